@@ -1,0 +1,1 @@
+//! One core of a layer-4 load balancer, as a library.
