@@ -1,1 +1,7 @@
-//! One core of a layer-4 load balancer, as a library.
+//! One core of a layer-4 load balancer, as a library: packets and time go in, packets and verdicts come out.
+//!
+//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk` and `conn::slab`.
+
+pub mod io;
+pub mod packet;
+pub mod time;
