@@ -1,1 +1,3 @@
 //! Control plane of Pollux.
+
+pub mod kernel;

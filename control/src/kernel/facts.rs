@@ -1,0 +1,152 @@
+//! What the data plane needs to know of the kernel: links, addresses, routes and neighbours, as plain data.
+//!
+//! The netlink mirror produces these facts on a live machine. Benchmarks and replay have no kernel to ask, so the same
+//! types can be written in a configuration file and are then called *static facts*.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use super::mac::{BadMac, Mac};
+
+/// One consistent picture of the kernel's tables. Every list is sorted and free of duplicates when it comes from the
+/// mirror, so two pictures are equal exactly when they say the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// The twins of DPDK ports and the VLAN sub-interfaces on them; no other interface is a link to us.
+    pub links: Vec<Link>,
+    /// The addresses of this machine, on whatever interface: an address on `lo` is as local as one on a twin.
+    pub addresses: Vec<Address>,
+    /// The main and the local routing table.
+    pub routes: Vec<Route>,
+    /// Who has which hardware address, on our links only.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// A way out of the machine: a DPDK port, with or without a VLAN tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The name of the kernel's interface.
+    pub name: String,
+    /// The name of the DPDK port whose twin the interface is, or sits on.
+    pub port: String,
+    /// The 802.1Q tag frames of this link carry; none for the twin itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// The hardware address frames of this link are sent from and received at.
+    pub mac: Mac,
+    /// The largest IP packet, in bytes, that fits.
+    pub mtu: u32,
+}
+
+/// An address this machine answers to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// The address itself.
+    pub address: IpAddr,
+    /// How many leading bits the subnet's addresses share.
+    pub prefix_len: u8,
+    /// The interface that holds it; not necessarily one of [`Facts::links`].
+    pub link: String,
+}
+
+/// A route of the main or the local table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The addresses it is for; a default route is `0.0.0.0/0` or `::/0`.
+    pub destination: IpNet,
+    /// What happens to a packet that takes it.
+    #[serde(default)]
+    pub kind: RouteKind,
+    /// The router to send to, which may be of the other address family; none when the destination is on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The interface to leave by; not necessarily one of [`Facts::links`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// A packet size, in bytes, set for this route alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// The source address the kernel prefers on this route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// Of two routes to the same destination the one with the lower metric wins.
+    #[serde(default)]
+    pub metric: u32,
+}
+
+/// What happens to a packet that takes a route.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// It is sent on.
+    #[default]
+    Unicast,
+    /// It is for this machine.
+    Local,
+    /// It is refused with ICMP "unreachable".
+    Unreachable,
+    /// It is dropped without a word.
+    Blackhole,
+    /// It is refused with ICMP "administratively prohibited".
+    Prohibit,
+}
+
+/// A hardware address the kernel has learnt or was told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// The link it is on.
+    pub link: String,
+    /// The neighbour's IP address.
+    pub address: IpAddr,
+    /// The neighbour's hardware address.
+    pub mac: Mac,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        links = [
+            { name = "p0", port = "net_tap0", mac = "02:00:00:00:00:01", mtu = 1500 },
+            { name = "p0.7", port = "net_tap0", vlan = 7, mac = "02:00:00:00:00:01", mtu = 1496 },
+        ]
+        addresses = [{ address = "2001:db8::1", prefix_len = 64, link = "p0" }]
+        routes = [
+            { destination = "0.0.0.0/0", via = "fe80::1", link = "p0" },
+            { destination = "10.9.9.0/24", kind = "local", link = "lo", metric = 5 },
+        ]
+        neighbours = [{ link = "p0", address = "10.0.0.2", mac = "02:00:00:00:00:02" }]
+    "#;
+
+    #[test]
+    fn static_facts_survive_toml_and_json() {
+        let facts: Facts = toml::from_str(FILE).unwrap();
+        assert_eq!(facts.links[1].vlan, Some(7));
+        assert_eq!(facts.routes[0].kind, RouteKind::Unicast);
+        assert_eq!(facts.routes[1].kind, RouteKind::Local);
+        assert_eq!(toml::from_str::<Facts>(&toml::to_string(&facts).unwrap()).unwrap(), facts);
+        assert_eq!(serde_json::from_str::<Facts>(&serde_json::to_string(&facts).unwrap()).unwrap(), facts);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused() {
+        assert!(toml::from_str::<Facts>("neighbors = []").is_err());
+    }
+
+    #[test]
+    fn the_schema_knows_how_a_mac_looks() {
+        let schema = serde_json::to_string(&schemars::schema_for!(Facts)).unwrap();
+        assert!(schema.contains("[0-9A-Fa-f]{2}"), "{schema}");
+    }
+}
