@@ -1,3 +1,4 @@
 //! Control plane of Pollux.
 
 pub mod kernel;
+pub mod model;
