@@ -2,6 +2,11 @@
 //!
 //! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk` and `conn::slab`.
 
+pub mod conn;
+pub mod flow;
 pub mod io;
 pub mod packet;
+pub mod parse;
 pub mod time;
+pub mod verdict;
+pub mod wire;

@@ -1,0 +1,206 @@
+//! What is remembered of one connection: plain old data, one cache line for IPv4, no pointers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use zerocopy::FromZeros;
+
+use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
+use crate::time::wheel::{Linked, Links};
+
+/// Names a connection inside its worker's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// Which way a packet of a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client.
+    In,
+    /// From the destination.
+    Out,
+}
+
+/// Switches of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// The slot holds a connection.
+    pub const LIVE: Flags = Flags(0x0001);
+    /// It counts as inactive.
+    pub const INACTIVE: Flags = Flags(0x0100);
+    /// No packet of the destination was seen.
+    pub const NO_OUTPUT: Flags = Flags(0x0080);
+    /// The destination's replies come through us, rewritten.
+    pub const NAT: Flags = Flags(0x0002);
+
+    /// Whether all of `other` is set.
+    #[inline]
+    pub fn has(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Sets or clears all of `other`.
+    #[inline]
+    pub fn set(&mut self, other: Flags, on: bool) {
+        self.0 = if on { self.0 | other.0 } else { self.0 & !other.0 };
+    }
+}
+
+/// A connection. Everything a packet of an IPv4 flow reads or writes is in this one line.
+#[derive(Clone, FromZeros)]
+#[repr(C, align(64))]
+pub struct Entry {
+    /// Client address; like the next two only of IPv4, see [`Addresses6`].
+    pub client: u32,
+    /// Virtual address.
+    pub virtual_address: u32,
+    /// Destination address.
+    pub destination_address: u32,
+    /// Client port in the upper half, virtual port in the lower: the ports of a packet from the client.
+    pub client_ports: u32,
+    /// Port of the destination.
+    pub destination_port: u16,
+    /// Protocol number.
+    pub protocol: u8,
+    /// State of the protocol's machine.
+    pub state: u8,
+    /// Switches.
+    pub flags: Flags,
+    /// How a transport checksum changes from client to destination: addresses and ports.
+    pub delta_l4: u16,
+    /// How an IPv4 header checksum changes likewise: addresses.
+    pub delta_l3: u16,
+    unused: u16,
+    /// Index of the destination in the snapshot; ids are stable over generations.
+    pub destination: u32,
+    /// When its last packet came: the lower 32 bits of the tick.
+    pub seen: u32,
+    /// How long after that it expires, in milliseconds.
+    pub timeout: u32,
+    /// Packets from the client.
+    pub in_packets: u32,
+    /// The next hop towards the client and the network generation it was looked up in.
+    pub client_hop: u32,
+    /// See `client_hop`.
+    pub client_hop_generation: u32,
+    /// Place in the timer wheel, or in the list of free entries.
+    pub links: Links,
+}
+
+const _: () = assert!(size_of::<Entry>() == 64);
+
+impl Linked for Entry {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    #[inline]
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// The addresses of an IPv6 connection.
+#[derive(Clone, FromZeros)]
+#[repr(C, align(64))]
+pub struct Addresses6 {
+    /// Client address.
+    pub client: u128,
+    /// Virtual address.
+    pub virtual_address: u128,
+    /// Destination address.
+    pub destination_address: u128,
+}
+
+const _: () = assert!(size_of::<Addresses6>() == 64);
+
+/// The three endpoints of a connection, of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Who opened it.
+    pub client: Endpoint,
+    /// Whom the client addresses.
+    pub virtual_: Endpoint,
+    /// Who serves it; of another family than the others only through a tunnel.
+    pub destination: Endpoint,
+}
+
+impl Entry {
+    /// The ports as a packet from the client carries them.
+    #[inline]
+    pub fn ports_in(&self) -> Ports {
+        Ports(self.client_ports)
+    }
+
+    /// The ports as a packet from a NAT destination carries them.
+    #[inline]
+    pub fn ports_out(&self) -> Ports {
+        Ports::new(self.destination_port, (self.client_ports >> 16) as u16)
+    }
+
+    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection.
+    #[inline]
+    pub fn matches4(&self, key: &Key4, out: bool) -> bool {
+        let (src, dst, ports) = if out {
+            (self.destination_address, self.client, self.ports_out())
+        } else {
+            (self.client, self.virtual_address, self.ports_in())
+        };
+        // One branch for all five: they agree nearly always.
+        (src ^ key.src) | (dst ^ key.dst) | (ports.0 ^ key.ports.0) | u32::from(self.protocol ^ key.protocol)
+            == 0
+            && self.flags.has(Flags::LIVE)
+    }
+
+    /// The endpoints of an IPv4 connection.
+    pub fn endpoints4(&self) -> Endpoints {
+        let v4 = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));
+        self.endpoints(v4(self.client), v4(self.virtual_address), v4(self.destination_address))
+    }
+
+    /// The endpoints of an IPv6 connection.
+    pub fn endpoints6(&self, addresses: &Addresses6) -> Endpoints {
+        let v6 = |bits| IpAddr::V6(Ipv6Addr::from_bits(bits));
+        self.endpoints(v6(addresses.client), v6(addresses.virtual_address), v6(addresses.destination_address))
+    }
+
+    fn endpoints(&self, client: IpAddr, virtual_address: IpAddr, destination: IpAddr) -> Endpoints {
+        let ports = self.ports_in();
+        Endpoints {
+            client: Endpoint { address: client, l4_port: ports.src() },
+            virtual_: Endpoint { address: virtual_address, l4_port: ports.dst() },
+            destination: Endpoint { address: destination, l4_port: self.destination_port },
+        }
+    }
+}
+
+impl Addresses6 {
+    /// Whether a packet with this key, in this direction, belongs to the connection with these addresses.
+    #[inline]
+    pub fn matches(&self, entry: &Entry, key: &Key6, out: bool) -> bool {
+        let (src, dst, ports) = if out {
+            (self.destination_address, self.client, entry.ports_out())
+        } else {
+            (self.client, self.virtual_address, entry.ports_in())
+        };
+        src == key.src
+            && dst == key.dst
+            && ports == key.ports
+            && entry.protocol == key.protocol
+            && entry.flags.has(Flags::LIVE)
+    }
+}
+
+impl Endpoints {
+    /// The key of packets from the client.
+    pub fn key_in(&self, protocol: u8) -> Option<Key> {
+        Key::between(self.client, self.virtual_, protocol)
+    }
+
+    /// The key of packets from a NAT destination.
+    pub fn key_out(&self, protocol: u8) -> Option<Key> {
+        Key::between(self.destination, self.client, protocol)
+    }
+}

@@ -1,0 +1,172 @@
+//! From a flow's hash to its connection: lines of one cache line, eight tags compared at once.
+//!
+//! A flow's home line follows from the upper half of its hash, its tag from the lower. When the home line is full the
+//! flow lives in one of the next lines, and every line on its way counts how many went past, so that a search stops
+//! where nothing did.
+
+use zerocopy::FromZeros;
+
+use super::entry::{ConnId, Direction};
+use super::slab::{Slab, prefetch};
+
+const WAYS: usize = 8;
+/// Lines a search may touch. At three quarters full, fewer than one flow in ten thousand needs the fourth.
+const PROBES: usize = 8;
+/// Share of the slots that are used when the table holds all it can: three quarters.
+const LOAD: (usize, usize) = (3, 4);
+
+#[derive(FromZeros)]
+#[repr(C, align(64))]
+struct Line {
+    /// 0 is an empty slot.
+    tags: [u16; WAYS],
+    slots: [u32; WAYS],
+    /// How many flows wanted this line, or passed it, and live further on.
+    passed: u32,
+    unused: [u32; 3],
+}
+
+const _: () = assert!(size_of::<Line>() == 64);
+
+/// A slot's content: a connection and the direction of the packets whose hash it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// For packets of `id` that go in `direction`; ids are below 2^31.
+    #[inline]
+    pub fn new(id: ConnId, direction: Direction) -> Slot {
+        Slot(id.0 << 1 | u32::from(direction == Direction::Out))
+    }
+
+    /// The connection.
+    #[inline]
+    pub fn id(self) -> ConnId {
+        ConnId(self.0 >> 1)
+    }
+
+    /// Whether packets from the destination carry the hash.
+    #[inline]
+    pub fn out(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// The direction of the packets.
+    #[inline]
+    pub fn direction(self) -> Direction {
+        if self.out() { Direction::Out } else { Direction::In }
+    }
+}
+
+/// The index of one worker's table.
+pub struct Index {
+    lines: Slab<Line>,
+    /// Lines that can be a home; the last ones only take what overflows.
+    homes: usize,
+}
+
+#[inline]
+fn tag(hash: u64) -> u16 {
+    (hash as u16).max(1)
+}
+
+impl Index {
+    /// An index with room for `flows` keys.
+    ///
+    /// # Errors
+    /// When there is not enough memory.
+    pub fn new(flows: usize) -> std::io::Result<Index> {
+        let homes = (flows * LOAD.1).div_ceil(WAYS * LOAD.0).max(4);
+        Ok(Index { lines: Slab::new(homes + PROBES)?, homes })
+    }
+
+    /// Bytes taken.
+    pub fn bytes(&self) -> usize {
+        self.lines.bytes()
+    }
+
+    /// A multiplication in place of a division: the hash's upper half, scaled to the number of lines.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.homes as u64) >> 32) as usize
+    }
+
+    /// Asks for the home line of `hash`.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.lines[self.home(hash)]);
+    }
+
+    /// The first slot whose tag agrees, nearly always the right one: what is worth prefetching.
+    #[inline]
+    pub fn candidate(&self, hash: u64) -> Option<Slot> {
+        let line = &self.lines[self.home(hash)];
+        let hits = matches(&line.tags, tag(hash));
+        (hits != 0).then(|| Slot(line.slots[hits.trailing_zeros() as usize & (WAYS - 1)]))
+    }
+
+    /// The slot with this hash that `is_it` accepts.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
+        let home = self.home(hash);
+        for line in &self.lines[home..home + PROBES] {
+            let mut hits = matches(&line.tags, tag(hash));
+            while hits != 0 {
+                let slot = Slot(line.slots[hits.trailing_zeros() as usize & (WAYS - 1)]);
+                if is_it(slot) {
+                    return Some(slot);
+                }
+                hits &= hits - 1;
+            }
+            if line.passed == 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Puts `slot` under `hash`. False, and nothing changes, when every line it may be in is full.
+    #[must_use]
+    pub fn insert(&mut self, hash: u64, slot: Slot) -> bool {
+        let home = self.home(hash);
+        let lines = &mut self.lines[home..home + PROBES];
+        let free = |line: &Line| line.tags.iter().position(|&tag| tag == 0);
+        let Some((distance, way)) =
+            lines.iter().enumerate().find_map(|(distance, line)| Some((distance, free(line)?)))
+        else {
+            return false;
+        };
+        for passed in &mut lines[..distance] {
+            passed.passed += 1;
+        }
+        (lines[distance].tags[way], lines[distance].slots[way]) = (tag(hash), slot.0);
+        true
+    }
+
+    /// Takes `slot` out from under `hash`; nothing changes if it is not there.
+    pub fn remove(&mut self, hash: u64, slot: Slot) {
+        let home = self.home(hash);
+        let lines = &mut self.lines[home..home + PROBES];
+        let held =
+            |line: &Line| (0..WAYS).find(|&way| line.tags[way] == tag(hash) && line.slots[way] == slot.0);
+        let Some((distance, way)) =
+            lines.iter().enumerate().find_map(|(distance, line)| Some((distance, held(line)?)))
+        else {
+            return;
+        };
+        lines[distance].tags[way] = 0;
+        for passed in &mut lines[..distance] {
+            passed.passed -= 1;
+        }
+    }
+}
+
+/// One bit for every tag that equals `want`; the compiler makes one vector compare of it.
+#[inline]
+fn matches(tags: &[u16; WAYS], want: u16) -> u32 {
+    let mut hits = 0;
+    for (way, &tag) in tags.iter().enumerate() {
+        hits |= u32::from(tag == want) << way;
+    }
+    hits
+}

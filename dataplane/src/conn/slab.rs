@@ -1,0 +1,89 @@
+//! Fixed arrays of plain records in memory taken at start, on huge pages where the machine has them; and prefetch.
+//!
+//! This is the one file of the connection table with `unsafe` in it.
+#![allow(unsafe_code, reason = "memory from mmap seen as records, and the prefetch instruction")]
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use memmap2::{MmapMut, MmapOptions};
+use zerocopy::FromZeros;
+
+/// Huge pages of x86-64 and of most arm64 kernels: 2 to the power of 21 bytes.
+const HUGE_SHIFT: u8 = 21;
+
+/// An array of `len` records, zero at first; `T` may be no larger in alignment than a page.
+pub struct Slab<T> {
+    map: MmapMut,
+    len: usize,
+    record: PhantomData<T>,
+}
+
+impl<T: FromZeros> Slab<T> {
+    /// Takes memory for `len` records: huge pages if reserved, else ordinary ones that the kernel may join.
+    ///
+    /// # Errors
+    /// The kernel's, when there is not enough memory.
+    pub fn new(len: usize) -> std::io::Result<Slab<T>> {
+        let bytes = (len.max(1) * size_of::<T>()).next_multiple_of(1 << HUGE_SHIFT);
+        // Small tables, as in tests, would waste a reserved huge page each.
+        let reserved = if bytes > 4 << HUGE_SHIFT {
+            MmapOptions::new().len(bytes).huge(Some(HUGE_SHIFT)).populate().map_anon().ok()
+        } else {
+            None
+        };
+        let map = match reserved {
+            Some(map) => map,
+            None => Slab::<T>::ordinary(bytes)?,
+        };
+        Ok(Slab { map, len, record: PhantomData })
+    }
+
+    fn ordinary(bytes: usize) -> std::io::Result<MmapMut> {
+        let mut map = MmapMut::map_anon(bytes)?;
+        #[cfg(target_os = "linux")]
+        {
+            // Both are wishes: a kernel without transparent huge pages or with little memory may refuse.
+            let _ = map.advise(memmap2::Advice::HugePage);
+            let _ = map.advise(memmap2::Advice::PopulateWrite);
+        }
+        debug_assert!(map.as_mut_ptr() as usize % align_of::<T>().max(1) == 0);
+        Ok(map)
+    }
+
+    /// Bytes taken from the machine.
+    pub fn bytes(&self) -> usize {
+        self.map.len()
+    }
+}
+
+impl<T: FromZeros> Deref for Slab<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the map is page-aligned and holds `len` records (made so in `new`); zeroes are a valid `T`.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<T>(), self.len) }
+    }
+}
+
+impl<T: FromZeros> DerefMut for Slab<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `&mut self` makes this the only view.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast::<T>(), self.len) }
+    }
+}
+
+/// Asks for the cache line of `record`, to be read or written soon.
+#[inline]
+pub fn prefetch<T>(record: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint and touches no memory that the program can see.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(record).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = record;
+}

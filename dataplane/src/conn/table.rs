@@ -1,0 +1,350 @@
+//! One worker's connections: entries, their index and their timers, in memory taken at start.
+//!
+//! Ids below `ipv4` are IPv4 connections, the others IPv6 ones, whose addresses lie in a slab of their own: so an id
+//! alone tells the family and where everything is.
+
+use zerocopy::FromZeros;
+
+use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
+use super::index::{Index, Slot};
+use super::slab::{Slab, prefetch};
+use crate::flow::{Key, Seed};
+use crate::time::wheel::{Links, Wheel};
+use crate::time::{Millis, Tick};
+use crate::wire::checksum::{Delta, of_u32, of_u128};
+
+/// How many connections of each family fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// IPv4 connections.
+    pub ipv4: u32,
+    /// IPv6 connections.
+    pub ipv6: u32,
+}
+
+/// What a new connection starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConnection {
+    /// Client, virtual and destination endpoint.
+    pub endpoints: Endpoints,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Index of the destination in the snapshot.
+    pub destination: u32,
+    /// Whether replies come back through us.
+    pub nat: bool,
+    /// How long it lives when nothing more is heard.
+    pub timeout: Millis,
+}
+
+/// All connections of one worker.
+pub struct Table {
+    entries: Slab<Entry>,
+    addresses: Slab<Addresses6>,
+    index: Index,
+    wheel: Wheel,
+    seed: Seed,
+    sizes: Sizes,
+    ipv4: Free,
+    ipv6: Free,
+    /// Where the search for an entry to give up goes on.
+    rover: u32,
+    /// Counts removals, so that a lookup made before one can be told to be stale.
+    removals: u64,
+}
+
+/// The free ids of one family: a list of those given back, and those never used.
+struct Free {
+    list: u32,
+    fresh: u32,
+    end: u32,
+    used: u32,
+}
+
+impl Free {
+    fn new(from: u32, count: u32) -> Free {
+        Free { list: 0, fresh: from, end: from + count, used: 0 }
+    }
+
+    fn take(&mut self, entries: &[Entry]) -> Option<u32> {
+        let id = match self.list {
+            0 if self.fresh == self.end => return None,
+            0 => {
+                self.fresh += 1;
+                self.fresh - 1
+            }
+            listed => {
+                self.list = entries[(listed - 1) as usize].links.next;
+                listed - 1
+            }
+        };
+        self.used += 1;
+        Some(id)
+    }
+
+    fn give(&mut self, entries: &mut [Entry], id: u32) {
+        entries[id as usize].links = Links { next: self.list, ..Links::default() };
+        self.list = id + 1;
+        self.used -= 1;
+    }
+}
+
+impl Table {
+    /// Takes the memory for `sizes` connections.
+    ///
+    /// # Errors
+    /// When there is not enough of it.
+    pub fn new(sizes: Sizes, seed: Seed) -> std::io::Result<Table> {
+        let entries = sizes.ipv4 as usize + sizes.ipv6 as usize;
+        Ok(Table {
+            entries: Slab::new(entries)?,
+            addresses: Slab::new(sizes.ipv6 as usize)?,
+            index: Index::new(2 * entries)?,
+            wheel: Wheel::new(),
+            seed,
+            sizes,
+            ipv4: Free::new(0, sizes.ipv4),
+            ipv6: Free::new(sizes.ipv4, sizes.ipv6),
+            rover: 0,
+            removals: 0,
+        })
+    }
+
+    /// Bytes taken from the machine: entries, addresses and index.
+    pub fn bytes(&self) -> usize {
+        self.entries.bytes() + self.addresses.bytes() + self.index.bytes()
+    }
+
+    /// How many connections fit.
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    /// How many connections there are.
+    pub fn used(&self) -> Sizes {
+        Sizes { ipv4: self.ipv4.used, ipv6: self.ipv6.used }
+    }
+
+    /// Bytes of memory that one IPv4 connection costs, its two index slots included.
+    pub fn bytes_per_ipv4(&self) -> usize {
+        let share = self.index.bytes() / (self.entries.len().max(1));
+        size_of::<Entry>() + share
+    }
+
+    /// The hash of a key; all lookups of a packet use the same.
+    #[inline]
+    pub fn hash(&self, key: &Key) -> u64 {
+        self.seed.hash(key)
+    }
+
+    /// First of three steps of a burst's lookup: asks for the index line.
+    #[inline]
+    pub fn prefetch_line(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: asks for the entry that the line most probably names.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        let Some(slot) = self.index.candidate(hash) else { return };
+        let id = slot.id().0;
+        prefetch(&self.entries[id as usize]);
+        if id >= self.sizes.ipv4 {
+            prefetch(&self.addresses[(id - self.sizes.ipv4) as usize]);
+        }
+    }
+
+    /// Third step: the connection a packet with this key belongs to, and which way the packet goes.
+    #[inline]
+    pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
+        let slot = match key {
+            Key::V4(key) => self.index.find(hash, |slot| {
+                let id = slot.id().0;
+                id < self.sizes.ipv4 && self.entries[id as usize].matches4(key, slot.out())
+            }),
+            Key::V6(key) => self.index.find(hash, |slot| {
+                let Some(id) = slot.id().0.checked_sub(self.sizes.ipv4) else { return false };
+                let entry = &self.entries[slot.id().0 as usize];
+                self.addresses[id as usize].matches(entry, key, slot.out())
+            }),
+        };
+        slot.map(|slot| (slot.id(), slot.direction()))
+    }
+
+    /// A number that changes whenever a connection is removed: what was found before may be gone.
+    pub fn removals(&self) -> u64 {
+        self.removals
+    }
+
+    /// The entry of a connection.
+    #[inline]
+    pub fn entry(&self, id: ConnId) -> &Entry {
+        &self.entries[id.0 as usize]
+    }
+
+    /// The entry of a connection, to be changed.
+    #[inline]
+    pub fn entry_mut(&mut self, id: ConnId) -> &mut Entry {
+        &mut self.entries[id.0 as usize]
+    }
+
+    /// The endpoints of a connection. Of a mixed-family tunnel the destination's address is unspecified: the
+    /// snapshot knows it.
+    pub fn endpoints(&self, id: ConnId) -> Endpoints {
+        let entry = self.entry(id);
+        match id.0.checked_sub(self.sizes.ipv4) {
+            None => entry.endpoints4(),
+            Some(six) => entry.endpoints6(&self.addresses[six as usize]),
+        }
+    }
+
+    /// Makes a connection. `None` when there is no room for it.
+    pub fn insert(&mut self, new: &NewConnection, now: Tick) -> Option<ConnId> {
+        let key = new.endpoints.key_in(new.protocol)?;
+        let free = if matches!(key, Key::V4(_)) { &mut self.ipv4 } else { &mut self.ipv6 };
+        let id = ConnId(free.take(&self.entries)?);
+        self.fill(id, new, &key, now);
+        let hash = self.seed.hash(&key);
+        if !self.index.insert(hash, Slot::new(id, Direction::In)) {
+            self.give_back(id);
+            return None;
+        }
+        if new.nat
+            && let Some(out) = new.endpoints.key_out(new.protocol)
+            && !self.index.insert(self.seed.hash(&out), Slot::new(id, Direction::Out))
+        {
+            self.index.remove(hash, Slot::new(id, Direction::In));
+            self.give_back(id);
+            return None;
+        }
+        self.wheel.arm(&mut self.entries, id.0, now.after(new.timeout));
+        Some(id)
+    }
+
+    fn fill(&mut self, id: ConnId, new: &NewConnection, key: &Key, now: Tick) {
+        let mut entry = Entry::new_zeroed();
+        entry.client_ports = key.ports().0;
+        entry.destination_port = new.endpoints.destination.l4_port;
+        entry.protocol = new.protocol;
+        entry.destination = new.destination;
+        entry.seen = now.0 as u32;
+        entry.timeout = new.timeout.0;
+        entry.flags = Flags(Flags::LIVE.0 | Flags::INACTIVE.0);
+        entry.flags.set(if new.nat { Flags::NAT } else { Flags::NO_OUTPUT }, true);
+        let out = new.endpoints.key_out(new.protocol);
+        let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port));
+        match (key, out) {
+            (Key::V4(key), out) => {
+                entry.client = key.src;
+                entry.virtual_address = key.dst;
+                if let Some(Key::V4(out)) = out {
+                    entry.destination_address = out.src;
+                }
+                let (was, is) = (of_u32(key.dst), of_u32(entry.destination_address));
+                entry.delta_l3 = Delta::new(was, is).0;
+                (old, fresh) = (old + was, fresh + is);
+            }
+            (Key::V6(key), out) => {
+                let addresses = &mut self.addresses[(id.0 - self.sizes.ipv4) as usize];
+                let destination = if let Some(Key::V6(out)) = out { out.src } else { 0 };
+                *addresses = Addresses6 {
+                    client: key.src,
+                    virtual_address: key.dst,
+                    destination_address: destination,
+                };
+                (old, fresh) = (old + of_u128(key.dst), fresh + of_u128(destination));
+            }
+        }
+        entry.delta_l4 = Delta::new(old, fresh).0;
+        self.entries[id.0 as usize] = entry;
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, id: ConnId) {
+        let (endpoints, entry) = (self.endpoints(id), self.entry(id));
+        let (protocol, nat) = (entry.protocol, entry.flags.has(Flags::NAT));
+        if let Some(key) = endpoints.key_in(protocol) {
+            self.index.remove(self.seed.hash(&key), Slot::new(id, Direction::In));
+        }
+        if nat && let Some(key) = endpoints.key_out(protocol) {
+            self.index.remove(self.seed.hash(&key), Slot::new(id, Direction::Out));
+        }
+        self.wheel.disarm(&mut self.entries, id.0);
+        self.give_back(id);
+        self.removals += 1;
+    }
+
+    fn give_back(&mut self, id: ConnId) {
+        self.entries[id.0 as usize].flags = Flags::default();
+        let free = if id.0 < self.sizes.ipv4 { &mut self.ipv4 } else { &mut self.ipv6 };
+        free.give(&mut self.entries, id.0);
+    }
+
+    /// Notes that a packet came and how long the connection now lives without another.
+    #[inline]
+    pub fn touch(&mut self, id: ConnId, timeout: Millis, now: Tick) {
+        let entry = &mut self.entries[id.0 as usize];
+        (entry.seen, entry.timeout) = (now.0 as u32, timeout.0);
+        let deadline = now.after(timeout);
+        if Wheel::is_late(&entry.links, deadline) {
+            self.wheel.disarm(&mut self.entries, id.0);
+            self.wheel.arm(&mut self.entries, id.0, deadline);
+        }
+    }
+
+    /// When a connection expires if nothing more is heard of it.
+    pub fn deadline(&self, id: ConnId, now: Tick) -> Tick {
+        let entry = self.entry(id);
+        let age = (now.0 as u32).wrapping_sub(entry.seen);
+        Tick((now.0 + u64::from(entry.timeout)).saturating_sub(u64::from(age)))
+    }
+
+    /// The next connection whose time is over; the caller takes leave of it and calls [`Table::remove`].
+    ///
+    /// At most `budget` timers are looked at, and taken off it, so that no burst waits for a mass expiry.
+    pub fn pop_expired(&mut self, now: Tick, budget: &mut u32) -> Option<ConnId> {
+        while *budget > 0 {
+            let id = ConnId(self.wheel.pop(&mut self.entries, now)?);
+            *budget -= 1;
+            let deadline = self.deadline(id, now);
+            if deadline <= now {
+                return Some(id);
+            }
+            self.wheel.arm(&mut self.entries, id.0, deadline);
+        }
+        None
+    }
+
+    /// Looks at up to `reach` connections of the family of `key` for one that `may_go`, going on where it stopped.
+    pub fn find_victim(
+        &mut self,
+        key: &Key,
+        reach: u32,
+        mut may_go: impl FnMut(&Entry) -> bool,
+    ) -> Option<ConnId> {
+        let (from, count) = match key {
+            Key::V4(_) => (0, self.sizes.ipv4),
+            Key::V6(_) => (self.sizes.ipv4, self.sizes.ipv6),
+        };
+        for _ in 0..reach.min(count) {
+            self.rover = if self.rover + 1 < count { self.rover + 1 } else { 0 };
+            let id = from + self.rover;
+            prefetch(&self.entries[(id as usize + 8).min(self.entries.len() - 1)]);
+            let entry = &self.entries[id as usize];
+            if entry.flags.has(Flags::LIVE) && may_go(entry) {
+                return Some(ConnId(id));
+            }
+        }
+        None
+    }
+
+    /// The first connection at or after `from`, looking at no more than `reach` places; and where to go on, if
+    /// anywhere.
+    pub fn next_live(&self, from: u32, reach: u32) -> (Option<ConnId>, Option<u32>) {
+        let end = self.entries.len() as u32;
+        let stop = from.saturating_add(reach).min(end);
+        let found = (from..stop).find(|&id| self.entries[id as usize].flags.has(Flags::LIVE));
+        let next = found.map_or(stop, |id| id + 1);
+        (found.map(ConnId), (next < end).then_some(next))
+    }
+}

@@ -1,0 +1,110 @@
+//! The table against a model, and the laws of its keys.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use super::entry::Endpoints;
+use super::*;
+use crate::flow::{Endpoint, Seed};
+use crate::time::{Millis, Tick};
+
+const SIZES: Sizes = Sizes { ipv4: 24, ipv6: 12 };
+
+fn table() -> Table {
+    Table::new(SIZES, Seed(1, 2)).unwrap()
+}
+
+fn endpoints(client: u8, v6: bool) -> Endpoints {
+    let address = |net: u8, host: u8| -> IpAddr {
+        if v6 {
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, net.into(), host.into()).into()
+        } else {
+            Ipv4Addr::new(10, 0, net, host).into()
+        }
+    };
+    let at = |net, host, l4_port| Endpoint { address: address(net, host), l4_port };
+    Endpoints { client: at(1, client, 4000), virtual_: at(9, 1, 80), destination: at(2, client % 3, 8080) }
+}
+
+fn new(client: u8, v6: bool, nat: bool) -> NewConnection {
+    NewConnection {
+        endpoints: endpoints(client, v6),
+        protocol: 6,
+        destination: 0,
+        nat,
+        timeout: Millis(1000),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_table_is_a_map(steps in proptest::collection::vec((0u8..40, any::<bool>(), any::<bool>(), any::<bool>()), 1..300)) {
+        let mut table = table();
+        let mut model: HashMap<(u8, bool), (ConnId, bool)> = HashMap::new();
+        for (client, v6, nat, add) in steps {
+            match (model.get(&(client, v6)).copied(), add) {
+                (None, true) => {
+                    let held = model.keys().filter(|key| key.1 == v6).count() as u32;
+                    let id = table.insert(&new(client, v6, nat), Tick(0));
+                    prop_assert_eq!(id.is_some(), held < if v6 { SIZES.ipv6 } else { SIZES.ipv4 });
+                    if let Some(id) = id { model.insert((client, v6), (id, nat)); }
+                }
+                (Some((id, _)), false) => { table.remove(id); model.remove(&(client, v6)); }
+                _ => {}
+            }
+            for client in 0..40 {
+                for v6 in [false, true] {
+                    let key = endpoints(client, v6).key_in(6).unwrap();
+                    let known = model.get(&(client, v6)).map(|&(id, _)| (id, Direction::In));
+                    prop_assert_eq!(table.find(table.hash(&key), &key), known);
+                    let out = endpoints(client, v6).key_out(6).unwrap();
+                    let reply = model.get(&(client, v6)).filter(|c| c.1).map(|&(id, _)| (id, Direction::Out));
+                    prop_assert_eq!(table.find(table.hash(&out), &out), reply);
+                }
+            }
+        }
+        prop_assert_eq!(table.used().ipv4 + table.used().ipv6, model.len() as u32);
+    }
+}
+
+#[test]
+fn a_connection_expires_after_its_last_packet_not_its_first() {
+    let mut table = table();
+    let id = table.insert(&new(1, false, true), Tick(0)).unwrap();
+    table.touch(id, Millis(5000), Tick(900));
+    assert_eq!(table.pop_expired(Tick(5800), &mut 10), None);
+    assert_eq!(table.pop_expired(Tick(5940), &mut 10), Some(id));
+}
+
+#[test]
+fn a_shorter_timeout_takes_effect_at_once() {
+    let mut table = table();
+    let id = table.insert(&new(1, true, true), Tick(0)).unwrap();
+    table.touch(id, Millis(900_000), Tick(10));
+    table.touch(id, Millis(10_000), Tick(20));
+    assert_eq!(table.pop_expired(Tick(10_100), &mut 10), Some(id));
+}
+
+#[test]
+fn an_ipv4_nat_connection_costs_at_most_160_bytes() {
+    let table = Table::new(Sizes { ipv4: 1 << 20, ipv6: 0 }, Seed(1, 2)).unwrap();
+    assert!(table.bytes() >> 20 <= 160, "{} bytes", table.bytes() >> 20);
+}
+
+#[test]
+fn every_connection_is_listed_once() {
+    let mut table = table();
+    let made: Vec<_> = (0..7).map(|c| table.insert(&new(c, c % 2 == 0, true), Tick(0)).unwrap()).collect();
+    let (mut listed, mut at) = (Vec::new(), Some(0));
+    while let Some(from) = at {
+        let (id, next) = table.next_live(from, 3);
+        listed.extend(id);
+        at = next;
+    }
+    listed.sort();
+    let mut made = made;
+    made.sort();
+    assert_eq!(listed, made);
+}

@@ -1,0 +1,185 @@
+//! What names a flow on the wire: addresses, ports and protocol of one packet.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The two L4 ports of a packet, source in the upper half, so that one compare does for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ports(pub u32);
+
+impl Ports {
+    /// From source and destination.
+    #[inline]
+    pub const fn new(src: u16, dst: u16) -> Ports {
+        Ports((src as u32) << 16 | dst as u32)
+    }
+
+    /// The source port.
+    #[inline]
+    pub const fn src(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// The destination port.
+    #[inline]
+    pub const fn dst(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// Source and destination exchanged.
+    #[inline]
+    pub const fn reversed(self) -> Ports {
+        Ports(self.0.rotate_left(16))
+    }
+}
+
+/// The flow key of an IPv4 packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key4 {
+    /// Source address.
+    pub src: u32,
+    /// Destination address.
+    pub dst: u32,
+    /// Both ports.
+    pub ports: Ports,
+    /// Protocol number.
+    pub protocol: u8,
+}
+
+/// The flow key of an IPv6 packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key6 {
+    /// Source address.
+    pub src: u128,
+    /// Destination address.
+    pub dst: u128,
+    /// Both ports.
+    pub ports: Ports,
+    /// Protocol number.
+    pub protocol: u8,
+}
+
+/// The flow key of a packet of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// IPv4.
+    V4(Key4),
+    /// IPv6.
+    V6(Key6),
+}
+
+impl Key {
+    /// The key of the packets that go the other way.
+    #[inline]
+    pub fn reversed(self) -> Key {
+        match self {
+            Key::V4(k) => Key::V4(Key4 { src: k.dst, dst: k.src, ports: k.ports.reversed(), ..k }),
+            Key::V6(k) => Key::V6(Key6 { src: k.dst, dst: k.src, ports: k.ports.reversed(), ..k }),
+        }
+    }
+
+    /// Where the packet comes from.
+    pub fn src(&self) -> Endpoint {
+        Endpoint { address: self.src_address(), l4_port: self.ports().src() }
+    }
+
+    /// Where the packet goes.
+    pub fn dst(&self) -> Endpoint {
+        Endpoint { address: self.dst_address(), l4_port: self.ports().dst() }
+    }
+
+    /// The source address.
+    pub fn src_address(&self) -> IpAddr {
+        match self {
+            Key::V4(k) => Ipv4Addr::from_bits(k.src).into(),
+            Key::V6(k) => Ipv6Addr::from_bits(k.src).into(),
+        }
+    }
+
+    /// The destination address.
+    pub fn dst_address(&self) -> IpAddr {
+        match self {
+            Key::V4(k) => Ipv4Addr::from_bits(k.dst).into(),
+            Key::V6(k) => Ipv6Addr::from_bits(k.dst).into(),
+        }
+    }
+
+    /// Both ports.
+    #[inline]
+    pub fn ports(&self) -> Ports {
+        match self {
+            Key::V4(k) => k.ports,
+            Key::V6(k) => k.ports,
+        }
+    }
+
+    /// The protocol number.
+    #[inline]
+    pub fn protocol(&self) -> u8 {
+        match self {
+            Key::V4(k) => k.protocol,
+            Key::V6(k) => k.protocol,
+        }
+    }
+
+    /// The key of a packet from one endpoint to another; `None` when their families differ.
+    pub fn between(src: Endpoint, dst: Endpoint, protocol: u8) -> Option<Key> {
+        let ports = Ports::new(src.l4_port, dst.l4_port);
+        match (src.address, dst.address) {
+            (IpAddr::V4(s), IpAddr::V4(d)) => {
+                Some(Key::V4(Key4 { src: s.to_bits(), dst: d.to_bits(), ports, protocol }))
+            }
+            (IpAddr::V6(s), IpAddr::V6(d)) => {
+                Some(Key::V6(Key6 { src: s.to_bits(), dst: d.to_bits(), ports, protocol }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// An address and an L4 port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The L4 port.
+    pub l4_port: u16,
+}
+
+/// Secret numbers that keep outsiders from choosing where their flows fall.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(pub u64, pub u64);
+
+impl Seed {
+    /// A seed from the standard library's source of randomness.
+    pub fn random() -> Seed {
+        use std::hash::{BuildHasher, RandomState};
+        Seed(RandomState::new().hash_one(1u8) | 1, RandomState::new().hash_one(2u8) | 1)
+    }
+
+    /// The hash of a flow key.
+    #[inline]
+    pub fn hash(self, key: &Key) -> u64 {
+        match key {
+            Key::V4(k) => {
+                let addresses = u64::from(k.src) << 32 | u64::from(k.dst);
+                let rest = u64::from(k.ports.0) << 8 | u64::from(k.protocol);
+                mix(addresses ^ self.0, rest ^ self.1)
+            }
+            Key::V6(k) => {
+                let src = mix(k.src as u64 ^ self.0, (k.src >> 64) as u64 ^ self.1);
+                let dst = mix(k.dst as u64 ^ self.1, (k.dst >> 64) as u64 ^ src);
+                let rest = u64::from(k.ports.0) << 8 | u64::from(k.protocol);
+                mix(dst ^ self.0, rest ^ src)
+            }
+        }
+    }
+}
+
+/// Both halves of a 128-bit product, folded; then once more so that every input bit reaches every output bit.
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    let first = u128::from(a) * u128::from(b ^ 0x9e37_79b9_7f4a_7c15);
+    let folded = (first as u64) ^ (first >> 64) as u64;
+    let second = u128::from(folded) * 0xd6e8_feb8_6659_fd93;
+    (second as u64) ^ (second >> 64) as u64
+}

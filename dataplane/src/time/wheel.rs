@@ -1,0 +1,149 @@
+//! Timers for millions of entries: lists by time slot, linked by index through the entries themselves.
+//!
+//! An entry is re-armed lazily. A packet only notes when it came; when the entry's slot comes up its real deadline is
+//! looked at and, if that is later, the entry is put further on. So a timer costs the packet path nothing unless its
+//! deadline moves *earlier*.
+
+use zerocopy::FromZeros;
+
+use super::clock::Tick;
+
+/// No entry; ids are stored plus one so that zeroed memory means this.
+const NONE: u32 = 0;
+/// A slot is 2^5 = 32 milliseconds.
+const SLOT_SHIFT: u32 = 5;
+/// 2^15 slots reach 17 minutes ahead, past the longest of IPVS's default time-outs; what lies further waits in the
+/// last slot and is put on again.
+const SLOTS: u32 = 1 << 15;
+
+/// An entry's place in the wheel.
+#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[repr(C)]
+pub struct Links {
+    /// The next entry of the slot plus one.
+    pub next: u32,
+    /// The entry before plus one.
+    pub previous: u32,
+    /// The slot it is in, counted since the clock began, plus one; 0 is none.
+    pub armed: u32,
+}
+
+/// A record that can be in a wheel.
+pub trait Linked {
+    /// Its place.
+    fn links(&self) -> &Links;
+    /// Its place, to be changed.
+    fn links_mut(&mut self) -> &mut Links;
+}
+
+/// The heads of the lists, and how far time has come.
+pub struct Wheel {
+    heads: Box<[u32]>,
+    /// The first slot that has not been emptied.
+    turn: u32,
+}
+
+impl Default for Wheel {
+    fn default() -> Wheel {
+        Wheel::new()
+    }
+}
+
+fn slot_of(at: Tick) -> u32 {
+    (at.0 >> SLOT_SHIFT) as u32
+}
+
+impl Wheel {
+    /// An empty wheel at tick 0.
+    pub fn new() -> Wheel {
+        Wheel { heads: vec![NONE; SLOTS as usize].into_boxed_slice(), turn: 0 }
+    }
+
+    /// Puts entry `id` where it comes up at `deadline` or up to a slot later.
+    pub fn arm<T: Linked>(&mut self, entries: &mut [T], id: u32, deadline: Tick) {
+        let slot = slot_of(deadline).clamp(self.turn, self.turn + SLOTS - 1);
+        let head = &mut self.heads[(slot % SLOTS) as usize];
+        let next = std::mem::replace(head, id + 1);
+        if next != NONE {
+            entries[(next - 1) as usize].links_mut().previous = id + 1;
+        }
+        *entries[id as usize].links_mut() = Links { next, previous: NONE, armed: slot + 1 };
+    }
+
+    /// Takes entry `id` out; an entry that is not armed stays as it is.
+    pub fn disarm<T: Linked>(&mut self, entries: &mut [T], id: u32) {
+        let Links { next, previous, armed } = *entries[id as usize].links();
+        if armed == 0 {
+            return;
+        }
+        match previous {
+            NONE => self.heads[((armed - 1) % SLOTS) as usize] = next,
+            _ => entries[(previous - 1) as usize].links_mut().next = next,
+        }
+        if next != NONE {
+            entries[(next - 1) as usize].links_mut().previous = previous;
+        }
+        *entries[id as usize].links_mut() = Links::default();
+    }
+
+    /// Whether an entry with these links would come up later than `deadline` wants.
+    #[inline]
+    pub fn is_late(links: &Links, deadline: Tick) -> bool {
+        slot_of(deadline) + 1 < links.armed
+    }
+
+    /// Takes out one entry whose slot has passed at `now`. Its deadline may be later still: then arm it again.
+    pub fn pop<T: Linked>(&mut self, entries: &mut [T], now: Tick) -> Option<u32> {
+        while self.turn < slot_of(now) {
+            match self.heads[(self.turn % SLOTS) as usize] {
+                NONE => self.turn += 1,
+                first => {
+                    self.disarm(entries, first - 1);
+                    return Some(first - 1);
+                }
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Default)]
+    struct Timer(Links);
+
+    impl Linked for Timer {
+        fn links(&self) -> &Links {
+            &self.0
+        }
+        fn links_mut(&mut self) -> &mut Links {
+            &mut self.0
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_wheel_is_a_sorted_list(steps in proptest::collection::vec((0u32..40, 0u64..2_000_000, any::<bool>()), 1..120)) {
+            let (mut wheel, mut timers) = (Wheel::new(), vec![Timer::default(); 40]);
+            let mut deadlines = std::collections::BTreeMap::new();
+            let mut now = 0;
+            for (id, wait, cancel) in steps {
+                wheel.disarm(&mut timers, id);
+                deadlines.remove(&id);
+                if !cancel {
+                    wheel.arm(&mut timers, id, Tick(now + wait));
+                    deadlines.insert(id, now + wait);
+                }
+                now += wait / 7;
+                while let Some(id) = wheel.pop(&mut timers, Tick(now)) {
+                    let due = deadlines[&id];
+                    if due <= now { deadlines.remove(&id); } else { wheel.arm(&mut timers, id, Tick(due)); }
+                }
+                prop_assert!(deadlines.values().all(|&due| due + 32 > now), "an overdue timer stayed");
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What became of a packet. Every packet ends in exactly one verdict, and every drop has a name.
+
+use std::fmt;
+
+/// What became of a packet that a worker received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It left through a port.
+    Sent,
+    /// It was turned into an answer to its sender.
+    Answered(Answer),
+    /// It is not ours to balance: the kernel gets it.
+    ToKernel,
+    /// Another worker owns its flow.
+    HandedOff,
+    /// It is gone.
+    Dropped(DropReason),
+}
+
+/// Makes an enum whose members have a word for counters and a sentence for people.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($member:ident = $word:literal, $why:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name { $(#[doc = $why] $member,)* }
+
+        impl $name {
+            /// Every member, in the order of its counter.
+            pub const ALL: &'static [$name] = &[$($name::$member),*];
+
+            /// The word of its counter.
+            pub fn word(self) -> &'static str {
+                match self { $($name::$member => $word,)* }
+            }
+
+            /// What it means, as a sentence.
+            pub fn why(self) -> &'static str {
+                match self { $($name::$member => $why,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+
+named! {
+    /// Why a packet was dropped.
+    DropReason {
+        ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
+        OtherHost = "other-host", "the frame is addressed to another station";
+        ShortIp = "short-ip", "the packet is shorter than its IP header says";
+        BadIpHeader = "bad-ip-header", "version, header length or checksum of the IP header is wrong";
+        ShortTcp = "short-tcp", "the segment is shorter than its TCP header";
+        ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
+        ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
+        BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
+        Fragment = "fragment", "a fragment of balanced traffic";
+        TableFull = "table-full", "the connection table is full of established connections";
+        DestinationGone = "destination-gone", "the connection's destination was removed";
+        NoRoute = "no-route", "there is no route to the next receiver";
+        NeighbourUnresolved = "neighbour-unresolved", "the next hop's link-layer address did not become known";
+        NoHeadroom = "no-headroom", "the buffer has no room for another header";
+        TunnelMtu = "tunnel-mtu", "the tunnel's path cannot carry the smallest packet";
+        TooBig = "too-big", "the packet exceeds the MTU and no answer may be made";
+        TtlOfError = "ttl-of-error", "the hops of an ICMP error ran out, which must not be answered";
+        ReplyNotOurs = "reply-not-ours", "a reply that its method never brings here";
+        HandOffFull = "hand-off-full", "the owning worker's hand-off ring is full";
+        KernelRingFull = "kernel-ring-full", "the ring to the kernel is full";
+        TransmitFull = "transmit-full", "the port's transmit queue is full";
+    }
+}
+
+named! {
+    /// Why a packet was turned into an ICMP message to its sender.
+    Answer {
+        NoDestination = "no-destination", "no destination of the service is usable: port unreachable";
+        NoConnection = "no-connection", "a NAT destination's packet belongs to no connection: port unreachable";
+        TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
+        FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
+    }
+}

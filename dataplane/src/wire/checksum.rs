@@ -1,0 +1,95 @@
+//! The Internet checksum, RFC 1071, and how to change what it covers without reading it all, RFC 1624.
+
+/// The unfolded one's complement sum of `bytes` as big-endian words; an odd last byte counts as the upper half.
+pub fn sum(bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(4);
+    let mut total: u64 = 0;
+    for word in words.by_ref() {
+        total += u64::from(u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
+    }
+    let rest = words.remainder();
+    let mut last = [0u8; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    total + u64::from(u32::from_be_bytes(last))
+}
+
+/// Folds a sum to 16 bits, carries added back in.
+#[inline]
+pub const fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + (sum & 0xffff)) as u16
+}
+
+/// The sum of a 32-bit field.
+#[inline]
+pub const fn of_u32(value: u32) -> u64 {
+    (value >> 16) as u64 + (value & 0xffff) as u64
+}
+
+/// The sum of a 128-bit field.
+pub const fn of_u128(value: u128) -> u64 {
+    let (high, low) = ((value >> 64) as u64, value as u64);
+    of_u64(high) + of_u64(low)
+}
+
+const fn of_u64(value: u64) -> u64 {
+    of_u32((value >> 32) as u32) + of_u32(value as u32)
+}
+
+/// What a checksum must change by when the fields it covers change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta(pub u16);
+
+impl Delta {
+    /// The delta of replacing fields that sum to `old` by fields that sum to `new`.
+    #[inline]
+    pub const fn new(old: u64, new: u64) -> Delta {
+        Delta(fold(new + (!fold(old)) as u64))
+    }
+
+    /// The delta of the change undone.
+    #[inline]
+    pub const fn reversed(self) -> Delta {
+        Delta(!self.0)
+    }
+
+    /// The checksum after the change.
+    #[inline]
+    pub const fn patch(self, sum: u16) -> u16 {
+        !fold((!sum) as u64 + self.0 as u64)
+    }
+}
+
+/// The sum of the pseudo header that TCP, UDP and ICMPv6 cover.
+pub const fn pseudo(addresses: u64, protocol: u8, len: usize) -> u64 {
+    addresses + protocol as u64 + of_u32(len as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_patched_sum_is_the_full_sum(mut bytes in proptest::collection::vec(any::<u8>(), 8..80), new: u32) {
+            let len = bytes.len() / 4 * 4;
+            bytes.truncate(len);
+            bytes[0] |= 1; // a packet is never all zero, where the two zeros of one's complement would differ
+            let old_sum = !fold(sum(&bytes));
+            let old = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            bytes[4..8].copy_from_slice(&new.to_be_bytes());
+            let delta = Delta::new(of_u32(old), of_u32(new));
+            prop_assert_eq!(delta.patch(old_sum), !fold(sum(&bytes)));
+            prop_assert_eq!(delta.reversed().patch(delta.patch(old_sum)), old_sum);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The IPv4 header, RFC 791.
+
+use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum::{self, Delta};
+
+/// Bytes of a header without options.
+pub const LEN: usize = 20;
+/// "Don't fragment" in [`Ipv4Hdr::fragment`].
+pub const DF: u16 = 0x4000;
+/// "More fragments" and the offset: non-zero in every fragment.
+pub const FRAGMENT: u16 = 0x3fff;
+
+/// ```text
+///  0                   1                   2                   3
+/// |Version|  IHL  |      TOS      |          Total length         |
+/// |         Identification        |Flags|     Fragment offset     |
+/// |      TTL      |    Protocol   |            Checksum           |
+/// |                             Source                            |
+/// |                          Destination                          |
+/// ```
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Hdr {
+    /// Version and header length in words.
+    pub version_ihl: u8,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// Bytes of header and payload.
+    pub len: U16,
+    /// Identification of a fragmented datagram.
+    pub id: U16,
+    /// Flags and fragment offset.
+    pub fragment: U16,
+    /// Time to live.
+    pub ttl: u8,
+    /// What follows.
+    pub protocol: u8,
+    /// Header checksum.
+    pub sum: U16,
+    /// Source address in host order of its integer.
+    pub src: zerocopy::network_endian::U32,
+    /// Destination address likewise.
+    pub dst: zerocopy::network_endian::U32,
+}
+
+impl Ipv4Hdr {
+    /// Bytes of the header, options included, as it claims.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        usize::from(self.version_ihl & 15) * 4
+    }
+
+    /// Whether this is a part of a fragmented datagram.
+    #[inline]
+    pub fn is_fragment(&self) -> bool {
+        self.fragment.get() & FRAGMENT != 0
+    }
+
+    /// Whether routers must not fragment it.
+    #[inline]
+    pub fn dont_fragment(&self) -> bool {
+        self.fragment.get() & DF != 0
+    }
+
+    /// Takes one off the TTL and keeps the checksum right (RFC 1624).
+    #[inline]
+    pub fn decrement_ttl(&mut self) {
+        self.ttl -= 1;
+        self.sum.set(Delta::new(0x0100, 0).patch(self.sum.get()));
+    }
+}
+
+/// Writes the checksum of the header, options included, that starts `packet`.
+pub fn fill_checksum(packet: &mut [u8]) {
+    let len = packet.first().map_or(0, |first| usize::from(first & 15) * 4).min(packet.len());
+    if len < LEN {
+        return;
+    }
+    packet[10..12].fill(0);
+    let sum = !checksum::fold(checksum::sum(&packet[..len]));
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}

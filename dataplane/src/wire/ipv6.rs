@@ -1,0 +1,66 @@
+//! The IPv6 header and its extension headers, RFC 8200.
+
+use zerocopy::network_endian::{U16, U32, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Bytes of the fixed header.
+pub const LEN: usize = 40;
+/// The next-header value of a fragment header.
+pub const FRAGMENT: u8 = 44;
+/// Most extension headers we walk; more is no traffic worth balancing.
+const MAX_EXTENSIONS: usize = 8;
+
+/// ```text
+/// |Version| Traffic class |              Flow label               |
+/// |         Payload length        |  Next header  |   Hop limit   |
+/// |                        Source (128 bits)                      |
+/// |                     Destination (128 bits)                    |
+/// ```
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv6Hdr {
+    /// Version, traffic class and flow label.
+    pub version_class_flow: U32,
+    /// Bytes after this header.
+    pub len: U16,
+    /// What follows.
+    pub next: u8,
+    /// Hops left.
+    pub hop_limit: u8,
+    /// Source address.
+    pub src: U128,
+    /// Destination address.
+    pub dst: U128,
+}
+
+impl Ipv6Hdr {
+    /// DSCP and ECN.
+    pub fn class(&self) -> u8 {
+        (self.version_class_flow.get() >> 20) as u8
+    }
+}
+
+/// Where the payload of an IPv6 packet starts, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Protocol number of the payload, or [`FRAGMENT`] for a fragment.
+    pub protocol: u8,
+    /// Its offset from the start of `packet`.
+    pub at: usize,
+}
+
+/// Walks the extension headers of `packet`, which begins with an IPv6 header. `None` when they run past its end.
+pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
+    let mut found = Payload { protocol: next, at: LEN };
+    for _ in 0..MAX_EXTENSIONS {
+        match found.protocol {
+            // Hop-by-hop, routing, destination options: next header, then length in units of 8 less one.
+            0 | 43 | 60 => {
+                let [next, words] = *packet.get(found.at..found.at + 2)? else { return None };
+                found = Payload { protocol: next, at: found.at + (usize::from(words) + 1) * 8 };
+            }
+            _ => return Some(found),
+        }
+    }
+    None
+}
