@@ -1,5 +1,7 @@
 //! The edge between a worker and its ports: one queue pair of one port, polled in bursts.
 
+pub mod mem;
+
 use arrayvec::ArrayVec;
 
 use crate::packet::Packet;

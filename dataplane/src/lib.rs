@@ -2,11 +2,21 @@
 //!
 //! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk` and `conn::slab`.
 
+pub mod config;
 pub mod conn;
 pub mod flow;
+pub mod forward;
+pub mod icmp;
 pub mod io;
+pub mod line;
 pub mod packet;
 pub mod parse;
+pub mod proto;
+pub mod sched;
+pub mod service;
+pub mod stats;
+pub mod steer;
 pub mod time;
 pub mod verdict;
 pub mod wire;
+pub mod worker;

@@ -47,7 +47,7 @@ impl<T: FromZeros> Slab<T> {
             let _ = map.advise(memmap2::Advice::HugePage);
             let _ = map.advise(memmap2::Advice::PopulateWrite);
         }
-        debug_assert!(map.as_mut_ptr() as usize % align_of::<T>().max(1) == 0);
+        debug_assert!((map.as_mut_ptr() as usize).is_multiple_of(align_of::<T>()));
         Ok(map)
     }
 

@@ -198,6 +198,19 @@ impl Table {
         }
     }
 
+    /// The address NAT puts in: the destination's for packets from the client, else the virtual one. IPv4 addresses
+    /// are in the low 32 bits.
+    #[inline]
+    pub fn address(&self, id: ConnId, direction: Direction) -> u128 {
+        let entry = self.entry(id);
+        match (id.0.checked_sub(self.sizes.ipv4), direction) {
+            (None, Direction::In) => entry.destination_address.into(),
+            (None, Direction::Out) => entry.virtual_address.into(),
+            (Some(six), Direction::In) => self.addresses[six as usize].destination_address,
+            (Some(six), Direction::Out) => self.addresses[six as usize].virtual_address,
+        }
+    }
+
     /// Makes a connection. `None` when there is no room for it.
     pub fn insert(&mut self, new: &NewConnection, now: Tick) -> Option<ConnId> {
         let key = new.endpoints.key_in(new.protocol)?;

@@ -1,0 +1,95 @@
+//! From facts with names to a network with numbers.
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route};
+use pollux_dataplane::wire::ether;
+use thiserror::Error;
+
+use crate::kernel::facts::{self, Facts, RouteKind};
+
+/// A link names a port that is not there.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("link {link}: there is no port {port}; the ports are {known}")]
+pub struct UnknownPort {
+    link: String,
+    port: String,
+    known: String,
+}
+
+/// Compiles `facts`; `generation` must differ from all before.
+pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> Result<Network, UnknownPort> {
+    let mut network = Network { generation, ..Network::default() };
+    let mut links: HashMap<&str, LinkId> = HashMap::new();
+    for link in &facts.links {
+        let Some(&port) = ports.get(&link.port) else {
+            let mut known: Vec<_> = ports.keys().cloned().collect();
+            known.sort();
+            let known = known.join(", ");
+            return Err(UnknownPort { link: link.name.clone(), port: link.port.clone(), known });
+        };
+        links.insert(&link.name, LinkId(network.links.len() as u16));
+        network.links.push(compile_link(link, port, facts));
+    }
+    network.local = facts.addresses.iter().map(|address| address.address).collect();
+    let mut routes: Vec<&facts::Route> = facts.routes.iter().collect();
+    routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
+    for route in routes {
+        add_route(&mut network, route, &links);
+    }
+    for neighbour in &facts.neighbours {
+        let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
+        let id = HopId(network.hops.len() as u32);
+        let kind = if neighbour.address.is_ipv4() { ether::IPV4 } else { ether::IPV6 };
+        let hop = Network::hop(&network.links[usize::from(link.0)], neighbour.mac.0)(kind);
+        network.hops.push(hop);
+        network.neighbours.insert((link, neighbour.address), id);
+    }
+    Ok(network)
+}
+
+fn compile_link(link: &facts::Link, port: u16, facts: &Facts) -> Link {
+    let own = || facts.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
+    let ipv6 = |address| match address {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
+    };
+    Link {
+        port,
+        vlan: link.vlan,
+        mac: link.mac.0,
+        mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+        ipv4: own().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        }),
+        // A link-local address is the last choice for what leaves the link.
+        ipv6: own().filter_map(ipv6).min_by_key(std::net::Ipv6Addr::is_unicast_link_local),
+    }
+}
+
+/// The first route to a destination counts; the caller brings local ones first, then by metric.
+fn add_route(network: &mut Network, route: &facts::Route, links: &HashMap<&str, LinkId>) {
+    let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
+        (RouteKind::Local, _) => Route::Local,
+        (RouteKind::Unicast, Some(&link)) => Route::Send {
+            link,
+            via: route.via,
+            mtu: route.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX)),
+            source: route.source,
+        },
+        // Out of an interface that is not ours: only the kernel can send there.
+        (RouteKind::Unicast, None) => Route::Local,
+        (RouteKind::Unreachable | RouteKind::Blackhole | RouteKind::Prohibit, _) => Route::Refuse,
+    };
+    match route.destination {
+        IpNet::V4(net) => {
+            network.routes4.entry(net.trunc()).or_insert(compiled);
+        }
+        IpNet::V6(net) => {
+            network.routes6.entry(net.trunc()).or_insert(compiled);
+        }
+    }
+}

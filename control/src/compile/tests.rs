@@ -1,0 +1,1 @@
+//! Compilation keeps ids and tells schedulers what changed.

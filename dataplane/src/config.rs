@@ -1,0 +1,9 @@
+//! Configuration as workers see it: frozen, sent over a ring, adopted between two bursts, returned to be freed.
+
+pub mod network;
+pub mod ring;
+pub mod snapshot;
+
+pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Route, Target};
+pub use ring::{Command, Note, Page, WorkerRings};
+pub use snapshot::{Event, EventKind, Settings, Snapshot};

@@ -1,0 +1,87 @@
+//! The rings between control and one worker. Both ends only ever push and pop; nobody waits.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::network::LinkId;
+use super::snapshot::{Event, Snapshot};
+use crate::conn::entry::Endpoints;
+use crate::flow::Endpoint;
+use crate::service::DestinationId;
+use crate::time::Millis;
+
+/// What control tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Act on this from now on.
+    Install(Box<Snapshot>, Box<[Event]>),
+    /// Copy a page of connections into the buffer that comes with it.
+    List(Page),
+    /// Stop after this burst.
+    Stop,
+}
+
+/// What a worker tells control.
+#[derive(Debug)]
+pub enum Note {
+    /// The generation adopted, and the snapshot it replaces, to be freed.
+    Adopted(u64, Box<Snapshot>, Box<[Event]>),
+    /// The page that was asked for.
+    Listed(Page),
+    /// A packet waits for this neighbour's hardware address.
+    Resolve(LinkId, std::net::IpAddr),
+}
+
+/// A page of connections: a buffer that control makes and the worker fills, never past its capacity.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Names the request.
+    pub ticket: u64,
+    /// Where to begin.
+    pub from: u32,
+    /// Where to go on; `None` after the last.
+    pub next: Option<u32>,
+    /// What was found.
+    pub connections: Vec<Connection>,
+}
+
+/// A connection as it is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Client, virtual and destination endpoint.
+    pub endpoints: Endpoints,
+    /// Protocol number.
+    pub protocol: u8,
+    /// State of the protocol's machine.
+    pub state: u8,
+    /// Index of its destination.
+    pub destination: DestinationId,
+    /// Time left.
+    pub expires: Millis,
+    /// Packets from the client.
+    pub in_packets: u32,
+}
+
+/// The rings of one worker.
+#[derive(Debug)]
+pub struct WorkerRings {
+    /// From control to the worker.
+    pub commands: ArrayQueue<Command>,
+    /// From the worker to control.
+    pub notes: ArrayQueue<Note>,
+}
+
+impl WorkerRings {
+    /// Rings for `depth` messages each way.
+    pub fn new(depth: usize) -> Arc<WorkerRings> {
+        Arc::new(WorkerRings { commands: ArrayQueue::new(depth), notes: ArrayQueue::new(depth) })
+    }
+}
+
+impl Connection {
+    /// Where the destination is.
+    pub fn destination_endpoint(&self) -> Endpoint {
+        self.endpoints.destination
+    }
+}

@@ -1,0 +1,43 @@
+//! The only writers of packets: translation, encapsulation, and the frame header of the next hop.
+//!
+//! A forwarding method is data: what it changes is decided in [`crate::line`], done by the functions here.
+
+pub mod encap;
+pub mod rewrite;
+
+use crate::config::{Hop, NextHop};
+use crate::packet::Packet;
+use crate::verdict::DropReason;
+use crate::wire::ether;
+
+/// A packet ready to leave: where its IP header starts in the buffer, what it is, and to whom it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// Start of the IP header; what is before it belongs to the frame it came in.
+    pub l3: u16,
+    /// Whether it is IPv6.
+    pub ipv6: bool,
+    /// The receiver.
+    pub next: NextHop,
+}
+
+/// Gives the packet its new frame header in place of the old one.
+///
+/// # Errors
+/// When the buffer has no room in front for a longer header than it came with.
+#[inline]
+pub fn frame<P: Packet>(packet: &mut P, departure: &Departure, hop: &Hop) -> Result<(), DropReason> {
+    let (had, wants) = (usize::from(departure.l3), usize::from(hop.header_len));
+    let fits = match had.cmp(&wants) {
+        std::cmp::Ordering::Equal => true,
+        std::cmp::Ordering::Less => packet.push_front(wants - had),
+        std::cmp::Ordering::Greater => packet.pull_front(had - wants),
+    };
+    let Some(header) = packet.bytes_mut().get_mut(..wants).filter(|_| fits) else {
+        return Err(DropReason::NoHeadroom);
+    };
+    header.copy_from_slice(&hop.header[..wants]);
+    let kind = if departure.ipv6 { ether::IPV6 } else { ether::IPV4 };
+    header[wants - 2..].copy_from_slice(&kind.to_be_bytes());
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! ICMP errors: translated when they quote a packet of ours, and made when we must refuse one.
+
+use std::net::IpAddr;
+
+use zerocopy::network_endian::{U16, U32, U128};
+
+use crate::conn::Direction;
+use crate::flow::Key;
+use crate::forward::rewrite::NewEnd;
+use crate::packet::Packet;
+use crate::parse::Parsed;
+use crate::verdict::{Answer, DropReason};
+use crate::wire::icmp::{self, IcmpHdr};
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::ipv6::{self, Ipv6Hdr};
+use crate::wire::{checksum, protocol, view, view_mut};
+
+/// Largest message we make: RFC 1812 4.3.2.3 and RFC 4443 2.4.
+const MAX_LEN4: usize = 576;
+const MAX_LEN6: usize = 1280;
+
+/// A message to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Why, for the counters.
+    pub answer: Answer,
+    /// The MTU to tell, for [`Answer::FragmentationNeeded`].
+    pub mtu: u16,
+}
+
+impl Message {
+    /// A message without an MTU.
+    pub fn new(answer: Answer) -> Message {
+        Message { answer, mtu: 0 }
+    }
+
+    fn type_code(self, ipv6: bool) -> (u8, u8) {
+        match (self.answer, ipv6) {
+            (Answer::NoDestination | Answer::NoConnection, false) => (3, 3),
+            (Answer::NoDestination | Answer::NoConnection, true) => (1, 4),
+            (Answer::TtlExceeded, false) => (11, 0),
+            (Answer::TtlExceeded, true) => (3, 0),
+            (Answer::FragmentationNeeded, false) => (3, 4),
+            (Answer::FragmentationNeeded, true) => (2, 0),
+        }
+    }
+}
+
+/// Whether the ICMP error's own checksum is right.
+pub fn checksum_is_right(frame: &[u8], parsed: &Parsed) -> bool {
+    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
+    let end = l3 + usize::from(parsed.len);
+    let Some(message) = frame.get(l4..end) else { return false };
+    let pseudo = match parsed.key {
+        Key::V4(_) => 0,
+        Key::V6(_) => {
+            checksum::pseudo(checksum::sum(&frame[l3 + 8..l3 + 40]), protocol::ICMPV6, message.len())
+        }
+    };
+    checksum::fold(pseudo + checksum::sum(message)) == 0xffff
+}
+
+/// Translates an error about a packet of a NAT connection. `inwards` is an error on its way to the destination: its
+/// receiver and the quoted packet's source become `end`; else its sender and the quoted destination do.
+pub fn translate(frame: &mut [u8], parsed: &Parsed, direction: Direction, end: NewEnd) {
+    let quoted_port = usize::from(parsed.quoted_l4) + if direction == Direction::In { 0 } else { 2 };
+    if let Some(port) = frame.get_mut(quoted_port..quoted_port + 2) {
+        port.copy_from_slice(&end.l4_port.to_be_bytes());
+    }
+    let (outer, quoted) = (usize::from(parsed.l3), usize::from(parsed.quoted_l3));
+    match parsed.key {
+        Key::V4(_) => {
+            let address = end.address as u32;
+            if let Some(ip) = view_mut::<Ipv4Hdr>(frame, outer) {
+                if direction == Direction::In { ip.dst.set(address) } else { ip.src.set(address) }
+            }
+            if let Some(ip) = view_mut::<Ipv4Hdr>(frame, quoted) {
+                if direction == Direction::In { ip.src.set(address) } else { ip.dst.set(address) }
+            }
+            ipv4::fill_checksum(&mut frame[quoted..]);
+            ipv4::fill_checksum(&mut frame[outer..]);
+        }
+        Key::V6(_) => {
+            if let Some(ip) = view_mut::<Ipv6Hdr>(frame, outer) {
+                if direction == Direction::In { ip.dst.set(end.address) } else { ip.src.set(end.address) }
+            }
+            if let Some(ip) = view_mut::<Ipv6Hdr>(frame, quoted) {
+                if direction == Direction::In { ip.src.set(end.address) } else { ip.dst.set(end.address) }
+            }
+        }
+    }
+    fill_checksum(frame, parsed);
+}
+
+fn fill_checksum(frame: &mut [u8], parsed: &Parsed) {
+    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
+    let end = l3 + usize::from(parsed.len);
+    let pseudo = match parsed.key {
+        Key::V4(_) => 0,
+        Key::V6(_) => checksum::pseudo(checksum::sum(&frame[l3 + 8..l3 + 40]), protocol::ICMPV6, end - l4),
+    };
+    if let Some(message) = view_mut::<IcmpHdr>(frame, l4) {
+        message.sum.set(0);
+    }
+    let sum = !checksum::fold(pseudo + checksum::sum(&frame[l4..end]));
+    if let Some(message) = view_mut::<IcmpHdr>(frame, l4) {
+        message.sum.set(sum);
+    }
+}
+
+/// Turns a packet into an ICMP message to its sender, in the same buffer; gives where the new IP header starts.
+///
+/// The quoted packet is as it stands in the buffer, cut so that the message keeps to its largest size.
+///
+/// # Errors
+/// When the buffer has no room in front.
+pub fn answer<P: Packet>(
+    packet: &mut P,
+    parsed: &Parsed,
+    source: IpAddr,
+    message: Message,
+    id: &mut u16,
+) -> Result<u16, DropReason> {
+    let (l3, ipv6) = (usize::from(parsed.l3), matches!(parsed.key, Key::V6(_)));
+    let (headers, most) =
+        if ipv6 { (ipv6::LEN + icmp::LEN, MAX_LEN6) } else { (ipv4::LEN + icmp::LEN, MAX_LEN4) };
+    let quoted = usize::from(parsed.len).min(most - headers);
+    packet.truncate(l3 + quoted);
+    let grow = headers.saturating_sub(l3);
+    if grow > 0 && !packet.push_front(grow) {
+        return Err(DropReason::NoHeadroom);
+    }
+    let at = l3 + grow - headers;
+    let frame = packet.bytes_mut();
+    let (kind, code) = message.type_code(ipv6);
+    let icmp_at = at + headers - icmp::LEN;
+    let header = IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.mtu.into()) };
+    *view_mut(frame, icmp_at).ok_or(DropReason::NoHeadroom)? = header;
+    let len = headers + quoted;
+    match source {
+        IpAddr::V4(source) => {
+            *id = id.wrapping_add(1);
+            let to: &Ipv4Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
+            let header = Ipv4Hdr {
+                version_ihl: 0x45,
+                tos: 0xc0,
+                len: U16::new(len as u16),
+                id: U16::new(*id),
+                fragment: U16::new(0),
+                ttl: 64,
+                protocol: protocol::ICMP,
+                sum: U16::new(0),
+                src: U32::new(source.to_bits()),
+                dst: to.src,
+            };
+            *view_mut(frame, at).ok_or(DropReason::NoHeadroom)? = header;
+            ipv4::fill_checksum(&mut frame[at..]);
+        }
+        IpAddr::V6(source) => {
+            let to: &Ipv6Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
+            let header = Ipv6Hdr {
+                version_class_flow: U32::new(6 << 28),
+                len: U16::new((len - ipv6::LEN) as u16),
+                next: protocol::ICMPV6,
+                hop_limit: 64,
+                src: U128::new(source.to_bits()),
+                dst: to.src,
+            };
+            *view_mut(frame, at).ok_or(DropReason::NoHeadroom)? = header;
+        }
+    }
+    let made = Parsed { l3: at as u16, l4: icmp_at as u16, len: len as u16, ..*parsed };
+    fill_checksum(frame, &made);
+    Ok(at as u16)
+}

@@ -1,0 +1,110 @@
+//! Ports in memory: what tests, replay and benchmarks use in place of a NIC.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Batch, QueuePair};
+use crate::packet::Packet;
+use crate::time::{Clock, Tick};
+
+/// Room in front of a new frame, as DPDK leaves it.
+const HEADROOM: usize = 128;
+
+/// A frame on the heap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Frame {
+    /// A copy of `bytes` with room in front.
+    pub fn new(bytes: &[u8]) -> Frame {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(bytes);
+        Frame { buffer, start: HEADROOM }
+    }
+}
+
+impl Packet for Frame {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..]
+    }
+
+    fn push_front(&mut self, count: usize) -> bool {
+        match self.start.checked_sub(count) {
+            Some(start) => {
+                self.start = start;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn pull_front(&mut self, count: usize) -> bool {
+        let fits = count <= self.bytes().len();
+        if fits {
+            self.start += count;
+        }
+        fits
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.buffer.truncate(self.start + len);
+    }
+}
+
+/// Both ends of a wire: frames on their way in, frames that left.
+#[derive(Clone, Debug, Default)]
+pub struct Wire(Arc<Mutex<(VecDeque<Frame>, VecDeque<Frame>)>>);
+
+impl Wire {
+    /// Puts a frame where the port will receive it.
+    pub fn put(&self, bytes: &[u8]) {
+        self.lock().0.push_back(Frame::new(bytes));
+    }
+
+    /// Takes the next frame that left the port.
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.lock().1.pop_front().map(|frame| frame.bytes().to_vec())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<Frame>, VecDeque<Frame>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl QueuePair for Wire {
+    type Packet = Frame;
+
+    fn receive(&mut self, batch: &mut Batch<Frame>) {
+        let mut wire = self.lock();
+        while !batch.is_full()
+            && let Some(frame) = wire.0.pop_front()
+        {
+            batch.push(frame);
+        }
+    }
+
+    fn transmit(&mut self, batch: &mut Batch<Frame>) {
+        self.lock().1.extend(batch.drain(..));
+    }
+}
+
+/// A clock that only moves when told to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hand(pub Tick);
+
+impl Clock for Hand {
+    fn now(&mut self) -> Tick {
+        self.0
+    }
+
+    fn cycles(&self) -> u64 {
+        0
+    }
+}

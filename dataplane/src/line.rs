@@ -1,0 +1,325 @@
+//! The packet's way through a worker: stages over a whole burst, then a decision for each packet.
+//!
+//! Memory is slow and flows are many, so a burst is parsed and hashed first while the index lines are on their way,
+//! then the entries are asked for, and only then is each packet looked at again.
+
+mod admit;
+mod advance;
+mod errors;
+pub mod outbox;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use crate::config::{Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::conn::{ConnId, Flags, Table};
+use crate::forward::{self, Departure};
+use crate::icmp::{self, Message};
+use crate::io::{BURST, Batch};
+use crate::packet::Packet;
+use crate::parse::{Kind, Parsed, parse};
+use crate::sched::Cursor;
+use crate::service::DestinationId;
+use crate::stats::Board;
+use crate::steer::{Steering, WorkerId};
+use crate::time::{Millis, Tick};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::ether::MacBytes;
+
+pub use outbox::{KernelRing, Outbox};
+
+/// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
+const EXPIRE_BUDGET: u32 = 64;
+
+/// What is decided about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It leaves.
+    Forward(Departure),
+    /// It becomes an answer to its sender.
+    Answer(Message),
+    /// The kernel gets it.
+    ToKernel,
+    /// It is dropped.
+    Drop(DropReason),
+}
+
+/// Where and when a burst came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Number of the port.
+    pub port: u16,
+    /// The port's hardware address.
+    pub mac: MacBytes,
+    /// The time.
+    pub now: Tick,
+}
+
+/// What the first stage found out about a packet.
+struct Work {
+    parsed: Parsed,
+    hash: u64,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Find,
+    ToKernel,
+    HandOff(WorkerId),
+    Drop(DropReason),
+}
+
+/// One worker's state, packets and queues aside.
+pub struct Line {
+    /// Number of this worker.
+    pub me: WorkerId,
+    /// The rule by which flows are shared out.
+    pub steering: Steering,
+    /// All connections.
+    pub conns: Table,
+    /// What is configured.
+    pub snapshot: Box<Snapshot>,
+    /// Schedulers' memory, by service.
+    pub cursors: Box<[Cursor]>,
+    /// Counters.
+    pub board: Arc<Board>,
+    /// To and from control.
+    pub rings: Arc<WorkerRings>,
+    /// Last IPv4 identification used for headers of our own.
+    pub ip_id: u16,
+}
+
+impl Line {
+    /// Takes a burst to its verdicts.
+    pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: Arrival, out: &mut Outbox<P>) {
+        let mut works: ArrayVec<Work, BURST> = ArrayVec::new();
+        for packet in packets.iter() {
+            let work = self.read(packet.bytes(), &arrival.mac);
+            works.push(work);
+        }
+        for work in &works {
+            if work.step == Step::Find {
+                self.conns.prefetch_entry(work.hash);
+            }
+        }
+        for (packet, work) in packets.drain(..).zip(&works) {
+            self.dispatch(packet, work, arrival, out);
+        }
+    }
+
+    /// First stage: parse, steer, hash, ask for the index line.
+    #[inline]
+    fn read(&self, frame: &[u8], mac: &MacBytes) -> Work {
+        let parsed = match parse(frame, mac) {
+            Ok(parsed) => parsed,
+            Err(why) => return Work { parsed: Parsed::NOTHING, hash: 0, step: Step::Drop(why) },
+        };
+        let step = match parsed.kind {
+            Kind::Other => Step::ToKernel,
+            Kind::Fragment => self.fragment(&parsed),
+            Kind::Flow | Kind::IcmpError => self.steer(&parsed),
+        };
+        if step != Step::Find {
+            return Work { parsed, hash: 0, step };
+        }
+        let key = if parsed.kind == Kind::IcmpError { parsed.key.reversed() } else { parsed.key };
+        let hash = self.conns.hash(&key);
+        self.conns.prefetch_line(hash);
+        Work { parsed, hash, step }
+    }
+
+    #[inline]
+    fn steer(&self, parsed: &Parsed) -> Step {
+        if self.steering.workers == 1 {
+            return Step::Find;
+        }
+        match self.steering.owner(parsed, &self.snapshot) {
+            Some(owner) if owner != self.me => Step::HandOff(owner),
+            _ => Step::Find,
+        }
+    }
+
+    /// A fragment has no ports to balance by; one that is not of balanced addresses is the kernel's.
+    fn fragment(&self, parsed: &Parsed) -> Step {
+        let addresses = &self.snapshot.services.addresses;
+        let ours =
+            addresses.contains(&parsed.key.dst_address()) || addresses.contains(&parsed.key.src_address());
+        if ours { Step::Drop(DropReason::Fragment) } else { Step::ToKernel }
+    }
+
+    /// Last stage for one packet: decide, then make it so and count its verdict.
+    #[inline]
+    fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
+        let Arrival { port, now, .. } = arrival;
+        let fate = match work.step {
+            Step::Find if work.parsed.kind == Kind::IcmpError => self.relate(&mut packet, work),
+            Step::Find => self.decide(&mut packet, work, now),
+            Step::ToKernel => Fate::ToKernel,
+            Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
+            Step::Drop(why) => Fate::Drop(why),
+        };
+        match fate {
+            Fate::Forward(departure) => {
+                if let Some(verdict) = self.depart(packet, departure, arrival, out) {
+                    self.settle(verdict);
+                }
+            }
+            Fate::Answer(message) => self.answer(packet, &work.parsed, message, arrival, out),
+            Fate::ToKernel => self.settle(out.to_kernel(port, packet)),
+            Fate::Drop(why) => self.settle(Verdict::Dropped(why)),
+        }
+    }
+
+    /// Counts what became of a packet.
+    fn settle(&self, verdict: Verdict) {
+        let gauges = &self.board.gauges;
+        match verdict {
+            Verdict::Sent => {} // counted when the port has taken it
+            Verdict::Answered(why) => gauges.answers[why as usize].add(1),
+            Verdict::ToKernel => gauges.to_kernel.add(1),
+            Verdict::HandedOff => gauges.handed_off.add(1),
+            Verdict::Dropped(why) => gauges.drops[why as usize].add(1),
+        }
+    }
+
+    /// Sends a packet to its next hop. `None` when it waits for the next hop's address.
+    #[inline]
+    fn depart<P: Packet>(
+        &mut self,
+        mut packet: P,
+        departure: Departure,
+        arrival: Arrival,
+        out: &mut Outbox<P>,
+    ) -> Option<Verdict> {
+        match departure.next {
+            NextHop::Hop(id) => {
+                let Some(hop) = self.snapshot.network.hop_at(id) else {
+                    return Some(Verdict::Dropped(DropReason::NoRoute));
+                };
+                Some(match forward::frame(&mut packet, &departure, hop) {
+                    Ok(()) => out.send(hop.port, packet),
+                    Err(why) => Verdict::Dropped(why),
+                })
+            }
+            NextHop::Unresolved(link, address) => {
+                // A full ring loses only a reminder: the next packet makes another.
+                let _ = self.rings.notes.push(Note::Resolve(link, address));
+                let waits = out.wait(packet, departure, arrival.now);
+                if waits {
+                    self.board.gauges.waiting.add(1);
+                    return None;
+                }
+                Some(Verdict::Dropped(DropReason::NeighbourUnresolved))
+            }
+            NextHop::Local => Some(out.to_kernel(arrival.port, packet)),
+            NextHop::None => Some(Verdict::Dropped(DropReason::NoRoute)),
+        }
+    }
+
+    /// Turns a packet into an ICMP message to its sender.
+    fn answer<P: Packet>(
+        &mut self,
+        mut packet: P,
+        parsed: &Parsed,
+        message: Message,
+        arrival: Arrival,
+        out: &mut Outbox<P>,
+    ) {
+        let network = &self.snapshot.network;
+        let back = network.target(parsed.key.src_address());
+        // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
+        let asked = parsed.key.dst_address();
+        let ours = if asked.is_ipv4() { network.is_local(asked) } else { network.local.contains(&asked) };
+        let source = if ours { asked } else { back.source };
+        let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
+        let verdict = match made {
+            Ok(l3) => {
+                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next };
+                self.depart(packet, departure, arrival, out)
+            }
+            Err(why) => Some(Verdict::Dropped(why)),
+        };
+        match verdict {
+            None => {}
+            Some(Verdict::Sent) => self.settle(Verdict::Answered(message.answer)),
+            Some(other) => self.settle(other),
+        }
+    }
+
+    /// Forgets connections whose time is over.
+    pub fn expire(&mut self, now: Tick) {
+        let mut budget = EXPIRE_BUDGET;
+        while let Some(id) = self.conns.pop_expired(now, &mut budget) {
+            self.forget(id);
+        }
+    }
+
+    /// Ends a connection and takes it off its destination's counts.
+    fn forget(&mut self, id: ConnId) {
+        let entry = self.conns.entry(id);
+        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
+            counters.count(!entry.flags.has(Flags::INACTIVE), -1);
+        }
+        self.conns.remove(id);
+    }
+
+    /// Acts on `snapshot` from now on; gives back the one before.
+    pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
+        for event in events {
+            let service = snapshot.services.service(event.service);
+            if let (Some(service), Some(cursor)) = (service, self.cursors.get_mut(event.service.0 as usize)) {
+                cursor.hear(service.scheduler, event);
+            }
+        }
+        std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// The connections from `page.from` on, as many as the page has room for.
+    pub fn list(&self, page: &mut crate::config::Page, now: Tick) {
+        const REACH: u32 = 4096;
+        page.connections.clear();
+        let mut at = Some(page.from);
+        let mut reach = REACH;
+        while let Some(from) = at {
+            if page.connections.len() == page.connections.capacity() || reach == 0 {
+                break;
+            }
+            let (id, next) = self.conns.next_live(from, reach);
+            reach = reach.saturating_sub(next.unwrap_or(u32::MAX).saturating_sub(from));
+            if let Some(id) = id {
+                page.connections.push(self.listed(id, now));
+            }
+            at = next;
+        }
+        page.next = at;
+    }
+
+    fn listed(&self, id: ConnId, now: Tick) -> crate::config::ring::Connection {
+        let (entry, mut endpoints) = (self.conns.entry(id), self.conns.endpoints(id));
+        let destination = DestinationId(entry.destination);
+        if let Some(configured) = self.snapshot.services.destination(destination) {
+            endpoints.destination.address = configured.endpoint.address;
+        }
+        crate::config::ring::Connection {
+            endpoints,
+            protocol: entry.protocol,
+            state: entry.state,
+            destination,
+            expires: Millis(
+                u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),
+            ),
+            in_packets: entry.in_packets,
+        }
+    }
+
+    /// Shows on the board what the table holds.
+    pub fn publish(&self) {
+        let (gauges, used) = (&self.board.gauges, self.conns.used());
+        gauges.connections_ipv4.set(used.ipv4.into());
+        gauges.connections_ipv6.set(used.ipv6.into());
+    }
+}

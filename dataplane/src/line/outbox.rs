@@ -1,0 +1,90 @@
+//! Where packets go from the line: ports, the kernel, other workers, or a short wait for a neighbour's address.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
+
+use crate::forward::Departure;
+use crate::io::{BURST, Batch};
+use crate::steer::WorkerId;
+use crate::time::{Millis, Tick};
+use crate::verdict::{DropReason, Verdict};
+
+/// Frames for the kernel, with the port they came in by.
+pub type KernelRing<P> = Arc<ArrayQueue<(usize, P)>>;
+
+/// Packets that another worker owns, with the port they came in by.
+pub type HandOffRing<P> = Arc<ArrayQueue<(u16, P)>>;
+
+/// Packets that may wait for neighbours' addresses at once.
+const WAITING: usize = BURST;
+/// How long a packet waits: ARP asks three times in that time.
+const PATIENCE: Millis = Millis(3000);
+
+/// A packet that waits.
+pub struct Waiting<P> {
+    /// The packet, complete but for its frame header.
+    pub packet: P,
+    /// Where it wants to go.
+    pub departure: Departure,
+    since: Tick,
+}
+
+impl<P> Waiting<P> {
+    /// Whether it has waited too long.
+    pub fn is_over(&self, now: Tick) -> bool {
+        now.since(self.since) > PATIENCE
+    }
+}
+
+/// What leaves the line, gathered until the end of the burst.
+pub struct Outbox<P> {
+    /// By port.
+    pub ports: Box<[Batch<P>]>,
+    /// To the kernel.
+    pub kernel: KernelRing<P>,
+    /// To other workers, by their number; our own is what they give us.
+    pub hand_off: Box<[HandOffRing<P>]>,
+    /// Waiting for a neighbour's address.
+    pub waiting: ArrayVec<Waiting<P>, WAITING>,
+}
+
+impl<P> Outbox<P> {
+    /// An outbox for `ports` ports.
+    pub fn new(ports: usize, kernel: KernelRing<P>, hand_off: Box<[HandOffRing<P>]>) -> Outbox<P> {
+        let ports = (0..ports).map(|_| Batch::new()).collect();
+        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new() }
+    }
+
+    /// Puts a packet with those that leave by `port`.
+    #[inline]
+    pub fn send(&mut self, port: u16, packet: P) -> Verdict {
+        match self.ports.get_mut(usize::from(port)).map(|batch| batch.try_push(packet)) {
+            Some(Ok(())) => Verdict::Sent,
+            Some(Err(_)) => Verdict::Dropped(DropReason::TransmitFull),
+            None => Verdict::Dropped(DropReason::NoRoute),
+        }
+    }
+
+    /// Gives a packet to the kernel.
+    pub fn to_kernel(&mut self, port: u16, packet: P) -> Verdict {
+        match self.kernel.push((usize::from(port), packet)) {
+            Ok(()) => Verdict::ToKernel,
+            Err(_) => Verdict::Dropped(DropReason::KernelRingFull),
+        }
+    }
+
+    /// Gives a packet to the worker that owns its flow.
+    pub fn hand_off(&mut self, owner: WorkerId, port: u16, packet: P) -> Verdict {
+        match self.hand_off.get(usize::from(owner.0)).map(|ring| ring.push((port, packet))) {
+            Some(Ok(())) => Verdict::HandedOff,
+            _ => Verdict::Dropped(DropReason::HandOffFull),
+        }
+    }
+
+    /// Keeps a packet until its next hop's address is known; false when too many wait already.
+    pub fn wait(&mut self, packet: P, departure: Departure, now: Tick) -> bool {
+        self.waiting.try_push(Waiting { packet, departure, since: now }).is_ok()
+    }
+}

@@ -1,0 +1,24 @@
+//! Round robin: the next usable destination after the one chosen last. Spec 3.1.
+
+use super::Cursor;
+use crate::config::{Event, EventKind};
+use crate::service::{DestinationId, Services};
+
+/// A removed destination leaves the cursor on the one before it.
+pub fn hear(cursor: &mut Cursor, event: &Event) {
+    if let EventKind::Removed(gone, before) = event.kind
+        && cursor.at == Some(gone)
+    {
+        cursor.at = before;
+    }
+}
+
+/// Walks once round the list, from the destination after the last one chosen.
+pub fn pick(cursor: &mut Cursor, list: &[DestinationId], services: &Services) -> Option<DestinationId> {
+    let start = cursor.at.and_then(|at| list.iter().position(|&id| id == at)).map_or(0, |place| place + 1);
+    let usable = |id: &DestinationId| services.destination(*id).is_some_and(|d| d.weight > 0);
+    let (before, after) = list.split_at(start.min(list.len()));
+    let chosen = after.iter().chain(before).copied().find(usable)?;
+    cursor.at = Some(chosen);
+    Some(chosen)
+}

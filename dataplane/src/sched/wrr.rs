@@ -1,0 +1,57 @@
+//! Weighted round robin, interleaved: passes over the list with a weight to reach that falls by the gcd. Spec 3.2.
+
+use super::Cursor;
+use crate::config::{Event, EventKind};
+use crate::service::{DestinationId, Services};
+
+/// Any change sends the walk back to the head and fits the current weight to the new ones.
+pub fn hear(cursor: &mut Cursor, event: &Event) {
+    cursor.at = None;
+    cursor.gcd = i64::from(event.gcd);
+    cursor.max = match event.max_weight {
+        0 => 0,
+        max => i64::from(max) - (cursor.gcd - 1),
+    };
+    if event.kind == EventKind::Fresh || cursor.current > cursor.max || cursor.current == 0 {
+        cursor.current = cursor.max;
+    } else if cursor.gcd > 1 {
+        cursor.current = cursor.current / cursor.gcd * cursor.gcd + 1;
+    }
+}
+
+/// Walks the list from the cursor until a destination reaches the current weight.
+pub fn pick(cursor: &mut Cursor, list: &[DestinationId], services: &Services) -> Option<DestinationId> {
+    if cursor.max == 0 {
+        return None;
+    }
+    let start = cursor.at.and_then(|at| list.iter().position(|&id| id == at));
+    let (mut from, mut last_pass, mut restarted, mut stop) =
+        (start.map_or(0, |at| at + 1), false, false, None);
+    loop {
+        for (place, &id) in list.iter().enumerate().skip(from) {
+            let weight = services.destination(id).map_or(0, |d| i64::from(d.weight));
+            if weight >= cursor.current {
+                cursor.at = Some(id);
+                return Some(id);
+            }
+            if stop == Some(place) {
+                cursor.at = Some(id);
+                return None;
+            }
+        }
+        cursor.current -= cursor.gcd;
+        if cursor.current <= 0 {
+            cursor.current = cursor.max;
+            if last_pass || start.is_none() {
+                cursor.at = None;
+                return None;
+            }
+            restarted = true;
+        }
+        last_pass = cursor.current <= cursor.gcd;
+        if last_pass && restarted {
+            stop = start;
+        }
+        from = 0;
+    }
+}

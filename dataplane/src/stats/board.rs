@@ -1,0 +1,184 @@
+//! The board: a worker's counters in memory of its own that control reads.
+//!
+//! Each counter has one writer, so adding is a plain load and store; no lock, no locked instruction. A destination's
+//! counters are one cache line, which is all that a packet of an existing connection counts in, its worker's totals
+//! aside.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::sched::Load;
+use crate::service::DestinationId;
+use crate::verdict::{Answer, DropReason};
+
+/// A number with one writer and any readers.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owner may.
+    #[inline]
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+    }
+
+    /// Replaces the value; only the owner may.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker counts of one destination.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct DestinationCounters {
+    /// Connections made by scheduling.
+    pub connections: Counter,
+    /// Packets from clients.
+    pub in_packets: Counter,
+    /// Their bytes: IP total length.
+    pub in_bytes: Counter,
+    /// Packets to clients.
+    pub out_packets: Counter,
+    /// Their bytes.
+    pub out_bytes: Counter,
+    active: AtomicU32,
+    inactive: AtomicU32,
+}
+
+impl DestinationCounters {
+    /// Connections as they stand at this worker.
+    #[inline]
+    pub fn load(&self) -> Load {
+        Load { active: self.active.load(Relaxed), inactive: self.inactive.load(Relaxed) }
+    }
+
+    /// A connection begins (inactive) or ends.
+    pub fn count(&self, active: bool, by: i32) {
+        let counter = if active { &self.active } else { &self.inactive };
+        counter.store(counter.load(Relaxed).wrapping_add_signed(by), Relaxed);
+    }
+
+    /// Forgets all; for a destination id that is used anew.
+    pub fn reset(&self) {
+        for counter in
+            [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
+        {
+            counter.set(0);
+        }
+    }
+}
+
+/// What a worker counts of itself.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Gauges {
+    /// Packets taken from ports.
+    pub received: Counter,
+    /// Packets taken from other workers' hand-off.
+    pub taken_over: Counter,
+    /// Packets sent out of ports, own answers included.
+    pub sent: Counter,
+    /// Packets given to the kernel.
+    pub to_kernel: Counter,
+    /// Packets of the kernel sent out of ports.
+    pub from_kernel: Counter,
+    /// Packets given to the worker that owns their flow.
+    pub handed_off: Counter,
+    /// Packets that wait for a neighbour's address.
+    pub waiting: Counter,
+    /// By reason.
+    pub drops: [Counter; DropReason::ALL.len()],
+    /// By reason.
+    pub answers: [Counter; Answer::ALL.len()],
+    /// Connections given up for new ones when the table was full.
+    pub given_up: Counter,
+    /// IPv4 connections now.
+    pub connections_ipv4: Counter,
+    /// IPv6 connections now.
+    pub connections_ipv6: Counter,
+    /// Bytes of the connection table.
+    pub table_bytes: Counter,
+    /// Cycles spent on bursts that held packets.
+    pub busy_cycles: Counter,
+    /// Bursts that held packets.
+    pub bursts: Counter,
+}
+
+impl Default for Gauges {
+    fn default() -> Gauges {
+        Gauges {
+            received: Counter::default(),
+            taken_over: Counter::default(),
+            sent: Counter::default(),
+            to_kernel: Counter::default(),
+            from_kernel: Counter::default(),
+            handed_off: Counter::default(),
+            waiting: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            answers: std::array::from_fn(|_| Counter::default()),
+            given_up: Counter::default(),
+            connections_ipv4: Counter::default(),
+            connections_ipv6: Counter::default(),
+            table_bytes: Counter::default(),
+            busy_cycles: Counter::default(),
+            bursts: Counter::default(),
+        }
+    }
+}
+
+/// Everything one worker counts.
+#[derive(Debug)]
+pub struct Board {
+    /// By [`DestinationId`].
+    pub destinations: Box<[DestinationCounters]>,
+    /// The worker's own.
+    pub gauges: Gauges,
+    /// What the other workers' destinations carry, written by control.
+    pub others: Loads,
+}
+
+impl Board {
+    /// A board for up to `destinations` destinations.
+    pub fn new(destinations: usize) -> Board {
+        Board {
+            destinations: (0..destinations).map(|_| DestinationCounters::default()).collect(),
+            gauges: Gauges::default(),
+            others: Loads::new(destinations),
+        }
+    }
+
+    /// What a destination carries in all: here, and at the other workers when control last looked.
+    pub fn load(&self, id: DestinationId) -> Load {
+        let own = self.destinations.get(id.0 as usize).map_or(Load::default(), DestinationCounters::load);
+        let others = self.others.get(id);
+        Load { active: own.active + others.active, inactive: own.inactive + others.inactive }
+    }
+}
+
+/// Loads by destination; both numbers of one destination are read together.
+#[derive(Debug)]
+pub struct Loads(Box<[AtomicU64]>);
+
+impl Loads {
+    fn new(destinations: usize) -> Loads {
+        Loads((0..destinations).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// The load noted for a destination.
+    pub fn get(&self, id: DestinationId) -> Load {
+        let both = self.0.get(id.0 as usize).map_or(0, |load| load.load(Relaxed));
+        Load { active: (both >> 32) as u32, inactive: both as u32 }
+    }
+
+    /// Notes the load of a destination; only control may.
+    pub fn set(&self, id: DestinationId, load: Load) {
+        if let Some(noted) = self.0.get(id.0 as usize) {
+            noted.store(u64::from(load.active) << 32 | u64::from(load.inactive), Relaxed);
+        }
+    }
+}

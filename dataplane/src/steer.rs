@@ -1,0 +1,51 @@
+//! Which worker owns a flow: a pure function of the client's endpoint, the same for both directions.
+//!
+//! The snapshot alone tells which end of a packet is the client: the source of what goes to a service, the
+//! destination of what comes from a NAT destination or from a service's own address.
+
+use crate::config::Snapshot;
+use crate::flow::{Endpoint, Key, Seed};
+use crate::parse::{Kind, Parsed};
+
+/// The number of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u16);
+
+/// The rule that all workers share.
+#[derive(Clone, Copy, Debug)]
+pub struct Steering {
+    /// How many workers there are.
+    pub workers: u16,
+    /// The same at every worker.
+    pub seed: Seed,
+}
+
+impl Steering {
+    /// The owner of a packet's flow; `None` for what no worker keeps anything about.
+    pub fn owner(&self, parsed: &Parsed, snapshot: &Snapshot) -> Option<WorkerId> {
+        let key = match parsed.kind {
+            Kind::Flow => parsed.key,
+            // What an error quotes went the other way.
+            Kind::IcmpError => parsed.key.reversed(),
+            Kind::Fragment | Kind::Other => return None,
+        };
+        client(&key, snapshot).map(|client| self.of(client))
+    }
+
+    fn of(&self, client: Endpoint) -> WorkerId {
+        let Some(key) = Key::between(client, client, 0) else { return WorkerId(0) };
+        let hash = self.seed.hash(&key) >> 32;
+        WorkerId(((hash * u64::from(self.workers)) >> 32) as u16)
+    }
+}
+
+/// The client's end of a packet, if it is one of balanced traffic.
+pub fn client(key: &Key, snapshot: &Snapshot) -> Option<Endpoint> {
+    let services = &snapshot.services;
+    if services.lookup(key.dst(), key.protocol()).is_some() {
+        return Some(key.src());
+    }
+    let from_us = services.nat_sources.contains(&(key.src(), key.protocol()))
+        || services.lookup(key.src(), key.protocol()).is_some();
+    from_us.then(|| key.dst())
+}
