@@ -1,0 +1,136 @@
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
+
+use super::*;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+fn heard(body: RouteNetlinkMessage) -> Message {
+    Message { flags: 0, body }
+}
+
+fn link(index: u32, name: &str, up: bool, vlan: Option<(u32, u16)>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    message.attributes = vec![
+        LinkAttribute::IfName(name.into()),
+        LinkAttribute::Mtu(1500),
+        LinkAttribute::Address(MAC.to_vec()),
+    ];
+    if let Some((below, tag)) = vlan {
+        message.attributes.push(LinkAttribute::Link(below));
+        let data = LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(tag)]));
+        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), data]));
+    }
+    message
+}
+
+fn neighbour(interface: u32, state: NeighbourState) -> RouteNetlinkMessage {
+    let mut message = NeighbourMessage::default();
+    (message.header.ifindex, message.header.state) = (interface, state);
+    message.attributes = vec![
+        NeighbourAttribute::Destination(IpAddr::from([10, 0, 0, 2]).into()),
+        NeighbourAttribute::LinkLayerAddress(MAC.to_vec()),
+    ];
+    RouteNetlinkMessage::NewNeighbour(message)
+}
+
+fn route(router: u8) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet;
+    message.header.table = 254;
+    message.header.kind = RouteType::Unicast;
+    message.attributes =
+        vec![RouteAttribute::Gateway(RouteAddress::Inet([10, 0, 0, router].into())), RouteAttribute::Oif(2)];
+    message
+}
+
+/// A twin `krn0` of port `net0`, a VLAN on it, a VLAN on that, and an interface that is no business of ours.
+fn tables() -> (Tables, Vec<Twin>) {
+    let mut tables = Tables::default();
+    for (index, name, vlan) in
+        [(2, "krn0", None), (3, "krn0.7", Some((2, 7))), (4, "krn0.7.8", Some((3, 8))), (5, "eth0", None)]
+    {
+        tables.apply(&heard(RouteNetlinkMessage::NewLink(link(index, name, true, vlan))));
+    }
+    (tables, vec![Twin { ifname: "krn0".into(), port: "net0".into() }])
+}
+
+#[test]
+fn links_are_twins_and_single_tags_on_them() {
+    let (tables, twins) = tables();
+    let facts = tables.facts(&twins);
+    let seen: Vec<_> = facts.links.iter().map(|l| (l.name.as_str(), l.port.as_str(), l.vlan)).collect();
+    assert_eq!(seen, [("krn0", "net0", None), ("krn0.7", "net0", Some(7))]);
+}
+
+#[test]
+fn neighbours_are_told_of_our_links_only() {
+    let (mut tables, twins) = tables();
+    for interface in [2, 5] {
+        tables.apply(&heard(neighbour(interface, NeighbourState::Reachable)));
+    }
+    let facts = tables.facts(&twins);
+    assert_eq!(facts.neighbours.len(), 1);
+    assert_eq!(facts.neighbours[0].link, "krn0");
+}
+
+#[test]
+fn a_neighbour_changes_something_only_when_its_address_does() {
+    let (mut tables, _) = tables();
+    let steps = [
+        (NeighbourState::Incomplete, Effect::None),
+        (NeighbourState::Reachable, Effect::Changed),
+        (NeighbourState::Stale, Effect::None),
+        (NeighbourState::Failed, Effect::Changed),
+        (NeighbourState::Failed, Effect::None),
+    ];
+    for (state, effect) in steps {
+        assert_eq!(tables.apply(&heard(neighbour(2, state))), effect, "{state}");
+    }
+}
+
+#[test]
+fn routes_are_followed_while_one_has_a_key_and_read_anew_otherwise() {
+    let (mut tables, twins) = tables();
+    let new = |router| RouteNetlinkMessage::NewRoute(route(router));
+    let del = |router| RouteNetlinkMessage::DelRoute(route(router));
+    let steps = [
+        ("the first", 0, new(1), Effect::Changed),
+        ("the same again", 0, new(1), Effect::None),
+        ("in its place", NLM_F_REPLACE, new(2), Effect::Changed),
+        ("beside it", 0, new(3), Effect::StaleRoutes),
+        ("one we do not know goes", 0, del(9), Effect::StaleRoutes),
+        ("the only one goes", 0, del(2), Effect::Changed),
+    ];
+    for (what, flags, body, effect) in steps {
+        assert_eq!(tables.apply(&Message { flags, body }), effect, "{what}");
+    }
+    assert_eq!(tables.facts(&twins).routes, []);
+}
+
+#[test]
+fn of_several_routes_with_one_key_the_first_read_is_in_force() {
+    let (mut tables, twins) = tables();
+    for router in [5, 1] {
+        tables.load(&RouteNetlinkMessage::NewRoute(route(router)));
+    }
+    let routes = tables.facts(&twins).routes;
+    assert_eq!(routes.len(), 1);
+    assert_eq!(routes[0].via, Some([10, 0, 0, 5].into()));
+}
+
+#[test]
+fn a_link_that_goes_down_or_away_makes_its_routes_stale() {
+    let (mut tables, twins) = tables();
+    tables.apply(&heard(neighbour(2, NeighbourState::Reachable)));
+    let down = RouteNetlinkMessage::NewLink(link(2, "krn0", false, None));
+    assert_eq!(tables.apply(&heard(down)), Effect::StaleRoutes);
+    let gone = RouteNetlinkMessage::DelLink(link(2, "krn0", false, None));
+    assert_eq!(tables.apply(&heard(gone)), Effect::StaleRoutes);
+    let facts = tables.facts(&twins);
+    assert_eq!((facts.links.len(), facts.neighbours.len()), (0, 0), "a VLAN without its twin is no link");
+}

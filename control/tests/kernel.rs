@@ -1,0 +1,234 @@
+//! Stories of the twin, the exception path and the netlink mirror, each in a network namespace of its own.
+//!
+//! They need root, since they make interfaces; without it they say that they were skipped.
+
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use bed::{Bed, FOREIGN, OURS, PEER, Sent, alone, ip, until};
+use pollux_control::kernel::exception::ExceptionPath;
+use pollux_control::kernel::facts::{Facts, Route, RouteKind};
+use pollux_control::kernel::netlink::Mirror;
+use pollux_control::kernel::tap::{TapDevice, TapError};
+
+#[path = "kernel/bed.rs"]
+mod bed;
+#[path = "kernel/frames.rs"]
+mod frames;
+
+#[test]
+fn a_twin_looks_like_its_port_and_leaves_with_it() {
+    alone("a_twin_looks_like_its_port_and_leaves_with_it", || {
+        let twin = TapDevice::create("krn0", OURS, 1400).unwrap();
+        let shown = ip("-o link show krn0");
+        assert!(shown.contains("mtu 1400") && shown.contains(&OURS.to_string()), "{shown}");
+        assert!(shown.contains("UP") && shown.contains("LOWER_UP"), "{shown}");
+
+        assert!(matches!(TapDevice::create("krn0", OURS, 1500), Err(TapError::NameTaken { .. })));
+        assert!(matches!(TapDevice::create("a-name-too-long-", OURS, 1500), Err(TapError::BadName { .. })));
+        drop(twin);
+        assert!(!ip("-o link show").contains("krn0"));
+    });
+}
+
+#[test]
+fn the_kernel_answers_a_ping_on_the_wire() {
+    alone("the_kernel_answers_a_ping_on_the_wire", || {
+        let bed = Bed::carrying();
+        ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
+        bed.arrives(&frames::ping(OURS, PEER));
+        let reply = bed.leaves("an echo reply", frames::is_echo_reply);
+        assert_eq!(reply[..6], PEER.0);
+        assert_eq!(bed.counters.to_kernel.frames.load(Relaxed), 1);
+        assert_eq!(bed.counters.to_kernel.bytes.load(Relaxed), frames::ping(OURS, PEER).len() as u64);
+        until("the reply is counted", || (bed.counters.from_kernel.frames.load(Relaxed) >= 1).then_some(()));
+
+        bed.arrives_at(9, &frames::ping(OURS, PEER));
+        bed.drops_one("a frame for a port without a twin");
+    });
+}
+
+#[test]
+fn a_tag_stays_in_the_frame_both_ways() {
+    alone("a_tag_stays_in_the_frame_both_ways", || {
+        let bed = Bed::carrying();
+        if !bed::add_vlan("a_tag_stays_in_the_frame_both_ways") {
+            return;
+        }
+        ip("addr add 10.78.0.1/24 dev krn0.7");
+        ip("link set krn0.7 up");
+        bed.arrives(&frames::arp_request(PEER, [10, 78, 0, 2], [10, 78, 0, 1], Some(7)));
+        let is_reply = |f: &[u8]| f[12..18] == [0x81, 0, 0, 7, 0x08, 0x06] && f[25] == 2;
+        let reply = bed.leaves("a tagged ARP reply", is_reply);
+        assert_eq!((&reply[..6], &reply[6..12]), (&PEER.0[..], &OURS.0[..]));
+    });
+}
+
+#[test]
+fn a_frame_for_somebody_else_reaches_the_twin_unanswered() {
+    alone("a_frame_for_somebody_else_reaches_the_twin_unanswered", || {
+        let bed = Bed::carrying();
+        let received = || std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+        bed.arrives(&frames::ping(FOREIGN, PEER));
+        let wanted = frames::ping(FOREIGN, PEER).len().to_string();
+        until("the twin has received its bytes", || {
+            let text = received();
+            let twin = text.lines().find(|l| l.trim_start().starts_with("krn0:"))?;
+            (twin.split_whitespace().nth(1) == Some(&wanted)).then_some(())
+        });
+        assert!(!bed.left().iter().any(|f| frames::is_echo_reply(f)), "nobody answers for another");
+    });
+}
+
+#[test]
+fn frames_of_the_kernel_carry_whole_checksums() {
+    alone("frames_of_the_kernel_carry_whole_checksums", || {
+        let bed = Bed::carrying();
+        ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
+        let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
+        socket.send_to(b"checksums are not left to a NIC", "10.77.0.2:9999").unwrap();
+        let frame = bed.leaves("the datagram", |f| f[12..14] == [8, 0] && f[23] == 17);
+        assert!(frames::udp_checksum_is_right(&frame), "{frame:02x?}");
+    });
+}
+
+#[test]
+fn the_path_costs_little_while_nothing_happens() {
+    alone("the_path_costs_little_while_nothing_happens", || {
+        let twins = ["krn0", "krn1"].map(|n| Some(TapDevice::create(n, OURS, 1500).unwrap()));
+        let ring = Arc::new(crossbeam::queue::ArrayQueue::<(usize, bed::Frame)>::new(8));
+        let path = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
+        let share = bed::cpu_share("pollux-kernel", Duration::from_secs(3));
+        println!("idle exception path: {:.1} % of a core", share * 100.0);
+        assert!(share < 0.05, "{share}");
+        drop(path);
+    });
+}
+
+#[test]
+fn a_twin_taken_away_is_noticed_once() {
+    alone("a_twin_taken_away_is_noticed_once", || {
+        let bed = Bed::carrying();
+        ip("link delete krn0");
+        until("the loss is counted", || (bed.counters.twins_lost.load(Relaxed) == 1).then_some(()));
+        bed.arrives(&frames::ping(OURS, PEER));
+        bed.drops_one("a frame for the lost twin");
+    });
+}
+
+#[test]
+fn a_vlan_on_a_twin_is_a_link_of_its_port() {
+    alone("a_vlan_on_a_twin_is_a_link_of_its_port", || {
+        let (_twin, _mirror, pictures) = bed::mirrored();
+        if !bed::add_vlan("a_vlan_on_a_twin_is_a_link_of_its_port") {
+            return;
+        }
+        let tagged = |f: &Facts| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
+        bed::see(&pictures, "a VLAN", &tagged);
+        ip("link delete krn0.7");
+        bed::see(&pictures, "its end", &|f| f.links.len() == 1);
+    });
+}
+
+fn route_to<'a>(facts: &'a Facts, destination: &str) -> Option<&'a Route> {
+    facts.routes.iter().find(|r| r.destination.to_string() == destination)
+}
+
+#[test]
+fn what_ip_does_to_links_and_neighbours_the_facts_repeat() {
+    alone("what_ip_does_to_links_and_neighbours_the_facts_repeat", || {
+        let (_twin, mirror, pictures) = bed::mirrored();
+        let first = pictures.recv().unwrap();
+        assert_eq!((first.links.len(), first.links[0].port.as_str()), (1, "net0"));
+        assert_eq!((first.links[0].mac, first.links[0].mtu), (OURS, 1500));
+
+        let see = |what: &str, there: &dyn Fn(&Facts) -> bool| bed::see(&pictures, what, there);
+        ip("addr add 10.77.0.1/24 dev krn0");
+        let address: IpAddr = "10.77.0.1".parse().unwrap();
+        see("the address", &|f| f.addresses.iter().any(|a| a.address == address && a.prefix_len == 24));
+        ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
+        see("a neighbour", &|f| f.neighbours.iter().any(|n| n.mac == PEER && n.link == "krn0"));
+        ip("neigh del 10.77.0.2 dev krn0");
+        see("its end", &|f| !f.neighbours.iter().any(|n| n.mac == PEER));
+        ip("link set krn0 mtu 1400");
+        see("an MTU", &|f| f.links[0].mtu == 1400);
+        assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
+        assert_eq!(mirror.counters().unreadable.load(Relaxed), 0);
+    });
+}
+
+#[test]
+fn what_ip_does_to_routes_the_facts_repeat() {
+    alone("what_ip_does_to_routes_the_facts_repeat", || {
+        let (_twin, mirror, pictures) = bed::mirrored();
+        ip("addr add 10.77.0.1/24 dev krn0");
+        let see = |destination: &str, is_so: &dyn Fn(&Route) -> bool| {
+            bed::see(&pictures, destination, &|f| route_to(f, destination).is_some_and(is_so));
+        };
+        let via = |text: &str| text.parse::<IpAddr>().ok();
+        ip("route add 10.80.0.0/16 via 10.77.0.2 mtu 1300 metric 5");
+        see("10.80.0.0/16", &|r| (r.via, r.mtu, r.metric) == (via("10.77.0.2"), Some(1300), 5));
+        ip("route replace 10.80.0.0/16 via 10.77.0.3 metric 5");
+        see("10.80.0.0/16", &|r| r.via == via("10.77.0.3") && r.link.as_deref() == Some("krn0"));
+        ip("route add 10.81.0.0/16 via inet6 fe80::9 dev krn0");
+        see("10.81.0.0/16", &|r| r.via == via("fe80::9"));
+        ip("route add local 10.9.9.0/24 dev lo");
+        see("10.9.9.0/24", &|r| r.kind == RouteKind::Local && r.link.as_deref() == Some("lo"));
+        ip("route add blackhole 10.82.0.0/16");
+        see("10.82.0.0/16", &|r| r.kind == RouteKind::Blackhole && r.link.is_none());
+        ip("-6 route add default via fe80::9 dev krn0");
+        see("::/0", &|r| r.via == via("fe80::9"));
+        ip("route del 10.80.0.0/16");
+        bed::see(&pictures, "the end of a route", &|f| route_to(f, "10.80.0.0/16").is_none());
+        ip("route add 10.83.0.0/16 nexthop via 10.77.0.4 nexthop via 10.77.0.5");
+        see("10.83.0.0/16", &|r| r.via == via("10.77.0.4"));
+        assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
+
+        // Going down, the kernel drops IPv4 routes without announcing it.
+        ip("link set krn0 down");
+        bed::see(&pictures, "routes gone with their link", &|f| route_to(f, "10.81.0.0/16").is_none());
+        assert!(mirror.counters().route_dumps.load(Relaxed) > 0);
+    });
+}
+
+#[test]
+fn the_kernel_resolves_neighbours_for_us() {
+    alone("the_kernel_resolves_neighbours_for_us", || {
+        let bed = Bed::carrying();
+        let (mirror, pictures) = Mirror::start(bed::twins()).unwrap();
+        let peer: IpAddr = "10.77.0.2".parse().unwrap();
+        mirror.resolve("krn0", peer).unwrap();
+        bed.leaves("an ARP request", |f| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 77, 0, 2]);
+        bed.arrives(&frames::arp_reply(PEER, [10, 77, 0, 2], OURS, [10, 77, 0, 1]));
+        let known = |f: &Facts| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
+        bed::see(&pictures, "the neighbour", &known);
+
+        mirror.resolve("krn0", "2001:db8::2".parse().unwrap()).unwrap();
+        bed.leaves("a neighbour solicitation", |f| f[12..14] == [0x86, 0xdd] && f[54] == 135 && f[77] == 2);
+        assert!(mirror.resolve("nowhere", peer).unwrap_err().to_string().contains("nowhere"));
+    });
+}
+
+#[test]
+fn a_storm_is_told_in_few_pictures() {
+    alone("a_storm_is_told_in_few_pictures", || {
+        let (_twin, mirror, pictures) = bed::mirrored();
+        ip("addr add 10.77.0.1/16 dev krn0");
+        bed::see(&pictures, "the address", &|f| f.addresses.iter().any(|a| a.prefix_len == 16));
+        // A permanent row is never collected as garbage, which a small table would otherwise do to some.
+        let row = |n: u32| format!("neigh add 10.77.{}.{} lladdr {PEER} dev krn0", 1 + n / 250, 1 + n % 250);
+        let told = || mirror.counters().sent.load(Relaxed);
+        let (before, started) = (told(), Instant::now());
+        let dumps = mirror.counters().route_dumps.load(Relaxed);
+        bed::batch((0..800).map(row));
+        bed::see(&pictures, "all of them", &|f| f.neighbours.len() == 800);
+        let (told, took) = (told() - before, started.elapsed());
+        println!("800 neighbours in {took:?}: {told} pictures");
+        assert!(u128::from(told) <= 2 + took.as_millis() / 20, "{told} pictures in {took:?}");
+        let counters = mirror.counters();
+        assert_eq!(counters.full_dumps.load(Relaxed), 1 + counters.lost.load(Relaxed).min(1));
+        assert_eq!(counters.route_dumps.load(Relaxed), dumps, "a neighbour costs no dump");
+    });
+}
