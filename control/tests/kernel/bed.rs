@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -29,8 +30,7 @@ pub fn alone(name: &str, story: impl FnOnce()) {
         return story();
     }
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        // Straight to the descriptor: the harness hides what a passed test prints.
-        writeln!(std::io::stderr(), "SKIPPED {name}: making interfaces needs root").unwrap();
+        skipped(name, "making interfaces needs root");
         return;
     }
     let me = std::env::current_exe().unwrap();
@@ -42,6 +42,12 @@ pub fn alone(name: &str, story: impl FnOnce()) {
         .status()
         .unwrap();
     assert!(status.success(), "{name} failed in its namespace");
+}
+
+/// Says so on the descriptor itself, since the harness hides what a passed test prints.
+fn skipped(story: &str, why: &str) {
+    let mut terminal = std::io::stderr().lock();
+    writeln!(terminal, "SKIPPED {story}: {why}").unwrap();
 }
 
 /// `ip` with these arguments, which must succeed.
@@ -57,7 +63,7 @@ pub fn add_vlan(story: &str) -> bool {
     let out = Command::new("ip").args(add).output().unwrap();
     if !out.status.success() {
         let why = String::from_utf8_lossy(&out.stderr);
-        writeln!(std::io::stderr(), "SKIPPED {story}: this kernel makes no VLANs: {}", why.trim()).unwrap();
+        skipped(story, &format!("this kernel makes no VLANs: {}", why.trim()));
     }
     out.status.success()
 }
@@ -184,11 +190,12 @@ impl Bed {
 
 /// What a thread of ours takes of a core over some time. The scheduler's own count, in nanoseconds.
 pub fn cpu_share(thread: &str, time: Duration) -> f64 {
-    let task = std::fs::read_dir("/proc/self/task")
-        .unwrap()
-        .map(|task| task.unwrap().path())
-        .find(|task| std::fs::read_to_string(task.join("comm")).unwrap().trim() == thread)
-        .unwrap();
+    let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|n| n.trim() == thread);
+    // A thread takes its name only once it runs.
+    let task = until("the thread runs", || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        tasks.map(|task| task.unwrap().path()).find(is_it)
+    });
     let used = || {
         let text = std::fs::read_to_string(task.join("schedstat")).unwrap();
         text.split_whitespace().next().unwrap().parse::<f64>().unwrap()
