@@ -1,5 +1,6 @@
 //! Control plane of Pollux.
 
 pub mod compile;
+pub mod ipvsadm;
 pub mod kernel;
 pub mod model;

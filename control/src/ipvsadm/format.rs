@@ -1,0 +1,89 @@
+//! The columns that several listings share.
+
+use super::rows::{Counters, Rates, ServiceName};
+
+/// Widths at which `ipvsadm` cuts names; IPv6 names are never cut, since half an address says nothing.
+const SERVICE_WIDTH: usize = 33;
+const DESTINATION_WIDTH: usize = 28;
+
+/// A number of up to nine columns, the first a space while it fits: from 10^8 on in thousands, then millions,
+/// milliards, billions, always rounded down. With `exact` it is as wide as it must be.
+pub(super) fn large(value: u64, exact: bool) -> String {
+    let (divisor, unit) = match value {
+        _ if exact => return format!(" {value:>8}"),
+        0..100_000_000 => return format!("{value:>9}"),
+        100_000_000..1_000_000_000 => (1_000, 'K'),
+        1_000_000_000..100_000_000_000 => (1_000_000, 'M'),
+        100_000_000_000..100_000_000_000_000 => (1_000_000_000, 'G'),
+        _ => (1_000_000_000_000, 'T'),
+    };
+    format!("{:>8}{unit}", value / divisor)
+}
+
+/// The five columns of `--stats`.
+pub(super) fn counters(counters: &Counters, exact: bool) -> String {
+    let Counters { connections, in_packets, out_packets, in_bytes, out_bytes } = *counters;
+    [connections, in_packets, out_packets, in_bytes, out_bytes].map(|v| large(v, exact)).concat()
+}
+
+/// The five columns of `--rate`. A destination's first three are never abbreviated.
+pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
+    let Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *rates;
+    let events = [connections, in_packets, out_packets].map(|v| large(v, exact || destination));
+    events.concat() + &[in_bytes, out_bytes].map(|v| large(v, exact)).concat()
+}
+
+/// `TCP  10.0.0.1:80` or `FWM  7 IPv6`.
+pub(super) fn service_name(name: &ServiceName) -> String {
+    match name {
+        ServiceName::Mark { mark, ipv6: true } => format!("FWM  {mark} IPv6"),
+        ServiceName::Mark { mark, ipv6: false } => format!("FWM  {mark}"),
+        ServiceName::Address(transport, socket) => {
+            let text = format!("{:<4} {socket}", transport.name());
+            if socket.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
+        }
+    }
+}
+
+/// A destination's name, cut as `ipvsadm` cuts it.
+pub(super) fn destination_name(socket: std::net::SocketAddr) -> String {
+    let text = socket.to_string();
+    if socket.is_ipv6() { text } else { cut(text, DESTINATION_WIDTH) }
+}
+
+fn cut(mut text: String, width: usize) -> String {
+    text.truncate(width);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_abbreviated_where_they_outgrow_the_column() {
+        let rows = [
+            (0, "        0"),
+            (99_999_999, " 99999999"),
+            (100_000_000, "  100000K"),
+            (999_999_999, "  999999K"),
+            (1_000_000_000, "    1000M"),
+            (99_999_999_999, "   99999M"),
+            (100_000_000_000, "     100G"),
+            (99_999_999_999_999, "   99999G"),
+            (100_000_000_000_000, "     100T"),
+        ];
+        for (value, text) in rows {
+            assert_eq!(large(value, false), text);
+        }
+        assert_eq!(large(7, true), "        7");
+        assert_eq!(large(12_345_678_901, true), " 12345678901");
+    }
+
+    #[test]
+    fn only_a_services_events_are_abbreviated() {
+        let fast = Rates { connections: 100_000_000, in_bytes: 100_000_000, ..Rates::default() };
+        assert_eq!(rates(&fast, false, true), " 100000000        0        0  100000K        0");
+        assert_eq!(rates(&fast, false, false), "  100000K        0        0  100000K        0");
+    }
+}

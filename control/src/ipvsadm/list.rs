@@ -1,0 +1,160 @@
+//! The tables of services: `-L` with its variants.
+
+use std::fmt::Write;
+
+use super::command::Table;
+use super::format::{counters, destination_name, rates, service_name};
+use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Tunnel};
+use crate::model::Settings;
+
+/// The first line of every full listing. The version and the size are those of the kernel that Pollux imitates:
+/// scripts match on this line.
+pub const VERSION: &str = "IP Virtual Server version 1.2.1 (size=4096)";
+
+/// How a table of services is to look.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Layout {
+    /// Which table; connections and time-outs have functions of their own and are shown here as a plain table.
+    pub table: Table,
+    /// Numbers in full.
+    pub exact: bool,
+    /// Only one service is shown: no version line.
+    pub single: bool,
+    /// Keep the order of `services`.
+    pub unsorted: bool,
+}
+
+/// The table of these services, as `ipvsadm -Ln` prints it.
+pub fn services(services: &[ServiceRow], layout: Layout) -> String {
+    let mut out = String::new();
+    if !layout.single {
+        out += VERSION;
+        out.push('\n');
+    }
+    out += titles(layout.table);
+    for service in in_order(services, layout.unsorted) {
+        out += &service_line(service, layout);
+        for destination in destinations_in_order(service, layout.unsorted) {
+            out += &destination_line(destination, layout);
+        }
+    }
+    out
+}
+
+/// `ipvsadm -Ln --timeout`.
+pub fn timeouts(settings: &Settings) -> String {
+    let Settings { tcp_timeout, tcp_fin_timeout, udp_timeout, .. } = settings;
+    format!("Timeout (tcp tcpfin udp): {tcp_timeout} {tcp_fin_timeout} {udp_timeout}\n")
+}
+
+/// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port.
+pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
+    let mut rows: Vec<&ServiceRow> = services.iter().collect();
+    if !unsorted {
+        rows.sort_by_key(|row| match row.name {
+            ServiceName::Address(transport, socket) => {
+                (0, socket.is_ipv6(), Some((transport, socket.ip(), socket.port())))
+            }
+            ServiceName::Mark { mark, ipv6 } => (mark, ipv6, None),
+        });
+    }
+    rows
+}
+
+/// Destinations as `ipvsadm` sorts them: by family, address, port.
+pub(super) fn destinations_in_order(service: &ServiceRow, unsorted: bool) -> Vec<&DestinationRow> {
+    let mut rows: Vec<&DestinationRow> = service.destinations.iter().collect();
+    if !unsorted {
+        rows.sort_by_key(|row| (row.socket.is_ipv6(), row.socket.ip(), row.socket.port()));
+    }
+    rows
+}
+
+/// The two lines of column titles. Some end with a space, as the originals do.
+fn titles(table: Table) -> &'static str {
+    match table {
+        Table::Stats => concat!(
+            "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n",
+            "  -> RemoteAddress:Port\n"
+        ),
+        Table::Rate => concat!(
+            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n",
+            "  -> RemoteAddress:Port\n"
+        ),
+        Table::Thresholds => concat!(
+            "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n",
+            "  -> RemoteAddress:Port\n"
+        ),
+        Table::Persistent => concat!(
+            "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n",
+            "  -> RemoteAddress:Port\n"
+        ),
+        Table::TunnelInfo => concat!(
+            "Prot LocalAddress:Port Scheduler Flags\n",
+            "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+        ),
+        Table::Plain | Table::Timeouts | Table::Connections { .. } => concat!(
+            "Prot LocalAddress:Port Scheduler Flags\n",
+            "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+        ),
+    }
+}
+
+fn service_line(service: &ServiceRow, layout: Layout) -> String {
+    let name = service_name(&service.name);
+    match layout.table {
+        Table::Stats => format!("{name:<33}{}\n", counters(&service.counters, layout.exact)),
+        Table::Rate => format!("{name:<33}{}\n", rates(&service.rates, layout.exact, false)),
+        _ => format!("{name} {}{}\n", service.scheduler, attributes(service)),
+    }
+}
+
+fn attributes(service: &ServiceRow) -> String {
+    let mut text = String::new();
+    if !service.flags.is_empty() {
+        text += &format!(" ({})", service.flags.join(","));
+    }
+    if let Some(Persistence { timeout, mask, engine }) = &service.persistence {
+        text += &format!(" persistent {timeout}");
+        text += &mask.as_ref().map(|mask| format!(" mask {mask}")).unwrap_or_default();
+        text += &engine.as_ref().map(|engine| format!(" pe {engine}")).unwrap_or_default();
+    }
+    if service.one_packet {
+        text += " ops";
+    }
+    text
+}
+
+fn destination_line(row: &DestinationRow, layout: Layout) -> String {
+    let mut out = format!("  -> {:<28}", destination_name(row.socket));
+    let DestinationRow { weight, active, inactive, .. } = row;
+    let forward = row.forward.name();
+    // Writing to a String cannot fail.
+    let _ = match layout.table {
+        Table::Stats => write!(out, "{}", counters(&row.counters, layout.exact)),
+        Table::Rate => write!(out, "{}", rates(&row.rates, layout.exact, true)),
+        Table::Thresholds => write!(out, " {:<10} {:<10} {active:<10} {inactive:<10}", row.upper, row.lower),
+        Table::Persistent => write!(out, " {weight:<9} {:<11} {active:<10} {inactive:<10}", row.persistent),
+        Table::TunnelInfo => {
+            let tunnel = tunnel_info(&row.forward);
+            write!(out, " {forward:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}")
+        }
+        _ => write!(out, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}"),
+    };
+    out.push('\n');
+    out
+}
+
+fn tunnel_info(forward: &Forward) -> String {
+    let sum = |sum: &Checksum| match sum {
+        Checksum::No => "-c",
+        Checksum::Yes => "+c",
+        Checksum::Remote => "r+c",
+    };
+    match forward {
+        Forward::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
+        Forward::Tunnel(Tunnel::Gue(port, checksum)) => format!("gue:{port}:{}", sum(checksum)),
+        Forward::Tunnel(Tunnel::Gre(checksum)) => format!("gre:{}", sum(checksum)),
+        _ => "n/a".to_owned(),
+    }
+}

@@ -1,0 +1,193 @@
+//! What the listings are made of: one row per service, destination and connection, with all that `ipvsadm` can show
+//! of it, whoever knows it.
+
+use std::net::SocketAddr;
+
+/// The name of a service, in the order `ipvsadm` sorts them: addresses before marks, IPv4 before IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceName {
+    /// A protocol, an address and a port.
+    Address(Transport, SocketAddr),
+    /// A firewall mark, for IPv6 or for IPv4 packets.
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// Of IPv6 packets.
+        ipv6: bool,
+    },
+}
+
+/// Transport protocols as they are printed, ordered by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// Protocol 6.
+    Tcp,
+    /// Protocol 17.
+    Udp,
+    /// Protocol 132.
+    Sctp,
+}
+
+impl Transport {
+    /// The name in the listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+            Transport::Sctp => "SCTP",
+        }
+    }
+}
+
+/// A service with its destinations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRow {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its scheduler.
+    pub scheduler: String,
+    /// The scheduler's flags.
+    pub flags: Vec<String>,
+    /// How clients stick to a destination.
+    pub persistence: Option<Persistence>,
+    /// One-packet scheduling.
+    pub one_packet: bool,
+    /// What has been counted.
+    pub counters: Counters,
+    /// How fast it is being counted.
+    pub rates: Rates,
+    /// Its destinations.
+    pub destinations: Vec<DestinationRow>,
+}
+
+/// Persistence of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persistence {
+    /// Seconds a template lives.
+    pub timeout: u32,
+    /// The mask as it is printed; none when whole addresses count.
+    pub mask: Option<String>,
+    /// The persistence engine.
+    pub engine: Option<String>,
+}
+
+/// One destination of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DestinationRow {
+    /// Where it is.
+    pub socket: SocketAddr,
+    /// How packets reach it.
+    pub forward: Forward,
+    /// Its share.
+    pub weight: u32,
+    /// Connections at which it counts as full; 0 never.
+    pub upper: u32,
+    /// Connections at which it is no longer full.
+    pub lower: u32,
+    /// Connections that carry data.
+    pub active: u32,
+    /// The other connections.
+    pub inactive: u32,
+    /// Templates.
+    pub persistent: u32,
+    /// What has been counted.
+    pub counters: Counters,
+    /// How fast it is being counted.
+    pub rates: Rates,
+}
+
+/// Forwarding methods as they are printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// NAT.
+    Masq,
+    /// To this machine itself.
+    Local,
+    /// Direct routing.
+    Route,
+    /// A tunnel of some kind.
+    Tunnel(Tunnel),
+}
+
+impl Forward {
+    /// The name in the listings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Forward::Masq => "Masq",
+            Forward::Local => "Local",
+            Forward::Route => "Route",
+            Forward::Tunnel(_) => "Tunnel",
+        }
+    }
+}
+
+/// Kinds of tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// IP in IP.
+    Ipip,
+    /// Generic UDP encapsulation to this port.
+    Gue(u16, Checksum),
+    /// Generic routing encapsulation.
+    Gre(Checksum),
+}
+
+/// Checksums of a tunnel's outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// None.
+    No,
+    /// A full one.
+    Yes,
+    /// Remote checksum offload.
+    Remote,
+}
+
+/// Totals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections made.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets to clients.
+    pub out_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes to clients.
+    pub out_bytes: u64,
+}
+
+/// The same per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Connections made.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets to clients.
+    pub out_packets: u64,
+    /// Bytes from clients.
+    pub in_bytes: u64,
+    /// Bytes to clients.
+    pub out_bytes: u64,
+}
+
+/// One connection, or a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRow {
+    /// Its protocol; `IP` for the templates of mark services.
+    pub protocol: String,
+    /// Whole seconds until it expires.
+    pub expires: u32,
+    /// Its state.
+    pub state: String,
+    /// The client.
+    pub client: SocketAddr,
+    /// The service as the client addressed it.
+    pub service: SocketAddr,
+    /// The destination.
+    pub destination: SocketAddr,
+    /// The persistence engine and what it knows.
+    pub engine: Option<(String, String)>,
+}
