@@ -1,0 +1,174 @@
+/* DPDK as plain functions over plain data: one short function for each inline or changing part that Pollux uses. */
+#define _GNU_SOURCE
+#include "wrapper.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <rte_mempool.h>
+
+#define SAME_PLACE(field) \
+	_Static_assert(offsetof(struct pollux_mbuf, field) == offsetof(struct rte_mbuf, field) && \
+	               sizeof(((struct pollux_mbuf *)0)->field) == sizeof(((struct rte_mbuf *)0)->field), \
+	               "this DPDK keeps rte_mbuf." #field " elsewhere: correct struct pollux_mbuf in wrapper.h")
+SAME_PLACE(buf_addr);
+SAME_PLACE(data_off);
+SAME_PLACE(refcnt);
+SAME_PLACE(nb_segs);
+SAME_PLACE(port);
+SAME_PLACE(ol_flags);
+SAME_PLACE(packet_type);
+SAME_PLACE(pkt_len);
+SAME_PLACE(data_len);
+SAME_PLACE(vlan_tci);
+SAME_PLACE(vlan_tci_outer);
+SAME_PLACE(buf_len);
+
+/* What a hash may spread: the flow types whose packets Pollux balances. */
+#define SPREAD (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
+
+/* EAL ties its caller to the first of its cores; every thread started later would inherit that and share one core
+ * with a worker. Pollux pins its workers itself, so the caller gets back the cores it had. */
+int pollux_eal_init(int argc, char **argv)
+{
+	cpu_set_t had;
+	int known = sched_getaffinity(0, sizeof(had), &had);
+	int used = rte_eal_init(argc, argv);
+	if (known == 0)
+		sched_setaffinity(0, sizeof(had), &had);
+	return used < 0 ? -rte_errno : 0;
+}
+
+/* Takes the descriptor over when it succeeds. */
+int pollux_log_to_fd(int fd)
+{
+	FILE *log = fdopen(fd, "a");
+	if (log == NULL)
+		return -errno;
+	setvbuf(log, NULL, _IOLBF, 0);
+	return rte_openlog_stream(log);
+}
+
+int pollux_errno(void) { return rte_errno; }
+
+bool pollux_thread_is_known(void) { return rte_lcore_id() != LCORE_ID_ANY; }
+
+uint64_t pollux_tsc(void) { return rte_rdtsc(); }
+
+uint16_t pollux_headroom(void) { return RTE_PKTMBUF_HEADROOM; }
+
+struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
+
+void pollux_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
+
+uint16_t pollux_port_next(uint16_t from)
+{
+	uint64_t port = rte_eth_find_next_owned_by(from, RTE_ETH_DEV_NO_OWNER);
+	return port < RTE_MAX_ETHPORTS ? (uint16_t)port : RTE_MAX_ETHPORTS;
+}
+
+uint16_t pollux_no_port(void) { return RTE_MAX_ETHPORTS; }
+
+static int port_name(uint16_t port, struct pollux_port_info *out)
+{
+	char name[RTE_ETH_NAME_MAX_LEN] = "";
+	int fault = rte_eth_dev_get_name_by_port(port, name);
+	snprintf(out->name, sizeof(out->name), "%s", name);
+	return fault;
+}
+
+int pollux_port_info(uint16_t port, struct pollux_port_info *out)
+{
+	struct rte_eth_dev_info info;
+	struct rte_ether_addr mac;
+	int fault = rte_eth_dev_info_get(port, &info);
+	if (fault == 0)
+		fault = rte_eth_macaddr_get(port, &mac);
+	if (fault == 0)
+		fault = rte_eth_dev_get_mtu(port, &out->mtu);
+	if (fault == 0)
+		fault = port_name(port, out);
+	if (fault != 0)
+		return fault;
+	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name ? info.driver_name : "");
+	memcpy(out->mac, mac.addr_bytes, sizeof(out->mac));
+	out->max_rx_queues = info.max_rx_queues;
+	out->max_tx_queues = info.max_tx_queues;
+	out->min_mtu = info.min_mtu;
+	out->max_mtu = info.max_mtu;
+	out->min_rx_buffer = info.min_rx_bufsize;
+	out->socket = rte_eth_dev_socket_id(port);
+	out->rss = (info.flow_type_rss_offloads & SPREAD) != 0;
+	out->fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
+	return 0;
+}
+
+int pollux_port_stats(uint16_t port, struct pollux_port_stats *out)
+{
+	struct rte_eth_stats stats;
+	int fault = rte_eth_stats_get(port, &stats);
+	if (fault != 0)
+		return fault;
+	*out = (struct pollux_port_stats){
+		.ipackets = stats.ipackets, .opackets = stats.opackets, .ibytes = stats.ibytes,
+		.obytes = stats.obytes, .imissed = stats.imissed, .ierrors = stats.ierrors,
+		.oerrors = stats.oerrors, .rx_nombuf = stats.rx_nombuf,
+	};
+	return 0;
+}
+
+int pollux_port_link(uint16_t port, struct pollux_link *out)
+{
+	struct rte_eth_link link;
+	int fault = rte_eth_link_get_nowait(port, &link);
+	if (fault != 0)
+		return fault;
+	out->up = link.link_status == RTE_ETH_LINK_UP;
+	out->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
+	out->speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
+	return 0;
+}
+
+int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
+{
+	struct rte_eth_dev_info info;
+	struct rte_eth_conf eth = {0};
+	int fault = rte_eth_dev_info_get(port, &info);
+	if (fault != 0)
+		return fault;
+	eth.rxmode.mtu = conf->mtu;
+	if (conf->rss) {
+		eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		eth.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & SPREAD;
+	}
+	if (conf->fast_free)
+		eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
+}
+
+int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool)
+{
+	return rte_eth_rx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL, pool);
+}
+
+/* The driver's own thresholds; the offloads are those the port was configured with. */
+int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
+{
+	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL);
+}
+
+uint16_t pollux_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t count)
+{
+	return rte_eth_rx_burst(port, queue, out, count);
+}
+
+uint16_t pollux_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, from, count);
+}

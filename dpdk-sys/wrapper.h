@@ -1,0 +1,98 @@
+/* What Rust may know of DPDK: our shim's prototypes, plus the plain functions that build.rs allows through.
+ *
+ * No struct of DPDK appears in a prototype here except as an opaque pointer, so that nothing of what DPDK renames or
+ * lays out anew from one release to the next reaches Rust. Functions answer 0 or a negative errno, as DPDK's do.
+ */
+#ifndef POLLUX_WRAPPER_H
+#define POLLUX_WRAPPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_mbuf.h>
+#include <rte_version.h>
+
+/* The first cache line of an mbuf as far as Rust reads it per packet, where a call would cost too much.
+ * These fields are part of DPDK's ABI and have not moved since 17.11; shim.c refuses to compile where they have. */
+struct pollux_mbuf {
+	uint8_t *buf_addr;
+	uint64_t reserved_iova;
+	uint16_t data_off;
+	uint16_t refcnt;
+	uint16_t nb_segs;
+	uint16_t port;
+	uint64_t ol_flags;
+	uint32_t packet_type;
+	uint32_t pkt_len;
+	uint16_t data_len;
+	uint16_t vlan_tci;
+	uint32_t hash[2];
+	uint16_t vlan_tci_outer;
+	uint16_t buf_len;
+};
+
+/* What a device says of itself. Texts end in NUL. */
+struct pollux_port_info {
+	char name[64];
+	char driver[64];
+	uint8_t mac[6];
+	uint16_t max_rx_queues;
+	uint16_t max_tx_queues;
+	uint16_t mtu;
+	uint16_t min_mtu;
+	uint16_t max_mtu;
+	uint32_t min_rx_buffer;
+	int socket;
+	bool rss;       /* can spread IP, TCP, UDP or SCTP by a hash */
+	bool fast_free; /* can free what it sent in bulk, to one pool */
+};
+
+struct pollux_port_stats {
+	uint64_t ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf;
+};
+
+struct pollux_link {
+	uint32_t speed_mbps; /* 0 when the device does not know */
+	bool up;
+	bool full_duplex;
+};
+
+struct pollux_port_conf {
+	uint16_t queues; /* this many to receive and this many to send */
+	uint16_t mtu;
+	bool rss;
+	bool fast_free;
+};
+
+/* EAL */
+int pollux_eal_init(int argc, char **argv);
+int pollux_log_to_fd(int fd);
+int pollux_errno(void);
+bool pollux_thread_is_known(void);
+uint64_t pollux_tsc(void);
+
+/* buffers */
+uint16_t pollux_headroom(void);
+struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool);
+void pollux_mbuf_free(struct rte_mbuf *mbuf);
+
+/* ports */
+uint16_t pollux_port_next(uint16_t from);
+uint16_t pollux_no_port(void);
+int pollux_port_info(uint16_t port, struct pollux_port_info *out);
+int pollux_port_stats(uint16_t port, struct pollux_port_stats *out);
+int pollux_port_link(uint16_t port, struct pollux_link *out);
+int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
+int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
+int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
+
+/* bursts */
+uint16_t pollux_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t count);
+uint16_t pollux_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **from, uint16_t count);
+
+#endif
