@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod conn;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod flow;
 pub mod forward;
 pub mod icmp;
