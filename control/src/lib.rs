@@ -1,6 +1,17 @@
-//! Control plane of Pollux.
+//! Control plane of Pollux: everything a person or a program touches.
+//!
+//! A configuration is text first ([`parse`]), then a [`model`], then checked ([`validate`]); single changes are pure
+//! functions on the model ([`edit`]) and [`diff`] tells two models apart. Programs send a [`request`] and get back
+//! what [`view`] describes.
 
 pub mod compile;
+pub mod diff;
+pub mod edit;
+pub mod error;
+pub mod fault;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod model;
+pub mod request;
+pub mod validate;
+pub mod view;

@@ -1,0 +1,229 @@
+//! What tells two configurations apart: the answer to `apply`, and to `apply --dry-run` before anything happens.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+
+/// What an `apply` changes, or changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Applied {
+    /// Only asked, not done.
+    pub dry_run: bool,
+    /// Services that are new.
+    pub added: Vec<ServiceKey>,
+    /// Services that go.
+    pub removed: Vec<ServiceKey>,
+    /// Services that stay and change.
+    pub changed: Vec<ServiceChange>,
+    /// Settings that change: `tcp_timeout: 900 -> 600`.
+    pub settings: Vec<String>,
+    /// Whether static facts change.
+    pub facts: bool,
+    /// What is written down now but works only after a restart: `start.services: 16384 -> 65536`.
+    pub needs_restart: Vec<String>,
+}
+
+/// What changes in one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceChange {
+    /// The service.
+    pub service: ServiceKey,
+    /// Its own fields: `scheduler: wlc -> rr`.
+    pub fields: Vec<String>,
+    /// Destinations that are new.
+    pub added: Vec<DestinationKey>,
+    /// Destinations that go.
+    pub removed: Vec<DestinationKey>,
+    /// Destinations that stay and change.
+    pub changed: Vec<DestinationChange>,
+}
+
+/// What changes in one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DestinationChange {
+    /// The destination.
+    pub destination: DestinationKey,
+    /// Its fields: `weight: 1 -> 0`.
+    pub fields: Vec<String>,
+}
+
+impl Applied {
+    /// Whether both configurations say the same.
+    pub fn is_empty(&self) -> bool {
+        *self == Applied { dry_run: self.dry_run, ..Applied::default() }
+    }
+}
+
+/// What has to happen to get from one configuration to another.
+pub fn diff(old: &Config, new: &Config) -> Applied {
+    let before: HashMap<ServiceKey, &Service> = old.services.iter().map(|s| (s.key(), s)).collect();
+    let after: HashMap<ServiceKey, &Service> = new.services.iter().map(|s| (s.key(), s)).collect();
+    let kept = new.services.iter().filter_map(|s| Some((*before.get(&s.key())?, s)));
+    let mut needs_restart = fields("start.", &old.start, &new.start);
+    if old.ports != new.ports {
+        needs_restart.push("ports".to_owned());
+    }
+    Applied {
+        dry_run: false,
+        added: new.services.iter().map(Service::key).filter(|key| !before.contains_key(key)).collect(),
+        removed: old.services.iter().map(Service::key).filter(|key| !after.contains_key(key)).collect(),
+        changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
+        settings: fields("", &old.settings, &new.settings),
+        facts: old.facts != new.facts,
+        needs_restart,
+    }
+}
+
+fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
+    if old == new {
+        return None;
+    }
+    let before: HashMap<DestinationKey, &Destination> =
+        old.destinations.iter().map(|d| (d.key(), d)).collect();
+    let after: HashMap<DestinationKey, &Destination> =
+        new.destinations.iter().map(|d| (d.key(), d)).collect();
+    let mut own = Vec::new();
+    if old.scheduler != new.scheduler {
+        own.push(format!("scheduler: {} -> {}", old.scheduler.name(), new.scheduler.name()));
+    }
+    let kept_before = old.destinations.iter().map(Destination::key).filter(|key| after.contains_key(key));
+    let kept_after = new.destinations.iter().map(Destination::key).filter(|key| before.contains_key(key));
+    if !kept_before.eq(kept_after) {
+        own.push("order of destinations".to_owned());
+    }
+    let kept = new.destinations.iter().filter_map(|d| Some((*before.get(&d.key())?, d)));
+    Some(ServiceChange {
+        service: new.key(),
+        fields: own,
+        added: new.destinations.iter().map(Destination::key).filter(|k| !before.contains_key(k)).collect(),
+        removed: old.destinations.iter().map(Destination::key).filter(|k| !after.contains_key(k)).collect(),
+        changed: kept
+            .filter(|(old, new)| old != new)
+            .map(|(old, new)| DestinationChange { destination: new.key(), fields: fields("", old, new) })
+            .collect(),
+    })
+}
+
+/// The fields that differ, found through their JSON so that a new field can never be forgotten here.
+fn fields<T: Serialize>(prefix: &str, old: &T, new: &T) -> Vec<String> {
+    let (Ok(old), Ok(new)) = (serde_json::to_value(old), serde_json::to_value(new)) else {
+        return Vec::new();
+    };
+    let Some(names) = new.as_object() else { return Vec::new() };
+    names
+        .keys()
+        .filter(|name| old[*name] != new[*name])
+        .map(|name| format!("{prefix}{name}: {} -> {}", bare(&old[name]), bare(&new[name])))
+        .collect()
+}
+
+/// A JSON value as a person writes it: words without quotes.
+fn bare(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// For people: `+` comes, `-` goes, `~` changes.
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(f, "nothing changes");
+        }
+        self.removed.iter().try_for_each(|key| writeln!(f, "- service {key}"))?;
+        self.added.iter().try_for_each(|key| writeln!(f, "+ service {key}"))?;
+        self.changed.iter().try_for_each(|change| change.fmt(f))?;
+        self.settings.iter().try_for_each(|line| writeln!(f, "~ settings {line}"))?;
+        if self.facts {
+            writeln!(f, "~ facts")?;
+        }
+        self.needs_restart.iter().try_for_each(|line| writeln!(f, "! needs a restart: {line}"))
+    }
+}
+
+impl fmt::Display for ServiceChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "~ service {} {}", self.service, self.fields.join(", "))?;
+        self.removed.iter().try_for_each(|key| writeln!(f, "  - destination {key}"))?;
+        self.added.iter().try_for_each(|key| writeln!(f, "  + destination {key}"))?;
+        self.changed
+            .iter()
+            .try_for_each(|d| writeln!(f, "  ~ destination {} {}", d.destination, d.fields.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = r#"
+        [[services]]
+        protocol = "tcp"
+        address = "10.9.9.1"
+        l4_port = 80
+        destinations = [
+            { address = "10.0.2.11", l4_port = 80, method = "nat" },
+            { address = "10.0.2.12", l4_port = 80, method = "nat" },
+        ]
+        [[services]]
+        protocol = "udp"
+        address = "10.9.9.1"
+        l4_port = 53
+    "#;
+    const NEW: &str = r#"
+        [start]
+        services = 5
+        [[ports]]
+        name = "net_tap0"
+        [settings]
+        tcp_timeout = 600
+        [[services]]
+        protocol = "tcp"
+        address = "10.9.9.1"
+        l4_port = 80
+        scheduler = "rr"
+        destinations = [
+            { address = "10.0.2.12", l4_port = 80, method = "dr", weight = 0 },
+            { address = "10.0.2.13", l4_port = 80, method = "nat" },
+        ]
+        [[services]]
+        protocol = "tcp"
+        address = "2001:db8::1"
+        l4_port = 53
+    "#;
+    const SAID: &str = "\
+- service udp 10.9.9.1:53
++ service tcp [2001:db8::1]:53
+~ service tcp 10.9.9.1:80 scheduler: wlc -> rr
+  - destination 10.0.2.11:80
+  + destination 10.0.2.13:80
+  ~ destination 10.0.2.12:80 method: nat -> dr, weight: 1 -> 0
+~ settings tcp_timeout: 900 -> 600
+! needs a restart: start.services: 16384 -> 5
+! needs a restart: ports
+";
+
+    #[test]
+    fn every_kind_of_change_is_told() {
+        let (old, new) = (toml::from_str(OLD).unwrap(), toml::from_str(NEW).unwrap());
+        assert_eq!(diff(&old, &new).to_string(), SAID);
+    }
+
+    #[test]
+    fn a_configuration_does_not_differ_from_itself() {
+        let same: Config = toml::from_str(NEW).unwrap();
+        assert!(diff(&same, &same).is_empty());
+        assert_eq!(diff(&same, &same).to_string(), "nothing changes\n");
+    }
+
+    #[test]
+    fn a_new_order_is_a_change() {
+        let old: Config = toml::from_str(OLD).unwrap();
+        let mut new = old.clone();
+        new.services[0].destinations.reverse();
+        assert_eq!(diff(&old, &new).changed[0].fields, ["order of destinations"]);
+    }
+}

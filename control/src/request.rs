@@ -1,0 +1,186 @@
+//! What can be asked of the daemon, and what it answers. The names are the methods of the JSON socket.
+//!
+//! A method that changes something is answered when every worker has adopted the change: after the answer no packet
+//! sees the old state.
+
+use std::net::{IpAddr, SocketAddr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diff::Applied;
+use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
+use crate::model::{Config, Destination, DestinationKey, Protocol, Service, ServiceKey};
+use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
+
+/// A request: a JSON-RPC method with its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "method", content = "params", deny_unknown_fields)]
+pub enum Request {
+    /// The configuration that runs, edits included.
+    #[serde(rename = "config.get")]
+    ConfigGet(NoParams),
+    /// Replace the whole configuration, all or nothing.
+    #[serde(rename = "config.apply")]
+    ConfigApply(Apply),
+    /// Add a service.
+    #[serde(rename = "service.add")]
+    ServiceAdd(ServiceAdd),
+    /// Change a service.
+    #[serde(rename = "service.edit")]
+    ServiceEdit(ServiceEdit),
+    /// Remove a service and its destinations.
+    #[serde(rename = "service.remove")]
+    ServiceRemove(ServiceRemove),
+    /// Remove every service.
+    #[serde(rename = "service.flush")]
+    ServiceFlush(NoParams),
+    /// Services as they run, with counters.
+    #[serde(rename = "service.list")]
+    ServiceList(ServiceQuery),
+    /// Add a destination to a service.
+    #[serde(rename = "destination.add")]
+    DestinationAdd(DestinationAdd),
+    /// Change a destination.
+    #[serde(rename = "destination.edit")]
+    DestinationEdit(DestinationEdit),
+    /// Remove a destination.
+    #[serde(rename = "destination.remove")]
+    DestinationRemove(DestinationRemove),
+    /// Connections, a page at a time.
+    #[serde(rename = "connection.list")]
+    ConnectionList(ConnectionQuery),
+    /// Counters of everything, of workers and of ports.
+    #[serde(rename = "stats.get")]
+    StatsGet(NoParams),
+    /// Change time-outs and switches.
+    #[serde(rename = "settings.set")]
+    SettingsSet(SettingsEdit),
+    /// Who answers.
+    #[serde(rename = "version.get")]
+    VersionGet(NoParams),
+    /// Stop the daemon.
+    #[serde(rename = "daemon.stop")]
+    DaemonStop(NoParams),
+}
+
+/// Parameters of a method that takes none; they may also be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// Parameters of `config.apply`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Apply {
+    /// What is to run afterwards.
+    pub config: Config,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// Parameters of `service.add`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAdd {
+    /// The new service, with or without destinations.
+    pub service: Service,
+}
+
+/// Parameters of `service.remove`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRemove {
+    /// Which one.
+    pub service: ServiceKey,
+}
+
+/// Parameters of `service.list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceQuery {
+    /// Only this one; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+}
+
+/// Parameters of `destination.add`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationAdd {
+    /// The service it joins.
+    pub service: ServiceKey,
+    /// The new destination.
+    pub destination: Destination,
+}
+
+/// Parameters of `destination.remove`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationRemove {
+    /// The service it belongs to.
+    pub service: ServiceKey,
+    /// Which one.
+    pub destination: DestinationKey,
+}
+
+/// Parameters of `connection.list`. A connection is listed when it passes every filter that is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionQuery {
+    /// How many at most; the daemon may give fewer and still have more.
+    pub limit: u32,
+    /// `next` of the page before; absent for the first page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Only this protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Only this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    /// Only to this virtual address and L4 port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#virtual: Option<SocketAddr>,
+    /// Only answered by this destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<SocketAddr>,
+}
+
+impl Default for ConnectionQuery {
+    fn default() -> Self {
+        ConnectionQuery {
+            limit: 1000,
+            cursor: None,
+            protocol: None,
+            client: None,
+            r#virtual: None,
+            destination: None,
+        }
+    }
+}
+
+/// The answer to a request. On the wire it is the bare inner value, since the asker knows what was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Reply {
+    /// To `config.get`.
+    Config(Config),
+    /// To `config.apply`.
+    Applied(Applied),
+    /// To `service.list`.
+    Services(ServiceList),
+    /// To `connection.list`.
+    Connections(ConnectionPage),
+    /// To `stats.get`.
+    Stats(StatsView),
+    /// To `version.get`.
+    Version(VersionView),
+    /// To everything else: it is done.
+    Done(Done),
+}
+
+/// It is done, and there is no more to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {}
