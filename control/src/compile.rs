@@ -94,6 +94,21 @@ impl Compiler {
         self.destinations.key(id.0)
     }
 
+    /// The ids of a service's destinations, removed ones with connections too.
+    pub fn destinations_of(&self, key: &ServiceKey) -> impl Iterator<Item = DestinationId> {
+        let key = *key;
+        let of_service = move |full: &FullKey| full.0 == key;
+        self.destinations
+            .numbered()
+            .filter(move |(_, full)| of_service(full))
+            .map(|(id, _)| DestinationId(id))
+    }
+
+    /// The ids of all destinations, removed ones with connections too.
+    pub fn destination_ids(&self) -> impl Iterator<Item = DestinationId> {
+        self.destinations.numbered().map(|(id, _)| DestinationId(id))
+    }
+
     /// Compiles a validated configuration: the next snapshot, and what schedulers must hear. `now` is the daemon's
     /// age.
     ///
@@ -221,7 +236,7 @@ impl Compiler {
         if fresh {
             events.push(event(id, EventKind::Fresh, &service, services));
         }
-        self.remove_destinations(wanted, &mut service, id, services, events, now);
+        self.remove_destinations(wanted, (id, &mut service), services, events, now);
         for destination in &wanted.destinations {
             self.place_destination((key, destination), &mut service, id, services, events);
         }
@@ -231,8 +246,7 @@ impl Compiler {
     fn remove_destinations(
         &mut self,
         wanted: &model::Service,
-        service: &mut Service,
-        id: ServiceId,
+        (id, service): (ServiceId, &mut Service),
         services: &mut Services,
         events: &mut Vec<Event>,
         now: Duration,

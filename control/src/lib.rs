@@ -7,11 +7,14 @@
 pub mod compile;
 pub mod diff;
 pub mod edit;
+pub mod engine;
 pub mod error;
 pub mod fault;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod model;
+pub mod observe;
 pub mod request;
 pub mod validate;
 pub mod view;
+pub mod workers;

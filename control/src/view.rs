@@ -124,6 +124,8 @@ pub struct WorkerView {
     pub core: u16,
     /// Packets taken from ports.
     pub received: u64,
+    /// Packets taken over from the worker that received them.
+    pub taken_over: u64,
     /// Packets given to ports.
     pub sent: u64,
     /// Packets given to twins, for the kernel.
@@ -132,6 +134,8 @@ pub struct WorkerView {
     pub from_kernel: u64,
     /// Packets given to the worker that owns their flow.
     pub handed_off: u64,
+    /// Packets that wait for a neighbour's hardware address.
+    pub waiting: u64,
     /// Packets dropped, by reason.
     pub drops: BTreeMap<String, u64>,
     /// Packets answered by ourselves, by answer.
@@ -140,10 +144,14 @@ pub struct WorkerView {
     pub connections: u64,
     /// Connections it can hold.
     pub connection_capacity: u64,
-    /// Cycles spent on bursts that had packets.
+    /// Half-open and closing connections given up for new ones when the table was full.
+    pub given_up: u64,
+    /// Bytes of its connection table.
+    pub table_bytes: u64,
+    /// Cycles spent on turns that moved packets.
     pub busy_cycles: u64,
-    /// Cycles spent in all.
-    pub total_cycles: u64,
+    /// Turns that moved packets.
+    pub bursts: u64,
 }
 
 /// One DPDK port.

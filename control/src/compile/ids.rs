@@ -38,6 +38,11 @@ impl<K: Copy + Eq + Hash> Ids<K> {
         self.keys.get(id as usize)?.as_ref()
     }
 
+    /// The keys with their numbers, in the order of the numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (u32, &K)> {
+        (0..).zip(&self.keys).filter_map(|(id, key)| Some((id, key.as_ref()?)))
+    }
+
     /// The keys in the order of their numbers; for ids that are never freed.
     pub fn keys(&self) -> impl Iterator<Item = &K> {
         self.keys.iter().flatten()

@@ -1,0 +1,276 @@
+//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
+
+use std::time::{Duration, Instant};
+
+use pollux_dataplane::service::DestinationId;
+use pollux_dataplane::stats::Board;
+
+use crate::compile::Compiler;
+use crate::diff;
+use crate::edit;
+use crate::error::Failure;
+use crate::kernel::facts::Facts;
+use crate::kernel::netlink::Mirror;
+use crate::model::Config;
+use crate::observe;
+use crate::request::{Apply, ConnectionQuery, Done, Reply, Request};
+use crate::validate::validate;
+use crate::view::{ConnectionPage, ConnectionView, PortView, ServiceList, StatsView, VersionView};
+use crate::workers::Workers;
+
+/// Most connections in one page.
+const PAGE: u32 = 10_000;
+/// How often removed destinations are looked through.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often the kernel is reminded of destinations whose hardware address is not known.
+const REMIND: Duration = Duration::from_secs(1);
+
+/// What the engine asks of the ports.
+pub trait Ports {
+    /// Every port with its counters.
+    fn views(&self) -> Vec<PortView>;
+}
+
+/// Everything the control thread owns.
+pub struct Engine {
+    compiler: Compiler,
+    workers: Workers,
+    ports: Box<dyn Ports>,
+    mirror: Option<Mirror>,
+    facts: Facts,
+    dpdk: Option<String>,
+    began: Instant,
+    swept: Instant,
+    reminded: Instant,
+    stopping: bool,
+}
+
+impl Engine {
+    /// An engine without services; facts come by [`Engine::learn`].
+    pub fn new(
+        compiler: Compiler,
+        workers: Workers,
+        ports: Box<dyn Ports>,
+        mirror: Option<Mirror>,
+        dpdk: Option<String>,
+    ) -> Engine {
+        let now = Instant::now();
+        let facts = Facts::default();
+        Engine {
+            compiler,
+            workers,
+            ports,
+            mirror,
+            facts,
+            dpdk,
+            began: now,
+            swept: now,
+            reminded: now,
+            stopping: false,
+        }
+    }
+
+    /// Whether a request asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Why it was not done; nothing has changed then.
+    pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::ConfigGet(_) => Ok(Reply::Config(self.compiler.config().clone())),
+            Request::ConfigApply(apply) => self.apply(apply),
+            Request::ServiceAdd(add) => self.edit(|config| edit::add_service(config, add.service)),
+            Request::ServiceEdit(change) => self.edit(|config| edit::edit_service(config, &change)),
+            Request::ServiceRemove(remove) => {
+                self.edit(|config| edit::remove_service(config, remove.service))
+            }
+            Request::ServiceFlush(_) => self.edit(|config| {
+                edit::flush(config);
+                Ok(())
+            }),
+            Request::ServiceList(query) => Ok(Reply::Services(self.services(query.service))),
+            Request::DestinationAdd(add) => {
+                self.edit(|config| edit::add_destination(config, add.service, add.destination))
+            }
+            Request::DestinationEdit(change) => self.edit(|config| edit::edit_destination(config, &change)),
+            Request::DestinationRemove(remove) => {
+                self.edit(|config| edit::remove_destination(config, remove.service, remove.destination))
+            }
+            Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
+            Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
+            Request::SettingsSet(change) => self.edit(|config| edit::set_settings(config, &change)),
+            Request::VersionGet(_) => Ok(Reply::Version(self.version())),
+            Request::DaemonStop(_) => {
+                self.stopping = true;
+                Ok(Reply::Done(Done {}))
+            }
+        }
+    }
+
+    fn edit(
+        &mut self,
+        change: impl FnOnce(&mut Config) -> Result<(), edit::EditError>,
+    ) -> Result<Reply, Failure> {
+        let mut config = self.compiler.config().clone();
+        change(&mut config)?;
+        self.configure(&config)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
+        validate(&apply.config)?;
+        let mut applied = diff::diff(self.compiler.config(), &apply.config);
+        applied.dry_run = apply.dry_run;
+        if !apply.dry_run {
+            self.configure(&apply.config)?;
+            if let (true, Some(facts)) = (applied.facts, &apply.config.facts) {
+                self.learn(facts.clone())?;
+            }
+        }
+        Ok(Reply::Applied(applied))
+    }
+
+    /// Brings a validated configuration to the workers.
+    ///
+    /// # Errors
+    /// When there is no room for it, or a worker does not take it in time.
+    pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
+        let compiled = self.compiler.configure(config, self.began.elapsed());
+        let (snapshot, events) = compiled.map_err(|why| Failure::Internal(why.to_string()))?;
+        self.workers.install(&snapshot, &events)?;
+        self.remind();
+        Ok(())
+    }
+
+    /// Brings what the kernel says of the network to the workers.
+    ///
+    /// # Errors
+    /// When a link is on a port that is not there, or a worker does not take it in time.
+    pub fn learn(&mut self, facts: Facts) -> Result<(), Failure> {
+        let snapshot = self.compiler.learn(&facts).map_err(|why| Failure::Internal(why.to_string()))?;
+        self.facts = facts;
+        self.workers.install(&snapshot, &[])
+    }
+
+    /// What has to be done from time to time, every few milliseconds.
+    pub fn tick(&mut self) {
+        self.workers.gather();
+        let wanted = self.workers.take_unresolved();
+        for (link, address) in wanted {
+            self.resolve(link.0, address);
+        }
+        self.workers.share_loads(self.compiler.destination_ids());
+        if self.reminded.elapsed() > REMIND {
+            self.remind();
+        }
+        if self.swept.elapsed() > SWEEP {
+            self.sweep();
+        }
+    }
+
+    fn remind(&mut self) {
+        self.reminded = Instant::now();
+        let wanted: std::collections::BTreeSet<_> = self.compiler.unresolved().collect();
+        for (link, address) in wanted {
+            self.resolve(link, address);
+        }
+    }
+
+    fn resolve(&self, link: u16, address: std::net::IpAddr) {
+        if let (Some(mirror), Some(link)) = (&self.mirror, self.facts.links.get(usize::from(link))) {
+            // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
+            let _ = mirror.resolve(&link.name, address);
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.swept = Instant::now();
+        let workers = &self.workers;
+        let connections = |id: DestinationId| {
+            let load = workers.load(id);
+            u64::from(load.active) + u64::from(load.inactive)
+        };
+        let freed = self.compiler.sweep(self.began.elapsed(), connections);
+        if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
+            return;
+        }
+        for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
+            worker.board.destinations[id.0 as usize].reset();
+        }
+    }
+
+    fn boards(&self) -> impl Iterator<Item = &Board> + Clone {
+        self.workers.all().iter().map(|worker| worker.board.as_ref())
+    }
+
+    fn services(&self, only: Option<crate::model::ServiceKey>) -> ServiceList {
+        let mut services = observe::services(&self.compiler, self.boards());
+        services.retain(|service| only.is_none_or(|key| service.key() == key));
+        ServiceList { services, connection_capacity: self.capacity() }
+    }
+
+    fn capacity(&self) -> u64 {
+        self.workers.all().iter().map(|worker| worker.capacity).sum()
+    }
+
+    fn stats(&self) -> StatsView {
+        let ids = self.compiler.destination_ids();
+        let totals =
+            ids.map(|id| observe::stats(self.boards(), id)).fold(crate::view::Stats::default(), observe::add);
+        StatsView {
+            totals,
+            workers: self.workers.all().iter().map(observe::worker).collect(),
+            ports: self.ports.views(),
+        }
+    }
+
+    fn version(&self) -> VersionView {
+        VersionView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            dpdk: self.dpdk.clone(),
+            uptime_secs: self.began.elapsed().as_secs(),
+        }
+    }
+
+    /// A cursor is the worker's number and the place in its table, which nothing makes stale.
+    fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {
+        let (mut worker, mut from) = match &query.cursor {
+            None => (0, 0),
+            Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
+        };
+        let limit = query.limit.clamp(1, PAGE) as usize;
+        let mut connections = Vec::new();
+        while worker < self.workers.all().len() {
+            let page = self.workers.list(worker, from, limit - connections.len())?;
+            let shown = observe::connections(&self.compiler, &page, worker as u16);
+            connections.extend(shown.into_iter().filter(|connection| passes(query, connection)));
+            (worker, from) = page.next.map_or((worker + 1, 0), |next| (worker, next));
+            if connections.len() >= limit {
+                break;
+            }
+        }
+        let more = worker < self.workers.all().len();
+        Ok(ConnectionPage { connections, next: more.then(|| format!("{worker}-{from}")) })
+    }
+}
+
+fn parse_cursor(cursor: &str) -> Option<(usize, u32)> {
+    let (worker, from) = cursor.split_once('-')?;
+    Some((worker.parse().ok()?, from.parse().ok()?))
+}
+
+fn passes(query: &ConnectionQuery, connection: &ConnectionView) -> bool {
+    query.protocol.is_none_or(|protocol| connection.protocol == protocol)
+        && query.client.is_none_or(|client| connection.client.ip() == client)
+        && query.r#virtual.is_none_or(|place| connection.r#virtual == place)
+        && query.destination.is_none_or(|place| connection.destination == place)
+}

@@ -1,0 +1,55 @@
+//! Which cores do what: the first of EAL's `-l` list is control's, the others are workers', as testpmd users expect.
+
+/// The cores of control and workers.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Cores {
+    /// A worker runs on each.
+    pub workers: Vec<usize>,
+}
+
+impl Cores {
+    /// Reads `-l 0,2-3` or `--lcores` out of EAL's arguments; without it every core of the process counts.
+    pub fn from_eal(eal: &[String]) -> Cores {
+        let listed = eal.iter().enumerate().find_map(|(place, arg)| match arg.as_str() {
+            "-l" | "--lcores" => eal.get(place + 1).map(|list| parse(list)),
+            _ => arg.strip_prefix("--lcores=").or_else(|| arg.strip_prefix("-l")).map(parse),
+        });
+        let cores = listed.filter(|cores| !cores.is_empty()).unwrap_or_else(|| {
+            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+        });
+        // A single core is the worker's; control shares it and sleeps most of the time.
+        let workers = if cores.len() > 1 { cores[1..].to_vec() } else { cores };
+        Cores { workers: if workers.is_empty() { vec![0] } else { workers } }
+    }
+}
+
+fn parse(list: &str) -> Vec<usize> {
+    list.split(',')
+        .flat_map(|part| match part.split_once('-') {
+            Some((from, to)) => from.parse().unwrap_or(1)..to.parse::<usize>().map_or(0, |to| to + 1),
+            None => part.parse().map_or(0..0, |core: usize| core..core + 1),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workers(args: &[&str]) -> Vec<usize> {
+        Cores::from_eal(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()).workers
+    }
+
+    #[test]
+    fn the_first_core_is_controls() {
+        assert_eq!(workers(&["-l", "0,1"]), [1]);
+        assert_eq!(workers(&["-l", "0-3"]), [1, 2, 3]);
+        assert_eq!(workers(&["--lcores=4,6-7", "--no-pci"]), [6, 7]);
+        assert_eq!(workers(&["-l0,2"]), [2]);
+    }
+
+    #[test]
+    fn a_single_core_is_the_workers() {
+        assert_eq!(workers(&["-l", "1"]), [1]);
+    }
+}

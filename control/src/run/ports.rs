@@ -1,0 +1,172 @@
+//! Opening DPDK's ports, and what is shown of them.
+
+use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
+use pollux_dataplane::io::BURST;
+use pollux_dataplane::worker::Port;
+
+use super::RunError;
+use crate::engine::Ports;
+use crate::kernel::facts::Mac;
+use crate::kernel::netlink::Twin;
+use crate::model::{self, Config};
+use crate::view::PortView;
+
+/// Free buffers each thread keeps for itself.
+const CACHE: u32 = 256;
+/// Buffers beside those in queues: hand-off and kernel rings, waiting packets.
+const IN_FLIGHT: u32 = 8192;
+/// Bytes for a frame of the usual MTU with tags and room to spare.
+const FRAME_ROOM: u16 = 2048;
+
+/// All ports, started.
+pub struct OpenPorts {
+    started: Vec<StartedPort>,
+    /// Queues not yet given to a worker, by port.
+    queues: Vec<Vec<Queue>>,
+    twins: Vec<String>,
+}
+
+impl OpenPorts {
+    /// Starts every port DPDK has with a queue pair for each worker.
+    pub fn start(eal: &Eal, config: &Config, workers: usize) -> Result<(OpenPorts, Pool), RunError> {
+        let devices = Device::all(eal)?;
+        check_names(&devices, config)?;
+        let setup = |pool| PortSetup { queues: workers as u16, ..PortSetup::new(pool) };
+        let per_queue = 1024 + 512 + BURST as u32;
+        let wanted = devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
+        let packets = match config.start.packet_buffers {
+            0 => wanted.next_power_of_two() - 1,
+            given => given,
+        };
+        let frame_room = devices.iter().map(|d| wanted_mtu(config, d)).max().unwrap_or(1500) + 64;
+        let pool = Pool::create(
+            eal,
+            &PoolSetup {
+                name: "pollux".to_owned(),
+                packets,
+                cache: CACHE,
+                frame_room: frame_room.max(FRAME_ROOM),
+                socket: None,
+            },
+        )?;
+        let mut open = OpenPorts { started: Vec::new(), queues: Vec::new(), twins: Vec::new() };
+        for device in devices {
+            let given = config.ports.iter().find(|port| port.name == device.name);
+            let mut setup = setup(pool.clone());
+            setup.mtu = given.map(|port| port.mtu as u16);
+            setup.promiscuous = given.is_some_and(|port| port.promiscuous);
+            let name = device.name.clone();
+            let (started, queues) = device.start(&setup)?;
+            let (rss, queues_count) = (started.rss, queues.len());
+            let how = if queues_count == 1 {
+                "one queue"
+            } else if rss {
+                "RSS over its queues; the rest is handed off"
+            } else {
+                "no RSS: packets are handed to the worker that owns their flow"
+            };
+            eprintln!("polluxd: port {name}: driver {}, {how}", started.port.driver);
+            open.started.push(started);
+            open.queues.push(queues);
+        }
+        Ok((open, pool))
+    }
+
+    /// The next worker's queue of every port.
+    pub fn queues_of_worker(&mut self) -> Vec<Port<Queue>> {
+        let ports = self.started.iter().zip(&mut self.queues).zip(0..);
+        ports
+            .filter_map(|((started, queues), number)| {
+                let queues = (!queues.is_empty()).then(|| queues.remove(0))?;
+                Some(Port { number, mac: started.port.mac, queues })
+            })
+            .collect()
+    }
+
+    /// The ports' names, by number.
+    pub fn names(&self) -> Vec<String> {
+        self.started.iter().map(|started| started.port.name.clone()).collect()
+    }
+
+    /// What the ports' twins are called.
+    pub fn twins(&self, config: &Config, prefix: &str) -> Vec<Twin> {
+        let named = |(number, name): (usize, String)| {
+            let given = config.ports.iter().find(|port| port.name == name);
+            let ifname = given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
+            Twin { ifname, port: name }
+        };
+        self.names().into_iter().enumerate().map(named).collect()
+    }
+
+    /// A port's hardware address.
+    pub fn mac(&self, name: &str) -> Mac {
+        Mac(self.find(name).map_or([0; 6], |started| started.port.mac))
+    }
+
+    /// A port's MTU.
+    pub fn mtu(&self, name: &str) -> u16 {
+        self.find(name).map_or(1500, |started| started.port.mtu)
+    }
+
+    fn find(&self, name: &str) -> Option<&StartedPort> {
+        self.started.iter().find(|started| started.port.name == name)
+    }
+
+    /// Remembers the twins' names, for showing.
+    pub fn name_twins(&mut self, twins: &[Twin]) {
+        self.twins = twins.iter().map(|twin| twin.ifname.clone()).collect();
+    }
+}
+
+fn wanted_mtu(config: &Config, device: &Device) -> u16 {
+    let given = config.ports.iter().find(|port| port.name == device.name);
+    given.map_or(device.mtu, |port: &model::Port| port.mtu as u16)
+}
+
+fn check_names(devices: &[Device], config: &Config) -> Result<(), RunError> {
+    if devices.is_empty() {
+        return Err(RunError::NoPorts);
+    }
+    let unknown = config.ports.iter().find(|port| devices.iter().all(|device| device.name != port.name));
+    match unknown {
+        None => Ok(()),
+        Some(port) => {
+            let known: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            Err(RunError::UnknownPort { name: port.name.clone(), known: known.join(", ") })
+        }
+    }
+}
+
+impl Ports for OpenPorts {
+    fn views(&self) -> Vec<PortView> {
+        let twin = |number: usize| self.twins.get(number).cloned();
+        self.started.iter().enumerate().map(|(number, started)| view(started, twin(number))).collect()
+    }
+}
+
+fn view(started: &StartedPort, twin: Option<String>) -> PortView {
+    let link = started.link().ok();
+    let counters = started.stats().map(|stats| {
+        [
+            ("received", stats.ipackets),
+            ("sent", stats.opackets),
+            ("received_bytes", stats.ibytes),
+            ("sent_bytes", stats.obytes),
+            ("missed", stats.imissed),
+            ("receive_errors", stats.ierrors),
+            ("send_errors", stats.oerrors),
+            ("no_buffer", stats.rx_nombuf),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    });
+    PortView {
+        name: started.port.name.clone(),
+        driver: started.port.driver.clone(),
+        mac: Mac(started.port.mac),
+        link: link.is_some_and(|link| link.up),
+        speed: link.and_then(|link| link.speed_mbps).unwrap_or(0),
+        twin,
+        counters: counters.unwrap_or_default(),
+    }
+}

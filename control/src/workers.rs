@@ -1,0 +1,154 @@
+//! The control thread's end of the rings: sends snapshots, waits until all have adopted them, gathers notes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pollux_dataplane::config::{Command, Event, LinkId, Note, Page, Snapshot, WorkerRings};
+use pollux_dataplane::sched::Load;
+use pollux_dataplane::service::DestinationId;
+use pollux_dataplane::stats::Board;
+
+use crate::error::Failure;
+
+/// How long control waits for workers: thousands of their turns.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long control sleeps between looks at the rings.
+const NAP: Duration = Duration::from_micros(50);
+/// Messages a ring holds.
+pub const RING_DEPTH: usize = 1024;
+
+/// One worker as control sees it.
+pub struct WorkerHandle {
+    /// The core it is pinned to.
+    pub core: u16,
+    /// Connections it can hold.
+    pub capacity: u64,
+    /// Messages to and from it.
+    pub rings: Arc<WorkerRings>,
+    /// Its counters.
+    pub board: Arc<Board>,
+}
+
+/// All workers.
+pub struct Workers {
+    all: Vec<WorkerHandle>,
+    adopted: Vec<u64>,
+    listed: Option<Page>,
+    resolve: Vec<(LinkId, IpAddr)>,
+    ticket: u64,
+}
+
+impl Workers {
+    /// Control's view of these workers.
+    pub fn new(all: Vec<WorkerHandle>) -> Workers {
+        let adopted = vec![0; all.len()];
+        Workers { all, adopted, listed: None, resolve: Vec::new(), ticket: 0 }
+    }
+
+    /// The workers, by number.
+    pub fn all(&self) -> &[WorkerHandle] {
+        &self.all
+    }
+
+    /// Makes every worker act on `snapshot`, and waits until each does.
+    ///
+    /// # Errors
+    /// When a worker does not take it in time.
+    pub fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
+        for worker in &self.all {
+            let command = Command::Install(Box::new(snapshot.clone()), events.into());
+            worker.rings.commands.push(command).map_err(|_| late())?;
+        }
+        let generation = snapshot.generation;
+        self.wait(|workers| workers.adopted.iter().all(|&adopted| adopted >= generation).then_some(()))
+    }
+
+    /// A page of one worker's connections, and where to go on there.
+    ///
+    /// # Errors
+    /// When the worker does not answer in time.
+    pub fn list(&mut self, worker: usize, from: u32, limit: usize) -> Result<Page, Failure> {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        let page = Page { ticket, from, next: None, connections: Vec::with_capacity(limit) };
+        self.all[worker].rings.commands.push(Command::List(page)).map_err(|_| late())?;
+        self.wait(|workers| workers.listed.take_if(|page| page.ticket == ticket))
+    }
+
+    fn wait<T>(&mut self, mut done: impl FnMut(&mut Workers) -> Option<T>) -> Result<T, Failure> {
+        let began = Instant::now();
+        loop {
+            self.gather();
+            if let Some(result) = done(self) {
+                return Ok(result);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(late());
+            }
+            thread::sleep(NAP);
+        }
+    }
+
+    /// Empties the workers' notes; retired snapshots are freed here.
+    pub fn gather(&mut self) {
+        for (worker, adopted) in self.all.iter().zip(&mut self.adopted) {
+            while let Some(note) = worker.rings.notes.pop() {
+                match note {
+                    Note::Adopted(generation, _retired, _events) => *adopted = generation,
+                    Note::Listed(page) => self.listed = Some(page),
+                    Note::Resolve(link, address) => self.resolve.push((link, address)),
+                }
+            }
+        }
+    }
+
+    /// Neighbours that packets wait for, each once.
+    pub fn take_unresolved(&mut self) -> Vec<(LinkId, IpAddr)> {
+        let mut wanted = std::mem::take(&mut self.resolve);
+        wanted.sort_by_key(|(link, address)| (link.0, *address));
+        wanted.dedup();
+        wanted
+    }
+
+    /// Tells every worker what the others' destinations carry, for schedulers that compare loads.
+    pub fn share_loads(&self, destinations: impl Iterator<Item = DestinationId>) {
+        if self.all.len() < 2 {
+            return;
+        }
+        for id in destinations {
+            let sum = self.load(id);
+            for worker in &self.all {
+                let own = worker.board.destinations[id.0 as usize].load();
+                let others = Load {
+                    active: sum.active.wrapping_sub(own.active),
+                    inactive: sum.inactive.wrapping_sub(own.inactive),
+                };
+                worker.board.others.set(id, others);
+            }
+        }
+    }
+
+    /// What a destination carries at all workers together.
+    pub fn load(&self, id: DestinationId) -> Load {
+        self.all.iter().filter_map(|worker| worker.board.destinations.get(id.0 as usize)).fold(
+            Load::default(),
+            |sum, counters| {
+                let load = counters.load();
+                Load { active: sum.active + load.active, inactive: sum.inactive + load.inactive }
+            },
+        )
+    }
+
+    /// Tells every worker to stop after its burst.
+    pub fn stop(&self) {
+        for worker in &self.all {
+            let _ = worker.rings.commands.push(Command::Stop);
+        }
+    }
+}
+
+fn late() -> Failure {
+    Failure::WorkersLate { waited_ms: PATIENCE.as_millis() as u64 }
+}
