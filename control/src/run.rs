@@ -107,15 +107,16 @@ pub enum RunError {
 /// Why it could not start.
 pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let cores = Cores::from_eal(&args.eal);
-    let eal = Eal::init(&args.eal)?;
+    let eal = Arc::new(Eal::init(&args.eal)?);
     let count = cores.workers.len();
     let (mut ports, pool) = OpenPorts::start(&eal, config, count)?;
+    let use_kernel = config.start.kernel && !args.no_kernel;
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
     let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
     let (handles, threads) = start_workers(&eal, config, &cores, &mut ports, &kernel, &inject)?;
-    let use_kernel = config.start.kernel && !args.no_kernel;
-    let exception = start_exception(&eal, config, &args.twin_prefix, &ports, kernel, inject, pool, use_kernel)?;
-    let (mirror, facts) = start_mirror(config, &args.twin_prefix, &ports, use_kernel)?;
+    let twins = if use_kernel { ports.name_twins(config, &args.twin_prefix) } else { Vec::new() };
+    let exception = start_exception(&twins, &ports, kernel, ToWire { pool, ring: inject })?;
+    let (mirror, facts) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
     let dpdk = Some(Eal::version());
@@ -168,7 +169,7 @@ fn listen(args: &DaemonArgs) -> Result<(Receiver<Job>, Server), RunError> {
 type KernelRing = Arc<ArrayQueue<(usize, Mbuf)>>;
 
 fn start_workers(
-    eal: &Eal,
+    eal: &Arc<Eal>,
     config: &Config,
     cores: &Cores,
     ports: &mut OpenPorts,
@@ -211,13 +212,13 @@ fn start_workers(
 
 /// Starts one worker on its core; it takes its memory there, so that the memory is near.
 fn start_worker(
-    eal: &Eal,
+    eal: &Arc<Eal>,
     setup: Setup<Queue>,
     number: usize,
     core: usize,
     sizes: Sizes,
 ) -> Result<JoinHandle<()>, RunError> {
-    let (clock, eal) = (Tsc::new(eal), eal.share());
+    let (clock, eal) = (Tsc::new(eal), Arc::clone(eal));
     let (started, outcome) = channel::bounded(1);
     let body = move || {
         if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
@@ -267,37 +268,25 @@ impl Injector for ToWire {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a different piece of the daemon, joined here once")]
 fn start_exception(
-    _eal: &Eal,
-    config: &Config,
-    prefix: &str,
+    twins: &[Twin],
     ports: &OpenPorts,
     kernel: KernelRing,
-    inject: KernelRing,
-    pool: Pool,
-    use_kernel: bool,
+    to_wire: ToWire,
 ) -> Result<ExceptionPath, RunError> {
-    let mut twins = Vec::new();
-    for twin in ports.twins(config, prefix) {
+    let create = |twin: &Twin| {
         let device = TapDevice::create(&twin.ifname, ports.mac(&twin.port), ports.mtu(&twin.port));
-        let device = device.map_err(|why| RunError::Twin { port: twin.port.clone(), why });
-        twins.push(if use_kernel { Some(device?) } else { None });
-    }
-    ExceptionPath::start(twins, kernel, ToWire { pool, ring: inject })
+        device.map(Some).map_err(|why| RunError::Twin { port: twin.port.clone(), why })
+    };
+    let devices = twins.iter().map(create).collect::<Result<_, _>>()?;
+    ExceptionPath::start(devices, kernel, to_wire)
         .map_err(|why| RunError::System { what: "starting the exception path", why })
 }
 
-fn start_mirror(
-    config: &Config,
-    prefix: &str,
-    ports: &OpenPorts,
-    use_kernel: bool,
-) -> Result<(Option<Mirror>, Receiver<Facts>), RunError> {
-    if !use_kernel {
+fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<Facts>), RunError> {
+    if twins.is_empty() {
         return Ok((None, never()));
     }
-    let twins: Vec<Twin> = ports.twins(config, prefix);
     let (mirror, facts) = Mirror::start(twins)?;
     Ok((Some(mirror), facts))
 }

@@ -68,7 +68,6 @@ named! {
         TunnelMtu = "tunnel-mtu", "the tunnel's path cannot carry the smallest packet";
         TooBig = "too-big", "the packet exceeds the MTU and no answer may be made";
         TtlOfError = "ttl-of-error", "the hops of an ICMP error ran out, which must not be answered";
-        ReplyNotOurs = "reply-not-ours", "a reply that its method never brings here";
         HandOffFull = "hand-off-full", "the owning worker's hand-off ring is full";
         KernelRingFull = "kernel-ring-full", "the ring to the kernel is full";
         TransmitFull = "transmit-full", "the port's transmit queue is full";

@@ -88,14 +88,16 @@ impl OpenPorts {
         self.started.iter().map(|started| started.port.name.clone()).collect()
     }
 
-    /// What the ports' twins are called.
-    pub fn twins(&self, config: &Config, prefix: &str) -> Vec<Twin> {
+    /// Names the ports' twins.
+    pub fn name_twins(&mut self, config: &Config, prefix: &str) -> Vec<Twin> {
         let named = |(number, name): (usize, String)| {
             let given = config.ports.iter().find(|port| port.name == name);
             let ifname = given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
             Twin { ifname, port: name }
         };
-        self.names().into_iter().enumerate().map(named).collect()
+        let twins: Vec<Twin> = self.names().into_iter().enumerate().map(named).collect();
+        self.twins = twins.iter().map(|twin| twin.ifname.clone()).collect();
+        twins
     }
 
     /// A port's hardware address.
@@ -110,11 +112,6 @@ impl OpenPorts {
 
     fn find(&self, name: &str) -> Option<&StartedPort> {
         self.started.iter().find(|started| started.port.name == name)
-    }
-
-    /// Remembers the twins' names, for showing.
-    pub fn name_twins(&mut self, twins: &[Twin]) {
-        self.twins = twins.iter().map(|twin| twin.ifname.clone()).collect();
     }
 }
 

@@ -10,8 +10,8 @@ use super::entry::{ConnId, Direction};
 use super::slab::{Slab, prefetch};
 
 const WAYS: usize = 8;
-/// Lines a search may touch. At three quarters full, fewer than one flow in ten thousand needs the fourth.
-const PROBES: usize = 8;
+/// Lines a search may touch. It stops at the first that nothing went past; few searches touch a second line.
+const PROBES: usize = 32;
 /// Share of the slots that are used when the table holds all it can: three quarters.
 const LOAD: (usize, usize) = (3, 4);
 

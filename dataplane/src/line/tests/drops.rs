@@ -1,0 +1,210 @@
+//! Every drop reason and every answer is provoked by a packet.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::bed::*;
+use crate::config::Route;
+use crate::conn::Sizes;
+use crate::io::mem::{Frame, Hand};
+use crate::io::{Batch, QueuePair};
+use crate::line::{Arrival, Outbox};
+use crate::service::Method;
+use crate::time::Tick;
+use crate::verdict::{Answer, DropReason};
+
+/// The reasons counted so far.
+fn provoked(bed: &Bed) -> BTreeSet<DropReason> {
+    DropReason::ALL.iter().copied().filter(|&why| bed.board.gauges.drops[why as usize].get() > 0).collect()
+}
+
+fn nat() -> Bed {
+    Plan::new(Method::Nat).build()
+}
+
+/// A bed to which this happened.
+fn after(mut bed: Bed, what: impl FnOnce(&mut Bed)) -> BTreeSet<DropReason> {
+    what(&mut bed);
+    bed.reconciles();
+    provoked(&bed)
+}
+
+fn malformed() -> BTreeSet<DropReason> {
+    let syn = || tcp(client(), vip(), "S");
+    let mut icmp = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
+    icmp.truncate(14 + 20 + 8 + 22);
+    icmp[16..18].copy_from_slice(&(20u16 + 8 + 22).to_be_bytes());
+    let udp = Plan { protocol: crate::wire::protocol::UDP, ..Plan::new(Method::Nat) };
+    let short_udp = with_byte(udp_frame(), 17, 24);
+    let rows: Vec<Vec<u8>> = vec![
+        syn()[..10].to_vec(),
+        [&SERVER_SIDE[..], &syn()[6..]].concat(),
+        syn()[..40].to_vec(),
+        with_byte(syn(), 14, 0x65),
+        with_byte(syn(), 17, 30),
+        icmp,
+        with_byte(syn(), 20, 0x20),
+    ];
+    let mut all = after(nat(), |bed| rows.iter().for_each(|frame| bed.from_client(frame)));
+    all.extend(after(udp.build(), |bed| bed.from_client(&short_udp)));
+    all
+}
+
+fn udp_frame() -> Vec<u8> {
+    udp(client(), vip(), b"data")
+}
+
+fn of_connections() -> BTreeSet<DropReason> {
+    let mut all = after(nat(), |bed| {
+        bed.from_client(&tcp(client(), vip(), "S"));
+        let mut error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
+        error[36] ^= 1;
+        bed.from_client(&error);
+        let tired = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
+        bed.from_client(&with_byte(tired, 22, 1));
+    });
+    all.extend(after(Plan { sizes: Sizes { ipv4: 1, ipv6: 1 }, ..Plan::new(Method::Nat) }.build(), |bed| {
+        for (port, flags) in [(1, "S"), (1, "A"), (2, "S")] {
+            bed.from_client(&tcp(at(client().address, 4000 + port), vip(), flags));
+        }
+    }));
+    all.extend(after(nat(), |bed| {
+        bed.from_client(&tcp(client(), vip(), "S"));
+        let mut snapshot = Plan::new(Method::Nat).snapshot();
+        let services = Arc::make_mut(&mut snapshot.services);
+        services.destinations[0].as_mut().unwrap().available = false;
+        bed.worker.install(snapshot, &[]);
+        bed.from_client(&tcp(client(), vip(), "A"));
+    }));
+    all
+}
+
+fn of_the_network() -> BTreeSet<DropReason> {
+    let mut refused = Plan::new(Method::Nat);
+    refused.network.routes4.insert("10.0.2.0/24".parse().unwrap(), Route::Refuse);
+    let mut all = after(refused.build(), |bed| bed.from_client(&tcp(client(), vip(), "S")));
+    let mut narrow = Plan::new(Method::Tunnel);
+    narrow.network.links[1].mtu = 80;
+    all.extend(after(narrow.build(), |bed| bed.from_client(&tcp(client(), vip(), "S"))));
+    let mut small = Plan::new(Method::Dr);
+    small.network.links[1].mtu = 60;
+    all.extend(after(small.build(), |bed| {
+        bed.from_client(&tcp(client(), vip(), "S"));
+        let error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
+        bed.from_client(&with_byte(error, 20, 0x40));
+    }));
+    let mut deaf = Plan::new(Method::Nat);
+    deaf.network.neighbours.clear();
+    all.extend(after(deaf.build(), |bed| {
+        bed.from_client(&tcp(client(), vip(), "S"));
+        bed.at(4000).worker.turn();
+    }));
+    all
+}
+
+fn of_full_rings() -> BTreeSet<DropReason> {
+    let kernel_bound = tcp(client(), at(vip().address, 81), "S");
+    let mut all = after(Plan { kernel_ring: 1, ..Plan::new(Method::Nat) }.build(), |bed| {
+        bed.from_client(&kernel_bound);
+        bed.from_client(&kernel_bound);
+    });
+    all.extend(after(Plan { workers: 2, ..Plan::new(Method::Nat) }.build(), |bed| {
+        for port in 0..40 {
+            bed.from_client(&tcp(at(client().address, 5000 + port), vip(), "S"));
+        }
+    }));
+    all
+}
+
+/// A port that takes nothing, and a buffer without room in front: the worker's own ports have neither fault.
+fn of_tight_places() -> BTreeSet<DropReason> {
+    struct Stuck;
+    impl QueuePair for Stuck {
+        type Packet = Frame;
+        fn receive(&mut self, batch: &mut Batch<Frame>) {
+            batch.push(Frame::new(&tcp(client(), vip(), "S")));
+        }
+        fn transmit(&mut self, _: &mut Batch<Frame>) {}
+    }
+    let mut bed = Plan::new(Method::Tunnel).build();
+    let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
+    let mut frame = Frame::new(&tcp(client(), vip(), "S"));
+    while crate::packet::Packet::push_front(&mut frame, 1) {}
+    let room = crate::packet::Packet::bytes(&frame).len() - tcp(client(), vip(), "S").len();
+    let shifted = [&tcp(client(), vip(), "S")[..], &vec![0; room][..]].concat();
+    crate::packet::Packet::bytes_mut(&mut frame).copy_from_slice(&shifted);
+    let mut batch = Batch::new();
+    batch.push(frame);
+    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };
+    bed.worker.line.run(&mut batch, arrival, &mut out);
+    let mut all = provoked(&bed);
+
+    let plan = Plan::new(Method::Nat);
+    let snapshot = plan.snapshot();
+    let board = Arc::new(crate::stats::Board::new(8));
+    let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck };
+    let setup = crate::worker::Setup {
+        me: crate::steer::WorkerId(0),
+        steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1) },
+        ports: vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)],
+        sizes: plan.sizes,
+        services: 1,
+        board: Arc::clone(&board),
+        rings: crate::config::WorkerRings::new(4),
+        kernel: Arc::clone(&bed.kernel),
+        inject: Arc::new(crossbeam::queue::ArrayQueue::new(1)),
+        hand_off: Box::new([]),
+    };
+    let mut worker = crate::worker::Worker::new(setup, Hand::default()).unwrap();
+    worker.install(snapshot, &[]);
+    worker.turn();
+    if board.gauges.drops[DropReason::TransmitFull as usize].get() > 0 {
+        all.insert(DropReason::TransmitFull);
+    }
+    all
+}
+
+#[test]
+fn every_drop_reason_is_provoked_by_a_packet() {
+    let parts = [malformed(), of_connections(), of_the_network(), of_full_rings(), of_tight_places()];
+    let all: BTreeSet<_> = parts.into_iter().flatten().collect();
+    for why in DropReason::ALL {
+        assert!(all.contains(why), "no packet provokes {why}");
+    }
+}
+
+#[test]
+fn every_answer_is_provoked_and_goes_back_to_its_sender() {
+    let rows: [(Answer, Plan, Vec<u8>, [u8; 2]); 3] = [
+        (
+            Answer::NoDestination,
+            Plan { weight: 0, ..Plan::new(Method::Nat) },
+            tcp(client(), vip(), "S"),
+            [3, 3],
+        ),
+        (Answer::TtlExceeded, Plan::new(Method::Dr), with_byte(tcp(client(), vip(), "S"), 22, 1), [11, 0]),
+        (
+            Answer::FragmentationNeeded,
+            {
+                let mut plan = Plan::new(Method::Dr);
+                plan.network.links[1].mtu = 39;
+                plan
+            },
+            with_byte(tcp(client(), vip(), "S"), 20, 0x40),
+            [3, 4],
+        ),
+    ];
+    for (answer, plan, frame, kind) in rows {
+        let mut bed = plan.build();
+        bed.from_client(&frame);
+        let got = bed.outside.take().unwrap_or_else(|| panic!("{answer}: nothing came back"));
+        assert_eq!((&got[..6], &got[30..34], &got[34..36]), (&ROUTER[..], &[192, 0, 2, 10][..], &kind[..]));
+        assert_eq!(bed.board.gauges.answers[answer as usize].get(), 1, "{answer}");
+    }
+    let mut plan = Plan::new(Method::Nat);
+    plan.settings.nat_icmp_send = true;
+    let mut bed = plan.build();
+    bed.from_server(&tcp(server(), client(), "A"));
+    assert_eq!(bed.inside.take().map(|got| got[34..36].to_vec()), Some(vec![3, 3]));
+    assert_eq!(bed.board.gauges.answers[Answer::NoConnection as usize].get(), 1);
+}

@@ -1,0 +1,33 @@
+//! The law of owners: both directions of a flow, and errors about it, belong to one worker.
+
+use proptest::prelude::*;
+
+use super::bed::*;
+use crate::flow::Seed;
+use crate::parse::parse;
+use crate::service::Method;
+use crate::steer::Steering;
+
+proptest! {
+    #[test]
+    fn both_directions_have_one_owner(host: u8, port in 1024u16.., workers in 1u16..9, seed: u64, method in 0..3usize) {
+        let method = [Method::Nat, Method::Dr, Method::Tunnel][method];
+        let snapshot = Plan::new(method).snapshot();
+        let steering = Steering { workers, seed: Seed(seed | 1, 7) };
+        let client = at(v4(198, 51, 100, host), port);
+        let owner = |frame: &[u8]| {
+            let mac = frame[..6].try_into().unwrap();
+            steering.owner(&parse(frame, &mac).unwrap(), &snapshot)
+        };
+        let inwards = owner(&tcp(client, vip(), "S"));
+        prop_assert!(inwards.is_some_and(|owner| owner.0 < workers));
+        let source = if method == Method::Nat { server() } else { vip() };
+        prop_assert_eq!(owner(&tcp(source, client, "SA")), inwards);
+        let error = error_about(&tcp(vip(), client, "A"), vip().address, 3, 4);
+        prop_assert_eq!(owner(&error), inwards);
+        if method == Method::Nat {
+            let error = error_about(&tcp(client, server(), "A"), client.address, 3, 1);
+            prop_assert_eq!(owner(&error), inwards);
+        }
+    }
+}
