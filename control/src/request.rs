@@ -64,6 +64,25 @@ pub enum Request {
     DaemonStop(NoParams),
 }
 
+/// The methods of [`Request`], in its order.
+pub const METHODS: [&str; 15] = [
+    "config.get",
+    "config.apply",
+    "service.add",
+    "service.edit",
+    "service.remove",
+    "service.flush",
+    "service.list",
+    "destination.add",
+    "destination.edit",
+    "destination.remove",
+    "connection.list",
+    "stats.get",
+    "settings.set",
+    "version.get",
+    "daemon.stop",
+];
+
 /// Parameters of a method that takes none; they may also be left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -184,3 +203,16 @@ pub enum Reply {
 /// It is done, and there is no more to say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_those_of_the_requests() {
+        let schema = serde_json::to_value(schemars::schema_for!(Request)).unwrap();
+        let of = |one: &serde_json::Value| one["properties"]["method"]["const"].as_str().map(str::to_owned);
+        let methods: Vec<String> = schema["oneOf"].as_array().unwrap().iter().filter_map(of).collect();
+        assert_eq!(methods, METHODS);
+    }
+}

@@ -1,0 +1,185 @@
+//! Configuration files: TOML or JSON by their extension. An error tells the line, the column and the field.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::model::Config;
+
+/// The largest file read: ten thousand services with ten destinations each take about 10 MiB as JSON.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// Why a configuration file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The system gave an error.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The extension tells no format.
+    #[error("{0}: what format is it? name it .toml or .json")]
+    Extension(PathBuf),
+    /// The file is too large to be a configuration.
+    #[error("{0} is larger than {max} MiB; is it the right file?", max = MAX_BYTES >> 20)]
+    TooLarge(PathBuf),
+    /// The text is wrong at one place.
+    #[error("{}{wrong}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        wrong: Wrong,
+    },
+}
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(":{line}:{column}: {}{problem}", if place == "." { String::new() } else { format!("{place}: ") })]
+pub struct Wrong {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// The field: `services[2].weight`; `.` when it is no single field.
+    pub place: String,
+    /// What the parser says.
+    pub problem: String,
+}
+
+/// Reads a configuration file. What it says is not checked yet: see [`crate::validate::validate`].
+///
+/// # Errors
+/// When there is no such file, or it is no configuration.
+pub fn file(path: &Path) -> Result<Config, ParseError> {
+    let parse: fn(&str) -> Result<Config, Wrong> = match path.extension().and_then(|ext| ext.to_str()) {
+        Some("toml") => toml,
+        Some("json") => json,
+        _ => return Err(ParseError::Extension(path.to_owned())),
+    };
+    let read_error = |source| ParseError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(read_error)?;
+    let size = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(read_error)?;
+    if size as u64 > MAX_BYTES {
+        return Err(ParseError::TooLarge(path.to_owned()));
+    }
+    parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })
+}
+
+/// Reads TOML.
+///
+/// # Errors
+/// At the first place that is wrong.
+pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    let wrong = |place: String, error: toml::de::Error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        Wrong { line, column, place, problem: error.message().to_owned() }
+    };
+    let reader = toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error))?;
+    serde_path_to_error::deserialize(reader).map_err(|e| wrong(e.path().to_string(), e.into_inner()))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// At the first place that is wrong.
+pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    let wrong = |place: String, error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        let tail = format!(" at line {line} column {column}");
+        Wrong { line, column, place, problem: error.to_string().trim_end_matches(&tail).to_owned() }
+    };
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
+    reader.end().map_err(|error| wrong(".".to_owned(), error))?;
+    Ok(value)
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Destination, Method, Protocol, Scheduler, Service};
+
+    #[test]
+    fn toml_errors_tell_line_column_and_field() {
+        let text = "[[services]]\nprotocol = 'tcp'\naddress = '10.9.9.1'\nl4_port = 70000\n";
+        let wrong = toml::<Config>(text).unwrap_err();
+        assert_eq!(
+            (wrong.line, wrong.column, wrong.place.as_str()),
+            (4, 11, "services[0].l4_port"),
+            "{wrong}"
+        );
+        let wrong = toml::<Config>("[settings]\ntcp_timeuot = 5\n").unwrap_err();
+        assert_eq!(wrong.line, 2, "{wrong}");
+        assert!(wrong.problem.contains("unknown field `tcp_timeuot`"), "{wrong}");
+        assert_eq!(toml::<Config>("a = = 1").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn json_errors_tell_line_column_and_field() {
+        let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
+        assert_eq!((wrong.line, wrong.place.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
+        assert!(!wrong.problem.contains(" at line "), "{wrong}");
+        assert!(json::<Config>("{} {}").is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_by_its_extension() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            file(&path)
+        };
+        assert_eq!(write("a.toml", "[settings]\ntcp_timeout = 5").unwrap().settings.tcp_timeout, 5);
+        assert_eq!(write("a.json", "{\"settings\":{\"tcp_timeout\":5}}").unwrap().settings.tcp_timeout, 5);
+        assert!(matches!(write("a.yaml", ""), Err(ParseError::Extension(_))));
+        assert!(write("b.toml", "x = 1").unwrap_err().to_string().contains("b.toml:1:1: "));
+        assert!(matches!(file(&dir.path().join("none.toml")), Err(ParseError::Read { .. })));
+    }
+
+    fn service() -> impl Strategy<Value = Service> {
+        let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+        let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Wlc)];
+        let method = prop_oneof![Just(Method::Nat), Just(Method::Dr), Just(Method::Tunnel)];
+        let destination = (any::<std::net::IpAddr>(), any::<u16>(), method, any::<u32>())
+            .prop_map(|(address, l4_port, method, weight)| Destination { address, l4_port, method, weight });
+        let destinations = prop::collection::vec(destination, 0..4);
+        (protocol, any::<std::net::IpAddr>(), any::<u16>(), scheduler, destinations).prop_map(
+            |(protocol, address, l4_port, scheduler, destinations)| Service {
+                protocol,
+                address,
+                l4_port,
+                scheduler,
+                destinations,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_configuration_survives_toml_and_json(services in prop::collection::vec(service(), 0..4), time: u32) {
+            let mut config = Config { services, ..Config::default() };
+            config.settings.tcp_timeout = time;
+            let text = ::toml::to_string(&config).unwrap();
+            prop_assert_eq!(&toml::<Config>(&text).unwrap(), &config);
+            prop_assert_eq!(&json::<Config>(&serde_json::to_string(&config).unwrap()).unwrap(), &config);
+        }
+    }
+}

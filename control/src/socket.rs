@@ -1,0 +1,17 @@
+//! The control socket: JSON-RPC 2.0 over a UNIX socket, one message a line.
+//!
+//! - [`rpc`]: bytes ↔ requests and answers, with nothing that waits.
+//! - [`server`]: the daemon's end; a thread for each client, so that a slow one delays nobody.
+//! - [`client`]: the other end, for `pollux`.
+
+pub mod client;
+pub mod rpc;
+pub mod server;
+#[cfg(test)]
+mod tests;
+
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_PATH: &str = "/run/pollux/control.sock";
+
+/// The longest line, in bytes, its end included.
+pub const MAX_LINE: usize = 16 << 20;

@@ -1,0 +1,203 @@
+//! The daemon's end of the control socket.
+//!
+//! Clients are served by a thread each and their requests go, one at a time, to the daemon's main loop as [`Job`]s.
+//! Only that loop changes anything, so requests are carried out in one order that everybody sees.
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam::channel::{self, Sender};
+use serde_json::Value;
+
+use super::{MAX_LINE, rpc};
+use crate::error::Failure;
+use crate::request::{Reply, Request};
+
+/// How many clients are served at once.
+pub const MAX_CLIENTS: usize = 128;
+
+/// How long a client may leave an answer unread before it is let go.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request on its way to the main loop, and where its answer goes. If the answer is dropped unsent, the client is
+/// told that the daemon is stopping.
+#[derive(Debug)]
+pub struct Job {
+    /// What is asked for.
+    pub request: Request,
+    /// Takes one answer, and never blocks on it.
+    pub reply: Sender<Result<Reply, Failure>>,
+}
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another daemon is alive.
+    #[error("another polluxd listens at {0}; stop it with `pollux stop`, or use --socket for a second one")]
+    InUse(PathBuf),
+    /// There is something else in the way.
+    #[error("{0} is there and is no socket; remove it or use another --socket")]
+    NotASocket(PathBuf),
+    /// The system gave an error.
+    #[error("cannot listen at {path}: {source}")]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A listening control socket; dropping it closes and removes it.
+#[derive(Debug)]
+pub struct Server {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    listener: Option<JoinHandle<()>>,
+    /// Held as long as we live. The kernel lets go of it however we end, so it tells a live daemon from a dead one.
+    _lock: File,
+}
+
+impl Server {
+    /// Listens at `path`, for its owner only, and sends every request to `jobs`.
+    ///
+    /// # Errors
+    /// When another daemon listens there, or the system refuses.
+    pub fn start(path: &Path, jobs: Sender<Job>) -> Result<Server, ServerError> {
+        let failed = |source| ServerError::Listen { path: path.to_owned(), source };
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed)?;
+        }
+        if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
+            return Err(ServerError::NotASocket(path.to_owned()));
+        }
+        let lock = File::create(beside(path, "lock")).map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => ServerError::InUse(path.to_owned()),
+            TryLockError::Error(source) => failed(source),
+        })?;
+        let socket = bind_private(path).map_err(failed)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let listener = thread::Builder::new()
+            .name("pollux-socket".to_owned())
+            .spawn(move || listen(&socket, &jobs, &stopped))
+            .map_err(failed)?;
+        Ok(Server { path: path.to_owned(), stop, listener: Some(listener), _lock: lock })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // Wakes the listener out of `accept`; if nobody can connect any more, it is not joined either.
+        if UnixStream::connect(&self.path).is_ok()
+            && let Some(listener) = self.listener.take()
+        {
+            let _ = listener.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Binds in a directory nobody else can enter and moves the socket to its place when its mode is right, so that no
+/// other user can connect in between, whatever the umask. The move also replaces what a dead daemon left.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let private = beside(path, "new");
+    let _ = fs::remove_dir_all(&private);
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let fresh = private.join("s");
+    let bound = UnixListener::bind(&fresh).and_then(|socket| {
+        fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+        fs::rename(&fresh, path)?;
+        Ok(socket)
+    });
+    fs::remove_dir_all(&private)?;
+    bound
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool) {
+    // Every client's thread holds one clone; the count of clones is the count of clients, even if a thread dies.
+    let clients = Arc::new(());
+    while !stop.load(Ordering::Acquire) {
+        let Ok((stream, _)) = socket.accept() else {
+            // Out of descriptors, most likely: wait for a client to go instead of spinning.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        if stop.load(Ordering::Acquire) {
+            return;
+        }
+        if Arc::strong_count(&clients) > MAX_CLIENTS {
+            refuse(stream);
+            continue;
+        }
+        let (jobs, seat) = (jobs.clone(), Arc::clone(&clients));
+        let client = move || {
+            let _seat = seat;
+            // An error here means that the client is gone, and there is nobody left to tell.
+            let _ = serve(&stream, &jobs);
+        };
+        let _ = thread::Builder::new().name("pollux-client".to_owned()).spawn(client);
+    }
+}
+
+fn refuse(mut stream: UnixStream) {
+    let why = format!("{MAX_CLIENTS} clients are connected already; close one and try again");
+    // One short line fits into the empty buffer of a new connection: this cannot block.
+    let _ = stream.write_all(&rpc::error(&Value::Null, &rpc::RpcError::new(-32004, why)));
+}
+
+/// Answers one client until it goes.
+fn serve(stream: &UnixStream, jobs: &Sender<Job>) -> io::Result<()> {
+    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let size = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+        if size == MAX_LINE && line.last() != Some(&b'\n') {
+            let why = format!("a request is longer than {} MiB", MAX_LINE >> 20);
+            return writer.write_all(&rpc::error(&Value::Null, &rpc::RpcError::new(-32600, why)));
+        }
+        // A last line without an end was cut off, and half a request must not be carried out.
+        if line.last() != Some(&b'\n') {
+            return Ok(());
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if let Some(answer) = answer(&line, jobs) {
+            writer.write_all(&answer)?;
+        }
+    }
+}
+
+/// The answer to one line; none to a notification.
+fn answer(line: &[u8], jobs: &Sender<Job>) -> Option<Vec<u8>> {
+    let call = match rpc::read(line) {
+        Ok(call) => call,
+        Err(refused) => return Some(rpc::error(&refused.id, &refused.error)),
+    };
+    // Room for the one answer, so that the main loop never waits for a client.
+    let (reply, answered) = channel::bounded(1);
+    let sent = jobs.send(Job { request: call.request, reply });
+    let result =
+        if sent.is_ok() { answered.recv().unwrap_or(Err(Failure::Stopping)) } else { Err(Failure::Stopping) };
+    call.id.map(|id| rpc::answer(&id, &result))
+}
