@@ -4,7 +4,9 @@
 //! functions on the model ([`edit`]) and [`diff`] tells two models apart. Programs send a [`request`] and get back
 //! what [`view`] describes.
 
+pub mod cli;
 pub mod compile;
+pub mod daemon_args;
 pub mod diff;
 pub mod edit;
 pub mod engine;
@@ -16,6 +18,7 @@ pub mod model;
 pub mod observe;
 pub mod parse;
 pub mod request;
+pub mod schema;
 pub mod socket;
 pub mod validate;
 pub mod view;

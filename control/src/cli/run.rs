@@ -1,0 +1,173 @@
+//! Does what was typed: asks the daemon, or answers without it, and gives back the text to print.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Cli, Command, DestinationCommand, ServiceCommand, table};
+use crate::diff::Applied;
+use crate::edit::{DestinationEdit, ServiceEdit};
+use crate::fault::Faults;
+use crate::ipvsadm::{self, Layout};
+use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+use crate::request::{
+    Apply, ConnectionQuery, DestinationAdd, DestinationRemove, Done, NoParams, Request, ServiceAdd,
+    ServiceQuery, ServiceRemove,
+};
+use crate::socket::client::{Client, ClientError};
+use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
+use crate::{parse, schema, validate};
+
+/// An apply of ten thousand services answers well within this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Parse(#[from] parse::ParseError),
+    /// The file makes no sense.
+    #[error("{0}")]
+    Faults(#[from] Faults),
+    /// The daemon refused, or is not there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The answer cannot be written as JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The answer cannot be written as TOML.
+    #[error("cannot write TOML: {0}; try --json")]
+    Toml(#[from] toml::ser::Error),
+}
+
+/// Does what was typed and gives back what to print.
+///
+/// # Errors
+/// When a file is wrong, or the daemon refuses or is not there.
+pub fn run(cli: &Cli) -> Result<String, CliError> {
+    let ask = Ask { socket: &cli.socket, json: cli.json };
+    match &cli.command {
+        Command::Apply { file, dry_run } => {
+            let config = checked(file)?;
+            ask.show(&Request::ConfigApply(Apply { config, dry_run: *dry_run }), Applied::to_string)
+        }
+        Command::Service(command) => ask.done(&service(command)),
+        Command::Destination(command) => ask.done(&destination(command)),
+        Command::List => ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
+            let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
+            ipvsadm::services(&rows, Layout::default())
+        }),
+        Command::Connections { limit, all } => {
+            let page = ask.connections(if *all { None } else { Some(*limit as usize) })?;
+            let rows: Vec<_> = page.connections.iter().map(table::connection_row).collect();
+            if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false)) }
+        }
+        Command::Stats => ask.show(&Request::StatsGet(NoParams {}), |view: &StatsView| table::stats(view)),
+        Command::Config => {
+            let config: Config = ask.client()?.call(&Request::ConfigGet(NoParams {}))?;
+            if cli.json { pretty(&config) } else { Ok(toml::to_string(&config)?) }
+        }
+        Command::Schema => pretty(&schema::schema()),
+        Command::Check { file } => {
+            checked(file)?;
+            Ok(if cli.json { "[]\n".to_owned() } else { format!("{}: no faults\n", file.display()) })
+        }
+        Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
+            format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
+        }),
+        Command::Stop => ask.done(&Request::DaemonStop(NoParams {})),
+    }
+}
+
+struct Ask<'a> {
+    socket: &'a Path,
+    json: bool,
+}
+
+impl Ask<'_> {
+    fn client(&self) -> Result<Client, ClientError> {
+        Client::connect(self.socket, PATIENCE)
+    }
+
+    fn show<T: DeserializeOwned + Serialize>(
+        &self,
+        request: &Request,
+        text: impl Fn(&T) -> String,
+    ) -> Result<String, CliError> {
+        let reply = self.client()?.call(request)?;
+        if self.json { pretty(&reply) } else { Ok(text(&reply)) }
+    }
+
+    fn done(&self, request: &Request) -> Result<String, CliError> {
+        self.show(request, |_: &Done| String::new())
+    }
+
+    /// Pages until `limit`, or the end. The last page's cursor stays, so that `--json` tells whether there is more.
+    fn connections(&self, limit: Option<usize>) -> Result<ConnectionPage, CliError> {
+        let mut client = self.client()?;
+        let mut all = ConnectionPage::default();
+        loop {
+            let left = limit.map_or(10_000, |limit| limit.saturating_sub(all.connections.len()).min(10_000));
+            if left == 0 {
+                return Ok(all);
+            }
+            let query = ConnectionQuery {
+                limit: u32::try_from(left).unwrap_or(u32::MAX),
+                cursor: all.next.take(),
+                ..ConnectionQuery::default()
+            };
+            let page: ConnectionPage = client.call(&Request::ConnectionList(query))?;
+            all.connections.extend(page.connections);
+            all.next = page.next;
+            if all.next.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+fn checked(file: &Path) -> Result<Config, CliError> {
+    let config = parse::file(file)?;
+    validate::validate(&config)?;
+    Ok(config)
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, CliError> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn service(command: &ServiceCommand) -> Request {
+    match *command {
+        ServiceCommand::Add { which, scheduler } => {
+            let ServiceKey { protocol, address, l4_port } = which.into();
+            let service = Service { protocol, address, l4_port, scheduler, destinations: Vec::new() };
+            Request::ServiceAdd(ServiceAdd { service })
+        }
+        ServiceCommand::Edit { which, scheduler } => {
+            Request::ServiceEdit(ServiceEdit { service: which.into(), scheduler: Some(scheduler) })
+        }
+        ServiceCommand::Remove { which } => Request::ServiceRemove(ServiceRemove { service: which.into() }),
+    }
+}
+
+fn destination(command: &DestinationCommand) -> Request {
+    let key = |at: std::net::SocketAddr| DestinationKey { address: at.ip(), l4_port: at.port() };
+    match *command {
+        DestinationCommand::Add { which, destination, method, weight } => {
+            let DestinationKey { address, l4_port } = key(destination);
+            let destination = Destination { address, l4_port, method, weight };
+            Request::DestinationAdd(DestinationAdd { service: which.into(), destination })
+        }
+        DestinationCommand::Edit { which, destination, method, weight } => {
+            let (service, destination) = (which.into(), key(destination));
+            Request::DestinationEdit(DestinationEdit { service, destination, method, weight })
+        }
+        DestinationCommand::Remove { which, destination } => {
+            let (service, destination) = (which.into(), key(destination));
+            Request::DestinationRemove(DestinationRemove { service, destination })
+        }
+    }
+}

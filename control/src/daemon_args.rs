@@ -1,0 +1,123 @@
+//! The command line of `polluxd`: DPDK's arguments, `--`, and our own options, as testpmd has it.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::socket::DEFAULT_PATH;
+
+/// What `polluxd` was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonArgs {
+    /// For DPDK's EAL, the program's name first.
+    pub eal: Vec<String>,
+    /// Our own.
+    pub options: Options,
+}
+
+/// A layer-4 load balancer on DPDK: all of Linux IPVS, in user space.
+///
+/// DPDK's own arguments go before `--`, as with testpmd; the first core of `-l` is for control, the others forward.
+/// Without `--`, the options below are ours and everything else is DPDK's.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "polluxd",
+    version,
+    override_usage = "polluxd [EAL ARGUMENTS] -- [OPTIONS]",
+    after_help = "Examples:\n  \
+        polluxd -l 0,1 --vdev=net_af_packet0,iface=veth0 -- --config pollux.toml\n  \
+        polluxd -l 0-3 -a 0000:3b:00.0 -a 0000:3b:00.1 -- --config /etc/pollux/pollux.toml\n\n\
+        `pollux check-host` tells what the machine still lacks, `pollux check FILE` whether a configuration is right."
+)]
+pub struct Options {
+    /// Configuration to start with, TOML or JSON; none starts without services.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where to listen for `pollux`.
+    #[arg(long, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
+    pub socket: PathBuf,
+    /// Leave the kernel alone: no twins, facts from the configuration only.
+    #[arg(long)]
+    pub no_kernel: bool,
+    /// Twins are called this and the port's number.
+    #[arg(long, value_name = "NAME", default_value = "pollux")]
+    pub twin_prefix: String,
+    /// How much to log: error, warn, info or debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
+    pub log_level: String,
+}
+
+/// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
+const VALUED: [&str; 4] = ["--config", "--socket", "--twin-prefix", "--log-level"];
+const BARE: [&str; 5] = ["--no-kernel", "--help", "-h", "--version", "-V"];
+
+/// Reads the command line, the program's name first.
+///
+/// # Errors
+/// When our part of it is wrong, or asks for help or the version; `clap::Error::exit` then does the right thing.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<DaemonArgs, clap::Error> {
+    let mut args = args.into_iter();
+    let program = args.next().unwrap_or_else(|| "polluxd".to_owned());
+    let args: Vec<String> = args.collect();
+    let (eal, ours) = match args.iter().position(|arg| arg == "--") {
+        // `polluxd --help -- ...` asks for our help, which says where DPDK's is.
+        Some(at) if !args[..at].iter().any(|arg| BARE[1..].contains(&arg.as_str())) => {
+            (args[..at].to_vec(), args[at + 1..].to_vec())
+        }
+        _ => split(args),
+    };
+    let named = |rest: Vec<String>| std::iter::once(program.clone()).chain(rest).collect::<Vec<_>>();
+    Ok(DaemonArgs { options: Options::try_parse_from(named(ours))?, eal: named(eal) })
+}
+
+fn split(args: Vec<String>) -> (Vec<String>, Vec<String>) {
+    let (mut eal, mut ours) = (Vec::new(), Vec::new());
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let name = arg.split('=').next().unwrap_or_default();
+        if VALUED.contains(&name) {
+            let value_follows = !arg.contains('=');
+            ours.push(arg);
+            if value_follows {
+                ours.extend(args.next());
+            }
+        } else if BARE.contains(&arg.as_str()) {
+            ours.push(arg);
+        } else {
+            eal.push(arg);
+        }
+    }
+    (eal, ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<DaemonArgs, clap::Error> {
+        parse(line.split(' ').map(str::to_owned))
+    }
+
+    #[test]
+    fn dpdk_comes_before_the_dashes_and_we_after() {
+        let args = read("polluxd -l 0,1 --vdev=net_tap0 -- --config a.toml --no-kernel").unwrap();
+        assert_eq!(args.eal, ["polluxd", "-l", "0,1", "--vdev=net_tap0"]);
+        assert_eq!(args.options.config, Some("a.toml".into()));
+        assert!(args.options.no_kernel);
+    }
+
+    #[test]
+    fn without_dashes_our_options_are_picked_out() {
+        let args = read("polluxd -l 0,1 --config a.toml --twin-prefix=p --vdev net_tap0").unwrap();
+        assert_eq!(args.eal, ["polluxd", "-l", "0,1", "--vdev", "net_tap0"]);
+        assert_eq!(args.options.twin_prefix, "p");
+    }
+
+    #[test]
+    fn help_teaches_and_mistakes_end_with_2() {
+        let help = read("polluxd --help").unwrap_err();
+        assert!(help.to_string().contains("-l 0,1 --vdev=net_af_packet0,iface=veth0 --"), "{help}");
+        assert_eq!(help.exit_code(), 0);
+        assert_eq!(read("polluxd -- --cofnig a").unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,56 @@
+//! The client as a person meets it: texts and exit statuses, without a daemon.
+
+use std::process::{Command, Output};
+
+fn pollux(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pollux")).args(args).env_remove("POLLUX_SOCKET").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let out = pollux(&["--help"]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).contains("pollux service add tcp 10.9.9.1:80 --scheduler wlc"));
+}
+
+#[test]
+fn what_is_not_understood_ends_with_2() {
+    for args in
+        [&["lits"][..], &["service", "add", "tcp", "10.9.9.1"], &["service", "add", "icmp", "10.9.9.1:80"]]
+    {
+        assert_eq!(pollux(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_daemon_the_cure_is_told() {
+    let out = pollux(&["list", "--socket", "/nonexistent/s"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).starts_with("pollux: cannot reach polluxd at /nonexistent/s: "), "{out:?}");
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema: serde_json::Value = serde_json::from_slice(&pollux(&["schema"]).stdout).unwrap();
+    assert!(schema["config"]["properties"]["services"].is_object());
+}
+
+#[test]
+fn check_tells_every_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pollux.toml");
+    let check = |config: &str| {
+        std::fs::write(&file, config).unwrap();
+        pollux(&["check", &file.to_string_lossy()])
+    };
+    assert_eq!(check("").status.code(), Some(0));
+    let out = check("settings = { tcp_timeout = 0, udp_timeout = 0 }");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out.stderr).contains("settings.tcp_timeout: 0 seconds"), "{out:?}");
+    assert!(text(&out.stderr).contains("settings.udp_timeout: 0 seconds"), "{out:?}");
+    assert!(text(&check("[settings]\nx = 1").stderr).contains("pollux.toml:2:1: "));
+}
