@@ -75,6 +75,8 @@ pub enum Command {
         /// TOML or JSON, by its extension.
         file: PathBuf,
     },
+    /// Tell whether this machine is ready for polluxd, and what helps if not; changes nothing.
+    CheckHost,
     /// Show the daemon's version.
     Version,
     /// Stop the daemon.

@@ -12,6 +12,7 @@ pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod fault;
+pub mod host;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod model;

@@ -18,7 +18,7 @@ use crate::request::{
 };
 use crate::socket::client::{Client, ClientError};
 use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
-use crate::{parse, schema, validate};
+use crate::{host, parse, schema, validate};
 
 /// An apply of ten thousand services answers well within this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +35,9 @@ pub enum CliError {
     /// The daemon refused, or is not there.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// This machine cannot run `polluxd`; the text is the list of checks.
+    #[error("this machine is not ready:\n{0}")]
+    NotReady(String),
     /// The answer cannot be written as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -75,11 +78,19 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             checked(file)?;
             Ok(if cli.json { "[]\n".to_owned() } else { format!("{}: no faults\n", file.display()) })
         }
+        Command::CheckHost => check_host(cli.json),
         Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
             format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
         }),
         Command::Stop => ask.done(&Request::DaemonStop(NoParams {})),
     }
+}
+
+fn check_host(json: bool) -> Result<String, CliError> {
+    let checks = host::checks(Path::new("/"));
+    let text =
+        if json { pretty(&checks)? } else { checks.iter().map(|check| format!("{check}\n")).collect() };
+    if host::ready(&checks) { Ok(text) } else { Err(CliError::NotReady(text)) }
 }
 
 struct Ask<'a> {
