@@ -155,14 +155,14 @@ pub(super) fn network() -> Network {
 
 impl Bed {
     /// Takes a frame in at the client's side.
-    pub(super) fn from_client(&mut self, frame: &[u8]) {
+    pub(super) fn client_sends(&mut self, frame: &[u8]) {
         self.outside.put(frame);
         self.worker.turn();
         self.reconciles();
     }
 
     /// Takes a frame in at the servers' side.
-    pub(super) fn from_server(&mut self, frame: &[u8]) {
+    pub(super) fn server_sends(&mut self, frame: &[u8]) {
         self.inside.put(frame);
         self.worker.turn();
         self.reconciles();

@@ -45,8 +45,8 @@ fn malformed() -> BTreeSet<DropReason> {
         icmp,
         with_byte(syn(), 20, 0x20),
     ];
-    let mut all = after(nat(), |bed| rows.iter().for_each(|frame| bed.from_client(frame)));
-    all.extend(after(udp.build(), |bed| bed.from_client(&short_udp)));
+    let mut all = after(nat(), |bed| rows.iter().for_each(|frame| bed.client_sends(frame)));
+    all.extend(after(udp.build(), |bed| bed.client_sends(&short_udp)));
     all
 }
 
@@ -56,25 +56,25 @@ fn udp_frame() -> Vec<u8> {
 
 fn of_connections() -> BTreeSet<DropReason> {
     let mut all = after(nat(), |bed| {
-        bed.from_client(&tcp(client(), vip(), "S"));
+        bed.client_sends(&tcp(client(), vip(), "S"));
         let mut error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
         error[36] ^= 1;
-        bed.from_client(&error);
+        bed.client_sends(&error);
         let tired = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
-        bed.from_client(&with_byte(tired, 22, 1));
+        bed.client_sends(&with_byte(tired, 22, 1));
     });
     all.extend(after(Plan { sizes: Sizes { ipv4: 1, ipv6: 1 }, ..Plan::new(Method::Nat) }.build(), |bed| {
         for (port, flags) in [(1, "S"), (1, "A"), (2, "S")] {
-            bed.from_client(&tcp(at(client().address, 4000 + port), vip(), flags));
+            bed.client_sends(&tcp(at(client().address, 4000 + port), vip(), flags));
         }
     }));
     all.extend(after(nat(), |bed| {
-        bed.from_client(&tcp(client(), vip(), "S"));
+        bed.client_sends(&tcp(client(), vip(), "S"));
         let mut snapshot = Plan::new(Method::Nat).snapshot();
         let services = Arc::make_mut(&mut snapshot.services);
         services.destinations[0].as_mut().unwrap().available = false;
         bed.worker.install(snapshot, &[]);
-        bed.from_client(&tcp(client(), vip(), "A"));
+        bed.client_sends(&tcp(client(), vip(), "A"));
     }));
     all
 }
@@ -82,21 +82,21 @@ fn of_connections() -> BTreeSet<DropReason> {
 fn of_the_network() -> BTreeSet<DropReason> {
     let mut refused = Plan::new(Method::Nat);
     refused.network.routes4.insert("10.0.2.0/24".parse().unwrap(), Route::Refuse);
-    let mut all = after(refused.build(), |bed| bed.from_client(&tcp(client(), vip(), "S")));
+    let mut all = after(refused.build(), |bed| bed.client_sends(&tcp(client(), vip(), "S")));
     let mut narrow = Plan::new(Method::Tunnel);
     narrow.network.links[1].mtu = 80;
-    all.extend(after(narrow.build(), |bed| bed.from_client(&tcp(client(), vip(), "S"))));
+    all.extend(after(narrow.build(), |bed| bed.client_sends(&tcp(client(), vip(), "S"))));
     let mut small = Plan::new(Method::Dr);
     small.network.links[1].mtu = 60;
     all.extend(after(small.build(), |bed| {
-        bed.from_client(&tcp(client(), vip(), "S"));
+        bed.client_sends(&tcp(client(), vip(), "S"));
         let error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
-        bed.from_client(&with_byte(error, 20, 0x40));
+        bed.client_sends(&with_byte(error, 20, 0x40));
     }));
     let mut deaf = Plan::new(Method::Nat);
     deaf.network.neighbours.clear();
     all.extend(after(deaf.build(), |bed| {
-        bed.from_client(&tcp(client(), vip(), "S"));
+        bed.client_sends(&tcp(client(), vip(), "S"));
         bed.at(4000).worker.turn();
     }));
     all
@@ -105,12 +105,12 @@ fn of_the_network() -> BTreeSet<DropReason> {
 fn of_full_rings() -> BTreeSet<DropReason> {
     let kernel_bound = tcp(client(), at(vip().address, 81), "S");
     let mut all = after(Plan { kernel_ring: 1, ..Plan::new(Method::Nat) }.build(), |bed| {
-        bed.from_client(&kernel_bound);
-        bed.from_client(&kernel_bound);
+        bed.client_sends(&kernel_bound);
+        bed.client_sends(&kernel_bound);
     });
     all.extend(after(Plan { workers: 2, ..Plan::new(Method::Nat) }.build(), |bed| {
         for port in 0..40 {
-            bed.from_client(&tcp(at(client().address, 5000 + port), vip(), "S"));
+            bed.client_sends(&tcp(at(client().address, 5000 + port), vip(), "S"));
         }
     }));
     all
@@ -196,7 +196,7 @@ fn every_answer_is_provoked_and_goes_back_to_its_sender() {
     ];
     for (answer, plan, frame, kind) in rows {
         let mut bed = plan.build();
-        bed.from_client(&frame);
+        bed.client_sends(&frame);
         let got = bed.outside.take().unwrap_or_else(|| panic!("{answer}: nothing came back"));
         assert_eq!((&got[..6], &got[30..34], &got[34..36]), (&ROUTER[..], &[192, 0, 2, 10][..], &kind[..]));
         assert_eq!(bed.board.gauges.answers[answer as usize].get(), 1, "{answer}");
@@ -204,7 +204,7 @@ fn every_answer_is_provoked_and_goes_back_to_its_sender() {
     let mut plan = Plan::new(Method::Nat);
     plan.settings.nat_icmp_send = true;
     let mut bed = plan.build();
-    bed.from_server(&tcp(server(), client(), "A"));
+    bed.server_sends(&tcp(server(), client(), "A"));
     assert_eq!(bed.inside.take().map(|got| got[34..36].to_vec()), Some(vec![3, 3]));
     assert_eq!(bed.board.gauges.answers[Answer::NoConnection as usize].get(), 1);
 }

@@ -31,9 +31,9 @@ fn ends(frame: &[u8]) -> (crate::flow::Endpoint, crate::flow::Endpoint, u8) {
 #[test]
 fn nat_translates_both_ways_and_takes_a_hop() {
     let mut bed = Plan::new(Method::Nat).build();
-    bed.from_client(&tcp(client(), vip(), "S"));
+    bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
-    bed.from_server(&tcp(server(), client(), "SA"));
+    bed.server_sends(&tcp(server(), client(), "SA"));
     let reply = bed.outside.take().unwrap();
     assert_eq!(ends(&reply), (vip(), client(), 63));
     assert_eq!(reply[..12], [&ROUTER[..], &CLIENT_SIDE[..]].concat());
@@ -43,7 +43,7 @@ fn nat_translates_both_ways_and_takes_a_hop() {
 fn direct_routing_changes_the_frame_and_the_hops_alone() {
     let mut bed = Plan::new(Method::Dr).build();
     let sent = tcp(client(), vip(), "S");
-    bed.from_client(&sent);
+    bed.client_sends(&sent);
     let got = bed.inside.take().unwrap();
     assert_eq!(ends(&got), (client(), vip(), 63));
     assert_eq!((&got[..6], &got[26..]), (&SERVER_MAC[..], &sent[26..]));
@@ -52,7 +52,7 @@ fn direct_routing_changes_the_frame_and_the_hops_alone() {
 #[test]
 fn a_tunnel_wraps_the_packet() {
     let mut bed = Plan::new(Method::Tunnel).build();
-    bed.from_client(&tcp(client(), vip(), "S"));
+    bed.client_sends(&tcp(client(), vip(), "S"));
     let got = bed.inside.take().unwrap();
     let (from, to, ttl) = ends(&got);
     assert_eq!((from.address, to.address, ttl), (v4(10, 0, 2, 1), server().address, 63));
@@ -64,7 +64,7 @@ fn a_datagram_without_a_checksum_gets_one() {
     let mut bed = Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }.build();
     let mut sent = udp(client(), vip(), b"odd");
     sent[40..42].fill(0);
-    bed.from_client(&sent);
+    bed.client_sends(&sent);
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
 }
 
@@ -81,9 +81,9 @@ fn what_no_service_wants_is_the_kernels() {
     ];
     for (count, (what, frame)) in rows.iter().enumerate() {
         if frame[..6] == SERVER_SIDE {
-            bed.from_server(frame)
+            bed.server_sends(frame)
         } else {
-            bed.from_client(frame)
+            bed.client_sends(frame)
         }
         assert_eq!(bed.board.gauges.to_kernel.get(), count as u64 + 1, "{what}");
         assert_eq!(bed.kernel.pop().unwrap().1, crate::io::mem::Frame::new(frame), "{what}");
@@ -93,7 +93,7 @@ fn what_no_service_wants_is_the_kernels() {
 #[test]
 fn a_silent_connection_ends_and_takes_its_counts_along() {
     let mut bed = Plan::new(Method::Nat).build();
-    bed.from_client(&tcp(client(), vip(), "S"));
+    bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.board.destinations[0].load().active, 1);
     bed.at(60_100).worker.turn();
     assert_eq!((bed.worker.line.conns.used().ipv4, bed.board.destinations[0].load().active), (0, 0));
@@ -103,8 +103,8 @@ fn a_silent_connection_ends_and_takes_its_counts_along() {
 fn a_syn_on_a_closed_connection_is_scheduled_anew() {
     let mut bed = Plan::new(Method::Nat).build();
     for flags in ["S", "R", "S"] {
-        bed.from_client(&tcp(client(), vip(), flags));
-        bed.from_server(&tcp(server(), client(), if flags == "R" { "R" } else { "SA" }));
+        bed.client_sends(&tcp(client(), vip(), flags));
+        bed.server_sends(&tcp(server(), client(), if flags == "R" { "R" } else { "SA" }));
     }
     assert_eq!(bed.board.destinations[0].connections.get(), 2);
 }
@@ -112,9 +112,9 @@ fn a_syn_on_a_closed_connection_is_scheduled_anew() {
 #[test]
 fn an_error_about_a_reply_is_translated_inside_and_out() {
     let mut bed = Plan::new(Method::Nat).build();
-    bed.from_client(&tcp(client(), vip(), "S"));
+    bed.client_sends(&tcp(client(), vip(), "S"));
     bed.inside.take();
-    bed.from_client(&error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4));
+    bed.client_sends(&error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4));
     let got = bed.inside.take().unwrap();
     assert_eq!(ends(&got).1.address, server().address);
     // Behind 14 bytes of Ethernet, 20 of IP and 8 of ICMP: source address and port of what is quoted.
@@ -134,7 +134,7 @@ fn a_packet_waits_for_its_neighbours_address() {
     let mut plan = Plan::new(Method::Nat);
     plan.network = network;
     bed.worker.install(plan.snapshot(), &[]);
-    bed.from_client(&tcp(client(), vip(), "S"));
+    bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!((bed.inside.take(), bed.board.gauges.waiting.get()), (None, 1));
     bed.worker.install(Plan::new(Method::Nat).snapshot(), &[]);
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
@@ -145,10 +145,10 @@ fn a_packet_waits_for_its_neighbours_address() {
 fn an_established_connection_survives_a_flood() {
     let mut bed = Plan::new(Method::Nat).build();
     for flags in ["S", "A"] {
-        bed.from_client(&tcp(client(), vip(), flags));
+        bed.client_sends(&tcp(client(), vip(), flags));
     }
     for port in 0..500 {
-        bed.from_client(&tcp(at(v4(198, 51, 100, 1), 1024 + port), vip(), "S"));
+        bed.client_sends(&tcp(at(v4(198, 51, 100, 1), 1024 + port), vip(), "S"));
     }
     let key = crate::flow::Key::between(client(), vip(), protocol::TCP).unwrap();
     let conns = &bed.worker.line.conns;
