@@ -18,7 +18,10 @@ pub mod kernel;
 pub mod model;
 pub mod observe;
 pub mod parse;
+pub mod replay;
 pub mod request;
+#[cfg(feature = "dpdk")]
+pub mod run;
 pub mod schema;
 pub mod socket;
 pub mod validate;

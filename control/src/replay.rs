@@ -1,0 +1,48 @@
+//! `pollux replay`: runs recorded conversations through the pure core and tells what differs.
+//!
+//! A [`case`](case::Case) is rules, frames in and frames out. [`scope`] says whether Pollux has everything the case
+//! needs; [`run`] feeds a [`Balancer`] and compares: frames through [`mask`] and [`diff`], texts through [`texts`],
+//! and what was left to the kernel through [`kernel`], which accepts no more than a plain Linux stack would do.
+
+pub mod balancer;
+pub mod case;
+pub mod cli;
+pub mod core;
+pub mod diff;
+pub mod frames;
+pub mod kernel;
+pub mod mask;
+pub mod report;
+pub mod run;
+pub mod scope;
+pub mod setup;
+pub mod texts;
+pub mod topology;
+
+pub use balancer::{Balancer, Outcome, Side};
+pub use cli::cli;
+pub use report::{CaseReport, Difference, Verdict};
+
+use std::path::Path;
+
+/// Replays one case file through the core of this build.
+pub fn file(path: &Path) -> CaseReport {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    match case::Case::load(path) {
+        Ok(case) => one(name, &case),
+        Err(why) => CaseReport::broken(name, why.to_string()),
+    }
+}
+
+fn one(name: String, case: &case::Case) -> CaseReport {
+    if let Err(feature) = scope::check(case) {
+        return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
+    }
+    match core::Core::new() {
+        Ok(mut core) => run::run(name, case, &mut core),
+        Err(why) => CaseReport::broken(name, why.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

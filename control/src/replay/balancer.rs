@@ -1,0 +1,70 @@
+//! What a replay asks of the thing it tries.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
+use crate::model::{Config, ServiceKey};
+
+/// The two ports of the recorded machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Where clients are.
+    Client,
+    /// Where servers are.
+    Server,
+}
+
+impl Side {
+    /// Both, in the order of their port numbers.
+    pub const ALL: [Side; 2] = [Side::Client, Side::Server];
+
+    /// The name of the port.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Server => "server",
+        }
+    }
+}
+
+/// What became of one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Frames that left, in order for each side.
+    pub outputs: Vec<(Side, Vec<u8>)>,
+    /// Frames given to the kernel, with the side whose twin got them.
+    pub to_kernel: Vec<(Side, Vec<u8>)>,
+    /// Why the frame was dropped.
+    pub dropped: Option<String>,
+}
+
+/// A configuration was refused.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// A load balancer with two ports and a clock that is moved by hand.
+pub trait Balancer {
+    /// Acts on this configuration, its facts included, from now on.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn configure(&mut self, config: &Config) -> Result<(), Refused>;
+
+    /// Lets time pass until `at_ms`.
+    fn advance(&mut self, at_ms: u64);
+
+    /// Receives a frame now.
+    fn input(&mut self, side: Side, frame: &[u8]) -> Outcome;
+
+    /// Counts from zero again, for one service or for all.
+    fn zero(&mut self, service: Option<ServiceKey>);
+
+    /// The services as they stand.
+    fn services(&self) -> Vec<ServiceRow>;
+
+    /// The connections as they stand.
+    fn connections(&mut self) -> Vec<ConnectionRow>;
+}

@@ -1,0 +1,148 @@
+//! Frames as lists of named fields, for masks, rules and for people. Written apart from the data plane's own parser,
+//! so that a mistake there cannot hide here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Length of an Ethernet header.
+pub const ETHER: usize = 14;
+
+/// An IP packet found in some bytes, with the numbers every rule needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Ip<'a> {
+    /// The packet, from its IP header to the end that the header states.
+    pub bytes: &'a [u8],
+    /// The header's length, without extension headers.
+    pub header: usize,
+    /// What the header announces.
+    pub protocol: u8,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+}
+
+/// Protocol numbers.
+pub mod protocol {
+    /// ICMP.
+    pub const ICMP: u8 = 1;
+    /// IPv4 in IP.
+    pub const IPIP: u8 = 4;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 in IP.
+    pub const IPV6: u8 = 41;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// GRE.
+    pub const GRE: u8 = 47;
+    /// ICMPv6.
+    pub const ICMPV6: u8 = 58;
+}
+
+/// The IP packet in a frame.
+pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
+    match u16_at(frame, 12)? {
+        0x0800 | 0x86dd => ip(frame.get(ETHER..)?),
+        _ => None,
+    }
+}
+
+/// The IP packet that begins here; one cut short is taken as far as it goes.
+pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
+    match bytes.first()? >> 4 {
+        4 if bytes.len() >= 20 => {
+            let header = usize::from(bytes[0] & 15) * 4;
+            let end = usize::from(u16_at(bytes, 2)?).clamp(header.min(bytes.len()), bytes.len());
+            let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
+            let (source, destination) = (address(12)?.into(), address(16)?.into());
+            Some(Ip { bytes: &bytes[..end], header, protocol: bytes[9], source, destination })
+        }
+        6 if bytes.len() >= 40 => {
+            let end = (40 + usize::from(u16_at(bytes, 4)?)).min(bytes.len());
+            let address =
+                |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?));
+            let (source, destination) = (address(8)?.into(), address(24)?.into());
+            Some(Ip { bytes: &bytes[..end], header: 40, protocol: bytes[6], source, destination })
+        }
+        _ => None,
+    }
+}
+
+impl<'a> Ip<'a> {
+    /// What follows the IP header.
+    pub fn payload(&self) -> &'a [u8] {
+        self.bytes.get(self.header..).unwrap_or_default()
+    }
+
+    /// Whether it is IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.source.is_ipv4()
+    }
+
+    /// Whether it is one fragment of a packet.
+    pub fn is_fragment(&self) -> bool {
+        match self.is_v4() {
+            true => u16_at(self.bytes, 6).is_some_and(|f| f & 0x3fff != 0),
+            false => self.protocol == protocol::FRAGMENT,
+        }
+    }
+
+    /// TTL or hop limit.
+    pub fn hops(&self) -> u8 {
+        self.bytes[if self.is_v4() { 8 } else { 7 }]
+    }
+
+    /// Type and code, if it is ICMP of its family.
+    pub fn icmp(&self) -> Option<(u8, u8)> {
+        let own = if self.is_v4() { protocol::ICMP } else { protocol::ICMPV6 };
+        let payload = self.payload();
+        (self.protocol == own && payload.len() >= 8).then(|| (payload[0], payload[1]))
+    }
+
+    /// The packet an ICMP error quotes.
+    pub fn quoted(&self) -> Option<Ip<'a>> {
+        let (kind, _) = self.icmp()?;
+        let error = if self.is_v4() { matches!(kind, 3 | 4 | 5 | 11 | 12) } else { kind < 128 };
+        if error { ip(self.payload().get(8..)?) } else { None }
+    }
+
+    /// Source and destination port, of TCP and UDP.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        let known = matches!(self.protocol, protocol::TCP | protocol::UDP);
+        if known { Some((u16_at(self.payload(), 0)?, u16_at(self.payload(), 2)?)) } else { None }
+    }
+
+    /// Whether the TCP or UDP checksum is right; true for what carries none.
+    pub fn l4_checksum_is_right(&self) -> bool {
+        let payload = self.payload();
+        let no_sum = self.protocol == protocol::UDP && self.is_v4() && u16_at(payload, 6) == Some(0);
+        if no_sum || !matches!(self.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
+            return true;
+        }
+        let addresses = if self.is_v4() { &self.bytes[12..20] } else { &self.bytes[8..40] };
+        let pseudo = u64::from(self.protocol) + payload.len() as u64;
+        sum(sum(pseudo, addresses), payload) == 0xffff
+    }
+
+    /// Whether the IPv4 header checksum is right; true for IPv6.
+    pub fn header_checksum_is_right(&self) -> bool {
+        !self.is_v4() || self.bytes.get(..self.header).is_some_and(|header| sum(0, header) == 0xffff)
+    }
+}
+
+/// The folded one's complement sum of `bytes` on top of `start`.
+fn sum(start: u64, bytes: &[u8]) -> u64 {
+    let words = bytes.chunks(2).map(|w| u64::from(w[0]) << 8 | u64::from(*w.get(1).unwrap_or(&0)));
+    let mut total = start + words.sum::<u64>();
+    while total > 0xffff {
+        total = (total >> 16) + (total & 0xffff);
+    }
+    total
+}
+
+/// A number in network byte order.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}

@@ -1,0 +1,58 @@
+//! Blanks what Linux draws at random or from a counter, so that frames can be compared byte for byte. A checksum over
+//! such a field is blanked only when it is right.
+
+use super::frames::{ETHER, Ip, ip_of_frame, protocol};
+use super::topology::is_own;
+
+/// The frame with its random fields set to zero. `input` is the frame that caused it, which tells what the balancer
+/// added or made itself from what it only passed on.
+pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
+    let mut masked = frame.to_vec();
+    let (Some(ip), Some(cause)) = (ip_of_frame(frame), ip_of_frame(input)) else { return masked };
+    let ours = is_made_here(&ip, &cause) || is_tunnel(&ip, &cause);
+    if ip.is_v4() && ours {
+        blank(&mut masked, ETHER + 4, 2);
+        if ip.header_checksum_is_right() {
+            blank(&mut masked, ETHER + 10, 2);
+        }
+    }
+    if !ip.is_v4() && is_made_here(&ip, &cause) {
+        // The flow label: the lower 20 bits of the first word.
+        if let Some(byte) = masked.get_mut(ETHER + 1) {
+            *byte &= 0xf0;
+        }
+        blank(&mut masked, ETHER + 2, 2);
+    }
+    if ip.protocol == protocol::FRAGMENT && cause.protocol != protocol::FRAGMENT {
+        blank(&mut masked, ETHER + 40 + 4, 4);
+    }
+    if ip.protocol == protocol::UDP && is_own(ip.source) {
+        blank(&mut masked, ETHER + ip.header, 2);
+        if ip.l4_checksum_is_right() {
+            blank(&mut masked, ETHER + ip.header + 6, 2);
+        }
+    }
+    masked
+}
+
+/// An ICMP error about the input itself; one that is passed on quotes another packet.
+pub fn is_made_here(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
+    ip.quoted().is_some_and(|quoted| {
+        cause.icmp().is_none()
+            && (quoted.source, quoted.destination, quoted.protocol)
+                == (cause.source, cause.destination, cause.protocol)
+            && quoted.ports() == cause.ports()
+    })
+}
+
+/// The outer header of a tunnel: it is the machine's own, and the input had none like it.
+fn is_tunnel(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
+    let carries = matches!(ip.protocol, protocol::IPIP | protocol::IPV6 | protocol::GRE | protocol::UDP);
+    carries && is_own(ip.source) && cause.source != ip.source
+}
+
+fn blank(bytes: &mut [u8], at: usize, len: usize) {
+    if let Some(field) = bytes.get_mut(at..at + len) {
+        field.fill(0);
+    }
+}

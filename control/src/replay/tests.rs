@@ -1,0 +1,1 @@
+//! The judge is tried before the judged.
