@@ -14,9 +14,10 @@ mod options;
 pub mod parse;
 pub mod rows;
 mod save;
+mod views;
 mod words;
 
-pub use apply::{Refusal, apply};
+pub use apply::{apply, refusal};
 pub use command::{Command, Listing, ParseError};
 pub use connections::connections;
 pub use list::{Layout, services, timeouts};

@@ -27,7 +27,10 @@ const REQUIRED: &[&str] = &[
 
 /// Cases that are tried and differ, and why; one that passes must leave this list.
 const KNOWN: &[(&str, &str)] = &[
-    ("icmp6-error-nat", "Linux 6.1 sums ICMPv6 from servers without the pseudo header and so drops correct errors"),
+    (
+        "icmp6-error-nat",
+        "Linux 6.1 sums ICMPv6 from servers without the pseudo header and so drops correct errors",
+    ),
     ("nat-icmp-send", "the error to the server quotes the packet before its hop is taken off"),
 ];
 

@@ -1,119 +1,68 @@
-//! Carries a command out on a configuration, and refuses what the kernel would refuse, in its words.
-
-use std::net::IpAddr;
-
-use thiserror::Error;
+//! Carries a command out on a configuration, and says in the kernel's words why it cannot.
 
 use super::command::Command;
-use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
-
-/// What the kernel says instead of doing as it is told; `ipvsadm` prints it and ends with status 255.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// EEXIST for a service.
-    #[error("Service already exists")]
-    ServiceExists,
-    /// ESRCH for a service.
-    #[error("No such service")]
-    NoSuchService,
-    /// ESRCH for the service of a destination.
-    #[error("Service not defined")]
-    ServiceNotDefined,
-    /// EEXIST for a destination.
-    #[error("Destination already exists")]
-    DestinationExists,
-    /// ENOENT for a destination.
-    #[error("No such destination")]
-    NoSuchDestination,
-    /// EINVAL.
-    #[error("Invalid operation.  Possibly wrong module version, address not unicast, ...")]
-    Invalid,
-}
+use crate::edit::{self, DestinationEdit, EditError, ServiceEdit, SettingsEdit};
+use crate::model::Config;
 
 /// Changes `config` as the command says. Commands that only read, and `-Z`, change nothing here.
 ///
 /// # Errors
-/// What the kernel would refuse; `config` is then as it was.
-pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
+/// What the kernel would refuse; `config` is then as it was. [`refusal`] puts it in the words of `ipvsadm`.
+pub fn apply(command: &Command, config: &mut Config) -> Result<(), EditError> {
     match command {
-        Command::AddService(service) => add_service(config, service),
+        Command::AddService(service) => edit::add_service(config, service.clone()),
         Command::EditService(new) => {
-            find(config, new.key(), Refusal::NoSuchService)?.scheduler = new.scheduler;
-            Ok(())
+            edit::edit_service(config, &ServiceEdit { service: new.key(), scheduler: Some(new.scheduler) })
         }
-        Command::DeleteService(key) => {
-            let at = config.services.iter().position(|s| s.key() == *key).ok_or(Refusal::NoSuchService)?;
-            config.services.remove(at);
-            Ok(())
-        }
+        Command::DeleteService(key) => edit::remove_service(config, *key),
         Command::Clear => {
-            config.services.clear();
+            edit::flush(config);
             Ok(())
         }
-        Command::AddDestination(key, new) => add_destination(config, *key, new),
-        Command::EditDestination(key, new) => edit_destination(config, *key, new),
-        Command::DeleteDestination(key, gone) => delete_destination(config, *key, gone),
-        Command::Zero(Some(key)) => find(config, *key, Refusal::NoSuchService).map(drop),
+        Command::AddDestination(key, new) => edit::add_destination(config, *key, new.clone()),
+        Command::EditDestination(key, new) => edit::edit_destination(
+            config,
+            &DestinationEdit {
+                service: *key,
+                destination: new.key(),
+                method: Some(new.method),
+                weight: Some(new.weight),
+            },
+        ),
+        Command::DeleteDestination(key, gone) => edit::remove_destination(config, *key, *gone),
+        Command::Zero(Some(key)) if !config.services.iter().any(|s| s.key() == *key) => {
+            Err(EditError::NoSuchService(*key))
+        }
         Command::SetTimeouts { tcp, tcp_fin, udp } => {
-            set_timeouts(config, [*tcp, *tcp_fin, *udp]);
-            Ok(())
+            edit::set_settings(config, &timeouts(*tcp, *tcp_fin, *udp))
         }
-        Command::Zero(None) | Command::List(_) | Command::Save | Command::Restore => Ok(()),
+        Command::Zero(_) | Command::List(_) | Command::Save | Command::Restore => Ok(()),
     }
 }
 
-fn find(config: &mut Config, key: ServiceKey, refusal: Refusal) -> Result<&mut Service, Refusal> {
-    config.services.iter_mut().find(|s| s.key() == key).ok_or(refusal)
-}
-
-fn add_service(config: &mut Config, service: &Service) -> Result<(), Refusal> {
-    if config.services.iter().any(|s| s.key() == service.key()) {
-        return Err(Refusal::ServiceExists);
+/// What `ipvsadm` prints for an error of the kernel, before it ends with status 255.
+pub fn refusal(error: &EditError) -> &'static str {
+    match error {
+        EditError::ServiceExists(_) => "Service already exists",
+        EditError::NoSuchService(_) => "No such service",
+        EditError::ServiceNotDefined { .. } => "Service not defined",
+        EditError::DestinationExists { .. } => "Destination already exists",
+        EditError::NoSuchDestination { .. } => "No such destination",
+        EditError::WeightOutOfRange(_) => "Numerical result out of range",
+        EditError::Full { .. } => "Memory allocation problem",
+        EditError::Invalid(_) => {
+            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        }
     }
-    config.services.push(service.clone());
-    Ok(())
-}
-
-fn add_destination(config: &mut Config, key: ServiceKey, new: &Destination) -> Result<(), Refusal> {
-    let service = find(config, key, Refusal::ServiceNotDefined)?;
-    if service.destinations.iter().any(|d| d.key() == new.key()) {
-        return Err(Refusal::DestinationExists);
-    }
-    if !is_unicast(new.address) {
-        return Err(Refusal::Invalid);
-    }
-    service.destinations.push(new.clone());
-    Ok(())
-}
-
-fn edit_destination(config: &mut Config, key: ServiceKey, new: &Destination) -> Result<(), Refusal> {
-    let service = find(config, key, Refusal::ServiceNotDefined)?;
-    let found = service.destinations.iter_mut().find(|d| d.key() == new.key());
-    *found.ok_or(Refusal::NoSuchDestination)? = new.clone();
-    Ok(())
-}
-
-fn delete_destination(config: &mut Config, key: ServiceKey, gone: &DestinationKey) -> Result<(), Refusal> {
-    let service = find(config, key, Refusal::ServiceNotDefined)?;
-    let at = service.destinations.iter().position(|d| d.key() == *gone);
-    service.destinations.remove(at.ok_or(Refusal::NoSuchDestination)?);
-    Ok(())
 }
 
 /// Zero keeps what is set.
-fn set_timeouts(config: &mut Config, [tcp, tcp_fin, udp]: [u32; 3]) {
-    let settings = &mut config.settings;
-    let fields = [&mut settings.tcp_timeout, &mut settings.tcp_fin_timeout, &mut settings.udp_timeout];
-    for (field, seconds) in fields.into_iter().zip([tcp, tcp_fin, udp]) {
-        if seconds != 0 {
-            *field = seconds;
-        }
-    }
-}
-
-fn is_unicast(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_unspecified(),
-        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified(),
+fn timeouts(tcp: u32, tcp_fin: u32, udp: u32) -> SettingsEdit {
+    let given = |seconds: u32| (seconds != 0).then_some(seconds);
+    SettingsEdit {
+        tcp_timeout: given(tcp),
+        tcp_fin_timeout: given(tcp_fin),
+        udp_timeout: given(udp),
+        ..SettingsEdit::default()
     }
 }

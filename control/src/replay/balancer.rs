@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
-use crate::model::{Config, ServiceKey};
+use crate::model::Config;
+use crate::view::{ConnectionView, ServiceView};
 
 /// The two ports of the recorded machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,12 +59,9 @@ pub trait Balancer {
     /// Receives a frame now.
     fn input(&mut self, side: Side, frame: &[u8]) -> Outcome;
 
-    /// Counts from zero again, for one service or for all.
-    fn zero(&mut self, service: Option<ServiceKey>);
-
     /// The services as they stand.
-    fn services(&self) -> Vec<ServiceRow>;
+    fn services(&self) -> Vec<ServiceView>;
 
     /// The connections as they stand.
-    fn connections(&mut self) -> Vec<ConnectionRow>;
+    fn connections(&mut self) -> Vec<ConnectionView>;
 }

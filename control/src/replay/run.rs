@@ -5,7 +5,7 @@ use super::case::{Case, Cmd, Input, Output};
 use super::report::{CaseReport, Difference, Verdict};
 use super::setup::{RouteChange, sysctl};
 use super::{diff, kernel, mask, texts, topology};
-use crate::ipvsadm::{Command, apply, parse, save};
+use crate::ipvsadm::{Command, apply, parse, refusal, save};
 use crate::model::{Config, Start};
 
 /// How long the recorder waited before the last listings; longer where the kernel had to publish its counters.
@@ -113,16 +113,13 @@ impl Run<'_> {
         };
         match &command {
             Command::List(listing) => return texts::listing(listing, &self.config, self.balancer),
-            Command::Save => return (0, save(&self.balancer.services())),
+            Command::Save => return (0, save(&texts::rows(self.balancer))),
             _ => {}
         }
-        if let Err(refusal) = apply(&command, &mut self.config) {
-            return (255, format!("{refusal}\n"));
+        if let Err(error) = apply(&command, &mut self.config) {
+            return (255, format!("{}\n", refusal(&error)));
         }
-        match command {
-            Command::Zero(service) => self.balancer.zero(service),
-            _ => self.configure(text),
-        }
+        self.configure(text);
         (0, String::new())
     }
 

@@ -3,7 +3,7 @@
 use super::case::Case;
 use super::frames::{ip_of_frame, protocol};
 use super::setup::{RouteChange, sysctl};
-use crate::ipvsadm::{ParseError, parse};
+use crate::ipvsadm::{Command, ParseError, parse};
 use crate::model::Settings;
 
 /// The features that are not ours yet, by words that give them away in commands of the recorded machine.
@@ -66,6 +66,7 @@ fn commands(text: &str) -> Result<(), String> {
 fn line(text: &str) -> Result<(), String> {
     match parse(text) {
         Err(ParseError::Unsupported { feature }) => Err(feature),
+        Ok(Command::Zero(_)) => Err("zeroing of counters".to_owned()),
         _ => Ok(()),
     }
 }

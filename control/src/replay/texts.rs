@@ -3,6 +3,7 @@
 use super::balancer::Balancer;
 use super::report::Difference;
 use crate::ipvsadm::command::{Listing, Table};
+use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
 use crate::ipvsadm::{Layout, connections, services, timeouts};
 use crate::model::Config;
 
@@ -11,10 +12,10 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
     let Listing { table, exact, unsorted, .. } = *listing;
     match table {
         Table::Timeouts => return (0, timeouts(&config.settings)),
-        Table::Connections { engine } => return (0, connections(&balancer.connections(), engine)),
+        Table::Connections { engine } => return (0, connections(&connection_rows(balancer), engine)),
         _ => {}
     }
-    let rows = balancer.services();
+    let rows = rows(balancer);
     let Some(key) = listing.service else {
         return (0, services(&rows, Layout { table, exact, unsorted, single: false }));
     };
@@ -22,6 +23,15 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
         return (1, "No such service\n".to_owned());
     };
     (0, services(&rows[at..=at], Layout { table, exact, unsorted, single: true }))
+}
+
+/// The services as the listings want them.
+pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
+    balancer.services().iter().map(ServiceRow::from).collect()
+}
+
+fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
+    balancer.connections().iter().map(ConnectionRow::from).collect()
 }
 
 /// Compares two texts line by line; `connection_list` leaves out the expiry column and the order.

@@ -93,7 +93,7 @@ fn errors_are_those_of_the_original() {
         }
         let ours = match parse(&theirs.cmd) {
             Err(error) => (error.status(), error.to_string()),
-            Ok(command) => (255, apply(&command, &mut config).unwrap_err().to_string()),
+            Ok(command) => (255, refusal(&apply(&command, &mut config).unwrap_err()).to_owned()),
         };
         assert_eq!(ours, (theirs.rc, theirs.out.trim_end_matches('\n').to_owned() + newline(&theirs.cmd)));
         assert_eq!(config, before, "{}", theirs.cmd);
