@@ -53,7 +53,8 @@ pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
 pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
     match bytes.first()? >> 4 {
         4 if bytes.len() >= 20 => {
-            let header = usize::from(bytes[0] & 15) * 4;
+            // A header that claims to be shorter than it can be is read as the shortest.
+            let header = (usize::from(bytes[0] & 15) * 4).max(20);
             let end = usize::from(u16_at(bytes, 2)?).clamp(header.min(bytes.len()), bytes.len());
             let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
             let (source, destination) = (address(12)?.into(), address(16)?.into());
