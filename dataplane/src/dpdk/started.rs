@@ -78,7 +78,7 @@ pub struct PortStats {
 
 /// A port whose queues are in use. It stops when this and all its queues are gone.
 pub struct StartedPort {
-    /// The device, as it was when it was started.
+    /// The device, as it is since it was started.
     pub port: Port,
     /// Whether it spreads flows over its queues by a hash.
     pub rss: bool,
@@ -119,7 +119,7 @@ impl Port {
         let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), _claim: claim });
         let queue = |number| Queue { running: Arc::clone(&running), number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: self, rss, fast_free, running };
+        let started = StartedPort { port: Port { mtu, ..self }, rss, fast_free, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
     }
