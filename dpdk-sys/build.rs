@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 /// The oldest release with the names the shim uses (`RTE_ETH_*` came with 21.11; 22.11 is the oldest one we test).
 const OLDEST: &str = "22.11";
@@ -31,7 +31,18 @@ const PLAIN: [&str; 20] = [
     "rte_version",
 ];
 
-fn main() -> Result<(), Box<dyn Error>> {
+/// Prints a fault as the lines it has; returned from `main` it would be one long line of escapes.
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     for file in ["build.rs", "wrapper.h", "shim.c"] {
         println!("cargo:rerun-if-changed={file}");
     }
