@@ -31,7 +31,7 @@ const KNOWN: &[(&str, &str)] = &[
         "icmp6-error-nat",
         "Linux 6.1 sums ICMPv6 from servers without the pseudo header and so drops correct errors",
     ),
-    ("nat-icmp-send", "the error to the server quotes the packet before its hop is taken off"),
+    ("nat-icmp-send", "the port unreachable to a server must quote the packet with its hop taken off"),
 ];
 
 fn replay_all() -> Vec<CaseReport> {

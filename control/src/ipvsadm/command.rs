@@ -43,7 +43,7 @@ pub enum Command {
 }
 
 /// What `-L` shows, and of what.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The table asked for.
     pub table: Table,

@@ -64,6 +64,10 @@ pub fn parse(line: &str) -> Result<Command, ParseError> {
         _ => line,
     };
     let (words, strays) = split(line)?;
+    if words.is_empty() && strays.is_empty() {
+        // `ipvsadm` alone lists.
+        return Ok(Command::List(Listing::default()));
+    }
     let (command, message_name) = the_command(&words)?;
     let options = Options::read(&words)?;
     if command == "set" {

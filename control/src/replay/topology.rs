@@ -11,6 +11,24 @@ use crate::kernel::facts::{Address, Facts, Link, Mac, Neighbour, Route, RouteKin
 /// Hosts 2 to this number exist on each side.
 const LAST_HOST: u8 = 64;
 
+const CLIENTS_V4: IpNet = net4([10, 0, 1, 0], 24);
+const SERVERS_V4: IpNet = net4([10, 0, 2, 0], 24);
+const BEHIND_ROUTER: IpNet = net4([10, 3, 0, 0], 16);
+const VIPS_V4: IpNet = net4([10, 9, 9, 0], 24);
+const DEFAULT_V4: IpNet = net4([0; 4], 0);
+const CLIENTS_V6: IpNet = net6(0xfd00, 1, 64);
+const SERVERS_V6: IpNet = net6(0xfd00, 2, 64);
+const VIPS_V6: IpNet = net6(0xfd00, 9, 64);
+const DEFAULT_V6: IpNet = net6(0, 0, 0);
+
+const fn net4([a, b, c, d]: [u8; 4], len: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
+}
+
+const fn net6(first: u16, second: u16, len: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), len))
+}
+
 /// The recorded machine.
 pub fn facts() -> Facts {
     Facts { links: links(), addresses: addresses(), routes: routes(), neighbours: neighbours() }
@@ -66,18 +84,17 @@ fn addresses() -> Vec<Address> {
 }
 
 fn routes() -> Vec<Route> {
-    let ten = |second, third, len| net4(Ipv4Addr::new(10, second, third, 0), len);
-    let fd = |second, len| net6(Ipv6Addr::new(0xfd00, second, 0, 0, 0, 0, 0, 0), len);
+    let local = |destination| Route { kind: RouteKind::Local, ..route(destination, None, "lo") };
     vec![
-        route(ten(0, 1, 24), None, "client"),
-        route(ten(0, 2, 24), None, "server"),
-        route(net4(Ipv4Addr::UNSPECIFIED, 0), Some(v4(Side::Client, 254)), "client"),
-        route(ten(3, 0, 16), Some(v4(Side::Server, 254)), "server"),
-        local(ten(9, 9, 24)),
-        route(fd(1, 64), None, "client"),
-        route(fd(2, 64), None, "server"),
-        route(net6(Ipv6Addr::UNSPECIFIED, 0), Some(v6(Side::Client, 0xfe)), "client"),
-        local(fd(9, 64)),
+        route(CLIENTS_V4, None, "client"),
+        route(SERVERS_V4, None, "server"),
+        route(DEFAULT_V4, Some(v4(Side::Client, 254)), "client"),
+        route(BEHIND_ROUTER, Some(v4(Side::Server, 254)), "server"),
+        local(VIPS_V4),
+        route(CLIENTS_V6, None, "client"),
+        route(SERVERS_V6, None, "server"),
+        route(DEFAULT_V6, Some(v6(Side::Client, 0xfe)), "client"),
+        local(VIPS_V6),
     ]
 }
 
@@ -85,18 +102,6 @@ fn routes() -> Vec<Route> {
 pub(super) fn route(destination: IpNet, via: Option<IpAddr>, link: &str) -> Route {
     let link = Some(link.to_owned());
     Route { destination, kind: RouteKind::Unicast, via, link, mtu: None, source: None, metric: 0 }
-}
-
-fn local(destination: IpNet) -> Route {
-    Route { kind: RouteKind::Local, ..route(destination, None, "lo") }
-}
-
-fn net4(address: Ipv4Addr, len: u8) -> IpNet {
-    Ipv4Net::new_assert(address, len).into()
-}
-
-fn net6(address: Ipv6Addr, len: u8) -> IpNet {
-    Ipv6Net::new_assert(address, len).into()
 }
 
 fn neighbours() -> Vec<Neighbour> {

@@ -45,6 +45,7 @@ fn listings_and_times_are_read() {
     assert!(listing("ipvsadm -l -n --stats --exact --nosort").unsorted);
     assert!(listing("ipvsadm -Ln -t 10.9.9.1:80").service.is_some());
     assert_eq!(command("ipvsadm --set 0 5 1"), Command::SetTimeouts { tcp: 0, tcp_fin: 5, udp: 1 });
+    assert_eq!(listing("ipvsadm"), Listing::default());
     assert_eq!(command("ipvsadm -Sn"), Command::Save);
     assert_eq!(command("ipvsadm -Z"), Command::Zero(None));
     assert_eq!(command("ipvsadm -C"), Command::Clear);
@@ -108,7 +109,7 @@ fn newline(command: &str) -> &'static str {
 #[test]
 fn odd_lines_are_refused() {
     for (line, status) in
-        [("", 255), ("-X", 255), ("-A -t", 255), ("-Ln stray", 255), ("-A -D -t 10.9.9.1:80", 2)]
+        [("-n", 255), ("-X", 255), ("-A -t", 255), ("-Ln stray", 255), ("-A -D -t 10.9.9.1:80", 2)]
     {
         assert_eq!(parse(line).unwrap_err().status(), status, "{line}");
     }
