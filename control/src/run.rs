@@ -29,7 +29,7 @@ use crate::kernel::facts::Facts;
 use crate::kernel::netlink::{Mirror, Twin};
 use crate::kernel::tap::TapDevice;
 use crate::model::Config;
-use crate::socket::{Job, Server};
+use crate::socket::server::{Job, Server};
 use crate::workers::{RING_DEPTH, WorkerHandle, Workers};
 
 /// Frames on their way to the kernel, and from it.
@@ -76,7 +76,9 @@ pub enum RunError {
     #[error(transparent)]
     Netlink(#[from] crate::kernel::netlink::NetlinkError),
     /// Not enough memory for connections.
-    #[error("{ipv4} IPv4 and {ipv6} IPv6 connections do not fit into memory: {why}; lower start.connections_ipv4")]
+    #[error(
+        "{ipv4} IPv4 and {ipv6} IPv6 connections do not fit into memory: {why}; lower start.connections_ipv4"
+    )]
     Memory {
         /// IPv4 connections wanted.
         ipv4: u32,
@@ -97,7 +99,9 @@ pub enum RunError {
     #[error(transparent)]
     Start(#[from] crate::error::Failure),
     /// A worker could not be pinned to its core.
-    #[error("core {0}: the worker could not be pinned to it; is it among the cores of this process's cpuset?")]
+    #[error(
+        "core {0}: the worker could not be pinned to it; is it among the cores of this process's cpuset?"
+    )]
     Pin(usize),
 }
 
@@ -106,15 +110,17 @@ pub enum RunError {
 /// # Errors
 /// Why it could not start.
 pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
+    let options = &args.options;
     let cores = Cores::from_eal(&args.eal);
-    let eal = Arc::new(Eal::init(&args.eal)?);
+    // EAL's arguments without the program's name.
+    let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
     let (mut ports, pool) = OpenPorts::start(&eal, config, count)?;
-    let use_kernel = config.start.kernel && !args.no_kernel;
+    let use_kernel = config.start.kernel && !options.no_kernel;
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
     let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
     let (handles, threads) = start_workers(&eal, config, &cores, &mut ports, &kernel, &inject)?;
-    let twins = if use_kernel { ports.name_twins(config, &args.twin_prefix) } else { Vec::new() };
+    let twins = if use_kernel { ports.name_twins(config, &options.twin_prefix) } else { Vec::new() };
     let exception = start_exception(&twins, &ports, kernel, ToWire { pool, ring: inject })?;
     let (mirror, facts) = start_mirror(twins)?;
 
@@ -125,8 +131,8 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
         engine.learn(facts.clone())?;
     }
     engine.configure(config)?;
-    let (jobs, server) = listen(args)?;
-    eprintln!("polluxd: ready; control socket {}", args.socket.display());
+    let (jobs, server) = listen(&options.socket)?;
+    eprintln!("polluxd: ready; control socket {}", options.socket.display());
     serve(&mut engine, &jobs, &facts, stop);
     eprintln!("polluxd: stopping");
     drop(server);
@@ -159,9 +165,9 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
     }
 }
 
-fn listen(args: &DaemonArgs) -> Result<(Receiver<Job>, Server), RunError> {
+fn listen(path: &std::path::Path) -> Result<(Receiver<Job>, Server), RunError> {
     let (sender, jobs) = channel::unbounded();
-    let server = Server::start(&args.socket, sender)
+    let server = Server::start(path, sender)
         .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })?;
     Ok((jobs, server))
 }

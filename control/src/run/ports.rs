@@ -33,7 +33,8 @@ impl OpenPorts {
         check_names(&devices, config)?;
         let setup = |pool| PortSetup { queues: workers as u16, ..PortSetup::new(pool) };
         let per_queue = 1024 + 512 + BURST as u32;
-        let wanted = devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
+        let wanted =
+            devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
         let packets = match config.start.packet_buffers {
             0 => wanted.next_power_of_two() - 1,
             given => given,
@@ -92,7 +93,8 @@ impl OpenPorts {
     pub fn name_twins(&mut self, config: &Config, prefix: &str) -> Vec<Twin> {
         let named = |(number, name): (usize, String)| {
             let given = config.ports.iter().find(|port| port.name == name);
-            let ifname = given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
+            let ifname =
+                given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
             Twin { ifname, port: name }
         };
         let twins: Vec<Twin> = self.names().into_iter().enumerate().map(named).collect();
