@@ -77,6 +77,11 @@ pub enum Command {
     },
     /// Tell whether this machine is ready for polluxd, and what helps if not; changes nothing.
     CheckHost,
+    /// Run recorded conversations through the core and tell what differs; needs neither a daemon nor DPDK nor root.
+    Replay {
+        /// A case file, or a directory of them.
+        path: PathBuf,
+    },
     /// Show the daemon's version.
     Version,
     /// Stop the daemon.

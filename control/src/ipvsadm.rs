@@ -14,7 +14,6 @@ mod options;
 pub mod parse;
 pub mod rows;
 mod save;
-mod views;
 mod words;
 
 pub use apply::{apply, refusal};

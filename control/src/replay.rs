@@ -20,7 +20,7 @@ pub mod texts;
 pub mod topology;
 
 pub use balancer::{Balancer, Outcome, Side};
-pub use cli::cli;
+pub use cli::{ReplayError, Told, cli};
 pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;

@@ -4,15 +4,22 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use pollux_control::cli::run::CliError;
 use pollux_control::cli::{Cli, run};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // A reader that has seen enough, such as `head`, is no failure of ours.
+    let print = |text: String| drop(std::io::stdout().write_all(text.as_bytes()));
     match run::run(&cli) {
-        // A reader that has seen enough, such as `head`, is no failure of ours.
         Ok(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            print(text);
             ExitCode::SUCCESS
+        }
+        // A report is what was asked for, whatever it says.
+        Err(CliError::Differs(report)) => {
+            print(report);
+            ExitCode::FAILURE
         }
         Err(error) => {
             eprintln!("pollux: {error}");

@@ -18,7 +18,7 @@ use crate::request::{
 };
 use crate::socket::client::{Client, ClientError};
 use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
-use crate::{host, parse, schema, validate};
+use crate::{host, parse, replay, schema, validate};
 
 /// An apply of ten thousand services answers well within this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +38,12 @@ pub enum CliError {
     /// This machine cannot run `polluxd`; the text is the list of checks.
     #[error("this machine is not ready:\n{0}")]
     NotReady(String),
+    /// A replayed case is not as recorded, or there was none; the text is the whole report.
+    #[error("{0}")]
+    Differs(String),
+    /// There is nothing to replay.
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
     /// The answer cannot be written as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -78,6 +84,10 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             checked(file)?;
             Ok(if cli.json { "[]\n".to_owned() } else { format!("{}: no faults\n", file.display()) })
         }
+        Command::Replay { path } => match replay::cli(path, cli.json)? {
+            replay::Told { text, good: true } => Ok(text),
+            replay::Told { text, .. } => Err(CliError::Differs(text)),
+        },
         Command::CheckHost => check_host(cli.json),
         Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
             format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))

@@ -1,21 +1,35 @@
-//! The command `pollux replay CASE.json|DIR [--json]`.
+//! The command `pollux replay CASE.json|DIR`: what it prints and whether all is well.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::Args;
 use serde::Serialize;
+use thiserror::Error;
 
 use super::report::{CaseReport, Summary};
 
-/// Run recorded conversations through the core and tell what differs. Needs neither root nor DPDK.
-#[derive(Clone, Debug, Args)]
-pub struct ReplayArgs {
-    /// A case file, or a directory of them.
-    pub path: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
+/// What a replay prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// A line for each case, then the summary; or all of it as JSON.
+    pub text: String,
+    /// There were cases, and none differs.
+    pub good: bool,
+}
+
+/// Why there is nothing to tell.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The directory cannot be read.
+    #[error("{path}: {why}", path = path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
+    /// The answer cannot be written as JSON.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 #[derive(Serialize)]
@@ -25,30 +39,22 @@ struct Json<'a> {
     summary: Summary,
 }
 
-/// Runs the command; fails when a case differs or there is none.
-pub fn cli(args: &ReplayArgs) -> ExitCode {
-    let files = match case_files(&args.path) {
-        Ok(files) => files,
-        Err(why) => {
-            eprintln!("{}: {why}", args.path.display());
-            return ExitCode::FAILURE;
-        }
-    };
+/// Replays a case file, or all of a directory.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn cli(path: &Path, json: bool) -> Result<Told, ReplayError> {
+    let files = case_files(path).map_err(|why| ReplayError::Unreadable { path: path.to_owned(), why })?;
     let reports: Vec<CaseReport> = files.iter().map(|path| super::file(path)).collect();
     let summary = Summary::of(&reports);
     let good = summary.failed == 0 && !reports.is_empty();
-    if args.json {
-        match serde_json::to_string_pretty(&Json { cases: &reports, summary }) {
-            Ok(text) => println!("{text}"),
-            Err(why) => eprintln!("{why}"),
-        }
+    let text = if json {
+        serde_json::to_string_pretty(&Json { cases: &reports, summary })? + "\n"
     } else {
-        for report in &reports {
-            println!("{report}");
-        }
-        println!("{summary}");
-    }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let lines = reports.iter().map(|report| format!("{report}\n"));
+        lines.collect::<String>() + &format!("{summary}\n")
+    };
+    Ok(Told { text, good })
 }
 
 /// The file itself, or the `.json` files of a directory by name.

@@ -2,6 +2,7 @@
 
 use super::balancer::Balancer;
 use super::report::Difference;
+use crate::cli::table::{connection_row, service_row};
 use crate::ipvsadm::command::{Listing, Table};
 use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
 use crate::ipvsadm::{Layout, connections, services, timeouts};
@@ -27,11 +28,11 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
 
 /// The services as the listings want them.
 pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
-    balancer.services().iter().map(ServiceRow::from).collect()
+    balancer.services().iter().map(service_row).collect()
 }
 
 fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
-    balancer.connections().iter().map(ConnectionRow::from).collect()
+    balancer.connections().iter().map(connection_row).collect()
 }
 
 /// Compares two texts line by line; `connection_list` leaves out the expiry column and the order.
