@@ -4,6 +4,7 @@ use super::{Fate, Line, Work};
 use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
+use crate::forward::rewrite;
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::Parsed;
@@ -28,7 +29,7 @@ impl Line {
         let parsed = &work.parsed;
         let key = parsed.key;
         let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol()) else {
-            return self.unclaimed(parsed, now);
+            return self.unclaimed(packet, parsed, now);
         };
         if !self.may_open(parsed) {
             return Fate::ToKernel;
@@ -92,7 +93,7 @@ impl Line {
     }
 
     /// A packet to no service: perhaps a reply that its method sends past us, perhaps one of a forgotten connection.
-    fn unclaimed(&mut self, parsed: &Parsed, now: Tick) -> Fate {
+    fn unclaimed<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Fate {
         let (key, services) = (parsed.key, &self.snapshot.services);
         if services.lookup(key.src(), key.protocol()).is_some() {
             let reversed = key.reversed();
@@ -109,6 +110,9 @@ impl Line {
         let resets = parsed.tcp_flags & RST != 0;
         let known = services.nat_sources.contains(&(key.src(), key.protocol()));
         if self.snapshot.settings.nat_icmp_send && known && !resets {
+            // A router has taken the hop off by the time it finds no connection, and quotes what it has.
+            let ipv6 = matches!(key, Key::V6(_));
+            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
             return Fate::Answer(Message::new(Answer::NoConnection));
         }
         Fate::ToKernel
