@@ -1,0 +1,87 @@
+//! A small world in network namespaces: a client, a balancer, a switch and real servers.
+//!
+//! ```text
+//! client 10.1.0.1 ---- fore [balancer] back ---- switch ---- web1 10.2.0.11, web2 10.2.0.12, ...
+//!        10.2.0.1 -------------------------------'
+//! ```
+//! Replies of NAT services go back through the balancer, those of DR and tunnel services straight to the client.
+//! IPv6 addresses are `fd00:1::` and `fd00:2::` with the same last number.
+
+pub mod client;
+pub mod command;
+pub mod daemon;
+pub mod ledger;
+pub mod namespace;
+pub mod process;
+pub mod rules;
+pub mod server;
+pub mod wait;
+
+use std::path::Path;
+
+use client::Client;
+use command::Result;
+use daemon::Daemon;
+use ledger::Ledger;
+use namespace::Namespace;
+use server::Server;
+
+/// The world; everything in it goes away when it is dropped.
+pub struct Bed {
+    /// Who sends requests.
+    pub client: Client,
+    /// Who answers them.
+    pub servers: Vec<Server>,
+    /// Where `polluxd` runs.
+    pub balancer: Namespace,
+    switch: Namespace,
+    ledger: Ledger,
+}
+
+impl Bed {
+    /// Builds the world with servers `web1` to `webN`.
+    ///
+    /// # Errors
+    /// When a command fails, for example for want of root; what was built until then is taken down again.
+    pub fn new(servers: usize) -> Result<Bed> {
+        let ledger = Ledger::open()?;
+        let switch = Namespace::new(&ledger, "switch")?;
+        switch.ip("link add br0 up type bridge stp_state 0 forward_delay 0")?;
+        let balancer = Namespace::new(&ledger, "balancer")?;
+        balancer.port("back", &switch, "balancer")?;
+        switch.ip("link set balancer up master br0")?;
+        let client = Client::new(&ledger, &balancer, &switch)?;
+        let servers =
+            (1..=servers).map(|number| Server::new(&ledger, &switch, number)).collect::<Result<_>>()?;
+        for vip in rules::VIPS {
+            balancer.address(vip, "lo")?;
+        }
+        Ok(Bed { client, servers, balancer, switch, ledger })
+    }
+
+    /// Starts `polluxd` with this configuration and gives its twins their addresses.
+    ///
+    /// # Errors
+    /// When it is not built or does not become ready; its log is part of the message.
+    pub fn daemon(&self, config: &str, workers: usize) -> Result<Daemon> {
+        Daemon::start(&self.ledger, &self.balancer, config, workers)
+    }
+
+    /// Cuts a server off, as if its cable was pulled.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn unplug(&self, server: &Server) -> Result<()> {
+        self.switch.ip(&format!("link set {} down", server.name))
+    }
+
+    /// Where the files of this world are.
+    pub fn directory(&self) -> &Path {
+        self.ledger.directory()
+    }
+
+    /// Leaves everything running; [`ledger::clean`] takes it down later.
+    pub fn keep(self, daemon: Daemon) {
+        std::mem::forget((self, daemon));
+    }
+}

@@ -1,0 +1,55 @@
+//! End-to-end stories: real clients and servers in namespaces, a real `polluxd` between them. A story that cannot run
+//! here is counted as ignored, with the reason printed first, and never as passed.
+
+mod stories {
+    pub mod control;
+    pub mod http;
+    pub mod life;
+    pub mod network;
+}
+
+use libtest_mimic::{Arguments, Trial};
+use pollux_tests::bed::command::{Result, program};
+
+type Story = (&'static str, fn() -> Result<()>);
+
+const STORIES: [Story; 12] = [
+    ("http through every method and family", stories::http::every_method),
+    ("http through tunnels of the other family", stories::http::mixed_tunnels),
+    ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
+    ("two workers share NAT flows", stories::http::two_workers),
+    ("a UDP echo comes back from the virtual address", stories::network::udp_echo),
+    ("the kernel answers pings of virtual addresses", stories::network::ping),
+    ("a neighbour's new address is followed under traffic", stories::network::neighbour_moves),
+    ("a VLAN on the twin carries a service", stories::network::vlan),
+    ("killed and started again, it forwards", stories::life::killed),
+    ("stopped, it leaves nothing behind", stories::life::stopped),
+    ("destinations come and go under traffic", stories::control::live_edits),
+    ("bad input changes nothing", stories::control::bad_input),
+];
+
+/// Why stories cannot run here.
+fn obstacle() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("network namespaces need root".to_owned());
+    }
+    program("polluxd").err().map(|error| error.to_string())
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Each story has daemons that poll; more than one at a time would only disturb each other.
+    arguments.test_threads = arguments.test_threads.or(Some(1));
+    let obstacle = obstacle();
+    if let Some(why) = &obstacle {
+        println!("stories are skipped: {why}");
+    }
+    let trials = STORIES.map(|(name, story)| {
+        let why = obstacle.clone().or_else(|| stories::network::obstacle(name));
+        if let (Some(why), None) = (&why, &obstacle) {
+            println!("skipped: {name}: {why}");
+        }
+        Trial::test(name, move || story().map_err(Into::into)).with_ignored_flag(why.is_some())
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit();
+}
