@@ -2,3 +2,4 @@
 //! end-to-end stories; and what `scripts/bench` measures with.
 
 pub mod bed;
+pub mod bench;

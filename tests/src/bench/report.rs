@@ -1,0 +1,38 @@
+//! Medians and the lines of the table.
+
+use serde_json::{Value, json};
+
+/// Some measurements of one thing.
+pub struct Sample(Vec<f64>);
+
+impl Sample {
+    /// Takes at least one measurement.
+    pub fn new(mut values: Vec<f64>) -> Sample {
+        values.sort_by(f64::total_cmp);
+        Sample(values)
+    }
+
+    /// The one in the middle.
+    pub fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    /// `80.1 [79.3-84.0]`: the median and the extremes.
+    pub fn text(&self) -> String {
+        format!("{:.1} [{:.1}-{:.1}]", self.median(), self.0[0], self.0[self.0.len() - 1])
+    }
+
+    /// All of them, for the file.
+    pub fn json(&self) -> Value {
+        json!({ "median": self.median(), "all": self.0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_median_is_in_the_middle() {
+        let sample = super::Sample::new(vec![3.0, 1.0, 2.0]);
+        assert_eq!(sample.text(), "2.0 [1.0-3.0]");
+    }
+}

@@ -1,0 +1,51 @@
+//! `dpdk-testpmd` in macswap mode: the least that can be done with a packet.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{Setup, WINDOW};
+use crate::bed::command::{Result, Trouble};
+
+/// Runs testpmd for a window and gives its cycles per packet, as it reports them.
+///
+/// # Errors
+/// When it cannot be started or reports no cycles.
+pub fn cycles(setup: &Setup) -> Result<f64> {
+    let mut child = Command::new("dpdk-testpmd")
+        .args(setup.eal("px-testpmd"))
+        .args(["--", "-i", "--nb-cores=1", "--record-core-cycles", "--mbuf-size=384"])
+        .arg(format!("--total-num-mbufs={}", setup.buffers()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| Trouble(format!("cannot run dpdk-testpmd: {error}; scripts/install installs it")))?;
+    let mut input = child.stdin.take().ok_or_else(|| Trouble("dpdk-testpmd has no input".to_owned()))?;
+    input.write_all(b"set fwd macswap\nstart\n")?;
+    // It reads commands when it is ready; the window then holds at least the rest of this time.
+    std::thread::sleep(WINDOW + WINDOW);
+    input.write_all(b"stop\nquit\n")?;
+    drop(input);
+    let done = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&done.stdout);
+    read(&text).ok_or_else(|| {
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        Trouble(format!("dpdk-testpmd reported no cycles per packet:\n{text}{complaint}"))
+    })
+}
+
+/// Finds `CPU cycles/packet=75.32` in what testpmd printed.
+fn read(text: &str) -> Option<f64> {
+    let (_, rest) = text.split_once("cycles/packet=")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_report_of_testpmd_is_understood() {
+        assert_eq!(super::read("  CPU cycles/packet=75.32 (busy cycles=1 / RX pkts=2)"), Some(75.32));
+        assert_eq!(super::read("nothing"), None);
+    }
+}
