@@ -12,9 +12,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-
 use crate::config::{Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::conn::slab::prefetch;
 use crate::conn::{ConnId, Flags, Table};
 use crate::forward::{self, Departure};
 use crate::icmp::{self, Message};
@@ -33,6 +32,9 @@ pub use outbox::{KernelRing, Outbox};
 
 /// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
 const EXPIRE_BUDGET: u32 = 64;
+
+/// How many packets ahead a header is asked for while another is parsed.
+const AHEAD: usize = 4;
 
 /// What is decided about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +61,14 @@ pub struct Arrival {
 }
 
 /// What the first stage found out about a packet.
-struct Work {
+#[derive(Clone, Copy)]
+pub struct Work {
     parsed: Parsed,
     hash: u64,
     step: Step,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Find,
     ToKernel,
@@ -91,17 +94,30 @@ pub struct Line {
     pub rings: Arc<WorkerRings>,
     /// Last IPv4 identification used for headers of our own.
     pub ip_id: u16,
+    /// Room for the first stage's findings; see [`works`].
+    pub works: Box<[Work]>,
+}
+
+/// Room for the first stage's findings about a burst.
+pub fn works() -> Box<[Work]> {
+    let nothing = Work { parsed: Parsed::NOTHING, hash: 0, step: Step::ToKernel };
+    vec![nothing; BURST].into_boxed_slice()
 }
 
 impl Line {
     /// Takes a burst to its verdicts.
     pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: Arrival, out: &mut Outbox<P>) {
-        let mut works: ArrayVec<Work, BURST> = ArrayVec::new();
-        for packet in packets.iter() {
-            let work = self.read(packet.bytes(), &arrival.mac);
-            works.push(work);
+        // Taken out for the burst, so that the line itself can be changed while they are looked at.
+        let mut works = std::mem::take(&mut self.works);
+        for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
+            if let Some(ahead) = packets.get(place + AHEAD)
+                && let Some(header) = ahead.bytes().first()
+            {
+                prefetch(header);
+            }
+            self.read(packet.bytes(), &arrival.mac, work);
         }
-        for work in &works {
+        for work in &works[..packets.len()] {
             if work.step == Step::Find {
                 self.conns.prefetch_entry(work.hash);
             }
@@ -109,27 +125,27 @@ impl Line {
         for (packet, work) in packets.drain(..).zip(&works) {
             self.dispatch(packet, work, arrival, out);
         }
+        self.works = works;
     }
 
     /// First stage: parse, steer, hash, ask for the index line.
     #[inline]
-    fn read(&self, frame: &[u8], mac: &MacBytes) -> Work {
-        let parsed = match parse(frame, mac) {
-            Ok(parsed) => parsed,
-            Err(why) => return Work { parsed: Parsed::NOTHING, hash: 0, step: Step::Drop(why) },
+    fn read(&self, frame: &[u8], mac: &MacBytes, work: &mut Work) {
+        work.step = match parse(frame, mac, &mut work.parsed) {
+            Err(why) => Step::Drop(why),
+            Ok(()) => match work.parsed.kind {
+                Kind::Flow | Kind::IcmpError => self.steer(&work.parsed),
+                Kind::Other => Step::ToKernel,
+                Kind::Fragment => self.fragment(&work.parsed),
+            },
         };
-        let step = match parsed.kind {
-            Kind::Other => Step::ToKernel,
-            Kind::Fragment => self.fragment(&parsed),
-            Kind::Flow | Kind::IcmpError => self.steer(&parsed),
-        };
-        if step != Step::Find {
-            return Work { parsed, hash: 0, step };
+        if work.step == Step::Find {
+            let parsed = &work.parsed;
+            let quotes = parsed.kind == Kind::IcmpError;
+            work.hash =
+                if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) };
+            self.conns.prefetch_line(work.hash);
         }
-        let key = if parsed.kind == Kind::IcmpError { parsed.key.reversed() } else { parsed.key };
-        let hash = self.conns.hash(&key);
-        self.conns.prefetch_line(hash);
-        Work { parsed, hash, step }
     }
 
     #[inline]

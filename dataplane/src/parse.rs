@@ -44,49 +44,54 @@ pub struct Parsed {
     pub quoted_l4: u16,
 }
 
-const NOTHING: Parsed = Parsed {
-    key: Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }),
-    kind: Kind::Other,
-    l3: 0,
-    l4: 0,
-    len: 0,
-    tcp_flags: 0,
-    quoted_l3: 0,
-    quoted_l4: 0,
-};
-
 impl Parsed {
     /// Nothing known; what a burst's array is filled with.
-    pub const NOTHING: Parsed = NOTHING;
+    pub const NOTHING: Parsed = Parsed {
+        key: Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }),
+        kind: Kind::Other,
+        l3: 0,
+        l4: 0,
+        len: 0,
+        tcp_flags: 0,
+        quoted_l3: 0,
+        quoted_l4: 0,
+    };
 }
 
-/// Reads the headers of `frame`, which arrived on a port with the hardware address `mac`.
+/// Reads the headers of `frame`, which arrived on a port with the hardware address `mac`, into `parsed`.
+///
+/// The result is written in place: it is larger than a cache line, and moving it costs as much as reading a header.
 ///
 /// # Errors
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
-pub fn parse(frame: &[u8], mac: &MacBytes) -> Result<Parsed, DropReason> {
+pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
+    parsed.kind = Kind::Other;
+    parsed.tcp_flags = 0;
     let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
     if eth.dst != *mac {
         // Broadcast and multicast are the kernel's: ARP, ND, VRRP, routing protocols.
-        return if eth.dst[0] & 1 != 0 { Ok(NOTHING) } else { Err(DropReason::OtherHost) };
+        return if eth.dst[0] & 1 != 0 { Ok(()) } else { Err(DropReason::OtherHost) };
     }
-    let (kind, l3) = match eth.kind.get() {
-        ether::VLAN => {
-            let tag: &VlanTag = view(frame, ether::LEN).ok_or(DropReason::ShortEther)?;
-            (tag.kind.get(), ether::TAGGED_LEN)
-        }
-        kind => (kind, ether::LEN),
-    };
-    match kind {
-        ether::IPV4 => parse4(frame, l3),
-        ether::IPV6 => parse6(frame, l3),
-        _ => Ok(NOTHING),
+    match eth.kind.get() {
+        ether::IPV4 => parse4(frame, ether::LEN, parsed),
+        ether::IPV6 => parse6(frame, ether::LEN, parsed),
+        ether::VLAN => tagged(frame, parsed),
+        _ => Ok(()),
+    }
+}
+
+fn tagged(frame: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
+    let tag: &VlanTag = view(frame, ether::LEN).ok_or(DropReason::ShortEther)?;
+    match tag.kind.get() {
+        ether::IPV4 => parse4(frame, ether::TAGGED_LEN, parsed),
+        ether::IPV6 => parse6(frame, ether::TAGGED_LEN, parsed),
+        _ => Ok(()),
     }
 }
 
 #[inline]
-fn parse4(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason> {
     let ip: &Ipv4Hdr = view(frame, l3).ok_or(DropReason::ShortIp)?;
     let (header_len, len) = (ip.header_len(), usize::from(ip.len.get()));
     if ip.version_ihl >> 4 != 4 || header_len < ipv4::LEN {
@@ -96,18 +101,23 @@ fn parse4(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
         return Err(DropReason::ShortIp);
     }
     let l4 = l3 + header_len;
-    let key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports: Ports(0), protocol: ip.protocol };
-    let parsed = Parsed { key: Key::V4(key), l3: l3 as u16, l4: l4 as u16, len: len as u16, ..NOTHING };
+    (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, l4 as u16, len as u16);
     let packet = &frame[..l3 + len];
+    let mut key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports: Ports(0), protocol: ip.protocol };
     match ip.protocol {
-        protocol::TCP | protocol::UDP if ip.is_fragment() => Ok(Parsed { kind: Kind::Fragment, ..parsed }),
-        protocol::TCP | protocol::UDP => transport(packet, parsed),
-        protocol::ICMP if !ip.is_fragment() => icmp_error4(packet, parsed),
-        _ => Ok(parsed),
+        protocol::TCP | protocol::UDP if ip.is_fragment() => parsed.kind = Kind::Fragment,
+        protocol::TCP | protocol::UDP => key.ports = transport(packet, ip.protocol, parsed)?,
+        protocol::ICMP if !ip.is_fragment() => {
+            parsed.key = Key::V4(key);
+            return icmp_error4(packet, parsed);
+        }
+        _ => {}
     }
+    parsed.key = Key::V4(key);
+    Ok(())
 }
 
-fn parse6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
+fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason> {
     let ip: &Ipv6Hdr = view(frame, l3).ok_or(DropReason::ShortIp)?;
     let len = usize::from(ip.len.get()) + ipv6::LEN;
     if ip.version_class_flow.get() >> 28 != 6 {
@@ -118,92 +128,84 @@ fn parse6(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     }
     let packet = &frame[..l3 + len];
     let payload = ipv6::payload(&packet[l3..], ip.next).ok_or(DropReason::ShortIp)?;
+    (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, (l3 + payload.at) as u16, len as u16);
     let (src, dst) = (ip.src.get(), ip.dst.get());
-    let key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
-    let l4 = (l3 + payload.at) as u16;
-    let parsed = Parsed { key: Key::V6(key), l3: l3 as u16, l4, len: len as u16, ..NOTHING };
+    let mut key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
     match payload.protocol {
-        protocol::TCP | protocol::UDP => transport(packet, parsed),
-        protocol::ICMPV6 => icmp_error6(packet, parsed),
-        ipv6::FRAGMENT => Ok(Parsed { kind: Kind::Fragment, ..parsed }),
-        _ => Ok(parsed),
+        protocol::TCP | protocol::UDP => key.ports = transport(packet, payload.protocol, parsed)?,
+        protocol::ICMPV6 => {
+            parsed.key = Key::V6(key);
+            return icmp_error6(packet, parsed);
+        }
+        ipv6::FRAGMENT => parsed.kind = Kind::Fragment,
+        _ => {}
     }
+    parsed.key = Key::V6(key);
+    Ok(())
 }
 
 #[inline]
-fn transport(packet: &[u8], parsed: Parsed) -> Result<Parsed, DropReason> {
+fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, DropReason> {
+    parsed.kind = Kind::Flow;
     let l4 = usize::from(parsed.l4);
-    let mut parsed = Parsed { kind: Kind::Flow, ..parsed };
-    let ports = match parsed.key.protocol() {
-        protocol::TCP => {
-            let tcp: &tcp::TcpHdr = view(packet, l4).ok_or(DropReason::ShortTcp)?;
-            parsed.tcp_flags = tcp.flags;
-            Ports::new(tcp.src.get(), tcp.dst.get())
-        }
-        _ => {
-            let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
-            Ports::new(udp.src.get(), udp.dst.get())
-        }
-    };
-    set_ports(&mut parsed.key, ports);
-    Ok(parsed)
-}
-
-#[inline]
-fn set_ports(key: &mut Key, ports: Ports) {
-    match key {
-        Key::V4(k) => k.ports = ports,
-        Key::V6(k) => k.ports = ports,
+    if protocol == protocol::TCP {
+        let tcp: &tcp::TcpHdr = view(packet, l4).ok_or(DropReason::ShortTcp)?;
+        parsed.tcp_flags = tcp.flags;
+        return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
     }
+    let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
+    Ok(Ports::new(udp.src.get(), udp.dst.get()))
 }
 
-fn icmp_error4(packet: &[u8], parsed: Parsed) -> Result<Parsed, DropReason> {
+fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let l4 = usize::from(parsed.l4);
     let icmp: &IcmpHdr = view(packet, l4).ok_or(DropReason::ShortIcmp)?;
     if !icmp::is_error4(icmp.kind) {
-        return Ok(parsed);
+        return Ok(());
     }
-    let quoted_l3 = l4 + icmp::LEN;
-    let Some(quoted) = view::<Ipv4Hdr>(packet, quoted_l3) else { return Err(DropReason::ShortIcmp) };
-    let quoted_l4 = quoted_l3 + quoted.header_len();
-    let key =
-        Key4 { src: quoted.src.get(), dst: quoted.dst.get(), ports: Ports(0), protocol: quoted.protocol };
-    if quoted.is_fragment() || quoted.header_len() < ipv4::LEN {
-        return Ok(parsed);
+    let at = l4 + icmp::LEN;
+    let quoted: &Ipv4Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
+    if quoted.is_fragment() || quoted.header_len() < ipv4::LEN || !is_balanced(quoted.protocol) {
+        return Ok(());
     }
-    quote(packet, Parsed { key: Key::V4(key), ..parsed }, quoted_l3, quoted_l4, parsed)
+    let quoted_l4 = at + quoted.header_len();
+    let ports = quoted_ports(packet, quoted_l4)?;
+    let (src, dst) = (quoted.src.get(), quoted.dst.get());
+    parsed.key = Key::V4(Key4 { src, dst, ports, protocol: quoted.protocol });
+    quotes(parsed, at, quoted_l4);
+    Ok(())
 }
 
-fn icmp_error6(packet: &[u8], parsed: Parsed) -> Result<Parsed, DropReason> {
+fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let l4 = usize::from(parsed.l4);
     let icmp: &IcmpHdr = view(packet, l4).ok_or(DropReason::ShortIcmp)?;
     if !icmp::is_error6(icmp.kind) {
-        return Ok(parsed);
+        return Ok(());
     }
-    let quoted_l3 = l4 + icmp::LEN;
-    let Some(quoted) = view::<Ipv6Hdr>(packet, quoted_l3) else { return Err(DropReason::ShortIcmp) };
-    let Some(payload) = ipv6::payload(&packet[quoted_l3..], quoted.next) else { return Ok(parsed) };
+    let at = l4 + icmp::LEN;
+    let quoted: &Ipv6Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
+    let Some(payload) = ipv6::payload(&packet[at..], quoted.next).filter(|p| is_balanced(p.protocol)) else {
+        return Ok(());
+    };
+    let ports = quoted_ports(packet, at + payload.at)?;
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    let key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
-    quote(packet, Parsed { key: Key::V6(key), ..parsed }, quoted_l3, quoted_l3 + payload.at, parsed)
+    parsed.key = Key::V6(Key6 { src, dst, ports, protocol: payload.protocol });
+    quotes(parsed, at, at + payload.at);
+    Ok(())
 }
 
-/// Reads the ports of the quoted packet; `plain` is returned for what is quoted that we never balance.
-fn quote(
-    packet: &[u8],
-    mut parsed: Parsed,
-    quoted_l3: usize,
-    quoted_l4: usize,
-    plain: Parsed,
-) -> Result<Parsed, DropReason> {
-    if !matches!(parsed.key.protocol(), protocol::TCP | protocol::UDP) {
-        return Ok(plain);
+fn is_balanced(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP)
+}
+
+fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
+    match packet.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        Some(&[s0, s1, d0, d1]) => Ok(Ports::new(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]))),
+        None => Err(DropReason::ShortIcmp),
     }
-    let Some(&[s0, s1, d0, d1]) = packet.get(quoted_l4..).and_then(|rest| rest.first_chunk::<4>()) else {
-        return Err(DropReason::ShortIcmp);
-    };
-    set_ports(&mut parsed.key, Ports::new(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])));
+}
+
+fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
     parsed.kind = Kind::IcmpError;
-    (parsed.quoted_l3, parsed.quoted_l4) = (quoted_l3 as u16, quoted_l4 as u16);
-    Ok(parsed)
+    (parsed.quoted_l3, parsed.quoted_l4) = (l3 as u16, l4 as u16);
 }

@@ -10,7 +10,7 @@ use crate::flow::Seed;
 use crate::forward;
 use crate::io::{Batch, QueuePair};
 use crate::line::outbox::HandOffRing;
-use crate::line::{Arrival, KernelRing, Line, Outbox};
+use crate::line::{self, Arrival, KernelRing, Line, Outbox};
 use crate::sched::Cursor;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
@@ -82,6 +82,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             board: setup.board,
             rings: setup.rings,
             ip_id: 0,
+            works: line::works(),
         };
         let (ports, inject) = (setup.ports, setup.inject);
         Ok(Worker { line, ports, out, inject, clock, batch: Batch::new(), stopped: false })

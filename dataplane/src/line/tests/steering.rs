@@ -17,7 +17,9 @@ proptest! {
         let client = at(v4(198, 51, 100, host), port);
         let owner = |frame: &[u8]| {
             let mac = frame[..6].try_into().unwrap();
-            steering.owner(&parse(frame, &mac).unwrap(), &snapshot)
+            let mut parsed = crate::parse::Parsed::NOTHING;
+            parse(frame, &mac, &mut parsed).unwrap();
+            steering.owner(&parsed, &snapshot)
         };
         let inwards = owner(&tcp(client, vip(), "S"));
         prop_assert!(inwards.is_some_and(|owner| owner.0 < workers));
