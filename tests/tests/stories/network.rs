@@ -15,7 +15,7 @@ pub fn obstacle(story: &str) -> Option<String> {
 pub fn udp_echo() -> Result<()> {
     let bed = Bed::new(1)?;
     let daemon = bed.daemon(&config(&[rules::ECHO], 1), 1)?;
-    let ask = "exec 3<>/dev/udp/10.9.9.1/7; echo hello >&3; read -r -t 5 line <&3; echo \"$line\"";
+    let ask = "exec 3<>/dev/udp/10.9.9.1/7; echo hello >&3; timeout 5 dd bs=2048 count=1 status=none <&3";
     let answer = output(bed.client.namespace.command("bash").args(["-c", ask]))?;
     assert_eq!(answer.trim(), "hello");
     daemon.balanced()
