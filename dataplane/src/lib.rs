@@ -18,6 +18,8 @@ pub mod sched;
 pub mod service;
 pub mod stats;
 pub mod steer;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -1,0 +1,202 @@
+//! What a packet costs: its parts on their own, then the whole line without ports.
+//!
+//! Compare numbers of one run only, as ratios: burst against single, a million flows against a thousand, NAT against
+//! DR. `cargo bench -p pollux-dataplane --bench line -- table` runs one group.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
+use crossbeam::queue::ArrayQueue;
+use etherparse::PacketBuilder;
+use pollux_dataplane::conn::entry::Endpoints;
+use pollux_dataplane::conn::{NewConnection, Sizes, Table};
+use pollux_dataplane::flow::{Endpoint, Key, Seed};
+use pollux_dataplane::io::mem::Frame;
+use pollux_dataplane::io::{BURST, Batch};
+use pollux_dataplane::line::{Arrival, Outbox};
+use pollux_dataplane::parse::parse;
+use pollux_dataplane::sched::Cursor;
+use pollux_dataplane::service::{Method, Scheduler, ServiceId};
+use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
+use pollux_dataplane::time::{Millis, Tick};
+use pollux_dataplane::wire::protocol::UDP;
+
+const THOUSAND: u32 = 1_000;
+const MILLION: u32 = 1_000_000;
+
+/// The nth of a million clients.
+fn nth_client(n: u32) -> Endpoint {
+    const PORTS: u32 = 32_768;
+    let address = Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + n / PORTS);
+    at(address.into(), (1024 + n % PORTS) as u16)
+}
+
+/// Flows in an order that no cache and no prefetcher foresees: the step is a prime that divides none of our counts.
+fn scattered(n: u32, flows: u32) -> u32 {
+    (u64::from(n) * 2_654_435_761 % u64::from(flows)) as u32
+}
+
+/// A datagram of 64 bytes, frame check sequence included, from a client to the service.
+fn datagram(from: Endpoint) -> Frame {
+    let (IpAddr::V4(source), IpAddr::V4(vip_address)) = (from.address, vip().address) else {
+        unreachable!("all addresses here are IPv4")
+    };
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2(ROUTER, CLIENT_SIDE)
+        .ipv4(source.octets(), vip_address.octets(), 64)
+        .udp(from.l4_port, vip().l4_port)
+        .write(&mut bytes, &[0; 18])
+        .expect("a vector takes all");
+    Frame::new(&bytes)
+}
+
+fn parsing(criterion: &mut Criterion) {
+    let frame = datagram(nth_client(0));
+    let bytes = pollux_dataplane::packet::Packet::bytes(&frame);
+    let mut group = criterion.benchmark_group("parse");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("udp", |b| b.iter(|| parse(black_box(bytes), &CLIENT_SIDE)));
+}
+
+fn filled(flows: u32) -> Table {
+    let mut table = Table::new(Sizes { ipv4: flows, ipv6: 0 }, Seed(1, 3)).expect("memory for the table");
+    for n in 0..flows {
+        let endpoints = Endpoints { client: nth_client(n), virtual_: vip(), destination: server() };
+        let timeout = Millis::from_secs(300);
+        let new = NewConnection { endpoints, protocol: UDP, destination: 0, nat: true, timeout };
+        table.insert(&new, Tick(0)).expect("room for every flow");
+    }
+    table
+}
+
+fn lookup(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("table");
+    group.throughput(Throughput::Elements(BURST as u64));
+    for flows in [THOUSAND, MILLION] {
+        let table = filled(flows);
+        group.bench_function(BenchmarkId::new("burst", flows), |b| {
+            bursts(b, flows, |keys| find_burst(&table, keys))
+        });
+        group.bench_function(BenchmarkId::new("single", flows), |b| {
+            bursts(b, flows, |keys| find_each(&table, keys))
+        });
+    }
+}
+
+/// Runs `find` over ever new bursts of keys that are all in the table.
+fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usize) {
+    let mut next = 0_u32;
+    let burst = move || {
+        let first = next;
+        next = next.wrapping_add(BURST as u32);
+        (first..first + BURST as u32)
+            .filter_map(|n| Key::between(nth_client(scattered(n, flows)), vip(), UDP))
+            .collect::<Vec<Key>>()
+    };
+    bencher.iter_batched(burst, |keys| assert_eq!(find(&keys), BURST), BatchSize::SmallInput);
+}
+
+/// As the line does it: all index lines are asked for, then all entries, then each is looked at.
+fn find_burst(table: &Table, keys: &[Key]) -> usize {
+    let mut hashes = [0; BURST];
+    for (hash, key) in hashes.iter_mut().zip(keys) {
+        *hash = table.hash(key);
+        table.prefetch_line(*hash);
+    }
+    hashes.iter().for_each(|&hash| table.prefetch_entry(hash));
+    hashes.iter().zip(keys).filter(|&(&hash, key)| table.find(hash, key).is_some()).count()
+}
+
+fn find_each(table: &Table, keys: &[Key]) -> usize {
+    keys.iter().filter(|key| table.find(table.hash(key), key).is_some()).count()
+}
+
+fn schedule(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("schedule");
+    group.throughput(Throughput::Elements(1));
+    for (name, scheduler) in [("rr", Scheduler::Rr), ("wlc", Scheduler::Wlc)] {
+        let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Nat) };
+        let (snapshot, bed) = (plan.snapshot(), plan.bed().expect("memory for a small table"));
+        let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
+        let mut cursor = Cursor::default();
+        group.bench_function(BenchmarkId::new(name, 10), |b| {
+            b.iter(|| cursor.pick(service, &snapshot.services, |id| bed.board.load(id)));
+        });
+    }
+}
+
+/// A worker with so many flows, and the packets that come next.
+struct Traffic {
+    bed: Bed,
+    out: Outbox<Frame>,
+    frames: Vec<Frame>,
+    next: usize,
+}
+
+impl Traffic {
+    fn new(method: Method, flows: u32) -> Traffic {
+        let sizes = Sizes { ipv4: flows, ipv6: 0 };
+        let plan = Plan { protocol: UDP, sizes, servers: 10, ..Plan::new(method) };
+        let bed = plan.bed().expect("memory for the table");
+        let out = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
+        let mut traffic = Traffic { bed, out, frames: Vec::new(), next: 0 };
+        (0..flows).for_each(|n| traffic.open(n));
+        // Packets of every flow would not fit into memory; those of 64 thousand still fit into no cache.
+        let kept = flows.min(1 << 16);
+        traffic.frames = (0..kept).map(|n| datagram(nth_client(scattered(n, flows)))).collect();
+        traffic
+    }
+
+    fn open(&mut self, n: u32) {
+        let mut burst = Batch::new();
+        burst.push(datagram(nth_client(n)));
+        assert_eq!(self.run(burst).len(), 1, "client {n} is served");
+    }
+
+    fn burst(&mut self) -> Batch<Frame> {
+        let places = (self.next..self.next + BURST).map(|place| place % self.frames.len());
+        let burst = places.map(|place| self.frames[place].clone()).collect();
+        self.next = (self.next + BURST) % self.frames.len();
+        burst
+    }
+
+    /// The packets go back to the caller, so that freeing them is not part of what is measured.
+    fn run(&mut self, mut burst: Batch<Frame>) -> Batch<Frame> {
+        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };
+        self.bed.worker.line.run(&mut burst, arrival, &mut self.out);
+        std::mem::take(&mut self.out.ports[1])
+    }
+}
+
+fn line(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("line");
+    group.throughput(Throughput::Elements(BURST as u64));
+    let methods = [("nat", Method::Nat), ("dr", Method::Dr), ("tunnel", Method::Tunnel)];
+    let rows = methods.map(|(name, method)| (name, method, THOUSAND));
+    for (name, method, flows) in rows.into_iter().chain([("nat", Method::Nat, MILLION)]) {
+        let traffic = std::cell::RefCell::new(Traffic::new(method, flows));
+        group.bench_function(BenchmarkId::new(name, flows), |b| {
+            let burst = || traffic.borrow_mut().burst();
+            b.iter_batched(burst, |burst| traffic.borrow_mut().run(burst), BatchSize::SmallInput);
+        });
+    }
+}
+
+/// Short by default; `--measurement-time` and `--sample-size` ask for more.
+fn brief() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(20)
+}
+
+fn main() {
+    let mut criterion = brief().configure_from_args();
+    for group in [parsing, lookup, schedule, line] {
+        group(&mut criterion);
+    }
+    criterion.final_summary();
+}
