@@ -12,6 +12,8 @@ pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod host;
 pub mod ipvsadm;
 pub mod kernel;

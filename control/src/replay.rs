@@ -34,7 +34,8 @@ pub fn file(path: &Path) -> CaseReport {
     }
 }
 
-fn one(name: String, case: &case::Case) -> CaseReport {
+/// Replays a case.
+pub fn one(name: String, case: &case::Case) -> CaseReport {
     if let Err(feature) = scope::check(case) {
         return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
     }

@@ -8,6 +8,8 @@ pub mod conn;
 pub mod dpdk;
 pub mod flow;
 pub mod forward;
+#[cfg(feature = "testkit")]
+pub mod fuzz;
 pub mod icmp;
 pub mod io;
 pub mod line;

@@ -1,0 +1,85 @@
+//! The fuzz bodies over their seeds, and over seeds bent at random.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pollux_dataplane::fuzz::bend;
+use proptest::prelude::*;
+
+use crate::model::Config;
+use crate::parse;
+use crate::socket::rpc;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Bytes that turn one piece of text into another more often than random ones do.
+fn letter() -> impl Strategy<Value = u8> {
+    prop_oneof![3 => prop::sample::select(b"0123456789-:.,[]{}\"' \ntuacDR".to_vec()), 1 => any::<u8>()]
+}
+
+fn bent(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let whole_or_part = prop_oneof![3 => Just(usize::MAX), 1 => 0..2000_usize];
+    let edits = prop::collection::vec((any::<usize>(), letter()), 0..5);
+    (prop::sample::select(seeds(name)), whole_or_part, edits)
+        .prop_map(|(seed, keep, edits)| bend(&seed, keep, &edits))
+}
+
+#[test]
+fn every_seed_passes() {
+    seeds("fuzz/seeds/rpc").iter().for_each(|seed| super::rpc(seed));
+    seeds("fuzz/seeds/config").iter().for_each(|seed| super::config(seed));
+    seeds("fuzz/seeds/rules").iter().for_each(|seed| super::rules(seed));
+    seeds("tests/golden").iter().for_each(|seed| super::case(seed));
+}
+
+/// Seeds that are refused at the first look would prove nothing.
+#[test]
+fn seeds_are_understood() {
+    let requests = seeds("fuzz/seeds/rpc").iter().filter(|seed| rpc::read(seed).is_ok()).count();
+    assert_eq!(requests, 8, "all but the unknown method and the batch");
+    for seed in seeds("fuzz/seeds/config") {
+        let config = parse::toml::<Config>(&String::from_utf8(seed).unwrap()).unwrap();
+        assert_ne!(config, Config::default());
+    }
+}
+
+fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(count) }
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn a_line_of_the_socket_is_answered(bytes in bent("fuzz/seeds/rpc")) {
+        super::rpc(&bytes);
+    }
+
+    #[test]
+    fn a_configuration_survives_writing(bytes in bent("fuzz/seeds/config")) {
+        super::config(&bytes);
+    }
+
+    #[test]
+    fn rules_lead_to_what_a_file_could_say(bytes in bent("fuzz/seeds/rules")) {
+        super::rules(&bytes);
+    }
+}
+
+proptest! {
+    // Each is a worker with its tables, so there are fewer.
+    #![proptest_config(cases(60))]
+
+    #[test]
+    fn a_conversation_comes_to_a_verdict(bytes in bent("tests/golden")) {
+        super::case(&bytes);
+    }
+}

@@ -1,0 +1,45 @@
+//! The fuzz bodies over their seeds, and over seeds bent at random.
+
+use std::fs;
+use std::path::Path;
+
+use pollux_dataplane::fuzz;
+use proptest::prelude::*;
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
+    let files = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.collect()
+}
+
+fn bent(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+    let edits = prop::collection::vec((any::<usize>(), any::<u8>()), 0..6);
+    (prop::sample::select(seeds(target)), 0..600_usize, edits)
+        .prop_map(|(seed, keep, edits)| fuzz::bend(&seed, keep.saturating_mul(2), &edits))
+}
+
+#[test]
+fn every_seed_passes() {
+    seeds("parse").iter().for_each(|seed| fuzz::parse(seed));
+    seeds("line").iter().for_each(|seed| fuzz::line(seed));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn what_is_parsed_lies_inside(bytes in bent("parse")) {
+        fuzz::parse(&bytes);
+    }
+
+    #[test]
+    fn no_packet_is_lost(bytes in bent("line")) {
+        fuzz::line(&bytes);
+    }
+
+    #[test]
+    fn noise_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzz::parse(&bytes);
+        fuzz::line(&bytes);
+    }
+}
