@@ -50,6 +50,8 @@ pub struct Compiler {
     targets: Ids<std::net::IpAddr>,
     /// Removed destinations, and when.
     ghosts: HashMap<FullKey, Duration>,
+    /// Destinations that are, or were, reached by NAT: their old connections' replies still come from there.
+    nat: hashbrown::HashSet<DestinationId>,
     ports: HashMap<String, u16>,
     config: Config,
     current: Snapshot,
@@ -63,6 +65,7 @@ impl Compiler {
             destinations: Ids::new(start.destinations as usize),
             targets: Ids::new(start.destinations as usize),
             ghosts: HashMap::new(),
+            nat: hashbrown::HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
             config: Config { start: start.clone(), ..Config::default() },
             current: Snapshot::default(),
@@ -165,6 +168,7 @@ impl Compiler {
         let freed = over.iter().filter_map(|key| {
             self.ghosts.remove(key);
             let id = self.destinations.free(key)?;
+            self.nat.remove(&DestinationId(id));
             services.destinations[id as usize] = None;
             Some(DestinationId(id))
         });
@@ -175,7 +179,11 @@ impl Compiler {
         freed
     }
 
-    fn check_room(&self, desired: &Config) -> Result<(), CompileError> {
+    /// Whether there are ids for everything in `desired`.
+    ///
+    /// # Errors
+    /// What there are too few of.
+    pub fn check_room(&self, desired: &Config) -> Result<(), CompileError> {
         let new = desired.services.iter().filter(|s| self.services.get(&s.key()).is_none()).count();
         let gone = self.services.len().saturating_sub(desired.services.len() - new);
         if self.services.len() - gone + new > self.services.capacity() {
@@ -282,6 +290,9 @@ impl Compiler {
             return;
         };
         self.ghosts.remove(&key);
+        if wanted.method == model::Method::Nat {
+            self.nat.insert(DestinationId(number));
+        }
         if services.destinations.len() <= number as usize {
             services.destinations.resize(number as usize + 1, None);
         }
@@ -318,9 +329,8 @@ impl Compiler {
             services.addresses.insert(service.endpoint.address);
         }
         for (id, destination) in (0..).zip(&services.destinations) {
-            let Some(destination) = destination.as_ref().filter(|d| d.method == Method::Nat) else {
-                continue;
-            };
+            let was_nat = self.nat.contains(&DestinationId(id));
+            let Some(destination) = destination.as_ref().filter(|_| was_nat) else { continue };
             let Some((service, _)) = self.destinations.key(id) else { continue };
             services.nat_sources.insert((destination.endpoint, protocol_number(service.protocol)));
             services.addresses.insert(destination.endpoint.address);

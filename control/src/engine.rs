@@ -38,6 +38,8 @@ pub struct Engine {
     ports: Box<dyn Ports>,
     mirror: Option<Mirror>,
     facts: Facts,
+    /// What the kernel said last.
+    heard: Facts,
     dpdk: Option<String>,
     began: Instant,
     swept: Instant,
@@ -61,6 +63,7 @@ impl Engine {
             workers,
             ports,
             mirror,
+            heard: facts.clone(),
             facts,
             dpdk,
             began: now,
@@ -131,10 +134,13 @@ impl Engine {
         let mut applied = diff::diff(self.compiler.config(), &apply.config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.configure(&apply.config)?;
-            if let (true, Some(facts)) = (applied.facts, &apply.config.facts) {
-                self.learn(facts.clone())?;
+            self.compiler.check_room(&apply.config).map_err(|why| Failure::Internal(why.to_string()))?;
+            // Facts first: they can be refused, and then nothing has changed.
+            if applied.facts {
+                let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
+                self.use_facts(facts)?;
             }
+            self.configure(&apply.config)?;
         }
         Ok(Reply::Applied(applied))
     }
@@ -151,11 +157,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Brings what the kernel says of the network to the workers.
+    /// Brings what the kernel says of the network to the workers; facts of the configuration go before it.
     ///
     /// # Errors
     /// When a link is on a port that is not there, or a worker does not take it in time.
     pub fn learn(&mut self, facts: Facts) -> Result<(), Failure> {
+        self.heard = facts.clone();
+        if self.compiler.config().facts.is_some() {
+            return Ok(());
+        }
+        self.use_facts(facts)
+    }
+
+    /// Brings facts to the workers, whoever told them.
+    ///
+    /// # Errors
+    /// As [`Engine::learn`].
+    pub fn use_facts(&mut self, facts: Facts) -> Result<(), Failure> {
         let snapshot = self.compiler.learn(&facts).map_err(|why| Failure::Internal(why.to_string()))?;
         self.facts = facts;
         self.workers.install(&snapshot, &[])

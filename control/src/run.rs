@@ -128,7 +128,7 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     let dpdk = Some(Eal::version());
     let mut engine = Engine::new(compiler, Workers::new(handles), Box::new(ports), mirror, dpdk);
     if let Some(facts) = &config.facts {
-        engine.learn(facts.clone())?;
+        engine.use_facts(facts.clone())?;
     }
     engine.configure(config)?;
     let (jobs, server) = listen(&options.socket)?;

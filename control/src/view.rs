@@ -62,7 +62,7 @@ pub struct DestinationView {
     pub method: Method,
     /// Share of new connections.
     pub weight: u32,
-    /// Connections in ESTABLISHED.
+    /// Connections that are open or opening: ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
     pub active: u32,
     /// Connections in any other state.
     pub inactive: u32,
@@ -77,7 +77,7 @@ pub struct DestinationView {
 pub struct ServiceList {
     /// In the order of the configuration.
     pub services: Vec<ServiceView>,
-    /// How many connections can be held; the `size` in the first line of `ipvsadm -L`.
+    /// How many connections can be held.
     pub connection_capacity: u64,
 }
 

@@ -17,7 +17,7 @@ use pollux_dataplane::flow::{Endpoint, Key, Seed};
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
 use pollux_dataplane::line::{Arrival, Outbox};
-use pollux_dataplane::parse::parse;
+use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::sched::Cursor;
 use pollux_dataplane::service::{Method, Scheduler, ServiceId};
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
@@ -58,7 +58,8 @@ fn parsing(criterion: &mut Criterion) {
     let bytes = pollux_dataplane::packet::Packet::bytes(&frame);
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("udp", |b| b.iter(|| parse(black_box(bytes), &CLIENT_SIDE)));
+    let mut parsed = Parsed::NOTHING;
+    group.bench_function("udp", |b| b.iter(|| parse(black_box(bytes), &CLIENT_SIDE, &mut parsed)));
 }
 
 fn filled(flows: u32) -> Table {
@@ -66,7 +67,7 @@ fn filled(flows: u32) -> Table {
     for n in 0..flows {
         let endpoints = Endpoints { client: nth_client(n), virtual_: vip(), destination: server() };
         let timeout = Millis::from_secs(300);
-        let new = NewConnection { endpoints, protocol: UDP, destination: 0, nat: true, timeout };
+        let new = NewConnection { endpoints, protocol: UDP, destination: 0, method: Method::Nat, timeout };
         table.insert(&new, Tick(0)).expect("room for every flow");
     }
     table

@@ -54,7 +54,7 @@ named! {
         ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
         OtherHost = "other-host", "the frame is addressed to another station";
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
-        BadIpHeader = "bad-ip-header", "version, header length or checksum of the IP header is wrong";
+        BadIpHeader = "bad-ip-header", "the version or the header length of the IP header is wrong";
         ShortTcp = "short-tcp", "the segment is shorter than its TCP header";
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
         ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";

@@ -156,8 +156,10 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         while count < crate::io::BURST
             && let Some((port, packet)) = self.inject.pop()
         {
-            if self.out.send(port as u16, packet) == Verdict::Sent {
-                self.line.board.gauges.from_kernel.add(1);
+            let gauges = &self.line.board.gauges;
+            gauges.from_kernel.add(1);
+            if let Verdict::Dropped(why) = self.out.send(port as u16, packet) {
+                gauges.drops[why as usize].add(1);
             }
             count += 1;
         }
@@ -192,7 +194,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
                 Command::Install(snapshot, events) => {
                     let generation = snapshot.generation;
                     let old = self.line.adopt(snapshot, &events);
-                    self.retry(now);
+                    self.retry();
                     Note::Adopted(generation, old, events)
                 }
                 Command::List(mut page) => {
@@ -214,7 +216,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     }
 
     /// Sends the waiting packets whose next hop's address has become known.
-    fn retry(&mut self, now: Tick) {
+    fn retry(&mut self) {
         let gauges = &self.line.board.gauges;
         for _ in 0..self.out.waiting.len() {
             let mut waiting = self.out.waiting.remove(0);
@@ -223,9 +225,8 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             let hop = network.neighbours.get(&(link, address)).and_then(|&id| network.hop_at(id));
             match hop {
                 None => {
-                    let (packet, departure) = (waiting.packet, waiting.departure);
-                    // There is room: the packet has just left its place.
-                    let _ = self.out.wait(packet, departure, now);
+                    // There is room: the packet has just left its place. It keeps the time it came.
+                    let _ = self.out.waiting.try_push(waiting);
                 }
                 Some(hop) => {
                     let framed = forward::frame(&mut waiting.packet, &waiting.departure, hop);
@@ -258,7 +259,6 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// Installs a snapshot directly; for replay and tests, where there is no control thread.
     pub fn install(&mut self, snapshot: Snapshot, events: &[crate::config::Event]) {
         self.line.adopt(Box::new(snapshot), events);
-        let now = self.clock.now();
-        self.retry(now);
+        self.retry();
     }
 }

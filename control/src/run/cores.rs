@@ -8,10 +8,11 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Reads `-l 0,2-3` or `--lcores` out of EAL's arguments; without it every core of the process counts.
+    /// Reads `-l 0,2-3`, `--lcores 0@0,1@4` or `-c f` out of EAL's arguments; without, every core of the process counts.
     pub fn from_eal(eal: &[String]) -> Cores {
         let listed = eal.iter().enumerate().find_map(|(place, arg)| match arg.as_str() {
             "-l" | "--lcores" => eal.get(place + 1).map(|list| parse(list)),
+            "-c" => eal.get(place + 1).map(|mask| parse_mask(mask)),
             _ => arg.strip_prefix("--lcores=").or_else(|| arg.strip_prefix("-l")).map(parse),
         });
         let cores = listed.filter(|cores| !cores.is_empty()).unwrap_or_else(|| {
@@ -23,13 +24,20 @@ impl Cores {
     }
 }
 
+/// `2-3` is two cores; `5@2` is EAL's lcore 5, which runs on core 2.
 fn parse(list: &str) -> Vec<usize> {
     list.split(',')
+        .map(|part| part.split_once('@').map_or(part, |(_, core)| core))
         .flat_map(|part| match part.split_once('-') {
             Some((from, to)) => from.parse().unwrap_or(1)..to.parse::<usize>().map_or(0, |to| to + 1),
             None => part.parse().map_or(0..0, |core: usize| core..core + 1),
         })
         .collect()
+}
+
+fn parse_mask(mask: &str) -> Vec<usize> {
+    let bits = u128::from_str_radix(mask.trim_start_matches("0x"), 16).unwrap_or(0);
+    (0..128).filter(|core| bits >> core & 1 == 1).collect()
 }
 
 #[cfg(test)]
@@ -46,6 +54,8 @@ mod tests {
         assert_eq!(workers(&["-l", "0-3"]), [1, 2, 3]);
         assert_eq!(workers(&["--lcores=4,6-7", "--no-pci"]), [6, 7]);
         assert_eq!(workers(&["-l0,2"]), [2]);
+        assert_eq!(workers(&["--lcores=0@0,1@1,2@0"]), [1, 0]);
+        assert_eq!(workers(&["-c", "0xd"]), [2, 3]);
     }
 
     #[test]

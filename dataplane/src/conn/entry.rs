@@ -33,6 +33,8 @@ impl Flags {
     pub const NO_OUTPUT: Flags = Flags(0x0080);
     /// The destination's replies come through us, rewritten.
     pub const NAT: Flags = Flags(0x0002);
+    /// Packets reach the destination through a tunnel.
+    pub const TUNNEL: Flags = Flags(0x0004);
 
     /// Whether all of `other` is set.
     #[inline]

@@ -9,6 +9,7 @@ use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch};
 use crate::flow::{Key, Seed};
+use crate::service::Method;
 use crate::time::wheel::{Links, Wheel};
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
@@ -31,8 +32,8 @@ pub struct NewConnection {
     pub protocol: u8,
     /// Index of the destination in the snapshot.
     pub destination: u32,
-    /// Whether replies come back through us.
-    pub nat: bool,
+    /// How packets reach the destination; kept for the connection's life, whatever is edited later.
+    pub method: Method,
     /// How long it lives when nothing more is heard.
     pub timeout: Millis,
 }
@@ -222,7 +223,7 @@ impl Table {
             self.give_back(id);
             return None;
         }
-        if new.nat
+        if new.method == Method::Nat
             && let Some(out) = new.endpoints.key_out(new.protocol)
             && !self.index.insert(self.seed.hash(&out), Slot::new(id, Direction::Out))
         {
@@ -243,7 +244,11 @@ impl Table {
         entry.seen = now.0 as u32;
         entry.timeout = new.timeout.0;
         entry.flags = Flags(Flags::LIVE.0 | Flags::INACTIVE.0);
-        entry.flags.set(if new.nat { Flags::NAT } else { Flags::NO_OUTPUT }, true);
+        match new.method {
+            Method::Nat => entry.flags.set(Flags::NAT, true),
+            Method::Dr => entry.flags.set(Flags::NO_OUTPUT, true),
+            Method::Tunnel => entry.flags.set(Flags(Flags::NO_OUTPUT.0 | Flags::TUNNEL.0), true),
+        }
         let out = new.endpoints.key_out(new.protocol);
         let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port));
         match (key, out) {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::entry::Endpoints;
 use super::*;
 use crate::flow::{Endpoint, Seed};
+use crate::service::Method;
 use crate::time::{Millis, Tick};
 
 const SIZES: Sizes = Sizes { ipv4: 24, ipv6: 12 };
@@ -33,7 +34,7 @@ fn new(client: u8, v6: bool, nat: bool) -> NewConnection {
         endpoints: endpoints(client, v6),
         protocol: 6,
         destination: 0,
-        nat,
+        method: if nat { Method::Nat } else { Method::Dr },
         timeout: Millis(1000),
     }
 }

@@ -9,7 +9,7 @@ use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::proto::tcp;
-use crate::service::{DestinationId, Method, ServiceId};
+use crate::service::{DestinationId, ServiceId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::protocol;
@@ -67,7 +67,7 @@ impl Line {
             endpoints: Endpoints { client, virtual_: key.dst(), destination: at },
             protocol: key.protocol(),
             destination: destination.0,
-            nat: configured.method == Method::Nat,
+            method: configured.method,
             timeout: NEWBORN,
         };
         let id = match self.conns.insert(&new, now) {

@@ -10,7 +10,7 @@ use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
 use crate::proto::tcp;
-use crate::service::{DestinationId, Method};
+use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::{ipv4::Ipv4Hdr, protocol, view};
@@ -199,17 +199,15 @@ impl Line {
         if !local && rewrite::hops_left(packet.bytes(), parsed) <= 1 {
             return ttl_exceeded(parsed);
         }
-        match destination.method {
-            Method::Tunnel if !local => {
-                return self.tunnel(packet, parsed, destination.endpoint.address, target);
-            }
-            Method::Nat | Method::Dr | Method::Tunnel => {}
+        let flags = self.conns.entry(id).flags;
+        if flags.has(Flags::TUNNEL) && !local {
+            return self.tunnel(packet, parsed, destination.endpoint.address, target);
         }
         if let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
             return fate;
         }
-        if destination.method == Method::Nat {
+        if flags.has(Flags::NAT) {
             let end = self.end(id, Direction::In);
             if parsed.kind == Kind::IcmpError {
                 crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
