@@ -54,3 +54,12 @@ fn check_tells_every_fault() {
     assert!(text(&out.stderr).contains("settings.udp_timeout: 0 seconds"), "{out:?}");
     assert!(text(&check("[settings]\nx = 1").stderr).contains("pollux.toml:2:1: "));
 }
+
+#[test]
+fn check_host_prints_json_whatever_it_finds() {
+    let out = pollux(&["check-host", "--json"]);
+    let checks: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout).unwrap();
+    let failed = checks.iter().any(|check| check["outcome"] == "fail");
+    assert_eq!(out.status.code(), Some(i32::from(failed)));
+    assert!(checks.iter().all(|check| check["found"].is_string() && check["needed"].is_string()));
+}

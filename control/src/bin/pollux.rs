@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         // A report is what was asked for, whatever it says.
-        Err(CliError::Differs(report)) => {
+        Err(CliError::Differs(report) | CliError::NotReady(report)) => {
             print(report);
             ExitCode::FAILURE
         }

@@ -36,7 +36,7 @@ pub enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// This machine cannot run `polluxd`; the text is the list of checks.
-    #[error("this machine is not ready:\n{0}")]
+    #[error("{0}")]
     NotReady(String),
     /// A replayed case is not as recorded, or there was none; the text is the whole report.
     #[error("{0}")]

@@ -76,8 +76,17 @@ impl Index {
     /// # Errors
     /// When there is not enough memory.
     pub fn new(flows: usize) -> std::io::Result<Index> {
-        let homes = (flows * LOAD.1).div_ceil(WAYS * LOAD.0).max(4);
+        let homes = Index::homes(flows);
         Ok(Index { lines: Slab::new(homes + PROBES)?, homes })
+    }
+
+    fn homes(flows: usize) -> usize {
+        (flows * LOAD.1).div_ceil(WAYS * LOAD.0).max(4)
+    }
+
+    /// Bytes that an index with room for `flows` keys will take.
+    pub fn bytes_for(flows: usize) -> usize {
+        (Index::homes(flows) + PROBES) * size_of::<Line>()
     }
 
     /// Bytes taken.

@@ -23,6 +23,15 @@ pub struct Sizes {
     pub ipv6: u32,
 }
 
+impl Sizes {
+    /// Bytes that a table of these sizes will take, huge pages not rounded up.
+    pub fn bytes(self) -> usize {
+        let (ipv4, ipv6) = (self.ipv4 as usize, self.ipv6 as usize);
+        let entries = (ipv4 + ipv6) * size_of::<Entry>();
+        entries + ipv6 * size_of::<Addresses6>() + Index::bytes_for(2 * (ipv4 + ipv6))
+    }
+}
+
 /// What a new connection starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct NewConnection {

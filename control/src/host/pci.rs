@@ -1,0 +1,91 @@
+//! NICs on the PCI bus: which driver has them, and what is needed to give them to DPDK.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Check, Outcome, names, read};
+
+const DEVICES: &str = "sys/bus/pci/devices";
+/// Network controller, Ethernet: the upper 16 bits of the class code.
+const ETHERNET: &str = "0x0200";
+/// Drivers through which DPDK drives a device: those that hand it over, and those it shares a device with.
+const USABLE: [&str; 5] = ["vfio-pci", "igb_uio", "uio_pci_generic", "mlx5_core", "mlx4_core"];
+const NEEDED: &str = "a NIC on vfio-pci, or a virtual device";
+
+pub(super) fn iommu(root: &Path) -> Check {
+    let groups = names(root, "sys/kernel/iommu_groups").len();
+    let cure = "boot with intel_iommu=on or amd_iommu=on to bind NICs safely; virtual devices need none";
+    Check::ok("iommu", format!("{groups} groups"), "on, for NICs on vfio-pci").unless(
+        groups == 0,
+        Outcome::Warn,
+        cure,
+    )
+}
+
+pub(super) fn vfio(root: &Path) -> Check {
+    let driver = "sys/bus/pci/drivers/vfio-pci";
+    let loaded = root.join(driver).exists();
+    // Bound devices are the links named by PCI address; the driver's own files have no colon.
+    let bound = names(root, driver).iter().filter(|name| name.contains(':')).count();
+    let found = if loaded { format!("loaded, {bound} devices bound") } else { "not loaded".to_owned() };
+    let cure = "modprobe vfio-pci; virtual devices need none";
+    Check::ok("vfio-pci", found, "loaded, for NICs").unless(!loaded, Outcome::Warn, cure)
+}
+
+struct Nic {
+    address: String,
+    driver: Option<String>,
+    interfaces: Vec<String>,
+}
+
+impl Nic {
+    fn read(root: &Path, address: String) -> Option<Nic> {
+        let folder = format!("{DEVICES}/{address}");
+        if !read(root, &format!("{folder}/class")).starts_with(ETHERNET) {
+            return None;
+        }
+        let driver = fs::read_link(root.join(format!("{folder}/driver"))).ok();
+        let driver = driver.and_then(|to| Some(to.file_name()?.to_string_lossy().into_owned()));
+        let mut interfaces = names(root, &format!("{folder}/net"));
+        // A virtio NIC's interface belongs to the virtio device one level below the PCI device.
+        for below in names(root, &folder).iter().filter(|name| name.starts_with("virtio")) {
+            interfaces.extend(names(root, &format!("{folder}/{below}/net")));
+        }
+        Some(Nic { address, driver, interfaces })
+    }
+
+    fn is_usable(&self) -> bool {
+        self.driver.as_deref().is_some_and(|driver| USABLE.contains(&driver))
+    }
+
+    fn found(&self) -> String {
+        let driver = self.driver.as_deref().unwrap_or("no driver");
+        let interfaces: String = self.interfaces.iter().map(|name| format!(", {name}")).collect();
+        format!("{} on {driver}{interfaces}", self.address)
+    }
+
+    fn cure(&self) -> String {
+        let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
+        match self.interfaces.first() {
+            Some(name) => format!(
+                "{bind}, which takes {name} from the kernel; or start polluxd with \
+                 --vdev=net_af_packet0,iface={name}, which is slower"
+            ),
+            None => bind,
+        }
+    }
+}
+
+/// A check for each Ethernet device. One that DPDK can use is enough: the others may be the kernel's on purpose.
+pub(super) fn ports(root: &Path) -> Vec<Check> {
+    let nics: Vec<Nic> =
+        names(root, DEVICES).into_iter().filter_map(|address| Nic::read(root, address)).collect();
+    if nics.is_empty() {
+        let cure = "start polluxd with --vdev=net_af_packet0,iface=NAME, which is slower";
+        return vec![Check::ok("port", "no Ethernet device", NEEDED).unless(true, Outcome::Warn, cure)];
+    }
+    let none = !nics.iter().any(Nic::is_usable);
+    nics.iter()
+        .map(|nic| Check::ok("port", nic.found(), NEEDED).unless(none, Outcome::Warn, nic.cure()))
+        .collect()
+}

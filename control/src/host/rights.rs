@@ -1,0 +1,27 @@
+//! What the kernel lets us do.
+
+use std::path::Path;
+
+use super::{Check, Outcome, field, read};
+
+/// Numbers and names of <linux/capability.h>: twins and neighbours, packet sockets, memory that is not swapped out.
+const WANTED: [(u32, &str); 3] = [(12, "cap_net_admin"), (13, "cap_net_raw"), (14, "cap_ipc_lock")];
+
+pub(super) fn capabilities(root: &Path) -> Check {
+    let status = read(root, "proc/self/status");
+    let held = field(&status, "CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    let lacked = WANTED.iter().filter(|(number, _)| held >> number & 1 == 0).map(|&(_, name)| name);
+    let lacked: Vec<&str> = lacked.collect();
+    let found = if lacked.is_empty() { "all".to_owned() } else { format!("lacks {}", lacked.join(", ")) };
+    let cure = "run polluxd as root, or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep polluxd; this check \
+                judges by whoever runs it";
+    let needed = "cap_net_admin, cap_net_raw and cap_ipc_lock";
+    Check::ok("rights", found, needed).unless(!lacked.is_empty(), Outcome::Warn, cure)
+}
+
+pub(super) fn tun(root: &Path) -> Check {
+    let there = root.join("dev/net/tun").exists();
+    let cure = "modprobe tun; until then start polluxd with --no-kernel";
+    let found = if there { "there" } else { "missing" };
+    Check::ok("tun", found, "/dev/net/tun, for twins").unless(!there, Outcome::Warn, cure)
+}
