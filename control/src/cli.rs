@@ -1,6 +1,8 @@
 //! The command line of `pollux`: what can be typed. [`run`] does it, [`table`] prints what comes back.
 
+pub mod man;
 pub mod run;
+pub mod settings;
 pub mod table;
 
 use std::net::SocketAddr;
@@ -53,6 +55,11 @@ pub enum Command {
     /// Add, change or remove a destination of a service.
     #[command(subcommand)]
     Destination(DestinationCommand),
+    /// Remove every service, as `ipvsadm -C` does.
+    Flush,
+    /// Change time-outs and switches.
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Show services and destinations as `ipvsadm -Ln` does.
     List,
     /// Show connections as `ipvsadm -Lnc` does.
@@ -81,6 +88,12 @@ pub enum Command {
     Replay {
         /// A case file, or a directory of them.
         path: PathBuf,
+    },
+    /// Print the manual page of pollux, or write the pages of all commands and of polluxd into a directory.
+    Man {
+        /// Where to write; it must exist.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
     /// Show the daemon's version.
     Version,
@@ -133,6 +146,20 @@ pub enum ServiceCommand {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
         which: Which,
+    },
+}
+
+/// What can be done to settings.
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Example: pollux settings set tcp_timeout=600 expire_nodest_conn=true\n\n`pollux schema` lists them all."
+)]
+pub enum SettingsCommand {
+    /// Change some; what is not given stays.
+    Set {
+        /// A setting of the configuration file and its new value.
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = settings::change)]
+        changes: Vec<settings::Change>,
     },
 }
 

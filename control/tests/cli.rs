@@ -63,3 +63,46 @@ fn check_host_prints_json_whatever_it_finds() {
     assert_eq!(out.status.code(), Some(i32::from(failed)));
     assert!(checks.iter().all(|check| check["found"].is_string() && check["needed"].is_string()));
 }
+
+#[test]
+fn every_command_has_help() {
+    let commands: [&[&str]; 8] = [
+        &["flush"],
+        &["settings"],
+        &["settings", "set"],
+        &["man"],
+        &["check-host"],
+        &["service", "add"],
+        &["destination", "edit"],
+        &["replay"],
+    ];
+    for command in commands {
+        let out = pollux(&[command, &["--help"]].concat());
+        assert_eq!(out.status.code(), Some(0), "{command:?}");
+        let usage = format!("Usage: pollux {}", command.join(" "));
+        assert!(text(&out.stdout).contains(&usage), "{}", text(&out.stdout));
+    }
+    assert!(text(&pollux(&["settings", "--help"]).stdout).contains("pollux settings set tcp_timeout=600"));
+}
+
+#[test]
+fn a_wrong_setting_is_told_before_anybody_is_asked() {
+    let out = pollux(&["settings", "set", "tcp_timeuot=5"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("expected one of `tcp_timeout`"), "{out:?}");
+    assert_eq!(pollux(&["settings", "set"]).status.code(), Some(2));
+}
+
+#[test]
+fn manual_pages_are_made_from_the_help() {
+    let out = pollux(&["man"]);
+    assert!(text(&out.stdout).contains(".TH pollux 1"), "{}", text(&out.stdout));
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(pollux(&["man", "--dir", &dir.path().to_string_lossy()]).status.code(), Some(0));
+    for page in ["pollux.1", "pollux-flush.1", "pollux-settings-set.1", "pollux-service-add.1", "polluxd.8"] {
+        assert!(dir.path().join(page).exists(), "{page}");
+    }
+    let missing = pollux(&["man", "--dir", "/nonexistent"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("does the directory exist?"), "{missing:?}");
+}

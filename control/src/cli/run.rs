@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Cli, Command, DestinationCommand, ServiceCommand, table};
+use super::{Cli, Command, DestinationCommand, ServiceCommand, SettingsCommand, man, settings, table};
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit};
 use crate::fault::Faults;
@@ -44,6 +44,9 @@ pub enum CliError {
     /// There is nothing to replay.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
+    /// The manual pages cannot be written.
+    #[error(transparent)]
+    Man(#[from] man::ManError),
     /// The answer cannot be written as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -65,6 +68,10 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         }
         Command::Service(command) => ask.done(&service(command)),
         Command::Destination(command) => ask.done(&destination(command)),
+        Command::Flush => ask.done(&Request::ServiceFlush(NoParams {})),
+        Command::Settings(SettingsCommand::Set { changes }) => {
+            ask.done(&Request::SettingsSet(settings::edit(changes)?))
+        }
         Command::List => ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
             let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
             ipvsadm::services(&rows, Layout::default())
@@ -88,6 +95,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             replay::Told { text, good: true } => Ok(text),
             replay::Told { text, .. } => Err(CliError::Differs(text)),
         },
+        Command::Man { dir } => Ok(man::pages(dir.as_deref())?),
         Command::CheckHost => check_host(cli.json),
         Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
             format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
