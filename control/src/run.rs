@@ -131,6 +131,10 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
         engine.use_facts(facts.clone())?;
     }
     engine.configure(config)?;
+    // The mirror's first picture is there already: the first packet must find its route.
+    if let Ok(first) = facts.try_recv() {
+        engine.learn(first)?;
+    }
     let (jobs, server) = listen(&options.socket)?;
     eprintln!("polluxd: ready; control socket {}", options.socket.display());
     serve(&mut engine, &jobs, &facts, stop);
