@@ -7,7 +7,7 @@
 use zerocopy::FromZeros;
 
 use super::entry::{ConnId, Direction};
-use super::slab::{Slab, prefetch};
+use super::slab::{Slab, equal_lanes, prefetch};
 
 const WAYS: usize = 8;
 /// Lines a search may touch. It stops at the first that nothing went past; few searches touch a second line.
@@ -110,8 +110,8 @@ impl Index {
     #[inline]
     pub fn candidate(&self, hash: u64) -> Option<Slot> {
         let line = &self.lines[self.home(hash)];
-        let hits = matches(&line.tags, tag(hash));
-        (hits != 0).then(|| Slot(line.slots[hits.trailing_zeros() as usize & (WAYS - 1)]))
+        let hits = equal_lanes(&line.tags, tag(hash));
+        (hits != 0).then(|| Slot(line.slots[way(hits)]))
     }
 
     /// The slot with this hash that `is_it` accepts.
@@ -119,13 +119,13 @@ impl Index {
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let home = self.home(hash);
         for line in &self.lines[home..home + PROBES] {
-            let mut hits = matches(&line.tags, tag(hash));
+            let mut hits = equal_lanes(&line.tags, tag(hash));
             while hits != 0 {
-                let slot = Slot(line.slots[hits.trailing_zeros() as usize & (WAYS - 1)]);
+                let slot = Slot(line.slots[way(hits)]);
                 if is_it(slot) {
                     return Some(slot);
                 }
-                hits &= hits - 1;
+                hits &= !(3 << (2 * way(hits)));
             }
             if line.passed == 0 {
                 return None;
@@ -170,12 +170,8 @@ impl Index {
     }
 }
 
-/// One bit for every tag that equals `want`; the compiler makes one vector compare of it.
+/// The way of the lowest match.
 #[inline]
-fn matches(tags: &[u16; WAYS], want: u16) -> u32 {
-    let mut hits = 0;
-    for (way, &tag) in tags.iter().enumerate() {
-        hits |= u32::from(tag == want) << way;
-    }
-    hits
+fn way(hits: u32) -> usize {
+    (hits.trailing_zeros() / 2) as usize & (WAYS - 1)
 }

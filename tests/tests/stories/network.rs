@@ -17,9 +17,8 @@ pub fn udp_echo() -> Result<()> {
     let daemon = bed.daemon(&config(&[rules::ECHO], 1), 1)?;
     let ask = "exec 3<>/dev/udp/10.9.9.1/7; echo hello >&3; timeout 1 dd bs=2048 count=1 status=none <&3";
     // A datagram that comes before the routes are known is lost, and nobody but its sender sends it again.
-    let answer = wait::until("an echo", || {
-        Ok(output(bed.client.namespace.command("bash").args(["-c", ask])).ok())
-    })?;
+    let answer =
+        wait::until("an echo", || Ok(output(bed.client.namespace.command("bash").args(["-c", ask])).ok()))?;
     assert_eq!(answer.trim(), "hello");
     daemon.balanced()
 }
