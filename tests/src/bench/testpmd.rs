@@ -13,8 +13,8 @@ use crate::bed::command::{Result, Trouble};
 pub fn cycles(setup: &Setup) -> Result<f64> {
     let mut child = Command::new("dpdk-testpmd")
         .args(setup.eal("px-testpmd"))
-        .args(["--", "-i", "--nb-cores=1", "--record-core-cycles", "--mbuf-size=384"])
-        .arg(format!("--total-num-mbufs={}", setup.buffers()))
+        .args(["--", "-i", "--nb-cores=1", "--record-core-cycles"])
+        .args(buffers(setup))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -39,6 +39,14 @@ fn read(text: &str) -> Option<f64> {
     let (_, rest) = text.split_once("cycles/packet=")?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
     rest[..end].parse().ok()
+}
+
+/// Its own buffers serve, of the size polluxd has; only a large file needs more, and then smaller ones to fit.
+fn buffers(setup: &Setup) -> Vec<String> {
+    if setup.flows < 200_000 {
+        return Vec::new();
+    }
+    vec!["--mbuf-size=384".to_owned(), format!("--total-num-mbufs={}", setup.buffers())]
 }
 
 #[cfg(test)]
