@@ -111,7 +111,7 @@ impl Daemon {
     }
 }
 
-/// Packets from ports and from the kernel, and our own answers, against those sent, dropped, waiting or the kernel's.
+/// Packets from ports and from the kernel against those sent (answers among them), dropped, waiting or the kernel's.
 fn adds_up(stats: &Value) -> bool {
     let workers = stats["workers"].as_array().map_or(&[][..], Vec::as_slice);
     let sum = |name: &str| -> u64 { workers.iter().filter_map(|worker| worker[name].as_u64()).sum() };
@@ -121,5 +121,5 @@ fn adds_up(stats: &Value) -> bool {
     };
     let came = sum("received") + sum("taken_over") + sum("from_kernel");
     let went = sum("sent") + sum("to_kernel") + sum("handed_off") + sum("waiting") + inner("drops");
-    came > 0 && (came == went || came + inner("answered") == went)
+    came > 0 && came == went
 }

@@ -156,3 +156,27 @@ fn an_established_connection_survives_a_flood() {
     assert_eq!(Millis(conns.entry(id).timeout), Millis::from_secs(900));
     assert!(bed.board.gauges.given_up.get() > 400);
 }
+
+/// The frame as it looks on VLAN 100.
+fn tagged(frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0x00, 0x00, 100], &frame[12..]].concat()
+}
+
+#[test]
+fn a_tag_goes_on_and_off_with_the_link() {
+    let mut plan = Plan::new(Method::Nat);
+    plan.network.links[0].vlan = Some(100);
+    let (key, hop) =
+        (plan.network.neighbours.iter().find(|(key, _)| key.0.0 == 0)).map(|(k, h)| (*k, *h)).unwrap();
+    assert_eq!(key.1, v4(10, 0, 1, 254));
+    plan.network.hops[hop.0 as usize] =
+        crate::config::Network::hop(&plan.network.links[0], ROUTER)(crate::wire::ether::IPV4);
+    let mut bed = plan.build();
+    bed.client_sends(&tagged(&tcp(client(), vip(), "S")));
+    assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63), "the servers' side has no tag");
+    bed.server_sends(&tcp(server(), client(), "SA"));
+    let reply = bed.outside.take().unwrap();
+    assert_eq!((&reply[12..16], &reply[16..18]), (&[0x81, 0x00, 0x00, 100][..], &[0x08, 0x00][..]));
+    let untagged = [&reply[..12], &reply[16..]].concat();
+    assert_eq!(ends(&untagged), (vip(), client(), 63));
+}
