@@ -1,13 +1,15 @@
 //! The daemon: reads its command line and configuration, then forwards until it is told to stop.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use pollux_control::daemon_args::{self, DaemonArgs};
+use pollux_control::host::Outcome;
 use pollux_control::model::Config;
-use pollux_control::{parse, run, validate};
+use pollux_control::{host, parse, run, validate};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
@@ -24,7 +26,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the machine lacks is said before anything is tried: all of it, with the cure.
+fn check_host() -> anyhow::Result<()> {
+    let checks = host::checks(Path::new("/"));
+    for check in checks.iter().filter(|check| check.outcome == Outcome::Fail) {
+        eprintln!("polluxd: {}: found {}, needed {}; {}", check.name, check.found, check.needed, check.cure);
+    }
+    if !host::ready(&checks) {
+        bail!("this machine is not ready; `pollux check-host` shows the whole list");
+    }
+    let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warn).count();
+    if warnings > 0 {
+        eprintln!("polluxd: {warnings} warnings about this machine; `pollux check-host` shows them");
+    }
+    Ok(())
+}
+
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
+    check_host()?;
     let config = match &args.options.config {
         Some(path) => parse::file(path)?,
         None => Config::default(),
