@@ -134,10 +134,10 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
 
     /// Packets that other workers found to be ours.
     fn take_over(&mut self, now: Tick) -> usize {
-        let Some(ring) = self.out.hand_off.get(usize::from(self.line.me.0)).cloned() else { return 0 };
+        let me = usize::from(self.line.me.0);
         let mut count = 0;
         while count < crate::io::BURST
-            && let Some((port, packet)) = ring.pop()
+            && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| ring.pop())
         {
             // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
             self.batch.push(packet);
