@@ -18,8 +18,8 @@ use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
 use pollux_dataplane::line::{Arrival, Outbox};
 use pollux_dataplane::parse::{Parsed, parse};
-use pollux_dataplane::sched::Cursor;
-use pollux_dataplane::service::{Method, Scheduler, ServiceId};
+use pollux_dataplane::sched::{Memory, Scene};
+use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
 use pollux_dataplane::wire::protocol::UDP;
@@ -122,9 +122,14 @@ fn schedule(criterion: &mut Criterion) {
         let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Nat) };
         let (snapshot, bed) = (plan.snapshot(), plan.bed().expect("memory for a small table"));
         let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
-        let mut cursor = Cursor::default();
+        let mut memory = Memory::default();
+        let (client, virtual_address) = (nth_client(0), vip().address);
+        let (services, now) = (&*snapshot.services, Tick(0));
         group.bench_function(BenchmarkId::new(name, 10), |b| {
-            b.iter(|| cursor.pick(service, &snapshot.services, |id| bed.board.load(id)));
+            b.iter(|| {
+                let loads = &*bed.board;
+                memory.pick(&Scene { service, services, loads, client, virtual_address, now })
+            });
         });
     }
 }
@@ -175,7 +180,7 @@ impl Traffic {
 fn line(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("line");
     group.throughput(Throughput::Elements(BURST as u64));
-    let methods = [("nat", Method::Nat), ("dr", Method::Dr), ("tunnel", Method::Tunnel)];
+    let methods = [("nat", Method::Nat), ("dr", Method::Dr), ("tunnel", Method::Tunnel(Tunnel::Ipip))];
     let rows = methods.map(|(name, method)| (name, method, THOUSAND));
     for (name, method, flows) in rows.into_iter().chain([("nat", Method::Nat, MILLION)]) {
         let traffic = std::cell::RefCell::new(Traffic::new(method, flows));

@@ -1,9 +1,11 @@
 //! Configuration as workers see it: frozen, sent over a ring, adopted between two bursts, returned to be freed.
 
+pub mod marks;
 pub mod network;
 pub mod ring;
 pub mod snapshot;
 
+pub use marks::{Ingress, MarkRule};
 pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Route, Target};
 pub use ring::{Command, Note, Page, WorkerRings};
 pub use snapshot::{Event, EventKind, Settings, Snapshot};

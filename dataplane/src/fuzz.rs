@@ -10,7 +10,7 @@ use ipnet::Ipv6Net;
 use crate::config::{LinkId, Network, Route, Snapshot};
 use crate::flow::Endpoint;
 use crate::parse::{Kind, Parsed};
-use crate::service::Method;
+use crate::service::{Method, Tunnel};
 use crate::testkit::{self, Bed, CLIENT_SIDE, Plan, ROUTER, SERVER_MAC, SERVER_SIDE};
 use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
@@ -83,7 +83,7 @@ fn bed(choice: u8) -> std::io::Result<Bed> {
     let method = match choice & 3 {
         0 => Method::Nat,
         1 => Method::Dr,
-        _ => Method::Tunnel,
+        _ => Method::Tunnel(Tunnel::Ipip),
     };
     let mut plan = Plan::new(method);
     plan.protocol = if choice & 4 == 0 { protocol::TCP } else { protocol::UDP };

@@ -20,8 +20,8 @@ use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
-use crate::sched::Cursor;
-use crate::service::DestinationId;
+use crate::sched::Memory;
+use crate::service::{DestinationId, Method, Tunnel};
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::{Millis, Tick};
@@ -87,7 +87,7 @@ pub struct Line {
     /// What is configured.
     pub snapshot: Box<Snapshot>,
     /// Schedulers' memory, by service.
-    pub cursors: Box<[Cursor]>,
+    pub memories: Box<[Memory]>,
     /// Counters.
     pub board: Arc<Board>,
     /// To and from control.
@@ -287,8 +287,9 @@ impl Line {
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
         for event in events {
             let service = snapshot.services.service(event.service);
-            if let (Some(service), Some(cursor)) = (service, self.cursors.get_mut(event.service.0 as usize)) {
-                cursor.hear(service.scheduler, event);
+            if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
+            {
+                memory.hear(service.scheduler, event);
             }
         }
         std::mem::replace(&mut self.snapshot, snapshot)
@@ -324,11 +325,20 @@ impl Line {
             endpoints,
             protocol: entry.protocol,
             state: entry.state,
-            destination,
+            destination: Some(destination),
+            method: Some(if entry.flags.has(Flags::NAT) {
+                Method::Nat
+            } else if entry.flags.has(Flags::TUNNEL) {
+                Method::Tunnel(Tunnel::Ipip)
+            } else {
+                Method::Dr
+            }),
             expires: Millis(
                 u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),
             ),
             in_packets: entry.in_packets,
+            inactive: entry.flags.has(Flags::INACTIVE),
+            no_output: entry.flags.has(Flags::NO_OUTPUT),
         }
     }
 

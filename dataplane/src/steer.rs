@@ -42,10 +42,10 @@ impl Steering {
 /// The client's end of a packet, if it is one of balanced traffic.
 pub fn client(key: &Key, snapshot: &Snapshot) -> Option<Endpoint> {
     let services = &snapshot.services;
-    if services.lookup(key.dst(), key.protocol()).is_some() {
+    if services.lookup(key.dst(), key.protocol(), 0).is_some() {
         return Some(key.src());
     }
     let from_us = services.nat_sources.contains(&(key.src(), key.protocol()))
-        || services.lookup(key.src(), key.protocol()).is_some();
+        || services.lookup(key.src(), key.protocol(), 0).is_some();
     from_us.then(|| key.dst())
 }

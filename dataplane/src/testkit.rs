@@ -12,7 +12,9 @@ use crate::conn::Sizes;
 use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
-use crate::service::{Destination, DestinationId, Method, Scheduler, Service, ServiceId, Services, TargetId};
+use crate::service::{
+    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId,
+};
 use crate::stats::{Board, Counter};
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
@@ -123,6 +125,7 @@ impl Plan {
             services: Arc::new(services),
             network: Arc::new(self.network.clone()),
             targets: (0..self.servers).map(target).collect(),
+            marks: Arc::new([]),
             settings: self.settings.clone(),
         }
     }
@@ -139,6 +142,9 @@ impl Plan {
                 method,
                 available: true,
                 weight,
+                last_weight: weight,
+                upper: 0,
+                lower: 0,
                 service,
                 target,
             }));
@@ -148,7 +154,16 @@ impl Plan {
             }
         }
         let (protocol, scheduler) = (self.protocol, self.scheduler);
-        to.services.push(Some(Service { endpoint: vip, protocol, scheduler, destinations }));
+        to.services.push(Some(Service {
+            name: Name::Address(vip, protocol),
+            scheduler,
+            fallback: false,
+            hash_l4_port: false,
+            one_packet: false,
+            persistence: None,
+            destinations,
+            slots: Arc::new([]),
+        }));
         to.by_endpoint.insert((vip, protocol), service);
         to.addresses.insert(vip.address);
     }

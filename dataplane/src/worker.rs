@@ -11,7 +11,7 @@ use crate::forward;
 use crate::io::{Batch, QueuePair};
 use crate::line::outbox::HandOffRing;
 use crate::line::{self, Arrival, KernelRing, Line, Outbox};
-use crate::sched::Cursor;
+use crate::sched::Memory;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::{Clock, Tick};
@@ -78,7 +78,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             steering: setup.steering,
             conns,
             snapshot: Box::default(),
-            cursors: vec![Cursor::default(); setup.services].into_boxed_slice(),
+            memories: vec![Memory::default(); setup.services].into_boxed_slice(),
             board: setup.board,
             rings: setup.rings,
             ip_id: 0,

@@ -3,7 +3,7 @@
 use pollux_dataplane::io::Batch;
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::line::{Arrival, Outbox};
-use pollux_dataplane::service::Method;
+use pollux_dataplane::service::{Method, Tunnel};
 use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, vip};
 use pollux_dataplane::time::Tick;
 use std::net::IpAddr;
@@ -23,7 +23,7 @@ fn syn(l4_port: u16) -> Frame {
 
 #[test]
 fn the_line_does_not_allocate() {
-    for method in [Method::Nat, Method::Dr, Method::Tunnel] {
+    for method in [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)] {
         let mut bed = Plan::new(method).bed().unwrap();
         let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
         let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };

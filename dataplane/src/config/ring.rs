@@ -8,7 +8,7 @@ use super::network::LinkId;
 use super::snapshot::{Event, Snapshot};
 use crate::conn::entry::Endpoints;
 use crate::flow::Endpoint;
-use crate::service::DestinationId;
+use crate::service::{DestinationId, Method};
 use crate::time::Millis;
 
 /// What control tells a worker.
@@ -55,12 +55,18 @@ pub struct Connection {
     pub protocol: u8,
     /// State of the protocol's machine.
     pub state: u8,
-    /// Index of its destination.
-    pub destination: DestinationId,
+    /// Its destination; none when it bypasses all.
+    pub destination: Option<DestinationId>,
+    /// How packets reach the destination, whatever is configured now.
+    pub method: Option<Method>,
     /// Time left.
     pub expires: Millis,
     /// Packets from the client.
     pub in_packets: u32,
+    /// Counts as inactive.
+    pub inactive: bool,
+    /// No packet of the destination was seen.
+    pub no_output: bool,
 }
 
 /// The rings of one worker.

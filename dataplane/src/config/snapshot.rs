@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::marks::MarkRule;
 use super::network::{Network, Target};
 use crate::proto::Timeouts;
 use crate::service::{DestinationId, ServiceId, Services, TargetId};
+use crate::time::Millis;
 
-/// Time-outs and switches, with the names of IPVS's sysctls.
+/// Time-outs and switches, with the names of IPVS's sysctls; spec 7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How long silent connections live, by protocol and state.
@@ -15,12 +17,34 @@ pub struct Settings {
     pub conn_reuse_mode: u32,
     /// Expire connections whose destination is gone or quiesced.
     pub expire_nodest_conn: bool,
+    /// Templates of quiesced destinations no longer count.
+    pub expire_quiescent_template: bool,
     /// Let any TCP segment but a RST open a connection.
     pub sloppy_tcp: bool,
+    /// Let any SCTP chunk but an ABORT open a connection.
+    pub sloppy_sctp: bool,
     /// Answer packets from a NAT destination that belong to no connection.
     pub nat_icmp_send: bool,
     /// Answer packets that a tunnel cannot carry.
     pub pmtu_disc: bool,
+    /// Let an ICMP error about no known connection open one.
+    pub schedule_icmp: bool,
+    /// What a mark service has no destination for goes where it was addressed.
+    pub cache_bypass: bool,
+    /// Look the way of a NAT destination's packet up again with the virtual address as its source.
+    pub snat_reroute: bool,
+    /// Random early expiry is on; spec 4.10.
+    pub drop_entry: bool,
+    /// One in so many packets that would open a connection is dropped; 0 drops none. Spec 7.3.
+    pub drop_rate: u32,
+    /// The tables of `secure_tcp` are in use; spec 5.2.
+    pub secure_tcp: bool,
+    /// How long `lblc` keeps an idle entry.
+    pub lblc_expiration: Millis,
+    /// How long `lblcr` keeps an idle entry, and an unchanged set.
+    pub lblcr_expiration: Millis,
+    /// Do as Linux 6.1 where later kernels and the specification differ.
+    pub like_linux_6_1: bool,
 }
 
 impl Default for Settings {
@@ -29,9 +53,20 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             conn_reuse_mode: 1,
             expire_nodest_conn: false,
+            expire_quiescent_template: false,
             sloppy_tcp: false,
+            sloppy_sctp: false,
             nat_icmp_send: false,
             pmtu_disc: true,
+            schedule_icmp: false,
+            cache_bypass: false,
+            snat_reroute: true,
+            drop_entry: false,
+            drop_rate: 0,
+            secure_tcp: false,
+            lblc_expiration: Millis::from_secs(86400),
+            lblcr_expiration: Millis::from_secs(86400),
+            like_linux_6_1: false,
         }
     }
 }
@@ -54,10 +89,15 @@ pub struct Event {
 pub enum EventKind {
     /// It was made, or got another scheduler: its scheduler starts afresh.
     Fresh,
-    /// A destination was added.
-    Added,
-    /// A destination was edited.
-    Edited,
+    /// A destination was added, perhaps one that was removed before.
+    Added(DestinationId),
+    /// A destination was edited. `clears` says that it is no longer overloaded, whatever it carries; spec 2.4.
+    Edited {
+        /// Which one.
+        destination: DestinationId,
+        /// Whether the edit lifts its overload.
+        clears: bool,
+    },
     /// A destination was removed; with the one before it in the list.
     Removed(DestinationId, Option<DestinationId>),
 }
@@ -73,6 +113,8 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// The ways to destinations, by [`TargetId`].
     pub targets: Arc<[Target]>,
+    /// Which packets are marked, and how.
+    pub marks: Arc<[MarkRule]>,
     /// Time-outs and switches.
     pub settings: Settings,
 }
@@ -84,6 +126,7 @@ impl Default for Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             targets: Arc::new([]),
+            marks: Arc::new([]),
             settings: Settings::default(),
         }
     }

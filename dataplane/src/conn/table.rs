@@ -256,7 +256,7 @@ impl Table {
         match new.method {
             Method::Nat => entry.flags.set(Flags::NAT, true),
             Method::Dr => entry.flags.set(Flags::NO_OUTPUT, true),
-            Method::Tunnel => entry.flags.set(Flags(Flags::NO_OUTPUT.0 | Flags::TUNNEL.0), true),
+            Method::Tunnel(_) => entry.flags.set(Flags(Flags::NO_OUTPUT.0 | Flags::TUNNEL.0), true),
         }
         let out = new.endpoints.key_out(new.protocol);
         let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port));

@@ -9,6 +9,7 @@ use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::proto::tcp;
+use crate::sched::Scene;
 use crate::service::{DestinationId, ServiceId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
@@ -28,13 +29,13 @@ impl Line {
     pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, now: Tick) -> Fate {
         let parsed = &work.parsed;
         let key = parsed.key;
-        let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol()) else {
+        let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol(), 0) else {
             return self.unclaimed(packet, parsed, now);
         };
         if !self.may_open(parsed) {
             return Fate::ToKernel;
         }
-        let Some(destination) = self.pick(service) else {
+        let Some(destination) = self.pick(service, &key, now) else {
             return Fate::Answer(Message::new(Answer::NoDestination));
         };
         match self.open(&key, destination, now) {
@@ -49,11 +50,17 @@ impl Line {
         (parsed.key.protocol() != protocol::TCP || tcp_opens) && parsed.key.ports().src() != FTP_DATA
     }
 
-    fn pick(&mut self, service: ServiceId) -> Option<DestinationId> {
+    fn pick(&mut self, service: ServiceId, key: &Key, now: Tick) -> Option<DestinationId> {
         let services = &self.snapshot.services;
-        let cursor = self.cursors.get_mut(service.0 as usize)?;
-        let board = &self.board;
-        cursor.pick(services.service(service)?, services, |id| board.load(id))
+        let memory = self.memories.get_mut(service.0 as usize)?;
+        memory.pick(&Scene {
+            service: services.service(service)?,
+            services,
+            loads: &*self.board,
+            client: key.src(),
+            virtual_address: key.dst_address(),
+            now,
+        })
     }
 
     /// Makes a connection, giving up a lesser one if there is no room. `None` when there is none to give up.
@@ -95,7 +102,7 @@ impl Line {
     /// A packet to no service: perhaps a reply that its method sends past us, perhaps one of a forgotten connection.
     fn unclaimed<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Fate {
         let (key, services) = (parsed.key, &self.snapshot.services);
-        if services.lookup(key.src(), key.protocol()).is_some() {
+        if services.lookup(key.src(), key.protocol(), 0).is_some() {
             let reversed = key.reversed();
             let found = self.conns.find(self.conns.hash(&reversed), &reversed);
             if let Some((id, Direction::In)) = found

@@ -5,5 +5,5 @@ use crate::service::DestinationId;
 
 /// Chooses among all candidates.
 pub fn pick<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
-    candidates.filter(|c| c.destination.weight > 0).min_by_key(|c| c.load.overhead()).map(|c| c.id)
+    candidates.filter(Candidate::is_available).min_by_key(|c| c.load.overhead()).map(|c| c.id)
 }

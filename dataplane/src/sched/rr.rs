@@ -1,8 +1,8 @@
 //! Round robin: the next usable destination after the one chosen last. Spec 3.1.
 
-use super::Cursor;
+use super::{Cursor, Loads, Scene};
 use crate::config::{Event, EventKind};
-use crate::service::{DestinationId, Services};
+use crate::service::DestinationId;
 
 /// A removed destination leaves the cursor on the one before it.
 pub fn hear(cursor: &mut Cursor, event: &Event) {
@@ -14,9 +14,12 @@ pub fn hear(cursor: &mut Cursor, event: &Event) {
 }
 
 /// Walks once round the list, from the destination after the last one chosen.
-pub fn pick(cursor: &mut Cursor, list: &[DestinationId], services: &Services) -> Option<DestinationId> {
+pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<DestinationId> {
+    let list = &scene.service.destinations;
     let start = cursor.at.and_then(|at| list.iter().position(|&id| id == at)).map_or(0, |place| place + 1);
-    let usable = |id: &DestinationId| services.destination(*id).is_some_and(|d| d.weight > 0);
+    let usable = |id: &DestinationId| {
+        scene.services.destination(*id).is_some_and(|d| d.weight > 0) && !scene.loads.is_overloaded(*id)
+    };
     let (before, after) = list.split_at(start.min(list.len()));
     let chosen = after.iter().chain(before).copied().find(usable)?;
     cursor.at = Some(chosen);

@@ -1,15 +1,38 @@
 //! Sequences of choices, from the specification's examples and golden recordings.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use super::*;
 use crate::flow::Endpoint;
-use crate::service::{Method, ServiceId, TargetId};
+use crate::service::{Method, Name, ServiceId, TargetId};
 
-fn setup(scheduler: Scheduler, weights: &[u32]) -> (Service, Services, Cursor) {
+/// Loads written down.
+struct Noted(Vec<Load>);
+
+impl Loads for Noted {
+    fn load(&self, id: DestinationId) -> Load {
+        self.0[id.0 as usize]
+    }
+
+    fn is_overloaded(&self, _: DestinationId) -> bool {
+        false
+    }
+}
+
+fn setup(scheduler: Scheduler, weights: &[u32]) -> (Service, Services, Memory) {
     let endpoint = Endpoint { address: Ipv4Addr::new(10, 9, 9, 1).into(), l4_port: 80 };
-    let mut service = Service { endpoint, protocol: 6, scheduler, destinations: Vec::new() };
-    let (mut services, mut cursor) = (Services::default(), Cursor::default());
+    let mut service = Service {
+        name: Name::Address(endpoint, 6),
+        scheduler,
+        fallback: false,
+        hash_l4_port: false,
+        one_packet: false,
+        persistence: None,
+        destinations: Vec::new(),
+        slots: Arc::new([]),
+    };
+    let (mut services, mut cursor) = (Services::default(), Memory::default());
     let event = |kind, gcd, max_weight| Event { service: ServiceId(0), kind, gcd, max_weight };
     cursor.hear(scheduler, &event(EventKind::Fresh, 1, 0));
     for (i, &weight) in weights.iter().enumerate() {
@@ -18,6 +41,9 @@ fn setup(scheduler: Scheduler, weights: &[u32]) -> (Service, Services, Cursor) {
             method: Method::Dr,
             available: true,
             weight,
+            last_weight: weight,
+            upper: 0,
+            lower: 0,
             service: ServiceId(0),
             target: TargetId(0),
         };
@@ -25,7 +51,10 @@ fn setup(scheduler: Scheduler, weights: &[u32]) -> (Service, Services, Cursor) {
         service.destinations.insert(0, DestinationId(i as u32));
         let known = &weights[..=i];
         let gcd = known.iter().copied().fold(0, gcd).max(1);
-        cursor.hear(scheduler, &event(EventKind::Added, gcd, known.iter().copied().max().unwrap()));
+        cursor.hear(
+            scheduler,
+            &event(EventKind::Added(DestinationId(i as u32)), gcd, known.iter().copied().max().unwrap()),
+        );
     }
     (service, services, cursor)
 }
@@ -35,12 +64,22 @@ fn gcd(a: u32, b: u32) -> u32 {
 }
 
 fn picks(scheduler: Scheduler, weights: &[u32], count: usize) -> Vec<Option<u32>> {
-    let (service, services, mut cursor) = setup(scheduler, weights);
-    let mut loads = vec![Load::default(); weights.len()];
+    let (service, services, mut memory) = setup(scheduler, weights);
+    let mut loads = Noted(vec![Load::default(); weights.len()]);
     (0..count)
         .map(|_| {
-            let picked = cursor.pick(&service, &services, |id| loads[id.0 as usize])?;
-            loads[picked.0 as usize].active += 1;
+            let (client, virtual_address) =
+                (Endpoint { address: Ipv4Addr::LOCALHOST.into(), l4_port: 1 }, Ipv4Addr::LOCALHOST.into());
+            let scene = Scene {
+                service: &service,
+                services: &services,
+                loads: &loads,
+                client,
+                virtual_address,
+                now: Tick(0),
+            };
+            let picked = memory.pick(&scene)?;
+            loads.0[picked.0 as usize].active += 1;
             Some(picked.0)
         })
         .collect()

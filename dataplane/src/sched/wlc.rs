@@ -8,7 +8,7 @@ pub fn pick<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<Desti
     let weight = |c: &Candidate<'_>| u128::from(c.destination.weight);
     let overhead = |c: &Candidate<'_>| u128::from(c.load.overhead());
     candidates
-        .filter(|c| c.destination.weight > 0)
+        .filter(Candidate::is_available)
         // Fractions are compared by cross multiplication; only a strictly smaller one takes over.
         .reduce(
             |least, c| if overhead(&least) * weight(&c) > overhead(&c) * weight(&least) { c } else { least },

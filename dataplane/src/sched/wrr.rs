@@ -1,8 +1,8 @@
 //! Weighted round robin, interleaved: passes over the list with a weight to reach that falls by the gcd. Spec 3.2.
 
-use super::Cursor;
+use super::{Cursor, Loads, Scene};
 use crate::config::{Event, EventKind};
-use crate::service::{DestinationId, Services};
+use crate::service::DestinationId;
 
 /// Any change sends the walk back to the head and fits the current weight to the new ones.
 pub fn hear(cursor: &mut Cursor, event: &Event) {
@@ -20,7 +20,8 @@ pub fn hear(cursor: &mut Cursor, event: &Event) {
 }
 
 /// Walks the list from the cursor until a destination reaches the current weight.
-pub fn pick(cursor: &mut Cursor, list: &[DestinationId], services: &Services) -> Option<DestinationId> {
+pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<DestinationId> {
+    let list = &scene.service.destinations;
     if cursor.max == 0 {
         return None;
     }
@@ -29,8 +30,8 @@ pub fn pick(cursor: &mut Cursor, list: &[DestinationId], services: &Services) ->
         (start.map_or(0, |at| at + 1), false, false, None);
     loop {
         for (place, &id) in list.iter().enumerate().skip(from) {
-            let weight = services.destination(id).map_or(0, |d| i64::from(d.weight));
-            if weight >= cursor.current {
+            let weight = scene.services.destination(id).map_or(0, |d| i64::from(d.weight));
+            if weight >= cursor.current && !scene.loads.is_overloaded(id) {
                 cursor.at = Some(id);
                 return Some(id);
             }

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::sched::Load;
+use crate::sched::{self, Load};
 use crate::service::DestinationId;
 use crate::verdict::{Answer, DropReason};
 
@@ -151,12 +151,18 @@ impl Board {
             others: Loads::new(destinations),
         }
     }
+}
 
+impl sched::Loads for Board {
     /// What a destination carries in all: here, and at the other workers when control last looked.
-    pub fn load(&self, id: DestinationId) -> Load {
+    fn load(&self, id: DestinationId) -> Load {
         let own = self.destinations.get(id.0 as usize).map_or(Load::default(), DestinationCounters::load);
         let others = self.others.get(id);
         Load { active: own.active + others.active, inactive: own.inactive + others.inactive }
+    }
+
+    fn is_overloaded(&self, _: DestinationId) -> bool {
+        false
     }
 }
 

@@ -9,7 +9,7 @@ use crate::conn::Sizes;
 use crate::io::mem::{Frame, Hand};
 use crate::io::{Batch, QueuePair};
 use crate::line::{Arrival, Outbox};
-use crate::service::Method;
+use crate::service::{Method, Tunnel};
 use crate::time::Tick;
 use crate::verdict::{Answer, DropReason};
 
@@ -83,7 +83,7 @@ fn of_the_network() -> BTreeSet<DropReason> {
     let mut refused = Plan::new(Method::Nat);
     refused.network.routes4.insert("10.0.2.0/24".parse().unwrap(), Route::Refuse);
     let mut all = after(refused.build(), |bed| bed.client_sends(&tcp(client(), vip(), "S")));
-    let mut narrow = Plan::new(Method::Tunnel);
+    let mut narrow = Plan::new(Method::Tunnel(Tunnel::Ipip));
     narrow.network.links[1].mtu = 80;
     all.extend(after(narrow.build(), |bed| bed.client_sends(&tcp(client(), vip(), "S"))));
     let mut small = Plan::new(Method::Dr);
@@ -126,7 +126,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
         }
         fn transmit(&mut self, _: &mut Batch<Frame>) {}
     }
-    let mut bed = Plan::new(Method::Tunnel).build();
+    let mut bed = Plan::new(Method::Tunnel(Tunnel::Ipip)).build();
     let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
     let mut frame = Frame::new(&tcp(client(), vip(), "S"));
     while crate::packet::Packet::push_front(&mut frame, 1) {}

@@ -3,7 +3,7 @@
 use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
 
 use super::bed::*;
-use crate::service::Method;
+use crate::service::{Method, Tunnel};
 use crate::time::Millis;
 use crate::wire::protocol;
 
@@ -51,7 +51,7 @@ fn direct_routing_changes_the_frame_and_the_hops_alone() {
 
 #[test]
 fn a_tunnel_wraps_the_packet() {
-    let mut bed = Plan::new(Method::Tunnel).build();
+    let mut bed = Plan::new(Method::Tunnel(Tunnel::Ipip)).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     let got = bed.inside.take().unwrap();
     let (from, to, ttl) = ends(&got);

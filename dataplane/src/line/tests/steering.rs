@@ -5,13 +5,13 @@ use proptest::prelude::*;
 use super::bed::*;
 use crate::flow::Seed;
 use crate::parse::parse;
-use crate::service::Method;
+use crate::service::{Method, Tunnel};
 use crate::steer::Steering;
 
 proptest! {
     #[test]
     fn both_directions_have_one_owner(host: u8, port in 1024u16.., workers in 1u16..9, seed: u64, method in 0..3usize) {
-        let method = [Method::Nat, Method::Dr, Method::Tunnel][method];
+        let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)][method];
         let snapshot = Plan::new(method).snapshot();
         let steering = Steering { workers, seed: Seed(seed | 1, 7) };
         let client = at(v4(198, 51, 100, host), port);

@@ -1,0 +1,136 @@
+//! Services as they are written: the key's fields stand beside the others, and which are there says what kind it is.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Destination, Family, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceKey};
+
+/// The key of a service: `protocol`, `address` and `l4_port`, or `mark` and `family`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    l4_port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    family: Option<Family>,
+}
+
+impl TryFrom<Key> for ServiceKey {
+    type Error = &'static str;
+
+    fn try_from(key: Key) -> Result<ServiceKey, &'static str> {
+        match key {
+            Key {
+                protocol: Some(protocol),
+                address: Some(address),
+                l4_port: Some(l4_port),
+                mark: None,
+                family: None,
+            } => Ok(ServiceKey::Address { protocol, address, l4_port }),
+            Key { protocol: None, address: None, l4_port: None, mark: Some(mark), family } => {
+                Ok(ServiceKey::Mark { mark, family: family.unwrap_or_default() })
+            }
+            Key { mark: Some(_), .. } => Err(
+                "a service with a mark has no protocol, address and l4_port; leave them out, or leave out the mark",
+            ),
+            Key { protocol: None, .. } => Err("missing field `protocol`"),
+            Key { address: None, .. } => Err("missing field `address`"),
+            Key { l4_port: None, .. } => Err("missing field `l4_port`"),
+            _ => Err("`family` goes with `mark`; the address says it here"),
+        }
+    }
+}
+
+impl From<ServiceKey> for Key {
+    fn from(key: ServiceKey) -> Key {
+        match key {
+            ServiceKey::Address { protocol, address, l4_port } => Key {
+                protocol: Some(protocol),
+                address: Some(address),
+                l4_port: Some(l4_port),
+                ..Key::default()
+            },
+            ServiceKey::Mark { mark, family } => {
+                Key { mark: Some(mark), family: (family == Family::Ipv6).then_some(family), ..Key::default() }
+            }
+        }
+    }
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// Transport protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
+    /// The virtual address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    /// The virtual L4 port; 0 is any, which needs persistence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    l4_port: Option<u16>,
+    /// The mark of its packets, in place of protocol, address and port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
+    /// Of a mark: `ipv4` or `ipv6` packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    family: Option<Family>,
+    /// How destinations are chosen.
+    #[serde(default)]
+    scheduler: Scheduler,
+    /// The scheduler's switches.
+    #[serde(default, skip_serializing_if = "SchedulerFlags::is_empty")]
+    flags: SchedulerFlags,
+    /// How clients stick to a destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    persistence: Option<Persistence>,
+    /// A UDP connection serves one packet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    one_packet: bool,
+    /// Destinations in the order they are added; as in IPVS the newest is looked at first.
+    #[serde(default)]
+    destinations: Vec<Destination>,
+}
+
+impl TryFrom<Service> for super::Service {
+    type Error = &'static str;
+
+    fn try_from(written: Service) -> Result<super::Service, &'static str> {
+        let Service { protocol, address, l4_port, mark, family, .. } = written;
+        Ok(super::Service {
+            key: Key { protocol, address, l4_port, mark, family }.try_into()?,
+            scheduler: written.scheduler,
+            flags: written.flags,
+            persistence: written.persistence,
+            one_packet: written.one_packet,
+            destinations: written.destinations,
+        })
+    }
+}
+
+impl From<super::Service> for Service {
+    fn from(service: super::Service) -> Service {
+        let Key { protocol, address, l4_port, mark, family } = service.key.into();
+        Service {
+            protocol,
+            address,
+            l4_port,
+            mark,
+            family,
+            scheduler: service.scheduler,
+            flags: service.flags,
+            persistence: service.persistence,
+            one_packet: service.one_packet,
+            destinations: service.destinations,
+        }
+    }
+}
