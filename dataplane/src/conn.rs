@@ -4,9 +4,12 @@
 //! memory taken at start ([`slab`]). Timers are links inside the entries ([`crate::time::wheel`]).
 
 pub mod entry;
+pub mod free;
 pub mod index;
+pub mod quota;
 pub mod slab;
 pub mod table;
+pub mod template;
 
 #[cfg(test)]
 mod tests;

@@ -7,17 +7,21 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    protocol, tcp, udp, view,
+    protocol, sctp, tcp, udp, view,
 };
 
 /// What kind of packet this is to a load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP or UDP with its ports in sight; [`Parsed::key`] is its flow.
+    /// TCP, UDP or SCTP with its ports in sight; [`Parsed::key`] is its flow.
     Flow,
+    /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same ends, UDP from port 500 to port 500.
+    Ipsec,
     /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, as quoted.
     IcmpError,
-    /// A fragment of TCP or UDP; [`Parsed::key`] has its addresses and no ports.
+    /// An ICMP error about a packet that perhaps was in a tunnel of ours: the quoted packet is IP in IP or GRE.
+    TunnelError,
+    /// A fragment of TCP, UDP, SCTP or ICMP; [`Parsed::key`] has its addresses and no ports.
     Fragment,
     /// Nothing a balancer looks at.
     Other,
@@ -38,11 +42,18 @@ pub struct Parsed {
     pub len: u16,
     /// TCP flags of a TCP flow.
     pub tcp_flags: u8,
+    /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
+    pub protocol: u8,
+    /// The VLAN it came in by; 0 is none.
+    pub vlan: u16,
     /// Start of the quoted packet's IP header, for ICMP errors.
     pub quoted_l3: u16,
     /// Start of the quoted packet's transport header.
     pub quoted_l4: u16,
 }
+
+/// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
+const KEY_EXCHANGE: Ports = Ports::new(500, 500);
 
 impl Parsed {
     /// Nothing known; what a burst's array is filled with.
@@ -53,6 +64,8 @@ impl Parsed {
         l4: 0,
         len: 0,
         tcp_flags: 0,
+        protocol: 0,
+        vlan: 0,
         quoted_l3: 0,
         quoted_l4: 0,
     };
@@ -68,6 +81,7 @@ impl Parsed {
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
+    parsed.vlan = 0;
     let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
     if eth.dst != *mac {
         // Broadcast and multicast are the kernel's: ARP, ND, VRRP, routing protocols.
@@ -83,6 +97,7 @@ pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), Dr
 
 fn tagged(frame: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let tag: &VlanTag = view(frame, ether::LEN).ok_or(DropReason::ShortEther)?;
+    parsed.vlan = tag.vlan();
     match tag.kind.get() {
         ether::IPV4 => parse4(frame, ether::TAGGED_LEN, parsed),
         ether::IPV6 => parse6(frame, ether::TAGGED_LEN, parsed),
@@ -104,10 +119,19 @@ fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, l4 as u16, len as u16);
     let packet = &frame[..l3 + len];
     let mut key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports: Ports(0), protocol: ip.protocol };
+    parsed.protocol = ip.protocol;
     match ip.protocol {
-        protocol::TCP | protocol::UDP if ip.is_fragment() => parsed.kind = Kind::Fragment,
-        protocol::TCP | protocol::UDP => key.ports = transport(packet, ip.protocol, parsed)?,
-        protocol::ICMP if !ip.is_fragment() => {
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP if ip.is_fragment() => {
+            parsed.kind = Kind::Fragment;
+        }
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            key.ports = transport(packet, ip.protocol, parsed)?;
+        }
+        protocol::ESP | protocol::AH => {
+            parsed.kind = Kind::Ipsec;
+            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+        }
+        protocol::ICMP => {
             parsed.key = Key::V4(key);
             return icmp_error4(packet, parsed);
         }
@@ -131,8 +155,15 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, (l3 + payload.at) as u16, len as u16);
     let (src, dst) = (ip.src.get(), ip.dst.get());
     let mut key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
+    parsed.protocol = payload.protocol;
     match payload.protocol {
-        protocol::TCP | protocol::UDP => key.ports = transport(packet, payload.protocol, parsed)?,
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            key.ports = transport(packet, payload.protocol, parsed)?;
+        }
+        protocol::ESP | protocol::AH => {
+            parsed.kind = Kind::Ipsec;
+            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+        }
         protocol::ICMPV6 => {
             parsed.key = Key::V6(key);
             return icmp_error6(packet, parsed);
@@ -153,8 +184,12 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
         parsed.tcp_flags = tcp.flags;
         return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
     }
-    let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
-    Ok(Ports::new(udp.src.get(), udp.dst.get()))
+    if protocol == protocol::UDP {
+        let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
+        return Ok(Ports::new(udp.src.get(), udp.dst.get()));
+    }
+    let sctp: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
+    Ok(Ports::new(sctp.src.get(), sctp.dst.get()))
 }
 
 fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
@@ -165,13 +200,19 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let at = l4 + icmp::LEN;
     let quoted: &Ipv4Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    if quoted.is_fragment() || quoted.header_len() < ipv4::LEN || !is_balanced(quoted.protocol) {
+    if quoted.offset() != 0 || quoted.header_len() < ipv4::LEN {
         return Ok(());
     }
     let quoted_l4 = at + quoted.header_len();
-    let ports = quoted_ports(packet, quoted_l4)?;
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    parsed.key = Key::V4(Key4 { src, dst, ports, protocol: quoted.protocol });
+    if matches!(quoted.protocol, protocol::IPV4 | protocol::GRE) {
+        parsed.key = Key::V4(Key4 { src, dst, ports: Ports(0), protocol: quoted.protocol });
+        quotes(parsed, at, quoted_l4);
+        parsed.kind = Kind::TunnelError;
+        return Ok(());
+    }
+    let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4)? else { return Ok(()) };
+    parsed.key = Key::V4(Key4 { src, dst, ports, protocol });
     quotes(parsed, at, quoted_l4);
     Ok(())
 }
@@ -184,18 +225,23 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let at = l4 + icmp::LEN;
     let quoted: &Ipv6Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    let Some(payload) = ipv6::payload(&packet[at..], quoted.next).filter(|p| is_balanced(p.protocol)) else {
+    let Some(payload) = ipv6::payload(&packet[at..], quoted.next) else { return Ok(()) };
+    let Some((ports, protocol)) = quoted_flow(packet, payload.protocol, at + payload.at)? else {
         return Ok(());
     };
-    let ports = quoted_ports(packet, at + payload.at)?;
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    parsed.key = Key::V6(Key6 { src, dst, ports, protocol: payload.protocol });
+    parsed.key = Key::V6(Key6 { src, dst, ports, protocol });
     quotes(parsed, at, at + payload.at);
     Ok(())
 }
 
-fn is_balanced(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP)
+/// Ports and protocol by which a quoted packet's connection is found; `None` of a protocol that is not balanced.
+fn quoted_flow(packet: &[u8], protocol: u8, l4: usize) -> Result<Option<(Ports, u8)>, DropReason> {
+    Ok(match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => Some((quoted_ports(packet, l4)?, protocol)),
+        protocol::ESP | protocol::AH => Some((KEY_EXCHANGE, protocol::UDP)),
+        _ => None,
+    })
 }
 
 fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
