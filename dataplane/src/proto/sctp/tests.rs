@@ -49,8 +49,11 @@ fn state(word: &str) -> State {
     State::from_number(place(WORDS, word) as u8)
 }
 
-/// A packet after its IP header: a common header and these chunks, as (type, claimed length, bytes).
-fn packet(chunks: &[(u8, u16, usize)]) -> Vec<u8> {
+/// A chunk's type, the length it claims, and how many bytes it has.
+type Chunk = (u8, u16, usize);
+
+/// A packet after its IP header: a common header and these chunks.
+fn packet(chunks: &[Chunk]) -> Vec<u8> {
     let mut packet = vec![0xaa; sctp::LEN];
     for &(kind, len, bytes) in chunks {
         packet.extend_from_slice(&[kind, 0]);
@@ -102,7 +105,7 @@ fn an_association_comes_up_and_goes_down_as_the_director_sees_it() {
 
 #[test]
 fn the_first_chunk_decides_but_for_an_abort_behind_a_cookie() {
-    let rows: [(&str, &[(u8, u16, usize)], Option<Event>); 9] = [
+    let rows: [(&str, &[Chunk], Option<Event>); 9] = [
         ("no chunk", &[], None),
         ("a chunk nobody knows", &[(200, 4, 4)], Some(Event::Data)),
         ("SACK", &[(3, 16, 16)], Some(Event::Data)),
