@@ -149,6 +149,7 @@ impl Line {
             loads: &super::Scales { board: &self.board, quotas: &self.shared.quotas },
             client: key.src(),
             virtual_address: key.dst_address(),
+            settings: &self.snapshot.settings,
             now,
             expirations: Expirations { lblc: settings.lblc_expiration, lblcr: settings.lblcr_expiration },
         })
