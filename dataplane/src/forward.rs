@@ -19,6 +19,8 @@ pub struct Departure {
     pub ipv6: bool,
     /// The receiver.
     pub next: NextHop,
+    /// Largest IP packet on the way.
+    pub mtu: u16,
 }
 
 /// Gives the packet its new frame header in place of the old one.

@@ -5,33 +5,45 @@
 
 mod admit;
 mod advance;
+pub mod defend;
 mod errors;
+mod leave;
 pub mod outbox;
+pub mod paths;
+mod persist;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::config::{Event, EventKind, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch;
-use crate::conn::{ConnId, Flags, Table};
+use crate::conn::{ConnId, Flags, Quotas, Shared, Table};
 use crate::forward::{self, Departure};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
-use crate::parse::{Kind, Parsed, parse};
-use crate::sched::Memory;
-use crate::service::{DestinationId, Method, Tunnel};
+use crate::parse::{self, Kind, Parsed, parse};
+use crate::proto;
+use crate::sched::{self, Load, Memory};
+use crate::service::DestinationId;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
+use crate::wire::protocol;
 
+use defend::Defence;
 pub use outbox::{KernelRing, Outbox};
+use paths::Paths;
 
 /// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
 const EXPIRE_BUDGET: u32 = 64;
+
+/// How often schedulers, templates and paths are seen to.
+const TEND: Millis = Millis(100);
 
 /// How many packets ahead a header is asked for while another is parsed.
 const AHEAD: usize = 4;
@@ -88,6 +100,22 @@ pub struct Line {
     pub snapshot: Box<Snapshot>,
     /// Schedulers' memory, by service.
     pub memories: Box<[Memory]>,
+    /// What all workers share: templates, and the counts behind thresholds.
+    pub shared: Arc<Shared>,
+    /// MTUs learnt of tunnels' ways.
+    pub paths: Paths,
+    /// What the defences remember.
+    pub defence: Defence,
+    /// Connections that are half open.
+    pub half_open: u32,
+    /// The connection that served the packet in hand and no other.
+    pub last_one_packet: Option<ConnId>,
+    /// The packet in hand is the first fragment of several.
+    pub in_train: bool,
+    /// When schedulers, templates and paths were last seen to.
+    pub tended: Tick,
+    /// Connections of removed destinations are looked for from here on.
+    pub flush_from: Option<u32>,
     /// Counters.
     pub board: Arc<Board>,
     /// To and from control.
@@ -96,6 +124,22 @@ pub struct Line {
     pub ip_id: u16,
     /// Room for the first stage's findings; see [`works`].
     pub works: Box<[Work]>,
+}
+
+/// Loads as schedulers see them: counts from the board, overload from what workers share.
+struct Scales<'a> {
+    board: &'a Board,
+    quotas: &'a Quotas,
+}
+
+impl sched::Loads for Scales<'_> {
+    fn load(&self, id: DestinationId) -> Load {
+        self.board.load(id)
+    }
+
+    fn is_overloaded(&self, id: DestinationId) -> bool {
+        self.quotas.is_overloaded(id)
+    }
 }
 
 /// Room for the first stage's findings about a burst.
@@ -134,7 +178,10 @@ impl Line {
         work.step = match parse(frame, mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
-                Kind::Flow | Kind::IcmpError => self.steer(&work.parsed),
+                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed),
+                Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed),
+                Kind::IcmpError => self.steer(&work.parsed),
+                Kind::TunnelError => self.unwrap(frame, &mut work.parsed),
                 Kind::Other => Step::ToKernel,
                 Kind::Fragment => self.fragment(&work.parsed),
             },
@@ -146,6 +193,18 @@ impl Line {
                 if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) };
             self.conns.prefetch_line(work.hash);
         }
+    }
+
+    /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.
+    fn is_tunnel(&self, parsed: &Parsed) -> bool {
+        let (tunnels, to) = (&self.snapshot.services.gue_ends, parsed.key.dst());
+        !tunnels.is_empty() && parsed.key.protocol() == protocol::UDP && tunnels.contains(&to)
+    }
+
+    /// An error about what may be a tunnel packet of ours: the flow is that of the packet inside.
+    #[cold]
+    fn unwrap(&self, frame: &[u8], parsed: &mut Parsed) -> Step {
+        if parse::inside(frame, parsed) { self.steer(parsed) } else { Step::ToKernel }
     }
 
     #[inline]
@@ -170,10 +229,16 @@ impl Line {
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
-        let Arrival { port, now, .. } = arrival;
+        let port = arrival.port;
         let fate = match work.step {
-            Step::Find if work.parsed.kind == Kind::IcmpError => self.relate(&mut packet, work),
-            Step::Find => self.decide(&mut packet, work, now),
+            Step::Find => match work.parsed.kind {
+                Kind::IcmpError => self.relate(&mut packet, work, arrival),
+                Kind::TunnelError => match self.relate_tunnel(packet.bytes(), work, arrival.now) {
+                    Ok((inner, message)) => return self.answer(packet, &inner, message, arrival, out),
+                    Err(fate) => fate,
+                },
+                _ => self.decide(&mut packet, work, arrival),
+            },
             Step::ToKernel => Fate::ToKernel,
             Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
             Step::Drop(why) => Fate::Drop(why),
@@ -246,15 +311,20 @@ impl Line {
         out: &mut Outbox<P>,
     ) {
         let network = &self.snapshot.network;
-        let back = network.target(parsed.key.src_address());
+        let (sender, asked) = parsed.ends(packet.bytes());
+        let policy = Policy { from: Some(asked), mark: 0 };
+        let back = network.target_by(sender, policy);
         // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
-        let asked = parsed.key.dst_address();
-        let ours = if asked.is_ipv4() { network.is_local(asked) } else { network.local.contains(&asked) };
+        let ours = if asked.is_ipv4() {
+            network.is_local(asked, Policy::default())
+        } else {
+            network.local.contains(&asked)
+        };
         let source = if ours { asked } else { back.source };
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {
             Ok(l3) => {
-                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next };
+                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
                 self.depart(packet, departure, arrival, out)
             }
             Err(why) => Some(Verdict::Dropped(why)),
@@ -270,15 +340,65 @@ impl Line {
     pub fn expire(&mut self, now: Tick) {
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            self.forget(id);
+            self.forget(id, false);
+        }
+        if now.since(self.tended) >= TEND {
+            self.tended = now;
+            self.tend(now);
+        }
+        self.expire_early(now);
+        if let Some(from) = self.flush_from {
+            self.flush(from);
         }
     }
 
-    /// Ends a connection and takes it off its destination's counts.
-    fn forget(&mut self, id: ConnId) {
+    /// `expire_nodest_conn`: connections of removed destinations end, a part of the table at a time.
+    #[cold]
+    fn flush(&mut self, from: u32) {
+        const AT_ONCE: u32 = 4096;
+        let end = from.saturating_add(AT_ONCE).min(self.conns.capacity());
+        for id in (from..end).map(ConnId) {
+            let entry = self.conns.entry(id);
+            let of = self.snapshot.services.destination(DestinationId(entry.destination));
+            if entry.flags.has(Flags::LIVE) && of.is_some_and(|d| !d.available) {
+                self.forget(id, true);
+            }
+        }
+        self.flush_from = (end < self.conns.capacity()).then_some(end);
+        if self.flush_from.is_none() {
+            let services = &self.snapshot.services;
+            let stays = |id| services.destination(id).is_some_and(|d| d.available);
+            let gone = |id| self.shared.quotas.count_template(id, false);
+            self.shared.templates.retain(stays, gone);
+        }
+    }
+
+    /// What is seen to a few times a second.
+    #[cold]
+    fn tend(&mut self, now: Tick) {
+        self.expire_templates(now);
+        self.paths.expire(now);
+        for memory in &mut self.memories {
+            memory.tend(now, &self.snapshot.settings);
+        }
+    }
+
+    /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
+    /// along, if nothing else speaks for that.
+    fn forget(&mut self, id: ConnId, forced: bool) {
         let entry = self.conns.entry(id);
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
+        let of = DestinationId(entry.destination);
+        if let Some(counters) = self.board.destinations.get(of.0 as usize) {
             counters.count(!entry.flags.has(Flags::INACTIVE), -1);
+        }
+        if let Some(destination) = self.snapshot.services.destination(of) {
+            self.shared.quotas.unbind(of, destination);
+        }
+        self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
+        if let Some(handle) = self.conns.template(id)
+            && let Some(of) = self.shared.templates.release_child(handle, forced)
+        {
+            self.shared.quotas.count_template(of, false);
         }
         self.conns.remove(id);
     }
@@ -286,13 +406,36 @@ impl Line {
     /// Acts on `snapshot` from now on; gives back the one before.
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
         for event in events {
+            self.weigh(&snapshot, event);
             let service = snapshot.services.service(event.service);
             if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
             {
                 memory.hear(service.scheduler, event);
             }
         }
+        if snapshot.network.generation != self.snapshot.network.generation {
+            self.paths.clear();
+        }
+        let removed = events.iter().any(|event| matches!(event.kind, EventKind::Removed(..)));
+        if removed && snapshot.settings.expire_nodest_conn {
+            self.flush_from = Some(0);
+        }
         std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// Thresholds that come or go with an edit change whose connections are counted.
+    fn weigh(&self, new: &Snapshot, event: &Event) {
+        let (id, clears) = match event.kind {
+            EventKind::Added(id) => (id, true),
+            EventKind::Edited { destination, clears } => (destination, clears),
+            EventKind::Fresh | EventKind::Removed(..) => return,
+        };
+        let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
+        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
+        if let (Some(old), Some(new)) = (old, new) {
+            let clears = clears && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
+            self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);
+        }
     }
 
     /// The connections from `page.from` on, as many as the page has room for.
@@ -325,14 +468,8 @@ impl Line {
             endpoints,
             protocol: entry.protocol,
             state: entry.state,
-            destination: Some(destination),
-            method: Some(if entry.flags.has(Flags::NAT) {
-                Method::Nat
-            } else if entry.flags.has(Flags::TUNNEL) {
-                Method::Tunnel(Tunnel::Ipip)
-            } else {
-                Method::Dr
-            }),
+            destination: (!entry.flags.has(Flags::BYPASS)).then_some(destination),
+            method: entry.flags.method(),
             expires: Millis(
                 u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),
             ),

@@ -1,13 +1,15 @@
 //! From bytes to what the line needs to know of a packet: where its headers are, which flow it belongs to.
 
-use crate::flow::{Key, Key4, Key6, Ports};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
     ether::{self, EtherHdr, MacBytes, VlanTag},
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    protocol, sctp, tcp, udp, view,
+    gre, gue, protocol, sctp, tcp, udp, view,
 };
 
 /// What kind of packet this is to a load balancer.
@@ -50,12 +52,60 @@ pub struct Parsed {
     pub quoted_l3: u16,
     /// Start of the quoted packet's transport header.
     pub quoted_l4: u16,
+    /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
+    ports_quoted: bool,
 }
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
 
 impl Parsed {
+    /// Whether the packet is IPv6.
+    #[inline]
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self.key, Key::V6(_))
+    }
+
+    /// Whether it is an ICMP error.
+    #[inline]
+    pub fn is_error(&self) -> bool {
+        matches!(self.kind, Kind::IcmpError | Kind::TunnelError)
+    }
+
+    /// The packet's own sender and receiver, also where the key is that of a packet it quotes.
+    pub fn ends(&self, frame: &[u8]) -> (IpAddr, IpAddr) {
+        let at = usize::from(self.l3);
+        if self.is_ipv6() {
+            let ip = view::<Ipv6Hdr>(frame, at);
+            ip.map_or((Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()), |ip| {
+                (Ipv6Addr::from_bits(ip.src.get()).into(), Ipv6Addr::from_bits(ip.dst.get()).into())
+            })
+        } else {
+            let ip = view::<Ipv4Hdr>(frame, at);
+            ip.map_or((Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()), |ip| {
+                (Ipv4Addr::from_bits(ip.src.get()).into(), Ipv4Addr::from_bits(ip.dst.get()).into())
+            })
+        }
+    }
+
+    /// The key of the packet itself, without ports, also where [`Parsed::key`] is that of a packet it quotes.
+    pub fn outer_key(&self, frame: &[u8]) -> Key {
+        let (src, dst) = self.ends(frame);
+        let end = |address| Endpoint { address, l4_port: 0 };
+        Key::between(end(src), end(dst), self.protocol).unwrap_or(self.key)
+    }
+
+    /// Whether it quotes a packet that could have opened a connection.
+    pub fn quotes_ports(&self) -> bool {
+        self.ports_quoted
+    }
+
+    /// The packet that an error quotes, in place of the error; as much of it as is there.
+    pub fn quoted(&self) -> Parsed {
+        let len = (self.l3 + self.len).saturating_sub(self.quoted_l3);
+        Parsed { kind: Kind::Flow, l3: self.quoted_l3, l4: self.quoted_l4, len, protocol: self.key.protocol(), ..*self }
+    }
+
     /// Nothing known; what a burst's array is filled with.
     pub const NOTHING: Parsed = Parsed {
         key: Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }),
@@ -68,6 +118,7 @@ impl Parsed {
         vlan: 0,
         quoted_l3: 0,
         quoted_l4: 0,
+        ports_quoted: false,
     };
 }
 
@@ -188,8 +239,15 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
         let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
         return Ok(Ports::new(udp.src.get(), udp.dst.get()));
     }
-    let sctp: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
-    Ok(Ports::new(sctp.src.get(), sctp.dst.get()))
+    let header: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
+    let chunk: &sctp::ChunkHdr = view(packet, l4 + sctp::LEN).ok_or(DropReason::ShortSctp)?;
+    // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
+    parsed.tcp_flags = match chunk.kind {
+        sctp::INIT => tcp::SYN,
+        sctp::ABORT => tcp::RST,
+        _ => 0,
+    };
+    Ok(Ports::new(header.src.get(), header.dst.get()))
 }
 
 fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
@@ -253,5 +311,30 @@ fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
 
 fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
     parsed.kind = Kind::IcmpError;
+    parsed.ports_quoted = !matches!(parsed.key.ports(), KEY_EXCHANGE) || parsed.key.protocol() != protocol::UDP;
     (parsed.quoted_l3, parsed.quoted_l4) = (l3 as u16, l4 as u16);
+}
+
+/// Looks through the outer headers that an error quotes, IPv4 in IPv4, GRE or GUE, to the packet inside; false, and
+/// nothing changes, when there is none.
+pub fn inside(frame: &[u8], parsed: &mut Parsed) -> bool {
+    let frame = &frame[..frame.len().min(usize::from(parsed.l3) + usize::from(parsed.len))];
+    let l4 = usize::from(parsed.quoted_l4);
+    let at = match parsed.key.protocol() {
+        protocol::IPV4 => Some(l4),
+        protocol::GRE => gre::payload4(frame, l4),
+        protocol::UDP => gue::payload4(frame, l4 + udp::LEN),
+        _ => None,
+    };
+    let Some(at) = at else { return false };
+    let Some(ip) = view::<Ipv4Hdr>(frame, at) else { return false };
+    if ip.version_ihl >> 4 != 4 || ip.header_len() < ipv4::LEN || ip.offset() != 0 {
+        return false;
+    }
+    let l4 = at + ip.header_len();
+    let Ok(Some((ports, protocol))) = quoted_flow(frame, ip.protocol, l4) else { return false };
+    parsed.key = Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol });
+    quotes(parsed, at, l4);
+    parsed.kind = Kind::TunnelError;
+    true
 }

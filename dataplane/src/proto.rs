@@ -43,6 +43,20 @@ pub fn is_active(proto: u8, state: u8) -> bool {
     }
 }
 
+/// Whether a connection in this state is half open, as floods leave them; spec 4.10.
+#[inline]
+pub fn is_half_open(proto: u8, state: u8) -> bool {
+    match proto {
+        protocol::TCP => {
+            matches!(tcp::State::from_number(state), tcp::State::SynRecv | tcp::State::SynAck)
+        }
+        protocol::SCTP => {
+            matches!(sctp::State::from_number(state), sctp::State::Init1 | sctp::State::Init)
+        }
+        _ => false,
+    }
+}
+
 /// The name IPVS prints for a state; spec 5.2 to 5.4.
 pub fn state_name(proto: u8, state: u8) -> &'static str {
     match proto {

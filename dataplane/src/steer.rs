@@ -24,7 +24,7 @@ impl Steering {
     /// The owner of a packet's flow; `None` for what no worker keeps anything about.
     pub fn owner(&self, parsed: &Parsed, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
-            Kind::Flow => parsed.key,
+            Kind::Flow | Kind::Ipsec | Kind::TunnelError => parsed.key,
             // What an error quotes went the other way.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,
@@ -46,6 +46,7 @@ pub fn client(key: &Key, snapshot: &Snapshot) -> Option<Endpoint> {
         return Some(key.src());
     }
     let from_us = services.nat_sources.contains(&(key.src(), key.protocol()))
+        || services.nat_addresses.contains(&key.src_address())
         || services.lookup(key.src(), key.protocol(), 0).is_some();
     from_us.then(|| key.dst())
 }

@@ -97,6 +97,11 @@ impl Table {
         self.sizes
     }
 
+    /// How many connections of both families fit: ids are below this.
+    pub fn capacity(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
     /// How many connections there are.
     pub fn used(&self) -> Sizes {
         Sizes { ipv4: self.ipv4.used, ipv6: self.ipv6.used }

@@ -237,6 +237,19 @@ impl Templates {
         }
     }
 
+    /// Forgets templates without connections whose destination does not stay; tells `gone` their destinations.
+    pub fn retain(&self, mut stays: impl FnMut(DestinationId) -> bool, mut gone: impl FnMut(DestinationId)) {
+        for number in 0..SHARDS {
+            let mut shard = self.lock(number);
+            for place in 0..shard.places.len() as u32 {
+                let template = &shard.places[place as usize];
+                if template.key.is_some() && template.children == 0 && !stays(template.new.destination) {
+                    gone(shard.remove(place));
+                }
+            }
+        }
+    }
+
     /// Forgets all templates; tells `gone` their destinations.
     pub fn clear(&self, mut gone: impl FnMut(DestinationId)) {
         for number in 0..SHARDS {

@@ -10,8 +10,8 @@ use crate::forward::rewrite;
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
-use crate::proto::{self, From, sctp, tcp};
-use crate::sched::{Expirations, Scene};
+use crate::proto::{From, sctp, tcp};
+use crate::sched::Scene;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
@@ -150,8 +150,8 @@ impl Line {
             client: key.src(),
             virtual_address: key.dst_address(),
             settings: &self.snapshot.settings,
+            settings,
             now,
-            expirations: Expirations { lblc: settings.lblc_expiration, lblcr: settings.lblcr_expiration },
         })
     }
 
@@ -276,9 +276,4 @@ pub(super) fn assures(protocol: u8, state: u8, from: From) -> bool {
         protocol::SCTP => sctp::State::from_number(state) == sctp::State::Established,
         _ => from == From::Destination,
     }
-}
-
-/// Half-open connections, which random early expiry takes before any other.
-pub(super) fn is_half_open(protocol: u8, state: u8) -> bool {
-    proto::is_half_open(protocol, state)
 }

@@ -1,13 +1,13 @@
 //! A packet of a known connection: count it, advance its state, send it on.
 
-use super::admit::{assures, is_half_open};
+use super::admit::assures;
 use super::{Arrival, Fate, Line, Work};
 use crate::conn::{ConnId, Direction, Entry, Flags};
 use crate::forward::{Departure, rewrite};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
-use crate::proto::{From, sctp, tcp};
+use crate::proto::{From, is_half_open, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};

@@ -2,9 +2,8 @@
 //! flood's expired early; spec 4.10 and 7.3.
 
 use super::Line;
-use super::admit::is_half_open;
 use crate::conn::{Entry, Flags};
-use crate::proto::{sctp, tcp};
+use crate::proto::{is_half_open, sctp, tcp};
 use crate::time::{Millis, Tick};
 use crate::wire::protocol;
 

@@ -6,7 +6,8 @@ use super::{Fate, Line};
 use crate::config::{HopId, NextHop, Policy, Target};
 use crate::conn::{ConnId, Direction, Flags};
 use crate::forward::rewrite::{self, NewEnd};
-use crate::forward::{Departure, encap};
+use crate::forward::encap::{self, Outer};
+use crate::forward::Departure;
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
@@ -112,7 +113,7 @@ impl Line {
         if !flags.has(Flags::BYPASS) {
             return Fate::Drop(DropReason::DestinationGone);
         }
-        let target = self.snapshot.network.target(parsed.receiver(packet.bytes()));
+        let target = self.snapshot.network.target(parsed.ends(packet.bytes()).1);
         if target.next == NextHop::Local {
             return Fate::ToKernel;
         }
@@ -145,8 +146,13 @@ impl Line {
             return fate;
         }
         let place = (parsed.l3, ipv6, parsed.len);
-        let flow = self.steering.seed.hash(&parsed.key);
-        match encap::tunnel(packet, place, (target.source, to), kind, keep_df, flow, &mut self.ip_id) {
+        // Only GUE shows the flow outside.
+        let flow = match kind {
+            Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
+            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
+        };
+        let outer = Outer { source: target.source, target: to, tunnel: kind, keep_df };
+        match encap::tunnel(packet, place, &outer, flow, &mut self.ip_id) {
             Ok(l3) => Fate::Forward(Departure { l3, ipv6: to.is_ipv6(), next: target.next, mtu: target.mtu }),
             Err(why) => Fate::Drop(why),
         }
@@ -188,6 +194,6 @@ fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
     Some(if parsed.is_error() {
         Fate::Drop(DropReason::TooBig)
     } else {
-        Fate::Answer(Message { answer: Answer::FragmentationNeeded, mtu })
+        Fate::Answer(Message { mtu, ..Message::new(Answer::FragmentationNeeded) })
     })
 }

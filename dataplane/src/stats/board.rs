@@ -97,6 +97,8 @@ pub struct Gauges {
     pub answers: [Counter; Answer::ALL.len()],
     /// Connections given up for new ones when the table was full.
     pub given_up: Counter,
+    /// Connections that random early expiry ended.
+    pub expired_early: Counter,
     /// IPv4 connections now.
     pub connections_ipv4: Counter,
     /// IPv6 connections now.
@@ -122,6 +124,7 @@ impl Default for Gauges {
             drops: std::array::from_fn(|_| Counter::default()),
             answers: std::array::from_fn(|_| Counter::default()),
             given_up: Counter::default(),
+            expired_early: Counter::default(),
             connections_ipv4: Counter::default(),
             connections_ipv6: Counter::default(),
             table_bytes: Counter::default(),

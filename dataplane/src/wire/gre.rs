@@ -22,3 +22,11 @@ pub struct GreHdr {
     /// EtherType of what follows.
     pub kind: U16,
 }
+
+/// Where the IPv4 packet behind the GRE header at `at` begins.
+pub fn payload4(frame: &[u8], at: usize) -> Option<usize> {
+    let gre: &GreHdr = super::view(frame, at)?;
+    // Checksum, key and sequence number are there or not, four bytes each.
+    let optional = (gre.flags.get() & (SUMMED | 0x3000)).count_ones() as usize * 4;
+    (gre.kind.get() == super::ether::IPV4).then_some(at + LEN + optional)
+}

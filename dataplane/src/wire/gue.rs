@@ -19,3 +19,11 @@ pub struct GueHdr {
     /// Which options there are.
     pub flags: U16,
 }
+
+/// Where the IPv4 packet behind the GUE header at `at` begins.
+pub fn payload4(frame: &[u8], at: usize) -> Option<usize> {
+    let gue: &GueHdr = super::view(frame, at)?;
+    // Variant 0 and no control message; then words of options.
+    let words = usize::from(gue.variant_hlen & 0x1f);
+    (gue.variant_hlen >> 5 == 0 && gue.protocol == super::protocol::IPV4).then_some(at + LEN + 4 * words)
+}

@@ -52,6 +52,12 @@ impl Ipv4Hdr {
         usize::from(self.version_ihl & 15) * 4
     }
 
+    /// Where this fragment's data lies in the datagram, in units of 8 bytes.
+    #[inline]
+    pub fn offset(&self) -> u16 {
+        self.fragment.get() & 0x1fff
+    }
+
     /// Whether this is a part of a fragmented datagram.
     #[inline]
     pub fn is_fragment(&self) -> bool {
