@@ -60,6 +60,7 @@ named! {
         ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
         Fragment = "fragment", "a fragment of balanced traffic";
+        NoBuffer = "no-buffer", "no buffer was left for the pieces of a packet that had to be fragmented";
         TableFull = "table-full", "the connection table is full of established connections";
         DestinationGone = "destination-gone", "the connection's destination was removed";
         NoRoute = "no-route", "there is no route to the next receiver";
