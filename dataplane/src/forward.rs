@@ -3,6 +3,7 @@
 //! A forwarding method is data: what it changes is decided in [`crate::line`], done by the functions here.
 
 pub mod encap;
+pub mod fragment;
 pub mod rewrite;
 
 use crate::config::{Hop, NextHop};

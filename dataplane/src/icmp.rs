@@ -154,7 +154,8 @@ pub fn answer<P: Packet>(
     let frame = packet.bytes_mut();
     let (kind, code) = message.type_code(ipv6);
     let icmp_at = at + headers - icmp::LEN;
-    let header = IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.like.2 | u32::from(message.mtu)) };
+    let header =
+        IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.like.2 | u32::from(message.mtu)) };
     *view_mut(frame, icmp_at).ok_or(DropReason::NoHeadroom)? = header;
     let len = headers + quoted;
     match source {

@@ -17,10 +17,10 @@ mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Event, EventKind, NextHop, Note, Policy, Snapshot, WorkerRings};
+use crate::config::{Event, EventKind, HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch;
 use crate::conn::{ConnId, Flags, Quotas, Shared, Table};
-use crate::forward::{self, Departure};
+use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
@@ -122,6 +122,8 @@ pub struct Line {
     pub rings: Arc<WorkerRings>,
     /// Last IPv4 identification used for headers of our own.
     pub ip_id: u16,
+    /// Identification of the IPv6 packet that was sent in pieces last.
+    pub piece_id: u32,
     /// Room for the first stage's findings; see [`works`].
     pub works: Box<[Work]>,
 }
@@ -159,7 +161,7 @@ impl Line {
             {
                 prefetch(header);
             }
-            self.read(packet.bytes(), &arrival.mac, work);
+            self.read(packet.bytes(), &arrival, work);
         }
         for work in &works[..packets.len()] {
             if work.step == Step::Find {
@@ -174,14 +176,15 @@ impl Line {
 
     /// First stage: parse, steer, hash, ask for the index line.
     #[inline]
-    fn read(&self, frame: &[u8], mac: &MacBytes, work: &mut Work) {
-        work.step = match parse(frame, mac, &mut work.parsed) {
+    fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
+        let port = arrival.port;
+        work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
-                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed),
-                Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed),
-                Kind::IcmpError => self.steer(&work.parsed),
-                Kind::TunnelError => self.unwrap(frame, &mut work.parsed),
+                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed, port),
+                Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
+                Kind::IcmpError => self.steer(&work.parsed, port),
+                Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
                 Kind::Other => Step::ToKernel,
                 Kind::Fragment => self.fragment(&work.parsed),
             },
@@ -203,16 +206,16 @@ impl Line {
 
     /// An error about what may be a tunnel packet of ours: the flow is that of the packet inside.
     #[cold]
-    fn unwrap(&self, frame: &[u8], parsed: &mut Parsed) -> Step {
-        if parse::inside(frame, parsed) { self.steer(parsed) } else { Step::ToKernel }
+    fn unwrap(&self, frame: &[u8], parsed: &mut Parsed, port: u16) -> Step {
+        if parse::inside(frame, parsed) { self.steer(parsed, port) } else { Step::ToKernel }
     }
 
     #[inline]
-    fn steer(&self, parsed: &Parsed) -> Step {
+    fn steer(&self, parsed: &Parsed, port: u16) -> Step {
         if self.steering.workers == 1 {
             return Step::Find;
         }
-        match self.steering.owner(parsed, &self.snapshot) {
+        match self.steering.owner(parsed, port, &self.snapshot) {
             Some(owner) if owner != self.me => Step::HandOff(owner),
             _ => Step::Find,
         }
@@ -281,6 +284,9 @@ impl Line {
                 let Some(hop) = self.snapshot.network.hop_at(id) else {
                     return Some(Verdict::Dropped(DropReason::NoRoute));
                 };
+                if packet.bytes().len() > usize::from(departure.l3) + usize::from(departure.mtu) {
+                    return Some(self.depart_in_pieces(packet, departure, id, out));
+                }
                 Some(match forward::frame(&mut packet, &departure, hop) {
                     Ok(()) => out.send(hop.port, packet),
                     Err(why) => Verdict::Dropped(why),
@@ -298,6 +304,40 @@ impl Line {
             }
             NextHop::Local => Some(out.to_kernel(arrival.port, packet)),
             NextHop::None => Some(Verdict::Dropped(DropReason::NoRoute)),
+        }
+    }
+
+    /// Sends a packet that its way cannot carry whole; the pieces past the first are counted apart.
+    #[cold]
+    fn depart_in_pieces<P: Packet>(
+        &mut self,
+        packet: P,
+        departure: Departure,
+        to: HopId,
+        out: &mut Outbox<P>,
+    ) -> Verdict {
+        self.piece_id = self.piece_id.wrapping_add(0x9e37_79b9);
+        let Some(hop) = self.snapshot.network.hop_at(to) else {
+            return Verdict::Dropped(DropReason::NoRoute);
+        };
+        let (gauges, mut first) = (&self.board.gauges, None);
+        let each = |mut piece: P| {
+            let verdict = match forward::frame(&mut piece, &departure, hop) {
+                Ok(()) => out.send(hop.port, piece),
+                Err(why) => Verdict::Dropped(why),
+            };
+            if first.is_none() {
+                first = Some(verdict);
+                return;
+            }
+            gauges.pieces.add(1);
+            if let Verdict::Dropped(why) = verdict {
+                gauges.drops[why as usize].add(1);
+            }
+        };
+        match fragment::cut(packet, departure.l3, departure.ipv6, departure.mtu, self.piece_id, each) {
+            Ok(()) => first.unwrap_or(Verdict::Sent),
+            Err(why) => Verdict::Dropped(why),
         }
     }
 
@@ -433,7 +473,8 @@ impl Line {
         let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
         let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
         if let (Some(old), Some(new)) = (old, new) {
-            let clears = clears && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
+            let clears = clears
+                && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
             self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);
         }
     }

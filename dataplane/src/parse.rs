@@ -6,10 +6,11 @@ use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
     ether::{self, EtherHdr, MacBytes, VlanTag},
+    gre, gue,
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    gre, gue, protocol, sctp, tcp, udp, view,
+    protocol, sctp, tcp, udp, view,
 };
 
 /// What kind of packet this is to a load balancer.
@@ -53,7 +54,7 @@ pub struct Parsed {
     /// Start of the quoted packet's transport header.
     pub quoted_l4: u16,
     /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
-    ports_quoted: bool,
+    pub ports_quoted: bool,
 }
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
@@ -95,15 +96,17 @@ impl Parsed {
         Key::between(end(src), end(dst), self.protocol).unwrap_or(self.key)
     }
 
-    /// Whether it quotes a packet that could have opened a connection.
-    pub fn quotes_ports(&self) -> bool {
-        self.ports_quoted
-    }
-
     /// The packet that an error quotes, in place of the error; as much of it as is there.
     pub fn quoted(&self) -> Parsed {
         let len = (self.l3 + self.len).saturating_sub(self.quoted_l3);
-        Parsed { kind: Kind::Flow, l3: self.quoted_l3, l4: self.quoted_l4, len, protocol: self.key.protocol(), ..*self }
+        Parsed {
+            kind: Kind::Flow,
+            l3: self.quoted_l3,
+            l4: self.quoted_l4,
+            len,
+            protocol: self.key.protocol(),
+            ..*self
+        }
     }
 
     /// Nothing known; what a burst's array is filled with.
@@ -271,6 +274,7 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4)? else { return Ok(()) };
     parsed.key = Key::V4(Key4 { src, dst, ports, protocol });
+    parsed.ports_quoted = protocol == quoted.protocol;
     quotes(parsed, at, quoted_l4);
     Ok(())
 }
@@ -289,6 +293,7 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     };
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
     parsed.key = Key::V6(Key6 { src, dst, ports, protocol });
+    parsed.ports_quoted = protocol == payload.protocol;
     quotes(parsed, at, at + payload.at);
     Ok(())
 }
@@ -311,7 +316,6 @@ fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
 
 fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
     parsed.kind = Kind::IcmpError;
-    parsed.ports_quoted = !matches!(parsed.key.ports(), KEY_EXCHANGE) || parsed.key.protocol() != protocol::UDP;
     (parsed.quoted_l3, parsed.quoted_l4) = (l3 as u16, l4 as u16);
 }
 

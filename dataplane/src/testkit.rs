@@ -260,6 +260,7 @@ impl Bed {
         let dropped: u64 = gauges.drops.iter().map(Counter::get).sum();
         let out = gauges.sent.get() + dropped + gauges.to_kernel.get() + gauges.handed_off.get();
         let received = gauges.received.get() + gauges.taken_over.get() + gauges.from_kernel.get();
+        let received = received + gauges.pieces.get();
         assert_eq!(received, out + gauges.waiting.get(), "every packet is counted once");
     }
 }

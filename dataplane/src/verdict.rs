@@ -66,6 +66,7 @@ named! {
         TemplatesFull = "templates-full", "there is no room for another persistence template";
         NoDestination = "no-destination", "an ICMP error would open a connection and no destination is usable";
         PathLearnt = "path-learnt", "an ICMP error told the MTU of a tunnel's way, and nobody else has to know";
+        NoBuffer = "no-buffer", "no buffer was left for the pieces of a packet that had to be fragmented";
         TableFull = "table-full", "the connection table is full of established connections";
         DestinationGone = "destination-gone", "the connection's destination was removed";
         NoRoute = "no-route", "there is no route to the next receiver";

@@ -9,8 +9,8 @@ use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
 use crate::forward;
 use crate::io::{Batch, QueuePair};
-use crate::line::outbox::HandOffRing;
 use crate::line::defend::Defence;
+use crate::line::outbox::HandOffRing;
 use crate::line::paths::Paths;
 use crate::line::{self, Arrival, KernelRing, Line, Outbox};
 use crate::sched::Memory;
@@ -88,7 +88,16 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             memories: (0..setup.services).map(memory).collect(),
             board: setup.board,
             rings: setup.rings,
+            shared: setup.shared,
+            paths: Paths::new(),
+            defence: Defence::default(),
+            half_open: 0,
+            last_one_packet: None,
+            in_train: false,
+            tended: Tick(0),
+            flush_from: None,
             ip_id: 0,
+            piece_id: random.1 as u32,
             works: line::works(),
         };
         let (ports, inject) = (setup.ports, setup.inject);

@@ -76,7 +76,11 @@ impl Quotas {
     /// A template was made for the destination, or ended.
     pub fn count_template(&self, id: DestinationId, made: bool) {
         let Some(quota) = self.at(id) else { return };
-        if made { quota.templates.fetch_add(1, Relaxed) } else { quota.templates.fetch_sub(1, Relaxed) };
+        if made {
+            quota.templates.fetch_add(1, Relaxed)
+        } else {
+            quota.templates.fetch_sub(1, Relaxed)
+        };
     }
 
     /// Templates of the destination.

@@ -140,7 +140,11 @@ impl Templates {
     }
 
     /// The destination that `key` was given, if `usable` still agrees; a template it does not agree with is disabled.
-    pub fn find(&self, key: &Key, mut usable: impl FnMut(DestinationId) -> bool) -> Option<(Handle, NewTemplate)> {
+    pub fn find(
+        &self,
+        key: &Key,
+        mut usable: impl FnMut(DestinationId) -> bool,
+    ) -> Option<(Handle, NewTemplate)> {
         let number = self.shard_of(key);
         let mut shard = self.lock(number);
         let &place = shard.by_key.get(key)?;

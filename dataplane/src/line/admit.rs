@@ -141,7 +141,7 @@ impl Line {
 
     /// Asks the service's scheduler.
     pub(super) fn pick(&mut self, service: ServiceId, key: &Key, now: Tick) -> Option<DestinationId> {
-        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
+        let services = &self.snapshot.services;
         let memory = self.memories.get_mut(service.0 as usize)?;
         memory.pick(&Scene {
             service: services.service(service)?,
@@ -150,7 +150,6 @@ impl Line {
             client: key.src(),
             virtual_address: key.dst_address(),
             settings: &self.snapshot.settings,
-            settings,
             now,
         })
     }
@@ -199,7 +198,13 @@ impl Line {
     }
 
     /// Carries a connection's first packet, which for some is the last.
-    pub(super) fn serve_first<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId, now: Tick) -> Fate {
+    pub(super) fn serve_first<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Fate {
         let fate = self.serve(packet, parsed, id, now);
         if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
             if let Some(handle) = self.conns.template(id) {

@@ -64,7 +64,9 @@ impl Line {
         if settings.expire_nodest_conn && quiesced() {
             return true;
         }
-        settings.conn_reuse_mode != 0 && !entry.flags.has(Flags::CHILD) && is_over(entry, settings.conn_reuse_mode)
+        settings.conn_reuse_mode != 0
+            && !entry.flags.has(Flags::CHILD)
+            && is_over(entry, settings.conn_reuse_mode)
     }
 
     /// Counts a client's packet, advances its connection and sends it to the destination.

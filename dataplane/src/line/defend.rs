@@ -118,9 +118,8 @@ impl Line {
 
     fn expire_templates_early(&mut self, now: Tick) {
         let (defence, shared) = (&mut self.defence, &self.shared);
-        let judge = |assured, one_packet, in_packets, age| match (one_packet, assured) {
-            (true, _) => defence.picks(in_packets, age),
-            (false, assured) => !assured,
+        let judge = |assured: bool, one_packet: bool, in_packets, age| {
+            if one_packet { defence.picks(in_packets, age) } else { !assured }
         };
         let gone = |id| shared.quotas.count_template(id, false);
         shared.templates.thin_out((self.me.0, self.steering.workers), now, judge, gone);

@@ -87,7 +87,7 @@ impl Line {
         arrival: Arrival,
     ) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
-        if !self.snapshot.settings.schedule_icmp || !work.parsed.quotes_ports() {
+        if !self.snapshot.settings.schedule_icmp || !work.parsed.ports_quoted {
             return Fate::ToKernel;
         }
         let mark = self.mark(&parsed.outer_key(packet.bytes()), parsed, arrival.port);
@@ -111,7 +111,6 @@ impl Line {
 
     /// An error about a packet that perhaps was in a tunnel of ours. The inner packet's connection says to whom it
     /// matters: the client hears that its packet was too big, or whatever else the error says.
-    #[cold]
     ///
     /// # Errors
     /// The packet's fate when nothing is said: not ours, or nobody wants to know.
@@ -134,13 +133,16 @@ impl Line {
         let message = match icmp::next_mtu(frame, parsed) {
             Some(mtu) => {
                 let told = self.learn_path(id, mtu, now)?;
-                let dont_fragment = view::<Ipv4Hdr>(frame, inner.l3.into()).is_some_and(|ip| ip.dont_fragment());
+                let dont_fragment =
+                    view::<Ipv4Hdr>(frame, inner.l3.into()).is_some_and(|ip| ip.dont_fragment());
                 if !dont_fragment {
                     return Err(Fate::Drop(DropReason::PathLearnt));
                 }
                 Message { mtu: told, ..Message::new(Answer::FragmentationNeeded) }
             }
-            None => Message { like: icmp::type_code_word(frame, parsed), ..Message::new(Answer::TunnelError) },
+            None => {
+                Message { like: icmp::type_code_word(frame, parsed), ..Message::new(Answer::TunnelError) }
+            }
         };
         self.count_out(id, inner.len);
         Ok((inner, message))

@@ -29,7 +29,8 @@ impl Line {
     ) -> Fate {
         let Some(service) = self.snapshot.services.service(opening.service) else { return Fate::ToKernel };
         let (name, one_packet) = (service.name, service.one_packet);
-        if matches!(name, Name::Mark { .. }) && !opening.quoted && self.may_bypass(opening.key.dst_address()) {
+        if matches!(name, Name::Mark { .. }) && !opening.quoted && self.may_bypass(opening.key.dst_address())
+        {
             return self.bypass(packet, parsed, opening, one_packet, now);
         }
         if matches!(name, Name::Address(at, _) if at.l4_port == FTP) && opening.key.ports().dst() != FTP {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::admit::{Choice, Chosen, Opening};
 use super::Line;
+use super::admit::{Choice, Chosen, Opening};
 use crate::conn::Flags;
 use crate::conn::template::{self, Handle, NewTemplate};
 use crate::flow::{Endpoint, Key};
@@ -42,7 +42,8 @@ impl Line {
             Some(found) => found,
             None => {
                 let Some(id) = self.pick(opening.service, &opening.key, now) else { return Choice::Leave };
-                let Some(handle) = self.make_template(key, id, &persistence, to_own_port && !of_ftp, now) else {
+                let Some(handle) = self.make_template(key, id, &persistence, to_own_port && !of_ftp, now)
+                else {
                     return Choice::Drop(DropReason::TemplatesFull);
                 };
                 (handle, id)

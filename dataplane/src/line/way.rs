@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use super::{Fate, Line};
 use crate::config::{HopId, NextHop, Policy, Target};
 use crate::conn::{ConnId, Direction, Flags};
-use crate::forward::rewrite::{self, NewEnd};
-use crate::forward::encap::{self, Outer};
 use crate::forward::Departure;
+use crate::forward::encap::{self, Outer};
+use crate::forward::rewrite::{self, NewEnd};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
@@ -186,8 +186,8 @@ pub(super) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
 
 #[cold]
 fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
-    let may_fragment = !parsed.is_ipv6()
-        && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
+    let may_fragment =
+        !parsed.is_ipv6() && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
     if may_fragment || (parsed.kind == Kind::Fragment && !parsed.is_ipv6()) {
         return None;
     }

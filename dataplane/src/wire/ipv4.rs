@@ -9,6 +9,10 @@ use super::checksum::{self, Delta};
 pub const LEN: usize = 20;
 /// "Don't fragment" in [`Ipv4Hdr::fragment`].
 pub const DF: u16 = 0x4000;
+/// "More fragments" in [`Ipv4Hdr::fragment`].
+pub const MORE_FRAGMENTS: u16 = 0x2000;
+/// The fragment offset in [`Ipv4Hdr::fragment`], in units of 8 bytes.
+pub const OFFSET: u16 = 0x1fff;
 /// "More fragments" and the offset: non-zero in every fragment.
 pub const FRAGMENT: u16 = 0x3fff;
 
