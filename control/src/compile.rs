@@ -1,5 +1,6 @@
 //! From what is desired and what the kernel knows to one immutable snapshot; ids stay stable from one to the next.
 
+mod convert;
 mod ids;
 mod network;
 #[cfg(test)]
@@ -9,20 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use pollux_dataplane::config::{Event, EventKind, Settings, Snapshot, Target};
+use pollux_dataplane::config::{Event, EventKind, Snapshot, Target};
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::proto::{Timeouts, tcp};
-use pollux_dataplane::service::{
-    Destination, DestinationId, Method, Scheduler, Service, ServiceId, Services, TargetId,
-};
-use pollux_dataplane::time::Millis;
-use pollux_dataplane::wire::protocol;
+use pollux_dataplane::service::{Destination, DestinationId, Name, Service, ServiceId, Services, TargetId};
 use thiserror::Error;
 
+pub use self::convert::protocol_number;
 use self::ids::Ids;
 pub use self::network::UnknownPort;
 use crate::kernel::facts::Facts;
-use crate::model::{self, Config, DestinationKey, Protocol, ServiceKey};
+use crate::model::{self, Config, DestinationKey, ServiceKey};
 
 /// How long a removed destination without connections stays, to be found again; spec 2.6.
 pub const TRASH: Duration = Duration::from_secs(120);
@@ -131,7 +128,7 @@ impl Compiler {
         }
         self.index(&mut services);
         self.config = desired.clone();
-        self.current.settings = settings(&desired.settings);
+        self.current.settings = convert::settings(&desired.settings);
         self.current.services = Arc::new(services);
         self.aim();
         self.current.generation += 1;
@@ -230,16 +227,24 @@ impl Compiler {
         if services.services.len() <= id as usize {
             services.services.resize(id as usize + 1, None);
         }
-        let scheduler = scheduler(wanted.scheduler);
+        let scheduler = convert::scheduler(wanted.scheduler);
         let known = services.services[id as usize].take();
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
         let mut service = known.unwrap_or_else(|| Service {
-            endpoint: Endpoint { address: key.address, l4_port: key.l4_port },
-            protocol: protocol_number(key.protocol),
+            name: convert::name(key),
             scheduler,
+            fallback: false,
+            hash_l4_port: false,
+            one_packet: false,
+            persistence: None,
             destinations: Vec::new(),
+            slots: Arc::new([]),
         });
         service.scheduler = scheduler;
+        service.fallback = wanted.flags.fallback;
+        service.hash_l4_port = wanted.flags.l4_port;
+        service.one_packet = wanted.one_packet;
+        service.persistence = convert::persistence(wanted);
         let id = ServiceId(id);
         if fresh {
             events.push(event(id, EventKind::Fresh, &service, services));
@@ -298,9 +303,12 @@ impl Compiler {
         }
         let destination = Destination {
             endpoint: Endpoint { address: wanted.address, l4_port: wanted.l4_port },
-            method: method(wanted.method),
+            method: convert::method(wanted),
             available: true,
             weight: wanted.weight,
+            last_weight: wanted.weight,
+            upper: wanted.upper_threshold,
+            lower: wanted.lower_threshold,
             service: id,
             target: TargetId(target),
         };
@@ -312,27 +320,42 @@ impl Compiler {
         let number = DestinationId(number);
         if !service.destinations.contains(&number) {
             service.destinations.insert(0, number);
-            events.push(event(id, EventKind::Added, service, services));
+            events.push(event(id, EventKind::Added(number), service, services));
         } else if !same {
-            events.push(event(id, EventKind::Edited, service, services));
+            events.push(event(
+                id,
+                EventKind::Edited { destination: number, clears: false },
+                service,
+                services,
+            ));
         }
     }
 
     /// Builds the lookups anew.
     fn index(&self, services: &mut Services) {
         services.by_endpoint.clear();
+        services.by_mark.clear();
         services.nat_sources.clear();
         services.addresses.clear();
         for (id, service) in (0..).map(ServiceId).zip(&services.services) {
             let Some(service) = service else { continue };
-            services.by_endpoint.insert((service.endpoint, service.protocol), id);
-            services.addresses.insert(service.endpoint.address);
+            match service.name {
+                Name::Address(endpoint, protocol) => {
+                    services.by_endpoint.insert((endpoint, protocol), id);
+                    services.addresses.insert(endpoint.address);
+                }
+                Name::Mark { mark, ipv6 } => {
+                    services.by_mark.insert((mark, ipv6), id);
+                }
+            }
         }
         for (id, destination) in (0..).zip(&services.destinations) {
             let was_nat = self.nat.contains(&DestinationId(id));
             let Some(destination) = destination.as_ref().filter(|_| was_nat) else { continue };
             let Some((service, _)) = self.destinations.key(id) else { continue };
-            services.nat_sources.insert((destination.endpoint, protocol_number(service.protocol)));
+            if let ServiceKey::Address { protocol, .. } = *service {
+                services.nat_sources.insert((destination.endpoint, protocol_number(protocol)));
+            }
             services.addresses.insert(destination.endpoint.address);
         }
     }
@@ -378,44 +401,4 @@ fn event(id: ServiceId, kind: EventKind, service: &Service, services: &Services)
 
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// The protocol's number in an IP header.
-pub fn protocol_number(protocol: Protocol) -> u8 {
-    match protocol {
-        Protocol::Tcp => protocol::TCP,
-        Protocol::Udp => protocol::UDP,
-    }
-}
-
-fn scheduler(scheduler: model::Scheduler) -> Scheduler {
-    match scheduler {
-        model::Scheduler::Rr => Scheduler::Rr,
-        model::Scheduler::Wrr => Scheduler::Wrr,
-        model::Scheduler::Lc => Scheduler::Lc,
-        model::Scheduler::Wlc => Scheduler::Wlc,
-    }
-}
-
-fn method(method: model::Method) -> Method {
-    match method {
-        model::Method::Nat => Method::Nat,
-        model::Method::Dr => Method::Dr,
-        model::Method::Tunnel => Method::Tunnel,
-    }
-}
-
-fn settings(wanted: &model::Settings) -> Settings {
-    let mut timeouts = Timeouts::default();
-    timeouts.tcp[tcp::State::Established as usize] = Millis::from_secs(wanted.tcp_timeout);
-    timeouts.tcp[tcp::State::FinWait as usize] = Millis::from_secs(wanted.tcp_fin_timeout);
-    timeouts.udp = Millis::from_secs(wanted.udp_timeout);
-    Settings {
-        timeouts,
-        conn_reuse_mode: wanted.conn_reuse_mode,
-        expire_nodest_conn: wanted.expire_nodest_conn,
-        sloppy_tcp: wanted.sloppy_tcp,
-        nat_icmp_send: wanted.nat_icmp_send,
-        pmtu_disc: wanted.pmtu_disc,
-    }
 }

@@ -4,6 +4,7 @@
 //! Linux IPVS, in the order IPVS checks them, so that a script sees the same error.
 
 mod error;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -11,9 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use error::{EditError, Errno};
+pub use settings::{SettingsEdit, set_settings};
 
 use crate::fault::Faults;
-use crate::model::{Config, Destination, DestinationKey, Method, Scheduler, Service, ServiceKey, Settings};
+use crate::model::{Config, Destination, DestinationKey, Method, Scheduler, Service, ServiceKey};
 use crate::validate;
 
 /// Parameters of `service.edit`: what is absent stays as it is.
@@ -41,29 +43,6 @@ pub struct DestinationEdit {
     /// Its share of new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-}
-
-/// Parameters of `settings.set`: what is absent stays as it is. The fields are those of [`Settings`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each field is described once, in `Settings`")]
-pub struct SettingsEdit {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_timeout: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_fin_timeout: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub udp_timeout: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conn_reuse_mode: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expire_nodest_conn: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sloppy_tcp: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nat_icmp_send: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pmtu_disc: Option<bool>,
 }
 
 /// Adds a service, with or without destinations.
@@ -157,27 +136,6 @@ pub fn remove_destination(
     let at = owner(config, key, destination)?;
     let slot = slot(&config.services[at], destination)?;
     config.services[at].destinations.remove(slot);
-    Ok(())
-}
-
-/// Changes time-outs and switches.
-///
-/// # Errors
-/// When one is out of its range; then none is changed.
-pub fn set_settings(config: &mut Config, edit: &SettingsEdit) -> Result<(), EditError> {
-    let old = &config.settings;
-    let new = Settings {
-        tcp_timeout: edit.tcp_timeout.unwrap_or(old.tcp_timeout),
-        tcp_fin_timeout: edit.tcp_fin_timeout.unwrap_or(old.tcp_fin_timeout),
-        udp_timeout: edit.udp_timeout.unwrap_or(old.udp_timeout),
-        conn_reuse_mode: edit.conn_reuse_mode.unwrap_or(old.conn_reuse_mode),
-        expire_nodest_conn: edit.expire_nodest_conn.unwrap_or(old.expire_nodest_conn),
-        sloppy_tcp: edit.sloppy_tcp.unwrap_or(old.sloppy_tcp),
-        nat_icmp_send: edit.nat_icmp_send.unwrap_or(old.nat_icmp_send),
-        pmtu_disc: edit.pmtu_disc.unwrap_or(old.pmtu_disc),
-    };
-    valid(|faults| validate::settings(&new, faults))?;
-    config.settings = new;
     Ok(())
 }
 

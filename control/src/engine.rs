@@ -269,7 +269,7 @@ impl Engine {
         let mut connections = Vec::new();
         while worker < self.workers.all().len() {
             let page = self.workers.list(worker, from, limit - connections.len())?;
-            let shown = observe::connections(&self.compiler, &page, worker as u16);
+            let shown = observe::connections(&page, worker as u16);
             connections.extend(shown.into_iter().filter(|connection| passes(query, connection)));
             (worker, from) = page.next.map_or((worker + 1, 0), |next| (worker, next));
             if connections.len() >= limit {

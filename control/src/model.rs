@@ -158,6 +158,11 @@ pub struct Settings {
     pub like_linux_6_1: bool,
 }
 
+/// As [`switch`], for what may be left out.
+pub(crate) fn optional_switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<i32>, D::Error> {
+    switch(from).map(Some)
+}
+
 /// A number, or a boolean for 1 and 0.
 fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
     #[derive(Deserialize)]
@@ -551,6 +556,19 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// A destination with defaults.
+    pub fn new(address: IpAddr, l4_port: u16, method: Method) -> Destination {
+        Destination {
+            address,
+            l4_port,
+            method,
+            tunnel: Tunnel::default(),
+            weight: default_weight(),
+            upper_threshold: 0,
+            lower_threshold: 0,
+        }
+    }
+
     /// What tells this destination from others of its service.
     pub fn key(&self) -> DestinationKey {
         DestinationKey { address: self.address, l4_port: self.l4_port }

@@ -6,20 +6,19 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Protocol;
+use crate::model::{Protocol, Settings};
 
 fn key(n: u8) -> ServiceKey {
-    ServiceKey { protocol: Protocol::Tcp, address: Ipv4Addr::new(10, 9, 9, n).into(), l4_port: 80 }
+    ServiceKey::Address { protocol: Protocol::Tcp, address: Ipv4Addr::new(10, 9, 9, n).into(), l4_port: 80 }
 }
 
 fn server(n: u8) -> Destination {
     let address = Ipv4Addr::new(10, 0, 2, n).into();
-    Destination { address, l4_port: 80, method: Method::Nat, weight: 1 }
+    Destination::new(address, 80, Method::Nat)
 }
 
 fn empty(n: u8) -> Service {
-    let ServiceKey { protocol, address, l4_port } = key(n);
-    Service { protocol, address, l4_port, scheduler: Scheduler::Wlc, destinations: Vec::new() }
+    Service::new(key(n))
 }
 
 fn one() -> Config {
@@ -157,7 +156,8 @@ fn seen(config: &Config) -> Model {
         std::net::IpAddr::V6(_) => unreachable!("only IPv4 is added"),
     };
     let weights = |s: &Service| s.destinations.iter().map(|d| (last(d.address), d.weight)).collect();
-    config.services.iter().map(|s| (last(s.address), weights(s))).collect()
+    let number = |s: &Service| (0..3).find(|n| key(*n) == s.key).unwrap();
+    config.services.iter().map(|s| (number(s), weights(s))).collect()
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::fault::Faults;
 use crate::kernel::facts::Facts;
-use crate::model::{Config, Destination, Method, Service};
+use crate::model::{Config, Destination, Family, Method, Service};
 
 /// The largest weight; schedulers multiply weights and counts as signed 32-bit numbers, as IPVS does.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
@@ -37,9 +37,9 @@ fn fits(what: &str, wanted: usize, allowed: u32, faults: &mut Faults) {
 }
 
 fn capacity_of_family(config: &Config, service: &Service, place: &str, faults: &mut Faults) {
-    let (family, name, capacity) = match service.address {
-        IpAddr::V4(_) => ("IPv4", "connections_ipv4", config.start.connections_ipv4),
-        IpAddr::V6(_) => ("IPv6", "connections_ipv6", config.start.connections_ipv6),
+    let (family, name, capacity) = match service.key.family() {
+        Family::Ipv4 => ("IPv4", "connections_ipv4", config.start.connections_ipv4),
+        Family::Ipv6 => ("IPv6", "connections_ipv6", config.start.connections_ipv6),
     };
     if capacity == 0 {
         faults.add(
@@ -52,7 +52,7 @@ fn capacity_of_family(config: &Config, service: &Service, place: &str, faults: &
 
 /// Checks one service and its destinations. `facts` are the static ones, if any: they say which addresses are local.
 pub fn service(place: &str, service: &Service, facts: Option<&Facts>, faults: &mut Faults) {
-    if service.l4_port == 0 {
+    if service.key.l4_port() == 0 {
         faults.add(
             format!("{place}.l4_port"),
             "0 means every port, which needs persistence, and persistence is not there yet",
@@ -97,10 +97,10 @@ pub fn destination(
             "use the server's own unicast address, for IPv6 one that is not link-local",
         );
     }
-    if new.address.is_ipv4() != service.address.is_ipv4() && new.method != Method::Tunnel {
+    if new.address.is_ipv4() != (service.key.family() == Family::Ipv4) && new.method != Method::Tunnel {
         faults.add(
             format!("{place}.address"),
-            format!("{} and the service's {} are of different families", new.address, service.address),
+            format!("{} and the service {} are of different families", new.address, service.key),
             "use an address of the service's family, or method tunnel",
         );
     }
@@ -110,11 +110,15 @@ fn l4_port(place: &str, service: &Service, new: &Destination, faults: &mut Fault
     let place = format!("{place}.l4_port");
     if new.l4_port == 0 {
         faults.add(place, "0 is no port a server can listen on", "use the server's port");
-    } else if new.method != Method::Nat && new.l4_port != service.l4_port {
+    } else if new.method != Method::Nat && new.l4_port != service.key.l4_port() {
         faults.add(
             place,
-            format!("{} is not the service's {}, and only nat can change it", new.l4_port, service.l4_port),
-            format!("use {}, or method nat", service.l4_port),
+            format!(
+                "{} is not the service's {}, and only nat can change it",
+                new.l4_port,
+                service.key.l4_port()
+            ),
+            format!("use {}, or method nat", service.key.l4_port()),
         );
     }
 }

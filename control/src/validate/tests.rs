@@ -113,7 +113,7 @@ fn services_and_destinations() {
         "families mix in tunnels only",
         SERVICE,
         "address = '2001:db8::2', l4_port = 80, method = 'nat'",
-        "services[0].destinations[0].address: 2001:db8::2 and the service's 10.9.9.1 are of different",
+        "services[0].destinations[0].address: 2001:db8::2 and the service tcp 10.9.9.1:80 are of different",
     );
 }
 
