@@ -134,7 +134,7 @@ impl Engine {
         let mut applied = diff::diff(self.compiler.config(), &apply.config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.compiler.check_room(&apply.config).map_err(|why| Failure::Internal(why.to_string()))?;
+            self.compiler.check(&apply.config)?;
             // Facts first: they can be refused, and then nothing has changed.
             if applied.facts {
                 let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
@@ -150,8 +150,7 @@ impl Engine {
     /// # Errors
     /// When there is no room for it, or a worker does not take it in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        let compiled = self.compiler.configure(config, self.began.elapsed());
-        let (snapshot, events) = compiled.map_err(|why| Failure::Internal(why.to_string()))?;
+        let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
         self.workers.install(&snapshot, &events)?;
         self.remind();
         Ok(())

@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod compile;
 pub mod daemon_args;
+pub mod defence;
 pub mod diff;
 pub mod edit;
 pub mod engine;
