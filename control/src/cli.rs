@@ -115,7 +115,7 @@ pub struct Which {
 impl From<Which> for ServiceKey {
     fn from(which: Which) -> ServiceKey {
         let Which { protocol, service } = which;
-        ServiceKey { protocol, address: service.ip(), l4_port: service.port() }
+        ServiceKey::Address { protocol, address: service.ip(), l4_port: service.port() }
     }
 }
 

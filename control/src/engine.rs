@@ -134,7 +134,7 @@ impl Engine {
         let mut applied = diff::diff(self.compiler.config(), &apply.config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.compiler.check_room(&apply.config).map_err(|why| Failure::Internal(why.to_string()))?;
+            self.compiler.check(&apply.config)?;
             // Facts first: they can be refused, and then nothing has changed.
             if applied.facts {
                 let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
@@ -150,8 +150,7 @@ impl Engine {
     /// # Errors
     /// When there is no room for it, or a worker does not take it in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        let compiled = self.compiler.configure(config, self.began.elapsed());
-        let (snapshot, events) = compiled.map_err(|why| Failure::Internal(why.to_string()))?;
+        let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
         self.workers.install(&snapshot, &events)?;
         self.remind();
         Ok(())
@@ -269,7 +268,7 @@ impl Engine {
         let mut connections = Vec::new();
         while worker < self.workers.all().len() {
             let page = self.workers.list(worker, from, limit - connections.len())?;
-            let shown = observe::connections(&self.compiler, &page, worker as u16);
+            let shown = observe::connections(&page, worker as u16);
             connections.extend(shown.into_iter().filter(|connection| passes(query, connection)));
             (worker, from) = page.next.map_or((worker + 1, 0), |next| (worker, next));
             if connections.len() >= limit {

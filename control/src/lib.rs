@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod compile;
 pub mod daemon_args;
+pub mod defence;
 pub mod diff;
 pub mod edit;
 pub mod engine;
@@ -26,6 +27,7 @@ pub mod request;
 pub mod run;
 pub mod schema;
 pub mod socket;
+pub mod timeouts;
 pub mod validate;
 pub mod view;
 pub mod workers;

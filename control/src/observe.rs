@@ -75,9 +75,7 @@ pub fn services<'a>(
             })
             .collect();
         views.push(ServiceView {
-            protocol: service.protocol,
-            address: service.address,
-            l4_port: service.l4_port,
+            key: service.key(),
             scheduler: service.scheduler,
             destinations,
             stats: service_stats(compiler, boards.clone(), &service.key()),
@@ -96,20 +94,23 @@ fn service_stats<'a>(
 }
 
 /// A connection as it is shown.
-pub fn connection(compiler: &Compiler, listed: &Connection, worker: u16) -> ConnectionView {
+pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     let at = |end: pollux_dataplane::flow::Endpoint| SocketAddr::new(end.address, end.l4_port);
-    let configured = compiler.snapshot().services.destination(listed.destination);
     ConnectionView {
-        protocol: if listed.protocol == protocol::UDP { Protocol::Udp } else { Protocol::Tcp },
+        protocol: match listed.protocol {
+            protocol::TCP => Protocol::Tcp,
+            protocol::UDP => Protocol::Udp,
+            _ => Protocol::Sctp,
+        },
         state: proto::state_name(listed.protocol, listed.state).to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: at(listed.endpoints.client),
         r#virtual: at(listed.endpoints.virtual_),
         destination: at(listed.endpoints.destination),
-        method: configured.map_or(Method::Nat, |destination| match destination.method {
+        method: listed.method.map_or(Method::Nat, |method| match method {
             service::Method::Nat => Method::Nat,
             service::Method::Dr => Method::Dr,
-            service::Method::Tunnel => Method::Tunnel,
+            service::Method::Tunnel(_) => Method::Tunnel,
         }),
         in_packets: listed.in_packets.into(),
         flags: Vec::new(),
@@ -118,8 +119,8 @@ pub fn connection(compiler: &Compiler, listed: &Connection, worker: u16) -> Conn
 }
 
 /// The connections of a page.
-pub fn connections(compiler: &Compiler, page: &Page, worker: u16) -> Vec<ConnectionView> {
-    page.connections.iter().map(|listed| connection(compiler, listed, worker)).collect()
+pub fn connections(page: &Page, worker: u16) -> Vec<ConnectionView> {
+    page.connections.iter().map(|listed| connection(listed, worker)).collect()
 }
 
 /// What a worker did.

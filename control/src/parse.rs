@@ -158,16 +158,18 @@ mod tests {
         let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
         let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Wlc)];
         let method = prop_oneof![Just(Method::Nat), Just(Method::Dr), Just(Method::Tunnel)];
-        let destination = (any::<std::net::IpAddr>(), any::<u16>(), method, any::<u32>())
-            .prop_map(|(address, l4_port, method, weight)| Destination { address, l4_port, method, weight });
+        let destination = (any::<std::net::IpAddr>(), any::<u16>(), method, any::<u32>()).prop_map(
+            |(address, l4_port, method, weight)| Destination {
+                weight,
+                ..Destination::new(address, l4_port, method)
+            },
+        );
         let destinations = prop::collection::vec(destination, 0..4);
         (protocol, any::<std::net::IpAddr>(), any::<u16>(), scheduler, destinations).prop_map(
             |(protocol, address, l4_port, scheduler, destinations)| Service {
-                protocol,
-                address,
-                l4_port,
                 scheduler,
                 destinations,
+                ..Service::new(crate::model::ServiceKey::Address { protocol, address, l4_port })
             },
         )
     }

@@ -30,12 +30,9 @@ pub struct Stats {
 /// A service as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceView {
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual L4 port.
-    pub l4_port: u16,
+    /// What tells it from others: `protocol`, `address` and `l4_port`, or `mark` and `family`.
+    #[serde(flatten)]
+    pub key: ServiceKey,
     /// How destinations are chosen.
     pub scheduler: Scheduler,
     /// Its destinations, in the order of the configuration.
@@ -47,7 +44,7 @@ pub struct ServiceView {
 impl ServiceView {
     /// What tells this service from others.
     pub fn key(&self) -> ServiceKey {
-        ServiceKey { protocol: self.protocol, address: self.address, l4_port: self.l4_port }
+        self.key
     }
 }
 

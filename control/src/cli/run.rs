@@ -11,7 +11,7 @@ use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit};
 use crate::fault::Faults;
 use crate::ipvsadm::{self, Layout};
-use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, Service};
 use crate::request::{
     Apply, ConnectionQuery, DestinationAdd, DestinationRemove, Done, NoParams, Request, ServiceAdd,
     ServiceQuery, ServiceRemove,
@@ -171,12 +171,11 @@ fn pretty(value: &impl Serialize) -> Result<String, CliError> {
 fn service(command: &ServiceCommand) -> Request {
     match *command {
         ServiceCommand::Add { which, scheduler } => {
-            let ServiceKey { protocol, address, l4_port } = which.into();
-            let service = Service { protocol, address, l4_port, scheduler, destinations: Vec::new() };
+            let service = Service { scheduler, ..Service::new(which.into()) };
             Request::ServiceAdd(ServiceAdd { service })
         }
         ServiceCommand::Edit { which, scheduler } => {
-            Request::ServiceEdit(ServiceEdit { service: which.into(), scheduler: Some(scheduler) })
+            Request::ServiceEdit(ServiceEdit { scheduler: Some(scheduler), ..ServiceEdit::new(which.into()) })
         }
         ServiceCommand::Remove { which } => Request::ServiceRemove(ServiceRemove { service: which.into() }),
     }
@@ -187,12 +186,16 @@ fn destination(command: &DestinationCommand) -> Request {
     match *command {
         DestinationCommand::Add { which, destination, method, weight } => {
             let DestinationKey { address, l4_port } = key(destination);
-            let destination = Destination { address, l4_port, method, weight };
+            let destination = Destination { weight, ..Destination::new(address, l4_port, method) };
             Request::DestinationAdd(DestinationAdd { service: which.into(), destination })
         }
         DestinationCommand::Edit { which, destination, method, weight } => {
             let (service, destination) = (which.into(), key(destination));
-            Request::DestinationEdit(DestinationEdit { service, destination, method, weight })
+            Request::DestinationEdit(DestinationEdit {
+                method,
+                weight,
+                ..DestinationEdit::new(service, destination)
+            })
         }
         DestinationCommand::Remove { which, destination } => {
             let (service, destination) = (which.into(), key(destination));

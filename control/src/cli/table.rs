@@ -6,17 +6,13 @@ use std::net::SocketAddr;
 use crate::ipvsadm::rows::{
     ConnectionRow, Counters, DestinationRow, Forward, Rates, ServiceName, ServiceRow, Transport, Tunnel,
 };
-use crate::model::{Method, Protocol};
+use crate::model::{Family, Method, Protocol, ServiceKey};
 use crate::view::{ConnectionView, DestinationView, ServiceView, Stats, StatsView};
 
 /// A service as a row; rates are not known here and are 0.
 pub fn service_row(view: &ServiceView) -> ServiceRow {
-    let transport = match view.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-    };
     ServiceRow {
-        name: ServiceName::Address(transport, SocketAddr::new(view.address, view.l4_port)),
+        name: name(view.key),
         scheduler: view.scheduler.name().to_owned(),
         flags: Vec::new(),
         persistence: None,
@@ -24,6 +20,20 @@ pub fn service_row(view: &ServiceView) -> ServiceRow {
         counters: counters(&view.stats),
         rates: Rates::default(),
         destinations: view.destinations.iter().map(destination_row).collect(),
+    }
+}
+
+fn name(key: ServiceKey) -> ServiceName {
+    match key {
+        ServiceKey::Address { protocol, address, l4_port } => {
+            let transport = match protocol {
+                Protocol::Tcp => Transport::Tcp,
+                Protocol::Udp => Transport::Udp,
+                Protocol::Sctp => Transport::Sctp,
+            };
+            ServiceName::Address(transport, SocketAddr::new(address, l4_port))
+        }
+        ServiceKey::Mark { mark, family } => ServiceName::Mark { mark, ipv6: family == Family::Ipv6 },
     }
 }
 

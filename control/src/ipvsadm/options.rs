@@ -131,7 +131,7 @@ fn weight(value: &str) -> Result<u32, ParseError> {
 fn service(protocol: Protocol, value: &str) -> Result<ServiceKey, ParseError> {
     let illegal = || ParseError::usage("illegal virtual server address[:port] specified");
     let socket = endpoint(value).ok_or_else(illegal)?.socket;
-    Ok(ServiceKey { protocol, address: socket.ip(), l4_port: socket.port() })
+    Ok(ServiceKey::Address { protocol, address: socket.ip(), l4_port: socket.port() })
 }
 
 /// Reads `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]`, `[2001:db8::1]:80`. Names are left to the resolver of whoever

@@ -3,7 +3,7 @@
 use super::command::{Command, Listing, ParseError, Table};
 use super::options::Options;
 use super::words::{Word, split};
-use crate::model::{Destination, DestinationKey, Method, Service, ServiceKey};
+use crate::model::{Destination, DestinationKey, Family, Method, Service, ServiceKey};
 
 /// The commands: long name of the option, and the name used in messages.
 const COMMANDS: &[(&str, &str)] = &[
@@ -161,34 +161,29 @@ fn build(command: &str, options: &Options) -> Result<Command, ParseError> {
 
 fn service(key: ServiceKey, options: &Options) -> Result<Service, ParseError> {
     // Any port needs persistence, or each port of a client would land on another server.
-    if key.l4_port == 0 {
+    if key.l4_port() == 0 {
         return Err(ParseError::usage("Zero port specified for non-persistent service"));
     }
-    Ok(Service {
-        protocol: key.protocol,
-        address: key.address,
-        l4_port: key.l4_port,
-        scheduler: options.scheduler.unwrap_or_default(),
-        destinations: Vec::new(),
-    })
+    Ok(Service { scheduler: options.scheduler.unwrap_or_default(), ..Service::new(key) })
 }
 
 fn real_server(service: ServiceKey, options: &Options) -> Result<DestinationKey, ParseError> {
     let missing = || ParseError::usage("illegal real server address[:port] specified");
     let real = options.real.ok_or_else(missing)?;
-    let l4_port = if real.has_port { real.socket.port() } else { service.l4_port };
+    let l4_port = if real.has_port { real.socket.port() } else { service.l4_port() };
     Ok(DestinationKey { address: real.socket.ip(), l4_port })
 }
 
 fn destination(service: ServiceKey, options: &Options) -> Result<Destination, ParseError> {
     let real = real_server(service, options)?;
     let method = options.method.unwrap_or(Method::Dr);
-    if real.address.is_ipv6() != service.address.is_ipv6() && method != Method::Tunnel {
+    if real.address.is_ipv6() != (service.family() == Family::Ipv6) && method != Method::Tunnel {
         return Err(ParseError::usage("Different address family is allowed only for tunneling servers"));
     }
     // Only NAT rewrites ports: a packet that keeps its own can reach no other port.
-    let l4_port = if method == Method::Nat { real.l4_port } else { service.l4_port };
-    Ok(Destination { address: real.address, l4_port, method, weight: options.weight.unwrap_or(1) })
+    let l4_port = if method == Method::Nat { real.l4_port } else { service.l4_port() };
+    let new = Destination::new(real.address, l4_port, method);
+    Ok(Destination { weight: options.weight.unwrap_or(new.weight), ..new })
 }
 
 fn set_timeouts(values: &[String]) -> Result<Command, ParseError> {

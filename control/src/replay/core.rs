@@ -132,7 +132,7 @@ impl Balancer for Core {
         while let Some(at) = from {
             let mut page = Page { from: at, connections: Vec::with_capacity(DEPTH), ..Page::default() };
             self.worker.line.list(&mut page, Tick(self.now_ms));
-            views.extend(observe::connections(&self.compiler, &page, 0));
+            views.extend(observe::connections(&page, 0));
             from = page.next;
         }
         views

@@ -8,15 +8,15 @@ use crate::model::Settings;
 
 /// Sets one sysctl; false when we have none of that name.
 pub fn sysctl(settings: &mut Settings, name: &str, value: &str) -> bool {
-    let (Some(name), Ok(number)) = (name.strip_prefix("net.ipv4.vs."), value.trim().parse::<u32>()) else {
+    let (Some(name), Ok(number)) = (name.strip_prefix("net.ipv4.vs."), value.trim().parse::<i32>()) else {
         return false;
     };
     match name {
         "conn_reuse_mode" => settings.conn_reuse_mode = number,
-        "expire_nodest_conn" => settings.expire_nodest_conn = number != 0,
-        "sloppy_tcp" => settings.sloppy_tcp = number != 0,
-        "nat_icmp_send" => settings.nat_icmp_send = number != 0,
-        "pmtu_disc" => settings.pmtu_disc = number != 0,
+        "expire_nodest_conn" => settings.expire_nodest_conn = number,
+        "sloppy_tcp" => settings.sloppy_tcp = number,
+        "nat_icmp_send" => settings.nat_icmp_send = number,
+        "pmtu_disc" => settings.pmtu_disc = number,
         _ => return false,
     }
     true

@@ -84,7 +84,7 @@ fn a_request_gets_its_reply_and_a_refusal_its_errno() {
     let bed = Bed::new();
     let mut client = bed.client();
     assert_eq!(get(&mut client), Config::default());
-    let service = ServiceKey { protocol: Protocol::Udp, address: [10, 9, 9, 1].into(), l4_port: 53 };
+    let service = ServiceKey::Address { protocol: Protocol::Udp, address: [10, 9, 9, 1].into(), l4_port: 53 };
     let refused = client.call::<Done>(&Request::ServiceRemove(ServiceRemove { service })).unwrap_err();
     let ClientError::Refused(error) = refused else { panic!("{refused}") };
     assert_eq!((error.code, error.data.errno), (-32001, Some(Errno::ESrch)));
