@@ -26,7 +26,7 @@ fn the_line_does_not_allocate() {
     for method in [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)] {
         let mut bed = Plan::new(method).bed().unwrap();
         let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
-        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };
+        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
         for round in ["new connections", "known connections"] {
             let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
             let line = &mut bed.worker.line;

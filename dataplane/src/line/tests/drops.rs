@@ -135,7 +135,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     crate::packet::Packet::bytes_mut(&mut frame).copy_from_slice(&shifted);
     let mut batch = Batch::new();
     batch.push(frame);
-    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };
+    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
     bed.worker.line.run(&mut batch, arrival, &mut out);
     let mut all = provoked(&bed);
 
