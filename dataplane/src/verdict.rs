@@ -60,6 +60,14 @@ named! {
         ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
         Fragment = "fragment", "a fragment of balanced traffic";
+        FragmentLength = "fragment-length", "a fragment is empty, or not the last and no multiple of eight bytes";
+        FragmentTooFar = "fragment-too-far", "a fragment reaches beyond the end of the longest packet";
+        FragmentDuplicate = "fragment-duplicate", "a fragment came twice";
+        FragmentOverlap = "fragment-overlap", "fragments overlap, so all of the datagram are gone";
+        FragmentEnd = "fragment-end", "fragments disagree on where their datagram ends, so all of it are gone";
+        FragmentsTooMany = "fragments-too-many", "a datagram came in more fragments than are gathered";
+        FragmentsFull = "fragments-full", "there was no room for fragments, and these were waiting longest";
+        FragmentTimeout = "fragment-timeout", "the other fragments of the datagram did not come in time";
         NoBuffer = "no-buffer", "no buffer was left for the pieces of a packet that had to be fragmented";
         TableFull = "table-full", "the connection table is full of established connections";
         DestinationGone = "destination-gone", "the connection's destination was removed";
