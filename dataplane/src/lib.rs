@@ -11,6 +11,7 @@ pub mod forward;
 pub mod frag;
 #[cfg(feature = "testkit")]
 pub mod fuzz;
+pub mod helper;
 pub mod icmp;
 pub mod io;
 pub mod line;
