@@ -190,7 +190,7 @@ impl<P: Packet> Trains<P> {
 fn sound(info: &FragmentInfo) -> Result<(), DropReason> {
     let place = &info.place;
     let whole = place.offset == 0 && !place.more;
-    if place.len == 0 && !whole || place.more && place.len % 8 != 0 {
+    if place.len == 0 && !whole || place.more && !place.len.is_multiple_of(8) {
         return Err(DropReason::FragmentLength);
     }
     let headers = usize::from(place.payload - place.l3);

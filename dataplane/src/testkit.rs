@@ -261,6 +261,10 @@ impl Bed {
         let out = gauges.sent.get() + dropped + gauges.to_kernel.get() + gauges.handed_off.get();
         let received = gauges.received.get() + gauges.taken_over.get() + gauges.from_kernel.get();
         let received = received + gauges.pieces.get();
-        assert_eq!(received, out + gauges.waiting.get() + gauges.gathering.get(), "every packet is counted once");
+        assert_eq!(
+            received,
+            out + gauges.waiting.get() + gauges.gathering.get(),
+            "every packet is counted once"
+        );
     }
 }

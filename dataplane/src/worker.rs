@@ -227,6 +227,9 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             let _ = self.line.rings.notes.push(note);
         }
         self.line.publish();
+        if self.out.trains.held() > 0 {
+            self.give_up_trains(now);
+        }
         if !self.out.waiting.is_empty() {
             self.give_up_waiting(now);
         }
@@ -259,6 +262,12 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         gauges.waiting.set(self.out.waiting.len() as u64);
         self.flush();
+    }
+
+    fn give_up_trains(&mut self, now: Tick) {
+        let gauges = &self.line.board.gauges;
+        self.out.trains.expire(now, |_| gauges.drops[DropReason::FragmentTimeout as usize].add(1));
+        gauges.gathering.set(self.out.trains.held() as u64);
     }
 
     fn give_up_waiting(&mut self, now: Tick) {

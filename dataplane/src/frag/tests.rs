@@ -24,7 +24,7 @@ fn fragment(ipv6: bool, id: u16, offset: u16, more: bool, payload: &[u8]) -> Vec
         frame.extend_from_slice(&u32::from(id).to_be_bytes());
     } else {
         let len = payload.len() as u16 + 20;
-        let field = offset / 8 | if more { 0x2000 } else { 0 };
+        let field = offset / 8 + if more { 0x2000 } else { 0 };
         frame.extend_from_slice(&[0x45, 0]);
         for word in [len, id, field, 64 << 8 | 17, 0] {
             frame.extend_from_slice(&word.to_be_bytes());

@@ -38,17 +38,21 @@ impl<P: Packet> Whole<P> {
         self.pieces.iter().map(|piece| piece.place.of(piece.packet.bytes()))
     }
 
+    /// The payload from byte `at` on, piece by piece.
+    pub fn payload_from(&self, at: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = at;
+        self.payload().map(move |part| {
+            let (skipped, rest) = part.split_at(skip.min(part.len()));
+            skip -= skipped.len();
+            rest
+        })
+    }
+
     /// Fills `into` with the bytes from `at` on. Returns false when the datagram ends before.
     #[must_use]
     pub fn read(&self, at: usize, into: &mut [u8]) -> bool {
-        let (mut skip, mut missing) = (at, into);
-        for part in self.payload() {
-            if skip >= part.len() {
-                skip -= part.len();
-                continue;
-            }
-            let part = &part[skip..];
-            skip = 0;
+        let mut missing = into;
+        for part in self.payload_from(at) {
             let count = part.len().min(missing.len());
             let (now, later) = missing.split_at_mut(count);
             now.copy_from_slice(&part[..count]);
@@ -63,15 +67,11 @@ impl<P: Packet> Whole<P> {
         let (mut skip, mut missing) = (at, from);
         for piece in &mut self.pieces {
             let part = piece.place.of_mut(piece.packet.bytes_mut());
-            if skip >= part.len() {
-                skip -= part.len();
-                continue;
-            }
-            let part = &mut part[skip..];
-            skip = 0;
-            let count = part.len().min(missing.len());
+            let (skipped, rest) = part.split_at_mut(skip.min(part.len()));
+            skip -= skipped.len();
+            let count = rest.len().min(missing.len());
             let (now, later) = missing.split_at(count);
-            part[..count].copy_from_slice(now);
+            rest[..count].copy_from_slice(now);
             missing = later;
         }
         missing.is_empty()

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 
+use super::trains::Scratch;
 use crate::flow::Seed;
 use crate::forward::Departure;
 use crate::frag::{Limits, Trains};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
 use crate::steer::WorkerId;
-use super::trains::Scratch;
 use crate::time::{Millis, Tick};
 use crate::verdict::{DropReason, Verdict};
 

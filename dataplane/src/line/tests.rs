@@ -2,6 +2,7 @@
 
 mod bed;
 mod drops;
+mod fragments;
 mod rows;
 mod services;
 mod steering;

@@ -287,7 +287,8 @@ fn as_one<P: Packet>(whole: &Whole<P>, fragment: &Parsed) -> Option<Parsed> {
     let (protocol, at) = whole.transport()?;
     let mut ports = [0; 4];
     whole.read(at, &mut ports).then_some(())?;
-    let ports = Ports::new(u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
+    let ports =
+        Ports::new(u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]]));
     let tcp_flags = match protocol {
         protocol::TCP => byte(whole, at + 13)?,
         protocol::SCTP => match byte(whole, at + sctp::LEN)? {
