@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam::channel::{self, Receiver, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::WorkerRings;
-use pollux_dataplane::conn::Sizes;
+use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::stats::Board;
@@ -194,6 +194,7 @@ fn start_workers(
     let rings: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
     // Frames of the kernel all leave by the first worker; the others have a ring nobody fills.
     let idle: KernelRing = Arc::new(ArrayQueue::new(1));
+    let shared = Arc::new(Shared::new(config.start.destinations as usize, config.start.templates as usize));
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for (number, &core) in cores.workers.iter().enumerate() {
         let handle = WorkerHandle {
@@ -201,12 +202,14 @@ fn start_workers(
             capacity: u64::from(sizes.ipv4) + u64::from(sizes.ipv6),
             rings: WorkerRings::new(RING_DEPTH),
             board: Arc::new(Board::new(config.start.destinations as usize)),
+            shared: Arc::clone(&shared),
         };
         let setup = Setup {
             me: WorkerId(number as u16),
             steering,
             ports: ports.queues_of_worker(),
             sizes,
+            shared: Arc::clone(&shared),
             services: config.start.services as usize,
             board: Arc::clone(&handle.board),
             rings: Arc::clone(&handle.rings),

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::{Command, Event, LinkId, Note, Page, Snapshot, WorkerRings};
+use pollux_dataplane::conn::Shared;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
@@ -32,6 +33,8 @@ pub struct WorkerHandle {
     pub rings: Arc<WorkerRings>,
     /// Its counters.
     pub board: Arc<Board>,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
 }
 
 /// All workers.

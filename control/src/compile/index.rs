@@ -1,7 +1,7 @@
 //! The lookups of a generation, built anew from its services and destinations.
 
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{DestinationId, Name, ServiceId, Services};
+use pollux_dataplane::service::{DestinationId, Method, Name, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
 use super::convert::{SCTP, protocol_number};
@@ -20,6 +20,12 @@ impl Compiler {
         services.nat_sources.clear();
         services.nat_addresses.clear();
         services.addresses.clear();
+        services.gue_ends.clear();
+        for destination in services.destinations.iter().flatten() {
+            if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = destination.method {
+                services.gue_ends.insert(Endpoint { l4_port, ..destination.endpoint });
+            }
+        }
         let named: Vec<(ServiceId, Name)> = (0..)
             .map(ServiceId)
             .zip(&services.services)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::{Page, WorkerRings};
-use pollux_dataplane::conn::Sizes;
+use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
 use pollux_dataplane::packet::Packet;
@@ -28,6 +28,7 @@ use crate::view::{ConnectionView, ServiceView};
 const CONNECTIONS: u32 = 1024;
 const SERVICES: u32 = 64;
 const DESTINATIONS: u32 = 256;
+const TEMPLATES: usize = 1024;
 /// Frames and messages that may wait between two turns.
 const DEPTH: usize = 256;
 /// Time passes in steps of this many milliseconds, so that timers that arm others are seen.
@@ -40,6 +41,7 @@ pub struct Core {
     facts: Facts,
     wires: [Wire; 2],
     board: Arc<Board>,
+    shared: Arc<Shared>,
     ledger: Ledger,
     kernel: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
@@ -60,12 +62,14 @@ impl Core {
             queues: wire.clone(),
         });
         let board = Arc::new(Board::new(DESTINATIONS as usize));
+        let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
         let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
         let setup = Setup {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random() },
             ports: ports.collect(),
             sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
+            shared: Arc::clone(&shared),
             services: SERVICES as usize,
             board: board.clone(),
             rings: rings.clone(),
@@ -78,7 +82,7 @@ impl Core {
         let worker = Worker::new(setup, Hand::default())?;
         let facts = Facts::default();
         let ledger = Ledger::new();
-        Ok(Core { worker, compiler, facts, wires, board, ledger, kernel, rings, now_ms: 0 })
+        Ok(Core { worker, compiler, facts, wires, board, shared, ledger, kernel, rings, now_ms: 0 })
     }
 
     fn drops(&self) -> Vec<u64> {
