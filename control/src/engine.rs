@@ -9,11 +9,13 @@ use crate::compile::Compiler;
 use crate::diff;
 use crate::edit;
 use crate::error::Failure;
+use crate::estimate::{Counted, Ledger};
 use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
-use crate::model::Config;
+use crate::model::{Config, ServiceKey};
 use crate::observe;
 use crate::request::{Apply, ConnectionQuery, Done, Reply, Request};
+use crate::sysctl;
 use crate::validate::validate;
 use crate::view::{ConnectionPage, ConnectionView, PortView, ServiceList, StatsView, VersionView};
 use crate::workers::Workers;
@@ -24,6 +26,9 @@ const PAGE: u32 = 10_000;
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often the kernel is reminded of destinations whose hardware address is not known.
 const REMIND: Duration = Duration::from_secs(1);
+
+/// How often the defences are looked at, as IPVS does.
+const DEFEND: Duration = Duration::from_secs(1);
 
 /// What the engine asks of the ports.
 pub trait Ports {
@@ -42,7 +47,9 @@ pub struct Engine {
     heard: Facts,
     dpdk: Option<String>,
     began: Instant,
+    ledger: Ledger,
     swept: Instant,
+    defended: Instant,
     reminded: Instant,
     stopping: bool,
 }
@@ -67,7 +74,9 @@ impl Engine {
             facts,
             dpdk,
             began: now,
+            ledger: Ledger::new(),
             swept: now,
+            defended: now,
             reminded: now,
             stopping: false,
         }
@@ -104,13 +113,19 @@ impl Engine {
             Request::DestinationAdd(add) => {
                 self.edit(|config| edit::add_destination(config, add.service, add.destination))
             }
-            Request::DestinationEdit(change) => self.edit(|config| edit::edit_destination(config, &change)),
+            Request::DestinationEdit(change) => self.edit_destination(&change),
             Request::DestinationRemove(remove) => {
                 self.edit(|config| edit::remove_destination(config, remove.service, remove.destination))
             }
             Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
             Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
             Request::SettingsSet(change) => self.edit(|config| edit::set_settings(config, &change)),
+            Request::StatsZero(query) => self.zero(query.service),
+            Request::MarksSet(set) => self.edit(|config| edit::set_marks(config, set.marks)),
+            Request::SysctlGet(get) => {
+                Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
+            }
+            Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
@@ -126,6 +141,23 @@ impl Engine {
         let mut config = self.compiler.config().clone();
         change(&mut config)?;
         self.configure(&config)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    /// IPVS tells schedulers of every edit, also of one that changes nothing.
+    fn edit_destination(&mut self, change: &edit::DestinationEdit) -> Result<Reply, Failure> {
+        let mut config = self.compiler.config().clone();
+        edit::edit_destination(&mut config, change)?;
+        self.compiler.touch((change.service, change.destination));
+        self.configure(&config)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    fn zero(&mut self, only: Option<ServiceKey>) -> Result<Reply, Failure> {
+        if let Some(key) = only.filter(|key| self.compiler.service_id(key).is_none()) {
+            return Err(edit::EditError::NoSuchService(key).into());
+        }
+        self.ledger.zero(only);
         Ok(Reply::Done(Done {}))
     }
 
@@ -150,8 +182,13 @@ impl Engine {
     /// # Errors
     /// When there is no room for it, or a worker does not take it in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
+        // What is written takes its place among the defences at once.
+        self.compiler.note_available(self.workers.available());
         let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
-        self.workers.install(&snapshot, &events)?;
+        let installed = self.workers.install(&snapshot, &events);
+        let workers = &self.workers;
+        self.ledger.follow(&self.compiler, |id| workers.counted(id));
+        installed?;
         self.remind();
         Ok(())
     }
@@ -192,6 +229,21 @@ impl Engine {
         if self.swept.elapsed() > SWEEP {
             self.sweep();
         }
+        if self.defended.elapsed() > DEFEND {
+            self.defend();
+        }
+        let runs = self.compiler.config().settings.run_estimation != 0;
+        let workers = &self.workers;
+        self.ledger.tick(self.began.elapsed(), runs, |id| workers.counted(id));
+    }
+
+    fn defend(&mut self) {
+        self.defended = Instant::now();
+        if self.compiler.note_available(self.workers.available()) {
+            let config = self.compiler.config().clone();
+            // What cannot be installed now is tried again in a second.
+            let _ = self.configure(&config);
+        }
     }
 
     fn remind(&mut self) {
@@ -223,14 +275,15 @@ impl Engine {
         for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
             worker.board.destinations[id.0 as usize].reset();
         }
+        self.ledger.forget(&freed);
     }
 
     fn boards(&self) -> impl Iterator<Item = &Board> + Clone {
         self.workers.all().iter().map(|worker| worker.board.as_ref())
     }
 
-    fn services(&self, only: Option<crate::model::ServiceKey>) -> ServiceList {
-        let mut services = observe::services(&self.compiler, self.boards());
+    fn services(&self, only: Option<ServiceKey>) -> ServiceList {
+        let mut services = observe::services(&self.compiler, self.boards(), &self.ledger);
         services.retain(|service| only.is_none_or(|key| service.key() == key));
         ServiceList { services, connection_capacity: self.capacity() }
     }
@@ -239,12 +292,14 @@ impl Engine {
         self.workers.all().iter().map(|worker| worker.capacity).sum()
     }
 
-    fn stats(&self) -> StatsView {
-        let ids = self.compiler.destination_ids();
-        let totals =
-            ids.map(|id| observe::stats(self.boards(), id)).fold(crate::view::Stats::default(), observe::add);
+    fn stats(&mut self) -> StatsView {
+        let workers = &self.workers;
+        self.ledger.count(|id| workers.counted(id));
+        let Counted { live, shown, rates } = self.ledger.total();
         StatsView {
-            totals,
+            totals: live,
+            shown,
+            rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports: self.ports.views(),
         }

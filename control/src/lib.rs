@@ -12,6 +12,7 @@ pub mod diff;
 pub mod edit;
 pub mod engine;
 pub mod error;
+pub mod estimate;
 pub mod fault;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -27,6 +28,7 @@ pub mod request;
 pub mod run;
 pub mod schema;
 pub mod socket;
+pub mod sysctl;
 pub mod timeouts;
 pub mod validate;
 pub mod view;

@@ -11,7 +11,10 @@ use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
 
+use crate::defence::Pages;
 use crate::error::Failure;
+use crate::observe;
+use crate::view::Stats;
 
 /// How long control waits for workers: thousands of their turns.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,6 +145,25 @@ impl Workers {
                 Load { active: sum.active + load.active, inactive: sum.inactive + load.inactive }
             },
         )
+    }
+
+    /// What all workers count of a destination.
+    pub fn counted(&self, id: DestinationId) -> Stats {
+        observe::stats(self.all.iter().map(|worker| worker.board.as_ref()), id)
+    }
+
+    /// Connection memory that is free.
+    pub fn available(&self) -> Pages {
+        let sum = |of: fn(&WorkerHandle) -> u64| self.all.iter().map(of).sum::<u64>();
+        let bytes = sum(|worker| worker.board.gauges.table_bytes.get());
+        if bytes == 0 {
+            // The tables are not there yet.
+            return Pages::PLENTY;
+        }
+        let used = sum(|worker| {
+            worker.board.gauges.connections_ipv4.get() + worker.board.gauges.connections_ipv6.get()
+        });
+        Pages::free(bytes, sum(|worker| worker.capacity), used)
     }
 
     /// Tells every worker to stop after its burst.

@@ -18,6 +18,7 @@ use pollux_dataplane::worker::{Port, Setup, Worker};
 use super::balancer::{Balancer, Outcome, Refused, Side};
 use super::topology;
 use crate::compile::Compiler;
+use crate::estimate::Ledger;
 use crate::kernel::facts::Facts;
 use crate::model::{Config, Start};
 use crate::observe;
@@ -41,6 +42,7 @@ pub struct Core {
     wires: [Wire; 2],
     board: Arc<Board>,
     shared: Arc<Shared>,
+    ledger: Ledger,
     kernel: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
     now_ms: u64,
@@ -79,7 +81,8 @@ impl Core {
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, Hand::default())?;
         let facts = Facts::default();
-        Ok(Core { worker, compiler, facts, wires, board, shared, kernel, rings, now_ms: 0 })
+        let ledger = Ledger::new();
+        Ok(Core { worker, compiler, facts, wires, board, shared, ledger, kernel, rings, now_ms: 0 })
     }
 
     fn drops(&self) -> Vec<u64> {
@@ -98,6 +101,8 @@ impl Balancer for Core {
         let (snapshot, events) =
             self.compiler.configure(config, now).map_err(|why| Refused(why.to_string()))?;
         self.worker.install(snapshot, &events);
+        let board = &self.board;
+        self.ledger.follow(&self.compiler, |id| observe::stats(std::iter::once(&**board), id));
         Ok(())
     }
 
@@ -106,6 +111,9 @@ impl Balancer for Core {
             self.now_ms = (self.now_ms + STEP_MS).min(at_ms);
             self.worker.clock().0 = Tick(self.now_ms);
             self.worker.turn();
+            let (board, runs) = (&self.board, self.compiler.config().settings.run_estimation != 0);
+            let of_board = |id| observe::stats(std::iter::once(&**board), id);
+            self.ledger.tick(Duration::from_millis(self.now_ms), runs, of_board);
         }
     }
 
@@ -128,7 +136,7 @@ impl Balancer for Core {
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        observe::services(&self.compiler, std::iter::once(&*self.board))
+        observe::services(&self.compiler, std::iter::once(&*self.board), &self.ledger)
     }
 
     fn connections(&mut self) -> Vec<ConnectionView> {
