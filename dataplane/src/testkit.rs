@@ -14,7 +14,7 @@ use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
 use crate::sched;
 use crate::service::{
-    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId,
+    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
 };
 use crate::stats::{Board, Counter};
 use crate::steer::{Steering, WorkerId};
@@ -150,6 +150,9 @@ impl Plan {
                 target,
             }));
             destinations.push(DestinationId(id));
+            if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = method {
+                to.gue_ends.insert(Endpoint { l4_port, ..endpoint });
+            }
             if method == Method::Nat {
                 to.nat_sources.insert((endpoint, self.protocol));
             }

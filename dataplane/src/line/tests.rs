@@ -6,3 +6,4 @@ mod fragments;
 mod rows;
 mod services;
 mod steering;
+mod tunnels;

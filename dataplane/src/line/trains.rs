@@ -39,7 +39,8 @@ impl Default for Scratch {
 }
 
 impl Scratch {
-    fn copy(&mut self, frame: &[u8]) {
+    /// Takes in the beginning of a frame.
+    pub(super) fn copy(&mut self, frame: &[u8]) {
         let count = frame.len().min(LOOK);
         (self.start, self.end) = (ROOM, ROOM + count);
         self.buffer[ROOM..ROOM + count].copy_from_slice(&frame[..count]);

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crossbeam::queue::ArrayQueue;
+
 use super::bed::*;
 use crate::config::Route;
 use crate::conn::Sizes;
 use crate::io::mem::{Frame, Hand};
 use crate::io::{Batch, QueuePair};
+use crate::line::trains::Scratch;
 use crate::line::{Arrival, Outbox};
 use crate::service::{Method, Tunnel};
 use crate::time::Tick;
 use crate::verdict::{Answer, DropReason};
 
-/// Provoked in `fragments.rs`, `services.rs`, `tunnels.rs` and `persistence.rs`.
+/// Provoked in `fragments.rs`, `services.rs` and `tunnels.rs`.
 const ELSEWHERE: [DropReason; 14] = [
     DropReason::AnsweredTrain,
     DropReason::FragmentLength,
@@ -157,6 +160,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
     bed.worker.line.run(&mut batch, arrival, &mut out);
     let mut all = provoked(&bed);
+    all.extend(without_buffers());
 
     let plan = Plan::new(Method::Nat);
     let snapshot = plan.snapshot();
@@ -182,6 +186,21 @@ fn of_tight_places() -> BTreeSet<DropReason> {
         all.insert(DropReason::TransmitFull);
     }
     all
+}
+
+/// A packet that must leave in pieces, of a kind that has no buffers for them.
+fn without_buffers() -> BTreeSet<DropReason> {
+    let mut plan = Plan::new(Method::Dr);
+    plan.network.links[1].mtu = 600;
+    let mut bed = plan.build();
+    let mut out: Outbox<Scratch> = Outbox::new(2, Arc::new(ArrayQueue::new(1)), Box::new([]));
+    let mut packet = Scratch::default();
+    packet.copy(&with_byte(tcp_with(client(), vip(), "S", &[0; 1000]), 20, 0));
+    let mut batch = Batch::new();
+    batch.push(packet);
+    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+    bed.worker.line.run(&mut batch, arrival, &mut out);
+    provoked(&bed)
 }
 
 #[test]
