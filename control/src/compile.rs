@@ -17,7 +17,7 @@ use pollux_dataplane::config::{Event, Snapshot, Target};
 use pollux_dataplane::service::{DestinationId, ServiceId, Services};
 use thiserror::Error;
 
-pub use self::convert::{SCTP, protocol_number};
+pub use self::convert::protocol_number;
 use self::ids::Ids;
 pub use self::network::UnknownPort;
 use self::place::Placing;

@@ -1,5 +1,7 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
 
+mod connections;
+
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::service::DestinationId;
@@ -14,14 +16,12 @@ use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
 use crate::model::{Config, ServiceKey};
 use crate::observe;
-use crate::request::{Apply, ConnectionQuery, Done, Reply, Request};
+use crate::request::{Apply, Done, Reply, Request};
 use crate::sysctl;
 use crate::validate::validate;
-use crate::view::{ConnectionPage, ConnectionView, PortView, ServiceList, StatsView, VersionView};
+use crate::view::{PortView, ServiceList, StatsView, VersionView};
 use crate::workers::Workers;
 
-/// Most connections in one page.
-const PAGE: u32 = 10_000;
 /// How often removed destinations are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often the kernel is reminded of destinations whose hardware address is not known.
@@ -46,6 +46,8 @@ pub struct Engine {
     /// What the kernel said last.
     heard: Facts,
     dpdk: Option<String>,
+    /// When the workers' clocks began.
+    epoch: Instant,
     began: Instant,
     ledger: Ledger,
     swept: Instant,
@@ -55,13 +57,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without services; facts come by [`Engine::learn`].
+    /// An engine without services; facts come by [`Engine::learn`]. `epoch` is when the workers' clocks began.
     pub fn new(
         compiler: Compiler,
         workers: Workers,
         ports: Box<dyn Ports>,
         mirror: Option<Mirror>,
-        dpdk: Option<String>,
+        (dpdk, epoch): (Option<String>, Instant),
     ) -> Engine {
         let now = Instant::now();
         let facts = Facts::default();
@@ -73,6 +75,7 @@ impl Engine {
             heard: facts.clone(),
             facts,
             dpdk,
+            epoch,
             began: now,
             ledger: Ledger::new(),
             swept: now,
@@ -266,7 +269,8 @@ impl Engine {
         let workers = &self.workers;
         let connections = |id: DestinationId| {
             let load = workers.load(id);
-            u64::from(load.active) + u64::from(load.inactive)
+            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
+            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
         };
         let freed = self.compiler.sweep(self.began.elapsed(), connections);
         if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
@@ -274,6 +278,9 @@ impl Engine {
         }
         for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
             worker.board.destinations[id.0 as usize].reset();
+        }
+        for &id in &freed {
+            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
         }
         self.ledger.forget(&freed);
     }
@@ -283,7 +290,10 @@ impl Engine {
     }
 
     fn services(&self, only: Option<ServiceKey>) -> ServiceList {
-        let mut services = observe::services(&self.compiler, self.boards(), &self.ledger);
+        let mut services = {
+            let quotas = self.workers.shared().map(|shared| &shared.quotas);
+            observe::services(&self.compiler, self.boards(), &self.ledger, quotas)
+        };
         services.retain(|service| only.is_none_or(|key| service.key() == key));
         ServiceList { services, connection_capacity: self.capacity() }
     }
@@ -312,37 +322,4 @@ impl Engine {
             uptime_secs: self.began.elapsed().as_secs(),
         }
     }
-
-    /// A cursor is the worker's number and the place in its table, which nothing makes stale.
-    fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {
-        let (mut worker, mut from) = match &query.cursor {
-            None => (0, 0),
-            Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
-        };
-        let limit = query.limit.clamp(1, PAGE) as usize;
-        let mut connections = Vec::new();
-        while worker < self.workers.all().len() {
-            let page = self.workers.list(worker, from, limit - connections.len())?;
-            let shown = observe::connections(&page, worker as u16);
-            connections.extend(shown.into_iter().filter(|connection| passes(query, connection)));
-            (worker, from) = page.next.map_or((worker + 1, 0), |next| (worker, next));
-            if connections.len() >= limit {
-                break;
-            }
-        }
-        let more = worker < self.workers.all().len();
-        Ok(ConnectionPage { connections, next: more.then(|| format!("{worker}-{from}")) })
-    }
-}
-
-fn parse_cursor(cursor: &str) -> Option<(usize, u32)> {
-    let (worker, from) = cursor.split_once('-')?;
-    Some((worker.parse().ok()?, from.parse().ok()?))
-}
-
-fn passes(query: &ConnectionQuery, connection: &ConnectionView) -> bool {
-    query.protocol.is_none_or(|protocol| connection.protocol == protocol)
-        && query.client.is_none_or(|client| connection.client.ip() == client)
-        && query.r#virtual.is_none_or(|place| connection.r#virtual == place)
-        && query.destination.is_none_or(|place| connection.destination == place)
 }

@@ -1,20 +1,24 @@
 //! From counters and connections to what is shown.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use pollux_dataplane::config::Page;
 use pollux_dataplane::config::ring::Connection;
+use pollux_dataplane::conn::quota::Quotas;
+use pollux_dataplane::conn::template::{Listed, Target};
 use pollux_dataplane::proto;
-use pollux_dataplane::sched::{Load, Loads as _};
+use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
 use pollux_dataplane::stats::{Board, Counter};
 use pollux_dataplane::verdict::{Answer, DropReason};
 use pollux_dataplane::wire::protocol;
 
-use crate::compile::{Compiler, SCTP};
+use crate::compile::Compiler;
 use crate::estimate::{Counted, Ledger};
 use crate::model::{Destination, Method, Service};
-use crate::view::{ConnectionProtocol, ConnectionView, DestinationView, ServiceView, Stats, WorkerView};
+use crate::view::{
+    ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
+};
 use crate::workers::WorkerHandle;
 
 /// What the boards of all workers count of a destination.
@@ -36,11 +40,12 @@ pub fn services<'a>(
     compiler: &Compiler,
     boards: impl Iterator<Item = &'a Board> + Clone,
     ledger: &Ledger,
+    quotas: Option<&Quotas>,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
             let id = compiler.destination_id(&(service.key(), of.key()));
-            destination(of, id, boards.clone(), ledger)
+            destination(of, id, boards.clone(), (ledger, quotas))
         });
         let Counted { live, shown, rates } = ledger.service(&service.key());
         ServiceView {
@@ -62,7 +67,7 @@ fn destination<'a>(
     of: &Destination,
     id: Option<DestinationId>,
     boards: impl Iterator<Item = &'a Board> + Clone,
-    ledger: &Ledger,
+    (ledger, quotas): (&Ledger, Option<&Quotas>),
 ) -> DestinationView {
     let known = id.into_iter().flat_map(|id| {
         boards.clone().filter_map(move |board| Some(board.destinations.get(id.0 as usize)?.load()))
@@ -71,6 +76,7 @@ fn destination<'a>(
         active: sum.active.wrapping_add(load.active),
         inactive: sum.inactive.wrapping_add(load.inactive),
     });
+    let of_quotas = quotas.zip(id);
     let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| ledger.destination(id));
     DestinationView {
         address: of.address,
@@ -80,20 +86,14 @@ fn destination<'a>(
         weight: of.weight,
         upper_threshold: of.upper_threshold,
         lower_threshold: of.lower_threshold,
-        overloaded: id.is_some_and(|id| boards.clone().any(|board| board.is_overloaded(id))),
+        overloaded: of_quotas.is_some_and(|(quotas, id)| quotas.is_overloaded(id)),
         active: load.active,
         inactive: load.inactive,
-        persistent: id.map_or(0, persistent),
+        persistent: of_quotas.map_or(0, |(quotas, id)| quotas.templates(id)),
         stats: shown,
         live,
         rates,
     }
-}
-
-/// Persistence templates of a destination. They live in a store that all workers share; until control can read it
-/// there are none to be seen.
-fn persistent(_: DestinationId) -> u32 {
-    0
 }
 
 /// A connection as it is shown.
@@ -102,26 +102,62 @@ pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     let flags =
         [("no_output", listed.no_output), ("inactive", listed.inactive), ("bypass", listed.method.is_none())];
     ConnectionView {
-        protocol: match listed.protocol {
-            protocol::TCP => ConnectionProtocol::Tcp,
-            protocol::UDP => ConnectionProtocol::Udp,
-            SCTP => ConnectionProtocol::Sctp,
-            _ => ConnectionProtocol::Ip,
-        },
+        protocol: carried(listed.protocol),
         state: proto::state_name(listed.protocol, listed.state).to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: at(listed.endpoints.client),
         r#virtual: at(listed.endpoints.virtual_),
         destination: at(listed.endpoints.destination),
-        method: listed.method.map(|method| match method {
-            service::Method::Nat => Method::Nat,
-            service::Method::Dr => Method::Dr,
-            service::Method::Tunnel(_) => Method::Tunnel,
-        }),
+        method: listed.method.map(method),
         in_packets: listed.in_packets.into(),
         flags: flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect(),
         engine: None,
-        worker,
+        worker: Some(worker),
+    }
+}
+
+fn carried(protocol: u8) -> ConnectionProtocol {
+    match protocol {
+        protocol::TCP => ConnectionProtocol::Tcp,
+        protocol::UDP => ConnectionProtocol::Udp,
+        protocol::SCTP => ConnectionProtocol::Sctp,
+        _ => ConnectionProtocol::Ip,
+    }
+}
+
+fn method(method: service::Method) -> Method {
+    match method {
+        service::Method::Nat => Method::Nat,
+        service::Method::Dr => Method::Dr,
+        service::Method::Tunnel(_) => Method::Tunnel,
+    }
+}
+
+/// A persistence template as IPVS lists it: the client without a port; a mark as an IPv4 address; one that is no longer
+/// used with ports that no packet has. Spec 4.3.
+pub fn template(listed: &Listed) -> ConnectionView {
+    let (address, l4_port) = match listed.key.target {
+        Target::Address(address, l4_port) => (address, l4_port),
+        Target::Mark(mark) => (Ipv4Addr::from(mark).into(), 0),
+    };
+    let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
+    let endpoint = listed.new.endpoint;
+    let data = &listed.key.data;
+    ConnectionView {
+        protocol: carried(listed.key.protocol),
+        state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
+        expires_secs: listed.expires.as_secs(),
+        client: SocketAddr::new(listed.key.client, 0),
+        r#virtual: SocketAddr::new(address, used(l4_port)),
+        destination: SocketAddr::new(endpoint.address, used(endpoint.l4_port)),
+        method: Some(method(listed.new.method)),
+        in_packets: 0,
+        flags: vec!["template".to_owned()],
+        engine: (!data.is_empty()).then(|| EngineData {
+            engine: "sip".to_owned(),
+            data: String::from_utf8_lossy(data).into_owned(),
+        }),
+        worker: None,
     }
 }
 

@@ -212,8 +212,9 @@ pub struct ConnectionView {
     /// Of a template: what its service's persistence engine read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineData>,
-    /// The worker that owns it.
-    pub worker: u16,
+    /// The worker that owns it; none owns a template, all share them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u16>,
 }
 
 /// Some connections, and where to go on.

@@ -58,6 +58,11 @@ impl Workers {
         &self.all
     }
 
+    /// What they share.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.all.first().map(|worker| worker.shared.as_ref())
+    }
+
     /// Makes every worker act on `snapshot`, and waits until each does.
     ///
     /// # Errors

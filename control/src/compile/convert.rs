@@ -16,12 +16,9 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
-        Protocol::Sctp => SCTP,
+        Protocol::Sctp => protocol::SCTP,
     }
 }
-
-/// SCTP's number in an IP header, RFC 9260.
-pub const SCTP: u8 = 132;
 
 pub(super) fn name(key: ServiceKey) -> Name {
     match key {
@@ -109,12 +106,9 @@ fn timeouts(wanted: &model::Settings) -> Timeouts {
     for (name, &secs) in &wanted.timeouts {
         match timeouts::slot(name) {
             Some(Slot::Tcp(state)) => timeouts.tcp[state] = Millis::from_secs(secs),
-            Some(Slot::Sctp(state)) => sctp(&mut timeouts, state, Millis::from_secs(secs)),
+            Some(Slot::Sctp(state)) => timeouts.sctp[state] = Millis::from_secs(secs),
             None => {}
         }
     }
     timeouts
 }
-
-/// With the branch `proto`: `timeouts.sctp[state] = time`.
-fn sctp(_timeouts: &mut Timeouts, _state: usize, _time: Millis) {}

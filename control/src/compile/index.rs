@@ -4,7 +4,7 @@ use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::service::{DestinationId, Method, Name, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
-use super::convert::{SCTP, protocol_number};
+use super::convert::protocol_number;
 use super::{Compiler, FullKey};
 use crate::model::ServiceKey;
 
@@ -73,7 +73,7 @@ fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint) {
         ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
         ServiceKey::Mark { .. } => None,
     };
-    let all = [protocol::TCP, protocol::UDP, SCTP];
+    let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
     for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
         services.nat_sources.insert((endpoint, protocol));
     }

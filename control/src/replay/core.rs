@@ -136,7 +136,8 @@ impl Balancer for Core {
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        observe::services(&self.compiler, std::iter::once(&*self.board), &self.ledger)
+        let boards = std::iter::once(&*self.board);
+        observe::services(&self.compiler, boards, &self.ledger, Some(&self.shared.quotas))
     }
 
     fn connections(&mut self) -> Vec<ConnectionView> {
@@ -147,6 +148,8 @@ impl Balancer for Core {
             views.extend(observe::connections(&page, 0));
             from = page.next;
         }
+        let (templates, _) = self.shared.templates.list(0, usize::MAX, Tick(self.now_ms));
+        views.extend(templates.iter().map(observe::template));
         views
     }
 }

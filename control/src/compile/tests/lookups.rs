@@ -118,7 +118,7 @@ fn settings_are_read_as_the_kernel_reads_them() {
         expire_quiescent_template = 2
         schedule_icmp = 1
         lblc_expiration = 60
-        timeouts = { 'tcp.SYN_RECV' = 9 }
+        timeouts = { 'tcp.SYN_RECV' = 9, 'sctp.COOKIE_WAIT' = 3 }
         drop_packet = 3",
     );
     let (snapshot, _) = compiler().configure(&wanted, seconds(0)).unwrap();
@@ -127,6 +127,7 @@ fn settings_are_read_as_the_kernel_reads_them() {
     assert!(s.expire_quiescent_template && s.pmtu_disc && !s.sloppy_tcp);
     assert_eq!((s.lblc_expiration, s.drop_rate), (Millis::from_secs(60), 10));
     assert_eq!(s.timeouts.tcp[tcp::State::SynRecv as usize], Millis::from_secs(9));
+    assert_eq!(s.timeouts.sctp[5], Millis::from_secs(3));
     assert_eq!(s.timeouts.tcp[tcp::State::Established as usize], Millis::from_secs(900));
 }
 
