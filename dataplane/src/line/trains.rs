@@ -77,6 +77,15 @@ impl Packet for Scratch {
     }
 }
 
+/// What is known of the packet that a train was.
+struct AsOne {
+    /// As it would have been parsed; of IPv6 with the length of its longest fragment.
+    parsed: Parsed,
+    /// Its length.
+    total: u16,
+    arrival: Arrival,
+}
+
 impl Line {
     /// What to do with a fragment: those that may be of balanced traffic are gathered, where others of them are.
     pub(super) fn fragment(&self, frame: &[u8], parsed: &Parsed, arrival: &Arrival) -> Step {
@@ -181,7 +190,7 @@ impl Line {
         if let Some((id, direction)) = found {
             self.count_rest(id, direction, total - parsed.len);
         }
-        self.carry_out(whole, fate, (&work.parsed, total), found, arrival, out);
+        self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, arrival }, out);
         self.end_one_packet();
     }
 
@@ -199,11 +208,11 @@ impl Line {
         &mut self,
         mut whole: Whole<P>,
         fate: Fate,
-        (parsed, total): (&Parsed, u16),
         found: Option<(ConnId, Direction)>,
-        arrival: Arrival,
+        of: &AsOne,
         out: &mut Outbox<P>,
     ) {
+        let (parsed, arrival) = (&of.parsed, of.arrival);
         match (fate, found) {
             (Fate::Forward(departure), Some((id, direction))) => {
                 if self.conns.entry(id).flags.has(Flags::NAT) {
@@ -211,13 +220,13 @@ impl Line {
                     train::translate(&mut whole, parsed.is_ipv6(), entry, direction, end);
                 }
                 for piece in whole.pieces {
-                    self.send_piece(piece, parsed, departure, id, arrival, out);
+                    self.send_piece(piece, departure, id, of, out);
                 }
             }
             (Fate::Answer(message), _) => {
                 let mut pieces = whole.pieces.into_iter();
                 if let Some(Piece { mut packet, .. }) = pieces.next() {
-                    let quoted = quotable(packet.bytes_mut(), parsed, total);
+                    let quoted = quotable(packet.bytes_mut(), parsed, of.total);
                     self.answer(packet, &quoted, message, arrival, out);
                 }
                 for _ in pieces {
@@ -237,12 +246,12 @@ impl Line {
     fn send_piece<P: Packet>(
         &mut self,
         piece: Piece<P>,
-        parsed: &Parsed,
         departure: Departure,
         id: ConnId,
-        arrival: Arrival,
+        of: &AsOne,
         out: &mut Outbox<P>,
     ) {
+        let (parsed, arrival) = (&of.parsed, of.arrival);
         let Piece { mut packet, place } = piece;
         let mut departure = Departure { l3: place.l3, ipv6: parsed.is_ipv6(), ..departure };
         if departure.next != NextHop::Local {
