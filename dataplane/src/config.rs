@@ -6,6 +6,6 @@ pub mod ring;
 pub mod snapshot;
 
 pub use marks::{Ingress, MarkRule};
-pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Route, Target};
+pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target};
 pub use ring::{Command, Note, Page, WorkerRings};
 pub use snapshot::{Event, EventKind, Settings, Snapshot};

@@ -249,7 +249,7 @@ impl Line {
         let back = network.target(parsed.key.src_address());
         // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
         let asked = parsed.key.dst_address();
-        let ours = if asked.is_ipv4() { network.is_local(asked) } else { network.local.contains(&asked) };
+        let ours = if asked.is_ipv4() { network.is_local(asked, crate::config::Policy::default()) } else { network.local.contains(&asked) };
         let source = if ours { asked } else { back.source };
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashbrown::{HashMap, HashSet};
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 
 use crate::wire::ether::{self, MacBytes};
@@ -80,6 +80,39 @@ pub enum Route {
     Refuse,
 }
 
+/// A table of routes beside the main one.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    /// Routes of IPv4.
+    pub routes4: PrefixMap<Ipv4Net, Route>,
+    /// Routes of IPv6.
+    pub routes6: PrefixMap<Ipv6Net, Route>,
+}
+
+/// A rule of policy routing: packets that fit all it names look into `table` before the main one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Of IPv6 packets, or of IPv4 ones.
+    pub ipv6: bool,
+    /// Where the packet comes from.
+    pub from: Option<IpNet>,
+    /// Where it goes.
+    pub to: Option<IpNet>,
+    /// Its mark.
+    pub mark: Option<u32>,
+    /// Index in [`Network::tables`].
+    pub table: usize,
+}
+
+/// What of a packet policy routing looks at besides its receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Its source address.
+    pub from: Option<IpAddr>,
+    /// Its mark.
+    pub mark: u32,
+}
+
 /// What a worker needs to reach one destination address, looked up when the configuration is compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -102,6 +135,10 @@ pub struct Network {
     pub routes4: PrefixMap<Ipv4Net, Route>,
     /// Routes of IPv6.
     pub routes6: PrefixMap<Ipv6Net, Route>,
+    /// Which packets look into another table first, in the order of their priority.
+    pub rules: Vec<Rule>,
+    /// The other tables.
+    pub tables: Vec<RouteTable>,
     /// Known neighbours.
     pub neighbours: HashMap<(LinkId, IpAddr), HopId>,
     /// Their frame headers.
@@ -135,26 +172,32 @@ impl Network {
     }
 
     /// The route an address takes.
-    pub fn route(&self, to: IpAddr) -> Option<&Route> {
-        match to {
-            IpAddr::V4(to) => self.routes4.get_lpm(&Ipv4Net::from(to)).map(|(_, route)| route),
-            IpAddr::V6(to) => self.routes6.get_lpm(&Ipv6Net::from(to)).map(|(_, route)| route),
-        }
+    pub fn route(&self, to: IpAddr, policy: Policy) -> Option<&Route> {
+        let ruled = self.rules.iter().filter(|rule| rule.fits(to, policy)).find_map(|rule| {
+            let table = self.tables.get(rule.table)?;
+            longest(&table.routes4, &table.routes6, to)
+        });
+        ruled.or_else(|| longest(&self.routes4, &self.routes6, to))
     }
 
     /// Whether an address is this machine's, by itself or by a local route.
-    pub fn is_local(&self, address: IpAddr) -> bool {
-        self.local.contains(&address) || matches!(self.route(address), Some(Route::Local))
+    pub fn is_local(&self, address: IpAddr, policy: Policy) -> bool {
+        self.local.contains(&address) || matches!(self.route(address, policy), Some(Route::Local))
     }
 
-    /// The way to an address: next hop, MTU and our own address on the way.
+    /// The way to an address by the main table: next hop, MTU and our own address on the way.
     pub fn target(&self, to: IpAddr) -> Target {
+        self.target_by(to, Policy::default())
+    }
+
+    /// The way to an address for a packet that rules may send elsewhere.
+    pub fn target_by(&self, to: IpAddr, policy: Policy) -> Target {
         let unspecified =
             if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
         if self.local.contains(&to) {
             return Target { next: NextHop::Local, mtu: u16::MAX, source: to };
         }
-        match self.route(to) {
+        match self.route(to, policy) {
             Some(Route::Local) => Target { next: NextHop::Local, mtu: u16::MAX, source: to },
             Some(&Route::Send { link, via, mtu, source }) => {
                 let ours = &self.links[usize::from(link.0)];
@@ -179,5 +222,28 @@ impl Network {
     #[inline]
     pub fn hop_at(&self, id: HopId) -> Option<&Hop> {
         self.hops.get(id.0 as usize)
+    }
+}
+
+impl Rule {
+    fn fits(&self, to: IpAddr, policy: Policy) -> bool {
+        let within = |net: &Option<IpNet>, address: Option<IpAddr>| {
+            net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
+        };
+        self.ipv6 == to.is_ipv6()
+            && within(&self.to, Some(to))
+            && within(&self.from, policy.from)
+            && self.mark.is_none_or(|mark| mark == policy.mark)
+    }
+}
+
+fn longest<'a>(
+    routes4: &'a PrefixMap<Ipv4Net, Route>,
+    routes6: &'a PrefixMap<Ipv6Net, Route>,
+    to: IpAddr,
+) -> Option<&'a Route> {
+    match to {
+        IpAddr::V4(to) => routes4.get_lpm(&Ipv4Net::from(to)).map(|(_, route)| route),
+        IpAddr::V6(to) => routes6.get_lpm(&Ipv6Net::from(to)).map(|(_, route)| route),
     }
 }
