@@ -4,46 +4,18 @@
 //! Linux IPVS, in the order IPVS checks them, so that a script sees the same error.
 
 mod error;
+mod params;
 mod settings;
 #[cfg(test)]
 mod tests;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 pub use error::{EditError, Errno};
+pub use params::{DestinationEdit, ServiceEdit};
 pub use settings::{SettingsEdit, set_settings};
 
 use crate::fault::Faults;
-use crate::model::{Config, Destination, DestinationKey, Method, Scheduler, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
 use crate::validate;
-
-/// Parameters of `service.edit`: what is absent stays as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceEdit {
-    /// Which service.
-    pub service: ServiceKey,
-    /// How destinations are chosen from now on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduler: Option<Scheduler>,
-}
-
-/// Parameters of `destination.edit`: what is absent stays as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DestinationEdit {
-    /// The service it belongs to.
-    pub service: ServiceKey,
-    /// Which destination.
-    pub destination: DestinationKey,
-    /// How packets of new connections reach it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<Method>,
-    /// Its share of new connections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<u32>,
-}
 
 /// Adds a service, with or without destinations.
 ///
@@ -64,11 +36,33 @@ pub fn add_service(config: &mut Config, service: Service) -> Result<(), EditErro
 /// Changes a service; its destinations and connections stay.
 ///
 /// # Errors
-/// When there is no such service.
+/// When there is no such service, or when the result makes no sense.
 pub fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
     let at = position(config, edit.service).ok_or(EditError::NoSuchService(edit.service))?;
-    let service = &mut config.services[at];
-    service.scheduler = edit.scheduler.unwrap_or(service.scheduler);
+    let mut new = config.services[at].clone();
+    new.scheduler = edit.scheduler.unwrap_or(new.scheduler);
+    new.flags = edit.flags.unwrap_or(new.flags);
+    new.one_packet = edit.one_packet.unwrap_or(new.one_packet);
+    if let Some(persistence) = &edit.persistence {
+        new.persistence.clone_from(persistence);
+    }
+    put_service(config, at, new)
+}
+
+/// Sets everything about a service anew but its destinations, which stay: what `ipvsadm -E` does. Those of `new` are
+/// not looked at.
+///
+/// # Errors
+/// When there is no such service, or when the result makes no sense.
+pub fn replace_service(config: &mut Config, new: Service) -> Result<(), EditError> {
+    let at = position(config, new.key()).ok_or_else(|| EditError::NoSuchService(new.key()))?;
+    let destinations = config.services[at].destinations.clone();
+    put_service(config, at, Service { destinations, ..new })
+}
+
+fn put_service(config: &mut Config, at: usize, new: Service) -> Result<(), EditError> {
+    valid(|faults| validate::service("service", &new, config.facts.as_ref(), faults))?;
+    config.services[at] = new;
     Ok(())
 }
 
@@ -94,12 +88,15 @@ pub fn flush(config: &mut Config) {
 /// no sense.
 pub fn add_destination(config: &mut Config, key: ServiceKey, new: Destination) -> Result<(), EditError> {
     let at = owner(config, key, new.key())?;
-    weight_fits(new.weight)?;
+    numbers_fit(&new)?;
     let service = &config.services[at];
     if service.destinations.iter().any(|old| old.key() == new.key()) {
         return Err(EditError::DestinationExists { service: key, destination: new.key() });
     }
-    valid(|faults| validate::destination("destination", service, &new, config.facts.as_ref(), faults))?;
+    valid(|faults| {
+        validate::destination("destination", service, &new, config.facts.as_ref(), faults);
+        validate::count_destinations("service", service, service.destinations.len() + 1, faults);
+    })?;
     room("destinations", config.start.destinations, destinations(config) + 1)?;
     config.services[at].destinations.push(new);
     Ok(())
@@ -114,11 +111,25 @@ pub fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(
     if let Some(weight) = edit.weight {
         weight_fits(weight)?;
     }
+    let slot = slot(&config.services[at], edit.destination)?;
+    let new = edit.onto(&config.services[at].destinations[slot]);
+    put_destination(config, at, slot, new)
+}
+
+/// Sets everything about a destination anew: what `ipvsadm -e` does.
+///
+/// # Errors
+/// When there is no such service or destination, or when it makes no sense.
+pub fn replace_destination(config: &mut Config, key: ServiceKey, new: Destination) -> Result<(), EditError> {
+    let at = owner(config, key, new.key())?;
+    numbers_fit(&new)?;
+    let slot = slot(&config.services[at], new.key())?;
+    put_destination(config, at, slot, new)
+}
+
+fn put_destination(config: &mut Config, at: usize, slot: usize, new: Destination) -> Result<(), EditError> {
+    numbers_fit(&new)?;
     let service = &config.services[at];
-    let slot = slot(service, edit.destination)?;
-    let mut new = service.destinations[slot].clone();
-    new.method = edit.method.unwrap_or(new.method);
-    new.weight = edit.weight.unwrap_or(new.weight);
     valid(|faults| validate::destination("destination", service, &new, config.facts.as_ref(), faults))?;
     config.services[at].destinations[slot] = new;
     Ok(())
@@ -154,6 +165,23 @@ fn slot(service: &Service, key: DestinationKey) -> Result<usize, EditError> {
 
 fn destinations(config: &Config) -> usize {
     config.services.iter().map(|service| service.destinations.len()).sum()
+}
+
+/// Replaces all rules that mark packets.
+///
+/// # Errors
+/// When one makes no sense; then all stay as they were.
+pub fn set_marks(config: &mut Config, marks: Vec<MarkRule>) -> Result<(), EditError> {
+    valid(|faults| validate::marks::marks(&marks, faults))?;
+    config.marks = marks;
+    Ok(())
+}
+
+/// Weights and thresholds: IPVS has an error of their own for them.
+fn numbers_fit(new: &Destination) -> Result<(), EditError> {
+    weight_fits(new.weight)?;
+    let (lower, upper) = (new.lower_threshold, new.upper_threshold);
+    if lower <= upper { Ok(()) } else { Err(EditError::ThresholdsCrossed { lower, upper }) }
 }
 
 /// IPVS has an error of its own for weights and gives it before all others about a destination.

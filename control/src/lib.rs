@@ -26,6 +26,7 @@ pub mod request;
 pub mod run;
 pub mod schema;
 pub mod socket;
+pub mod timeouts;
 pub mod validate;
 pub mod view;
 pub mod workers;

@@ -211,38 +211,55 @@ impl Default for Settings {
 
 /// A rule that marks packets, in the spirit of `iptables -t mangle -j MARK`: rules are gone through in turn, and every
 /// one that fits a packet in all it names sets its mark.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MarkRule {
     /// Name of the DPDK port it came in by.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
     /// The VLAN it came in by; 0 is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
     /// `ipv4` or `ipv6` packets only; addresses say it too.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
     /// Where it comes from: an address or a prefix.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpNet>,
     /// Where it goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<IpNet>,
     /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `esp`, `ah` or a number.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// L4 source ports, each one number or a range: `1024-65535`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_l4_ports: Vec<String>,
     /// L4 destination ports likewise.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub l4_ports: Vec<String>,
     /// The mark.
     pub mark: u32,
     /// Bits of the mark that the rule sets; the others stay. All by default.
     #[serde(default = "all_bits", skip_serializing_if = "is_all_bits")]
     pub mask: u32,
+}
+
+impl Default for MarkRule {
+    fn default() -> MarkRule {
+        MarkRule {
+            port: None,
+            vlan: None,
+            family: None,
+            source: None,
+            destination: None,
+            protocol: None,
+            source_l4_ports: Vec::new(),
+            l4_ports: Vec::new(),
+            mark: 0,
+            mask: all_bits(),
+        }
+    }
 }
 
 fn all_bits() -> u32 {

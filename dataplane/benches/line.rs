@@ -11,6 +11,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use crossbeam::queue::ArrayQueue;
 use etherparse::PacketBuilder;
+use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::conn::entry::Endpoints;
 use pollux_dataplane::conn::{NewConnection, Sizes, Table};
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
@@ -116,19 +117,26 @@ fn find_each(table: &Table, keys: &[Key]) -> usize {
 }
 
 fn schedule(criterion: &mut Criterion) {
+    use Scheduler::{Dh, Fo, Lblc, Lblcr, Lc, Mh, Nq, Ovf, Rr, Sed, Sh, Twos, Wlc, Wrr};
     let mut group = criterion.benchmark_group("schedule");
     group.throughput(Throughput::Elements(1));
-    for (name, scheduler) in [("rr", Scheduler::Rr), ("wlc", Scheduler::Wlc)] {
+    for scheduler in [Rr, Wrr, Lc, Wlc, Fo, Ovf, Lblc, Lblcr, Dh, Sh, Mh, Sed, Nq, Twos] {
         let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Nat) };
         let (snapshot, bed) = (plan.snapshot(), plan.bed().expect("memory for a small table"));
         let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
-        let mut memory = Memory::default();
-        let (client, virtual_address) = (nth_client(0), vip().address);
-        let (services, now) = (&*snapshot.services, Tick(0));
+        let (services, settings) = (&*snapshot.services, &snapshot.settings);
+        let mut memory = Memory::new(1);
+        memory
+            .hear(scheduler, &Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1 });
+        let (virtual_address, now) = (vip().address, Tick(0));
+        let mut n = 0;
+        let name = format!("{scheduler:?}").to_lowercase();
         group.bench_function(BenchmarkId::new(name, 10), |b| {
             b.iter(|| {
-                let loads = &*bed.board;
-                memory.pick(&Scene { service, services, loads, client, virtual_address, now })
+                n = (n + 1) % MILLION;
+                let (loads, client) = (&*bed.board, nth_client(n));
+                let scene = Scene { service, services, loads, client, virtual_address, settings, now };
+                memory.pick(&scene).expect("somebody is there")
             });
         });
     }

@@ -1,7 +1,20 @@
 //! Schedulers: which destination gets a new connection. A file each; spec section 3.
 
+pub mod cached;
+pub mod dh;
+pub mod fo;
+pub mod fold;
+pub mod lblc;
+pub mod lblcr;
 pub mod lc;
+pub mod mh;
+pub mod nq;
+pub mod ovf;
 pub mod rr;
+pub mod sed;
+pub mod sh;
+pub mod slots;
+pub mod twos;
 pub mod wlc;
 pub mod wrr;
 
@@ -10,7 +23,9 @@ mod tests;
 
 use std::net::IpAddr;
 
-use crate::config::{Event, EventKind};
+pub use slots::slots;
+
+use crate::config::{Event, EventKind, Settings};
 use crate::flow::Endpoint;
 use crate::service::{Destination, DestinationId, Scheduler, Service, Services};
 use crate::time::Tick;
@@ -25,9 +40,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// What lc and wlc compare: an active connection weighs as much as 256 inactive ones.
-    pub fn overhead(self) -> u64 {
-        u64::from(self.active) * 256 + u64::from(self.inactive)
+    /// What lc and wlc compare: an active connection weighs as much as 256 inactive ones. 32 bits with a sign, as in
+    /// IPVS.
+    pub fn overhead(self) -> i32 {
+        self.active.wrapping_mul(256).wrapping_add(self.inactive) as i32
     }
 }
 
@@ -52,15 +68,29 @@ pub struct Scene<'a, L> {
     pub client: Endpoint,
     /// The address the client speaks to.
     pub virtual_address: IpAddr,
+    /// Time-outs and switches.
+    pub settings: &'a Settings,
     /// The time.
     pub now: Tick,
 }
 
 impl<L: Loads> Scene<'_, L> {
     /// The destinations in list order, with what they carry.
-    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
         let known = |&id: &DestinationId| Some(self.candidate(id, self.services.destination(id)?));
         self.service.destinations.iter().filter_map(known)
+    }
+
+    /// Those of them that may get a new connection.
+    pub fn available(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
+        self.candidates().filter(Candidate::is_available)
+    }
+
+    /// Whether a destination may get a new connection.
+    #[inline]
+    pub fn is_usable(&self, id: DestinationId) -> bool {
+        let usable = |d: &Destination| d.available && d.weight > 0;
+        self.services.destination(id).is_some_and(usable) && !self.loads.is_overloaded(id)
     }
 
     fn candidate<'a>(&self, id: DestinationId, destination: &'a Destination) -> Candidate<'a> {
@@ -93,6 +123,10 @@ impl Candidate<'_> {
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     cursor: Cursor,
+    draws: twos::Draws,
+    // Boxed, since there is a memory for every service that can be, and few of them are of these two kinds.
+    lblc: Option<Box<lblc::Cache>>,
+    lblcr: Option<Box<lblcr::Cache>>,
 }
 
 /// A place in the list of destinations.
@@ -109,14 +143,22 @@ pub struct Cursor {
 }
 
 impl Memory {
+    /// A memory whose random draws begin at `seed`.
+    pub fn new(seed: u64) -> Memory {
+        Memory { draws: twos::Draws(seed), ..Memory::default() }
+    }
+
     /// Takes note of a change to the service's destinations.
     pub fn hear(&mut self, scheduler: Scheduler, event: &Event) {
         if event.kind == EventKind::Fresh {
-            *self = Memory::default();
+            *self = Memory { draws: self.draws, ..Memory::default() };
         }
         match scheduler {
             Scheduler::Rr => rr::hear(&mut self.cursor, event),
             Scheduler::Wrr => wrr::hear(&mut self.cursor, event),
+            // Made now and not with the first connection, since its garbage is counted from here on.
+            Scheduler::Lblc => _ = self.lblc.get_or_insert_default(),
+            Scheduler::Lblcr => _ = self.lblcr.get_or_insert_default(),
             _ => {}
         }
     }
@@ -126,9 +168,34 @@ impl Memory {
         match scene.service.scheduler {
             Scheduler::Rr => rr::pick(&mut self.cursor, scene),
             Scheduler::Wrr => wrr::pick(&mut self.cursor, scene),
-            Scheduler::Lc => lc::pick(scene.candidates()),
-            Scheduler::Wlc => wlc::pick(scene.candidates()),
-            _ => None,
+            Scheduler::Lc => lc::pick(scene.available()),
+            Scheduler::Wlc => wlc::pick(scene.available()),
+            Scheduler::Fo => fo::pick(scene.available()),
+            Scheduler::Ovf => ovf::pick(scene.available()),
+            Scheduler::Lblc => lblc::pick(self.lblc.get_or_insert_default(), scene),
+            Scheduler::Lblcr => lblcr::pick(self.lblcr.get_or_insert_default(), scene),
+            Scheduler::Dh => dh::pick(scene),
+            Scheduler::Sh => sh::pick(scene),
+            Scheduler::Mh => mh::pick(scene),
+            Scheduler::Sed => sed::pick(scene.available()),
+            Scheduler::Nq => nq::pick(scene.available()),
+            Scheduler::Twos => twos::pick(scene.available(), |most| self.draws.draw(most)),
+            Scheduler::None => None,
         }
     }
+
+    /// Forgets what `lblc` and `lblcr` keep no longer. To be called about once a second; most times it does nothing.
+    pub fn tend(&mut self, now: Tick, settings: &Settings) {
+        if let Some(cache) = &mut self.lblc {
+            cache.tend(now, settings.lblc_expiration);
+        }
+        if let Some(cache) = &mut self.lblcr {
+            cache.tend(now, settings.lblcr_expiration);
+        }
+    }
+}
+
+/// Greatest common divisor; of a number and 0 that number.
+pub fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

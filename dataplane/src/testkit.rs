@@ -12,6 +12,7 @@ use crate::conn::Sizes;
 use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
+use crate::sched;
 use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId,
 };
@@ -154,6 +155,7 @@ impl Plan {
             }
         }
         let (protocol, scheduler) = (self.protocol, self.scheduler);
+        let slots = sched::slots(scheduler, &destinations, |id| to.destination(id));
         to.services.push(Some(Service {
             name: Name::Address(vip, protocol),
             scheduler,
@@ -162,7 +164,7 @@ impl Plan {
             one_packet: false,
             persistence: None,
             destinations,
-            slots: Arc::new([]),
+            slots,
         }));
         to.by_endpoint.insert((vip, protocol), service);
         to.addresses.insert(vip.address);

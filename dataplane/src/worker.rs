@@ -73,12 +73,14 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         let conns = Table::new(setup.sizes, Seed::random())?;
         setup.board.gauges.table_bytes.set(conns.bytes() as u64);
         let out = Outbox::new(setup.ports.len(), setup.kernel, setup.hand_off);
+        let Seed(seed, step) = Seed::random();
+        let memory = |service: usize| Memory::new(seed.wrapping_add(step.wrapping_mul(service as u64)));
         let line = Line {
             me: setup.me,
             steering: setup.steering,
             conns,
             snapshot: Box::default(),
-            memories: vec![Memory::default(); setup.services].into_boxed_slice(),
+            memories: (0..setup.services).map(memory).collect(),
             board: setup.board,
             rings: setup.rings,
             ip_id: 0,

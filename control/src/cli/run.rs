@@ -175,7 +175,7 @@ fn service(command: &ServiceCommand) -> Request {
             Request::ServiceAdd(ServiceAdd { service })
         }
         ServiceCommand::Edit { which, scheduler } => {
-            Request::ServiceEdit(ServiceEdit { service: which.into(), scheduler: Some(scheduler) })
+            Request::ServiceEdit(ServiceEdit { scheduler: Some(scheduler), ..ServiceEdit::new(which.into()) })
         }
         ServiceCommand::Remove { which } => Request::ServiceRemove(ServiceRemove { service: which.into() }),
     }
@@ -191,7 +191,11 @@ fn destination(command: &DestinationCommand) -> Request {
         }
         DestinationCommand::Edit { which, destination, method, weight } => {
             let (service, destination) = (which.into(), key(destination));
-            Request::DestinationEdit(DestinationEdit { service, destination, method, weight })
+            Request::DestinationEdit(DestinationEdit {
+                method,
+                weight,
+                ..DestinationEdit::new(service, destination)
+            })
         }
         DestinationCommand::Remove { which, destination } => {
             let (service, destination) = (which.into(), key(destination));

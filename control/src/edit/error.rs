@@ -42,6 +42,16 @@ pub enum EditError {
     /// The weight does not fit.
     #[error("weight {0} is above 2147483647; use a smaller number or scale all weights down")]
     WeightOutOfRange(u32),
+    /// The thresholds are the wrong way round.
+    #[error(
+        "lower_threshold {lower} is above upper_threshold {upper}; raise upper_threshold, or leave lower_threshold out"
+    )]
+    ThresholdsCrossed {
+        /// Connections below which it gets some again.
+        lower: u32,
+        /// Connections from which on it gets no more.
+        upper: u32,
+    },
     /// There is no room; sizes are fixed at start.
     #[error(
         "start.{limit} is {allowed} and all are taken; raise it in the configuration and restart polluxd"
@@ -82,7 +92,7 @@ impl EditError {
             EditError::ServiceExists(_) | EditError::DestinationExists { .. } => Errno::EExist,
             EditError::NoSuchService(_) | EditError::ServiceNotDefined { .. } => Errno::ESrch,
             EditError::NoSuchDestination { .. } => Errno::ENoEnt,
-            EditError::WeightOutOfRange(_) => Errno::ERange,
+            EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => Errno::ERange,
             EditError::Full { .. } => Errno::ENoMem,
             EditError::Invalid(_) => Errno::EInval,
         }

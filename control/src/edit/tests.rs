@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Protocol, Settings};
+use crate::model::{Method, Persistence, Protocol, Scheduler, SchedulerFlags, Settings, Tunnel};
 
 fn key(n: u8) -> ServiceKey {
     ServiceKey::Address { protocol: Protocol::Tcp, address: Ipv4Addr::new(10, 9, 9, n).into(), l4_port: 80 }
@@ -38,13 +38,11 @@ fn refused(expected: Errno, edit: impl FnOnce(&mut Config) -> Result<(), EditErr
 #[test]
 fn refusals_have_the_errno_of_ipvs() {
     let edit = |s, d, weight| DestinationEdit {
-        service: key(s),
-        destination: server(d).key(),
-        method: None,
         weight: Some(weight),
+        ..DestinationEdit::new(key(s), server(d).key())
     };
     refused(Errno::EExist, |c| add_service(c, empty(1)));
-    refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit { service: key(2), scheduler: None }));
+    refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit::new(key(2))));
     refused(Errno::ESrch, |c| remove_service(c, key(2)));
     refused(Errno::ESrch, |c| add_destination(c, key(2), server(1)));
     refused(Errno::ESrch, |c| edit_destination(c, &edit(2, 1, 0)));
@@ -54,6 +52,17 @@ fn refusals_have_the_errno_of_ipvs() {
     refused(Errno::ENoEnt, |c| remove_destination(c, key(1), server(2).key()));
     refused(Errno::ERange, |c| edit_destination(c, &edit(1, 1, 1 << 31)));
     refused(Errno::ERange, |c| add_destination(c, key(1), Destination { weight: 1 << 31, ..server(1) }));
+    let crossed = Destination { upper_threshold: 5, lower_threshold: 6, ..server(2) };
+    refused(Errno::ERange, |c| add_destination(c, key(1), crossed));
+    refused(Errno::ERange, |c| {
+        let edit =
+            DestinationEdit { lower_threshold: Some(1), ..DestinationEdit::new(key(1), server(1).key()) };
+        edit_destination(c, &edit)
+    });
+    refused(Errno::ESrch, |c| replace_service(c, Service::new(key(2))));
+    refused(Errno::ESrch, |c| replace_destination(c, key(2), server(1)));
+    refused(Errno::ENoEnt, |c| replace_destination(c, key(1), server(2)));
+    refused(Errno::EInval, |c| set_marks(c, vec![crate::model::MarkRule { mask: 0, ..Default::default() }]));
     refused(Errno::EInval, |c| {
         add_destination(c, key(1), Destination { address: Ipv4Addr::BROADCAST.into(), ..server(1) })
     });
@@ -74,16 +83,79 @@ fn no_more_fit_than_start_allows() {
 #[test]
 fn what_an_edit_does_not_name_stays() {
     let mut config = one();
-    let edit =
-        DestinationEdit { service: key(1), destination: server(1).key(), method: None, weight: Some(0) };
+    let edit = DestinationEdit { weight: Some(0), ..DestinationEdit::new(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
     assert_eq!(config.services[0].destinations, [Destination { weight: 0, ..server(1) }]);
     set_settings(&mut config, &SettingsEdit { tcp_timeout: Some(5), ..Default::default() }).unwrap();
     assert_eq!(config.settings, Settings { tcp_timeout: 5, ..Settings::default() });
-    edit_service(&mut config, &ServiceEdit { service: key(1), scheduler: Some(Scheduler::Rr) }).unwrap();
+    edit_service(&mut config, &ServiceEdit { scheduler: Some(Scheduler::Rr), ..ServiceEdit::new(key(1)) })
+        .unwrap();
     assert_eq!(config.services[0].scheduler, Scheduler::Rr);
     flush(&mut config);
     assert_eq!((config.services.len(), config.settings.tcp_timeout), (0, 5));
+}
+
+#[test]
+fn what_is_null_ends_and_what_is_absent_stays() {
+    let mut config = one();
+    let read = |text: &str| serde_json::from_str::<ServiceEdit>(text).unwrap();
+    let of = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
+    edit_service(&mut config, &read(&format!(r#"{{{of}, "persistence": {{"timeout": 60}}}}"#))).unwrap();
+    edit_service(&mut config, &read(&format!(r#"{{{of}, "flags": {{"fallback": true}}}}"#))).unwrap();
+    let service = &config.services[0];
+    assert_eq!(service.persistence, Some(Persistence { timeout: 60, ..Persistence::default() }));
+    assert!(service.flags.fallback);
+    edit_service(&mut config, &read(&format!(r#"{{{of}, "persistence": null}}"#))).unwrap();
+    assert_eq!(config.services[0].persistence, None);
+    let again = serde_json::to_string(&read(&format!(r#"{{{of}, "persistence": null}}"#))).unwrap();
+    assert!(again.contains(r#""persistence":null"#), "{again}");
+}
+
+#[test]
+fn a_service_of_any_port_keeps_its_persistence() {
+    let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 9].into(), l4_port: 0 };
+    let mut config = Config::default();
+    assert_eq!(add_service(&mut config, Service::new(key)).unwrap_err().errno(), Errno::EInval);
+    let sticky = Service { persistence: Some(Persistence::default()), ..Service::new(key) };
+    add_service(&mut config, sticky.clone()).unwrap();
+    let end = ServiceEdit { persistence: Some(None), ..ServiceEdit::new(key) };
+    assert_eq!(edit_service(&mut config, &end).unwrap_err().errno(), Errno::EInval);
+    assert_eq!(config.services, [sticky]);
+}
+
+#[test]
+fn a_replacement_sets_everything_anew() {
+    let mut config = one();
+    config.services[0].persistence = Some(Persistence::default());
+    config.services[0].flags = SchedulerFlags { l4_port: true, ..SchedulerFlags::default() };
+    let gue = Tunnel::Gue { l4_port: 6080, checksum: crate::model::Checksum::No };
+    let tunnelled = Destination { method: Method::Tunnel, tunnel: gue, upper_threshold: 9, ..server(1) };
+    replace_destination(&mut config, key(1), tunnelled.clone()).unwrap();
+    replace_service(&mut config, Service { scheduler: Scheduler::Sh, ..Service::new(key(1)) }).unwrap();
+    let expected =
+        Service { scheduler: Scheduler::Sh, destinations: vec![tunnelled], ..Service::new(key(1)) };
+    assert_eq!(config.services, [expected]);
+    let edit = DestinationEdit { method: Some(Method::Dr), ..DestinationEdit::new(key(1), server(1).key()) };
+    edit_destination(&mut config, &edit).unwrap();
+    let plain = Destination { method: Method::Dr, upper_threshold: 9, ..server(1) };
+    assert_eq!(config.services[0].destinations, [plain], "a tunnel's kind ends with the tunnel");
+    replace_destination(&mut config, key(1), server(1)).unwrap();
+    assert_eq!(config.services[0].destinations, [server(1)]);
+}
+
+#[test]
+fn settings_are_changed_one_by_one() {
+    let mut config = Config::default();
+    let edit: SettingsEdit = serde_json::from_str(
+        r#"{"drop_entry": 3, "cache_bypass": true, "timeouts": {"tcp.SYN_RECV": 5, "sctp.INIT": 7}}"#,
+    )
+    .unwrap();
+    set_settings(&mut config, &edit).unwrap();
+    let more: SettingsEdit = serde_json::from_str(r#"{"timeouts": {"tcp.SYN_RECV": 6}}"#).unwrap();
+    set_settings(&mut config, &more).unwrap();
+    let s = &config.settings;
+    assert_eq!((s.drop_entry, s.cache_bypass, s.amemthresh), (3, 1, 1024));
+    assert_eq!((s.timeouts["tcp.SYN_RECV"], s.timeouts["sctp.INIT"]), (6, 7));
 }
 
 #[derive(Clone, Debug)]
@@ -138,8 +210,7 @@ fn on_config(config: &mut Config, step: &Step) -> bool {
             add_destination(config, key(s), Destination { weight, ..server(d) }).is_ok()
         }
         Step::Edit(s, d, w) => {
-            let destination = server(d).key();
-            let edit = DestinationEdit { service: key(s), destination, method: None, weight: Some(w) };
+            let edit = DestinationEdit { weight: Some(w), ..DestinationEdit::new(key(s), server(d).key()) };
             edit_destination(config, &edit).is_ok()
         }
         Step::Remove(s, d) => remove_destination(config, key(s), server(d).key()).is_ok(),

@@ -1,7 +1,7 @@
 //! Carries a command out on a configuration, and says in the kernel's words why it cannot.
 
 use super::command::Command;
-use crate::edit::{self, DestinationEdit, EditError, ServiceEdit, SettingsEdit};
+use crate::edit::{self, EditError, SettingsEdit};
 use crate::model::Config;
 
 /// Changes `config` as the command says. Commands that only read, and `-Z`, change nothing here.
@@ -11,24 +11,14 @@ use crate::model::Config;
 pub fn apply(command: &Command, config: &mut Config) -> Result<(), EditError> {
     match command {
         Command::AddService(service) => edit::add_service(config, service.clone()),
-        Command::EditService(new) => {
-            edit::edit_service(config, &ServiceEdit { service: new.key(), scheduler: Some(new.scheduler) })
-        }
+        Command::EditService(new) => edit::replace_service(config, new.clone()),
         Command::DeleteService(key) => edit::remove_service(config, *key),
         Command::Clear => {
             edit::flush(config);
             Ok(())
         }
         Command::AddDestination(key, new) => edit::add_destination(config, *key, new.clone()),
-        Command::EditDestination(key, new) => edit::edit_destination(
-            config,
-            &DestinationEdit {
-                service: *key,
-                destination: new.key(),
-                method: Some(new.method),
-                weight: Some(new.weight),
-            },
-        ),
+        Command::EditDestination(key, new) => edit::replace_destination(config, *key, new.clone()),
         Command::DeleteDestination(key, gone) => edit::remove_destination(config, *key, *gone),
         Command::Zero(Some(key)) if !config.services.iter().any(|s| s.key() == *key) => {
             Err(EditError::NoSuchService(*key))
@@ -48,7 +38,9 @@ pub fn refusal(error: &EditError) -> &'static str {
         EditError::ServiceNotDefined { .. } => "Service not defined",
         EditError::DestinationExists { .. } => "Destination already exists",
         EditError::NoSuchDestination { .. } => "No such destination",
-        EditError::WeightOutOfRange(_) => "Numerical result out of range",
+        EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => {
+            "Numerical result out of range"
+        }
         EditError::Full { .. } => "Memory allocation problem",
         EditError::Invalid(_) => {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."

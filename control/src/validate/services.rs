@@ -1,14 +1,16 @@
-//! Services and destinations: keys, families, addresses, ports, weights and how many fit.
+//! Services: keys, persistence, one-packet scheduling and how many fit.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::destinations::destination;
 use crate::fault::Faults;
 use crate::kernel::facts::Facts;
-use crate::model::{Config, Destination, Family, Method, Service};
+use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Service, ServiceKey};
 
-/// The largest weight; schedulers multiply weights and counts as signed 32-bit numbers, as IPVS does.
-pub const MAX_WEIGHT: u32 = i32::MAX as u32;
+/// The longest persistence time-out: 31 days.
+pub const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
+/// Places in the lookup table of `mh`; each destination needs one.
+pub const MH_SLOTS: usize = 4093;
 
 pub(super) fn services(config: &Config, faults: &mut Faults) {
     let mut seen = HashMap::new();
@@ -18,7 +20,7 @@ pub(super) fn services(config: &Config, faults: &mut Faults) {
             faults.add(
                 &place,
                 format!("{} is the service of services[{first}] again", new.key()),
-                "remove one, or give it another address, l4_port or protocol",
+                "remove one, or give it another address, l4_port, protocol or mark",
             );
         }
         capacity_of_family(config, new, &place, faults);
@@ -41,9 +43,10 @@ fn capacity_of_family(config: &Config, service: &Service, place: &str, faults: &
         Family::Ipv4 => ("IPv4", "connections_ipv4", config.start.connections_ipv4),
         Family::Ipv6 => ("IPv6", "connections_ipv6", config.start.connections_ipv6),
     };
+    let field = if matches!(service.key, ServiceKey::Mark { .. }) { "family" } else { "address" };
     if capacity == 0 {
         faults.add(
-            format!("{place}.address"),
+            format!("{place}.{field}"),
             format!("is {family} and start.{name} is 0"),
             format!("set start.{name} to the connections you expect"),
         );
@@ -51,14 +54,91 @@ fn capacity_of_family(config: &Config, service: &Service, place: &str, faults: &
 }
 
 /// Checks one service and its destinations. `facts` are the static ones, if any: they say which addresses are local.
+///
+/// Switches of another scheduler are no fault: IPVS keeps them too, and they wait for their scheduler.
 pub fn service(place: &str, service: &Service, facts: Option<&Facts>, faults: &mut Faults) {
-    if service.key.l4_port() == 0 {
+    key(place, service, faults);
+    let may_be_udp = match service.key {
+        ServiceKey::Address { protocol, .. } => protocol == Protocol::Udp,
+        ServiceKey::Mark { .. } => true,
+    };
+    if service.one_packet && !may_be_udp {
         faults.add(
-            format!("{place}.l4_port"),
-            "0 means every port, which needs persistence, and persistence is not there yet",
-            "name one port; use a service for each",
+            format!("{place}.one_packet"),
+            format!("is only for UDP, and the service is {}", service.key),
+            "leave it out, or use protocol udp or a mark",
         );
     }
+    if let Some(wanted) = &service.persistence {
+        persistence(&format!("{place}.persistence"), service.key.family(), wanted, faults);
+        if wanted.engine == Some(Engine::Sip) && !may_be_udp {
+            faults.add(
+                format!("{place}.persistence.engine"),
+                "sip reads UDP and drops all else",
+                "leave it out, or use protocol udp or a mark",
+            );
+        }
+    }
+    destinations(place, service, facts, faults);
+}
+
+fn key(place: &str, service: &Service, faults: &mut Faults) {
+    match service.key {
+        ServiceKey::Address { l4_port: 0, .. } if service.persistence.is_none() => faults.add(
+            format!("{place}.l4_port"),
+            "0 means every port, which needs persistence",
+            "add persistence, or name one port",
+        ),
+        ServiceKey::Mark { mark: 0, .. } => {
+            faults.add(format!("{place}.mark"), "0 is the mark of packets without one", "use 1 or more");
+        }
+        _ => {}
+    }
+}
+
+fn persistence(place: &str, family: Family, wanted: &Persistence, faults: &mut Faults) {
+    if !(1..=MAX_PERSISTENCE).contains(&wanted.timeout) {
+        faults.add(
+            format!("{place}.timeout"),
+            format!("{} seconds is outside 1 to {MAX_PERSISTENCE}", wanted.timeout),
+            "use a number between, or leave it out for 360",
+        );
+    }
+    if wanted.netmask.is_some() && family == Family::Ipv6 {
+        faults.add(
+            format!("{place}.netmask"),
+            "is for IPv4 and the service is IPv6",
+            "use prefix_len for IPv6 clients",
+        );
+    }
+    match wanted.prefix_len {
+        Some(_) if family == Family::Ipv4 => faults.add(
+            format!("{place}.prefix_len"),
+            "is for IPv6 and the service is IPv4",
+            "use netmask for IPv4 clients, 255.255.255.0 for a /24",
+        ),
+        Some(length) if !(1..=128).contains(&length) => faults.add(
+            format!("{place}.prefix_len"),
+            format!("{length} is outside 1 to 128"),
+            "use the length of the prefix that one client has, often 64",
+        ),
+        _ => {}
+    }
+}
+
+/// Checks that the scheduler has places for so many destinations.
+pub fn count_destinations(place: &str, service: &Service, count: usize, faults: &mut Faults) {
+    if service.scheduler == Scheduler::Mh && count > MH_SLOTS {
+        faults.add(
+            format!("{place}.destinations"),
+            format!("there are {count}, and mh has places for {MH_SLOTS}"),
+            "remove some, or use another scheduler",
+        );
+    }
+}
+
+fn destinations(place: &str, service: &Service, facts: Option<&Facts>, faults: &mut Faults) {
+    count_destinations(place, service, service.destinations.len(), faults);
     let mut seen = HashMap::new();
     for (index, new) in service.destinations.iter().enumerate() {
         let place = format!("{place}.destinations[{index}]");
@@ -70,70 +150,5 @@ pub fn service(place: &str, service: &Service, facts: Option<&Facts>, faults: &m
             );
         }
         destination(&place, service, new, facts, faults);
-    }
-}
-
-/// Checks one destination of a service.
-pub fn destination(
-    place: &str,
-    service: &Service,
-    new: &Destination,
-    facts: Option<&Facts>,
-    faults: &mut Faults,
-) {
-    if new.weight > MAX_WEIGHT {
-        faults.add(
-            format!("{place}.weight"),
-            format!("{} is above {MAX_WEIGHT}", new.weight),
-            "use a smaller number or scale all weights down",
-        );
-    }
-    l4_port(place, service, new, faults);
-    let local = || facts.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
-    if let Some(kind) = not_unicast(new.address).filter(|_| !local()) {
-        faults.add(
-            format!("{place}.address"),
-            format!("{} is {kind}", new.address),
-            "use the server's own unicast address, for IPv6 one that is not link-local",
-        );
-    }
-    if new.address.is_ipv4() != (service.key.family() == Family::Ipv4) && new.method != Method::Tunnel {
-        faults.add(
-            format!("{place}.address"),
-            format!("{} and the service {} are of different families", new.address, service.key),
-            "use an address of the service's family, or method tunnel",
-        );
-    }
-}
-
-fn l4_port(place: &str, service: &Service, new: &Destination, faults: &mut Faults) {
-    let place = format!("{place}.l4_port");
-    if new.l4_port == 0 {
-        faults.add(place, "0 is no port a server can listen on", "use the server's port");
-    } else if new.method != Method::Nat && new.l4_port != service.key.l4_port() {
-        faults.add(
-            place,
-            format!(
-                "{} is not the service's {}, and only nat can change it",
-                new.l4_port,
-                service.key.l4_port()
-            ),
-            format!("use {}, or method nat", service.key.l4_port()),
-        );
-    }
-}
-
-/// What an address is, if no single server can have it.
-fn not_unicast(address: IpAddr) -> Option<&'static str> {
-    match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of 0.0.0.0/8, this network"),
-        IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
-        IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
-        IpAddr::V4(_) => None,
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some("the unspecified address"),
-        IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in disguise"),
-        IpAddr::V6(_) => None,
     }
 }

@@ -54,7 +54,26 @@ fn sizes_and_settings() {
         "settings.tcp_timeout = 2147484",
         "settings.tcp_timeout: 2147484 seconds",
     );
-    row("unknown bits", "settings.conn_reuse_mode = 4", "settings.conn_reuse_mode: 4 has bits");
+    row("an unknown mode", "settings.drop_entry = 4", "settings.drop_entry: 4 is no mode; use 0 (off), 1");
+    row(
+        "a state that is not there",
+        "settings.timeouts.'tcp.SYN' = 4",
+        "settings.timeouts.tcp.SYN: \"tcp.SYN\" is no",
+    );
+    row(
+        "a state with a setting of its own",
+        "settings.timeouts.'tcp.FIN_WAIT' = 4",
+        "settings.timeouts.tcp.FIN_WAIT: tcp.FIN_WAIT has a setting of its own; use settings.tcp_fin_timeout",
+    );
+    row(
+        "a state's time-out of nothing",
+        "settings.timeouts.'sctp.INIT' = 0",
+        "settings.timeouts.sctp.INIT: 0 seconds is outside 1 to",
+    );
+    assert_eq!(
+        said("settings.conn_reuse_mode = 7\nsettings.am_droprate = -1\nsettings.lblc_expiration = 0"),
+        ""
+    );
 }
 
 #[test]
@@ -79,7 +98,7 @@ fn ports_and_twins() {
 fn services_and_destinations() {
     row("a service twice", &format!("{SERVICE}{SERVICE}"), "services[1]: tcp 10.9.9.1:80 is the service of");
     row(
-        "port 0 waits for persistence",
+        "port 0 needs persistence",
         &SERVICE.replace("80", "0"),
         "services[0].l4_port: 0 means every port, which needs persistence",
     );
@@ -190,4 +209,169 @@ fn static_facts() {
 fn all_faults_are_told_at_once() {
     let text = format!("settings = {{ tcp_timeout = 0, udp_timeout = 0 }}\n{}", SERVICE.replace("80", "0"));
     assert_eq!(said(&text).lines().count(), 3);
+}
+
+const UDP: &str = "[[services]]\nprotocol = 'udp'\naddress = '10.9.9.1'\nl4_port = 53\n";
+const MARK: &str = "[[services]]\nmark = 7\n";
+const MARK6: &str = "[[services]]\nmark = 7\nfamily = 'ipv6'\n";
+
+#[test]
+fn all_that_ipvs_knows_passes() {
+    let server = |fields: &str| format!("destinations = [{{ address = '10.0.2.11', {fields} }}]\n");
+    for text in [
+        format!("{UDP}one_packet = true\npersistence = {{ engine = 'sip', netmask = '255.255.0.255' }}\n"),
+        format!("{MARK}one_packet = true\n{}", server("l4_port = 0, method = 'dr'")),
+        format!("{MARK}{}", server("l4_port = 8080, method = 'nat'")),
+        format!("{MARK6}persistence = {{ prefix_len = 64 }}\n"),
+        format!("{SERVICE6}scheduler = 'sh'\nflags = {{ l4_port = true, fallback = true }}\n"),
+        format!("{}scheduler = 'rr'\nflags = {{ flag_3 = true }}\n", SERVICE.replace("tcp", "sctp")),
+        format!(
+            "{}persistence = {{}}\n{}",
+            SERVICE.replace("80", "0"),
+            server("l4_port = 0, method = 'nat', upper_threshold = 70000, lower_threshold = 10")
+        ),
+        format!(
+            "{SERVICE6}{}",
+            server(
+                "l4_port = 80, method = 'tunnel', tunnel = { type = 'gue', l4_port = 6080, checksum = 'remote' }"
+            )
+        ),
+        format!("{SERVICE}{}", server("l4_port = 80, method = 'tunnel', tunnel = { type = 'gre' }")),
+        format!("{SERVICE}scheduler = 'none'\n{MARK}{MARK6}"),
+    ] {
+        assert_eq!(said(&text), "", "{text}");
+    }
+}
+
+#[test]
+fn persistence_and_one_packet() {
+    let sticky = |service: &str, fields: &str| format!("{service}persistence = {{ {fields} }}\n");
+    row(
+        "no time",
+        &sticky(SERVICE, "timeout = 0"),
+        "services[0].persistence.timeout: 0 seconds is outside 1",
+    );
+    row("32 days", &sticky(SERVICE, "timeout = 2678401"), "services[0].persistence.timeout: 2678401 seconds");
+    row(
+        "a mask of IPv6",
+        &sticky(SERVICE6, "netmask = '255.0.0.0'"),
+        "services[0].persistence.netmask: is for IPv4",
+    );
+    row(
+        "a prefix of IPv4",
+        &sticky(MARK, "prefix_len = 24"),
+        "services[0].persistence.prefix_len: is for IPv6",
+    );
+    row(
+        "all clients as one",
+        &sticky(MARK6, "prefix_len = 0"),
+        "services[0].persistence.prefix_len: 0 is outside",
+    );
+    row("sip over tcp", &sticky(SERVICE, "engine = 'sip'"), "services[0].persistence.engine: sip reads UDP");
+    row(
+        "one packet of tcp",
+        &format!("{SERVICE}one_packet = true"),
+        "services[0].one_packet: is only for UDP",
+    );
+    row("no mark", &MARK.replace('7', "0"), "services[0].mark: 0 is the mark of packets without one");
+}
+
+#[test]
+fn tunnels_and_thresholds() {
+    let rows = [
+        ("method = 'dr', tunnel = { type = 'gre' }", "tunnel: is given and the method is another"),
+        (
+            "method = 'tunnel', tunnel = { type = 'gue', l4_port = 0 }",
+            "tunnel.l4_port: 0 is no port a receiver",
+        ),
+        (
+            "method = 'tunnel', tunnel = { type = 'gre', checksum = 'remote' }",
+            "tunnel.checksum: remote checksum",
+        ),
+        (
+            "method = 'nat', upper_threshold = 5, lower_threshold = 6",
+            "lower_threshold: 6 is above the upper_thre",
+        ),
+        ("method = 'nat', lower_threshold = 6", "lower_threshold: 6 is above the upper_threshold, 0"),
+    ];
+    for (fields, expected) in rows {
+        let fields = format!("address = '10.0.2.11', l4_port = 80, {fields}");
+        destination_row(expected, SERVICE, &fields, &format!("services[0].destinations[0].{expected}"));
+    }
+    let any = SERVICE.replace("80", "0") + "persistence = {}\n";
+    destination_row(
+        "direct routing keeps the port",
+        &any,
+        "address = '10.0.2.11', l4_port = 80, method = 'dr'",
+        "services[0].destinations[0].l4_port: 80 is not the service's 0",
+    );
+    destination_row(
+        "families of marks",
+        MARK6,
+        "address = '10.0.2.11', l4_port = 80, method = 'dr'",
+        "services[0].destinations[0].address: 10.0.2.11 and the service mark 7 ipv6 are of different",
+    );
+}
+
+#[test]
+fn mh_has_places_for_so_many() {
+    let mut config = crate::model::Config::default();
+    let key = crate::model::ServiceKey::Mark { mark: 1, family: crate::model::Family::Ipv4 };
+    let mut service = crate::model::Service::new(key);
+    service.scheduler = crate::model::Scheduler::Mh;
+    let server = |n: u32| (std::net::Ipv4Addr::from(0x0a00_0000 + n)).into();
+    let method = crate::model::Method::Nat;
+    service.destinations = (1..=4094).map(|n| crate::model::Destination::new(server(n), 0, method)).collect();
+    config.services.push(service);
+    let said = validate(&config).unwrap_err().to_string();
+    assert!(
+        said.starts_with("services[0].destinations: there are 4094, and mh has places for 4093"),
+        "{said}"
+    );
+    config.services[0].destinations.pop();
+    assert_eq!(validate(&config), Ok(()));
+}
+
+#[test]
+fn rules_for_marks() {
+    let rule = |fields: &str| format!("marks = [{{ mark = 1 }}, {{ mark = 7, {fields} }}]");
+    assert_eq!(said(&rule("protocol = 'tcp', l4_ports = ['80', '8000-8080', '0-65535'], vlan = 0")), "");
+    assert_eq!(said(&rule("protocol = '47', source = '2001:db8::/32', family = 'ipv6'")), "");
+    row(
+        "no such protocol",
+        &rule("protocol = 'tpc'"),
+        "marks[1].protocol: \"tpc\" is no protocol; use one of tcp",
+    );
+    row("beyond 8 bits", &rule("protocol = '256'"), "marks[1].protocol: \"256\" is no protocol");
+    row(
+        "a range backwards",
+        &rule("l4_ports = ['80', '90-80']"),
+        "marks[1].l4_ports[1]: \"90-80\" is no port",
+    );
+    for text in ["", "-", "80-", "+80", "65536", "80 - 90", "http"] {
+        let rule = rule(&format!("source_l4_ports = ['{text}']"));
+        row("no port", &rule, &format!("marks[1].source_l4_ports[0]: {text:?} is no port"));
+    }
+    row(
+        "ports without ports",
+        &rule("protocol = 'icmp', l4_ports = ['80']"),
+        "marks[1].l4_ports: packets of protocol",
+    );
+    row(
+        "two families",
+        &rule("source = '10.0.0.0/8', destination = '2001:db8::/32'"),
+        "marks[1].destination: is of another family than the rest of the rule, which is for IPv4",
+    );
+    row(
+        "another family",
+        &rule("source = '10.0.0.0/8', family = 'ipv6'"),
+        "marks[1].source: is of another family than the rest of the rule, which is for IPv6",
+    );
+    row("no bits", "marks = [{ mark = 0, mask = 0 }]", "marks[0].mask: 0 sets no bit");
+    row(
+        "bits outside",
+        "marks = [{ mark = 3, mask = 1 }]",
+        "marks[0].mark: 0x3 has bits outside the mask 0x1",
+    );
+    row("no such vlan", &rule("vlan = 4095"), "marks[1].vlan: 4095 is above 4094");
 }

@@ -59,6 +59,7 @@ impl Line {
             loads: &*self.board,
             client: key.src(),
             virtual_address: key.dst_address(),
+            settings: &self.snapshot.settings,
             now,
         })
     }

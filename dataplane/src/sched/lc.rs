@@ -1,9 +1,10 @@
-//! Least connections: the usable destination with the smallest overhead; the first of equals. Spec 3.3.
+//! Least connections: the available destination with the smallest overhead; the first of equals. Spec 3.3.
 
-use super::Candidate;
+use super::{Candidate, Load};
 use crate::service::DestinationId;
 
-/// Chooses among all candidates.
-pub fn pick<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
-    candidates.filter(Candidate::is_available).min_by_key(|c| c.load.overhead()).map(|c| c.id)
+/// Chooses among the available destinations.
+pub fn pick<'a>(available: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
+    // `overhead` has a sign, and the first of equals is what `min_by_key` gives.
+    available.min_by_key(|c| Load::overhead(c.load)).map(|c| c.id)
 }

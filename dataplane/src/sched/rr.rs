@@ -13,15 +13,13 @@ pub fn hear(cursor: &mut Cursor, event: &Event) {
     }
 }
 
-/// Walks once round the list, from the destination after the last one chosen.
+/// Walks once round the list, from the destination after the last one chosen up to that one itself. The cursor stays
+/// when there is nobody to choose.
 pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<DestinationId> {
     let list = &scene.service.destinations;
     let start = cursor.at.and_then(|at| list.iter().position(|&id| id == at)).map_or(0, |place| place + 1);
-    let usable = |id: &DestinationId| {
-        scene.services.destination(*id).is_some_and(|d| d.weight > 0) && !scene.loads.is_overloaded(*id)
-    };
-    let (before, after) = list.split_at(start.min(list.len()));
-    let chosen = after.iter().chain(before).copied().find(usable)?;
+    let (before, after) = list.split_at(start);
+    let chosen = after.iter().chain(before).copied().find(|&id| scene.is_usable(id))?;
     cursor.at = Some(chosen);
     Some(chosen)
 }

@@ -76,6 +76,7 @@ fn picks(scheduler: Scheduler, weights: &[u32], count: usize) -> Vec<Option<u32>
                 loads: &loads,
                 client,
                 virtual_address,
+                settings: &Settings::default(),
                 now: Tick(0),
             };
             let picked = memory.pick(&scene)?;

@@ -1,17 +1,25 @@
 //! Weighted least connections: the smallest overhead per weight; the first of equals. Spec 3.4.
 
-use super::Candidate;
+use super::{Candidate, Load};
 use crate::service::DestinationId;
 
-/// Chooses among all candidates.
-pub fn pick<'a>(candidates: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
-    let weight = |c: &Candidate<'_>| u128::from(c.destination.weight);
-    let overhead = |c: &Candidate<'_>| u128::from(c.load.overhead());
-    candidates
-        .filter(Candidate::is_available)
-        // Fractions are compared by cross multiplication; only a strictly smaller one takes over.
-        .reduce(
-            |least, c| if overhead(&least) * weight(&c) > overhead(&c) * weight(&least) { c } else { least },
-        )
-        .map(|c| c.id)
+/// Chooses among the available destinations.
+pub fn pick<'a>(available: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
+    least(available, Load::overhead).map(|c| c.id)
+}
+
+/// The candidate with the least overhead per weight.
+pub fn least<'a>(
+    available: impl Iterator<Item = Candidate<'a>>,
+    overhead: impl Fn(Load) -> i32,
+) -> Option<Candidate<'a>> {
+    available.reduce(|least, c| if exceeds(&least, &c, &overhead) { c } else { least })
+}
+
+/// Whether `a` has more overhead per weight than `b`. Fractions are compared by cross multiplication.
+pub fn exceeds(a: &Candidate<'_>, b: &Candidate<'_>, overhead: impl Fn(Load) -> i32) -> bool {
+    let product = |over: &Candidate<'_>, weigh: &Candidate<'_>| {
+        i64::from(overhead(over.load)) * i64::from(weigh.destination.weight)
+    };
+    product(a, b) > product(b, a)
 }

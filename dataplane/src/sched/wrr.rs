@@ -49,10 +49,20 @@ pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<Desti
             }
             restarted = true;
         }
+        skip_empty_passes(cursor, scene);
         last_pass = cursor.current <= cursor.gcd;
         if last_pass && restarted {
             stop = start;
         }
         from = 0;
     }
+}
+
+/// Lowers the current weight as far as passes would that nobody's weight ends, the last one excepted. Without it a
+/// weight of two billion beside a weight of one could cost two billion passes.
+fn skip_empty_passes<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) {
+    let greatest = scene.available().map(|c| i64::from(c.destination.weight)).max().unwrap_or(0);
+    let excess = (cursor.current - greatest).max(0);
+    let passes = excess.div_euclid(cursor.gcd) + i64::from(excess % cursor.gcd > 0);
+    cursor.current -= cursor.gcd * passes.min((cursor.current - 1) / cursor.gcd);
 }

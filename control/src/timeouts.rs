@@ -1,0 +1,70 @@
+//! Names of the time-outs that are no settings of their own: `tcp.SYN_RECV`, `sctp.COOKIE_WAIT`; spec 5.2 and 5.4.
+
+use pollux_dataplane::proto::tcp;
+
+/// States of SCTP connections, by their numbers.
+pub const SCTP_STATES: [&str; 14] = [
+    "NONE",
+    "INIT1",
+    "INIT",
+    "COOKIE_SENT",
+    "COOKIE_REPLIED",
+    "COOKIE_WAIT",
+    "COOKIE",
+    "COOKIE_ECHOED",
+    "ESTABLISHED",
+    "SHUTDOWN_SENT",
+    "SHUTDOWN_RECEIVED",
+    "SHUTDOWN_ACK_SENT",
+    "REJECTED",
+    "CLOSED",
+];
+
+/// Which time-out a name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Of a TCP state, by its number.
+    Tcp(usize),
+    /// Of an SCTP state, by its number.
+    Sctp(usize),
+}
+
+/// States of TCP connections, by their numbers.
+pub fn tcp_states() -> impl Iterator<Item = &'static str> {
+    (0..tcp::STATES as u8).map(|number| tcp::State::from_number(number).name())
+}
+
+/// The time-out with this name.
+pub fn slot(name: &str) -> Option<Slot> {
+    let (protocol, state) = name.split_once('.')?;
+    match protocol {
+        "tcp" => tcp_states().position(|known| known == state).map(Slot::Tcp),
+        "sctp" => SCTP_STATES.iter().position(|known| *known == state).map(Slot::Sctp),
+        _ => None,
+    }
+}
+
+/// The setting that is the time-out of this name, for those that have one.
+pub fn own_setting(slot: Slot) -> Option<&'static str> {
+    const ESTABLISHED: usize = tcp::State::Established as usize;
+    const FIN_WAIT: usize = tcp::State::FinWait as usize;
+    match slot {
+        Slot::Tcp(ESTABLISHED) => Some("tcp_timeout"),
+        Slot::Tcp(FIN_WAIT) => Some("tcp_fin_timeout"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_states() {
+        assert_eq!(slot("tcp.SYN_RECV"), Some(Slot::Tcp(tcp::State::SynRecv as usize)));
+        assert_eq!(slot("sctp.CLOSED"), Some(Slot::Sctp(13)));
+        for name in ["", "tcp", "tcp.", "udp.UDP", "tcp.syn_recv", "SYN_RECV"] {
+            assert_eq!(slot(name), None, "{name}");
+        }
+    }
+}

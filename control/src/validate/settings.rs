@@ -1,0 +1,74 @@
+//! Time-outs and switches. Linux 6.1 takes any number for most of them, and so do we: what it refuses is refused here.
+
+use crate::fault::Faults;
+use crate::model::Settings;
+use crate::timeouts;
+
+/// The longest time-out, in seconds: timers count milliseconds in 31 bits.
+pub const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
+
+/// Checks time-outs and switches.
+pub fn settings(settings: &Settings, faults: &mut Faults) {
+    for (name, value) in [
+        ("tcp_timeout", settings.tcp_timeout),
+        ("tcp_fin_timeout", settings.tcp_fin_timeout),
+        ("udp_timeout", settings.udp_timeout),
+    ] {
+        seconds(&format!("settings.{name}"), value, 1, faults);
+    }
+    for (name, value) in
+        [("lblc_expiration", settings.lblc_expiration), ("lblcr_expiration", settings.lblcr_expiration)]
+    {
+        seconds(&format!("settings.{name}"), value, 0, faults);
+    }
+    for (name, &value) in &settings.timeouts {
+        let place = format!("settings.timeouts.{name}");
+        timeout_name(&place, name, faults);
+        seconds(&place, value, 1, faults);
+    }
+    for (name, value) in [
+        ("drop_entry", settings.drop_entry),
+        ("drop_packet", settings.drop_packet),
+        ("secure_tcp", settings.secure_tcp),
+    ] {
+        if !(0..=3).contains(&value) {
+            faults.add(
+                format!("settings.{name}"),
+                format!("{value} is no mode"),
+                "use 0 (off), 1 (on when memory runs low) or 3 (always on)",
+            );
+        }
+    }
+}
+
+fn seconds(place: &str, value: u32, least: u32, faults: &mut Faults) {
+    if !(least..=MAX_TIMEOUT).contains(&value) {
+        faults.add(
+            place,
+            format!("{value} seconds is outside {least} to {MAX_TIMEOUT}"),
+            "use a number between, or leave it out for the default",
+        );
+    }
+}
+
+fn timeout_name(place: &str, name: &str, faults: &mut Faults) {
+    match timeouts::slot(name) {
+        None => {
+            let tcp: Vec<_> = timeouts::tcp_states().collect();
+            faults.add(
+                place,
+                format!("{name:?} is no state"),
+                format!(
+                    "use tcp. and one of {}, or sctp. and one of {}",
+                    tcp.join(", "),
+                    timeouts::SCTP_STATES.join(", ")
+                ),
+            );
+        }
+        Some(slot) => {
+            if let Some(own) = timeouts::own_setting(slot) {
+                faults.add(place, format!("{name} has a setting of its own"), format!("use settings.{own}"));
+            }
+        }
+    }
+}

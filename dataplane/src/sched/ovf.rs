@@ -1,0 +1,9 @@
+//! Overflow: the heaviest destination that does not have more active connections than it weighs. Spec 3.7.
+
+use super::{Candidate, fo};
+use crate::service::DestinationId;
+
+/// Chooses among the available destinations.
+pub fn pick<'a>(available: impl Iterator<Item = Candidate<'a>>) -> Option<DestinationId> {
+    fo::pick(available.filter(|c| c.load.active <= c.destination.weight))
+}
