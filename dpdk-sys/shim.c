@@ -65,6 +65,9 @@ uint16_t pollux_headroom(void) { return RTE_PKTMBUF_HEADROOM; }
 
 struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
 
+/* A new buffer from the pool that this one came from. */
+struct rte_mbuf *pollux_mbuf_sibling(struct rte_mbuf *mbuf) { return rte_pktmbuf_alloc(mbuf->pool); }
+
 void pollux_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
 
 uint16_t pollux_port_next(uint16_t from)

@@ -79,6 +79,7 @@ uint64_t pollux_tsc(void);
 /* buffers */
 uint16_t pollux_headroom(void);
 struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool);
+struct rte_mbuf *pollux_mbuf_sibling(struct rte_mbuf *mbuf);
 void pollux_mbuf_free(struct rte_mbuf *mbuf);
 
 /* ports */

@@ -2,22 +2,27 @@
 
 mod convert;
 mod ids;
+mod index;
+mod marks;
 mod network;
+mod place;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use pollux_dataplane::config::{Event, EventKind, Snapshot, Target};
-use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{Destination, DestinationId, Name, Service, ServiceId, Services, TargetId};
+use hashbrown::{HashMap, HashSet};
+use pollux_dataplane::config::{Event, Snapshot, Target};
+use pollux_dataplane::service::{DestinationId, ServiceId, Services};
 use thiserror::Error;
 
 pub use self::convert::protocol_number;
 use self::ids::Ids;
 pub use self::network::UnknownPort;
+use self::place::Placing;
+use crate::defence::{self, Defence, Modes, Pages};
+use crate::fault::Fault;
 use crate::kernel::facts::Facts;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
@@ -35,6 +40,9 @@ pub enum CompileError {
         "start.destinations: {0} destinations are all in use, removed ones with connections included; start the daemon with more"
     )]
     TooManyDestinations(usize),
+    /// A rule for marks is about a port that is not there.
+    #[error("{0}")]
+    UnknownMarkPort(Fault),
 }
 
 /// What tells a destination from all others.
@@ -48,8 +56,12 @@ pub struct Compiler {
     /// Removed destinations, and when.
     ghosts: HashMap<FullKey, Duration>,
     /// Destinations that are, or were, reached by NAT: their old connections' replies still come from there.
-    nat: hashbrown::HashSet<DestinationId>,
+    nat: HashSet<DestinationId>,
     ports: HashMap<String, u16>,
+    /// Destinations whose edit schedulers must hear of.
+    touched: HashSet<FullKey>,
+    /// Free connection memory, for the automatic defences.
+    available: Pages,
     config: Config,
     current: Snapshot,
 }
@@ -62,8 +74,10 @@ impl Compiler {
             destinations: Ids::new(start.destinations as usize),
             targets: Ids::new(start.destinations as usize),
             ghosts: HashMap::new(),
-            nat: hashbrown::HashSet::new(),
+            nat: HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
+            touched: HashSet::new(),
+            available: Pages::PLENTY,
             config: Config { start: start.clone(), ..Config::default() },
             current: Snapshot::default(),
         }
@@ -119,20 +133,50 @@ impl Compiler {
         desired: &Config,
         now: Duration,
     ) -> Result<(Snapshot, Vec<Event>), CompileError> {
-        self.check_room(desired)?;
-        let mut services = Services::clone(&self.current.services);
-        let mut events = Vec::new();
-        self.remove_services(desired, &mut services, now);
+        self.check(desired)?;
+        let marks = marks::compile(&desired.marks, &self.ports)?;
+        let mut placing = Placing::new(self, now);
+        placing.remove_services(desired);
         for service in &desired.services {
-            self.place_service(service, &mut services, &mut events, now);
+            placing.place_service(service);
         }
+        let Placing { mut services, events, .. } = placing;
         self.index(&mut services);
         self.config = desired.clone();
-        self.current.settings = convert::settings(&desired.settings);
+        let defence = self.defend(desired);
+        self.current.settings = convert::settings(&desired.settings, defence);
+        self.current.marks = marks.into();
         self.current.services = Arc::new(services);
         self.aim();
         self.current.generation += 1;
         Ok((self.current.clone(), events))
+    }
+
+    /// The next [`Compiler::configure`] tells the service's scheduler of an edit of this destination even if nothing
+    /// of it changes, as IPVS does for every edit that is asked for.
+    pub fn touch(&mut self, destination: FullKey) {
+        self.touched.insert(destination);
+    }
+
+    /// Notes how much connection memory is free. True when the automatic defences then do otherwise than they do: the
+    /// same configuration must be compiled again.
+    pub fn note_available(&mut self, pages: Pages) -> bool {
+        self.available = pages;
+        let (modes, defence) = self.evaluate(&self.config.settings);
+        let s = &self.current.settings;
+        let now = Defence { drop_entry: s.drop_entry, drop_rate: s.drop_rate, secure_tcp: s.secure_tcp };
+        modes != Modes::of(&self.config.settings) || defence != now
+    }
+
+    fn evaluate(&self, settings: &model::Settings) -> (Modes, Defence) {
+        defence::evaluate(Modes::of(settings), self.available, settings.amemthresh, settings.am_droprate)
+    }
+
+    /// Evaluates the defences; the rewritten modes are part of what runs.
+    fn defend(&mut self, desired: &Config) -> Defence {
+        let (modes, defence) = self.evaluate(&desired.settings);
+        modes.write(&mut self.config.settings);
+        defence
     }
 
     /// Compiles what the kernel, or the configuration, says of the network.
@@ -176,11 +220,11 @@ impl Compiler {
         freed
     }
 
-    /// Whether there are ids for everything in `desired`.
+    /// Whether there are ids for everything in `desired`, and the ports its rules name.
     ///
     /// # Errors
-    /// What there are too few of.
-    pub fn check_room(&self, desired: &Config) -> Result<(), CompileError> {
+    /// What there are too few of, or what is not there.
+    pub fn check(&self, desired: &Config) -> Result<(), CompileError> {
         let new = desired.services.iter().filter(|s| self.services.get(&s.key()).is_none()).count();
         let gone = self.services.len().saturating_sub(desired.services.len() - new);
         if self.services.len() - gone + new > self.services.capacity() {
@@ -195,169 +239,8 @@ impl Compiler {
         if self.destinations.len() + unknown > self.destinations.capacity() {
             return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
         }
+        marks::compile(&desired.marks, &self.ports)?;
         Ok(())
-    }
-
-    fn remove_services(&mut self, desired: &Config, services: &mut Services, now: Duration) {
-        let stay: hashbrown::HashSet<ServiceKey> = desired.services.iter().map(model::Service::key).collect();
-        for service in self.config.services.iter().filter(|service| !stay.contains(&service.key())) {
-            for destination in &service.destinations {
-                let key = (service.key(), destination.key());
-                if let Some(id) = self.destinations.get(&key) {
-                    retire(services, id);
-                    self.ghosts.insert(key, now);
-                }
-            }
-            if let Some(id) = self.services.free(&service.key()) {
-                services.services[id as usize] = None;
-            }
-        }
-    }
-
-    fn place_service(
-        &mut self,
-        wanted: &model::Service,
-        services: &mut Services,
-        events: &mut Vec<Event>,
-        now: Duration,
-    ) {
-        let key = wanted.key();
-        // Room was checked before anything changed.
-        let Some((id, _)) = self.services.claim(key) else { return };
-        if services.services.len() <= id as usize {
-            services.services.resize(id as usize + 1, None);
-        }
-        let scheduler = convert::scheduler(wanted.scheduler);
-        let known = services.services[id as usize].take();
-        let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
-        let mut service = known.unwrap_or_else(|| Service {
-            name: convert::name(key),
-            scheduler,
-            fallback: false,
-            hash_l4_port: false,
-            one_packet: false,
-            persistence: None,
-            destinations: Vec::new(),
-            slots: Arc::new([]),
-        });
-        service.scheduler = scheduler;
-        service.fallback = wanted.flags.fallback;
-        service.hash_l4_port = wanted.flags.l4_port;
-        service.one_packet = wanted.one_packet;
-        service.persistence = convert::persistence(wanted);
-        let id = ServiceId(id);
-        if fresh {
-            events.push(event(id, EventKind::Fresh, &service, services));
-        }
-        self.remove_destinations(wanted, (id, &mut service), services, events, now);
-        for destination in &wanted.destinations {
-            self.place_destination((key, destination), &mut service, id, services, events);
-        }
-        services.services[id.0 as usize] = Some(service);
-    }
-
-    fn remove_destinations(
-        &mut self,
-        wanted: &model::Service,
-        (id, service): (ServiceId, &mut Service),
-        services: &mut Services,
-        events: &mut Vec<Event>,
-        now: Duration,
-    ) {
-        let stay: hashbrown::HashSet<DestinationId> = wanted
-            .destinations
-            .iter()
-            .filter_map(|d| self.destination_id(&(wanted.key(), d.key())))
-            .collect();
-        while let Some(place) = service.destinations.iter().position(|id| !stay.contains(id)) {
-            let gone = service.destinations.remove(place);
-            let before = place.checked_sub(1).and_then(|place| service.destinations.get(place).copied());
-            retire(services, gone.0);
-            if let Some(&key) = self.destinations.key(gone.0) {
-                self.ghosts.insert(key, now);
-            }
-            events.push(event(id, EventKind::Removed(gone, before), service, services));
-        }
-    }
-
-    fn place_destination(
-        &mut self,
-        (service_key, wanted): (ServiceKey, &model::Destination),
-        service: &mut Service,
-        id: ServiceId,
-        services: &mut Services,
-        events: &mut Vec<Event>,
-    ) {
-        let key = (service_key, wanted.key());
-        let (Some((number, _)), Some((target, _))) =
-            (self.destinations.claim(key), self.targets.claim(wanted.address))
-        else {
-            return;
-        };
-        self.ghosts.remove(&key);
-        if wanted.method == model::Method::Nat {
-            self.nat.insert(DestinationId(number));
-        }
-        if services.destinations.len() <= number as usize {
-            services.destinations.resize(number as usize + 1, None);
-        }
-        let destination = Destination {
-            endpoint: Endpoint { address: wanted.address, l4_port: wanted.l4_port },
-            method: convert::method(wanted),
-            available: true,
-            weight: wanted.weight,
-            last_weight: wanted.weight,
-            upper: wanted.upper_threshold,
-            lower: wanted.lower_threshold,
-            service: id,
-            target: TargetId(target),
-        };
-        let place = &mut services.destinations[number as usize];
-        let same = place.as_ref().is_some_and(|old| {
-            old.available && old.weight == destination.weight && old.method == destination.method
-        });
-        *place = Some(destination);
-        let number = DestinationId(number);
-        if !service.destinations.contains(&number) {
-            service.destinations.insert(0, number);
-            events.push(event(id, EventKind::Added(number), service, services));
-        } else if !same {
-            events.push(event(
-                id,
-                EventKind::Edited { destination: number, clears: false },
-                service,
-                services,
-            ));
-        }
-    }
-
-    /// Builds the lookups anew.
-    fn index(&self, services: &mut Services) {
-        services.by_endpoint.clear();
-        services.by_mark.clear();
-        services.nat_sources.clear();
-        services.addresses.clear();
-        for (id, service) in (0..).map(ServiceId).zip(&services.services) {
-            let Some(service) = service else { continue };
-            match service.name {
-                Name::Address(endpoint, protocol) => {
-                    services.by_endpoint.insert((endpoint, protocol), id);
-                    services.addresses.insert(endpoint.address);
-                }
-                Name::Mark { mark, ipv6 } => {
-                    services.by_mark.insert((mark, ipv6), id);
-                }
-            }
-        }
-        for (id, destination) in (0..).zip(&services.destinations) {
-            let was_nat = self.nat.contains(&DestinationId(id));
-            let Some(destination) = destination.as_ref().filter(|_| was_nat) else { continue };
-            let Some((service, _)) = self.destinations.key(id) else { continue };
-            if let ServiceKey::Address { protocol, .. } = *service {
-                services.nat_sources.insert((destination.endpoint, protocol_number(protocol)));
-            }
-            services.addresses.insert(destination.endpoint.address);
-        }
     }
 
     /// Looks the ways to all destinations up anew.
@@ -374,31 +257,4 @@ impl Compiler {
             _ => None,
         })
     }
-}
-
-fn retire(services: &mut Services, id: u32) {
-    if let Some(Some(destination)) = services.destinations.get_mut(id as usize) {
-        destination.available = false;
-    }
-}
-
-fn event(id: ServiceId, kind: EventKind, service: &Service, services: &Services) -> Event {
-    let weights = || {
-        service
-            .destinations
-            .iter()
-            .filter_map(|&id| services.destination(id))
-            .map(|d| d.weight)
-            .filter(|&w| w > 0)
-    };
-    Event {
-        service: id,
-        kind,
-        gcd: weights().reduce(gcd).unwrap_or(1),
-        max_weight: weights().max().unwrap_or(0),
-    }
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -1,5 +1,7 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
 
+mod connections;
+
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::service::DestinationId;
@@ -9,21 +11,24 @@ use crate::compile::Compiler;
 use crate::diff;
 use crate::edit;
 use crate::error::Failure;
+use crate::estimate::{Counted, Ledger};
 use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
-use crate::model::Config;
+use crate::model::{Config, ServiceKey};
 use crate::observe;
-use crate::request::{Apply, ConnectionQuery, Done, Reply, Request};
+use crate::request::{Apply, Done, Reply, Request};
+use crate::sysctl;
 use crate::validate::validate;
-use crate::view::{ConnectionPage, ConnectionView, PortView, ServiceList, StatsView, VersionView};
+use crate::view::{PortView, ServiceList, StatsView, VersionView};
 use crate::workers::Workers;
 
-/// Most connections in one page.
-const PAGE: u32 = 10_000;
 /// How often removed destinations are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 /// How often the kernel is reminded of destinations whose hardware address is not known.
 const REMIND: Duration = Duration::from_secs(1);
+
+/// How often the defences are looked at, as IPVS does.
+const DEFEND: Duration = Duration::from_secs(1);
 
 /// What the engine asks of the ports.
 pub trait Ports {
@@ -41,20 +46,24 @@ pub struct Engine {
     /// What the kernel said last.
     heard: Facts,
     dpdk: Option<String>,
+    /// When the workers' clocks began.
+    epoch: Instant,
     began: Instant,
+    ledger: Ledger,
     swept: Instant,
+    defended: Instant,
     reminded: Instant,
     stopping: bool,
 }
 
 impl Engine {
-    /// An engine without services; facts come by [`Engine::learn`].
+    /// An engine without services; facts come by [`Engine::learn`]. `epoch` is when the workers' clocks began.
     pub fn new(
         compiler: Compiler,
         workers: Workers,
         ports: Box<dyn Ports>,
         mirror: Option<Mirror>,
-        dpdk: Option<String>,
+        (dpdk, epoch): (Option<String>, Instant),
     ) -> Engine {
         let now = Instant::now();
         let facts = Facts::default();
@@ -66,8 +75,11 @@ impl Engine {
             heard: facts.clone(),
             facts,
             dpdk,
+            epoch,
             began: now,
+            ledger: Ledger::new(),
             swept: now,
+            defended: now,
             reminded: now,
             stopping: false,
         }
@@ -104,13 +116,19 @@ impl Engine {
             Request::DestinationAdd(add) => {
                 self.edit(|config| edit::add_destination(config, add.service, add.destination))
             }
-            Request::DestinationEdit(change) => self.edit(|config| edit::edit_destination(config, &change)),
+            Request::DestinationEdit(change) => self.edit_destination(&change),
             Request::DestinationRemove(remove) => {
                 self.edit(|config| edit::remove_destination(config, remove.service, remove.destination))
             }
             Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
             Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
             Request::SettingsSet(change) => self.edit(|config| edit::set_settings(config, &change)),
+            Request::StatsZero(query) => self.zero(query.service),
+            Request::MarksSet(set) => self.edit(|config| edit::set_marks(config, set.marks)),
+            Request::SysctlGet(get) => {
+                Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
+            }
+            Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
@@ -129,12 +147,29 @@ impl Engine {
         Ok(Reply::Done(Done {}))
     }
 
+    /// IPVS tells schedulers of every edit, also of one that changes nothing.
+    fn edit_destination(&mut self, change: &edit::DestinationEdit) -> Result<Reply, Failure> {
+        let mut config = self.compiler.config().clone();
+        edit::edit_destination(&mut config, change)?;
+        self.compiler.touch((change.service, change.destination));
+        self.configure(&config)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    fn zero(&mut self, only: Option<ServiceKey>) -> Result<Reply, Failure> {
+        if let Some(key) = only.filter(|key| self.compiler.service_id(key).is_none()) {
+            return Err(edit::EditError::NoSuchService(key).into());
+        }
+        self.ledger.zero(only);
+        Ok(Reply::Done(Done {}))
+    }
+
     fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
         validate(&apply.config)?;
         let mut applied = diff::diff(self.compiler.config(), &apply.config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.compiler.check_room(&apply.config).map_err(|why| Failure::Internal(why.to_string()))?;
+            self.compiler.check(&apply.config)?;
             // Facts first: they can be refused, and then nothing has changed.
             if applied.facts {
                 let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
@@ -150,9 +185,13 @@ impl Engine {
     /// # Errors
     /// When there is no room for it, or a worker does not take it in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        let compiled = self.compiler.configure(config, self.began.elapsed());
-        let (snapshot, events) = compiled.map_err(|why| Failure::Internal(why.to_string()))?;
-        self.workers.install(&snapshot, &events)?;
+        // What is written takes its place among the defences at once.
+        self.compiler.note_available(self.workers.available());
+        let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
+        let installed = self.workers.install(&snapshot, &events);
+        let workers = &self.workers;
+        self.ledger.follow(&self.compiler, |id| workers.counted(id));
+        installed?;
         self.remind();
         Ok(())
     }
@@ -193,6 +232,21 @@ impl Engine {
         if self.swept.elapsed() > SWEEP {
             self.sweep();
         }
+        if self.defended.elapsed() > DEFEND {
+            self.defend();
+        }
+        let runs = self.compiler.config().settings.run_estimation != 0;
+        let workers = &self.workers;
+        self.ledger.tick(self.began.elapsed(), runs, |id| workers.counted(id));
+    }
+
+    fn defend(&mut self) {
+        self.defended = Instant::now();
+        if self.compiler.note_available(self.workers.available()) {
+            let config = self.compiler.config().clone();
+            // What cannot be installed now is tried again in a second.
+            let _ = self.configure(&config);
+        }
     }
 
     fn remind(&mut self) {
@@ -215,7 +269,8 @@ impl Engine {
         let workers = &self.workers;
         let connections = |id: DestinationId| {
             let load = workers.load(id);
-            u64::from(load.active) + u64::from(load.inactive)
+            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
+            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
         };
         let freed = self.compiler.sweep(self.began.elapsed(), connections);
         if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
@@ -224,14 +279,21 @@ impl Engine {
         for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
             worker.board.destinations[id.0 as usize].reset();
         }
+        for &id in &freed {
+            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
+        }
+        self.ledger.forget(&freed);
     }
 
     fn boards(&self) -> impl Iterator<Item = &Board> + Clone {
         self.workers.all().iter().map(|worker| worker.board.as_ref())
     }
 
-    fn services(&self, only: Option<crate::model::ServiceKey>) -> ServiceList {
-        let mut services = observe::services(&self.compiler, self.boards());
+    fn services(&self, only: Option<ServiceKey>) -> ServiceList {
+        let mut services = {
+            let quotas = self.workers.shared().map(|shared| &shared.quotas);
+            observe::services(&self.compiler, self.boards(), &self.ledger, quotas)
+        };
         services.retain(|service| only.is_none_or(|key| service.key() == key));
         ServiceList { services, connection_capacity: self.capacity() }
     }
@@ -240,12 +302,14 @@ impl Engine {
         self.workers.all().iter().map(|worker| worker.capacity).sum()
     }
 
-    fn stats(&self) -> StatsView {
-        let ids = self.compiler.destination_ids();
-        let totals =
-            ids.map(|id| observe::stats(self.boards(), id)).fold(crate::view::Stats::default(), observe::add);
+    fn stats(&mut self) -> StatsView {
+        let workers = &self.workers;
+        self.ledger.count(|id| workers.counted(id));
+        let Counted { live, shown, rates } = self.ledger.total();
         StatsView {
-            totals,
+            totals: live,
+            shown,
+            rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports: self.ports.views(),
         }
@@ -258,37 +322,4 @@ impl Engine {
             uptime_secs: self.began.elapsed().as_secs(),
         }
     }
-
-    /// A cursor is the worker's number and the place in its table, which nothing makes stale.
-    fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {
-        let (mut worker, mut from) = match &query.cursor {
-            None => (0, 0),
-            Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
-        };
-        let limit = query.limit.clamp(1, PAGE) as usize;
-        let mut connections = Vec::new();
-        while worker < self.workers.all().len() {
-            let page = self.workers.list(worker, from, limit - connections.len())?;
-            let shown = observe::connections(&page, worker as u16);
-            connections.extend(shown.into_iter().filter(|connection| passes(query, connection)));
-            (worker, from) = page.next.map_or((worker + 1, 0), |next| (worker, next));
-            if connections.len() >= limit {
-                break;
-            }
-        }
-        let more = worker < self.workers.all().len();
-        Ok(ConnectionPage { connections, next: more.then(|| format!("{worker}-{from}")) })
-    }
-}
-
-fn parse_cursor(cursor: &str) -> Option<(usize, u32)> {
-    let (worker, from) = cursor.split_once('-')?;
-    Some((worker.parse().ok()?, from.parse().ok()?))
-}
-
-fn passes(query: &ConnectionQuery, connection: &ConnectionView) -> bool {
-    query.protocol.is_none_or(|protocol| connection.protocol == protocol)
-        && query.client.is_none_or(|client| connection.client.ip() == client)
-        && query.r#virtual.is_none_or(|place| connection.r#virtual == place)
-        && query.destination.is_none_or(|place| connection.destination == place)
 }

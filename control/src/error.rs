@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::compile::CompileError;
 use crate::edit::{EditError, Errno};
 use crate::fault::{Fault, Faults};
 
@@ -32,6 +33,17 @@ pub enum Failure {
     /// The daemon itself failed; the text says at what.
     #[error("polluxd failed: {0}")]
     Internal(String),
+}
+
+impl From<CompileError> for Failure {
+    fn from(why: CompileError) -> Failure {
+        match why {
+            CompileError::UnknownMarkPort(fault) => Failure::Faults(Faults(vec![fault])),
+            CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
+                Failure::Internal(why.to_string())
+            }
+        }
+    }
 }
 
 /// What a JSON-RPC error object carries in `data`.

@@ -7,10 +7,12 @@
 pub mod cli;
 pub mod compile;
 pub mod daemon_args;
+pub mod defence;
 pub mod diff;
 pub mod edit;
 pub mod engine;
 pub mod error;
+pub mod estimate;
 pub mod fault;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
@@ -26,6 +28,7 @@ pub mod request;
 pub mod run;
 pub mod schema;
 pub mod socket;
+pub mod sysctl;
 pub mod timeouts;
 pub mod validate;
 pub mod view;

@@ -48,6 +48,8 @@ pub struct Start {
     pub services: u32,
     /// Destinations that can exist at once, removed ones that still have connections included.
     pub destinations: u32,
+    /// Persistence templates that can exist at once.
+    pub templates: u32,
     /// Packet buffers shared by all ports; 0 lets the daemon choose from ports, queues and descriptors.
     pub packet_buffers: u32,
     /// Mirror addresses, routes and neighbours from the kernel and give every port a TAP twin.
@@ -61,6 +63,7 @@ impl Default for Start {
             connections_ipv6: 1 << 18,
             services: 1 << 14,
             destinations: 1 << 17,
+            templates: 1 << 17,
             packet_buffers: 0,
             kernel: true,
         }

@@ -1,120 +1,163 @@
 //! From counters and connections to what is shown.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use pollux_dataplane::config::Page;
 use pollux_dataplane::config::ring::Connection;
+use pollux_dataplane::conn::quota::Quotas;
+use pollux_dataplane::conn::template::{Listed, Target};
 use pollux_dataplane::proto;
+use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
 use pollux_dataplane::stats::{Board, Counter};
 use pollux_dataplane::verdict::{Answer, DropReason};
 use pollux_dataplane::wire::protocol;
 
 use crate::compile::Compiler;
-use crate::model::{Method, Protocol, ServiceKey};
-use crate::view::{ConnectionView, DestinationView, ServiceView, Stats, WorkerView};
+use crate::estimate::{Counted, Ledger};
+use crate::model::{Destination, Method, Service};
+use crate::view::{
+    ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
+};
 use crate::workers::WorkerHandle;
 
-/// What was counted of a destination, over all workers.
+/// What the boards of all workers count of a destination.
 pub fn stats<'a>(boards: impl Iterator<Item = &'a Board>, id: DestinationId) -> Stats {
-    boards.filter_map(|board| board.destinations.get(id.0 as usize)).fold(
-        Stats::default(),
-        |sum, counters| {
-            add(
-                sum,
-                Stats {
-                    connections: counters.connections.get(),
-                    in_packets: counters.in_packets.get(),
-                    out_packets: counters.out_packets.get(),
-                    in_bytes: counters.in_bytes.get(),
-                    out_bytes: counters.out_bytes.get(),
-                },
-            )
-        },
-    )
-}
-
-/// The sum of two counts.
-pub fn add(a: Stats, b: Stats) -> Stats {
-    Stats {
-        connections: a.connections + b.connections,
-        in_packets: a.in_packets + b.in_packets,
-        out_packets: a.out_packets + b.out_packets,
-        in_bytes: a.in_bytes + b.in_bytes,
-        out_bytes: a.out_bytes + b.out_bytes,
-    }
+    let known = boards.filter_map(|board| board.destinations.get(id.0 as usize));
+    known.fold(Stats::default(), |sum, counters| {
+        sum.plus(Stats {
+            connections: counters.connections.get(),
+            in_packets: counters.in_packets.get(),
+            out_packets: counters.out_packets.get(),
+            in_bytes: counters.in_bytes.get(),
+            out_bytes: counters.out_bytes.get(),
+        })
+    })
 }
 
 /// The configured services with what is counted of them.
 pub fn services<'a>(
     compiler: &Compiler,
     boards: impl Iterator<Item = &'a Board> + Clone,
+    ledger: &Ledger,
+    quotas: Option<&Quotas>,
 ) -> Vec<ServiceView> {
-    let mut views: Vec<ServiceView> = Vec::new();
-    for service in &compiler.config().services {
-        let destinations: Vec<DestinationView> = service
-            .destinations
-            .iter()
-            .map(|destination| {
-                let id = compiler.destination_id(&(service.key(), destination.key()));
-                let load =
-                    |board: &Board| id.and_then(|id| Some(board.destinations.get(id.0 as usize)?.load()));
-                let loads = boards.clone().filter_map(load);
-                let (active, inactive) =
-                    loads.fold((0, 0), |sum, load| (sum.0 + load.active, sum.1 + load.inactive));
-                DestinationView {
-                    address: destination.address,
-                    l4_port: destination.l4_port,
-                    method: destination.method,
-                    weight: destination.weight,
-                    active,
-                    inactive,
-                    persistent: 0,
-                    stats: id.map_or(Stats::default(), |id| stats(boards.clone(), id)),
-                }
-            })
-            .collect();
-        views.push(ServiceView {
+    let view = |service: &Service| {
+        let destinations = service.destinations.iter().map(|of| {
+            let id = compiler.destination_id(&(service.key(), of.key()));
+            destination(of, id, boards.clone(), (ledger, quotas))
+        });
+        let Counted { live, shown, rates } = ledger.service(&service.key());
+        ServiceView {
             key: service.key(),
             scheduler: service.scheduler,
-            destinations,
-            stats: service_stats(compiler, boards.clone(), &service.key()),
-        });
-    }
-    views
+            flags: service.flags,
+            persistence: service.persistence.clone(),
+            one_packet: service.one_packet,
+            destinations: destinations.collect(),
+            stats: shown,
+            live,
+            rates,
+        }
+    };
+    compiler.config().services.iter().map(view).collect()
 }
 
-/// What was counted of a service: of its destinations, removed ones that still have connections included.
-fn service_stats<'a>(
-    compiler: &Compiler,
+fn destination<'a>(
+    of: &Destination,
+    id: Option<DestinationId>,
     boards: impl Iterator<Item = &'a Board> + Clone,
-    key: &ServiceKey,
-) -> Stats {
-    compiler.destinations_of(key).map(|id| stats(boards.clone(), id)).fold(Stats::default(), add)
+    (ledger, quotas): (&Ledger, Option<&Quotas>),
+) -> DestinationView {
+    let known = id.into_iter().flat_map(|id| {
+        boards.clone().filter_map(move |board| Some(board.destinations.get(id.0 as usize)?.load()))
+    });
+    let load = known.fold(Load::default(), |sum, load| Load {
+        active: sum.active.wrapping_add(load.active),
+        inactive: sum.inactive.wrapping_add(load.inactive),
+    });
+    let of_quotas = quotas.zip(id);
+    let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| ledger.destination(id));
+    DestinationView {
+        address: of.address,
+        l4_port: of.l4_port,
+        method: of.method,
+        tunnel: of.tunnel,
+        weight: of.weight,
+        upper_threshold: of.upper_threshold,
+        lower_threshold: of.lower_threshold,
+        overloaded: of_quotas.is_some_and(|(quotas, id)| quotas.is_overloaded(id)),
+        active: load.active,
+        inactive: load.inactive,
+        persistent: of_quotas.map_or(0, |(quotas, id)| quotas.templates(id)),
+        stats: shown,
+        live,
+        rates,
+    }
 }
 
 /// A connection as it is shown.
 pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     let at = |end: pollux_dataplane::flow::Endpoint| SocketAddr::new(end.address, end.l4_port);
+    let flags =
+        [("no_output", listed.no_output), ("inactive", listed.inactive), ("bypass", listed.method.is_none())];
     ConnectionView {
-        protocol: match listed.protocol {
-            protocol::TCP => Protocol::Tcp,
-            protocol::UDP => Protocol::Udp,
-            _ => Protocol::Sctp,
-        },
+        protocol: carried(listed.protocol),
         state: proto::state_name(listed.protocol, listed.state).to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: at(listed.endpoints.client),
         r#virtual: at(listed.endpoints.virtual_),
         destination: at(listed.endpoints.destination),
-        method: listed.method.map_or(Method::Nat, |method| match method {
-            service::Method::Nat => Method::Nat,
-            service::Method::Dr => Method::Dr,
-            service::Method::Tunnel(_) => Method::Tunnel,
-        }),
+        method: listed.method.map(method),
         in_packets: listed.in_packets.into(),
-        flags: Vec::new(),
-        worker,
+        flags: flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect(),
+        engine: None,
+        worker: Some(worker),
+    }
+}
+
+fn carried(protocol: u8) -> ConnectionProtocol {
+    match protocol {
+        protocol::TCP => ConnectionProtocol::Tcp,
+        protocol::UDP => ConnectionProtocol::Udp,
+        protocol::SCTP => ConnectionProtocol::Sctp,
+        _ => ConnectionProtocol::Ip,
+    }
+}
+
+fn method(method: service::Method) -> Method {
+    match method {
+        service::Method::Nat => Method::Nat,
+        service::Method::Dr => Method::Dr,
+        service::Method::Tunnel(_) => Method::Tunnel,
+    }
+}
+
+/// A persistence template as IPVS lists it: the client without a port; a mark as an IPv4 address; one that is no longer
+/// used with ports that no packet has. Spec 4.3.
+pub fn template(listed: &Listed) -> ConnectionView {
+    let (address, l4_port) = match listed.key.target {
+        Target::Address(address, l4_port) => (address, l4_port),
+        Target::Mark(mark) => (Ipv4Addr::from(mark).into(), 0),
+    };
+    let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
+    let endpoint = listed.new.endpoint;
+    let data = &listed.key.data;
+    ConnectionView {
+        protocol: carried(listed.key.protocol),
+        state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
+        expires_secs: listed.expires.as_secs(),
+        client: SocketAddr::new(listed.key.client, 0),
+        r#virtual: SocketAddr::new(address, used(l4_port)),
+        destination: SocketAddr::new(endpoint.address, used(endpoint.l4_port)),
+        method: Some(method(listed.new.method)),
+        in_packets: 0,
+        flags: vec!["template".to_owned()],
+        engine: (!data.is_empty()).then(|| EngineData {
+            engine: "sip".to_owned(),
+            data: String::from_utf8_lossy(data).into_owned(),
+        }),
+        worker: None,
     }
 }
 

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
-use crate::model::{Config, Destination, DestinationKey, Protocol, Service, ServiceKey};
-use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
+use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
+use crate::sysctl;
+use crate::view::{ConnectionPage, ConnectionProtocol, ServiceList, StatsView, VersionView};
 
 /// A request: a JSON-RPC method with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +57,18 @@ pub enum Request {
     /// Change time-outs and switches.
     #[serde(rename = "settings.set")]
     SettingsSet(SettingsEdit),
+    /// Make shown counters and rates zero.
+    #[serde(rename = "stats.zero")]
+    StatsZero(ServiceQuery),
+    /// Replace all rules that mark packets.
+    #[serde(rename = "marks.set")]
+    MarksSet(MarksSet),
+    /// Variables by the names of `net.ipv4.vs.*`.
+    #[serde(rename = "sysctl.get")]
+    SysctlGet(SysctlGet),
+    /// Change such variables, all or none.
+    #[serde(rename = "sysctl.set")]
+    SysctlSet(sysctl::Values),
     /// Who answers.
     #[serde(rename = "version.get")]
     VersionGet(NoParams),
@@ -65,7 +78,7 @@ pub enum Request {
 }
 
 /// The methods of [`Request`], in its order.
-pub const METHODS: [&str; 15] = [
+pub const METHODS: [&str; 19] = [
     "config.get",
     "config.apply",
     "service.add",
@@ -79,6 +92,10 @@ pub const METHODS: [&str; 15] = [
     "connection.list",
     "stats.get",
     "settings.set",
+    "stats.zero",
+    "marks.set",
+    "sysctl.get",
+    "sysctl.set",
     "version.get",
     "daemon.stop",
 ];
@@ -115,7 +132,24 @@ pub struct ServiceRemove {
     pub service: ServiceKey,
 }
 
-/// Parameters of `service.list`.
+/// Parameters of `marks.set`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MarksSet {
+    /// The rules, in turn.
+    pub marks: Vec<MarkRule>,
+}
+
+/// Parameters of `sysctl.get`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SysctlGet {
+    /// Which; all when empty. `net.ipv4.vs.` may stand before a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+/// Parameters of `service.list` and `stats.zero`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceQuery {
@@ -155,7 +189,7 @@ pub struct ConnectionQuery {
     pub cursor: Option<String>,
     /// Only this protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Protocol>,
+    pub protocol: Option<ConnectionProtocol>,
     /// Only this client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
@@ -194,6 +228,8 @@ pub enum Reply {
     Connections(ConnectionPage),
     /// To `stats.get`.
     Stats(StatsView),
+    /// To `sysctl.get`.
+    Sysctls(sysctl::Values),
     /// To `version.get`.
     Version(VersionView),
     /// To everything else: it is done.

@@ -6,12 +6,12 @@ mod ports;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::WorkerRings;
-use pollux_dataplane::conn::Sizes;
+use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::stats::Board;
@@ -119,14 +119,15 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     let use_kernel = config.start.kernel && !options.no_kernel;
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
     let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
-    let (handles, threads) = start_workers(&eal, config, &cores, &mut ports, &kernel, &inject)?;
+    let (clock, epoch) = (Tsc::new(&eal), Instant::now());
+    let (handles, threads) = start_workers(&eal, config, (&cores, clock), &mut ports, &kernel, &inject)?;
     let twins = if use_kernel { ports.name_twins(config, &options.twin_prefix) } else { Vec::new() };
     let exception = start_exception(&twins, &ports, kernel, ToWire { pool, ring: inject })?;
     let (mirror, facts) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
     let dpdk = Some(Eal::version());
-    let mut engine = Engine::new(compiler, Workers::new(handles), Box::new(ports), mirror, dpdk);
+    let mut engine = Engine::new(compiler, Workers::new(handles), Box::new(ports), mirror, (dpdk, epoch));
     if let Some(facts) = &config.facts {
         engine.use_facts(facts.clone())?;
     }
@@ -181,7 +182,7 @@ type KernelRing = Arc<ArrayQueue<(usize, Mbuf)>>;
 fn start_workers(
     eal: &Arc<Eal>,
     config: &Config,
-    cores: &Cores,
+    (cores, clock): (&Cores, Tsc),
     ports: &mut OpenPorts,
     kernel: &KernelRing,
     inject: &KernelRing,
@@ -194,6 +195,7 @@ fn start_workers(
     let rings: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
     // Frames of the kernel all leave by the first worker; the others have a ring nobody fills.
     let idle: KernelRing = Arc::new(ArrayQueue::new(1));
+    let shared = Arc::new(Shared::new(config.start.destinations as usize, config.start.templates as usize));
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for (number, &core) in cores.workers.iter().enumerate() {
         let handle = WorkerHandle {
@@ -201,12 +203,14 @@ fn start_workers(
             capacity: u64::from(sizes.ipv4) + u64::from(sizes.ipv6),
             rings: WorkerRings::new(RING_DEPTH),
             board: Arc::new(Board::new(config.start.destinations as usize)),
+            shared: Arc::clone(&shared),
         };
         let setup = Setup {
             me: WorkerId(number as u16),
             steering,
             ports: ports.queues_of_worker(),
             sizes,
+            shared: Arc::clone(&shared),
             services: config.start.services as usize,
             board: Arc::clone(&handle.board),
             rings: Arc::clone(&handle.rings),
@@ -215,20 +219,20 @@ fn start_workers(
             hand_off: rings.clone(),
         };
         handles.push(handle);
-        threads.push(start_worker(eal, setup, number, core, sizes)?);
+        threads.push(start_worker((eal, clock), setup, number, core, sizes)?);
     }
     Ok((handles, threads))
 }
 
 /// Starts one worker on its core; it takes its memory there, so that the memory is near.
 fn start_worker(
-    eal: &Arc<Eal>,
+    (eal, clock): (&Arc<Eal>, Tsc),
     setup: Setup<Queue>,
     number: usize,
     core: usize,
     sizes: Sizes,
 ) -> Result<JoinHandle<()>, RunError> {
-    let (clock, eal) = (Tsc::new(eal), Arc::clone(eal));
+    let eal = Arc::clone(eal);
     let (started, outcome) = channel::bounded(1);
     let body = move || {
         if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {

@@ -10,11 +10,50 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::facts::Mac;
-use crate::model::{Method, Protocol, Scheduler, ServiceKey};
+use crate::model::{Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
 /// What IPVS counts of a service, a destination or everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
+    /// Connections that were scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub in_packets: u64,
+    /// Packets from destinations.
+    pub out_packets: u64,
+    /// IP bytes from clients.
+    pub in_bytes: u64,
+    /// IP bytes from destinations.
+    pub out_bytes: u64,
+}
+
+impl Stats {
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Stats) -> Stats {
+        self.with(other, u64::wrapping_add)
+    }
+
+    /// What is more than in `other`, an earlier count.
+    #[must_use]
+    pub fn minus(self, other: Stats) -> Stats {
+        self.with(other, u64::wrapping_sub)
+    }
+
+    fn with(self, other: Stats, of: fn(u64, u64) -> u64) -> Stats {
+        Stats {
+            connections: of(self.connections, other.connections),
+            in_packets: of(self.in_packets, other.in_packets),
+            out_packets: of(self.out_packets, other.out_packets),
+            in_bytes: of(self.in_bytes, other.in_bytes),
+            out_bytes: of(self.out_bytes, other.out_bytes),
+        }
+    }
+}
+
+/// How fast [`Stats`] grow: by the second, an average that IPVS moves on every 2 s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rates {
     /// Connections that were scheduled.
     pub connections: u64,
     /// Packets from clients.
@@ -35,10 +74,26 @@ pub struct ServiceView {
     pub key: ServiceKey,
     /// How destinations are chosen.
     pub scheduler: Scheduler,
+    /// The scheduler's switches.
+    #[serde(default)]
+    pub flags: SchedulerFlags,
+    /// How clients stick to a destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// A UDP connection serves one packet.
+    #[serde(default)]
+    pub one_packet: bool,
     /// Its destinations, in the order of the configuration.
     pub destinations: Vec<DestinationView>,
-    /// What was counted over all destinations.
+    /// What was counted over all destinations, removed ones too, as IPVS shows it: as of the last look of the estimator,
+    /// which comes every 2 s, less what it was when the counters were zeroed.
     pub stats: Stats,
+    /// The same up to now, whatever was zeroed.
+    #[serde(default)]
+    pub live: Stats,
+    /// How fast it grows.
+    #[serde(default)]
+    pub rates: Rates,
 }
 
 impl ServiceView {
@@ -57,16 +112,34 @@ pub struct DestinationView {
     pub l4_port: u16,
     /// How packets reach it.
     pub method: Method,
+    /// The kind of tunnel.
+    #[serde(default)]
+    pub tunnel: Tunnel,
     /// Share of new connections.
     pub weight: u32,
+    /// Connections from which on it gets no more; 0 is no limit.
+    #[serde(default)]
+    pub upper_threshold: u32,
+    /// Connections below which it gets some again.
+    #[serde(default)]
+    pub lower_threshold: u32,
+    /// It reached its upper threshold and gets no new connections.
+    #[serde(default)]
+    pub overloaded: bool,
     /// Connections that are open or opening: ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
     pub active: u32,
     /// Connections in any other state.
     pub inactive: u32,
     /// Persistence templates.
     pub persistent: u32,
-    /// What was counted.
+    /// What was counted, as IPVS shows it.
     pub stats: Stats,
+    /// What was counted up to now.
+    #[serde(default)]
+    pub live: Stats,
+    /// How fast it grows.
+    #[serde(default)]
+    pub rates: Rates,
 }
 
 /// All services, or the one that was asked for.
@@ -78,12 +151,47 @@ pub struct ServiceList {
     pub connection_capacity: u64,
 }
 
-/// One connection.
+/// What a connection carries: as [`crate::model::Protocol`], and `ip` for templates of mark services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConnectionProtocol {
+    /// RFC 9293.
+    Tcp,
+    /// RFC 768.
+    Udp,
+    /// RFC 9260.
+    Sctp,
+    /// Any: a template of a mark service.
+    Ip,
+}
+
+impl ConnectionProtocol {
+    /// The name in the listings of `ipvsadm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            ConnectionProtocol::Tcp => "TCP",
+            ConnectionProtocol::Udp => "UDP",
+            ConnectionProtocol::Sctp => "SCTP",
+            ConnectionProtocol::Ip => "IP",
+        }
+    }
+}
+
+/// What a persistence engine told a template's clients apart by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EngineData {
+    /// Its name: `sip`.
+    pub engine: String,
+    /// What it read: a Call-ID.
+    pub data: String,
+}
+
+/// One connection, or a persistence template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionView {
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// The state's name in IPVS: `ESTABLISHED`, `UDP`.
+    /// What it carries.
+    pub protocol: ConnectionProtocol,
+    /// The state's name in IPVS: `ESTABLISHED`, `UDP`; of templates `NONE` or `ASSURED`.
     pub state: String,
     /// Seconds until it is forgotten if no packet comes, rounded down as IPVS does.
     pub expires_secs: u32,
@@ -93,15 +201,20 @@ pub struct ConnectionView {
     pub r#virtual: SocketAddr,
     /// Who answers.
     pub destination: SocketAddr,
-    /// How packets reach it.
-    pub method: Method,
+    /// How packets reach it; absent when it bypasses all destinations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
     /// Packets from the client.
     pub in_packets: u64,
-    /// Names of what is special about it: `no_output`, `inactive`.
+    /// Names of what is special about it: `no_output`, `inactive`, `bypass`, `template`.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// The worker that owns it.
-    pub worker: u16,
+    /// Of a template: what its service's persistence engine read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineData>,
+    /// The worker that owns it; none owns a template, all share them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u16>,
 }
 
 /// Some connections, and where to go on.
@@ -174,8 +287,14 @@ pub struct PortView {
 /// Everything that is counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsView {
-    /// Over all services.
+    /// Over all services there are and were, up to now.
     pub totals: Stats,
+    /// The same as IPVS shows it: as of the last look of the estimator, since the counters were zeroed.
+    #[serde(default)]
+    pub shown: Stats,
+    /// How fast it grows.
+    #[serde(default)]
+    pub rates: Rates,
     /// By worker.
     pub workers: Vec<WorkerView>,
     /// By port.

@@ -6,11 +6,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::{Command, Event, LinkId, Note, Page, Snapshot, WorkerRings};
+use pollux_dataplane::conn::Shared;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
 
+use crate::defence::Pages;
 use crate::error::Failure;
+use crate::observe;
+use crate::view::Stats;
 
 /// How long control waits for workers: thousands of their turns.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +33,8 @@ pub struct WorkerHandle {
     pub rings: Arc<WorkerRings>,
     /// Its counters.
     pub board: Arc<Board>,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
 }
 
 /// All workers.
@@ -50,6 +56,11 @@ impl Workers {
     /// The workers, by number.
     pub fn all(&self) -> &[WorkerHandle] {
         &self.all
+    }
+
+    /// What they share.
+    pub fn shared(&self) -> Option<&Shared> {
+        self.all.first().map(|worker| worker.shared.as_ref())
     }
 
     /// Makes every worker act on `snapshot`, and waits until each does.
@@ -139,6 +150,25 @@ impl Workers {
                 Load { active: sum.active + load.active, inactive: sum.inactive + load.inactive }
             },
         )
+    }
+
+    /// What all workers count of a destination.
+    pub fn counted(&self, id: DestinationId) -> Stats {
+        observe::stats(self.all.iter().map(|worker| worker.board.as_ref()), id)
+    }
+
+    /// Connection memory that is free.
+    pub fn available(&self) -> Pages {
+        let sum = |of: fn(&WorkerHandle) -> u64| self.all.iter().map(of).sum::<u64>();
+        let bytes = sum(|worker| worker.board.gauges.table_bytes.get());
+        if bytes == 0 {
+            // The tables are not there yet.
+            return Pages::PLENTY;
+        }
+        let used = sum(|worker| {
+            worker.board.gauges.connections_ipv4.get() + worker.board.gauges.connections_ipv6.get()
+        });
+        Pages::free(bytes, sum(|worker| worker.capacity), used)
     }
 
     /// Tells every worker to stop after its burst.

@@ -13,7 +13,7 @@ use crossbeam::queue::ArrayQueue;
 use etherparse::PacketBuilder;
 use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::conn::entry::Endpoints;
-use pollux_dataplane::conn::{NewConnection, Sizes, Table};
+use pollux_dataplane::conn::{Flags, NewConnection, Sizes, Table};
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
@@ -68,7 +68,14 @@ fn filled(flows: u32) -> Table {
     for n in 0..flows {
         let endpoints = Endpoints { client: nth_client(n), virtual_: vip(), destination: server() };
         let timeout = Millis::from_secs(300);
-        let new = NewConnection { endpoints, protocol: UDP, destination: 0, method: Method::Nat, timeout };
+        let new = NewConnection {
+            endpoints,
+            protocol: UDP,
+            destination: 0,
+            flags: Flags::NAT,
+            template: None,
+            timeout,
+        };
         table.insert(&new, Tick(0)).expect("room for every flow");
     }
     table

@@ -4,12 +4,32 @@
 //! memory taken at start ([`slab`]). Timers are links inside the entries ([`crate::time::wheel`]).
 
 pub mod entry;
+pub mod free;
 pub mod index;
+pub mod quota;
 pub mod slab;
 pub mod table;
+pub mod template;
 
 #[cfg(test)]
 mod tests;
 
 pub use entry::{ConnId, Direction, Entry, Flags};
+pub use quota::Quotas;
 pub use table::{NewConnection, Sizes, Table};
+
+/// What the workers of a process share of flows: touched when connections are made and end, never by the packets in
+/// between.
+pub struct Shared {
+    /// What thresholds of destinations are held against.
+    pub quotas: Quotas,
+    /// Which destination clients were given.
+    pub templates: template::Templates,
+}
+
+impl Shared {
+    /// For so many destinations and templates.
+    pub fn new(destinations: usize, templates: usize) -> Shared {
+        Shared { quotas: Quotas::new(destinations), templates: template::Templates::new(templates) }
+    }
+}

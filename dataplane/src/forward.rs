@@ -3,6 +3,7 @@
 //! A forwarding method is data: what it changes is decided in [`crate::line`], done by the functions here.
 
 pub mod encap;
+pub mod fragment;
 pub mod rewrite;
 
 use crate::config::{Hop, NextHop};
@@ -19,6 +20,8 @@ pub struct Departure {
     pub ipv6: bool,
     /// The receiver.
     pub next: NextHop,
+    /// Largest IP packet on the way.
+    pub mtu: u16,
 }
 
 /// Gives the packet its new frame header in place of the old one.

@@ -26,12 +26,14 @@ pub struct Message {
     pub answer: Answer,
     /// The MTU to tell, for [`Answer::FragmentationNeeded`].
     pub mtu: u16,
+    /// Type, code and second word of the message it is made like, for [`Answer::TunnelError`].
+    pub like: (u8, u8, u32),
 }
 
 impl Message {
     /// A message without an MTU.
     pub fn new(answer: Answer) -> Message {
-        Message { answer, mtu: 0 }
+        Message { answer, mtu: 0, like: (0, 0, 0) }
     }
 
     fn type_code(self, ipv6: bool) -> (u8, u8) {
@@ -42,6 +44,7 @@ impl Message {
             (Answer::TtlExceeded, true) => (3, 0),
             (Answer::FragmentationNeeded, false) => (3, 4),
             (Answer::FragmentationNeeded, true) => (2, 0),
+            (Answer::TunnelError, _) => (self.like.0, self.like.1),
         }
     }
 }
@@ -58,6 +61,23 @@ pub fn checksum_is_right(frame: &[u8], parsed: &Parsed) -> bool {
         }
     };
     checksum::fold(pseudo + checksum::sum(message)) == 0xffff
+}
+
+/// The same of ICMPv6 as Linux 6.1 reckons it behind NAT: without the pseudo header.
+pub fn checksum_is_right_without_pseudo(frame: &[u8], parsed: &Parsed) -> bool {
+    let end = usize::from(parsed.l3) + usize::from(parsed.len);
+    frame.get(parsed.l4.into()..end).is_some_and(|message| checksum::fold(checksum::sum(message)) == 0xffff)
+}
+
+/// The MTU that an ICMPv4 error tells: "fragmentation needed", RFC 1191.
+pub fn next_mtu(frame: &[u8], parsed: &Parsed) -> Option<u16> {
+    let icmp: &IcmpHdr = view(frame, parsed.l4.into())?;
+    (icmp.kind == 3 && icmp.code == 4).then(|| icmp.rest.get() as u16)
+}
+
+/// Type, code and second word of an ICMP message.
+pub fn type_code_word(frame: &[u8], parsed: &Parsed) -> (u8, u8, u32) {
+    view::<IcmpHdr>(frame, parsed.l4.into()).map_or((3, 0, 0), |icmp| (icmp.kind, icmp.code, icmp.rest.get()))
 }
 
 /// Translates an error about a packet of a NAT connection. `inwards` is an error on its way to the destination: its
@@ -134,7 +154,8 @@ pub fn answer<P: Packet>(
     let frame = packet.bytes_mut();
     let (kind, code) = message.type_code(ipv6);
     let icmp_at = at + headers - icmp::LEN;
-    let header = IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.mtu.into()) };
+    let header =
+        IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.like.2 | u32::from(message.mtu)) };
     *view_mut(frame, icmp_at).ok_or(DropReason::NoHeadroom)? = header;
     let len = headers + quoted;
     match source {

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod forward;
 #[cfg(feature = "testkit")]
 pub mod fuzz;
+pub mod helper;
 pub mod icmp;
 pub mod io;
 pub mod line;

@@ -5,33 +5,45 @@
 
 mod admit;
 mod advance;
+pub mod defend;
 mod errors;
+mod leave;
 pub mod outbox;
+pub mod paths;
+mod persist;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::config::{Event, EventKind, HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch;
-use crate::conn::{ConnId, Flags, Table};
-use crate::forward::{self, Departure};
+use crate::conn::{ConnId, Flags, Quotas, Shared, Table};
+use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
-use crate::parse::{Kind, Parsed, parse};
-use crate::sched::Memory;
-use crate::service::{DestinationId, Method, Tunnel};
+use crate::parse::{self, Kind, Parsed, parse};
+use crate::proto;
+use crate::sched::{self, Load, Memory};
+use crate::service::DestinationId;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
+use crate::wire::protocol;
 
+use defend::Defence;
 pub use outbox::{KernelRing, Outbox};
+use paths::Paths;
 
 /// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
 const EXPIRE_BUDGET: u32 = 64;
+
+/// How often schedulers, templates and paths are seen to.
+const TEND: Millis = Millis(100);
 
 /// How many packets ahead a header is asked for while another is parsed.
 const AHEAD: usize = 4;
@@ -88,14 +100,48 @@ pub struct Line {
     pub snapshot: Box<Snapshot>,
     /// Schedulers' memory, by service.
     pub memories: Box<[Memory]>,
+    /// What all workers share: templates, and the counts behind thresholds.
+    pub shared: Arc<Shared>,
+    /// MTUs learnt of tunnels' ways.
+    pub paths: Paths,
+    /// What the defences remember.
+    pub defence: Defence,
+    /// Connections that are half open.
+    pub half_open: u32,
+    /// The connection that served the packet in hand and no other.
+    pub last_one_packet: Option<ConnId>,
+    /// The packet in hand is the first fragment of several.
+    pub in_train: bool,
+    /// When schedulers, templates and paths were last seen to.
+    pub tended: Tick,
+    /// Connections of removed destinations are looked for from here on.
+    pub flush_from: Option<u32>,
     /// Counters.
     pub board: Arc<Board>,
     /// To and from control.
     pub rings: Arc<WorkerRings>,
     /// Last IPv4 identification used for headers of our own.
     pub ip_id: u16,
+    /// Identification of the IPv6 packet that was sent in pieces last.
+    pub piece_id: u32,
     /// Room for the first stage's findings; see [`works`].
     pub works: Box<[Work]>,
+}
+
+/// Loads as schedulers see them: counts from the board, overload from what workers share.
+struct Scales<'a> {
+    board: &'a Board,
+    quotas: &'a Quotas,
+}
+
+impl sched::Loads for Scales<'_> {
+    fn load(&self, id: DestinationId) -> Load {
+        self.board.load(id)
+    }
+
+    fn is_overloaded(&self, id: DestinationId) -> bool {
+        self.quotas.is_overloaded(id)
+    }
 }
 
 /// Room for the first stage's findings about a burst.
@@ -115,7 +161,7 @@ impl Line {
             {
                 prefetch(header);
             }
-            self.read(packet.bytes(), &arrival.mac, work);
+            self.read(packet.bytes(), &arrival, work);
         }
         for work in &works[..packets.len()] {
             if work.step == Step::Find {
@@ -130,11 +176,15 @@ impl Line {
 
     /// First stage: parse, steer, hash, ask for the index line.
     #[inline]
-    fn read(&self, frame: &[u8], mac: &MacBytes, work: &mut Work) {
-        work.step = match parse(frame, mac, &mut work.parsed) {
+    fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
+        let port = arrival.port;
+        work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
-                Kind::Flow | Kind::IcmpError => self.steer(&work.parsed),
+                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed, port),
+                Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
+                Kind::IcmpError => self.steer(&work.parsed, port),
+                Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
                 Kind::Other => Step::ToKernel,
                 Kind::Fragment => self.fragment(&work.parsed),
             },
@@ -148,12 +198,24 @@ impl Line {
         }
     }
 
+    /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.
+    fn is_tunnel(&self, parsed: &Parsed) -> bool {
+        let (tunnels, to) = (&self.snapshot.services.gue_ends, parsed.key.dst());
+        !tunnels.is_empty() && parsed.key.protocol() == protocol::UDP && tunnels.contains(&to)
+    }
+
+    /// An error about what may be a tunnel packet of ours: the flow is that of the packet inside.
+    #[cold]
+    fn unwrap(&self, frame: &[u8], parsed: &mut Parsed, port: u16) -> Step {
+        if parse::inside(frame, parsed) { self.steer(parsed, port) } else { Step::ToKernel }
+    }
+
     #[inline]
-    fn steer(&self, parsed: &Parsed) -> Step {
+    fn steer(&self, parsed: &Parsed, port: u16) -> Step {
         if self.steering.workers == 1 {
             return Step::Find;
         }
-        match self.steering.owner(parsed, &self.snapshot) {
+        match self.steering.owner(parsed, port, &self.snapshot) {
             Some(owner) if owner != self.me => Step::HandOff(owner),
             _ => Step::Find,
         }
@@ -170,10 +232,16 @@ impl Line {
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
-        let Arrival { port, now, .. } = arrival;
+        let port = arrival.port;
         let fate = match work.step {
-            Step::Find if work.parsed.kind == Kind::IcmpError => self.relate(&mut packet, work),
-            Step::Find => self.decide(&mut packet, work, now),
+            Step::Find => match work.parsed.kind {
+                Kind::IcmpError => self.relate(&mut packet, work, arrival),
+                Kind::TunnelError => match self.relate_tunnel(packet.bytes(), work, arrival.now) {
+                    Ok((inner, message)) => return self.answer(packet, &inner, message, arrival, out),
+                    Err(fate) => fate,
+                },
+                _ => self.decide(&mut packet, work, arrival),
+            },
             Step::ToKernel => Fate::ToKernel,
             Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
             Step::Drop(why) => Fate::Drop(why),
@@ -216,6 +284,9 @@ impl Line {
                 let Some(hop) = self.snapshot.network.hop_at(id) else {
                     return Some(Verdict::Dropped(DropReason::NoRoute));
                 };
+                if packet.bytes().len() > usize::from(departure.l3) + usize::from(departure.mtu) {
+                    return Some(self.depart_in_pieces(packet, departure, id, out));
+                }
                 Some(match forward::frame(&mut packet, &departure, hop) {
                     Ok(()) => out.send(hop.port, packet),
                     Err(why) => Verdict::Dropped(why),
@@ -236,6 +307,40 @@ impl Line {
         }
     }
 
+    /// Sends a packet that its way cannot carry whole; the pieces past the first are counted apart.
+    #[cold]
+    fn depart_in_pieces<P: Packet>(
+        &mut self,
+        packet: P,
+        departure: Departure,
+        to: HopId,
+        out: &mut Outbox<P>,
+    ) -> Verdict {
+        self.piece_id = self.piece_id.wrapping_add(0x9e37_79b9);
+        let Some(hop) = self.snapshot.network.hop_at(to) else {
+            return Verdict::Dropped(DropReason::NoRoute);
+        };
+        let (gauges, mut first) = (&self.board.gauges, None);
+        let each = |mut piece: P| {
+            let verdict = match forward::frame(&mut piece, &departure, hop) {
+                Ok(()) => out.send(hop.port, piece),
+                Err(why) => Verdict::Dropped(why),
+            };
+            if first.is_none() {
+                first = Some(verdict);
+                return;
+            }
+            gauges.pieces.add(1);
+            if let Verdict::Dropped(why) = verdict {
+                gauges.drops[why as usize].add(1);
+            }
+        };
+        match fragment::cut(packet, departure.l3, departure.ipv6, departure.mtu, self.piece_id, each) {
+            Ok(()) => first.unwrap_or(Verdict::Sent),
+            Err(why) => Verdict::Dropped(why),
+        }
+    }
+
     /// Turns a packet into an ICMP message to its sender.
     fn answer<P: Packet>(
         &mut self,
@@ -246,15 +351,20 @@ impl Line {
         out: &mut Outbox<P>,
     ) {
         let network = &self.snapshot.network;
-        let back = network.target(parsed.key.src_address());
+        let (sender, asked) = parsed.ends(packet.bytes());
+        let policy = Policy { from: Some(asked), mark: 0 };
+        let back = network.target_by(sender, policy);
         // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
-        let asked = parsed.key.dst_address();
-        let ours = if asked.is_ipv4() { network.is_local(asked, crate::config::Policy::default()) } else { network.local.contains(&asked) };
+        let ours = if asked.is_ipv4() {
+            network.is_local(asked, Policy::default())
+        } else {
+            network.local.contains(&asked)
+        };
         let source = if ours { asked } else { back.source };
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {
             Ok(l3) => {
-                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next };
+                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
                 self.depart(packet, departure, arrival, out)
             }
             Err(why) => Some(Verdict::Dropped(why)),
@@ -270,15 +380,65 @@ impl Line {
     pub fn expire(&mut self, now: Tick) {
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            self.forget(id);
+            self.forget(id, false);
+        }
+        if now.since(self.tended) >= TEND {
+            self.tended = now;
+            self.tend(now);
+        }
+        self.expire_early(now);
+        if let Some(from) = self.flush_from {
+            self.flush(from);
         }
     }
 
-    /// Ends a connection and takes it off its destination's counts.
-    fn forget(&mut self, id: ConnId) {
+    /// `expire_nodest_conn`: connections of removed destinations end, a part of the table at a time.
+    #[cold]
+    fn flush(&mut self, from: u32) {
+        const AT_ONCE: u32 = 4096;
+        let end = from.saturating_add(AT_ONCE).min(self.conns.capacity());
+        for id in (from..end).map(ConnId) {
+            let entry = self.conns.entry(id);
+            let of = self.snapshot.services.destination(DestinationId(entry.destination));
+            if entry.flags.has(Flags::LIVE) && of.is_some_and(|d| !d.available) {
+                self.forget(id, true);
+            }
+        }
+        self.flush_from = (end < self.conns.capacity()).then_some(end);
+        if self.flush_from.is_none() {
+            let services = &self.snapshot.services;
+            let stays = |id| services.destination(id).is_some_and(|d| d.available);
+            let gone = |id| self.shared.quotas.count_template(id, false);
+            self.shared.templates.retain(stays, gone);
+        }
+    }
+
+    /// What is seen to a few times a second.
+    #[cold]
+    fn tend(&mut self, now: Tick) {
+        self.expire_templates(now);
+        self.paths.expire(now);
+        for memory in &mut self.memories {
+            memory.tend(now, &self.snapshot.settings);
+        }
+    }
+
+    /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
+    /// along, if nothing else speaks for that.
+    fn forget(&mut self, id: ConnId, forced: bool) {
         let entry = self.conns.entry(id);
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
+        let of = DestinationId(entry.destination);
+        if let Some(counters) = self.board.destinations.get(of.0 as usize) {
             counters.count(!entry.flags.has(Flags::INACTIVE), -1);
+        }
+        if let Some(destination) = self.snapshot.services.destination(of) {
+            self.shared.quotas.unbind(of, destination);
+        }
+        self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
+        if let Some(handle) = self.conns.template(id)
+            && let Some(of) = self.shared.templates.release_child(handle, forced)
+        {
+            self.shared.quotas.count_template(of, false);
         }
         self.conns.remove(id);
     }
@@ -286,13 +446,37 @@ impl Line {
     /// Acts on `snapshot` from now on; gives back the one before.
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
         for event in events {
+            self.weigh(&snapshot, event);
             let service = snapshot.services.service(event.service);
             if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
             {
                 memory.hear(service.scheduler, event);
             }
         }
+        if snapshot.network.generation != self.snapshot.network.generation {
+            self.paths.clear();
+        }
+        let removed = events.iter().any(|event| matches!(event.kind, EventKind::Removed(..)));
+        if removed && snapshot.settings.expire_nodest_conn {
+            self.flush_from = Some(0);
+        }
         std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    /// Thresholds that come or go with an edit change whose connections are counted.
+    fn weigh(&self, new: &Snapshot, event: &Event) {
+        let (id, clears) = match event.kind {
+            EventKind::Added(id) => (id, true),
+            EventKind::Edited { destination, clears } => (destination, clears),
+            EventKind::Fresh | EventKind::Removed(..) => return,
+        };
+        let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
+        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
+        if let (Some(old), Some(new)) = (old, new) {
+            let clears = clears
+                && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
+            self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);
+        }
     }
 
     /// The connections from `page.from` on, as many as the page has room for.
@@ -325,14 +509,8 @@ impl Line {
             endpoints,
             protocol: entry.protocol,
             state: entry.state,
-            destination: Some(destination),
-            method: Some(if entry.flags.has(Flags::NAT) {
-                Method::Nat
-            } else if entry.flags.has(Flags::TUNNEL) {
-                Method::Tunnel(Tunnel::Ipip)
-            } else {
-                Method::Dr
-            }),
+            destination: (!entry.flags.has(Flags::BYPASS)).then_some(destination),
+            method: entry.flags.method(),
             expires: Millis(
                 u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),
             ),

@@ -18,6 +18,10 @@ pub trait Packet: Send + Sized + 'static {
     #[must_use]
     fn pull_front(&mut self, count: usize) -> bool;
 
+    /// A new packet of `len` bytes of unspecified content, from where this one came from and with as much room in front
+    /// as a packet that has just come in. None when there is no buffer left or `len` does not fit one.
+    fn sibling(&self, len: usize) -> Option<Self>;
+
     /// Cuts the frame to `len` bytes; longer than it is changes nothing.
     fn truncate(&mut self, len: usize);
 }

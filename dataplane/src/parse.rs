@@ -1,23 +1,30 @@
 //! From bytes to what the line needs to know of a packet: where its headers are, which flow it belongs to.
 
-use crate::flow::{Key, Key4, Key6, Ports};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
     ether::{self, EtherHdr, MacBytes, VlanTag},
+    gre, gue,
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    protocol, tcp, udp, view,
+    protocol, sctp, tcp, udp, view,
 };
 
 /// What kind of packet this is to a load balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP or UDP with its ports in sight; [`Parsed::key`] is its flow.
+    /// TCP, UDP or SCTP with its ports in sight; [`Parsed::key`] is its flow.
     Flow,
+    /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same ends, UDP from port 500 to port 500.
+    Ipsec,
     /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, as quoted.
     IcmpError,
-    /// A fragment of TCP or UDP; [`Parsed::key`] has its addresses and no ports.
+    /// An ICMP error about a packet that perhaps was in a tunnel of ours: the quoted packet is IP in IP or GRE.
+    TunnelError,
+    /// A fragment of TCP, UDP, SCTP or ICMP; [`Parsed::key`] has its addresses and no ports.
     Fragment,
     /// Nothing a balancer looks at.
     Other,
@@ -38,13 +45,70 @@ pub struct Parsed {
     pub len: u16,
     /// TCP flags of a TCP flow.
     pub tcp_flags: u8,
+    /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
+    pub protocol: u8,
+    /// The VLAN it came in by; 0 is none.
+    pub vlan: u16,
     /// Start of the quoted packet's IP header, for ICMP errors.
     pub quoted_l3: u16,
     /// Start of the quoted packet's transport header.
     pub quoted_l4: u16,
+    /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
+    pub ports_quoted: bool,
 }
 
+/// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
+const KEY_EXCHANGE: Ports = Ports::new(500, 500);
+
 impl Parsed {
+    /// Whether the packet is IPv6.
+    #[inline]
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self.key, Key::V6(_))
+    }
+
+    /// Whether it is an ICMP error.
+    #[inline]
+    pub fn is_error(&self) -> bool {
+        matches!(self.kind, Kind::IcmpError | Kind::TunnelError)
+    }
+
+    /// The packet's own sender and receiver, also where the key is that of a packet it quotes.
+    pub fn ends(&self, frame: &[u8]) -> (IpAddr, IpAddr) {
+        let at = usize::from(self.l3);
+        if self.is_ipv6() {
+            let ip = view::<Ipv6Hdr>(frame, at);
+            ip.map_or((Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()), |ip| {
+                (Ipv6Addr::from_bits(ip.src.get()).into(), Ipv6Addr::from_bits(ip.dst.get()).into())
+            })
+        } else {
+            let ip = view::<Ipv4Hdr>(frame, at);
+            ip.map_or((Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()), |ip| {
+                (Ipv4Addr::from_bits(ip.src.get()).into(), Ipv4Addr::from_bits(ip.dst.get()).into())
+            })
+        }
+    }
+
+    /// The key of the packet itself, without ports, also where [`Parsed::key`] is that of a packet it quotes.
+    pub fn outer_key(&self, frame: &[u8]) -> Key {
+        let (src, dst) = self.ends(frame);
+        let end = |address| Endpoint { address, l4_port: 0 };
+        Key::between(end(src), end(dst), self.protocol).unwrap_or(self.key)
+    }
+
+    /// The packet that an error quotes, in place of the error; as much of it as is there.
+    pub fn quoted(&self) -> Parsed {
+        let len = (self.l3 + self.len).saturating_sub(self.quoted_l3);
+        Parsed {
+            kind: Kind::Flow,
+            l3: self.quoted_l3,
+            l4: self.quoted_l4,
+            len,
+            protocol: self.key.protocol(),
+            ..*self
+        }
+    }
+
     /// Nothing known; what a burst's array is filled with.
     pub const NOTHING: Parsed = Parsed {
         key: Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }),
@@ -53,8 +117,11 @@ impl Parsed {
         l4: 0,
         len: 0,
         tcp_flags: 0,
+        protocol: 0,
+        vlan: 0,
         quoted_l3: 0,
         quoted_l4: 0,
+        ports_quoted: false,
     };
 }
 
@@ -68,6 +135,7 @@ impl Parsed {
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
+    parsed.vlan = 0;
     let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
     if eth.dst != *mac {
         // Broadcast and multicast are the kernel's: ARP, ND, VRRP, routing protocols.
@@ -83,6 +151,7 @@ pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), Dr
 
 fn tagged(frame: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let tag: &VlanTag = view(frame, ether::LEN).ok_or(DropReason::ShortEther)?;
+    parsed.vlan = tag.vlan();
     match tag.kind.get() {
         ether::IPV4 => parse4(frame, ether::TAGGED_LEN, parsed),
         ether::IPV6 => parse6(frame, ether::TAGGED_LEN, parsed),
@@ -104,10 +173,19 @@ fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, l4 as u16, len as u16);
     let packet = &frame[..l3 + len];
     let mut key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports: Ports(0), protocol: ip.protocol };
+    parsed.protocol = ip.protocol;
     match ip.protocol {
-        protocol::TCP | protocol::UDP if ip.is_fragment() => parsed.kind = Kind::Fragment,
-        protocol::TCP | protocol::UDP => key.ports = transport(packet, ip.protocol, parsed)?,
-        protocol::ICMP if !ip.is_fragment() => {
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP if ip.is_fragment() => {
+            parsed.kind = Kind::Fragment;
+        }
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            key.ports = transport(packet, ip.protocol, parsed)?;
+        }
+        protocol::ESP | protocol::AH => {
+            parsed.kind = Kind::Ipsec;
+            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+        }
+        protocol::ICMP => {
             parsed.key = Key::V4(key);
             return icmp_error4(packet, parsed);
         }
@@ -131,8 +209,15 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, (l3 + payload.at) as u16, len as u16);
     let (src, dst) = (ip.src.get(), ip.dst.get());
     let mut key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
+    parsed.protocol = payload.protocol;
     match payload.protocol {
-        protocol::TCP | protocol::UDP => key.ports = transport(packet, payload.protocol, parsed)?,
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            key.ports = transport(packet, payload.protocol, parsed)?;
+        }
+        protocol::ESP | protocol::AH => {
+            parsed.kind = Kind::Ipsec;
+            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+        }
         protocol::ICMPV6 => {
             parsed.key = Key::V6(key);
             return icmp_error6(packet, parsed);
@@ -153,8 +238,19 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
         parsed.tcp_flags = tcp.flags;
         return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
     }
-    let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
-    Ok(Ports::new(udp.src.get(), udp.dst.get()))
+    if protocol == protocol::UDP {
+        let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
+        return Ok(Ports::new(udp.src.get(), udp.dst.get()));
+    }
+    let header: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
+    let chunk: &sctp::ChunkHdr = view(packet, l4 + sctp::LEN).ok_or(DropReason::ShortSctp)?;
+    // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
+    parsed.tcp_flags = match chunk.kind {
+        sctp::INIT => tcp::SYN,
+        sctp::ABORT => tcp::RST,
+        _ => 0,
+    };
+    Ok(Ports::new(header.src.get(), header.dst.get()))
 }
 
 fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
@@ -165,13 +261,20 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let at = l4 + icmp::LEN;
     let quoted: &Ipv4Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    if quoted.is_fragment() || quoted.header_len() < ipv4::LEN || !is_balanced(quoted.protocol) {
+    if quoted.offset() != 0 || quoted.header_len() < ipv4::LEN {
         return Ok(());
     }
     let quoted_l4 = at + quoted.header_len();
-    let ports = quoted_ports(packet, quoted_l4)?;
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    parsed.key = Key::V4(Key4 { src, dst, ports, protocol: quoted.protocol });
+    if matches!(quoted.protocol, protocol::IPV4 | protocol::GRE) {
+        parsed.key = Key::V4(Key4 { src, dst, ports: Ports(0), protocol: quoted.protocol });
+        quotes(parsed, at, quoted_l4);
+        parsed.kind = Kind::TunnelError;
+        return Ok(());
+    }
+    let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4)? else { return Ok(()) };
+    parsed.key = Key::V4(Key4 { src, dst, ports, protocol });
+    parsed.ports_quoted = protocol == quoted.protocol;
     quotes(parsed, at, quoted_l4);
     Ok(())
 }
@@ -184,18 +287,24 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let at = l4 + icmp::LEN;
     let quoted: &Ipv6Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    let Some(payload) = ipv6::payload(&packet[at..], quoted.next).filter(|p| is_balanced(p.protocol)) else {
+    let Some(payload) = ipv6::payload(&packet[at..], quoted.next) else { return Ok(()) };
+    let Some((ports, protocol)) = quoted_flow(packet, payload.protocol, at + payload.at)? else {
         return Ok(());
     };
-    let ports = quoted_ports(packet, at + payload.at)?;
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    parsed.key = Key::V6(Key6 { src, dst, ports, protocol: payload.protocol });
+    parsed.key = Key::V6(Key6 { src, dst, ports, protocol });
+    parsed.ports_quoted = protocol == payload.protocol;
     quotes(parsed, at, at + payload.at);
     Ok(())
 }
 
-fn is_balanced(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP)
+/// Ports and protocol by which a quoted packet's connection is found; `None` of a protocol that is not balanced.
+fn quoted_flow(packet: &[u8], protocol: u8, l4: usize) -> Result<Option<(Ports, u8)>, DropReason> {
+    Ok(match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => Some((quoted_ports(packet, l4)?, protocol)),
+        protocol::ESP | protocol::AH => Some((KEY_EXCHANGE, protocol::UDP)),
+        _ => None,
+    })
 }
 
 fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
@@ -208,4 +317,28 @@ fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
 fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
     parsed.kind = Kind::IcmpError;
     (parsed.quoted_l3, parsed.quoted_l4) = (l3 as u16, l4 as u16);
+}
+
+/// Looks through the outer headers that an error quotes, IPv4 in IPv4, GRE or GUE, to the packet inside; false, and
+/// nothing changes, when there is none.
+pub fn inside(frame: &[u8], parsed: &mut Parsed) -> bool {
+    let frame = &frame[..frame.len().min(usize::from(parsed.l3) + usize::from(parsed.len))];
+    let l4 = usize::from(parsed.quoted_l4);
+    let at = match parsed.key.protocol() {
+        protocol::IPV4 => Some(l4),
+        protocol::GRE => gre::payload4(frame, l4),
+        protocol::UDP => gue::payload4(frame, l4 + udp::LEN),
+        _ => None,
+    };
+    let Some(at) = at else { return false };
+    let Some(ip) = view::<Ipv4Hdr>(frame, at) else { return false };
+    if ip.version_ihl >> 4 != 4 || ip.header_len() < ipv4::LEN || ip.offset() != 0 {
+        return false;
+    }
+    let l4 = at + ip.header_len();
+    let Ok(Some((ports, protocol))) = quoted_flow(frame, ip.protocol, l4) else { return false };
+    parsed.key = Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol });
+    quotes(parsed, at, l4);
+    parsed.kind = Kind::TunnelError;
+    true
 }

@@ -1,5 +1,6 @@
 //! Protocols: which event a packet is, which state follows, how long the connection then lives.
 
+pub mod sctp;
 pub mod tcp;
 
 use crate::time::Millis;
@@ -12,24 +13,56 @@ pub struct Timeouts {
     pub tcp: [Millis; tcp::STATES],
     /// UDP.
     pub udp: Millis,
+    /// By SCTP state.
+    pub sctp: [Millis; sctp::STATES],
+}
+
+/// Who sent a packet, and whether we see the other side at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// The client, and the destination's packets pass here too.
+    Client = 0,
+    /// The destination.
+    Destination = 1,
+    /// The client, and no packet of the destination was seen.
+    ClientOnly = 2,
 }
 
 impl Default for Timeouts {
     fn default() -> Timeouts {
-        Timeouts { tcp: tcp::TIMEOUTS, udp: Millis::from_secs(300) }
+        Timeouts { tcp: tcp::TIMEOUTS, udp: Millis::from_secs(300), sctp: sctp::TIMEOUTS }
     }
 }
 
 /// Whether a connection in this state counts as active; spec 4.8.
 pub fn is_active(proto: u8, state: u8) -> bool {
-    proto == protocol::TCP && tcp::State::from_number(state).is_active()
+    match proto {
+        protocol::TCP => tcp::State::from_number(state).is_active(),
+        protocol::SCTP => sctp::State::from_number(state).is_active(),
+        _ => false,
+    }
 }
 
-/// The name IPVS prints for a state; spec 5.2 and 5.3.
+/// Whether a connection in this state is half open, as floods leave them; spec 4.10.
+#[inline]
+pub fn is_half_open(proto: u8, state: u8) -> bool {
+    match proto {
+        protocol::TCP => {
+            matches!(tcp::State::from_number(state), tcp::State::SynRecv | tcp::State::SynAck)
+        }
+        protocol::SCTP => {
+            matches!(sctp::State::from_number(state), sctp::State::Init1 | sctp::State::Init)
+        }
+        _ => false,
+    }
+}
+
+/// The name IPVS prints for a state; spec 5.2 to 5.4.
 pub fn state_name(proto: u8, state: u8) -> &'static str {
     match proto {
         protocol::TCP => tcp::State::from_number(state).name(),
         protocol::UDP => "UDP",
+        protocol::SCTP => sctp::State::from_number(state).name(),
         _ => "NONE",
     }
 }

@@ -169,6 +169,8 @@ pub struct Services {
     pub nat_sources: HashSet<(Endpoint, u8)>,
     /// NAT destinations that keep the port the client addressed, so that any port may be a reply's.
     pub nat_addresses: HashSet<IpAddr>,
+    /// Where GUE tunnels of IPv4 end: what errors about them quote.
+    pub gue_ends: HashSet<Endpoint>,
     /// Addresses of services and NAT destinations: what a fragment of balanced traffic has at one end.
     pub addresses: HashSet<IpAddr>,
 }

@@ -3,7 +3,7 @@
 //! The snapshot alone tells which end of a packet is the client: the source of what goes to a service, the
 //! destination of what comes from a NAT destination or from a service's own address.
 
-use crate::config::Snapshot;
+use crate::config::{Ingress, Snapshot, marks};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::parse::{Kind, Parsed};
 
@@ -22,14 +22,15 @@ pub struct Steering {
 
 impl Steering {
     /// The owner of a packet's flow; `None` for what no worker keeps anything about.
-    pub fn owner(&self, parsed: &Parsed, snapshot: &Snapshot) -> Option<WorkerId> {
+    pub fn owner(&self, parsed: &Parsed, port: u16, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
-            Kind::Flow => parsed.key,
+            Kind::Flow | Kind::Ipsec | Kind::TunnelError => parsed.key,
             // What an error quotes went the other way.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,
         };
-        client(&key, snapshot).map(|client| self.of(client))
+        let ingress = Ingress { port, vlan: parsed.vlan, protocol: parsed.protocol };
+        client(&key, ingress, snapshot).map(|client| self.of(client))
     }
 
     fn of(&self, client: Endpoint) -> WorkerId {
@@ -40,12 +41,14 @@ impl Steering {
 }
 
 /// The client's end of a packet, if it is one of balanced traffic.
-pub fn client(key: &Key, snapshot: &Snapshot) -> Option<Endpoint> {
+pub fn client(key: &Key, ingress: Ingress, snapshot: &Snapshot) -> Option<Endpoint> {
     let services = &snapshot.services;
-    if services.lookup(key.dst(), key.protocol(), 0).is_some() {
+    let mark = marks::mark(&snapshot.marks, key, ingress);
+    if services.lookup(key.dst(), key.protocol(), mark).is_some() {
         return Some(key.src());
     }
     let from_us = services.nat_sources.contains(&(key.src(), key.protocol()))
+        || services.nat_addresses.contains(&key.src_address())
         || services.lookup(key.src(), key.protocol(), 0).is_some();
     from_us.then(|| key.dst())
 }

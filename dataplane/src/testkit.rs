@@ -8,7 +8,7 @@ use crossbeam::queue::ArrayQueue;
 use ipnet::Ipv4Net;
 
 use crate::config::{HopId, Link, LinkId, Network, Route, Settings, Snapshot, WorkerRings};
-use crate::conn::Sizes;
+use crate::conn::{Shared, Sizes};
 use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
@@ -193,6 +193,7 @@ impl Plan {
             steering: Steering { workers: self.workers, seed: Seed(3, 5) },
             ports: vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)],
             sizes: self.sizes,
+            shared: Arc::new(Shared::new(16, 64)),
             services: 4,
             board: Arc::clone(&board),
             rings: WorkerRings::new(16),
@@ -259,6 +260,7 @@ impl Bed {
         let dropped: u64 = gauges.drops.iter().map(Counter::get).sum();
         let out = gauges.sent.get() + dropped + gauges.to_kernel.get() + gauges.handed_off.get();
         let received = gauges.received.get() + gauges.taken_over.get() + gauges.from_kernel.get();
+        let received = received + gauges.pieces.get();
         assert_eq!(received, out + gauges.waiting.get(), "every packet is counted once");
     }
 }

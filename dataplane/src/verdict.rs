@@ -56,10 +56,17 @@ named! {
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
         BadIpHeader = "bad-ip-header", "the version or the header length of the IP header is wrong";
         ShortTcp = "short-tcp", "the segment is shorter than its TCP header";
+        ShortSctp = "short-sctp", "the packet is shorter than its SCTP header and first chunk header";
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
         ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
         Fragment = "fragment", "a fragment of balanced traffic";
+        Defence = "defence", "drop_packet took this new connection";
+        NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
+        TemplatesFull = "templates-full", "there is no room for another persistence template";
+        NoDestination = "no-destination", "an ICMP error would open a connection and no destination is usable";
+        PathLearnt = "path-learnt", "an ICMP error told the MTU of a tunnel's way, and nobody else has to know";
+        NoBuffer = "no-buffer", "no buffer was left for the pieces of a packet that had to be fragmented";
         TableFull = "table-full", "the connection table is full of established connections";
         DestinationGone = "destination-gone", "the connection's destination was removed";
         NoRoute = "no-route", "there is no route to the next receiver";
@@ -80,6 +87,7 @@ named! {
         NoDestination = "no-destination", "no destination of the service is usable: port unreachable";
         NoConnection = "no-connection", "a NAT destination's packet belongs to no connection: port unreachable";
         TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
+        TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, told to the client about the inner one";
         FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
     }
 }

@@ -2,9 +2,12 @@
 
 pub mod checksum;
 pub mod ether;
+pub mod gre;
+pub mod gue;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod sctp;
 pub mod tcp;
 pub mod udp;
 
@@ -38,6 +41,14 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// IPv6 in IP, RFC 2473.
     pub const IPV6: u8 = 41;
+    /// Generic Routing Encapsulation, RFC 2784.
+    pub const GRE: u8 = 47;
+    /// Encapsulating Security Payload, RFC 4303.
+    pub const ESP: u8 = 50;
+    /// Authentication Header, RFC 4302.
+    pub const AH: u8 = 51;
     /// Internet Control Message Protocol for IPv6, RFC 4443.
     pub const ICMPV6: u8 = 58;
+    /// Stream Control Transmission Protocol, RFC 9260.
+    pub const SCTP: u8 = 132;
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use crate::config::{Command, NextHop, Note, Snapshot, WorkerRings};
-use crate::conn::{Sizes, Table};
+use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
 use crate::forward;
 use crate::io::{Batch, QueuePair};
+use crate::line::defend::Defence;
 use crate::line::outbox::HandOffRing;
+use crate::line::paths::Paths;
 use crate::line::{self, Arrival, KernelRing, Line, Outbox};
 use crate::sched::Memory;
 use crate::stats::Board;
@@ -38,6 +40,8 @@ pub struct Setup<Q: QueuePair> {
     pub ports: Vec<Port<Q>>,
     /// Its share of the connections.
     pub sizes: Sizes,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
     /// Services that can exist.
     pub services: usize,
     /// Its counters.
@@ -70,7 +74,8 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// # Errors
     /// When there is not enough of it.
     pub fn new(setup: Setup<Q>, clock: C) -> std::io::Result<Worker<Q, C>> {
-        let conns = Table::new(setup.sizes, Seed::random())?;
+        let random = Seed::random();
+        let conns = Table::new(setup.sizes, random)?;
         setup.board.gauges.table_bytes.set(conns.bytes() as u64);
         let out = Outbox::new(setup.ports.len(), setup.kernel, setup.hand_off);
         let Seed(seed, step) = Seed::random();
@@ -83,7 +88,16 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             memories: (0..setup.services).map(memory).collect(),
             board: setup.board,
             rings: setup.rings,
+            shared: setup.shared,
+            paths: Paths::new(),
+            defence: Defence::default(),
+            half_open: 0,
+            last_one_packet: None,
+            in_train: false,
+            tended: Tick(0),
+            flush_from: None,
             ip_id: 0,
+            piece_id: random.1 as u32,
             works: line::works(),
         };
         let (ports, inject) = (setup.ports, setup.inject);

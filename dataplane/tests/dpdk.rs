@@ -52,6 +52,21 @@ fn eal_starts_only_once() {
 }
 
 #[test]
+fn a_sibling_comes_from_the_same_pool_until_that_is_empty() {
+    let pool = pool(3);
+    let mut packet = pool.packet(&[7; 60]).expect("the pool has enough");
+    assert!(packet.pull_front(20));
+    let sibling = packet.sibling(100).expect("the pool has enough");
+    assert_eq!((sibling.bytes().len(), pool.in_use()), (100, 2));
+    assert!(packet.sibling(3000).is_none(), "longer than a buffer");
+    assert_eq!(pool.in_use(), 2);
+    let third = packet.sibling(0).expect("the pool has enough");
+    assert!(packet.sibling(0).is_none(), "the pool is empty");
+    drop((packet, sibling, third));
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
 fn an_argument_with_a_zero_byte_is_named() {
     let fault = Eal::init(&["-l\0".to_owned()]).err().map(|fault| fault.to_string());
     assert_eq!(fault.as_deref(), Some(r#"EAL argument "-l\0" contains a zero byte; remove it"#));

@@ -1,26 +1,46 @@
 //! What the daemon tells, as the rows `ipvsadm` prints.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::ipvsadm::rows::{
-    ConnectionRow, Counters, DestinationRow, Forward, Rates, ServiceName, ServiceRow, Transport, Tunnel,
+    Checksum, ConnectionRow, Counters, DestinationRow, Forward, Persistence, Rates, ServiceName, ServiceRow,
+    Transport, Tunnel,
 };
-use crate::model::{Family, Method, Protocol, ServiceKey};
-use crate::view::{ConnectionView, DestinationView, ServiceView, Stats, StatsView};
+use crate::model::{self, Engine, Family, Method, Protocol, Scheduler, SchedulerFlags, ServiceKey};
+use crate::view::{self, ConnectionView, DestinationView, ServiceView, Stats, StatsView};
 
-/// A service as a row; rates are not known here and are 0.
+/// A service as a row.
 pub fn service_row(view: &ServiceView) -> ServiceRow {
     ServiceRow {
         name: name(view.key),
         scheduler: view.scheduler.name().to_owned(),
-        flags: Vec::new(),
-        persistence: None,
-        one_packet: false,
+        flags: flags(view.scheduler, view.flags),
+        persistence: view.persistence.as_ref().map(persistence),
+        one_packet: view.one_packet,
         counters: counters(&view.stats),
-        rates: Rates::default(),
+        rates: rates(&view.rates),
         destinations: view.destinations.iter().map(destination_row).collect(),
     }
+}
+
+/// The switches by the names their scheduler has for them.
+fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
+    let names = match scheduler {
+        Scheduler::Sh => ["sh-fallback", "sh-port", "flag-3"],
+        Scheduler::Mh => ["mh-fallback", "mh-port", "flag-3"],
+        _ => ["flag-1", "flag-2", "flag-3"],
+    };
+    let on = [flags.fallback, flags.l4_port, flags.flag_3];
+    names.into_iter().zip(on).filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// A mask that is all ones is not shown.
+fn persistence(of: &model::Persistence) -> Persistence {
+    let netmask = of.netmask.filter(|mask| *mask != Ipv4Addr::BROADCAST).map(|mask| mask.to_string());
+    let prefix = of.prefix_len.filter(|length| *length != 128).map(|length| length.to_string());
+    let engine = of.engine.map(|Engine::Sip| "sip".to_owned());
+    Persistence { timeout: of.timeout, mask: netmask.or(prefix), engine }
 }
 
 fn name(key: ServiceKey) -> ServiceName {
@@ -43,16 +63,29 @@ fn destination_row(view: &DestinationView) -> DestinationRow {
         forward: match view.method {
             Method::Nat => Forward::Masq,
             Method::Dr => Forward::Route,
-            Method::Tunnel => Forward::Tunnel(Tunnel::Ipip),
+            Method::Tunnel => Forward::Tunnel(tunnel(view.tunnel)),
         },
         weight: view.weight,
-        upper: 0,
-        lower: 0,
+        upper: view.upper_threshold,
+        lower: view.lower_threshold,
         active: view.active,
         inactive: view.inactive,
         persistent: view.persistent,
         counters: counters(&view.stats),
-        rates: Rates::default(),
+        rates: rates(&view.rates),
+    }
+}
+
+fn tunnel(tunnel: model::Tunnel) -> Tunnel {
+    let sum = |checksum| match checksum {
+        model::Checksum::No => Checksum::No,
+        model::Checksum::Full => Checksum::Yes,
+        model::Checksum::Remote => Checksum::Remote,
+    };
+    match tunnel {
+        model::Tunnel::Ipip => Tunnel::Ipip,
+        model::Tunnel::Gue { l4_port, checksum } => Tunnel::Gue(l4_port, sum(checksum)),
+        model::Tunnel::Gre { checksum } => Tunnel::Gre(sum(checksum)),
     }
 }
 
@@ -61,16 +94,21 @@ fn counters(stats: &Stats) -> Counters {
     Counters { connections, in_packets, out_packets, in_bytes, out_bytes }
 }
 
+fn rates(of: &view::Rates) -> Rates {
+    let view::Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *of;
+    Rates { connections, in_packets, out_packets, in_bytes, out_bytes }
+}
+
 /// A connection as a row.
 pub fn connection_row(view: &ConnectionView) -> ConnectionRow {
     ConnectionRow {
-        protocol: view.protocol.to_string().to_uppercase(),
+        protocol: view.protocol.name().to_owned(),
         expires: view.expires_secs,
         state: view.state.clone(),
         client: view.client,
         service: view.r#virtual,
         destination: view.destination,
-        engine: None,
+        engine: view.engine.clone().map(|of| (of.engine, of.data)),
     }
 }
 

@@ -7,19 +7,18 @@ use pollux_dataplane::service::{Method, Name, Persistence, Scheduler, Tunnel};
 use pollux_dataplane::time::Millis;
 use pollux_dataplane::wire::protocol;
 
+use crate::defence::Defence;
 use crate::model::{self, Checksum, Engine, Family, Protocol, ServiceKey};
+use crate::timeouts::{self, Slot};
 
 /// The protocol's number in an IP header.
 pub fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
-        Protocol::Sctp => SCTP,
+        Protocol::Sctp => protocol::SCTP,
     }
 }
-
-/// SCTP's number in an IP header, RFC 9260.
-pub const SCTP: u8 = 132;
 
 pub(super) fn name(key: ServiceKey) -> Name {
     match key {
@@ -76,7 +75,7 @@ pub(super) fn persistence(service: &model::Service) -> Option<Persistence> {
     Some(Persistence { timeout, mask, sip: wanted.engine == Some(Engine::Sip) })
 }
 
-pub(super) fn settings(wanted: &model::Settings) -> Settings {
+pub(super) fn settings(wanted: &model::Settings, defence: Defence) -> Settings {
     Settings {
         timeouts: timeouts(wanted),
         // IPVS looks at two bits; any other number is as good as those.
@@ -90,9 +89,9 @@ pub(super) fn settings(wanted: &model::Settings) -> Settings {
         schedule_icmp: wanted.schedule_icmp != 0,
         cache_bypass: wanted.cache_bypass != 0,
         snat_reroute: wanted.snat_reroute != 0,
-        drop_entry: false,
-        drop_rate: 0,
-        secure_tcp: false,
+        drop_entry: defence.drop_entry,
+        drop_rate: defence.drop_rate,
+        secure_tcp: defence.secure_tcp,
         lblc_expiration: Millis::from_secs(wanted.lblc_expiration),
         lblcr_expiration: Millis::from_secs(wanted.lblcr_expiration),
         like_linux_6_1: wanted.like_linux_6_1,
@@ -104,5 +103,12 @@ fn timeouts(wanted: &model::Settings) -> Timeouts {
     timeouts.tcp[tcp::State::Established as usize] = Millis::from_secs(wanted.tcp_timeout);
     timeouts.tcp[tcp::State::FinWait as usize] = Millis::from_secs(wanted.tcp_fin_timeout);
     timeouts.udp = Millis::from_secs(wanted.udp_timeout);
+    for (name, &secs) in &wanted.timeouts {
+        match timeouts::slot(name) {
+            Some(Slot::Tcp(state)) => timeouts.tcp[state] = Millis::from_secs(secs),
+            Some(Slot::Sctp(state)) => timeouts.sctp[state] = Millis::from_secs(secs),
+            None => {}
+        }
+    }
     timeouts
 }

@@ -52,6 +52,9 @@ pub enum EditError {
         /// Connections from which on it gets no more.
         upper: u32,
     },
+    /// There is no variable of this name.
+    #[error("there is no sysctl net.ipv4.vs.{0}; `pollux sysctl -a` shows those there are")]
+    NoSuchSysctl(String),
     /// There is no room; sizes are fixed at start.
     #[error(
         "start.{limit} is {allowed} and all are taken; raise it in the configuration and restart polluxd"
@@ -91,7 +94,7 @@ impl EditError {
         match self {
             EditError::ServiceExists(_) | EditError::DestinationExists { .. } => Errno::EExist,
             EditError::NoSuchService(_) | EditError::ServiceNotDefined { .. } => Errno::ESrch,
-            EditError::NoSuchDestination { .. } => Errno::ENoEnt,
+            EditError::NoSuchDestination { .. } | EditError::NoSuchSysctl(_) => Errno::ENoEnt,
             EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => Errno::ERange,
             EditError::Full { .. } => Errno::ENoMem,
             EditError::Invalid(_) => Errno::EInval,

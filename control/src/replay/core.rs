@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::{Page, WorkerRings};
-use pollux_dataplane::conn::Sizes;
+use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
 use pollux_dataplane::packet::Packet;
@@ -18,6 +18,7 @@ use pollux_dataplane::worker::{Port, Setup, Worker};
 use super::balancer::{Balancer, Outcome, Refused, Side};
 use super::topology;
 use crate::compile::Compiler;
+use crate::estimate::Ledger;
 use crate::kernel::facts::Facts;
 use crate::model::{Config, Start};
 use crate::observe;
@@ -27,6 +28,7 @@ use crate::view::{ConnectionView, ServiceView};
 const CONNECTIONS: u32 = 1024;
 const SERVICES: u32 = 64;
 const DESTINATIONS: u32 = 256;
+const TEMPLATES: usize = 1024;
 /// Frames and messages that may wait between two turns.
 const DEPTH: usize = 256;
 /// Time passes in steps of this many milliseconds, so that timers that arm others are seen.
@@ -39,6 +41,8 @@ pub struct Core {
     facts: Facts,
     wires: [Wire; 2],
     board: Arc<Board>,
+    shared: Arc<Shared>,
+    ledger: Ledger,
     kernel: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
     now_ms: u64,
@@ -58,12 +62,14 @@ impl Core {
             queues: wire.clone(),
         });
         let board = Arc::new(Board::new(DESTINATIONS as usize));
+        let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
         let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
         let setup = Setup {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random() },
             ports: ports.collect(),
             sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
+            shared: Arc::clone(&shared),
             services: SERVICES as usize,
             board: board.clone(),
             rings: rings.clone(),
@@ -75,7 +81,8 @@ impl Core {
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, Hand::default())?;
         let facts = Facts::default();
-        Ok(Core { worker, compiler, facts, wires, board, kernel, rings, now_ms: 0 })
+        let ledger = Ledger::new();
+        Ok(Core { worker, compiler, facts, wires, board, shared, ledger, kernel, rings, now_ms: 0 })
     }
 
     fn drops(&self) -> Vec<u64> {
@@ -94,6 +101,8 @@ impl Balancer for Core {
         let (snapshot, events) =
             self.compiler.configure(config, now).map_err(|why| Refused(why.to_string()))?;
         self.worker.install(snapshot, &events);
+        let board = &self.board;
+        self.ledger.follow(&self.compiler, |id| observe::stats(std::iter::once(&**board), id));
         Ok(())
     }
 
@@ -102,6 +111,9 @@ impl Balancer for Core {
             self.now_ms = (self.now_ms + STEP_MS).min(at_ms);
             self.worker.clock().0 = Tick(self.now_ms);
             self.worker.turn();
+            let (board, runs) = (&self.board, self.compiler.config().settings.run_estimation != 0);
+            let of_board = |id| observe::stats(std::iter::once(&**board), id);
+            self.ledger.tick(Duration::from_millis(self.now_ms), runs, of_board);
         }
     }
 
@@ -124,7 +136,8 @@ impl Balancer for Core {
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        observe::services(&self.compiler, std::iter::once(&*self.board))
+        let boards = std::iter::once(&*self.board);
+        observe::services(&self.compiler, boards, &self.ledger, Some(&self.shared.quotas))
     }
 
     fn connections(&mut self) -> Vec<ConnectionView> {
@@ -135,6 +148,8 @@ impl Balancer for Core {
             views.extend(observe::connections(&page, 0));
             from = page.next;
         }
+        let (templates, _) = self.shared.templates.list(0, usize::MAX, Tick(self.now_ms));
+        views.extend(templates.iter().map(observe::template));
         views
     }
 }

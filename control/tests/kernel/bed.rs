@@ -132,6 +132,9 @@ impl Packet for Frame {
     fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
+    fn sibling(&self, len: usize) -> Option<Frame> {
+        Some(Frame(vec![0; len]))
+    }
 }
 
 /// What the kernel sent.

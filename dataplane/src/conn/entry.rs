@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::FromZeros;
 
 use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
+use crate::service::{Method, Tunnel};
 use crate::time::wheel::{Linked, Links};
 
 /// Names a connection inside its worker's table.
@@ -27,19 +28,64 @@ pub struct Flags(pub u16);
 impl Flags {
     /// The slot holds a connection.
     pub const LIVE: Flags = Flags(0x0001);
-    /// It counts as inactive.
-    pub const INACTIVE: Flags = Flags(0x0100);
-    /// No packet of the destination was seen.
-    pub const NO_OUTPUT: Flags = Flags(0x0080);
     /// The destination's replies come through us, rewritten.
     pub const NAT: Flags = Flags(0x0002);
     /// Packets reach the destination through a tunnel.
     pub const TUNNEL: Flags = Flags(0x0004);
+    /// It has no destination: packets go where they were addressed.
+    pub const BYPASS: Flags = Flags(0x0008);
+    /// It serves one packet and cannot be found.
+    pub const ONE_PACKET: Flags = Flags(0x0010);
+    /// A persistence template controls it.
+    pub const CHILD: Flags = Flags(0x0020);
+    /// The template knows that this connection was really opened.
+    pub const ASSURED: Flags = Flags(0x0040);
+    /// No packet of the destination was seen, and none is expected here.
+    pub const NO_OUTPUT: Flags = Flags(0x0080);
+    /// It counts as inactive.
+    pub const INACTIVE: Flags = Flags(0x0100);
+    /// A packet of the destination was seen.
+    pub const REPLIED: Flags = Flags(0x0200);
+    /// It ends as soon as the packet in hand is done with.
+    pub const ENDING: Flags = Flags(0x0400);
 
     /// Whether all of `other` is set.
     #[inline]
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is set.
+    #[inline]
+    pub fn any(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both together.
+    pub const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// What a connection of this method has; a tunnel's kind is its destination's.
+    pub fn of(method: Method) -> Flags {
+        match method {
+            Method::Nat => Flags::NAT,
+            Method::Dr => Flags::NO_OUTPUT,
+            Method::Tunnel(_) => Flags::NO_OUTPUT.with(Flags::TUNNEL),
+        }
+    }
+
+    /// How packets reach the destination; none of a connection that has none.
+    pub fn method(self) -> Option<Method> {
+        if self.has(Flags::BYPASS) {
+            None
+        } else if self.has(Flags::NAT) {
+            Some(Method::Nat)
+        } else if self.has(Flags::TUNNEL) {
+            Some(Method::Tunnel(Tunnel::Ipip))
+        } else {
+            Some(Method::Dr)
+        }
     }
 
     /// Sets or clears all of `other`.

@@ -6,11 +6,12 @@
 use zerocopy::FromZeros;
 
 use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
+use super::free::Free;
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch};
+use super::template::Handle;
 use crate::flow::{Key, Seed};
-use crate::service::Method;
-use crate::time::wheel::{Links, Wheel};
+use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
 
@@ -27,7 +28,7 @@ impl Sizes {
     /// Bytes that a table of these sizes will take, huge pages not rounded up.
     pub fn bytes(self) -> usize {
         let (ipv4, ipv6) = (self.ipv4 as usize, self.ipv6 as usize);
-        let entries = (ipv4 + ipv6) * size_of::<Entry>();
+        let entries = (ipv4 + ipv6) * (size_of::<Entry>() + size_of::<u32>());
         entries + ipv6 * size_of::<Addresses6>() + Index::bytes_for(2 * (ipv4 + ipv6))
     }
 }
@@ -41,8 +42,10 @@ pub struct NewConnection {
     pub protocol: u8,
     /// Index of the destination in the snapshot.
     pub destination: u32,
-    /// How packets reach the destination; kept for the connection's life, whatever is edited later.
-    pub method: Method,
+    /// What is special about it, its method first of all: that is kept for the connection's life, whatever is edited.
+    pub flags: Flags,
+    /// The template that controls it.
+    pub template: Option<Handle>,
     /// How long it lives when nothing more is heard.
     pub timeout: Millis,
 }
@@ -51,6 +54,8 @@ pub struct NewConnection {
 pub struct Table {
     entries: Slab<Entry>,
     addresses: Slab<Addresses6>,
+    /// Handles of templates plus one; by id, and only looked at for [`Flags::CHILD`].
+    templates: Slab<u32>,
     index: Index,
     wheel: Wheel,
     seed: Seed,
@@ -59,44 +64,6 @@ pub struct Table {
     ipv6: Free,
     /// Where the search for an entry to give up goes on.
     rover: u32,
-    /// Counts removals, so that a lookup made before one can be told to be stale.
-    removals: u64,
-}
-
-/// The free ids of one family: a list of those given back, and those never used.
-struct Free {
-    list: u32,
-    fresh: u32,
-    end: u32,
-    used: u32,
-}
-
-impl Free {
-    fn new(from: u32, count: u32) -> Free {
-        Free { list: 0, fresh: from, end: from + count, used: 0 }
-    }
-
-    fn take(&mut self, entries: &[Entry]) -> Option<u32> {
-        let id = match self.list {
-            0 if self.fresh == self.end => return None,
-            0 => {
-                self.fresh += 1;
-                self.fresh - 1
-            }
-            listed => {
-                self.list = entries[(listed - 1) as usize].links.next;
-                listed - 1
-            }
-        };
-        self.used += 1;
-        Some(id)
-    }
-
-    fn give(&mut self, entries: &mut [Entry], id: u32) {
-        entries[id as usize].links = Links { next: self.list, ..Links::default() };
-        self.list = id + 1;
-        self.used -= 1;
-    }
 }
 
 impl Table {
@@ -109,6 +76,7 @@ impl Table {
         Ok(Table {
             entries: Slab::new(entries)?,
             addresses: Slab::new(sizes.ipv6 as usize)?,
+            templates: Slab::new(entries)?,
             index: Index::new(2 * entries)?,
             wheel: Wheel::new(),
             seed,
@@ -116,18 +84,22 @@ impl Table {
             ipv4: Free::new(0, sizes.ipv4),
             ipv6: Free::new(sizes.ipv4, sizes.ipv6),
             rover: 0,
-            removals: 0,
         })
     }
 
     /// Bytes taken from the machine: entries, addresses and index.
     pub fn bytes(&self) -> usize {
-        self.entries.bytes() + self.addresses.bytes() + self.index.bytes()
+        self.entries.bytes() + self.addresses.bytes() + self.templates.bytes() + self.index.bytes()
     }
 
     /// How many connections fit.
     pub fn sizes(&self) -> Sizes {
         self.sizes
+    }
+
+    /// How many connections of both families fit: ids are below this.
+    pub fn capacity(&self) -> u32 {
+        self.entries.len() as u32
     }
 
     /// How many connections there are.
@@ -138,7 +110,7 @@ impl Table {
     /// Bytes of memory that one IPv4 connection costs, its two index slots included.
     pub fn bytes_per_ipv4(&self) -> usize {
         let share = self.index.bytes() / (self.entries.len().max(1));
-        size_of::<Entry>() + share
+        size_of::<Entry>() + size_of::<u32>() + share
     }
 
     /// The hash of a key; all lookups of a packet use the same.
@@ -181,11 +153,6 @@ impl Table {
         slot.map(|slot| (slot.id(), slot.direction()))
     }
 
-    /// A number that changes whenever a connection is removed: what was found before may be gone.
-    pub fn removals(&self) -> u64 {
-        self.removals
-    }
-
     /// The entry of a connection.
     #[inline]
     pub fn entry(&self, id: ConnId) -> &Entry {
@@ -196,6 +163,12 @@ impl Table {
     #[inline]
     pub fn entry_mut(&mut self, id: ConnId) -> &mut Entry {
         &mut self.entries[id.0 as usize]
+    }
+
+    /// The template that controls a connection.
+    pub fn template(&self, id: ConnId) -> Option<Handle> {
+        let child = self.entry(id).flags.has(Flags::CHILD);
+        child.then(|| Handle(self.templates[id.0 as usize].wrapping_sub(1)))
     }
 
     /// The endpoints of a connection. Of a mixed-family tunnel the destination's address is unspecified: the
@@ -227,12 +200,15 @@ impl Table {
         let free = if matches!(key, Key::V4(_)) { &mut self.ipv4 } else { &mut self.ipv6 };
         let id = ConnId(free.take(&self.entries)?);
         self.fill(id, new, &key, now);
+        if new.flags.has(Flags::ONE_PACKET) {
+            return Some(id);
+        }
         let hash = self.seed.hash(&key);
         if !self.index.insert(hash, Slot::new(id, Direction::In)) {
             self.give_back(id);
             return None;
         }
-        if new.method == Method::Nat
+        if new.flags.has(Flags::NAT)
             && let Some(out) = new.endpoints.key_out(new.protocol)
             && !self.index.insert(self.seed.hash(&out), Slot::new(id, Direction::Out))
         {
@@ -252,11 +228,10 @@ impl Table {
         entry.destination = new.destination;
         entry.seen = now.0 as u32;
         entry.timeout = new.timeout.0;
-        entry.flags = Flags(Flags::LIVE.0 | Flags::INACTIVE.0);
-        match new.method {
-            Method::Nat => entry.flags.set(Flags::NAT, true),
-            Method::Dr => entry.flags.set(Flags::NO_OUTPUT, true),
-            Method::Tunnel(_) => entry.flags.set(Flags(Flags::NO_OUTPUT.0 | Flags::TUNNEL.0), true),
+        entry.flags = new.flags.with(Flags::LIVE).with(Flags::INACTIVE);
+        if let Some(Handle(handle)) = new.template {
+            entry.flags.set(Flags::CHILD, true);
+            self.templates[id.0 as usize] = handle + 1;
         }
         let out = new.endpoints.key_out(new.protocol);
         let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port));
@@ -290,6 +265,9 @@ impl Table {
     pub fn remove(&mut self, id: ConnId) {
         let (endpoints, entry) = (self.endpoints(id), self.entry(id));
         let (protocol, nat) = (entry.protocol, entry.flags.has(Flags::NAT));
+        if entry.flags.has(Flags::ONE_PACKET) {
+            return self.give_back(id);
+        }
         if let Some(key) = endpoints.key_in(protocol) {
             self.index.remove(self.seed.hash(&key), Slot::new(id, Direction::In));
         }
@@ -298,7 +276,6 @@ impl Table {
         }
         self.wheel.disarm(&mut self.entries, id.0);
         self.give_back(id);
-        self.removals += 1;
     }
 
     fn give_back(&mut self, id: ConnId) {

@@ -34,7 +34,8 @@ fn new(client: u8, v6: bool, nat: bool) -> NewConnection {
         endpoints: endpoints(client, v6),
         protocol: 6,
         destination: 0,
-        method: if nat { Method::Nat } else { Method::Dr },
+        flags: Flags::of(if nat { Method::Nat } else { Method::Dr }),
+        template: None,
         timeout: Millis(1000),
     }
 }

@@ -124,6 +124,14 @@ impl Packet for Mbuf {
         }
     }
 
+    fn sibling(&self, len: usize) -> Option<Mbuf> {
+        // SAFETY: the buffer is ours, and the pool it came from lives as long as EAL does.
+        let raw = NonNull::new(unsafe { sys::pollux_mbuf_sibling(self.raw.as_ptr()) })?;
+        // SAFETY: a buffer fresh from its pool is whole, of one segment, and nobody else's.
+        let mut packet = unsafe { Mbuf::from_raw(raw) };
+        packet.extend(len).then_some(packet)
+    }
+
     #[inline]
     fn truncate(&mut self, len: usize) {
         let head = self.head_mut();

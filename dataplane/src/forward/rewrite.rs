@@ -6,7 +6,7 @@ use crate::parse::Parsed;
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
-use crate::wire::{protocol, tcp::TcpHdr, udp::UdpHdr, view_mut};
+use crate::wire::{protocol, sctp::SctpHdr, tcp::TcpHdr, udp::UdpHdr, view_mut};
 
 /// An end of a packet that is replaced: its new address and port. IPv4 addresses are in the low 32 bits.
 #[derive(Clone, Copy, Debug)]
@@ -39,28 +39,41 @@ pub fn take_hop(frame: &mut [u8], l3: u16, ipv6: bool) {
 /// Translates a packet of a NAT connection: the destination of one from the client, the source of one to it.
 #[inline]
 pub fn translate(frame: &mut [u8], parsed: &Parsed, entry: &Entry, direction: Direction, end: NewEnd) {
-    let (mut l3, mut l4) = (Delta(entry.delta_l3), Delta(entry.delta_l4));
-    if direction == Direction::Out {
-        (l3, l4) = (l3.reversed(), l4.reversed());
-    }
-    match parsed.key {
-        Key::V4(_) => {
-            let Some(ip) = view_mut::<Ipv4Hdr>(frame, parsed.l3.into()) else { return };
-            match direction {
-                Direction::In => ip.dst.set(end.address as u32),
-                Direction::Out => ip.src.set(end.address as u32),
-            }
-            ip.sum.set(l3.patch(ip.sum.get()));
+    let ipv6 = matches!(parsed.key, Key::V6(_));
+    translate_addresses(frame, (parsed.l3, ipv6), entry, direction, end.address);
+    let delta = Delta(entry.delta_l4);
+    let delta = if direction == Direction::Out { delta.reversed() } else { delta };
+    translate_transport(frame, parsed, direction, end.l4_port, delta);
+}
+
+/// Translates the IP header alone: all there is to do for AH and ESP, whose ports nobody can see, and for fragments but
+/// the first. `place` is the header's start and whether it is of IPv6.
+#[inline]
+pub fn translate_addresses(
+    frame: &mut [u8],
+    (l3, ipv6): (u16, bool),
+    entry: &Entry,
+    direction: Direction,
+    address: u128,
+) {
+    if ipv6 {
+        let Some(ip) = view_mut::<Ipv6Hdr>(frame, l3.into()) else { return };
+        match direction {
+            Direction::In => ip.dst.set(address),
+            Direction::Out => ip.src.set(address),
         }
-        Key::V6(_) => {
-            let Some(ip) = view_mut::<Ipv6Hdr>(frame, parsed.l3.into()) else { return };
-            match direction {
-                Direction::In => ip.dst.set(end.address),
-                Direction::Out => ip.src.set(end.address),
-            }
+        return;
+    }
+    let Some(ip) = view_mut::<Ipv4Hdr>(frame, l3.into()) else { return };
+    let mut delta = Delta(entry.delta_l3);
+    match direction {
+        Direction::In => ip.dst.set(address as u32),
+        Direction::Out => {
+            ip.src.set(address as u32);
+            delta = delta.reversed();
         }
     }
-    translate_transport(frame, parsed, direction, end.l4_port, l4);
+    ip.sum.set(delta.patch(ip.sum.get()));
 }
 
 #[inline]
@@ -73,6 +86,9 @@ fn translate_transport(frame: &mut [u8], parsed: &Parsed, direction: Direction, 
         }
         tcp.sum.set(delta.patch(tcp.sum.get()));
         return;
+    }
+    if parsed.key.protocol() != protocol::UDP {
+        return translate_sctp(frame, parsed, direction, l4_port);
     }
     let Some(udp) = view_mut::<UdpHdr>(frame, parsed.l4.into()) else { return };
     match direction {
@@ -88,7 +104,7 @@ fn translate_transport(frame: &mut [u8], parsed: &Parsed, direction: Direction, 
 
 /// On the wire a UDP checksum of zero means that there is none, so a computed zero is sent as its other form.
 #[inline]
-fn never_zero(sum: u16) -> u16 {
+pub(super) fn never_zero(sum: u16) -> u16 {
     if sum == 0 { 0xffff } else { sum }
 }
 
@@ -99,8 +115,50 @@ fn fill_udp_sum(frame: &mut [u8], parsed: &Parsed) {
         Key::V4(_) => checksum::sum(&frame[l3 + 12..l3 + 20]),
         Key::V6(_) => checksum::sum(&frame[l3 + 8..l3 + 40]),
     };
-    let total = checksum::pseudo(addresses, protocol::UDP, end - l4) + checksum::sum(&frame[l4..end]);
+    let sum = udp_sum(addresses, std::iter::once(&frame[l4..end]));
     if let Some(udp) = view_mut::<UdpHdr>(frame, l4) {
-        udp.sum.set(never_zero(!checksum::fold(total)));
+        udp.sum.set(sum);
     }
 }
+
+/// The checksum of a UDP datagram between addresses that sum to `addresses`. It may lie in pieces, each but the last of
+/// an even length; its checksum field is zero.
+pub fn udp_sum<'a>(addresses: u64, pieces: impl Iterator<Item = &'a [u8]>) -> u16 {
+    let (len, total) =
+        pieces.fold((0, 0), |(len, total), piece| (len + piece.len(), total + checksum::sum(piece)));
+    never_zero(!checksum::fold(checksum::pseudo(addresses, protocol::UDP, len) + total))
+}
+
+/// The CRC covers no address, so it stays unless the port changes; then it covers too much to be patched.
+#[inline(never)]
+fn translate_sctp(frame: &mut [u8], parsed: &Parsed, direction: Direction, l4_port: u16) {
+    let end = usize::from(parsed.l3) + usize::from(parsed.len);
+    let Some(packet) = frame.get_mut(parsed.l4.into()..end) else { return };
+    let Some(sctp) = view_mut::<SctpHdr>(packet, 0) else { return };
+    if parsed.key.protocol() != protocol::SCTP || !set_sctp_port(sctp, direction, l4_port) {
+        return;
+    }
+    let crc = sctp_crc(std::iter::once(&*packet));
+    if let Some(sctp) = view_mut::<SctpHdr>(packet, 0) {
+        sctp.crc.set(crc);
+    }
+}
+
+/// Puts the new port in place and takes the CRC away. Returns false, and changes nothing, when the port is the old one.
+pub(super) fn set_sctp_port(sctp: &mut SctpHdr, direction: Direction, l4_port: u16) -> bool {
+    let port = if direction == Direction::In { &mut sctp.dst } else { &mut sctp.src };
+    let changes = port.get() != l4_port;
+    if changes {
+        port.set(l4_port);
+        sctp.crc.set(0);
+    }
+    changes
+}
+
+/// The CRC of an SCTP packet whose own CRC field is zero. It may lie in pieces of any length.
+pub fn sctp_crc<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> u32 {
+    pieces.fold(0, crc32c::crc32c_append)
+}
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,10 @@ impl Packet for Frame {
         fits
     }
 
+    fn sibling(&self, len: usize) -> Option<Frame> {
+        Some(Frame { buffer: vec![0; HEADROOM + len], start: HEADROOM })
+    }
+
     fn truncate(&mut self, len: usize) {
         self.buffer.truncate(self.start + len);
     }

@@ -1,16 +1,18 @@
-//! A packet of no known connection: is it for a service, which destination gets it, and the new connection.
+//! A packet of no known connection: is it a reply after all, is it for a service, which destination gets it.
 
-use super::{Fate, Line, Work};
+use super::{Arrival, Fate, Line, Work};
+use crate::config::{Ingress, Policy, marks};
 use crate::conn::entry::Endpoints;
+use crate::conn::template::Handle;
 use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
 use crate::forward::rewrite;
 use crate::icmp::Message;
 use crate::packet::Packet;
-use crate::parse::Parsed;
-use crate::proto::tcp;
+use crate::parse::{Kind, Parsed};
+use crate::proto::{From, sctp, tcp};
 use crate::sched::Scene;
-use crate::service::{DestinationId, ServiceId};
+use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::protocol;
@@ -20,43 +22,131 @@ use crate::wire::tcp::{RST, SYN};
 const NEWBORN: Millis = Millis::from_secs(3);
 /// Entries looked at for one that can be given up when the table is full.
 const VICTIM_REACH: u32 = 128;
-/// Active FTP connects from this port to the client; it never opens a connection to a service. Spec 4.4.
-const FTP_DATA: u16 = 20;
+
+/// A destination for a new connection, and how the connection will reach it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen {
+    /// Whose it is; of none for a bypass.
+    pub destination: Option<DestinationId>,
+    /// Its address and the L4 port that packets get.
+    pub endpoint: Endpoint,
+    /// Method and other switches.
+    pub flags: Flags,
+    /// The template that decided.
+    pub template: Option<Handle>,
+}
+
+/// What scheduling came to.
+pub(super) enum Choice {
+    /// A destination.
+    Take(Chosen),
+    /// The service has none to give; spec 4.4 "leave".
+    Leave,
+    /// The packet is not one to schedule.
+    NotOurs,
+    /// It cannot be scheduled.
+    Drop(DropReason),
+}
+
+/// A packet that may open a connection: what clients address, and what the packet is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    /// From client to virtual address.
+    pub key: Key,
+    /// The service it is for.
+    pub service: ServiceId,
+    /// It is an ICMP error about a packet that was never seen.
+    pub quoted: bool,
+}
 
 impl Line {
     /// Decides about a packet that no connection claims.
     #[cold]
-    pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, now: Tick) -> Fate {
-        let parsed = &work.parsed;
+    pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
+        let (parsed, now) = (&work.parsed, arrival.now);
+        if let Some(fate) = self.reply(packet, parsed, now) {
+            return fate;
+        }
         let key = parsed.key;
-        let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol(), 0) else {
-            return self.unclaimed(packet, parsed, now);
-        };
-        if !self.may_open(parsed) {
+        let opens = parsed.kind == Kind::Flow && self.may_open(parsed);
+        let Some(service) = opens.then(|| self.service_of(&key, parsed, arrival)).flatten() else {
             return Fate::ToKernel;
-        }
-        let Some(destination) = self.pick(service, &key, now) else {
-            return Fate::Answer(Message::new(Answer::NoDestination));
         };
-        match self.open(&key, destination, now) {
-            Some(id) => self.serve(packet, parsed, id, now),
-            None => Fate::Drop(DropReason::TableFull),
+        if self.drops_at_random() {
+            return Fate::Drop(DropReason::Defence);
+        }
+        let opening = Opening { key, service, quoted: false };
+        match self.choose(packet.bytes(), parsed, &opening, now) {
+            Choice::Take(chosen) => match self.open(&key, &chosen, now) {
+                Some(id) => self.serve_first(packet, parsed, id, now),
+                None => Fate::Drop(DropReason::TableFull),
+            },
+            Choice::Leave => self.leave(packet, parsed, &opening, now),
+            Choice::NotOurs => Fate::ToKernel,
+            Choice::Drop(why) => Fate::Drop(why),
         }
     }
 
-    fn may_open(&self, parsed: &Parsed) -> bool {
-        let starts = parsed.tcp_flags & SYN != 0 || self.snapshot.settings.sloppy_tcp;
-        let tcp_opens = starts && parsed.tcp_flags & RST == 0;
-        (parsed.key.protocol() != protocol::TCP || tcp_opens) && parsed.key.ports().src() != FTP_DATA
+    /// The service a packet is for, if it is for this machine at all.
+    fn service_of(&self, key: &Key, parsed: &Parsed, arrival: Arrival) -> Option<ServiceId> {
+        let mark = self.mark(key, parsed, arrival.port);
+        let policy = Policy { from: Some(key.src_address()), mark };
+        let local = self.snapshot.network.is_local(key.dst_address(), policy);
+        local.then(|| self.snapshot.services.lookup(key.dst(), key.protocol(), mark)).flatten()
     }
 
-    fn pick(&mut self, service: ServiceId, key: &Key, now: Tick) -> Option<DestinationId> {
+    /// The mark that rules give a packet with this key.
+    pub(super) fn mark(&self, key: &Key, parsed: &Parsed, port: u16) -> u32 {
+        let ingress = Ingress { port, vlan: parsed.vlan, protocol: parsed.protocol };
+        marks::mark(&self.snapshot.marks, key, ingress)
+    }
+
+    /// TCP's SYN and RST; SCTP's INIT and ABORT show as the same.
+    fn may_open(&self, parsed: &Parsed) -> bool {
+        let settings = &self.snapshot.settings;
+        let sloppy = match parsed.protocol {
+            protocol::TCP => settings.sloppy_tcp,
+            protocol::SCTP => settings.sloppy_sctp,
+            _ => return true,
+        };
+        (sloppy || parsed.tcp_flags & SYN != 0) && parsed.tcp_flags & RST == 0
+    }
+
+    /// Chooses a destination for a new connection; spec 4.3 and 4.4.
+    pub(super) fn choose(&mut self, frame: &[u8], parsed: &Parsed, opening: &Opening, now: Tick) -> Choice {
+        let key = opening.key;
+        if key.ports().src() == FTP_DATA {
+            return Choice::NotOurs;
+        }
+        let Some(service) = self.snapshot.services.service(opening.service) else { return Choice::Leave };
+        if service.persistence.is_some() {
+            return self.choose_persistent(frame, parsed, opening, now);
+        }
+        let asked = key.ports().dst();
+        if matches!(service.name, Name::Address(endpoint, _) if endpoint.l4_port != asked) {
+            return Choice::Leave;
+        }
+        let one_packet = service.one_packet && key.protocol() == protocol::UDP;
+        let Some(id) = self.pick(opening.service, &key, now) else { return Choice::Leave };
+        let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
+        let l4_port = match destination.endpoint.l4_port {
+            0 => asked,
+            own => own,
+        };
+        let mut flags = Flags::of(destination.method);
+        flags.set(Flags::ONE_PACKET, one_packet);
+        let endpoint = Endpoint { l4_port, ..destination.endpoint };
+        Choice::Take(Chosen { destination: Some(id), endpoint, flags, template: None })
+    }
+
+    /// Asks the service's scheduler.
+    pub(super) fn pick(&mut self, service: ServiceId, key: &Key, now: Tick) -> Option<DestinationId> {
         let services = &self.snapshot.services;
         let memory = self.memories.get_mut(service.0 as usize)?;
         memory.pick(&Scene {
             service: services.service(service)?,
             services,
-            loads: &*self.board,
+            loads: &super::Scales { board: &self.board, quotas: &self.shared.quotas },
             client: key.src(),
             virtual_address: key.dst_address(),
             settings: &self.snapshot.settings,
@@ -65,17 +155,16 @@ impl Line {
     }
 
     /// Makes a connection, giving up a lesser one if there is no room. `None` when there is none to give up.
-    fn open(&mut self, key: &Key, destination: DestinationId, now: Tick) -> Option<ConnId> {
-        let configured = self.snapshot.services.destination(destination)?;
+    pub(super) fn open(&mut self, key: &Key, chosen: &Chosen, now: Tick) -> Option<ConnId> {
         let client = key.src();
-        let mixed = configured.endpoint.address.is_ipv4() != client.address.is_ipv4();
-        let l4_port = configured.endpoint.l4_port;
-        let at = if mixed { unspecified_like(client, l4_port) } else { configured.endpoint };
+        let mixed = chosen.endpoint.address.is_ipv4() != client.address.is_ipv4();
+        let at = if mixed { unspecified_like(client, chosen.endpoint.l4_port) } else { chosen.endpoint };
         let new = NewConnection {
             endpoints: Endpoints { client, virtual_: key.dst(), destination: at },
             protocol: key.protocol(),
-            destination: destination.0,
-            method: configured.method,
+            destination: chosen.destination.map_or(u32::MAX, |id| id.0),
+            flags: chosen.flags,
+            template: chosen.template,
             timeout: NEWBORN,
         };
         let id = match self.conns.insert(&new, now) {
@@ -85,9 +174,17 @@ impl Line {
                 self.conns.insert(&new, now)?
             }
         };
-        if let Some(counters) = self.board.destinations.get(destination.0 as usize) {
-            counters.connections.add(1);
-            counters.count(false, 1);
+        if let Some(handle) = chosen.template {
+            self.shared.templates.adopt_child(handle, now);
+        }
+        if let Some(of) = chosen.destination {
+            if let Some(counters) = self.board.destinations.get(of.0 as usize) {
+                counters.connections.add(1);
+                counters.count(false, 1);
+            }
+            if let Some(destination) = self.snapshot.services.destination(of) {
+                self.shared.quotas.bind(of, destination);
+            }
         }
         Some(id)
     }
@@ -95,15 +192,44 @@ impl Line {
     /// Makes room: half-open and closing connections go first, established ones never.
     fn give_up_one(&mut self, key: &Key) -> Option<()> {
         let victim = self.conns.find_victim(key, VICTIM_REACH, may_go)?;
-        self.forget(victim);
+        self.forget(victim, false);
         self.board.gauges.given_up.add(1);
         Some(())
     }
 
-    /// A packet to no service: perhaps a reply that its method sends past us, perhaps one of a forgotten connection.
-    fn unclaimed<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Fate {
+    /// Carries a connection's first packet, which for some is the last.
+    pub(super) fn serve_first<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Fate {
+        let fate = self.serve(packet, parsed, id, now);
+        if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
+            if let Some(handle) = self.conns.template(id) {
+                self.shared.templates.count_packet(handle);
+            }
+            self.last_one_packet = Some(id);
+            if !self.in_train {
+                self.end_one_packet();
+            }
+        }
+        fate
+    }
+
+    /// Forgets the connection that served one packet.
+    pub(super) fn end_one_packet(&mut self) {
+        if let Some(id) = self.last_one_packet.take() {
+            self.forget(id, false);
+        }
+    }
+
+    /// A packet that looks like a reply: one that its method sends past us, or one of a forgotten connection.
+    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Option<Fate> {
         let (key, services) = (parsed.key, &self.snapshot.services);
-        if services.lookup(key.src(), key.protocol(), 0).is_some() {
+        let from_service = services.addresses.contains(&key.src_address());
+        if from_service && !self.snapshot.network.is_local(key.src_address(), Policy::default()) {
             let reversed = key.reversed();
             let found = self.conns.find(self.conns.hash(&reversed), &reversed);
             if let Some((id, Direction::In)) = found
@@ -111,19 +237,19 @@ impl Line {
             {
                 // A router between server and client that happens to be us: count, advance, and let the kernel route.
                 self.count_out(id, parsed.len);
-                self.advance(parsed, id, tcp::From::Destination, now);
+                self.advance(packet.bytes(), parsed, id, From::Destination, now);
+                return Some(Fate::ToKernel);
             }
-            return Fate::ToKernel;
         }
-        let resets = parsed.tcp_flags & RST != 0;
-        let known = services.nat_sources.contains(&(key.src(), key.protocol()));
-        if self.snapshot.settings.nat_icmp_send && known && !resets {
+        let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
+        let known = || self.snapshot.services.nat_sources.contains(&(key.src(), key.protocol()));
+        if answers && parsed.tcp_flags & RST == 0 && known() {
             // A router has taken the hop off by the time it finds no connection, and quotes what it has.
             let ipv6 = matches!(key, Key::V6(_));
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-            return Fate::Answer(Message::new(Answer::NoConnection));
+            return Some(Fate::Answer(Message::new(Answer::NoConnection)));
         }
-        Fate::ToKernel
+        None
     }
 }
 
@@ -137,9 +263,22 @@ fn unspecified_like(client: Endpoint, l4_port: u16) -> Endpoint {
 
 /// Whether a connection may be given up for a new one.
 fn may_go(entry: &Entry) -> bool {
+    if entry.flags.any(Flags::ENDING.with(Flags::ONE_PACKET)) {
+        return false;
+    }
     match entry.protocol {
         protocol::TCP => tcp::State::from_number(entry.state).may_go(),
+        protocol::SCTP => sctp::State::from_number(entry.state).may_go(),
         // One datagram and no answer is as little as a lone SYN.
-        _ => entry.in_packets <= 1 && entry.flags.has(Flags::NO_OUTPUT),
+        _ => entry.in_packets <= 1 && !entry.flags.has(Flags::REPLIED),
+    }
+}
+
+/// Whether a connection in this state was really opened; its template then survives floods. Spec 4.3.
+pub(super) fn assures(protocol: u8, state: u8, from: From) -> bool {
+    match protocol {
+        protocol::TCP => tcp::State::from_number(state) == tcp::State::Established,
+        protocol::SCTP => sctp::State::from_number(state) == sctp::State::Established,
+        _ => from == From::Destination,
     }
 }

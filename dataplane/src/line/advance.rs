@@ -1,55 +1,60 @@
-//! A packet of a known connection: count it, advance its state, forward it.
+//! A packet of a known connection: count it, advance its state, send it on.
 
-use super::{Fate, Line, Work};
-use crate::config::{HopId, NextHop, Target};
-use crate::conn::{ConnId, Direction, Flags};
-use crate::flow::Key;
-use crate::forward::rewrite::{self, NewEnd};
-use crate::forward::{Departure, encap};
+use super::admit::assures;
+use super::{Arrival, Fate, Line, Work};
+use crate::conn::{ConnId, Direction, Entry, Flags};
+use crate::forward::{Departure, rewrite};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
-use crate::proto::tcp;
+use crate::proto::{From, is_half_open, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
-use crate::wire::{ipv4::Ipv4Hdr, protocol, view};
-
-/// Smallest MTU a tunnel may leave for its payload; spec 6.7.
-const MIN_MTU4: u16 = 68;
-const MIN_MTU6: u16 = 1280;
+use crate::wire::protocol;
+use crate::wire::tcp::SYN;
 
 impl Line {
-    /// Decides about a TCP or UDP packet.
+    /// Decides about a packet of a balanced protocol.
     #[inline]
-    pub(super) fn decide<P: Packet>(&mut self, packet: &mut P, work: &Work, now: Tick) -> Fate {
+    pub(super) fn decide<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
         match self.conns.find(work.hash, &work.parsed.key) {
-            Some((id, Direction::In)) => self.inwards(packet, work, id, now),
-            Some((id, Direction::Out)) => self.outwards(packet, &work.parsed, id, now),
-            None => self.admit(packet, work, now),
+            Some((id, Direction::In)) => self.inwards(packet, work, id, arrival),
+            Some((id, Direction::Out)) => self.outwards(packet, &work.parsed, id, arrival.now),
+            None => self.admit(packet, work, arrival),
         }
     }
 
     /// A packet from the client; spec 4.5 and 4.6.
     #[inline]
-    fn inwards<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, now: Tick) -> Fate {
-        let opens = work.parsed.tcp_flags & crate::wire::tcp::SYN != 0;
-        if opens && self.is_reused(id) {
-            self.forget(id);
-            return self.admit(packet, work, now);
+    fn inwards<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
+        // INIT of SCTP shows as a SYN.
+        if work.parsed.tcp_flags & SYN != 0 && self.is_reused(id) {
+            return self.replace(packet, work, id, arrival);
         }
         let destination = DestinationId(self.conns.entry(id).destination);
         match self.snapshot.services.destination(destination) {
-            Some(d) if d.available => self.serve(packet, &work.parsed, id, now),
-            _ if self.snapshot.settings.expire_nodest_conn => {
-                self.forget(id);
-                self.admit(packet, work, now)
+            Some(d) if d.available => self.serve(packet, &work.parsed, id, arrival.now),
+            _ if self.conns.entry(id).flags.has(Flags::BYPASS) => {
+                self.serve(packet, &work.parsed, id, arrival.now)
             }
+            _ if self.snapshot.settings.expire_nodest_conn => self.replace(packet, work, id, arrival),
             _ => Fate::Drop(DropReason::DestinationGone),
         }
     }
 
-    /// Whether a SYN on this connection is the first of a new one; spec 4.6.
+    /// Ends a connection whose packet is then taken for one of no connection. It still counts while the packet is
+    /// scheduled, as in IPVS.
+    #[cold]
+    fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
+        self.conns.entry_mut(id).flags.set(Flags::ENDING, true);
+        let fate = self.admit(packet, work, arrival);
+        self.forget(id, true);
+        fate
+    }
+
+    /// Whether a packet that opens a connection does so on this old one; spec 4.6.
+    #[cold]
     fn is_reused(&self, id: ConnId) -> bool {
         let (settings, entry) = (&self.snapshot.settings, self.conns.entry(id));
         let quiesced = || {
@@ -59,11 +64,9 @@ impl Line {
         if settings.expire_nodest_conn && quiesced() {
             return true;
         }
-        match tcp::State::from_number(entry.state) {
-            tcp::State::TimeWait | tcp::State::Close => settings.conn_reuse_mode != 0,
-            tcp::State::FinWait => settings.conn_reuse_mode & 2 != 0 && entry.flags.has(Flags::NO_OUTPUT),
-            _ => false,
-        }
+        settings.conn_reuse_mode != 0
+            && !entry.flags.has(Flags::CHILD)
+            && is_over(entry, settings.conn_reuse_mode)
     }
 
     /// Counts a client's packet, advances its connection and sends it to the destination.
@@ -75,19 +78,14 @@ impl Line {
         id: ConnId,
         now: Tick,
     ) -> Fate {
-        let destination = self.conns.entry(id).destination;
-        if let Some(counters) = self.board.destinations.get(destination as usize) {
+        let entry = self.conns.entry_mut(id);
+        entry.in_packets = entry.in_packets.wrapping_add(1);
+        let from = if entry.flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
+        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
             counters.in_packets.add(1);
             counters.in_bytes.add(parsed.len.into());
         }
-        let from = if self.conns.entry(id).flags.has(Flags::NO_OUTPUT) {
-            tcp::From::ClientOnly
-        } else {
-            tcp::From::Client
-        };
-        self.advance(parsed, id, from, now);
-        let entry = self.conns.entry_mut(id);
-        entry.in_packets = entry.in_packets.wrapping_add(1);
+        self.advance(packet.bytes(), parsed, id, from, now);
         self.towards_destination(packet, parsed, id)
     }
 
@@ -99,19 +97,19 @@ impl Line {
             return Fate::Answer(Message::new(Answer::TtlExceeded));
         }
         let (next, mtu) = self.towards_client(id);
-        if let Some(fate) = too_big(packet.bytes(), parsed, mtu) {
+        if let Some(fate) = super::way::too_big(packet.bytes(), parsed, mtu) {
             return fate;
         }
         self.count_out(id, parsed.len);
-        self.advance(parsed, id, tcp::From::Destination, now);
-        let end = self.end(id, Direction::Out);
-        rewrite::translate(packet.bytes_mut(), parsed, self.conns.entry(id), Direction::Out, end);
-        let ipv6 = matches!(parsed.key, Key::V6(_));
+        self.advance(packet.bytes(), parsed, id, From::Destination, now);
+        self.translate(packet.bytes_mut(), parsed, id, Direction::Out);
+        let ipv6 = parsed.is_ipv6();
         rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        Fate::Forward(Departure { l3: parsed.l3, ipv6, next })
+        Fate::Forward(Departure { l3: parsed.l3, ipv6, next, mtu })
     }
 
     /// Counts a packet to the client.
+    #[inline]
     pub(super) fn count_out(&self, id: ConnId, len: u16) {
         let destination = DestinationId(self.conns.entry(id).destination);
         let available = self.snapshot.services.destination(destination).is_some_and(|d| d.available);
@@ -123,155 +121,101 @@ impl Line {
 
     /// Moves the connection's state on and restarts its timer.
     #[inline]
-    pub(super) fn advance(&mut self, parsed: &Parsed, id: ConnId, from: tcp::From, now: Tick) {
-        let timeouts = &self.snapshot.settings.timeouts;
+    pub(super) fn advance(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, from: From, now: Tick) {
+        let settings = &self.snapshot.settings;
         let entry = self.conns.entry_mut(id);
-        if from == tcp::From::Destination {
-            entry.flags.set(Flags::NO_OUTPUT, false);
-        }
-        let timeout = if parsed.key.protocol() == protocol::TCP {
-            let next = tcp::next(tcp::State::from_number(entry.state), from, parsed.tcp_flags);
-            entry.state = next as u8;
-            let inactive = entry.flags.has(Flags::INACTIVE);
-            if inactive == next.is_active() {
-                entry.flags.set(Flags::INACTIVE, !inactive);
-                if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
-                    counters.count(!inactive, -1);
-                    counters.count(inactive, 1);
+        let timeout = match parsed.protocol {
+            protocol::UDP => settings.timeouts.udp,
+            protocol::TCP => {
+                let state = tcp::State::from_number(entry.state);
+                let next = tcp::next(state, from, parsed.tcp_flags, settings.secure_tcp);
+                if next != state {
+                    self.enter(id, next as u8, next.is_active());
                 }
+                self.snapshot.settings.timeouts.tcp[next as usize]
             }
-            timeouts.tcp[next as usize]
-        } else {
-            timeouts.udp
+            protocol::SCTP => self.advance_sctp(frame, parsed, id, from),
+            // AH and ESP change nothing.
+            _ => Millis(entry.timeout),
         };
-        self.conns.touch(id, Millis(timeout.0), now);
-    }
-
-    /// The end of a packet that NAT replaces.
-    #[inline]
-    pub(super) fn end(&self, id: ConnId, direction: Direction) -> NewEnd {
+        if from == From::Destination {
+            self.conns.entry_mut(id).flags.set(Flags::REPLIED, true);
+            if parsed.protocol != protocol::UDP {
+                self.conns.entry_mut(id).flags.set(Flags::NO_OUTPUT, false);
+            }
+        }
         let entry = self.conns.entry(id);
-        let l4_port = match direction {
-            Direction::In => entry.destination_port,
-            Direction::Out => entry.ports_in().dst(),
-        };
-        NewEnd { address: self.conns.address(id, direction), l4_port }
+        if entry.flags.0 & (Flags::CHILD.0 | Flags::ASSURED.0) == Flags::CHILD.0 {
+            self.assure(id, parsed, from);
+        }
+        self.conns.touch(id, timeout, now);
     }
 
-    /// The way back to the client: looked up once for each generation of the network, then kept in the entry.
-    #[inline]
-    pub(super) fn towards_client(&mut self, id: ConnId) -> (NextHop, u16) {
-        let (network, entry) = (&self.snapshot.network, self.conns.entry(id));
-        if entry.client_hop_generation == network.generation
-            && let Some(hop) = network.hop_at(HopId(entry.client_hop))
-        {
-            return (NextHop::Hop(HopId(entry.client_hop)), hop.mtu);
+    #[inline(never)]
+    fn advance_sctp(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, from: From) -> Millis {
+        let end = usize::from(parsed.l3) + usize::from(parsed.len);
+        let event = frame.get(parsed.l4.into()..end).and_then(sctp::event);
+        let entry = self.conns.entry(id);
+        let (state, timeout) = (sctp::State::from_number(entry.state), Millis(entry.timeout));
+        let Some(event) = event else { return timeout };
+        let next = sctp::next(state, from, event);
+        if next != state {
+            self.enter(id, next as u8, next.is_active());
         }
-        let Target { next, mtu, .. } = network.target(self.conns.endpoints(id).client.address);
-        if let NextHop::Hop(hop) = next {
-            // A route with an MTU of its own is looked up every time: the hop knows only the link's.
-            let plain = network.hop_at(hop).is_some_and(|hop| hop.mtu == mtu);
-            let generation = if plain { network.generation } else { 0 };
-            let entry = self.conns.entry_mut(id);
-            (entry.client_hop, entry.client_hop_generation) = (hop.0, generation);
-        }
-        (next, mtu)
+        self.snapshot.settings.timeouts.sctp[next as usize]
     }
 
-    /// Sends a packet to the connection's destination by its method; spec 6.3, 6.4, 6.6, 6.7.
-    #[inline]
-    pub(super) fn towards_destination<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        id: ConnId,
-    ) -> Fate {
-        let destination = DestinationId(self.conns.entry(id).destination);
-        let snapshot = &self.snapshot;
-        let Some(destination) = snapshot.services.destination(destination) else {
-            return Fate::Drop(DropReason::DestinationGone);
-        };
-        let Some(&target) = snapshot.target(destination.target) else {
-            return Fate::Drop(DropReason::NoRoute);
-        };
-        let ipv6 = parsed_ipv6(parsed);
-        let local = target.next == NextHop::Local;
-        if !local && rewrite::hops_left(packet.bytes(), parsed) <= 1 {
-            return ttl_exceeded(parsed);
-        }
-        let flags = self.conns.entry(id).flags;
-        if flags.has(Flags::TUNNEL) && !local {
-            return self.tunnel(packet, parsed, destination.endpoint.address, target);
-        }
-        if let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
-            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-            return fate;
-        }
-        if flags.has(Flags::NAT) {
-            let end = self.end(id, Direction::In);
-            if parsed.kind == Kind::IcmpError {
-                crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
-            } else {
-                rewrite::translate(packet.bytes_mut(), parsed, self.conns.entry(id), Direction::In, end);
+    /// A connection enters another state: who is active and who half-open is counted.
+    #[inline(never)]
+    fn enter(&mut self, id: ConnId, state: u8, active: bool) {
+        let entry = self.conns.entry_mut(id);
+        let was = std::mem::replace(&mut entry.state, state);
+        let (protocol, inactive) = (entry.protocol, entry.flags.has(Flags::INACTIVE));
+        if inactive == active {
+            entry.flags.set(Flags::INACTIVE, !inactive);
+            if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
+                counters.count(!inactive, -1);
+                counters.count(inactive, 1);
             }
         }
-        if !local {
-            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        }
-        Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next })
+        self.half_open += u32::from(is_half_open(protocol, state));
+        self.half_open -= u32::from(is_half_open(protocol, was));
     }
 
-    fn tunnel<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        to: std::net::IpAddr,
-        target: Target,
-    ) -> Fate {
-        let ipv6 = parsed_ipv6(parsed);
-        let mtu = target.mtu.saturating_sub(encap::overhead(&to));
-        if mtu < if to.is_ipv4() { MIN_MTU4 } else { MIN_MTU6 } {
-            return Fate::Drop(DropReason::TunnelMtu);
+    /// Tells the template that one of its connections was really opened.
+    #[cold]
+    fn assure(&mut self, id: ConnId, parsed: &Parsed, from: From) {
+        let entry = self.conns.entry_mut(id);
+        if assures(parsed.protocol, entry.state, from) {
+            entry.flags.set(Flags::ASSURED, true);
+            if let Some(handle) = self.conns.template(id) {
+                self.shared.templates.assure(handle);
+            }
         }
-        let keep_df = self.snapshot.settings.pmtu_disc;
-        rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        if let Some(fate) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || keep_df) {
-            return fate;
-        }
-        let place = (parsed.l3, ipv6, parsed.len);
-        match encap::ipip(packet, place, (target.source, to), keep_df, &mut self.ip_id) {
-            Ok(l3) => Fate::Forward(Departure { l3, ipv6: to.is_ipv6(), next: target.next }),
-            Err(why) => Fate::Drop(why),
+    }
+
+    /// Puts the other end's address and port into a packet of a NAT connection.
+    #[inline]
+    pub(super) fn translate(&self, frame: &mut [u8], parsed: &Parsed, id: ConnId, direction: Direction) {
+        let end = self.end(id, direction);
+        let entry = self.conns.entry(id);
+        if parsed.kind == Kind::Flow {
+            rewrite::translate(frame, parsed, entry, direction, end);
+        } else {
+            rewrite::translate_addresses(frame, (parsed.l3, parsed.is_ipv6()), entry, direction, end.address);
         }
     }
 }
 
-#[inline]
-fn parsed_ipv6(parsed: &Parsed) -> bool {
-    matches!(parsed.key, Key::V6(_))
-}
-
-/// The answer to a packet without hops left; none to an error.
-pub(super) fn ttl_exceeded(parsed: &Parsed) -> Fate {
-    match parsed.kind {
-        Kind::IcmpError => Fate::Drop(DropReason::TtlOfError),
-        _ => Fate::Answer(Message::new(Answer::TtlExceeded)),
+/// Whether the connection is so far over that its ends may open another; spec 4.6.
+fn is_over(entry: &Entry, mode: u32) -> bool {
+    match entry.protocol {
+        protocol::TCP => match tcp::State::from_number(entry.state) {
+            tcp::State::TimeWait | tcp::State::Close => true,
+            tcp::State::FinWait => mode & 2 != 0 && entry.flags.has(Flags::NO_OUTPUT),
+            _ => false,
+        },
+        protocol::SCTP => sctp::State::from_number(entry.state) == sctp::State::Closed,
+        _ => false,
     }
-}
-
-/// What becomes of a packet larger than `mtu`, if it is one that may not be fragmented.
-#[inline]
-pub(super) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
-    if parsed.len <= mtu {
-        return None;
-    }
-    let may_fragment = !parsed_ipv6(parsed)
-        && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
-    if may_fragment {
-        return None;
-    }
-    Some(match parsed.kind {
-        Kind::IcmpError => Fate::Drop(DropReason::TooBig),
-        _ => Fate::Answer(Message { answer: Answer::FragmentationNeeded, mtu }),
-    })
 }

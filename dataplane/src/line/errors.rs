@@ -1,32 +1,47 @@
 //! ICMP errors that quote a packet of ours; spec 6.8.
 
-use super::advance::{too_big, ttl_exceeded};
-use super::{Fate, Line, Work};
+use super::admit::{Choice, Opening};
+use super::{Arrival, Fate, Line, Work, way};
+use crate::config::Policy;
 use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::Key;
-use crate::forward::{Departure, rewrite};
-use crate::icmp;
+use crate::forward::{Departure, encap, rewrite};
+use crate::icmp::{self, Message};
 use crate::packet::Packet;
 use crate::parse::Parsed;
-use crate::verdict::DropReason;
+use crate::service::DestinationId;
+use crate::time::Tick;
+use crate::verdict::{Answer, DropReason};
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::view;
+
+/// Linux 6.1 takes an IPv4 header's length off path MTUs above this.
+const LEAST_REDUCED: u16 = 68 + ipv4::LEN as u16;
 
 impl Line {
     /// Decides about an ICMP error. It travels against the packet it quotes, so that packet reversed names the flow.
     #[cold]
-    pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work) -> Fate {
+    pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
         let parsed = &work.parsed;
         let key = parsed.key.reversed();
-        let Some((id, direction)) = self.conns.find(work.hash, &key) else { return Fate::ToKernel };
-        if !icmp::checksum_is_right(packet.bytes(), parsed) {
-            return Fate::Drop(DropReason::BadIcmpChecksum);
-        }
-        match direction {
-            Direction::In => self.error_inwards(packet, parsed, id),
-            Direction::Out => self.error_outwards(packet, parsed, id),
+        match self.conns.find(work.hash, &key) {
+            Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
+            Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
+            None => match self.conns.find(self.conns.hash(&parsed.key), &parsed.key) {
+                // About a client's packet on its way to a destination that answers past us.
+                Some((id, Direction::In)) if !self.conns.entry(id).flags.has(Flags::NAT) => {
+                    self.error_outwards(packet, parsed, id)
+                }
+                _ => self.error_of_nobody(packet, work, key, arrival),
+            },
         }
     }
 
     fn error_inwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId) -> Fate {
+        // That of ICMPv6 is the receiver's business.
+        if !parsed.is_ipv6() && !icmp::checksum_is_right(packet.bytes(), parsed) {
+            return Fate::Drop(DropReason::BadIcmpChecksum);
+        }
         let entry = self.conns.entry_mut(id);
         entry.in_packets = entry.in_packets.wrapping_add(1);
         if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
@@ -37,19 +52,116 @@ impl Line {
     }
 
     fn error_outwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId) -> Fate {
-        debug_assert!(self.conns.entry(id).flags.has(Flags::NAT));
         if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
-            return ttl_exceeded(parsed);
+            return way::ttl_exceeded(parsed);
+        }
+        if !self.passes(packet.bytes(), parsed) {
+            return Fate::Drop(DropReason::BadIcmpChecksum);
         }
         let (next, mtu) = self.towards_client(id);
-        if let Some(fate) = too_big(packet.bytes(), parsed, mtu) {
+        if let Some(fate) = way::too_big(packet.bytes(), parsed, mtu) {
             return fate;
         }
         self.count_out(id, parsed.len);
         let end = self.end(id, Direction::Out);
         icmp::translate(packet.bytes_mut(), parsed, Direction::Out, end);
-        let ipv6 = matches!(parsed.key, Key::V6(_));
+        let ipv6 = parsed.is_ipv6();
         rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        Fate::Forward(Departure { l3: parsed.l3, ipv6, next })
+        Fate::Forward(Departure { l3: parsed.l3, ipv6, next, mtu })
+    }
+
+    /// Whether the checksum of an error from a destination's side is right. Linux 6.1 forgets ICMPv6's pseudo header.
+    fn passes(&self, frame: &[u8], parsed: &Parsed) -> bool {
+        if self.snapshot.settings.like_linux_6_1 && parsed.is_ipv6() {
+            return icmp::checksum_is_right_without_pseudo(frame, parsed);
+        }
+        icmp::checksum_is_right(frame, parsed)
+    }
+
+    /// An error about a packet of no connection: with `schedule_icmp` it opens the one the packet would have been of.
+    fn error_of_nobody<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        work: &Work,
+        key: Key,
+        arrival: Arrival,
+    ) -> Fate {
+        let (parsed, now) = (&work.parsed, arrival.now);
+        if !self.snapshot.settings.schedule_icmp || !work.parsed.ports_quoted {
+            return Fate::ToKernel;
+        }
+        let mark = self.mark(&parsed.outer_key(packet.bytes()), parsed, arrival.port);
+        let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol(), mark) else {
+            return Fate::ToKernel;
+        };
+        if self.drops_at_random() {
+            return Fate::Drop(DropReason::Defence);
+        }
+        let opening = Opening { key, service, quoted: true };
+        match self.choose(packet.bytes(), parsed, &opening, now) {
+            Choice::Take(chosen) => match self.open(&key, &chosen, now) {
+                Some(id) => self.error_inwards(packet, parsed, id),
+                None => Fate::Drop(DropReason::TableFull),
+            },
+            Choice::Leave => self.leave(packet, parsed, &opening, now),
+            Choice::NotOurs => Fate::ToKernel,
+            Choice::Drop(why) => Fate::Drop(why),
+        }
+    }
+
+    /// An error about a packet that perhaps was in a tunnel of ours. The inner packet's connection says to whom it
+    /// matters: the client hears that its packet was too big, or whatever else the error says.
+    ///
+    /// # Errors
+    /// The packet's fate when nothing is said: not ours, or nobody wants to know.
+    #[cold]
+    pub(super) fn relate_tunnel(
+        &mut self,
+        frame: &[u8],
+        work: &Work,
+        now: Tick,
+    ) -> Result<(Parsed, Message), Fate> {
+        let parsed = &work.parsed;
+        let local = self.snapshot.network.is_local(parsed.ends(frame).1, Policy::default());
+        let Some((id, Direction::In)) = self.conns.find(work.hash, &parsed.key).filter(|_| local) else {
+            return Err(Fate::ToKernel);
+        };
+        if !icmp::checksum_is_right(frame, parsed) {
+            return Err(Fate::Drop(DropReason::BadIcmpChecksum));
+        }
+        let inner = parsed.quoted();
+        let message = match icmp::next_mtu(frame, parsed) {
+            Some(mtu) => {
+                let told = self.learn_path(id, mtu, now)?;
+                let dont_fragment =
+                    view::<Ipv4Hdr>(frame, inner.l3.into()).is_some_and(|ip| ip.dont_fragment());
+                if !dont_fragment {
+                    return Err(Fate::Drop(DropReason::PathLearnt));
+                }
+                Message { mtu: told, ..Message::new(Answer::FragmentationNeeded) }
+            }
+            None => {
+                Message { like: icmp::type_code_word(frame, parsed), ..Message::new(Answer::TunnelError) }
+            }
+        };
+        self.count_out(id, inner.len);
+        Ok((inner, message))
+    }
+
+    /// Takes note of the MTU of the way to a connection's destination; gives the one to tell the client.
+    fn learn_path(&mut self, id: ConnId, mtu: u16, now: Tick) -> Result<u16, Fate> {
+        let number = DestinationId(self.conns.entry(id).destination);
+        let Some(destination) = self.snapshot.services.destination(number) else {
+            return Err(Fate::Drop(DropReason::DestinationGone));
+        };
+        let Some(target) = self.snapshot.target(destination.target) else {
+            return Err(Fate::Drop(DropReason::NoRoute));
+        };
+        let (before, learnt) = self.paths.learn(destination.target, target.mtu, mtu, now);
+        let (kind, to) = (way::tunnel_kind(destination), destination.endpoint.address);
+        if !self.snapshot.settings.like_linux_6_1 {
+            return Ok(learnt.saturating_sub(encap::overhead(kind, &to)));
+        }
+        Ok(if before > LEAST_REDUCED { before - ipv4::LEN as u16 } else { before })
     }
 }

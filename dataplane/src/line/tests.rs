@@ -3,4 +3,5 @@
 mod bed;
 mod drops;
 mod rows;
+mod services;
 mod steering;

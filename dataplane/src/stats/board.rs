@@ -97,6 +97,10 @@ pub struct Gauges {
     pub answers: [Counter; Answer::ALL.len()],
     /// Connections given up for new ones when the table was full.
     pub given_up: Counter,
+    /// Pieces, past the first, of packets that had to be sent in pieces.
+    pub pieces: Counter,
+    /// Connections that random early expiry ended.
+    pub expired_early: Counter,
     /// IPv4 connections now.
     pub connections_ipv4: Counter,
     /// IPv6 connections now.
@@ -122,6 +126,8 @@ impl Default for Gauges {
             drops: std::array::from_fn(|_| Counter::default()),
             answers: std::array::from_fn(|_| Counter::default()),
             given_up: Counter::default(),
+            expired_early: Counter::default(),
+            pieces: Counter::default(),
             connections_ipv4: Counter::default(),
             connections_ipv6: Counter::default(),
             table_bytes: Counter::default(),

@@ -9,6 +9,10 @@ use super::checksum::{self, Delta};
 pub const LEN: usize = 20;
 /// "Don't fragment" in [`Ipv4Hdr::fragment`].
 pub const DF: u16 = 0x4000;
+/// "More fragments" in [`Ipv4Hdr::fragment`].
+pub const MORE_FRAGMENTS: u16 = 0x2000;
+/// The fragment offset in [`Ipv4Hdr::fragment`], in units of 8 bytes.
+pub const OFFSET: u16 = 0x1fff;
 /// "More fragments" and the offset: non-zero in every fragment.
 pub const FRAGMENT: u16 = 0x3fff;
 
@@ -50,6 +54,12 @@ impl Ipv4Hdr {
     #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.version_ihl & 15) * 4
+    }
+
+    /// Where this fragment's data lies in the datagram, in units of 8 bytes.
+    #[inline]
+    pub fn offset(&self) -> u16 {
+        self.fragment.get() & 0x1fff
     }
 
     /// Whether this is a part of a fragmented datagram.

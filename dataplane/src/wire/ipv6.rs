@@ -64,3 +64,25 @@ pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
     }
     None
 }
+
+/// ```text
+/// |  Next header  |   Reserved    |      Fragment offset    |Res|M|
+/// |                         Identification                        |
+/// ```
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct FragmentHdr {
+    /// What the first fragment's payload begins with.
+    pub next: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// Fragment offset in bytes, which is a multiple of 8, and [`MORE_FRAGMENTS`].
+    pub offset: U16,
+    /// Identification of the fragmented datagram.
+    pub id: U32,
+}
+
+/// Bytes of a fragment header.
+pub const FRAGMENT_LEN: usize = 8;
+/// In [`FragmentHdr::offset`]: this is not the last fragment.
+pub const MORE_FRAGMENTS: u16 = 1;

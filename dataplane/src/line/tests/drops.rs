@@ -144,6 +144,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let board = Arc::new(crate::stats::Board::new(8));
     let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck };
     let setup = crate::worker::Setup {
+        shared: std::sync::Arc::new(crate::conn::Shared::new(1, 1)),
         me: crate::steer::WorkerId(0),
         steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1) },
         ports: vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)],

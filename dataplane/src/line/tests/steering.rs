@@ -19,7 +19,7 @@ proptest! {
             let mac = frame[..6].try_into().unwrap();
             let mut parsed = crate::parse::Parsed::NOTHING;
             parse(frame, &mac, &mut parsed).unwrap();
-            steering.owner(&parsed, &snapshot)
+            steering.owner(&parsed, 0, &snapshot)
         };
         let inwards = owner(&tcp(client, vip(), "S"));
         prop_assert!(inwards.is_some_and(|owner| owner.0 < workers));

@@ -1,0 +1,80 @@
+//! The lookups of a generation, built anew from its services and destinations.
+
+use pollux_dataplane::flow::Endpoint;
+use pollux_dataplane::service::{DestinationId, Method, Name, ServiceId, Services, Tunnel};
+use pollux_dataplane::wire::protocol;
+
+use super::convert::protocol_number;
+use super::{Compiler, FullKey};
+use crate::model::ServiceKey;
+
+/// The port of FTP's control connection.
+const FTP: u16 = 21;
+
+impl Compiler {
+    /// Builds the lookups anew.
+    pub(super) fn index(&self, services: &mut Services) {
+        services.by_endpoint.clear();
+        services.by_mark.clear();
+        (services.any_port, services.ftp) = ([false; 2], [false; 2]);
+        services.nat_sources.clear();
+        services.nat_addresses.clear();
+        services.addresses.clear();
+        services.gue_ends.clear();
+        for destination in services.destinations.iter().flatten() {
+            if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = destination.method {
+                services.gue_ends.insert(Endpoint { l4_port, ..destination.endpoint });
+            }
+        }
+        let named: Vec<(ServiceId, Name)> = (0..)
+            .map(ServiceId)
+            .zip(&services.services)
+            .filter_map(|(id, service)| Some((id, service.as_ref()?.name)))
+            .collect();
+        for (id, name) in named {
+            index_name(services, id, name);
+        }
+        let nat: Vec<(FullKey, Endpoint)> = (0..)
+            .map(DestinationId)
+            .zip(&services.destinations)
+            .filter(|(id, _)| self.nat.contains(id))
+            .filter_map(|(id, known)| Some((*self.destination_key(id)?, known.as_ref()?.endpoint)))
+            .collect();
+        for ((service, _), endpoint) in nat {
+            index_nat(services, service, endpoint);
+        }
+    }
+}
+
+fn index_name(services: &mut Services, id: ServiceId, name: Name) {
+    match name {
+        Name::Address(endpoint, protocol) => {
+            let family = usize::from(endpoint.address.is_ipv6());
+            services.any_port[family] |= endpoint.l4_port == 0;
+            services.ftp[family] |= endpoint.l4_port == FTP;
+            services.addresses.insert(endpoint.address);
+            services.by_endpoint.insert((endpoint, protocol), id);
+        }
+        Name::Mark { mark, ipv6 } => {
+            services.by_mark.insert((mark, ipv6), id);
+        }
+    }
+}
+
+/// Where the destination's replies come from. Marks mean packets of any protocol. Where a service takes more than one
+/// port, connections may keep the port that the client addressed even if the destination has one of its own; spec
+/// 4.3 step 4.
+fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint) {
+    services.addresses.insert(endpoint.address);
+    if endpoint.l4_port == 0 || matches!(service.l4_port(), 0 | FTP) {
+        services.nat_addresses.insert(endpoint.address);
+    }
+    let of_service = match service {
+        ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
+        ServiceKey::Mark { .. } => None,
+    };
+    let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
+    for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
+        services.nat_sources.insert((endpoint, protocol));
+    }
+}

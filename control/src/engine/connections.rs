@@ -1,0 +1,63 @@
+//! Pages of connections: of each worker in turn, then the templates that all share.
+
+use pollux_dataplane::time::Tick;
+
+use super::Engine;
+use crate::error::Failure;
+use crate::observe;
+use crate::request::ConnectionQuery;
+use crate::view::{ConnectionPage, ConnectionView};
+
+/// Most connections in one page.
+const PAGE: u32 = 10_000;
+
+impl Engine {
+    /// A cursor is the worker's number and the place in its table, which nothing makes stale; the number after the last
+    /// worker's means the templates.
+    pub(super) fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {
+        let (mut table, mut from) = match &query.cursor {
+            None => (0, 0),
+            Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
+        };
+        let limit = query.limit.clamp(1, PAGE) as usize;
+        let mut connections = Vec::new();
+        let mut more = true;
+        while more && connections.len() < limit {
+            let (listed, next) = self.page_of(table, from, limit - connections.len())?;
+            connections.extend(listed.into_iter().filter(|connection| passes(query, connection)));
+            more = next.is_some() || table < self.workers.all().len();
+            (table, from) = next.map_or((table + 1, 0), |next| (table, next));
+        }
+        Ok(ConnectionPage { connections, next: more.then(|| format!("{table}-{from}")) })
+    }
+
+    /// Connections of one worker, or templates, and where to go on there.
+    fn page_of(
+        &mut self,
+        table: usize,
+        from: u64,
+        limit: usize,
+    ) -> Result<(Vec<ConnectionView>, Option<u64>), Failure> {
+        if table < self.workers.all().len() {
+            let Ok(from) = u32::try_from(from) else { return Ok((Vec::new(), None)) };
+            let page = self.workers.list(table, from, limit)?;
+            return Ok((observe::connections(&page, table as u16), page.next.map(u64::from)));
+        }
+        let Some(shared) = self.workers.shared() else { return Ok((Vec::new(), None)) };
+        let now = Tick(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let (listed, next) = shared.templates.list(from, limit, now);
+        Ok((listed.iter().map(observe::template).collect(), next))
+    }
+}
+
+fn parse_cursor(cursor: &str) -> Option<(usize, u64)> {
+    let (table, from) = cursor.split_once('-')?;
+    Some((table.parse().ok()?, from.parse().ok()?))
+}
+
+fn passes(query: &ConnectionQuery, connection: &ConnectionView) -> bool {
+    query.protocol.is_none_or(|protocol| connection.protocol == protocol)
+        && query.client.is_none_or(|client| connection.client.ip() == client)
+        && query.r#virtual.is_none_or(|place| connection.r#virtual == place)
+        && query.destination.is_none_or(|place| connection.destination == place)
+}

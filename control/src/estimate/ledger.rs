@@ -1,0 +1,170 @@
+//! An account for everything: destinations count on workers' boards, and what they counted goes to their service and to
+//! the total, which outlive them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pollux_dataplane::service::DestinationId;
+
+use super::{Account, Counted, PERIOD};
+use crate::compile::{Compiler, FullKey};
+use crate::model::ServiceKey;
+use crate::view::Stats;
+
+/// All accounts.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    total: Account,
+    services: HashMap<ServiceKey, OfService>,
+    destinations: HashMap<DestinationId, OfDestination>,
+    /// How many services there have been; tells one from an earlier one of the same key.
+    births: u64,
+    /// When estimators look again.
+    next: Duration,
+}
+
+#[derive(Debug)]
+struct OfService {
+    account: Account,
+    birth: u64,
+}
+
+#[derive(Debug)]
+struct OfDestination {
+    account: Account,
+    key: FullKey,
+    /// Of the service it belongs, or belonged, to.
+    birth: u64,
+    /// It is configured. What comes for a removed one is not counted.
+    counts: bool,
+    /// What the boards said last.
+    board: Stats,
+}
+
+impl Ledger {
+    /// Nothing counted yet.
+    pub fn new() -> Ledger {
+        Ledger { next: PERIOD, ..Ledger::default() }
+    }
+
+    /// Takes note of what is configured now; what the boards counted until now was counted for what was before.
+    /// Services that are new, and their destinations, begin at zero. A destination that comes back to the same service
+    /// goes on.
+    pub fn follow(&mut self, compiler: &Compiler, board: impl Fn(DestinationId) -> Stats) {
+        self.count(&board);
+        let config = compiler.config();
+        let mut before = std::mem::take(&mut self.services);
+        for service in &config.services {
+            let of = before.remove(&service.key()).unwrap_or_else(|| {
+                self.births += 1;
+                OfService { account: Account::default(), birth: self.births }
+            });
+            self.services.insert(service.key(), of);
+        }
+        for destination in self.destinations.values_mut() {
+            destination.counts = false;
+        }
+        for service in &config.services {
+            for destination in &service.destinations {
+                let key = (service.key(), destination.key());
+                if let Some(id) = compiler.destination_id(&key) {
+                    self.place(id, key);
+                }
+            }
+        }
+        self.count(&board);
+    }
+
+    fn place(&mut self, id: DestinationId, key: FullKey) {
+        let birth = self.services.get(&key.0).map_or(0, |service| service.birth);
+        // An id that is used anew has an empty board.
+        let new = || OfDestination {
+            account: Account::default(),
+            key,
+            birth,
+            counts: true,
+            board: Stats::default(),
+        };
+        let known = self.destinations.entry(id).or_insert_with(new);
+        if known.key != key {
+            *known = new();
+        }
+        if known.birth != birth {
+            (known.account, known.birth) = (Account::default(), birth);
+        }
+        known.counts = true;
+    }
+
+    /// Forgets destinations whose ids are free again.
+    pub fn forget(&mut self, freed: &[DestinationId]) {
+        for id in freed {
+            self.destinations.remove(id);
+        }
+    }
+
+    /// Takes over what the boards counted since the last time.
+    pub fn count(&mut self, board: impl Fn(DestinationId) -> Stats) {
+        for (&id, destination) in &mut self.destinations {
+            let now = board(id);
+            let more = now.minus(destination.board);
+            destination.board = now;
+            if destination.counts && more != Stats::default() {
+                destination.account.add(more);
+                self.total.add(more);
+                if let Some(service) = self.services.get_mut(&destination.key.0) {
+                    service.account.add(more);
+                }
+            }
+        }
+    }
+
+    /// Looks at everything when two seconds are over. `now` is time since the start; `runs` is `run_estimation`, without
+    /// which rates and shown counters stay as they are.
+    pub fn tick(&mut self, now: Duration, runs: bool, board: impl Fn(DestinationId) -> Stats) {
+        if now < self.next {
+            return;
+        }
+        // Looks that were missed are not made up for: IPVS's timer runs two seconds from when it was served, too.
+        self.next = if now < self.next + PERIOD { self.next + PERIOD } else { now + PERIOD };
+        if !runs {
+            return;
+        }
+        self.count(board);
+        self.accounts().for_each(Account::look);
+    }
+
+    fn accounts(&mut self) -> impl Iterator<Item = &mut Account> {
+        std::iter::once(&mut self.total)
+            .chain(self.services.values_mut().map(|service| &mut service.account))
+            .chain(self.destinations.values_mut().map(|destination| &mut destination.account))
+    }
+
+    /// `ipvsadm -Z`: what is shown of a service and its destinations, or of everything, becomes zero.
+    pub fn zero(&mut self, only: Option<ServiceKey>) {
+        let Some(key) = only else {
+            self.accounts().for_each(Account::zero);
+            return;
+        };
+        if let Some(service) = self.services.get_mut(&key) {
+            service.account.zero();
+        }
+        for destination in self.destinations.values_mut().filter(|of| of.counts && of.key.0 == key) {
+            destination.account.zero();
+        }
+    }
+
+    /// What is shown of a service.
+    pub fn service(&self, key: &ServiceKey) -> Counted {
+        self.services.get(key).map_or(Counted::default(), |of| of.account.counted())
+    }
+
+    /// What is shown of a destination.
+    pub fn destination(&self, id: DestinationId) -> Counted {
+        self.destinations.get(&id).map_or(Counted::default(), |of| of.account.counted())
+    }
+
+    /// What is shown of everything.
+    pub fn total(&self) -> Counted {
+        self.total.counted()
+    }
+}

@@ -1,0 +1,182 @@
+//! `net.ipv4.vs.*`: the variables of Linux IPVS by their names, with values as text, as the kernel reads and prints
+//! them; spec 7.1. Most are fields of [`Settings`]; the others are here to be read, and tell why they cannot be changed.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::edit::{self, EditError, SettingsEdit};
+use crate::fault::Faults;
+use crate::model::{Config, Settings};
+
+/// Where the variables are.
+pub const PREFIX: &str = "net.ipv4.vs.";
+
+/// Values by name, names without [`PREFIX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Values {
+    /// Values as text.
+    pub values: BTreeMap<String, String>,
+}
+
+/// Variables that are fields of [`Settings`] of the same name.
+const SETTINGS: [&str; 20] = [
+    "am_droprate",
+    "amemthresh",
+    "backup_only",
+    "cache_bypass",
+    "conn_reuse_mode",
+    "drop_entry",
+    "drop_packet",
+    "expire_nodest_conn",
+    "expire_quiescent_template",
+    "ignore_tunneled",
+    "lblc_expiration",
+    "lblcr_expiration",
+    "nat_icmp_send",
+    "pmtu_disc",
+    "run_estimation",
+    "schedule_icmp",
+    "secure_tcp",
+    "sloppy_sctp",
+    "sloppy_tcp",
+    "snat_reroute",
+];
+
+const NO_SYNC: &str = "connections are not synchronised between machines";
+const NO_THREADS: &str = "rates are estimated by the control thread";
+const NO_RESIZE: &str = "tables have the size they got at start";
+
+/// The other variables: their value, and why it cannot be another.
+const FIXED: [(&str, &str, &str); 14] = [
+    ("conn_lfactor", "-4", NO_RESIZE),
+    ("conntrack", "0", "there is no conntrack here; connections are those of `pollux connections`"),
+    ("debug_level", "0", "there is no debug log; drops are counted by reason in `pollux stats`"),
+    ("est_cpulist", "", NO_THREADS),
+    ("est_nice", "0", NO_THREADS),
+    ("svc_lfactor", "-3", NO_RESIZE),
+    ("sync_persist_mode", "0", NO_SYNC),
+    ("sync_ports", "1", NO_SYNC),
+    ("sync_qlen_max", "0", NO_SYNC),
+    ("sync_refresh_period", "0", NO_SYNC),
+    ("sync_retries", "0", NO_SYNC),
+    ("sync_sock_size", "0", NO_SYNC),
+    ("sync_threshold", "3\t50", NO_SYNC),
+    ("sync_version", "1", NO_SYNC),
+];
+
+/// All names, without [`PREFIX`].
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.into_iter().chain(FIXED.map(|(name, ..)| name))
+}
+
+/// A name without [`PREFIX`], be it written with dots or, as a path, with slashes.
+pub fn bare(name: &str) -> &str {
+    let bare = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix("net/ipv4/vs/"));
+    bare.unwrap_or(name)
+}
+
+/// One value.
+///
+/// # Errors
+/// When there is no such variable.
+pub fn read(settings: &Settings, name: &str) -> Result<String, EditError> {
+    let name = bare(name);
+    if let Some((_, value, _)) = FIXED.iter().find(|(fixed, ..)| *fixed == name) {
+        return Ok((*value).to_owned());
+    }
+    if !SETTINGS.contains(&name) {
+        return Err(EditError::NoSuchSysctl(name.to_owned()));
+    }
+    // Settings that are sysctls are numbers, under the same names.
+    let all = serde_json::to_value(settings).unwrap_or_default();
+    Ok(all.get(name).map(Value::to_string).unwrap_or_default())
+}
+
+/// The values of these variables; of all when none is named.
+///
+/// # Errors
+/// When one of them is not there.
+pub fn read_all(settings: &Settings, wanted: &[String]) -> Result<Values, EditError> {
+    let all: Vec<String> = names().map(str::to_owned).collect();
+    let wanted = if wanted.is_empty() { &all } else { wanted };
+    let pair = |name: &String| Ok((bare(name).to_owned(), read(settings, name)?));
+    Ok(Values { values: wanted.iter().map(pair).collect::<Result<_, EditError>>()? })
+}
+
+/// Changes all that are named, or none.
+///
+/// # Errors
+/// When one is not there, cannot be changed, or cannot have this value.
+pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
+    let mut faults = Faults::default();
+    let mut edit = serde_json::Map::new();
+    for (name, value) in &values.values {
+        let name = bare(name);
+        let old = read(&config.settings, name)?;
+        match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
+            // As a script does that sets everything to what it is.
+            Some(_) if same_words(value, &old) => {}
+            Some((_, _, why)) => faults.add(
+                format!("{PREFIX}{name}"),
+                format!("cannot be changed to {value:?}: {why}"),
+                format!("leave it at {old:?}"),
+            ),
+            None => match number(value) {
+                Some(number) => drop(edit.insert(name.to_owned(), json!(number))),
+                None => faults.add(
+                    format!("{PREFIX}{name}"),
+                    format!("{value:?} is not a number of 32 bits"),
+                    "use a whole number, such as 1",
+                ),
+            },
+        }
+    }
+    faults.into_result().map_err(EditError::Invalid)?;
+    let edit: SettingsEdit = serde_json::from_value(Value::Object(edit)).map_err(negative)?;
+    edit::set_settings(config, &edit).map_err(in_words_of_the_kernel)
+}
+
+/// The only numbers that are no number of a setting are negative ones of `lblc_expiration` and its like.
+fn negative(error: serde_json::Error) -> EditError {
+    let mut faults = Faults::default();
+    faults.add(PREFIX.trim_end_matches('.'), error.to_string(), "use a number from 0");
+    EditError::Invalid(faults)
+}
+
+/// The same faults, at `net.ipv4.vs.NAME` instead of `settings.NAME`.
+fn in_words_of_the_kernel(error: EditError) -> EditError {
+    let EditError::Invalid(mut faults) = error else { return error };
+    for fault in &mut faults.0 {
+        if let Some(name) = fault.place.strip_prefix("settings.") {
+            fault.place = format!("{PREFIX}{name}");
+        }
+    }
+    EditError::Invalid(faults)
+}
+
+fn same_words(a: &str, b: &str) -> bool {
+    a.split_whitespace().eq(b.split_whitespace())
+}
+
+/// A number as the kernel reads it: decimal, or hexadecimal after `0x`, or octal after `0`; spaces around do not count.
+fn number(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (radix, digits) = match digits.strip_prefix('0') {
+        Some(rest) if rest.starts_with(['x', 'X']) => (16, &rest[1..]),
+        Some(rest) if !rest.is_empty() => (8, rest),
+        _ => (10, digits),
+    };
+    if !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return None;
+    }
+    let number = i64::from_str_radix(digits, radix).ok()?;
+    i32::try_from(sign * number).ok()
+}

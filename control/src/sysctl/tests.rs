@@ -1,0 +1,80 @@
+//! Variables as the kernel's users know them.
+
+use super::*;
+use crate::edit::Errno;
+
+fn set(config: &mut Config, pairs: &[(&str, &str)]) -> Result<(), EditError> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    write(config, &Values { values: pairs.iter().map(owned).collect() })
+}
+
+#[test]
+fn defaults_are_those_of_linux() {
+    let values = read_all(&Settings::default(), &[]).unwrap().values;
+    assert_eq!(values.len(), SETTINGS.len() + FIXED.len());
+    let expected = [
+        ("amemthresh", "1024"),
+        ("am_droprate", "10"),
+        ("conn_reuse_mode", "1"),
+        ("snat_reroute", "1"),
+        ("pmtu_disc", "1"),
+        ("lblc_expiration", "86400"),
+        ("sync_threshold", "3\t50"),
+        ("drop_entry", "0"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(values[name], value, "{name}");
+    }
+}
+
+#[test]
+fn names_are_taken_as_people_write_them() {
+    let mut config = Config::default();
+    set(&mut config, &[("net.ipv4.vs.sloppy_tcp", " 1\n"), ("net/ipv4/vs/drop_packet", "3")]).unwrap();
+    set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77")]).unwrap();
+    let read = |name| read(&config.settings, name).unwrap();
+    assert_eq!(read("sloppy_tcp"), "1");
+    assert_eq!(read("net.ipv4.vs.drop_packet"), "3");
+    assert_eq!((read("am_droprate"), read("amemthresh"), read("conn_reuse_mode")), owned("-16", "8", "77"));
+}
+
+fn owned(a: &str, b: &str, c: &str) -> (String, String, String) {
+    (a.to_owned(), b.to_owned(), c.to_owned())
+}
+
+#[test]
+fn what_linux_refuses_is_refused_with_place_and_cure() {
+    let rows = [
+        ("drop_entry", "4", Errno::EInval, "net.ipv4.vs.drop_entry: 4 is no mode; use 0 (off)"),
+        ("secure_tcp", "-1", Errno::EInval, "net.ipv4.vs.secure_tcp: -1 is no mode"),
+        ("sloppy_tcp", "on", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"on\" is not a number of 32 bits"),
+        ("sloppy_tcp", "", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"\" is not"),
+        ("sloppy_tcp", "2147483648", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"2147483648\" is not"),
+        ("sloppy_tcp", "--1", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"--1\" is not"),
+        ("sloppy_tcp", "0x", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"0x\" is not"),
+        ("lblc_expiration", "-1", Errno::EInval, "net.ipv4.vs: invalid value: integer `-1`"),
+        (
+            "sync_version",
+            "0",
+            Errno::EInval,
+            "net.ipv4.vs.sync_version: cannot be changed to \"0\": connections",
+        ),
+        ("conntrack", "1", Errno::EInval, "net.ipv4.vs.conntrack: cannot be changed to \"1\": there is no"),
+        ("timeout_timewait", "1", Errno::ENoEnt, "there is no sysctl net.ipv4.vs.timeout_timewait"),
+    ];
+    for (name, value, errno, said) in rows {
+        let mut config = Config::default();
+        let error = set(&mut config, &[("pmtu_disc", "0"), (name, value)]).unwrap_err();
+        assert_eq!(error.errno(), errno, "{name}");
+        assert!(error.to_string().starts_with(said), "{error}");
+        assert_eq!(config, Config::default(), "all or nothing");
+    }
+}
+
+#[test]
+fn what_cannot_change_may_be_set_to_what_it_is() {
+    let mut config = Config::default();
+    set(&mut config, &[("sync_threshold", "3 50"), ("conntrack", "0\n"), ("est_cpulist", "")]).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(read(&config.settings, "nosuch").unwrap_err().errno(), Errno::ENoEnt);
+}

@@ -1,0 +1,136 @@
+//! Persistence: a client's network meets the destination that its template names; spec 4.3 and 9.3.
+
+use std::net::IpAddr;
+
+use super::Line;
+use super::admit::{Choice, Chosen, Opening};
+use crate::conn::Flags;
+use crate::conn::template::{self, Handle, NewTemplate};
+use crate::flow::{Endpoint, Key};
+use crate::helper::sip;
+use crate::parse::Parsed;
+use crate::service::{DestinationId, Name, Persistence, Service};
+use crate::time::Tick;
+use crate::verdict::DropReason;
+use crate::wire::{protocol, udp};
+
+/// The port of FTP's control connection: its templates hold for every port.
+const FTP: u16 = 21;
+
+impl Line {
+    /// Chooses by the client's template, or makes one.
+    pub(super) fn choose_persistent(
+        &mut self,
+        frame: &[u8],
+        parsed: &Parsed,
+        opening: &Opening,
+        now: Tick,
+    ) -> Choice {
+        let Some(service) = self.snapshot.services.service(opening.service) else { return Choice::Leave };
+        let Some(persistence) = service.persistence else { return Choice::Leave };
+        let one_packet = service.one_packet && opening.key.protocol() == protocol::UDP;
+        let of_ftp = service_port(service) == FTP;
+        let data = match persistence.sip.then(|| call_id(frame, parsed)) {
+            None => Box::default(),
+            Some(Some(call_id)) => call_id.into(),
+            Some(None) => return Choice::Drop(DropReason::NoCallId),
+        };
+        let key = template_key(&opening.key, service, &persistence, data);
+        let to_own_port = opening.key.ports().dst() == service_port(service);
+        let found = self.find_template(&key);
+        let (handle, id) = match found {
+            Some(found) => found,
+            None => {
+                let Some(id) = self.pick(opening.service, &opening.key, now) else { return Choice::Leave };
+                let Some(handle) = self.make_template(key, id, &persistence, to_own_port && !of_ftp, now)
+                else {
+                    return Choice::Drop(DropReason::TemplatesFull);
+                };
+                (handle, id)
+            }
+        };
+        let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
+        let own = destination.endpoint.l4_port;
+        let l4_port = if to_own_port && own != 0 { own } else { opening.key.ports().dst() };
+        let mut flags = Flags::of(destination.method);
+        flags.set(Flags::ONE_PACKET, one_packet);
+        let endpoint = Endpoint { l4_port, ..destination.endpoint };
+        Choice::Take(Chosen { destination: Some(id), endpoint, flags, template: Some(handle) })
+    }
+
+    fn find_template(&self, key: &template::Key) -> Option<(Handle, DestinationId)> {
+        let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
+        let usable = |id| {
+            services
+                .destination(id)
+                .is_some_and(|d| d.available && !(settings.expire_quiescent_template && d.weight == 0))
+        };
+        let (handle, template) = self.shared.templates.find(key, usable)?;
+        Some((handle, template.destination))
+    }
+
+    fn make_template(
+        &self,
+        key: template::Key,
+        id: DestinationId,
+        persistence: &Persistence,
+        keeps_port: bool,
+        now: Tick,
+    ) -> Option<Handle> {
+        let destination = self.snapshot.services.destination(id)?;
+        let service = self.snapshot.services.service(destination.service);
+        let l4_port = if keeps_port { destination.endpoint.l4_port } else { 0 };
+        let new = NewTemplate {
+            destination: id,
+            endpoint: Endpoint { l4_port, ..destination.endpoint },
+            method: destination.method,
+            timeout: persistence.timeout,
+            one_packet: service.is_some_and(|service| service.one_packet),
+        };
+        let handle = self.shared.templates.insert(key, new, now)?;
+        self.shared.quotas.count_template(id, true);
+        Some(handle)
+    }
+
+    /// Ends the templates whose time is over, of this worker's share.
+    pub(super) fn expire_templates(&self, now: Tick) {
+        let share = (self.me.0, self.steering.workers);
+        self.shared.templates.expire(share, now, |id| self.shared.quotas.count_template(id, false));
+    }
+}
+
+fn service_port(service: &Service) -> u16 {
+    match service.name {
+        Name::Address(endpoint, _) => endpoint.l4_port,
+        Name::Mark { .. } => 0,
+    }
+}
+
+/// The table of spec 4.3: what of a packet names its template.
+fn template_key(key: &Key, service: &Service, persistence: &Persistence, data: Box<[u8]>) -> template::Key {
+    let client = masked(key.src_address(), persistence.mask);
+    let asked = key.dst();
+    let (protocol, target) = match service.name {
+        Name::Mark { mark, .. } => (0, template::Target::Mark(mark)),
+        Name::Address(own, _) => {
+            let kept = asked.l4_port == own.l4_port && own.l4_port != FTP;
+            let l4_port = if kept { asked.l4_port } else { 0 };
+            (key.protocol(), template::Target::Address(asked.address, l4_port))
+        }
+    };
+    template::Key { protocol, client, target, data }
+}
+
+fn masked(address: IpAddr, mask: u128) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & mask as u32).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & mask).into()),
+    }
+}
+
+/// The Call-ID of a SIP message over UDP.
+fn call_id<'a>(frame: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
+    let end = usize::from(parsed.l3) + usize::from(parsed.len);
+    let payload = frame.get(usize::from(parsed.l4) + udp::LEN..end)?;
+    (parsed.protocol == protocol::UDP).then(|| sip::call_id(payload)).flatten()
+}

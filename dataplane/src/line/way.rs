@@ -1,0 +1,199 @@
+//! The ways of a connection's packets: to its destination by its method, and back to the client; spec 6.3 to 6.7.
+
+use std::net::IpAddr;
+
+use super::{Fate, Line};
+use crate::config::{HopId, NextHop, Policy, Target};
+use crate::conn::{ConnId, Direction, Flags};
+use crate::forward::Departure;
+use crate::forward::encap::{self, Outer};
+use crate::forward::rewrite::{self, NewEnd};
+use crate::icmp::Message;
+use crate::packet::Packet;
+use crate::parse::{Kind, Parsed};
+use crate::service::{Destination, DestinationId, Method, Tunnel};
+use crate::verdict::{Answer, DropReason};
+use crate::wire::{ipv4::Ipv4Hdr, view};
+
+/// Smallest MTU a tunnel may leave for its payload; spec 6.7.
+const MIN_MTU4: u16 = 68;
+const MIN_MTU6: u16 = 1280;
+
+impl Line {
+    /// The end of a packet that NAT replaces.
+    #[inline]
+    pub(super) fn end(&self, id: ConnId, direction: Direction) -> NewEnd {
+        let entry = self.conns.entry(id);
+        let l4_port = match direction {
+            Direction::In => entry.destination_port,
+            Direction::Out => entry.ports_in().dst(),
+        };
+        NewEnd { address: self.conns.address(id, direction), l4_port }
+    }
+
+    /// The way back to the client: looked up once for each generation of the network, then kept in the entry.
+    #[inline]
+    pub(super) fn towards_client(&mut self, id: ConnId) -> (NextHop, u16) {
+        let (network, entry) = (&self.snapshot.network, self.conns.entry(id));
+        if entry.client_hop_generation == network.generation
+            && let Some(hop) = network.hop_at(HopId(entry.client_hop))
+        {
+            return (NextHop::Hop(HopId(entry.client_hop)), hop.mtu);
+        }
+        self.find_client(id)
+    }
+
+    #[cold]
+    fn find_client(&mut self, id: ConnId) -> (NextHop, u16) {
+        let (snapshot, endpoints) = (&self.snapshot, self.conns.endpoints(id));
+        let network = &snapshot.network;
+        // Translated replies are routed anew as if they began here, or keep the way they came by; spec 6.3.
+        let from = if snapshot.settings.snat_reroute { endpoints.virtual_ } else { endpoints.destination };
+        let policy = Policy { from: Some(from.address), mark: 0 };
+        let Target { next, mtu, .. } = network.target_by(endpoints.client.address, policy);
+        if let NextHop::Hop(hop) = next {
+            // A route with an MTU of its own is looked up every time: the hop knows only the link's. So is one that
+            // rules have a say in.
+            let plain = network.hop_at(hop).is_some_and(|hop| hop.mtu == mtu) && network.rules.is_empty();
+            let generation = if plain { network.generation } else { 0 };
+            let entry = self.conns.entry_mut(id);
+            (entry.client_hop, entry.client_hop_generation) = (hop.0, generation);
+        }
+        (next, mtu)
+    }
+
+    /// Sends a packet to the connection's destination by its method; spec 6.3, 6.4, 6.6, 6.7.
+    #[inline]
+    pub(super) fn towards_destination<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        id: ConnId,
+    ) -> Fate {
+        let entry = self.conns.entry(id);
+        let (number, flags) = (DestinationId(entry.destination), entry.flags);
+        let snapshot = &self.snapshot;
+        let Some(destination) = snapshot.services.destination(number) else {
+            return self.without_destination(packet, parsed, flags);
+        };
+        let Some(&target) = snapshot.target(destination.target) else {
+            return Fate::Drop(DropReason::NoRoute);
+        };
+        let local = target.next == NextHop::Local;
+        if !local && rewrite::hops_left(packet.bytes(), parsed) <= 1 {
+            return ttl_exceeded(parsed);
+        }
+        if flags.has(Flags::TUNNEL) && !local {
+            let (to, kind) = (destination.endpoint.address, tunnel_kind(destination));
+            let mtu = self.paths.of(destination.target, target.mtu);
+            return self.tunnel(packet, parsed, (to, kind), Target { mtu, ..target });
+        }
+        let ipv6 = parsed.is_ipv6();
+        if !local && let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
+            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
+            return fate;
+        }
+        if flags.has(Flags::NAT) {
+            if parsed.is_error() {
+                let end = self.end(id, Direction::In);
+                crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
+            } else {
+                self.translate(packet.bytes_mut(), parsed, id, Direction::In);
+            }
+        }
+        if !local {
+            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
+        }
+        Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu })
+    }
+
+    /// A packet of a bypass goes where it is addressed; spec 6.5.
+    #[cold]
+    fn without_destination<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, flags: Flags) -> Fate {
+        if !flags.has(Flags::BYPASS) {
+            return Fate::Drop(DropReason::DestinationGone);
+        }
+        let target = self.snapshot.network.target(parsed.ends(packet.bytes()).1);
+        if target.next == NextHop::Local {
+            return Fate::ToKernel;
+        }
+        if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
+            return ttl_exceeded(parsed);
+        }
+        let refused = too_big(packet.bytes(), parsed, target.mtu);
+        rewrite::take_hop(packet.bytes_mut(), parsed.l3, parsed.is_ipv6());
+        let departure =
+            Departure { l3: parsed.l3, ipv6: parsed.is_ipv6(), next: target.next, mtu: target.mtu };
+        refused.unwrap_or(Fate::Forward(departure))
+    }
+
+    #[inline]
+    fn tunnel<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        (to, kind): (IpAddr, Tunnel),
+        target: Target,
+    ) -> Fate {
+        let ipv6 = parsed.is_ipv6();
+        let mtu = target.mtu.saturating_sub(encap::overhead(kind, &to));
+        if mtu < if to.is_ipv4() { MIN_MTU4 } else { MIN_MTU6 } {
+            return Fate::Drop(DropReason::TunnelMtu);
+        }
+        let keep_df = self.snapshot.settings.pmtu_disc;
+        rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
+        if let Some(fate) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || keep_df) {
+            return fate;
+        }
+        let place = (parsed.l3, ipv6, parsed.len);
+        // Only GUE shows the flow outside.
+        let flow = match kind {
+            Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
+            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
+        };
+        let outer = Outer { source: target.source, target: to, tunnel: kind, keep_df };
+        match encap::tunnel(packet, place, &outer, flow, &mut self.ip_id) {
+            Ok(l3) => Fate::Forward(Departure { l3, ipv6: to.is_ipv6(), next: target.next, mtu: target.mtu }),
+            Err(why) => Fate::Drop(why),
+        }
+    }
+}
+
+/// The kind of tunnel is always the destination's own, also for connections that were made before it was edited.
+pub(super) fn tunnel_kind(destination: &Destination) -> Tunnel {
+    match destination.method {
+        Method::Tunnel(kind) => kind,
+        _ => Tunnel::Ipip,
+    }
+}
+
+/// The answer to a packet without hops left; none to an error.
+pub(super) fn ttl_exceeded(parsed: &Parsed) -> Fate {
+    if parsed.is_error() {
+        return Fate::Drop(DropReason::TtlOfError);
+    }
+    Fate::Answer(Message::new(Answer::TtlExceeded))
+}
+
+/// What becomes of a packet larger than `mtu`, if it is one that may not be fragmented.
+#[inline]
+pub(super) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
+    if parsed.len <= mtu {
+        return None;
+    }
+    refuse_size(frame, parsed, mtu)
+}
+
+#[cold]
+fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
+    let may_fragment =
+        !parsed.is_ipv6() && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
+    if may_fragment || (parsed.kind == Kind::Fragment && !parsed.is_ipv6()) {
+        return None;
+    }
+    Some(if parsed.is_error() {
+        Fate::Drop(DropReason::TooBig)
+    } else {
+        Fate::Answer(Message { mtu, ..Message::new(Answer::FragmentationNeeded) })
+    })
+}
