@@ -132,7 +132,7 @@ fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
         expected[10..12].fill(0);
         got[10..12].fill(0);
     }
-    let ours = facts.links.iter().any(|l| l.name == output.side.name() && output.frame[6..12] == l.mac.0);
+    let ours = facts.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
     let same_len = output.frame.len() == ETHER + sent.bytes.len();
     expected == got && sent.header_checksum_is_right() && ours && same_len
 }
