@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::model::{Model, Packet, Server};
+use super::model::{EXPIRATION, Model, Packet, Server};
 use super::world::{SEED, World};
 use crate::flow::Endpoint;
 use crate::sched::Load;
 use crate::sched::twos::Draws;
 use crate::service::Scheduler;
 
-const SERVERS: usize = 6;
+const SERVERS: usize = 4;
 
 /// What can happen.
 #[derive(Clone, Debug)]
@@ -20,6 +20,7 @@ enum Step {
     Put(usize, u32),
     Remove(usize),
     Overload(usize, bool),
+    OverloadAll(bool),
     /// From the nth client to the nth virtual address; the connection is active or not.
     Packet(u8, u8, bool),
     /// A connection of a server becomes active, or no longer is.
@@ -54,13 +55,14 @@ fn steps(scheduler: Scheduler) -> impl Strategy<Value = Vec<Step>> {
         3 => (server.clone(), weights(scheduler)).prop_map(|(n, w)| Step::Put(n, w)),
         1 => server.clone().prop_map(Step::Remove),
         1 => (server.clone(), any::<bool>()).prop_map(|(n, yes)| Step::Overload(n, yes)),
-        12 => (0_u8..20, 0_u8..8, any::<bool>()).prop_map(|(c, v, a)| Step::Packet(c, v, a)),
+        1 => any::<bool>().prop_map(Step::OverloadAll),
+        12 => (0_u8..20, 0_u8..4, any::<bool>()).prop_map(|(c, v, a)| Step::Packet(c, v, a)),
         2 => (server.clone(), any::<bool>()).prop_map(|(n, up)| Step::Turn(n, up)),
         2 => (server, any::<bool>()).prop_map(|(n, active)| Step::Close(n, active)),
         1 => burden.prop_map(|(n, active, inactive)| Step::Burden(n, active, inactive)),
-        1 => prop_oneof![1_u64..100_000, 80_000_000_u64..100_000_000].prop_map(Step::Wait),
+        1 => prop_oneof![1_u64..100_000, Just(EXPIRATION), EXPIRATION..2 * EXPIRATION].prop_map(Step::Wait),
     ];
-    prop::collection::vec(step, 1..120)
+    prop::collection::vec(step, 1..160)
 }
 
 /// An address of the nth of a kind.
@@ -147,6 +149,10 @@ impl Pair {
                 self.world.noted.overloaded[n] = yes;
                 self.model.servers[n].overload = yes;
             }
+            Step::OverloadAll(yes) => {
+                self.world.noted.overloaded.fill(yes);
+                self.model.servers.iter_mut().for_each(|server| server.overload = yes);
+            }
             Step::Packet(client, virtual_, active) => self.packet(client, virtual_, active)?,
             Step::Turn(n, up) => self.change(n, |active, inactive| {
                 let (from, to) = if up { (inactive, active) } else { (active, inactive) };
@@ -193,7 +199,7 @@ macro_rules! laws {
 
 laws! {
     rr_chooses_as_its_model: Rr, 256;
-    wrr_chooses_as_its_model: Wrr, 512;
+    wrr_chooses_as_its_model: Wrr, 384;
     lc_chooses_as_its_model: Lc, 256;
     wlc_chooses_as_its_model: Wlc, 256;
     sed_chooses_as_its_model: Sed, 256;
@@ -203,8 +209,8 @@ laws! {
     dh_chooses_as_its_model: Dh, 256;
     sh_chooses_as_its_model: Sh, 256;
     // Each edit builds a table, and a slow one in the model.
-    mh_chooses_as_its_model: Mh, 24;
-    lblc_chooses_as_its_model: Lblc, 512;
-    lblcr_chooses_as_its_model: Lblcr, 512;
+    mh_chooses_as_its_model: Mh, 16;
+    lblc_chooses_as_its_model: Lblc, 256;
+    lblcr_chooses_as_its_model: Lblcr, 384;
     twos_chooses_as_its_model: Twos, 256;
 }

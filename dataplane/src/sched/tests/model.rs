@@ -5,7 +5,7 @@ mod hashed;
 
 use std::net::IpAddr;
 
-pub use cached::Cached;
+pub use cached::{Cached, EXPIRATION};
 pub use hashed::siphash;
 
 use crate::service::Scheduler;
