@@ -1,16 +1,25 @@
 //! The command line of `pollux`: what can be typed. [`run`] does it, [`table`] prints what comes back.
 
+pub mod destination;
 pub mod man;
+pub mod marks;
 pub mod run;
+pub mod service;
 pub mod settings;
+pub mod sysctl;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::model::{Method, Protocol, Scheduler, ServiceKey};
+pub use self::destination::DestinationCommand;
+pub use self::marks::MarksCommand;
+pub use self::service::{ServiceCommand, Which, WhichIfAny};
+pub use self::sysctl::SysctlArgs;
+use crate::ipvsadm::command::Table;
 use crate::socket::DEFAULT_PATH;
 
 /// Steers polluxd, the layer-4 load balancer.
@@ -60,8 +69,15 @@ pub enum Command {
     /// Change time-outs and switches.
     #[command(subcommand)]
     Settings(SettingsCommand),
+    /// Show or replace the rules that mark packets, for services that are named by a mark.
+    #[command(subcommand)]
+    Marks(MarksCommand),
+    /// Show or set variables by the names of net.ipv4.vs.*, as sysctl(8) does.
+    Sysctl(SysctlArgs),
+    /// Make the counters and rates that `list` shows zero, of one service or of all, as `ipvsadm -Z` does.
+    Zero(WhichIfAny),
     /// Show services and destinations as `ipvsadm -Ln` does.
-    List,
+    List(ListArgs),
     /// Show connections as `ipvsadm -Lnc` does.
     Connections {
         /// How many at most.
@@ -101,58 +117,47 @@ pub enum Command {
     Stop,
 }
 
-/// Which service.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Which {
-    /// Transport protocol.
-    #[arg(value_enum)]
-    pub protocol: Protocol,
-    /// Virtual address and port: 10.9.9.1:80, [2001:db8::1]:80.
-    #[arg(value_name = "ADDRESS:PORT")]
-    pub service: SocketAddr,
+/// What to show of services.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct ListArgs {
+    /// Connections, packets and bytes, as of the last look of the estimator, which comes every 2 s.
+    #[arg(long, group = "table")]
+    pub stats: bool,
+    /// The same by the second.
+    #[arg(long, group = "table")]
+    pub rate: bool,
+    /// Thresholds.
+    #[arg(long, group = "table")]
+    pub thresholds: bool,
+    /// Persistence templates.
+    #[arg(long, group = "table")]
+    pub persistent: bool,
+    /// Kinds of tunnel.
+    #[arg(long, group = "table")]
+    pub tunnels: bool,
+    /// Numbers in full.
+    #[arg(long)]
+    pub exact: bool,
 }
 
-impl From<Which> for ServiceKey {
-    fn from(which: Which) -> ServiceKey {
-        let Which { protocol, service } = which;
-        ServiceKey::Address { protocol, address: service.ip(), l4_port: service.port() }
+impl ListArgs {
+    /// The table that is meant.
+    pub fn table(&self) -> Table {
+        match self {
+            ListArgs { stats: true, .. } => Table::Stats,
+            ListArgs { rate: true, .. } => Table::Rate,
+            ListArgs { thresholds: true, .. } => Table::Thresholds,
+            ListArgs { persistent: true, .. } => Table::Persistent,
+            ListArgs { tunnels: true, .. } => Table::TunnelInfo,
+            _ => Table::Plain,
+        }
     }
-}
-
-/// What can be done to a service.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "Example: pollux service add tcp 10.9.9.1:80 --scheduler wlc")]
-pub enum ServiceCommand {
-    /// Add a service.
-    Add {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// How destinations are chosen.
-        #[arg(long, value_enum, default_value = "wlc")]
-        scheduler: Scheduler,
-    },
-    /// Change a service.
-    Edit {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// How destinations are chosen from now on.
-        #[arg(long, value_enum)]
-        scheduler: Scheduler,
-    },
-    /// Remove a service and its destinations.
-    Remove {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-    },
 }
 
 /// What can be done to settings.
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Example: pollux settings set tcp_timeout=600 expire_nodest_conn=true\n\n`pollux schema` lists them all."
+    after_help = "Example: pollux settings set tcp_timeout=600 timeouts.tcp.SYN_RECV=30 expire_nodest_conn=1\n\n`pollux schema` lists them all."
 )]
 pub enum SettingsCommand {
     /// Change some; what is not given stays.
@@ -160,49 +165,5 @@ pub enum SettingsCommand {
         /// A setting of the configuration file and its new value.
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = settings::change)]
         changes: Vec<settings::Change>,
-    },
-}
-
-/// What can be done to a destination.
-#[derive(Debug, Subcommand)]
-#[command(
-    after_help = "Example: pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method nat --weight 1"
-)]
-pub enum DestinationCommand {
-    /// Add a destination.
-    Add {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port.
-        destination: SocketAddr,
-        /// How packets reach it.
-        #[arg(long, value_enum)]
-        method: Method,
-        /// Its share of new connections.
-        #[arg(long, default_value_t = 1)]
-        weight: u32,
-    },
-    /// Change a destination; what is not given stays.
-    Edit {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port.
-        destination: SocketAddr,
-        /// How packets of new connections reach it.
-        #[arg(long, value_enum)]
-        method: Option<Method>,
-        /// Its share of new connections; 0 lets it run empty.
-        #[arg(long)]
-        weight: Option<u32>,
-    },
-    /// Remove a destination.
-    Remove {
-        #[command(flatten)]
-        #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port.
-        destination: SocketAddr,
     },
 }

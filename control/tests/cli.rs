@@ -66,7 +66,7 @@ fn check_host_prints_json_whatever_it_finds() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 15] = [
         &["flush"],
         &["settings"],
         &["settings", "set"],
@@ -75,6 +75,13 @@ fn every_command_has_help() {
         &["service", "add"],
         &["destination", "edit"],
         &["replay"],
+        &["list"],
+        &["sysctl"],
+        &["marks"],
+        &["marks", "set"],
+        &["zero"],
+        &["service", "edit"],
+        &["destination", "add"],
     ];
     for command in commands {
         let out = pollux(&[command, &["--help"]].concat());
@@ -91,6 +98,28 @@ fn a_wrong_setting_is_told_before_anybody_is_asked() {
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("expected one of `tcp_timeout`"), "{out:?}");
     assert_eq!(pollux(&["settings", "set"]).status.code(), Some(2));
+}
+
+#[test]
+fn what_does_not_fit_together_ends_with_2() {
+    let out = pollux(&["service", "add", "tcp", "7"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("write `tcp ADDRESS:PORT`, or `mark 7`"), "{out:?}");
+}
+
+#[test]
+fn a_file_of_marks_holds_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("marks.toml");
+    let set = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        pollux(&["--socket", "/nonexistent/s", "marks", "set", &file.to_string_lossy()])
+    };
+    assert!(text(&set("[[marks]]\nmark = 7\n").stderr).contains("cannot reach polluxd"));
+    assert!(text(&set("[[marks]]\nvlan = 7\n").stderr).contains("missing field `mark`"));
+    let more = set("settings.tcp_timeout = 5\n[[marks]]\nmark = 7\n");
+    assert_eq!(more.status.code(), Some(2));
+    assert!(text(&more.stderr).contains("holds more than [[marks]]"), "{more:?}");
 }
 
 #[test]

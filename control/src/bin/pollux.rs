@@ -21,6 +21,10 @@ fn main() -> ExitCode {
             print(report);
             ExitCode::FAILURE
         }
+        Err(error @ CliError::Usage(_)) => {
+            eprintln!("pollux: {error}");
+            ExitCode::from(2)
+        }
         Err(error) => {
             eprintln!("pollux: {error}");
             ExitCode::FAILURE

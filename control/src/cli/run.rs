@@ -6,16 +6,15 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Cli, Command, DestinationCommand, ServiceCommand, SettingsCommand, man, settings, table};
+use super::{
+    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, destination, man, marks, service, settings,
+    sysctl, table,
+};
 use crate::diff::Applied;
-use crate::edit::{DestinationEdit, ServiceEdit};
 use crate::fault::Faults;
 use crate::ipvsadm::{self, Layout};
-use crate::model::{Config, Destination, DestinationKey, Service};
-use crate::request::{
-    Apply, ConnectionQuery, DestinationAdd, DestinationRemove, Done, NoParams, Request, ServiceAdd,
-    ServiceQuery, ServiceRemove,
-};
+use crate::model::Config;
+use crate::request::{Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceQuery, SysctlGet};
 use crate::socket::client::{Client, ClientError};
 use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
 use crate::{host, parse, replay, schema, validate};
@@ -26,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
+    /// What was typed does not fit together.
+    #[error("{0}")]
+    Usage(String),
     /// The file cannot be read.
     #[error(transparent)]
     Parse(#[from] parse::ParseError),
@@ -66,16 +68,24 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             let config = checked(file)?;
             ask.show(&Request::ConfigApply(Apply { config, dry_run: *dry_run }), Applied::to_string)
         }
-        Command::Service(command) => ask.done(&service(command)),
-        Command::Destination(command) => ask.done(&destination(command)),
+        Command::Service(command) => ask.done(&service::request(command)?),
+        Command::Destination(command) => ask.done(&destination::request(command)?),
         Command::Flush => ask.done(&Request::ServiceFlush(NoParams {})),
         Command::Settings(SettingsCommand::Set { changes }) => {
             ask.done(&Request::SettingsSet(settings::edit(changes)?))
         }
-        Command::List => ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
-            let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
-            ipvsadm::services(&rows, Layout::default())
-        }),
+        Command::Marks(command) => marks(command, &ask),
+        Command::Sysctl(args) => sysctl(args, &ask),
+        Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
+        Command::List(args) => {
+            ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
+                let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
+                ipvsadm::services(
+                    &rows,
+                    Layout { table: args.table(), exact: args.exact, ..Layout::default() },
+                )
+            })
+        }
         Command::Connections { limit, all } => {
             let page = ask.connections(if *all { None } else { Some(*limit as usize) })?;
             let rows: Vec<_> = page.connections.iter().map(table::connection_row).collect();
@@ -168,38 +178,21 @@ fn pretty(value: &impl Serialize) -> Result<String, CliError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn service(command: &ServiceCommand) -> Request {
-    match *command {
-        ServiceCommand::Add { which, scheduler } => {
-            let service = Service { scheduler, ..Service::new(which.into()) };
-            Request::ServiceAdd(ServiceAdd { service })
+fn marks(command: &MarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
+    match command {
+        MarksCommand::Set { file } => ask.done(&Request::MarksSet(marks::read(file)?)),
+        MarksCommand::List => {
+            let config: Config = ask.client()?.call(&Request::ConfigGet(NoParams {}))?;
+            let rules = MarksSet { marks: config.marks };
+            if ask.json { pretty(&rules) } else { Ok(toml::to_string(&rules)?) }
         }
-        ServiceCommand::Edit { which, scheduler } => {
-            Request::ServiceEdit(ServiceEdit { scheduler: Some(scheduler), ..ServiceEdit::new(which.into()) })
-        }
-        ServiceCommand::Remove { which } => Request::ServiceRemove(ServiceRemove { service: which.into() }),
     }
 }
 
-fn destination(command: &DestinationCommand) -> Request {
-    let key = |at: std::net::SocketAddr| DestinationKey { address: at.ip(), l4_port: at.port() };
-    match *command {
-        DestinationCommand::Add { which, destination, method, weight } => {
-            let DestinationKey { address, l4_port } = key(destination);
-            let destination = Destination { weight, ..Destination::new(address, l4_port, method) };
-            Request::DestinationAdd(DestinationAdd { service: which.into(), destination })
-        }
-        DestinationCommand::Edit { which, destination, method, weight } => {
-            let (service, destination) = (which.into(), key(destination));
-            Request::DestinationEdit(DestinationEdit {
-                method,
-                weight,
-                ..DestinationEdit::new(service, destination)
-            })
-        }
-        DestinationCommand::Remove { which, destination } => {
-            let (service, destination) = (which.into(), key(destination));
-            Request::DestinationRemove(DestinationRemove { service, destination })
-        }
+fn sysctl(args: &SysctlArgs, ask: &Ask<'_>) -> Result<String, CliError> {
+    let changes = args.changes()?;
+    if !changes.values.is_empty() {
+        ask.done(&Request::SysctlSet(changes))?;
     }
+    ask.show(&Request::SysctlGet(SysctlGet { names: args.shown() }), sysctl::text)
 }

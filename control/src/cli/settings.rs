@@ -29,8 +29,18 @@ pub fn change(text: &str) -> Result<Change, String> {
 /// # Errors
 /// Those of [`change`].
 pub fn edit(changes: &[Change]) -> serde_json::Result<SettingsEdit> {
-    let fields = changes.iter().map(|change| (change.key.clone(), change.value.clone()));
-    serde_json::from_value(Value::Object(fields.collect::<Map<_, _>>()))
+    let (mut fields, mut timeouts) = (Map::new(), Map::new());
+    for Change { key, value } in changes {
+        // Time-outs of states have a table of their own.
+        match key.strip_prefix("timeouts.") {
+            Some(state) => timeouts.insert(state.to_owned(), value.clone()),
+            None => fields.insert(key.clone(), value.clone()),
+        };
+    }
+    if !timeouts.is_empty() {
+        fields.insert("timeouts".to_owned(), Value::Object(timeouts));
+    }
+    serde_json::from_value(Value::Object(fields))
 }
 
 #[cfg(test)]
@@ -43,6 +53,13 @@ mod tests {
             ["tcp_timeout=600", "sloppy_tcp=true", "tcp_timeout=60"].map(|text| change(text).unwrap());
         let wanted = SettingsEdit { tcp_timeout: Some(60), sloppy_tcp: Some(1), ..SettingsEdit::default() };
         assert_eq!(edit(&changes).unwrap(), wanted);
+    }
+
+    #[test]
+    fn states_have_time_outs_of_their_own() {
+        let changes = ["timeouts.tcp.SYN_RECV=5", "timeouts.sctp.INIT=6"].map(|text| change(text).unwrap());
+        let wanted = [("sctp.INIT".to_owned(), 6), ("tcp.SYN_RECV".to_owned(), 5)];
+        assert_eq!(edit(&changes).unwrap().timeouts, Some(wanted.into()));
     }
 
     #[test]

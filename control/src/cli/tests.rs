@@ -1,0 +1,158 @@
+//! What is typed, and what the daemon is asked for then.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::cli::run::CliError;
+
+fn request(line: &str) -> Result<Value, CliError> {
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let request = match &cli.command {
+        Command::Service(command) => service::request(command)?,
+        Command::Destination(command) => destination::request(command)?,
+        other => panic!("{other:?}"),
+    };
+    Ok(json!(request)["params"].take())
+}
+
+#[track_caller]
+fn row(line: &str, expected: Value) {
+    assert_eq!(request(line).unwrap(), expected, "{line}");
+}
+
+fn web() -> Value {
+    json!({ "protocol": "tcp", "address": "10.9.9.1", "l4_port": 80 })
+}
+
+#[test]
+fn services_are_described_in_full() {
+    row(
+        "pollux service add tcp 10.9.9.1:80",
+        json!({ "service": { "protocol": "tcp", "address": "10.9.9.1", "l4_port": 80, "scheduler": "wlc", "destinations": [] } }),
+    );
+    row(
+        "pollux service add mark 7 --ipv6 --scheduler sh --fallback --hash-l4-port --persistence --prefix-len 64 --one-packet",
+        json!({ "service": {
+            "mark": 7, "family": "ipv6", "scheduler": "sh", "one_packet": true, "destinations": [],
+            "flags": { "fallback": true, "l4_port": true, "flag_3": false },
+            "persistence": { "timeout": 360, "prefix_len": 64 },
+        } }),
+    );
+    row(
+        "pollux service add udp 10.9.9.1:0 --persistence 60 --netmask 255.255.255.0 --engine sip",
+        json!({ "service": {
+            "protocol": "udp", "address": "10.9.9.1", "l4_port": 0, "scheduler": "wlc", "destinations": [],
+            "persistence": { "timeout": 60, "netmask": "255.255.255.0", "engine": "sip" },
+        } }),
+    );
+}
+
+#[test]
+fn an_edit_names_what_changes_and_nothing_else() {
+    row("pollux service edit tcp 10.9.9.1:80", json!({ "service": web() }));
+    row(
+        "pollux service edit tcp 10.9.9.1:80 --no-persistence --one-packet=false --fallback=false",
+        json!({
+            "service": web(), "persistence": null, "one_packet": false,
+            "flags": { "fallback": false, "l4_port": false, "flag_3": false },
+        }),
+    );
+    row(
+        "pollux destination edit tcp 10.9.9.1:80 10.0.2.11:80 --weight 0",
+        json!({ "service": web(), "destination": { "address": "10.0.2.11", "l4_port": 80 }, "weight": 0 }),
+    );
+}
+
+#[test]
+fn destinations_are_described_in_full() {
+    row(
+        "pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method tunnel --tunnel gue --tunnel-port 6080 --tunnel-checksum remote --upper-threshold 9 --lower-threshold 7",
+        json!({ "service": web(), "destination": {
+            "address": "10.0.2.11", "l4_port": 80, "method": "tunnel", "weight": 1,
+            "tunnel": { "type": "gue", "l4_port": 6080, "checksum": "remote" },
+            "upper_threshold": 9, "lower_threshold": 7,
+        } }),
+    );
+    row(
+        "pollux destination edit tcp 10.9.9.1:80 10.0.2.11:80 --tunnel gre --upper-threshold 0",
+        json!({
+            "service": web(), "destination": { "address": "10.0.2.11", "l4_port": 80 },
+            "tunnel": { "type": "gre", "checksum": "no" }, "upper_threshold": 0,
+        }),
+    );
+    row(
+        "pollux destination remove mark 7 10.0.2.11:0",
+        json!({ "service": { "mark": 7 }, "destination": { "address": "10.0.2.11", "l4_port": 0 } }),
+    );
+}
+
+#[test]
+fn what_does_not_fit_together_is_told() {
+    let rows = [
+        ("service add mark 10.9.9.1:80", "10.9.9.1:80 is no mark; write its number"),
+        ("service add tcp 7", "7 is no address; write `tcp ADDRESS:PORT`, or `mark 7`"),
+        ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 is for marks"),
+        (
+            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel gue",
+            "a gue tunnel needs --tunnel-port",
+        ),
+        (
+            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel gre --tunnel-port 1",
+            "--tunnel-port is only",
+        ),
+        (
+            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel ipip --tunnel-checksum full",
+            "--tunnel-checksum is only",
+        ),
+    ];
+    for (line, said) in rows {
+        let error = request(&format!("pollux {line}")).unwrap_err();
+        assert!(matches!(&error, CliError::Usage(text) if text.starts_with(said)), "{line}: {error}");
+    }
+}
+
+#[test]
+fn what_is_typed_wrong_is_not_understood() {
+    for line in [
+        "service add tcp 10.9.9.1",
+        "service add icmp 10.9.9.1:80",
+        "service add mark -1",
+        "service edit tcp 10.9.9.1:80 --persistence --no-persistence",
+        "service add tcp 10.9.9.1:80 --netmask 255.0.0.0",
+        "destination add tcp 10.9.9.1:80 10.0.2.1:80",
+        "destination edit tcp 10.9.9.1:80 10.0.2.1:80 --tunnel-port 6080",
+        "list --stats --rate",
+        "zero tcp",
+        "sysctl",
+        "marks set",
+    ] {
+        let words = ["pollux"].into_iter().chain(line.split_whitespace());
+        assert!(Cli::try_parse_from(words).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn variables_are_shown_and_set_as_sysctl_does() {
+    let args = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        Command::Sysctl(args) => args,
+        other => panic!("{other:?}"),
+    };
+    let some = args("pollux sysctl net.ipv4.vs.drop_entry=3 sloppy_tcp");
+    assert_eq!(some.shown(), ["drop_entry", "sloppy_tcp"]);
+    let changes = some.changes().unwrap();
+    assert_eq!(changes.values, [("drop_entry".to_owned(), "3".to_owned())].into());
+    assert_eq!(sysctl::text(&changes), "net.ipv4.vs.drop_entry = 3\n");
+    assert!(args("pollux sysctl -a").shown().is_empty());
+    assert!(args("pollux sysctl a=1 net.ipv4.vs.a=2").changes().is_err());
+}
+
+#[test]
+fn zero_takes_a_service_or_none() {
+    let which = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        Command::Zero(which) => which.key().unwrap(),
+        other => panic!("{other:?}"),
+    };
+    assert!(which("pollux zero").is_none());
+    assert!(which("pollux zero mark 7").is_some());
+}
