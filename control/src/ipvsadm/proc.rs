@@ -15,14 +15,11 @@ pub fn ip_vs(services: &[ServiceRow], hz: u32) -> String {
     for service in services {
         out += &service_line(service, hz);
         for row in service.destinations.iter().rev() {
-            let at = match row.socket {
-                SocketAddr::V4(_) => format!("{:<18}", socket(row.socket)),
-                SocketAddr::V6(_) => format!("{:<16}", socket(row.socket)),
-            };
             // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
-                "  -> {at} {:<7} {:<6} {:<10} {:<10}",
+                "  -> {}      {:<7} {:<6} {:<10} {:<10}",
+                socket(row.socket),
                 row.forward.name(),
                 row.weight,
                 row.active,
@@ -71,10 +68,8 @@ pub fn ip_vs_conn(rows: &[ConnectionRow]) -> String {
             .map(|at| format!("{} {:04X}", address(at.ip()), at.port()));
         let engine = row.engine.as_ref().map_or(String::new(), |(name, data)| format!(" {name} {data}"));
         let ConnectionRow { protocol, state, expires, .. } = row;
-        let _ = writeln!(
-            out,
-            "{protocol:<3} {client} {service} {destination} {state:<11} {expires:>7}{engine}"
-        );
+        let _ =
+            writeln!(out, "{protocol:<3} {client} {service} {destination} {state:<11} {expires:>7}{engine}");
     }
     out
 }

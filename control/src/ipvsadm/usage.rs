@@ -30,16 +30,16 @@ const ORDER: &[&str] = &[
     "ops",
     "pe",
     "sched-flags",
+    "mcast-group",
+    "mcast-port",
+    "mcast-ttl",
+    "sync-maxlen",
     "tun-info",
     "tun-type",
     "tun-port",
     "tun-nocsum",
     "tun-csum",
     "tun-remcsum",
-    "sync-maxlen",
-    "mcast-group",
-    "mcast-port",
-    "mcast-ttl",
 ];
 
 const SERVICE: &[&str] = &["service-address"];

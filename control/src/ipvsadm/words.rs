@@ -144,7 +144,12 @@ pub(super) fn split(line: impl IntoIterator<Item = String>) -> Words {
 
 type Rest<I> = std::iter::Peekable<I>;
 
-fn long_option<I>(token: &str, long: &str, rest: &mut Rest<I>, words: &mut Vec<Word>) -> Result<(), ParseError>
+fn long_option<I>(
+    token: &str,
+    long: &str,
+    rest: &mut Rest<I>,
+    words: &mut Vec<Word>,
+) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,
 {

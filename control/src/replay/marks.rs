@@ -78,8 +78,12 @@ fn rule(family: Family, said: &[&str]) -> Option<MarkRule> {
             "-p" | "--protocol" => rule.protocol = Some(value.to_owned()),
             "-m" | "--match" if matches!(value, "tcp" | "udp" | "sctp" | "multiport" | "comment") => {}
             "--comment" => {}
-            "--dport" | "--dports" | "--destination-port" | "--destination-ports" => rule.l4_ports = ports(value),
-            "--sport" | "--sports" | "--source-port" | "--source-ports" => rule.source_l4_ports = ports(value),
+            "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
+                rule.l4_ports = ports(value)
+            }
+            "--sport" | "--sports" | "--source-port" | "--source-ports" => {
+                rule.source_l4_ports = ports(value)
+            }
             "-j" | "--jump" => marks = value == "MARK",
             "--set-mark" => (rule.mark, rule.mask) = set_mark(value)?,
             "--or-mark" => (rule.mark, rule.mask) = (number(value)?, number(value)?),

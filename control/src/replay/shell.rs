@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn output_goes_elsewhere() {
-        let steps = read("echo 1 > /proc/x; modprobe y 2>/dev/null; cat z | sort; a >/dev/null 2>&1").unwrap();
+        let steps =
+            read("echo 1 > /proc/x; modprobe y 2>/dev/null; cat z | sort; a >/dev/null 2>&1").unwrap();
         assert_eq!(steps[0].commands[0].output.as_deref(), Some("/proc/x"));
         assert!(steps[1].commands[0].silent);
         assert_eq!(steps[2].commands.len(), 2);

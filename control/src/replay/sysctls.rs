@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Scheduler, Settings};
+use crate::model::{Config, Scheduler, Settings};
+use crate::sysctl::{self, PREFIX, Values};
 
 /// Where sysctls are in `/proc`.
 pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
-const PREFIX: &str = "net.ipv4.vs.";
 
 /// Why a value cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,15 +20,15 @@ pub enum Fault {
 /// Those that mean nothing to a data plane: they are kept and read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctls {
-    kept: BTreeMap<&'static str, i64>,
+    kept: BTreeMap<&'static str, i32>,
     /// The second number of `sync_threshold`.
-    sync_period: i64,
+    sync_period: i32,
     /// Schedulers whose module is loaded: two bring a sysctl.
     loaded: BTreeSet<&'static str>,
 }
 
 /// Names with their first values.
-const KEPT: &[(&str, i64)] = &[
+const KEPT: &[(&str, i32)] = &[
     ("conntrack", 0),
     ("debug_level", 0),
     ("sync_persist_mode", 0),
@@ -59,54 +59,44 @@ impl Sysctls {
         self.loaded.insert(scheduler.name());
     }
 
-    /// Whether there is a sysctl of this name.
-    pub fn knows(&self, name: &str) -> bool {
-        self.read(name, &Settings::default()).is_some()
-    }
-
     /// Writes one as the kernel does.
     ///
     /// # Errors
     /// When there is none, or the value does not do; then nothing has changed.
-    pub fn write(&mut self, name: &str, text: &str, settings: &mut Settings) -> Result<(), Fault> {
-        if !self.knows(name) {
-            return Err(Fault::Unknown);
-        }
-        let mut numbers = text.split_whitespace().map(integer);
-        let first = numbers.next().flatten().ok_or(Fault::Invalid)?;
-        let second = numbers.next().flatten();
+    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), Fault> {
+        self.read(name, &config.settings).ok_or(Fault::Unknown)?;
+        let mut words = text.split_whitespace();
+        let first = words.next().ok_or(Fault::Invalid)?;
         if name == "sync_threshold" {
-            return self.threshold(first, second);
+            return self.threshold(first, words.next());
         }
+        let Some(kept) = self.kept.get_mut(name) else {
+            // A machine with memory to spare makes the automatic defences idle at once.
+            let modes = ["drop_entry", "drop_packet", "secure_tcp"];
+            let value = if modes.contains(&name) && first == "2" { "1" } else { first };
+            let values = Values { values: [(name.to_owned(), value.to_owned())].into() };
+            return sysctl::write(config, &values).map_err(|_| Fault::Invalid);
+        };
+        let value = first.parse::<i32>().map_err(|_| Fault::Invalid)?;
         let fits = match name {
-            "drop_entry" | "drop_packet" | "secure_tcp" | "sync_retries" => (0..=3).contains(&first),
-            "sync_version" => (0..=1).contains(&first),
-            "sync_ports" => (1..=64).contains(&first) && first.is_positive() && (first & (first - 1)) == 0,
-            "lblc_expiration" | "lblcr_expiration" | "sync_qlen_max" | "sync_sock_size" => first >= 0,
+            "sync_retries" => (0..=3).contains(&value),
+            "sync_version" => (0..=1).contains(&value),
+            "sync_ports" => (1..=64).contains(&value) && value.count_ones() == 1,
+            "sync_qlen_max" | "sync_sock_size" => value >= 0,
             _ => true,
         };
         if !fits {
             return Err(Fault::Invalid);
         }
-        match (field(settings, name), name) {
-            // A machine with memory to spare makes the automatic defences idle at once.
-            (Some(field), "drop_entry" | "drop_packet" | "secure_tcp") if first == 2 => *field = 1,
-            (Some(field), _) => *field = first,
-            (None, "lblc_expiration") => settings.lblc_expiration = first.unsigned_abs(),
-            (None, "lblcr_expiration") => settings.lblcr_expiration = first.unsigned_abs(),
-            (None, _) => {
-                if let Some(kept) = self.kept.get_mut(name) {
-                    *kept = first.into();
-                }
-            }
-        }
+        *kept = value;
         Ok(())
     }
 
     /// Two numbers, of which the second may stay as it is.
-    fn threshold(&mut self, first: i32, second: Option<i32>) -> Result<(), Fault> {
-        let second = second.map_or(self.sync_period, i64::from);
-        let first = i64::from(first);
+    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), Fault> {
+        let number = |text: &str| text.parse::<i32>().map_err(|_| Fault::Invalid);
+        let first = number(first)?;
+        let second = second.map_or(Ok(self.sync_period), number)?;
         if first < 0 || second < 0 || (second != 0 && first >= second) {
             return Err(Fault::Invalid);
         }
@@ -115,57 +105,18 @@ impl Sysctls {
         Ok(())
     }
 
-    /// What is read back.
+    /// What is read back; none when there is no sysctl of that name.
     pub fn read(&self, name: &str, settings: &Settings) -> Option<String> {
+        if let Some(kept) = self.kept.get(name) {
+            let threshold = || format!("{kept}\t{}", self.sync_period);
+            return Some(if name == "sync_threshold" { threshold() } else { kept.to_string() });
+        }
+        // Newer kernels have more of them.
+        let newer = matches!(name, "est_cpulist" | "est_nice" | "conn_lfactor" | "svc_lfactor");
         let module = name.strip_suffix("_expiration");
-        let number = match (field(&mut settings.clone(), name).copied(), module) {
-            (Some(number), _) => number.into(),
-            (None, Some("lblc")) if self.loaded.contains("lblc") => settings.lblc_expiration.into(),
-            (None, Some("lblcr")) if self.loaded.contains("lblcr") => settings.lblcr_expiration.into(),
-            _ => *self.kept.get(name)?,
-        };
-        Some(if name == "sync_threshold" {
-            format!("{number}\t{}", self.sync_period)
-        } else {
-            number.to_string()
-        })
+        let missing = newer || module.is_some_and(|module| !self.loaded.contains(module));
+        if missing { None } else { sysctl::read(settings, name).ok() }
     }
-}
-
-fn field<'a>(settings: &'a mut Settings, name: &str) -> Option<&'a mut i32> {
-    Some(match name {
-        "amemthresh" => &mut settings.amemthresh,
-        "am_droprate" => &mut settings.am_droprate,
-        "drop_entry" => &mut settings.drop_entry,
-        "drop_packet" => &mut settings.drop_packet,
-        "secure_tcp" => &mut settings.secure_tcp,
-        "snat_reroute" => &mut settings.snat_reroute,
-        "cache_bypass" => &mut settings.cache_bypass,
-        "expire_nodest_conn" => &mut settings.expire_nodest_conn,
-        "expire_quiescent_template" => &mut settings.expire_quiescent_template,
-        "sloppy_tcp" => &mut settings.sloppy_tcp,
-        "sloppy_sctp" => &mut settings.sloppy_sctp,
-        "nat_icmp_send" => &mut settings.nat_icmp_send,
-        "pmtu_disc" => &mut settings.pmtu_disc,
-        "backup_only" => &mut settings.backup_only,
-        "conn_reuse_mode" => &mut settings.conn_reuse_mode,
-        "schedule_icmp" => &mut settings.schedule_icmp,
-        "ignore_tunneled" => &mut settings.ignore_tunneled,
-        "run_estimation" => &mut settings.run_estimation,
-        _ => return None,
-    })
-}
-
-/// A number of C: decimal, octal after `0`, hexadecimal after `0x`.
-fn integer(text: &str) -> Option<i32> {
-    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
-    let (digits, radix) = match digits.strip_prefix('0') {
-        Some("") | None => (digits, 10),
-        Some(rest) => rest.strip_prefix(['x', 'X']).map_or((rest, 8), |hex| (hex, 16)),
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_alphanumeric());
-    let value = if plain { i64::from_str_radix(digits, radix).ok()? } else { return None };
-    i32::try_from(sign * value).ok()
 }
 
 #[cfg(test)]
@@ -194,21 +145,22 @@ mod tests {
             ("sync_threshold", "7 3", Err(Fault::Invalid), "5\t50"),
             ("sync_threshold", "7 0", Ok(()), "7\t0"),
         ];
-        let (mut sysctls, mut settings) = (Sysctls::default(), Settings::default());
+        let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
         for (name, text, outcome, back) in rows {
-            assert_eq!(sysctls.write(name, text, &mut settings), outcome, "{name} {text}");
-            assert_eq!(sysctls.read(name, &settings).as_deref(), Some(back), "{name} {text}");
+            assert_eq!(sysctls.write(name, text, &mut config), outcome, "{name} {text}");
+            assert_eq!(sysctls.read(name, &config.settings).as_deref(), Some(back), "{name} {text}");
         }
     }
 
     #[test]
     fn a_modules_sysctl_comes_with_it() {
-        let (mut sysctls, mut settings) = (Sysctls::default(), Settings::default());
-        assert_eq!(sysctls.write("lblc_expiration", "5", &mut settings), Err(Fault::Unknown));
+        let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(Fault::Unknown));
         sysctls.load(Scheduler::Lblc);
-        assert_eq!(sysctls.write("lblc_expiration", "5", &mut settings), Ok(()));
-        assert_eq!(settings.lblc_expiration, 5);
-        assert_eq!(sysctls.read("lblcr_expiration", &settings), None);
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Ok(()));
+        assert_eq!(config.settings.lblc_expiration, 5);
+        assert_eq!(sysctls.read("lblcr_expiration", &config.settings), None);
+        assert_eq!(sysctls.read("est_nice", &config.settings), None);
         assert_eq!(name("/proc/sys/net/ipv4/vs/drop_entry"), Some("drop_entry"));
         assert_eq!(name("net.ipv4.ip_forward"), None);
     }

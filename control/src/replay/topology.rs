@@ -42,8 +42,18 @@ pub fn facts() -> Facts {
 
 /// Whether the machine takes packets to this address for its own.
 pub fn is_local(facts: &Facts, address: IpAddr) -> bool {
-    let local = |r: &Route| r.kind == RouteKind::Local && r.destination.contains(&address);
+    let local = |r: &Route| r.kind == RouteKind::Local && r.table == MAIN && r.destination.contains(&address);
     facts.addresses.iter().any(|a| a.address == address) || facts.routes.iter().any(local)
+}
+
+/// The interface a router is on.
+pub fn link_to(router: IpAddr) -> Option<&'static str> {
+    let near = |side: &Side| {
+        let nets = [CLIENTS_V4, SERVERS_V4, CLIENTS_V6, SERVERS_V6];
+        let of_side = nets.iter().skip(*side as usize).step_by(2);
+        of_side.into_iter().any(|net| net.contains(&router))
+    };
+    Side::ALL.into_iter().find(near).map(device)
 }
 
 /// Whether it is an address of one of the machine's links.
@@ -120,7 +130,16 @@ fn routes() -> Vec<Route> {
 /// A plain route.
 pub(super) fn route(destination: IpNet, via: Option<IpAddr>, link: &str) -> Route {
     let link = Some(link.to_owned());
-    Route { destination, kind: RouteKind::Unicast, via, link, mtu: None, source: None, metric: 0, table: MAIN }
+    Route {
+        destination,
+        kind: RouteKind::Unicast,
+        via,
+        link,
+        mtu: None,
+        source: None,
+        metric: 0,
+        table: MAIN,
+    }
 }
 
 fn neighbours() -> Vec<Neighbour> {

@@ -90,8 +90,7 @@ fn route(place: &str, route: &Route, faults: &mut Faults) {
 fn rule(place: &str, rule: &Rule, faults: &mut Faults) {
     let ipv6 = rule.is_ipv6();
     let other = |net: Option<ipnet::IpNet>| net.is_some_and(|net| matches!(net, ipnet::IpNet::V6(_)) != ipv6);
-    let family_differs =
-        rule.family.is_some_and(|family| (family == crate::model::Family::Ipv6) != ipv6);
+    let family_differs = rule.family.is_some_and(|family| (family == crate::model::Family::Ipv6) != ipv6);
     if other(rule.from) || other(rule.to) || family_differs {
         faults.add(place, "is of both families", "use a rule for each");
     }
