@@ -246,6 +246,12 @@ pub struct WorkerView {
     pub handed_off: u64,
     /// Packets that wait for a neighbour's hardware address.
     pub waiting: u64,
+    /// Fragments that wait for the others of their datagrams.
+    #[serde(default)]
+    pub gathering: u64,
+    /// Pieces, past the first, of packets that had to be sent in pieces.
+    #[serde(default)]
+    pub pieces: u64,
     /// Packets dropped, by reason.
     pub drops: BTreeMap<String, u64>,
     /// Packets answered by ourselves, by answer.
@@ -256,6 +262,9 @@ pub struct WorkerView {
     pub connection_capacity: u64,
     /// Half-open and closing connections given up for new ones when the table was full.
     pub given_up: u64,
+    /// Connections that random early expiry (`drop_entry`) ended.
+    #[serde(default)]
+    pub expired_early: u64,
     /// Bytes of its connection table.
     pub table_bytes: u64,
     /// Cycles spent on turns that moved packets.

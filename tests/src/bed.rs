@@ -13,17 +13,22 @@ pub mod daemon;
 pub mod ledger;
 pub mod namespace;
 pub mod process;
+pub mod raw;
 pub mod rules;
+pub mod sctp;
 pub mod server;
 pub mod wait;
+pub mod witness;
 
 use std::path::Path;
+use std::process::Command;
 
 use client::Client;
 use command::Result;
 use daemon::Daemon;
 use ledger::Ledger;
 use namespace::Namespace;
+use process::Process;
 use server::Server;
 
 /// The world; everything in it goes away when it is dropped.
@@ -65,6 +70,14 @@ impl Bed {
     /// When it is not built or does not become ready; its log is part of the message.
     pub fn daemon(&self, config: &str, workers: usize) -> Result<Daemon> {
         Daemon::start(&self.ledger, &self.balancer, config, workers)
+    }
+
+    /// Starts a program beside us; its output goes to a log of this world.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn process(&self, name: &str, command: &mut Command) -> Result<Process> {
+        Process::start(&self.ledger, name, command)
     }
 
     /// Cuts a server off, as if its cable was pulled.

@@ -3,9 +3,18 @@
 
 mod stories {
     pub mod control;
+    pub mod counters;
+    pub mod defences;
+    pub mod dns;
+    pub mod esp;
     pub mod http;
     pub mod life;
     pub mod network;
+    pub mod persistence;
+    pub mod sctp;
+    pub mod sip;
+    pub mod throughput;
+    pub mod tunnels;
 }
 
 use libtest_mimic::{Arguments, Trial};
@@ -13,7 +22,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 12] = [
+const STORIES: [Story; 24] = [
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
@@ -26,6 +35,18 @@ const STORIES: [Story; 12] = [
     ("stopped, it leaves nothing behind", stories::life::stopped),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
+    ("a DNS query is a connection of one packet", stories::dns::one_packet),
+    ("a network of clients sticks to one server", stories::persistence::networks),
+    ("one mark, many addresses and ports", stories::persistence::marks),
+    ("every SCTP chunk of an association passes NAT", stories::sctp::chunks),
+    ("sctp_test speaks through NAT", stories::sctp::programs),
+    ("ESP follows its key exchange", stories::esp::follows_isakmp),
+    ("datagrams in fragments pass NAT without loss", stories::throughput::fragments),
+    ("a TCP stream passes direct routing without loss", stories::throughput::stream),
+    ("messages of a SIP call meet one server", stories::sip::calls_stick),
+    ("http through GRE and GUE", stories::tunnels::http),
+    ("GRE and GUE are right byte for byte", stories::tunnels::bytes),
+    ("a download survives a SYN flood", stories::defences::flood),
 ];
 
 /// Why stories cannot run here.
@@ -45,7 +66,10 @@ fn main() {
         println!("stories are skipped: {why}");
     }
     let trials = STORIES.map(|(name, story)| {
-        let why = obstacle.clone().or_else(|| stories::network::obstacle(name));
+        let why = obstacle
+            .clone()
+            .or_else(|| stories::network::obstacle(name))
+            .or_else(|| stories::sctp::obstacle(name));
         if let (Some(why), None) = (&why, &obstacle) {
             println!("skipped: {name}: {why}");
         }

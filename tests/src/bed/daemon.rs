@@ -97,13 +97,13 @@ impl Daemon {
         self.process.ended()
     }
 
-    /// Waits until every packet that came in has one fate: in = out + dropped + to the kernel.
+    /// Waits until every packet that came in has one fate: in = out + dropped + to the kernel + held.
     ///
     /// # Errors
     /// When the sums differ for good; the message has them.
     pub fn balanced(&self) -> Result<()> {
         let mut last = Value::Null;
-        wait::until("packets in = out + dropped + to the kernel", || {
+        wait::until("packets in = out + dropped + to the kernel + held", || {
             last = self.json("stats")?;
             Ok(adds_up(&last).then_some(()))
         })
@@ -111,7 +111,8 @@ impl Daemon {
     }
 }
 
-/// Packets from ports and from the kernel against those sent (answers among them), dropped, waiting or the kernel's.
+/// Packets from ports and from the kernel, and pieces that were made of them, against those sent (answers among them),
+/// dropped, waiting, gathered or the kernel's.
 fn adds_up(stats: &Value) -> bool {
     let workers = stats["workers"].as_array().map_or(&[][..], Vec::as_slice);
     let sum = |name: &str| -> u64 { workers.iter().filter_map(|worker| worker[name].as_u64()).sum() };
@@ -119,7 +120,8 @@ fn adds_up(stats: &Value) -> bool {
         let maps = workers.iter().filter_map(|worker| worker[name].as_object());
         maps.flat_map(|map| map.values()).filter_map(Value::as_u64).sum()
     };
-    let came = sum("received") + sum("taken_over") + sum("from_kernel");
-    let went = sum("sent") + sum("to_kernel") + sum("handed_off") + sum("waiting") + inner("drops");
+    let came = sum("received") + sum("taken_over") + sum("from_kernel") + sum("pieces");
+    let held = sum("waiting") + sum("gathering");
+    let went = sum("sent") + sum("to_kernel") + sum("handed_off") + held + inner("drops");
     came > 0 && came == went
 }

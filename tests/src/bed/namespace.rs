@@ -1,8 +1,12 @@
 //! A network namespace and what is plugged into it.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::Command;
 
-use super::command::{Result, ip, output};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::command::{Result, Trouble, ip, output};
 use super::ledger::Ledger;
 
 /// A namespace; it goes away with this value.
@@ -57,6 +61,21 @@ impl Namespace {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
+    }
+
+    /// Does something in here, on a thread of its own. Sockets that are opened so stay in here wherever they are used.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or what was done fails.
+    pub fn inside<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let place = File::open(format!("/run/netns/{}", self.name))?;
+        let enter = || {
+            move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(std::io::Error::from)?;
+            what()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join())
+            .unwrap_or_else(|_| Err(Trouble("a thread in a namespace panicked".to_owned())))
     }
 
     /// Sets a sysctl.

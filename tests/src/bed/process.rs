@@ -55,6 +55,11 @@ impl Process {
         .map_err(|error| Trouble(format!("{error}\n--- log of {name}\n{}", read())))
     }
 
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Kills it, as `kill -9` does, and waits until it is gone.
     ///
     /// # Errors

@@ -97,3 +97,12 @@ pub fn config(rules: &[Rule], servers: usize) -> String {
     }
     text
 }
+
+/// A service with these lines for its key and attributes, in turn over servers 1 to `servers`, each with these lines.
+pub fn service(head: &str, destination: &str, servers: usize) -> String {
+    let mut text = format!("\n[[services]]\nscheduler = \"rr\"\n{head}\n");
+    for number in 1..=servers {
+        let _ = write!(text, "[[services.destinations]]\naddress = \"{V4}{}\"\n{destination}\n", 10 + number);
+    }
+    text
+}

@@ -57,7 +57,7 @@ fn nginx(ledger: &Ledger, namespace: &Namespace, name: &str, big: &[u8]) -> Resu
          events {{}}\n\
          http {{ access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;\n\
          uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5; default_type text/plain;\n\
-         server {{ listen 80; listen [::]:80; location = / {{ return 200 \"{name}\\n\"; }} location = /big {{ root {root}; }} }} }}\n",
+         server {{ listen 80; listen [::]:80; listen 8080; location = / {{ return 200 \"{name}\\n\"; }} location = /big {{ root {root}; }} }} }}\n",
         root = root.display(),
     );
     let file = root.join("nginx.conf");

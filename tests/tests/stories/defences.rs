@@ -1,0 +1,68 @@
+//! A story of a flood: half-open connections go early, a download goes on.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use pollux_tests::bed::Bed;
+use pollux_tests::bed::command::Result;
+use pollux_tests::bed::daemon::Daemon;
+use pollux_tests::bed::raw::{Raw, syn};
+use pollux_tests::bed::rules;
+use pollux_tests::bed::witness::{Flow, Witness};
+use serde_json::json;
+
+use super::counters;
+use super::http::all_answer;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
+/// What the flood comes to, at most; it ends with the download.
+const SYNS: u16 = 4000;
+const BATCH: u16 = 50;
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn sum(daemon: &Daemon, name: &str) -> Result<u64> {
+    let stats = daemon.json("stats")?;
+    let workers = stats["workers"].as_array().cloned().unwrap_or_default();
+    Ok(workers.iter().filter_map(|worker| worker[name].as_u64()).sum())
+}
+
+pub fn flood() -> Result<()> {
+    let bed = Bed::new(1)?;
+    let text =
+        rules::config(&[rules::HTTP[0]], 1).replace("connections_ipv4 = 65536", "connections_ipv4 = 4096");
+    let daemon = bed.daemon(&text, 1)?;
+    all_answer(&bed, &[rules::HTTP[0]])?;
+    daemon.pollux("sysctl drop_entry=3")?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let before =
+        counters::service(&daemon, &json!({ "address": "10.9.9.1" }))?["live"]["connections"].as_u64();
+    let mut curl = bed.client.curl();
+    let mut download =
+        curl.args(["--limit-rate", "2M", "--output", "/dev/null", "http://10.9.9.1/big"]).spawn()?;
+    let raw = Raw::open(&bed.client.namespace, 6)?;
+    let mut ports = 20_000..20_000 + SYNS;
+    let status = loop {
+        for port in ports.by_ref().take(BATCH.into()) {
+            let from = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), port);
+            raw.send(VIP, &syn(from, SocketAddrV4::new(VIP, 80)))?;
+        }
+        if let Some(status) = download.try_wait()? {
+            break status;
+        }
+        std::thread::sleep(PAUSE); // the flood's pace, not a wait for a fact
+    };
+    assert!(status.success(), "the download broke under the flood");
+    let sent = u64::from(ports.start - 20_000);
+    assert!(sent >= 2000, "the download ended after {sent} SYNs");
+    assert!(sum(&daemon, "expired_early")? > 0, "no half-open connection ended early");
+    assert!(sum(&daemon, "connections")? < sent, "all of the flood is still there");
+    let flow = Flow { protocol: 6, vip: VIP, l4_port: 80 };
+    let wire = witness.count(flow);
+    assert_eq!(wire.connections, sent + 1);
+    // A late RST of a client whose connection has ended early is the kernel's, so packets agree only roughly.
+    let live = counters::service(&daemon, &json!({ "address": "10.9.9.1" }))?["live"].take();
+    assert_eq!(live["connections"].as_u64(), before.map(|before| before + sent + 1), "{live}");
+    assert!(live["in_packets"].as_u64() >= Some(sent), "{live}");
+    assert_eq!(bed.client.get("http://10.9.9.1/")?, "web1");
+    daemon.balanced()
+}

@@ -1,0 +1,111 @@
+//! Stories of clients that stick to a server: by their network, and by a mark over several addresses and ports.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use pollux_tests::bed::Bed;
+use pollux_tests::bed::command::{Result, output};
+use pollux_tests::bed::daemon::Daemon;
+use pollux_tests::bed::rules::{self, config};
+use pollux_tests::bed::witness::{Flow, Witness};
+use serde_json::json;
+
+use super::counters;
+use super::http::all_answer;
+
+/// Asks from a source address.
+fn ask(bed: &Bed, source: &str, url: &str) -> Result<String> {
+    Ok(output(bed.client.curl().args(["--interface", source, url]))?.trim().to_owned())
+}
+
+fn persistent(daemon: &Daemon, key: &serde_json::Value) -> Result<u64> {
+    let service = counters::service(daemon, key)?;
+    let destinations = service["destinations"].as_array().cloned().unwrap_or_default();
+    Ok(destinations.iter().filter_map(|destination| destination["persistent"].as_u64()).sum())
+}
+
+pub fn networks() -> Result<()> {
+    let bed = Bed::new(2)?;
+    let head = "protocol = \"tcp\"\naddress = \"10.9.9.1\"\nl4_port = 8080\n\
+                persistence = { timeout = 60, netmask = \"255.255.255.0\" }";
+    let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 80\nmethod = \"nat\"", 2);
+    let daemon = bed.daemon(&text, 2)?;
+    bed.balancer.ip("route add 10.1.5.0/24 dev pollux0")?;
+    for address in ["10.1.0.3/24", "10.1.0.4/24", "10.1.5.3/24", "10.1.5.4/24"] {
+        bed.client.namespace.address(address, "leg0")?;
+    }
+    all_answer(&bed, &[rules::HTTP[0]])?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let mut servers = Vec::new();
+    for network in ["10.1.0", "10.1.5"] {
+        let mut met = BTreeSet::new();
+        for turn in 0..8 {
+            met.insert(ask(&bed, &format!("{network}.{}", 3 + turn % 2), "http://10.9.9.1:8080/")?);
+        }
+        assert_eq!(met.len(), 1, "clients of {network} met {met:?}");
+        servers.extend(met);
+    }
+    assert_ne!(servers[0], servers[1], "both networks got one server in turn");
+    let key = json!({ "address": "10.9.9.1", "l4_port": 8080 });
+    let flow = Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, 1), l4_port: 8080 };
+    counters::agree(&daemon, &key, || witness.count(flow), true)?;
+    assert_eq!(persistent(&daemon, &key)?, 2);
+    let mut clients: Vec<_> =
+        counters::connections(&daemon, true)?.iter().map(|template| template["client"].clone()).collect();
+    clients.sort_by_key(ToString::to_string);
+    assert_eq!(clients, [json!("10.1.0.0:0"), json!("10.1.5.0:0")]);
+    let table = daemon.pollux("list --persistent")?;
+    assert!(table.contains("10.2.0.11"), "{table}");
+    let owners: BTreeSet<_> =
+        counters::connections(&daemon, false)?.iter().map(|of| of["worker"].to_string()).collect();
+    assert_eq!(owners.len(), 2, "one worker owned all connections");
+    daemon.balanced()
+}
+
+/// One mark over two addresses and two ports each: 7 in turn, 8 with a memory.
+const MARKS: &str = r#"
+[[marks]]
+destination = "10.9.9.2/32"
+protocol = "tcp"
+l4_ports = ["80", "8000-8080"]
+mark = 7
+[[marks]]
+destination = "10.9.9.3/32"
+protocol = "tcp"
+l4_ports = ["80"]
+mark = 7
+[[marks]]
+destination = "10.9.9.3/32"
+protocol = "tcp"
+l4_ports = ["8080"]
+mark = 8
+[[marks]]
+destination = "10.9.9.4/32"
+mark = 8
+"#;
+
+pub fn marks() -> Result<()> {
+    let bed = Bed::new(2)?;
+    let text = config(&[rules::HTTP[0]], 2)
+        + &rules::service("mark = 7", "l4_port = 0\nmethod = \"dr\"", 2)
+        + &rules::service("mark = 8\npersistence = { timeout = 60 }", "l4_port = 0\nmethod = \"dr\"", 2)
+        + MARKS;
+    let daemon = bed.daemon(&text, 1)?;
+    all_answer(&bed, &[rules::HTTP[0]])?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let ask = |urls: &[&str]| urls.iter().map(|url| bed.client.get(url)).collect::<Result<Vec<_>>>();
+    let turns = ask(&["http://10.9.9.2/", "http://10.9.9.3/", "http://10.9.9.2:8080/", "http://10.9.9.3/"])?;
+    assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "one service takes turns: {turns:?}");
+    let same: BTreeSet<_> =
+        ask(&["http://10.9.9.3:8080/", "http://10.9.9.4/", "http://10.9.9.4:8080/"])?.into_iter().collect();
+    assert_eq!(same.len(), 1, "one client of a mark with persistence met {same:?}");
+    assert!(bed.client.get("http://10.9.9.3:8081/").is_err(), "an unmarked packet was balanced");
+    let templates = counters::connections(&daemon, true)?;
+    assert_eq!(templates.len(), 1, "{templates:?}");
+    assert_eq!((&templates[0]["protocol"], &templates[0]["virtual"]), (&json!("ip"), &json!("0.0.0.8:0")));
+    assert_eq!(persistent(&daemon, &json!({ "mark": 8 }))?, 1);
+    let of = |last, l4_port| witness.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last), l4_port });
+    counters::agree(&daemon, &json!({ "mark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
+    counters::agree(&daemon, &json!({ "mark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
+    daemon.balanced()
+}

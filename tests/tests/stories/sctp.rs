@@ -1,0 +1,103 @@
+//! Stories of SCTP through NAT with a change of ports.
+
+use std::net::Ipv4Addr;
+
+use pollux_tests::bed::command::{Result, Trouble, output};
+use pollux_tests::bed::daemon::Daemon;
+use pollux_tests::bed::rules::{self, config};
+use pollux_tests::bed::sctp::{Peer, chunk, greeting};
+use pollux_tests::bed::witness::{Flow, Witness};
+use pollux_tests::bed::{Bed, wait};
+use serde_json::json;
+
+use super::counters;
+use super::http::all_answer;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
+
+/// Why one story cannot run on this kernel although the other can.
+pub fn obstacle(story: &str) -> Option<String> {
+    let kernel = std::path::Path::new("/proc/net/sctp").exists();
+    if story.contains("sctp_test") && !kernel {
+        return Some("this kernel has no SCTP (`modprobe sctp` loads it where there is one)".to_owned());
+    }
+    (story.contains("SCTP chunk") && kernel)
+        .then(|| "this kernel's own SCTP would answer what the raw sockets say".to_owned())
+}
+
+fn start(bed: &Bed) -> Result<Daemon> {
+    let head = "protocol = \"sctp\"\naddress = \"10.9.9.1\"\nl4_port = 5000";
+    let text = config(&[rules::HTTP[0]], 1) + &rules::service(head, "l4_port = 6000\nmethod = \"nat\"", 1);
+    let daemon = bed.daemon(&text, 1)?;
+    all_answer(bed, &[rules::HTTP[0]])?;
+    Ok(daemon)
+}
+
+/// Waits until the one SCTP connection is in a state.
+fn state(daemon: &Daemon, state: &str) -> Result<()> {
+    let mut last = Vec::new();
+    wait::until(&format!("the connection is in state {state}"), || {
+        last = counters::connections(daemon, false)?;
+        Ok(last.iter().any(|of| of["protocol"] == "sctp" && of["state"] == state).then_some(()))
+    })
+    .map_err(|error| Trouble(format!("{error}; there are {last:?}")))
+}
+
+pub fn chunks() -> Result<()> {
+    let bed = Bed::new(1)?;
+    let daemon = start(&bed)?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let mut client = Peer::new(&bed.client.namespace, 4000)?;
+    client.other = Some((VIP, 5000));
+    let mut server = Peer::new(&bed.servers[0].namespace, 6000)?;
+    let cookie = b"a cookie of odd length.";
+    let parameter = [&[0, 7, 0, 4 + cookie.len() as u8], &cookie[..], &[0]].concat();
+    client.say(chunk::INIT, &greeting(0x1111, &[]))?;
+    server.hear(chunk::INIT)?;
+    state(&daemon, "INIT1")?;
+    server.say(chunk::INIT_ACK, &greeting(0x2222, &parameter))?;
+    client.hear(chunk::INIT_ACK)?;
+    state(&daemon, "C-SENT")?;
+    // What follows: who speaks, what, and the state the balancer is in then; spec 5.4.
+    let message = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &b"seventeen letters"[..]].concat();
+    let received = [0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0];
+    let said: [(bool, u8, &[u8], &str); 7] = [
+        (true, chunk::COOKIE_ECHO, cookie, "C-REPLIED"),
+        (false, chunk::COOKIE_ACK, &[], "ESTABLISHED"),
+        (true, chunk::DATA, &message, "ESTABLISHED"),
+        (false, chunk::SACK, &received, "ESTABLISHED"),
+        (true, chunk::SHUTDOWN, &[0, 0, 0, 1], "S-RECEIVED"),
+        (false, chunk::SHUTDOWN_ACK, &[], "S-ACK-SENT"),
+        (true, chunk::SHUTDOWN_COMPLETE, &[], "CLOSED"),
+    ];
+    for (by_client, kind, value, then) in said {
+        let (from, to) = if by_client { (&client, &mut server) } else { (&server, &mut client) };
+        from.say(kind, value)?;
+        assert_eq!(to.hear(kind)?, value, "chunk {kind} changed on its way");
+        state(&daemon, then)?;
+    }
+    assert_eq!(server.other, Some((Ipv4Addr::new(10, 1, 0, 1), 4000)));
+    let flow = Flow { protocol: 132, vip: VIP, l4_port: 5000 };
+    let key = json!({ "protocol": "sctp", "address": "10.9.9.1" });
+    counters::agree(&daemon, &key, || witness.count(flow), true)?;
+    daemon.balanced()
+}
+
+pub fn programs() -> Result<()> {
+    let bed = Bed::new(1)?;
+    let daemon = start(&bed)?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let mut listen = bed.servers[0].namespace.command("sctp_test");
+    let mut server = bed.process("sctp_test", listen.args(["-H", "10.2.0.11", "-P", "6000", "-l"]))?;
+    server.until("sctp_test listens", |log| Ok(log.contains("Listening").then_some(())))?;
+    let mut speak = bed.client.namespace.command("sctp_test");
+    output(
+        speak.args([
+            "-H", "10.1.0.1", "-P", "4000", "-h", "10.9.9.1", "-p", "5000", "-s", "-x", "1", "-X", "1",
+        ]),
+    )?;
+    let flow = Flow { protocol: 132, vip: VIP, l4_port: 5000 };
+    let key = json!({ "protocol": "sctp", "address": "10.9.9.1" });
+    counters::agree(&daemon, &key, || witness.count(flow), true)?;
+    daemon.balanced()
+}
