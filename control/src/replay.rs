@@ -1,23 +1,32 @@
 //! `pollux replay`: runs recorded conversations through the pure core and tells what differs.
 //!
-//! A [`case`](case::Case) is rules, frames in and frames out. [`scope`] says whether Pollux has everything the case
-//! needs; [`run`] feeds a [`Balancer`] and compares: frames through [`mask`] and [`diff`], texts through [`texts`],
-//! and what was left to the kernel through [`kernel`], which accepts no more than a plain Linux stack would do.
+//! A [`case`](case::Case) is rules and commands, frames in and frames out. [`scope`] says whether Pollux has everything
+//! the case needs. [`run`] goes through it: commands are read by [`shell`] and [`action`] and carried out by the
+//! [`machine`] that was recorded, frames are fed to a [`Balancer`]. [`compare`] judges frames through [`mask`] and
+//! [`diff`], whole [`trains`] of fragments, and what was left to the kernel through [`kernel`], which accepts no more
+//! than a plain Linux stack would do; [`texts`] judges what commands print.
 
+pub mod action;
 pub mod balancer;
 pub mod case;
 pub mod cli;
+pub mod compare;
 pub mod core;
 pub mod diff;
 pub mod frames;
 pub mod kernel;
+pub mod machine;
+pub mod marks;
 pub mod mask;
+pub mod network;
 pub mod report;
 pub mod run;
 pub mod scope;
-pub mod setup;
+pub mod shell;
+pub mod sysctls;
 pub mod texts;
 pub mod topology;
+pub mod trains;
 
 pub use balancer::{Balancer, Outcome, Side};
 pub use cli::{ReplayError, Told, cli};

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use pollux_dataplane::config::network::{RouteTable, Rule};
 use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route};
 use pollux_dataplane::wire::ether;
 use thiserror::Error;
@@ -34,11 +35,24 @@ pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> 
         network.links.push(compile_link(link, port, facts));
     }
     network.local = facts.addresses.iter().map(|address| address.address).collect();
+    let mut tables: Vec<u32> = facts.rules.iter().map(|rule| rule.table).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    let mut main = RouteTable::default();
+    network.tables.resize_with(tables.len(), RouteTable::default);
     let mut routes: Vec<&facts::Route> = facts.routes.iter().collect();
     routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
     for route in routes {
-        add_route(&mut network, route, &links);
+        let place = match (route.table, tables.binary_search(&route.table)) {
+            (facts::MAIN | facts::LOCAL, _) => &mut main,
+            (_, Ok(at)) => &mut network.tables[at],
+            // No packet looks there.
+            (_, Err(_)) => continue,
+        };
+        add_route(place, route, &links);
     }
+    (network.routes4, network.routes6) = (main.routes4, main.routes6);
+    network.rules = rules(facts, &tables);
     for neighbour in &facts.neighbours {
         let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
         let id = HopId(network.hops.len() as u32);
@@ -70,8 +84,19 @@ fn compile_link(link: &facts::Link, port: u16, facts: &Facts) -> Link {
     }
 }
 
+/// The rules in the order in which they are asked.
+fn rules(facts: &Facts, tables: &[u32]) -> Vec<Rule> {
+    let mut rules: Vec<&facts::Rule> = facts.rules.iter().collect();
+    rules.sort_by_key(|rule| rule.priority);
+    let compiled = rules.into_iter().filter_map(|rule| {
+        let table = tables.binary_search(&rule.table).ok()?;
+        Some(Rule { ipv6: rule.is_ipv6(), from: rule.from, to: rule.to, mark: rule.mark, table })
+    });
+    compiled.collect()
+}
+
 /// The first route to a destination counts; the caller brings local ones first, then by metric.
-fn add_route(network: &mut Network, route: &facts::Route, links: &HashMap<&str, LinkId>) {
+fn add_route(table: &mut RouteTable, route: &facts::Route, links: &HashMap<&str, LinkId>) {
     let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
         (RouteKind::Local, _) => Route::Local,
         (RouteKind::Unicast, Some(&link)) => Route::Send {
@@ -86,10 +111,10 @@ fn add_route(network: &mut Network, route: &facts::Route, links: &HashMap<&str, 
     };
     match route.destination {
         IpNet::V4(net) => {
-            network.routes4.entry(net.trunc()).or_insert(compiled);
+            table.routes4.entry(net.trunc()).or_insert(compiled);
         }
         IpNet::V6(net) => {
-            network.routes6.entry(net.trunc()).or_insert(compiled);
+            table.routes6.entry(net.trunc()).or_insert(compiled);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What one `ipvsadm` line asks for, and how a line can be wrong.
 
-use std::net::SocketAddr;
-
 use thiserror::Error;
 
 use crate::model::{Destination, DestinationKey, Service, ServiceKey};
@@ -40,6 +38,26 @@ pub enum Command {
     Save,
     /// `-R`; the lines come on standard input
     Restore,
+    /// `-A` or `-E` with a scheduler or a persistence engine that nobody has
+    NobodyHas {
+        /// It was `-E`.
+        edit: bool,
+        /// Of which service.
+        service: ServiceKey,
+        /// The name.
+        name: String,
+    },
+    /// `--start-daemon`
+    StartDaemon {
+        /// Where it was to speak; `eth0` when nothing was said.
+        interface: Option<String>,
+    },
+    /// `--stop-daemon`
+    StopDaemon,
+    /// `-h`
+    Help,
+    /// `-v`
+    Version,
 }
 
 /// What `-L` shows, and of what.
@@ -73,6 +91,8 @@ pub enum Table {
     TunnelInfo,
     /// `--timeout`
     Timeouts,
+    /// `--daemon`
+    Daemons,
     /// `-c`; with `--persistent-conn` it has columns for the persistence engine
     Connections {
         /// Show those columns.
@@ -86,38 +106,24 @@ pub enum ParseError {
     /// `ipvsadm` itself refuses the line, with this message and status 2.
     #[error("{0}")]
     Usage(String),
-    /// An option or an argument nobody knows; status 255.
-    #[error("{0}Try `ipvsadm -h' or 'ipvsadm --help' for more information.")]
+    /// An option nobody knows, or one without its value; status 255.
+    #[error("{0}")]
     Unknown(String),
-    /// The line is right, but Pollux cannot do this yet.
-    #[error("not supported yet: {feature}")]
-    Unsupported {
-        /// What is missing, in words an operator knows.
-        feature: String,
-    },
 }
+
+/// What `ipvsadm` says when it does not even find a command.
+pub(super) const TRY: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
 impl ParseError {
     pub(super) fn usage(text: impl Into<String>) -> ParseError {
         ParseError::Usage(text.into())
     }
 
-    pub(super) fn unsupported(feature: impl Into<String>) -> ParseError {
-        ParseError::Unsupported { feature: feature.into() }
-    }
-
     /// The exit status `ipvsadm` ends with.
     pub fn status(&self) -> u8 {
         match self {
-            ParseError::Usage(_) | ParseError::Unsupported { .. } => 2,
+            ParseError::Usage(_) => 2,
             ParseError::Unknown(_) => 255,
         }
     }
-}
-
-/// `host[:port]` as it was written; what a missing port means depends on where it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    pub socket: SocketAddr,
-    pub has_port: bool,
 }

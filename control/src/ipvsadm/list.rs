@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::command::Table;
 use super::format::{counters, destination_name, rates, service_name};
-use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Tunnel};
+use super::order::{destinations_in_order, in_order};
+use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceRow, Tunnel};
 use crate::model::Settings;
 
 /// The first line of every full listing. The version and the size are those of the kernel that Pollux imitates:
@@ -20,7 +21,7 @@ pub struct Layout {
     pub exact: bool,
     /// Only one service is shown: no version line.
     pub single: bool,
-    /// Keep the order of `services`.
+    /// Keep the kernel's order: destinations newest first.
     pub unsorted: bool,
 }
 
@@ -47,29 +48,6 @@ pub fn timeouts(settings: &Settings) -> String {
     format!("Timeout (tcp tcpfin udp): {tcp_timeout} {tcp_fin_timeout} {udp_timeout}\n")
 }
 
-/// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port.
-pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
-    let mut rows: Vec<&ServiceRow> = services.iter().collect();
-    if !unsorted {
-        rows.sort_by_key(|row| match row.name {
-            ServiceName::Address(transport, socket) => {
-                (0, socket.is_ipv6(), Some((transport, socket.ip(), socket.port())))
-            }
-            ServiceName::Mark { mark, ipv6 } => (mark, ipv6, None),
-        });
-    }
-    rows
-}
-
-/// Destinations as `ipvsadm` sorts them: by family, address, port.
-pub(super) fn destinations_in_order(service: &ServiceRow, unsorted: bool) -> Vec<&DestinationRow> {
-    let mut rows: Vec<&DestinationRow> = service.destinations.iter().collect();
-    if !unsorted {
-        rows.sort_by_key(|row| (row.socket.is_ipv6(), row.socket.ip(), row.socket.port()));
-    }
-    rows
-}
-
 /// The two lines of column titles. Some end with a space, as the originals do.
 fn titles(table: Table) -> &'static str {
     match table {
@@ -93,7 +71,7 @@ fn titles(table: Table) -> &'static str {
             "Prot LocalAddress:Port Scheduler Flags\n",
             "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
         ),
-        Table::Plain | Table::Timeouts | Table::Connections { .. } => concat!(
+        Table::Plain | Table::Timeouts | Table::Daemons | Table::Connections { .. } => concat!(
             "Prot LocalAddress:Port Scheduler Flags\n",
             "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
         ),

@@ -1,153 +1,211 @@
-//! Everything one line said, each value checked on its own; which of it a command may use is decided in `parse`.
+//! Everything one line said, each value checked on its own and in the order of the line; which of it a command may
+//! use is decided in `usage`.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
-use super::command::{Endpoint, ParseError};
+use super::command::ParseError;
+use super::numbers::{Endpoint, endpoint, ipv4, number};
 use super::words::Word;
-use crate::model::{Method, Protocol, Scheduler, ServiceKey};
+use crate::model::{Family, Method, Protocol, ServiceKey};
 
-/// The values of a line's options; what Pollux cannot do yet is remembered as the feature's name.
+/// The longest time-out, 31 days.
+pub(super) const LONGEST: u32 = 31 * 24 * 3600;
+const LARGEST: u32 = i32::MAX as u32;
+
+/// How clients are grouped; what it means depends on the family that was known when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mask {
+    Ipv4(Ipv4Addr),
+    Prefix(u8),
+}
+
+/// Kinds of tunnel as they are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum TunnelKind {
+    #[default]
+    Ipip,
+    Gue,
+    Gre,
+}
+
+impl TunnelKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            TunnelKind::Ipip => "ipip",
+            TunnelKind::Gue => "gue",
+            TunnelKind::Gre => "gre",
+        }
+    }
+}
+
+/// The values of a line's options.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub service: Option<ServiceKey>,
-    pub scheduler: Option<Scheduler>,
+    pub scheduler: Option<String>,
+    /// Words of `-b`, not looked at yet: they depend on the scheduler.
+    pub flags: String,
+    pub timeout: u32,
+    pub mask: Option<Mask>,
+    pub engine: Option<String>,
     pub real: Option<Endpoint>,
     pub method: Option<Method>,
     pub weight: Option<u32>,
-    /// The first feature met that is not supported.
-    pub unsupported: Option<String>,
-    /// Long names of all options given, the command's included.
-    pub given: Vec<&'static str>,
+    pub upper: u32,
+    pub lower: u32,
+    pub tunnel: TunnelKind,
+    pub tunnel_port: u16,
+    pub interface: Option<String>,
+    /// Names of all options given but the command.
+    given: Vec<&'static str>,
+    unsorted: bool,
 }
 
 impl Options {
-    /// Reads the values of all words.
+    /// Reads the values of all words after the command.
     pub fn read(words: &[Word]) -> Result<Options, ParseError> {
-        let mut options = Options::default();
+        let mut options = Options { timeout: 360, ..Options::default() };
         for word in words {
-            options.take(word)?;
-            options.given.push(word.name);
+            let name = shared_name(word.name);
+            if options.has(name) {
+                return Err(ParseError::usage(format!("multiple '{name}' options specified")));
+            }
+            options.take(word.name, word.value.as_deref())?;
+            // These two may be repeated.
+            if !matches!(name, "ipv6" | "sort") {
+                options.given.push(name);
+            }
         }
         Ok(options)
     }
 
-    /// Whether the option with this long name was given.
+    /// Whether the option with this name was given. Options that exclude each other share one: `service-address`,
+    /// `forwarding-method`.
     pub fn has(&self, name: &str) -> bool {
         self.given.contains(&name)
     }
 
-    fn take(&mut self, word: &Word) -> Result<(), ParseError> {
-        let value = word.value.as_deref().unwrap_or_default();
-        match word.name {
-            "tcp-service" => self.service = Some(service(Protocol::Tcp, value)?),
-            "udp-service" => self.service = Some(service(Protocol::Udp, value)?),
-            "sctp-service" => self.lacks("sctp services"),
-            "fwmark-service" => self.mark(value)?,
-            "ipv6" if !self.has("fwmark-service") => return Err(ParseError::usage("-6 used before -f\n")),
-            "scheduler" => self.scheduler(value),
-            "pe" => self.lacks("persistence engines"),
-            "persistent" => self.persistence(value)?,
-            "sched-flags" => self.lacks("scheduler flags"),
-            "ops" => self.lacks("one-packet scheduling"),
+    fn take(&mut self, name: &str, value: Option<&str>) -> Result<(), ParseError> {
+        let text = value.unwrap_or_default();
+        match name {
+            "tcp-service" => self.address(Protocol::Tcp, text)?,
+            "udp-service" => self.address(Protocol::Udp, text)?,
+            "sctp-service" => self.address(Protocol::Sctp, text)?,
+            "fwmark-service" => self.mark(text)?,
+            "ipv6" => self.ipv6()?,
+            "scheduler" => self.scheduler = Some(text.to_owned()).filter(|name| !name.is_empty()),
+            "pe" => self.engine = Some(text.to_owned()),
+            "persistent" => self.timeout = value.map_or(Ok(360), timeout)?,
+            "netmask" => self.mask = Some(self.netmask(text)?),
+            "sched-flags" => text.clone_into(&mut self.flags),
             "real-server" => {
-                let illegal = || ParseError::usage("illegal real server address[:port] specified");
-                self.real = Some(endpoint(value).ok_or_else(illegal)?);
+                self.real = Some(endpoint(text).ok_or_else(|| illegal("real server address[:port]"))?);
             }
             "gatewaying" => self.method = Some(Method::Dr),
             "masquerading" => self.method = Some(Method::Nat),
             "ipip" => self.method = Some(Method::Tunnel),
-            "weight" => self.weight = Some(weight(value)?),
-            "u-threshold" | "l-threshold" => self.threshold(word.name, value)?,
-            "tun-type" if !matches!(value, "ipip" | "gue" | "gre") => {
-                return Err(ParseError::usage("illegal tunnel type specified"));
+            "weight" => self.weight = Some(bounded("weight", text, 0, LARGEST)?),
+            "u-threshold" => self.upper = bounded("u_threshold", text, 0, LARGEST)?,
+            "l-threshold" => self.lower = bounded("l_threshold", text, 0, LARGEST)?,
+            "tun-type" => self.tunnel = tunnel(text)?,
+            "tun-port" => self.tunnel_port = bounded("tunnel port", text, 1, 65535)? as u16,
+            "nosort" => self.unsorted = true,
+            _ => self.daemon(name, text)?,
+        }
+        Ok(())
+    }
+
+    fn address(&mut self, protocol: Protocol, text: &str) -> Result<(), ParseError> {
+        let socket = endpoint(text).ok_or_else(|| illegal("virtual server address[:port]"))?.socket;
+        self.set_key(ServiceKey::Address { protocol, address: socket.ip(), l4_port: socket.port() });
+        Ok(())
+    }
+
+    fn mark(&mut self, text: &str) -> Result<(), ParseError> {
+        let invalid = || ParseError::usage(format!("invalid fwmark value `{text}' specified"));
+        let mark = number(text, 1, u32::MAX).ok_or_else(invalid)?;
+        self.set_key(ServiceKey::Mark { mark, family: Family::Ipv4 });
+        Ok(())
+    }
+
+    fn ipv6(&mut self) -> Result<(), ParseError> {
+        match self.service {
+            Some(ServiceKey::Mark { mark, .. }) => {
+                self.set_key(ServiceKey::Mark { mark, family: Family::Ipv6 });
+                Ok(())
             }
-            "tun-type" if value != "ipip" => self.lacks(&format!("tunnel type {value}")),
-            "tun-csum" | "tun-nocsum" | "tun-remcsum" | "tun-port" => self.lacks("tunnel options"),
-            "start-daemon" | "stop-daemon" => self.daemon(word.name, value)?,
-            "daemon" => self.lacks("the sync daemon"),
+            // The original ends this message with an empty line.
+            _ => Err(ParseError::usage("-6 used before -f\n")),
+        }
+    }
+
+    /// A mask that was read before the service turned out to be IPv6 is forgotten.
+    fn set_key(&mut self, key: ServiceKey) {
+        if key.family() == Family::Ipv6 {
+            self.mask = None;
+        }
+        self.service = Some(key);
+    }
+
+    fn netmask(&self, text: &str) -> Result<Mask, ParseError> {
+        if self.service.is_some_and(|key| key.family() == Family::Ipv6) {
+            return Ok(Mask::Prefix(bounded("ipv6 netmask", text, 1, 128)? as u8));
+        }
+        ipv4(text).map(Mask::Ipv4).ok_or_else(|| illegal("virtual server persistent mask"))
+    }
+
+    fn daemon(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
+        match name {
+            "syncid" => drop(bounded(name, text, 0, 255)?),
+            "sync-maxlen" => drop(bounded(name, text, 1, 65535 - 20 - 8)?),
+            "mcast-port" => drop(bounded(name, text, 1, 65535)?),
+            "mcast-ttl" => drop(bounded(name, text, 1, 255)?),
+            "mcast-interface" => self.interface = Some(text.to_owned()),
+            "mcast-group" => {
+                let known = text.parse::<std::net::IpAddr>().is_ok_and(|group| group.is_multicast());
+                let version = if text.contains(':') { 6 } else { 4 };
+                if !known {
+                    return Err(ParseError::usage(format!("invalid IPv{version} mcast-group `{text}'")));
+                }
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn lacks(&mut self, feature: &str) {
-        self.unsupported.get_or_insert_with(|| feature.to_owned());
-    }
-
-    fn mark(&mut self, value: &str) -> Result<(), ParseError> {
-        if !value.parse::<u32>().is_ok_and(|mark| mark > 0) {
-            return Err(ParseError::usage(format!("invalid fwmark value `{value}' specified")));
-        }
-        self.lacks("mark services");
-        Ok(())
-    }
-
-    fn scheduler(&mut self, name: &str) {
-        match name {
-            "rr" => self.scheduler = Some(Scheduler::Rr),
-            "wrr" => self.scheduler = Some(Scheduler::Wrr),
-            "lc" => self.scheduler = Some(Scheduler::Lc),
-            "wlc" => self.scheduler = Some(Scheduler::Wlc),
-            other => self.lacks(&format!("scheduler {other}")),
-        }
-    }
-
-    fn persistence(&mut self, value: &str) -> Result<(), ParseError> {
-        const LONGEST: u32 = 31 * 24 * 3600;
-        let valid = value.is_empty() || value.parse().is_ok_and(|t: u32| (1..=LONGEST).contains(&t));
-        if !valid {
-            return Err(ParseError::usage(format!("invalid timeout value `{value}' specified")));
-        }
-        self.lacks("persistence");
-        Ok(())
-    }
-
-    fn threshold(&mut self, name: &str, value: &str) -> Result<(), ParseError> {
-        match value.parse::<u32>() {
-            Ok(0) => {}
-            Ok(_) => self.lacks("thresholds"),
-            Err(_) => {
-                return Err(ParseError::usage(format!("illegal {} specified", name.replace('-', "_"))));
-            }
-        }
-        Ok(())
-    }
-
-    fn daemon(&mut self, name: &str, role: &str) -> Result<(), ParseError> {
-        if !matches!(role, "master" | "backup") {
-            return Err(ParseError::usage(format!("illegal {name} parameter specified")));
-        }
-        self.lacks("the sync daemon");
-        Ok(())
+    /// Whether the order of the kernel is kept.
+    pub fn unsorted(&self) -> bool {
+        self.unsorted
     }
 }
 
-fn weight(value: &str) -> Result<u32, ParseError> {
-    let largest = i32::MAX.unsigned_abs();
-    let weight = value.parse::<u32>().ok().filter(|w| *w <= largest);
-    weight.ok_or_else(|| ParseError::usage("illegal weight specified"))
+/// The name messages use.
+fn shared_name(name: &'static str) -> &'static str {
+    match name {
+        "tcp-service" | "udp-service" | "sctp-service" | "fwmark-service" => "service-address",
+        "gatewaying" | "masquerading" | "ipip" => "forwarding-method",
+        other => other,
+    }
 }
 
-fn service(protocol: Protocol, value: &str) -> Result<ServiceKey, ParseError> {
-    let illegal = || ParseError::usage("illegal virtual server address[:port] specified");
-    let socket = endpoint(value).ok_or_else(illegal)?.socket;
-    Ok(ServiceKey::Address { protocol, address: socket.ip(), l4_port: socket.port() })
+fn illegal(what: &str) -> ParseError {
+    ParseError::usage(format!("illegal {what} specified"))
 }
 
-/// Reads `1.2.3.4`, `1.2.3.4:80`, `[2001:db8::1]`, `[2001:db8::1]:80`. Names are left to the resolver of whoever
-/// typed them: a configuration that depends on DNS at the moment of a restore is not one we want to follow.
-fn endpoint(text: &str) -> Option<Endpoint> {
-    let (address, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            let port = if port.is_empty() { None } else { Some(port.strip_prefix(':')?) };
-            (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), port)
-        }
-        None => match text.split_once(':') {
-            Some((address, port)) => (IpAddr::V4(address.parse().ok()?), Some(port)),
-            None => (IpAddr::V4(text.parse().ok()?), None),
-        },
-    };
-    let number = port.map_or(Some(0), |p| p.parse::<u16>().ok())?;
-    Some(Endpoint { socket: SocketAddr::new(address, number), has_port: port.is_some() })
+fn bounded(what: &str, text: &str, least: u32, most: u32) -> Result<u32, ParseError> {
+    number(text, least, most).ok_or_else(|| illegal(what))
+}
+
+/// Seconds of persistence, from 1 second to 31 days.
+fn timeout(text: &str) -> Result<u32, ParseError> {
+    number(text, 1, LONGEST).ok_or_else(|| invalid_timeout(text))
+}
+
+pub(super) fn invalid_timeout(text: &str) -> ParseError {
+    ParseError::usage(format!("invalid timeout value `{text}' specified"))
+}
+
+fn tunnel(text: &str) -> Result<TunnelKind, ParseError> {
+    let all = [TunnelKind::Ipip, TunnelKind::Gue, TunnelKind::Gre];
+    all.into_iter().find(|kind| kind.name() == text).ok_or_else(|| illegal("tunnel type"))
 }

@@ -1,9 +1,17 @@
 //! Turns a line into a [`Command`], with the usage errors of `ipvsadm` in its words.
 
+use std::net::Ipv4Addr;
+
+use clap::ValueEnum;
+
 use super::command::{Command, Listing, ParseError, Table};
-use super::options::Options;
-use super::words::{Word, split};
-use crate::model::{Destination, DestinationKey, Family, Method, Service, ServiceKey};
+use super::options::{LONGEST, Mask, Options, TunnelKind, invalid_timeout};
+use super::words::{Word, arguments, split};
+use super::{flags, numbers, usage};
+use crate::model::{
+    Checksum, Destination, DestinationKey, Engine, Family, Method, Persistence, Protocol, Scheduler, Service,
+    ServiceKey, Tunnel,
+};
 
 /// The commands: long name of the option, and the name used in messages.
 const COMMANDS: &[(&str, &str)] = &[
@@ -21,36 +29,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("set", "set"),
     ("start-daemon", "start-daemon"),
     ("stop-daemon", "stop-daemon"),
-];
-
-const SERVICES: &[&str] = &["tcp-service", "udp-service", "sctp-service", "fwmark-service"];
-const ABOUT_SERVICE: &[&str] = &["scheduler", "persistent", "netmask", "pe", "sched-flags", "ops"];
-const ABOUT_DESTINATION: &[&str] = &[
-    "gatewaying",
-    "ipip",
-    "masquerading",
-    "weight",
-    "u-threshold",
-    "l-threshold",
-    "tun-type",
-    "tun-port",
-    "tun-nocsum",
-    "tun-csum",
-    "tun-remcsum",
-];
-const ABOUT_LIST: &[&str] = &[
-    "connection",
-    "stats",
-    "rate",
-    "exact",
-    "timeout",
-    "daemon",
-    "thresholds",
-    "persistent-conn",
-    "tun-info",
-    "sort",
-    "nosort",
-    "numeric",
+    ("help", "help"),
+    ("version", "version"),
 ];
 
 /// Reads one line, with or without the leading word `ipvsadm`.
@@ -58,113 +38,146 @@ const ABOUT_LIST: &[&str] = &[
 /// # Errors
 /// The message `ipvsadm` prints for a wrong line, or the name of the feature we do not have yet.
 pub fn parse(line: &str) -> Result<Command, ParseError> {
-    let line = line.trim();
-    let line = match line.strip_prefix("ipvsadm") {
-        Some(rest) if rest.is_empty() || rest.starts_with(char::is_whitespace) => rest,
-        _ => line,
-    };
-    let (words, strays) = split(line)?;
-    if words.is_empty() && strays.is_empty() {
+    let mut line = arguments(line);
+    if line.first().is_some_and(|word| word == "ipvsadm") {
+        line.remove(0);
+    }
+    parse_words(line)
+}
+
+/// The same for a line that is split into words already, without the leading word.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_words(line: Vec<String>) -> Result<Command, ParseError> {
+    if line.is_empty() {
         // `ipvsadm` alone lists.
         return Ok(Command::List(Listing::default()));
     }
-    let (command, message_name) = the_command(&words)?;
-    let options = Options::read(&words)?;
-    if command == "set" {
-        return set_timeouts(&strays);
+    let words = split(line);
+    let (command, first) = the_command(&words.options)?;
+    if matches!(command, "help" | "version") {
+        return Ok(if command == "help" { Command::Help } else { Command::Version });
     }
-    if let Some(stray) = strays.first() {
-        return Err(ParseError::Unknown(format!("unexpected argument {stray}\n")));
+    role(first)?;
+    let rest = &words.options[1..];
+    // What stands before a second command is read first, and its faults are told.
+    let second = rest.iter().position(|word| COMMANDS.iter().any(|(name, _)| *name == word.name));
+    let options = Options::read(&rest[..second.unwrap_or(rest.len())])?;
+    if let Some(at) = second {
+        return Err(ParseError::usage(format!("invalid option `{}'", rest[at].typed)));
     }
-    check_use(command, message_name, &options)?;
-    if options.has("ops") && !options.has("udp-service") && !options.has("fwmark-service") {
-        return Err(ParseError::usage("One-Packet Scheduling is only for UDP virtual services"));
+    if let Some(broken) = words.broken {
+        return Err(broken);
     }
-    if options.has("tun-type") && options.method != Some(Method::Tunnel) {
-        return Err(ParseError::usage("Tunnel options conflict with forward method"));
+    let timeouts = if command == "set" { Some(set_timeouts(&words.strays)?) } else { None };
+    if let Some(stray) = words.strays.get(if timeouts.is_some() { 3 } else { 0 }) {
+        return Err(ParseError::usage(format!("unexpected argument {stray}")));
     }
-    if let Some(feature) = &options.unsupported {
-        return Err(ParseError::unsupported(feature));
+    let (scheduler, flags) = (scheduler(&options), options.flags.as_str());
+    let flags = flags::read(flags, scheduler)?;
+    let name = COMMANDS.iter().find(|(known, _)| *known == command).map_or(command, |(_, name)| *name);
+    usage::check(command, name, &options)?;
+    if let Some(command) = timeouts {
+        return Ok(command);
     }
-    build(command, &options)
+    build(command, &options, Service { scheduler: scheduler.unwrap_or_default(), flags, ..blank() })
 }
 
-/// The first option is the command, and no other may be one.
-fn the_command(words: &[Word]) -> Result<(&'static str, &'static str), ParseError> {
-    let command_of = |word: &Word| COMMANDS.iter().find(|(name, _)| *name == word.name).copied();
-    let first = words.first().and_then(command_of);
-    let first = first.ok_or_else(|| ParseError::Unknown(String::new()))?;
-    match words[1..].iter().find(|word| command_of(word).is_some()) {
-        Some(second) => Err(ParseError::usage(format!("invalid option `{}'", second.typed))),
-        None => Ok(first),
+/// The first option is the command.
+fn the_command(words: &[Word]) -> Result<(&'static str, &Word), ParseError> {
+    let nothing = || ParseError::Unknown(super::command::TRY.to_owned());
+    let first = words.first().ok_or_else(nothing)?;
+    let found = COMMANDS.iter().find(|(name, _)| *name == first.name);
+    found.map(|(name, _)| (*name, first)).ok_or_else(nothing)
+}
+
+/// The value of the two commands about daemons.
+fn role(command: &Word) -> Result<(), ParseError> {
+    let known = matches!(command.value.as_deref(), Some("master" | "backup"));
+    match command.name {
+        "start-daemon" if !known => Err(ParseError::usage("illegal start-daemon parameter specified")),
+        "stop-daemon" if !known => Err(ParseError::usage("illegal start_daemon specified")),
+        _ => Ok(()),
     }
 }
 
-/// Which options a command needs and which it refuses.
-fn check_use(command: &str, name: &str, options: &Options) -> Result<(), ParseError> {
-    let services = || SERVICES.iter().any(|s| options.has(s));
-    let (needs_service, takes_service, needs_real) = match command {
-        "add-service" | "edit-service" | "delete-service" => (true, true, false),
-        "add-server" | "edit-server" | "delete-server" => (true, true, true),
-        "list" | "zero" => (false, true, false),
-        _ => (false, false, false),
-    };
-    let missing =
-        |o| ParseError::usage(format!("You need to supply the '{o}' option for the '{name}' command"));
-    let illegal = |o: &str| ParseError::usage(format!("Illegal '{o}' option with the '{name}' command"));
-    if needs_service && !services() {
-        return Err(missing("service-address"));
+/// The scheduler; none if nobody has one of that name.
+fn scheduler(options: &Options) -> Option<Scheduler> {
+    match &options.scheduler {
+        None => Some(Scheduler::default()),
+        Some(name) => named(name),
     }
-    if needs_real && !options.has("real-server") {
-        return Err(missing("real-server"));
-    }
-    if !takes_service && services() {
-        return Err(illegal("service-address"));
-    }
-    if !needs_real && options.has("real-server") {
-        return Err(illegal("real-server"));
-    }
-    let is_about = |list: &[&str]| list.iter().copied().find(|o| options.has(o)).map(str::to_owned);
-    let wrong = match command {
-        "add-service" | "edit-service" => is_about(ABOUT_DESTINATION).or_else(|| is_about(ABOUT_LIST)),
-        "add-server" | "edit-server" => is_about(ABOUT_SERVICE).or_else(|| is_about(ABOUT_LIST)),
-        "list" | "save" => is_about(ABOUT_SERVICE).or_else(|| is_about(ABOUT_DESTINATION)),
-        "start-daemon" | "stop-daemon" => None,
-        _ => is_about(ABOUT_SERVICE).or_else(|| is_about(ABOUT_DESTINATION)).or_else(|| is_about(ABOUT_LIST)),
-    };
-    wrong.map_or(Ok(()), |option| Err(illegal(&option)))
 }
 
-fn build(command: &str, options: &Options) -> Result<Command, ParseError> {
-    let key = || {
-        options.service.ok_or_else(|| ParseError::usage("illegal virtual server address[:port] specified"))
-    };
+fn named(name: &str) -> Option<Scheduler> {
+    Scheduler::from_str(name, false).ok()
+}
+
+/// A service to be filled in.
+fn blank() -> Service {
+    Service::new(ServiceKey::Mark { mark: 0, family: Family::Ipv4 })
+}
+
+fn build(command: &str, options: &Options, service: Service) -> Result<Command, ParseError> {
+    // Where a command needs a service or a destination, `usage` has seen that there is one.
+    let key = options.service.unwrap_or(service.key);
     Ok(match command {
-        "add-service" => Command::AddService(service(key()?, options)?),
-        "edit-service" => Command::EditService(service(key()?, options)?),
-        "delete-service" => Command::DeleteService(key()?),
-        "add-server" => Command::AddDestination(key()?, destination(key()?, options)?),
-        "edit-server" => Command::EditDestination(key()?, destination(key()?, options)?),
-        "delete-server" => {
-            let key = key()?;
-            let real = real_server(key, options)?;
-            Command::DeleteDestination(key, real)
-        }
+        "add-service" | "edit-service" => about_service(command == "edit-service", key, options, service)?,
+        "delete-service" => Command::DeleteService(key),
+        "add-server" => Command::AddDestination(key, destination(key, options)?),
+        "edit-server" => Command::EditDestination(key, destination(key, options)?),
+        "delete-server" => Command::DeleteDestination(key, real_server(key, options)?),
         "clear" => Command::Clear,
         "zero" => Command::Zero(options.service),
         "save" => Command::Save,
         "restore" => Command::Restore,
-        "list" => Command::List(listing(options)?),
-        other => return Err(ParseError::unsupported(other)),
+        "stop-daemon" => Command::StopDaemon,
+        "start-daemon" => Command::StartDaemon { interface: options.interface.clone() },
+        _ => {
+            usage::check_list(options)?;
+            Command::List(listing(options))
+        }
     })
 }
 
-fn service(key: ServiceKey, options: &Options) -> Result<Service, ParseError> {
+fn about_service(
+    edit: bool,
+    key: ServiceKey,
+    options: &Options,
+    mut service: Service,
+) -> Result<Command, ParseError> {
+    let is_mark = matches!(key, ServiceKey::Mark { .. });
+    let is_udp = matches!(key, ServiceKey::Address { protocol: Protocol::Udp, .. });
     // Any port needs persistence, or each port of a client would land on another server.
-    if key.l4_port() == 0 {
+    if !is_mark && key.l4_port() == 0 && !options.has("persistent") {
         return Err(ParseError::usage("Zero port specified for non-persistent service"));
     }
-    Ok(Service { scheduler: options.scheduler.unwrap_or_default(), ..Service::new(key) })
+    if options.has("ops") && !is_mark && !is_udp {
+        return Err(ParseError::usage("One-Packet Scheduling is only for UDP virtual services"));
+    }
+    service.key = key;
+    service.one_packet = options.has("ops");
+    let engine = match options.engine.as_deref() {
+        Some("sip") => Some(Engine::Sip),
+        Some(name) => return Ok(Command::NobodyHas { edit, service: key, name: name.to_owned() }),
+        None => None,
+    };
+    if let Some(name) = options.scheduler.as_ref().filter(|name| named(name).is_none()) {
+        return Ok(Command::NobodyHas { edit, service: key, name: name.clone() });
+    }
+    if options.has("persistent") {
+        let netmask = match options.mask {
+            Some(Mask::Ipv4(mask)) if mask != Ipv4Addr::BROADCAST => Some(mask),
+            _ => None,
+        };
+        let prefix_len = match options.mask {
+            Some(Mask::Prefix(length)) if length != 128 => Some(length),
+            _ => None,
+        };
+        service.persistence = Some(Persistence { timeout: options.timeout, netmask, prefix_len, engine });
+    }
+    Ok(if edit { Command::EditService(service) } else { Command::AddService(service) })
 }
 
 fn real_server(service: ServiceKey, options: &Options) -> Result<DestinationKey, ParseError> {
@@ -180,33 +193,49 @@ fn destination(service: ServiceKey, options: &Options) -> Result<Destination, Pa
     if real.address.is_ipv6() != (service.family() == Family::Ipv6) && method != Method::Tunnel {
         return Err(ParseError::usage("Different address family is allowed only for tunneling servers"));
     }
+    usage::check_tunnel(options)?;
     // Only NAT rewrites ports: a packet that keeps its own can reach no other port.
-    let l4_port = if method == Method::Nat { real.l4_port } else { service.l4_port() };
+    let keeps_port = method != Method::Nat && matches!(service, ServiceKey::Address { .. });
+    let l4_port = if keeps_port { service.l4_port() } else { real.l4_port };
     let new = Destination::new(real.address, l4_port, method);
-    Ok(Destination { weight: options.weight.unwrap_or(new.weight), ..new })
+    Ok(Destination {
+        weight: options.weight.unwrap_or(new.weight),
+        upper_threshold: options.upper,
+        lower_threshold: options.lower,
+        tunnel: tunnel(options),
+        ..new
+    })
 }
 
+fn tunnel(options: &Options) -> Tunnel {
+    let checksum = match () {
+        () if options.has("tun-csum") => Checksum::Full,
+        () if options.has("tun-remcsum") => Checksum::Remote,
+        () => Checksum::No,
+    };
+    match options.tunnel {
+        TunnelKind::Ipip => Tunnel::Ipip,
+        TunnelKind::Gue => Tunnel::Gue { l4_port: options.tunnel_port, checksum },
+        TunnelKind::Gre => Tunnel::Gre { checksum },
+    }
+}
+
+/// The three words after `--set`.
 fn set_timeouts(values: &[String]) -> Result<Command, ParseError> {
-    let [tcp, tcp_fin, udp] = values else {
+    let [tcp, tcp_fin, udp, ..] = values else {
         return Err(ParseError::usage("--set option requires 3 timeout values"));
     };
-    let seconds = |text: &String| {
-        let longest = i32::MAX.unsigned_abs();
-        let value = text.parse::<u32>().ok().filter(|s| *s <= longest);
-        value.ok_or_else(|| ParseError::usage(format!("invalid timeout value `{text}' specified")))
-    };
+    let seconds = |text: &String| numbers::number(text, 0, LONGEST).ok_or_else(|| invalid_timeout(text));
     Ok(Command::SetTimeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? })
 }
 
-fn listing(options: &Options) -> Result<Listing, ParseError> {
+fn listing(options: &Options) -> Listing {
     let has = |name| options.has(name);
-    if has("connection") && (has("stats") || has("rate")) {
-        return Err(ParseError::usage("options conflicts in the list command"));
-    }
     // Where several tables are asked for, the first of this list wins.
     let table = match () {
         () if has("connection") => Table::Connections { engine: has("persistent-conn") },
         () if has("timeout") => Table::Timeouts,
+        () if has("daemon") => Table::Daemons,
         () if has("stats") => Table::Stats,
         () if has("rate") => Table::Rate,
         () if has("thresholds") => Table::Thresholds,
@@ -214,5 +243,5 @@ fn listing(options: &Options) -> Result<Listing, ParseError> {
         () if has("tun-info") => Table::TunnelInfo,
         () => Table::Plain,
     };
-    Ok(Listing { table, service: options.service, exact: has("exact"), unsorted: has("nosort") })
+    Listing { table, service: options.service, exact: has("exact"), unsorted: options.unsorted() }
 }

@@ -1,6 +1,6 @@
 //! `-S`: the services as lines that `-R` reads back. Thresholds, daemons and time-outs are not part of it.
 
-use super::list::{destinations_in_order, in_order};
+use super::order::{destinations_in_order, in_order};
 use super::rows::{
     Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };

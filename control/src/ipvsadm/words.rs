@@ -1,5 +1,6 @@
 //! Splits a command line into options and their values, in the manner of the popt library that `ipvsadm` uses: short
-//! options may be written together (`-Ln`), a value may be attached (`-w5`, `--weight=5`) or follow as the next word.
+//! options may be written together (`-Ln`), a value may be attached (`-w5`, `-w=5`, `--weight=5`) or follow as the next
+//! word, and `--` ends the options.
 
 use super::command::ParseError;
 
@@ -17,8 +18,19 @@ enum Value {
 pub(super) struct Word {
     pub name: &'static str,
     pub value: Option<String>,
-    /// As it was typed, for messages.
+    /// The last word of it as it was typed, for messages: the value's where it was one of its own.
     pub typed: String,
+}
+
+/// A line taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// The options in their order.
+    pub options: Vec<Word>,
+    /// Words that belong to none.
+    pub strays: Vec<String>,
+    /// What could not be read; nothing after it is looked at, but what stands before it counts.
+    pub broken: Option<ParseError>,
 }
 
 /// Every option: short letter (or none), long name, value.
@@ -36,6 +48,8 @@ const OPTIONS: &[(char, &str, Value)] = &[
     ('l', "list", Value::None),
     ('Z', "zero", Value::None),
     ('\0', "set", Value::None),
+    ('h', "help", Value::None),
+    ('v', "version", Value::None),
     ('\0', "start-daemon", Value::Required),
     ('\0', "stop-daemon", Value::Required),
     ('t', "tcp-service", Value::Required),
@@ -71,7 +85,7 @@ const OPTIONS: &[(char, &str, Value)] = &[
     ('n', "numeric", Value::None),
     ('\0', "stats", Value::None),
     ('\0', "rate", Value::None),
-    ('\0', "exact", Value::None),
+    ('X', "exact", Value::None),
     ('\0', "timeout", Value::None),
     ('\0', "daemon", Value::None),
     ('\0', "thresholds", Value::None),
@@ -81,23 +95,61 @@ const OPTIONS: &[(char, &str, Value)] = &[
     ('\0', "nosort", Value::None),
 ];
 
-/// The options of a line in their order, and the words that belong to none.
-pub(super) fn split(line: &str) -> Result<(Vec<Word>, Vec<String>), ParseError> {
-    let mut rest = line.split_whitespace().map(str::to_owned).peekable();
-    let (mut words, mut strays) = (Vec::new(), Vec::new());
-    while let Some(token) = rest.next() {
-        if let Some(long) = token.strip_prefix("--") {
-            words.push(long_option(&token, long, &mut rest)?);
-        } else if token.len() > 1 && token.starts_with('-') {
-            cluster(&token[1..], &mut rest, &mut words)?;
-        } else {
-            strays.push(token);
+/// The words of a line, as a shell and popt split it: quotes keep blanks together.
+pub(super) fn arguments(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(end), _) if letter == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(letters.next()),
+            (None, _) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
         }
     }
-    Ok((words, strays))
+    words.extend(word);
+    words
 }
 
-fn long_option<I>(token: &str, long: &str, rest: &mut std::iter::Peekable<I>) -> Result<Word, ParseError>
+/// Takes the words of a line apart.
+pub(super) fn split(line: impl IntoIterator<Item = String>) -> Words {
+    let mut rest = line.into_iter().peekable();
+    let mut words = Words::default();
+    while let Some(token) = rest.next() {
+        let read = match token.strip_prefix('-') {
+            Some("-") => {
+                words.strays.extend(rest);
+                return words;
+            }
+            None | Some("") => {
+                words.strays.push(token);
+                continue;
+            }
+            Some(short) => match short.strip_prefix('-') {
+                Some(long) => long_option(&token, long, &mut rest, &mut words.options),
+                None => cluster(&token, short, &mut rest, &mut words.options),
+            },
+        };
+        if let Err(error) = read {
+            words.broken = Some(error);
+            return words;
+        }
+    }
+    words
+}
+
+type Rest<I> = std::iter::Peekable<I>;
+
+fn long_option<I>(
+    token: &str,
+    long: &str,
+    rest: &mut Rest<I>,
+    words: &mut Vec<Word>,
+) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,
 {
@@ -107,55 +159,53 @@ where
     };
     let found = OPTIONS.iter().find(|(_, known, _)| *known == name);
     let &(_, name, value) = found.ok_or_else(|| unknown(token))?;
-    word(name, token.to_owned(), value, attached, rest)
+    words.push(word(name, token.to_owned(), value, attached, rest)?);
+    Ok(())
 }
 
 /// Reads `Lnc` of `-Lnc`; the first letter that takes a value takes what is left of the word.
-fn cluster<I>(
-    letters: &str,
-    rest: &mut std::iter::Peekable<I>,
-    words: &mut Vec<Word>,
-) -> Result<(), ParseError>
+fn cluster<I>(token: &str, letters: &str, rest: &mut Rest<I>, words: &mut Vec<Word>) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,
 {
     for (at, letter) in letters.char_indices() {
-        let typed = format!("-{letter}");
         let found = OPTIONS.iter().find(|(short, _, _)| *short == letter && letter != '\0');
-        let &(_, name, value) = found.ok_or_else(|| unknown(&typed))?;
+        let &(_, name, value) = found.ok_or_else(|| unknown(token))?;
         let tail = &letters[at + letter.len_utf8()..];
-        if value == Value::Required && !tail.is_empty() {
-            words.push(word(name, typed, value, Some(tail.to_owned()), rest)?);
+        if value != Value::None && !tail.is_empty() {
+            let attached = tail.strip_prefix('=').unwrap_or(tail).to_owned();
+            words.push(word(name, token.to_owned(), value, Some(attached), rest)?);
             return Ok(());
         }
-        // An optional value cannot follow inside a cluster: `-pn` is `-p -n`.
-        let value = if value == Value::Optional && !tail.is_empty() { Value::None } else { value };
-        words.push(word(name, typed, value, None, rest)?);
+        words.push(word(name, token.to_owned(), value, None, rest)?);
     }
     Ok(())
 }
 
 fn word<I>(
     name: &'static str,
-    typed: String,
+    mut typed: String,
     value: Value,
     attached: Option<String>,
-    rest: &mut std::iter::Peekable<I>,
+    rest: &mut Rest<I>,
 ) -> Result<Word, ParseError>
 where
     I: Iterator<Item = String>,
 {
-    let value = match value {
-        Value::None => None,
-        Value::Required => Some(match attached.or_else(|| rest.next()) {
-            Some(value) => value,
-            None => return Err(ParseError::Unknown(format!("{typed}: missing argument\n"))),
-        }),
-        Value::Optional => attached.or_else(|| rest.next_if(|next| !next.starts_with('-'))),
+    let next = match value {
+        Value::Required if attached.is_none() => match rest.next() {
+            Some(value) => Some(value),
+            None => return Err(ParseError::Unknown(format!("{typed}: missing argument"))),
+        },
+        Value::Optional if attached.is_none() => rest.next_if(|next| !next.starts_with('-')),
+        _ => None,
     };
-    Ok(Word { name, value, typed })
+    if let Some(next) = &next {
+        typed.clone_from(next);
+    }
+    Ok(Word { name, value: if value == Value::None { None } else { attached.or(next) }, typed })
 }
 
 fn unknown(typed: &str) -> ParseError {
-    ParseError::Unknown(format!("{typed}: unknown option\n"))
+    ParseError::Unknown(format!("{typed}: unknown option"))
 }

@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 
 pub use super::mac::{BadMac, Mac};
 
+use crate::model::Family;
+
+/// The table of routes that is looked into last, and always.
+pub const MAIN: u32 = 254;
+/// The table of what is this machine's own; it comes before all rules.
+pub const LOCAL: u32 = 255;
+
 /// One consistent picture of the kernel's tables. Every list is sorted and free of duplicates when it comes from the
 /// mirror, so two pictures are equal exactly when they say the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,8 +27,11 @@ pub struct Facts {
     pub links: Vec<Link>,
     /// The addresses of this machine, on whatever interface: an address on `lo` is as local as one on a twin.
     pub addresses: Vec<Address>,
-    /// The main and the local routing table.
+    /// The main and the local routing table, and those that rules name.
     pub routes: Vec<Route>,
+    /// Rules of policy routing in the order in which they are asked; [`LOCAL`] and [`MAIN`] need none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// Who has which hardware address, on our links only.
     pub neighbours: Vec<Neighbour>,
 }
@@ -55,7 +65,7 @@ pub struct Address {
     pub link: String,
 }
 
-/// A route of the main or the local table.
+/// A route of one of the routing tables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -79,6 +89,50 @@ pub struct Route {
     /// Of two routes to the same destination the one with the lower metric wins.
     #[serde(default)]
     pub metric: u32,
+    /// The number of its table; [`MAIN`] by default.
+    #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
+    pub table: u32,
+}
+
+fn main_table() -> u32 {
+    MAIN
+}
+
+fn is_main_table(table: &u32) -> bool {
+    *table == MAIN
+}
+
+/// A rule of policy routing: a packet that fits all it names looks into its table before the main one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Rules with lower numbers are asked first.
+    #[serde(default)]
+    pub priority: u32,
+    /// `ipv4` or `ipv6` packets; addresses say it too, and a rule without any is for `ipv4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<Family>,
+    /// Where the packet comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpNet>,
+    /// Where it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<IpNet>,
+    /// Its mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// The number of the table.
+    pub table: u32,
+}
+
+impl Rule {
+    /// The family of its packets.
+    pub fn is_ipv6(&self) -> bool {
+        match (self.from.or(self.to), self.family) {
+            (Some(net), _) => matches!(net, IpNet::V6(_)),
+            (None, family) => family == Some(Family::Ipv6),
+        }
+    }
 }
 
 /// What happens to a packet that takes a route.
@@ -125,7 +179,9 @@ mod tests {
         routes = [
             { destination = "0.0.0.0/0", via = "fe80::1", link = "p0" },
             { destination = "10.9.9.0/24", kind = "local", link = "lo", metric = 5 },
+            { destination = "0.0.0.0/0", via = "10.0.0.9", link = "p0", table = 55 },
         ]
+        rules = [{ priority = 100, from = "10.9.9.0/24", table = 55 }, { mark = 7, family = "ipv6", table = 77 }]
         neighbours = [{ link = "p0", address = "10.0.0.2", mac = "02:00:00:00:00:02" }]
     "#;
 
@@ -135,6 +191,8 @@ mod tests {
         assert_eq!(facts.links[1].vlan, Some(7));
         assert_eq!(facts.routes[0].kind, RouteKind::Unicast);
         assert_eq!(facts.routes[1].kind, RouteKind::Local);
+        assert_eq!((facts.routes[1].table, facts.routes[2].table), (MAIN, 55));
+        assert_eq!([facts.rules[0].is_ipv6(), facts.rules[1].is_ipv6()], [false, true]);
         assert_eq!(toml::from_str::<Facts>(&toml::to_string(&facts).unwrap()).unwrap(), facts);
         assert_eq!(serde_json::from_str::<Facts>(&serde_json::to_string(&facts).unwrap()).unwrap(), facts);
     }

@@ -18,8 +18,10 @@ use netlink_packet_route::neighbour::{
 use super::facts::Mac;
 
 pub(super) use route::{Hop, RouteKey, route};
+pub(super) use rule::rule;
 
 mod route;
+mod rule;
 
 /// What an interface is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,9 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// The multicast groups of `linux/rtnetlink.h` we listen to: links, neighbours, addresses and routes of both families.
-const GROUPS: [u32; 6] = [1, 3, 5, 7, 9, 11];
+/// The multicast groups of `linux/rtnetlink.h` we listen to: links, neighbours, addresses, routes and rules of both
+/// families.
+const GROUPS: [u32; 8] = [1, 3, 5, 7, 8, 9, 11, 19];
 
 /// The kernel builds its answers in pieces of at most 32 KiB; twice that cannot be cut short.
 const BUFFER: usize = 64 << 10;

@@ -12,7 +12,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
 
-use super::facts::{Address, Facts, Link, Mac, Neighbour, Route};
+use super::facts::{Address, Facts, LOCAL, Link, MAIN, Mac, Neighbour, Route, Rule};
 use super::netlink::Twin;
 use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
 use super::rtnetlink::Message;
@@ -28,12 +28,14 @@ pub(super) enum Effect {
     StaleRoutes,
 }
 
-/// Links, addresses, routes and neighbours of one network namespace, by interface index as the kernel has them.
+/// Links, addresses, routes, rules and neighbours of one network namespace, by interface index as the kernel has them.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     links: BTreeMap<u32, Interface>,
     addresses: BTreeSet<AddressRow>,
     routes: BTreeMap<RouteKey, Vec<Hop>>,
+    /// By priority; those of one priority in the order in which they came.
+    rules: Vec<Rule>,
     neighbours: BTreeMap<(u32, IpAddr), Mac>,
 }
 
@@ -60,6 +62,8 @@ impl Tables {
                 .map_or(Effect::None, |(key, _)| changed(self.neighbours.remove(&key).is_some())),
             RouteNetlinkMessage::NewRoute(m) => self.new_route(m, message.flags & NLM_F_REPLACE != 0),
             RouteNetlinkMessage::DelRoute(m) => self.del_route(m),
+            RouteNetlinkMessage::NewRule(m) => parse::rule(m).map_or(Effect::None, |r| self.new_rule(r)),
+            RouteNetlinkMessage::DelRule(m) => parse::rule(m).map_or(Effect::None, |r| self.del_rule(&r)),
             _ => Effect::None,
         }
     }
@@ -130,6 +134,29 @@ impl Tables {
         }
     }
 
+    /// The kernel has no two equal rules; one that is told twice was in the dump and in the news.
+    fn new_rule(&mut self, rule: Rule) -> Effect {
+        if self.rules.contains(&rule) {
+            return Effect::None;
+        }
+        let at = self.rules.partition_point(|old| old.priority <= rule.priority);
+        self.rules.insert(at, rule);
+        Effect::Changed
+    }
+
+    fn del_rule(&mut self, rule: &Rule) -> Effect {
+        let at = self.rules.iter().position(|old| old == rule);
+        at.map_or(Effect::None, |at| {
+            self.rules.remove(at);
+            Effect::Changed
+        })
+    }
+
+    /// Whether packets may look into a table.
+    fn is_asked(&self, table: u32) -> bool {
+        [MAIN, LOCAL].contains(&table) || self.rules.iter().any(|rule| rule.table == table)
+    }
+
     /// The tables in the words of the data plane, sorted.
     pub(super) fn facts(&self, twins: &[Twin]) -> Facts {
         let ours: BTreeMap<u32, Link> =
@@ -137,9 +164,11 @@ impl Tables {
         let mut facts = Facts {
             links: ours.values().cloned().collect(),
             addresses: self.addresses.iter().filter_map(|row| self.address(row)).collect(),
-            routes: self.routes.iter().filter_map(|(key, hops)| self.route(key, hops.first()?)).collect(),
-            neighbours: Vec::new(),
+            rules: self.rules.clone(),
+            ..Facts::default()
         };
+        let asked = self.routes.iter().filter(|(key, _)| self.is_asked(key.table));
+        facts.routes = asked.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
         for ((interface, address), mac) in &self.neighbours {
             if let Some(link) = ours.get(interface) {
                 facts.neighbours.push(Neighbour { link: link.name.clone(), address: *address, mac: *mac });
@@ -188,6 +217,8 @@ impl Tables {
             mtu: hop.mtu,
             source: hop.source,
             metric: key.metric,
+            // What the local table says is told by the kind of a route.
+            table: if key.table == LOCAL { MAIN } else { key.table },
         })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::Config;
+use crate::model::{Config, DestinationKey, ServiceKey};
 use crate::view::{ConnectionView, ServiceView};
 
 /// The two ports of the recorded machine.
@@ -58,6 +58,15 @@ pub trait Balancer {
 
     /// Receives a frame now.
     fn input(&mut self, side: Side, frame: &[u8]) -> Outcome;
+
+    /// Notes that a destination was edited, even if it is as it was; the next configuration is the edited one.
+    fn touch(&mut self, _service: ServiceKey, _destination: DestinationKey) {}
+
+    /// Makes the counters of a service, or all, begin at zero.
+    fn zero(&mut self, _only: Option<ServiceKey>) {}
+
+    /// Forgets what was learnt of ways: path MTUs.
+    fn forget_ways(&mut self) {}
 
     /// The services as they stand.
     fn services(&self) -> Vec<ServiceView>;

@@ -20,7 +20,7 @@ use super::topology;
 use crate::compile::Compiler;
 use crate::estimate::Ledger;
 use crate::kernel::facts::Facts;
-use crate::model::{Config, Start};
+use crate::model::{Config, DestinationKey, ServiceKey, Start};
 use crate::observe;
 use crate::view::{ConnectionView, ServiceView};
 
@@ -133,6 +133,19 @@ impl Balancer for Core {
         let dropped = DropReason::ALL.iter().find(|why| after[**why as usize] != before[**why as usize]);
         outcome.dropped = dropped.map(|why| why.why().to_owned());
         outcome
+    }
+
+    fn touch(&mut self, service: ServiceKey, destination: DestinationKey) {
+        self.compiler.touch((service, destination));
+    }
+
+    fn zero(&mut self, only: Option<ServiceKey>) {
+        self.ledger.zero(only);
+    }
+
+    fn forget_ways(&mut self) {
+        // A picture of the network that was not seen before: nothing that was learnt before it counts.
+        self.facts = Facts::default();
     }
 
     fn services(&self) -> Vec<ServiceView> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::frames::{ETHER, Ip, ip, protocol, u16_at};
+use super::frames::{ETHER, Ip, carried, ip, protocol, u16_at};
 
 /// Field by field; where one frame ends before the other, or nothing named differs, by position.
 pub fn frames(expected: &[u8], got: &[u8]) -> Vec<String> {
@@ -74,10 +74,7 @@ fn fields(frame: &[u8]) -> Vec<Field> {
 }
 
 fn inner<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
-    match packet.protocol {
-        protocol::IPIP | protocol::IPV6 => ip(packet.payload()),
-        _ => packet.quoted(),
-    }
+    carried(packet).or_else(|| packet.quoted())
 }
 
 /// Field names with position and length; numbers of one or two bytes print as numbers.

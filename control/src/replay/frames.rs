@@ -115,10 +115,13 @@ impl<'a> Ip<'a> {
         if known { Some((u16_at(self.payload(), 0)?, u16_at(self.payload(), 2)?)) } else { None }
     }
 
-    /// Whether the TCP or UDP checksum is right; true for what carries none.
+    /// Whether the checksum of TCP, UDP or ICMP is right; true for what carries none.
     pub fn l4_checksum_is_right(&self) -> bool {
         let payload = self.payload();
         let no_sum = self.protocol == protocol::UDP && self.is_v4() && u16_at(payload, 6) == Some(0);
+        if self.protocol == protocol::ICMP && self.is_v4() {
+            return sum(0, payload) == 0xffff;
+        }
         if no_sum || !matches!(self.protocol, protocol::TCP | protocol::UDP | protocol::ICMPV6) {
             return true;
         }
@@ -127,10 +130,42 @@ impl<'a> Ip<'a> {
         sum(sum(pseudo, addresses), payload) == 0xffff
     }
 
+    /// Whether the packet is shorter than its header says.
+    pub fn is_cut(&self) -> bool {
+        let stated = if self.is_v4() { u16_at(self.bytes, 2) } else { u16_at(self.bytes, 4) };
+        let stated = usize::from(stated.unwrap_or(0)) + if self.is_v4() { 0 } else { 40 };
+        stated > self.bytes.len()
+    }
+
     /// Whether the IPv4 header checksum is right; true for IPv6.
     pub fn header_checksum_is_right(&self) -> bool {
         !self.is_v4() || self.bytes.get(..self.header).is_some_and(|header| sum(0, header) == 0xffff)
     }
+}
+
+/// The packet in a tunnel: IP in IP, GRE, or GUE on whatever port.
+pub fn carried<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
+    let payload = packet.payload();
+    match packet.protocol {
+        protocol::IPIP | protocol::IPV6 => ip(payload),
+        protocol::GRE => {
+            let (flags, kind) = (*payload.first()?, u16_at(payload, 2)?);
+            let sum = if flags & 0x80 != 0 { 4 } else { 0 };
+            if matches!(kind, 0x0800 | 0x86dd) { ip(payload.get(4 + sum..)?) } else { None }
+        }
+        protocol::UDP => {
+            // The length of GUE's options, in words; version and control bit are 0.
+            let (first, kind) = (*payload.get(8)?, *payload.get(9)?);
+            let known = first & 0xe0 == 0 && matches!(kind, protocol::IPIP | protocol::IPV6);
+            if known { ip(payload.get(12 + usize::from(first) * 4..)?) } else { None }
+        }
+        _ => None,
+    }
+}
+
+/// The checksum an IPv4 header should have; its own field must be 0.
+pub fn header_checksum(header: &[u8]) -> u16 {
+    !(sum(0, header) as u16)
 }
 
 /// The folded one's complement sum of `bytes` on top of `start`.

@@ -5,13 +5,14 @@
 //! frames must be that and nothing else. A balancer that hands everything to the kernel passes nothing this way.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::balancer::Side;
 use super::case::Output;
 use super::diff;
 use super::frames::{ETHER, Ip, ip_of_frame, protocol};
-use super::topology::is_local;
-use crate::kernel::facts::Facts;
+use super::topology::{device, is_local, is_own};
+use crate::kernel::facts::{Facts, MAIN, Route};
 
 /// What a plain stack does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub enum Expectation {
     Unreachable,
     /// Answers a ping.
     EchoReply,
+    /// Tells the sender that the packet has come too far.
+    TimeExceeded,
+    /// Tells the sender that the packet is too big for the way on.
+    TooBig,
     /// Says nothing.
     Silence,
 }
@@ -35,13 +40,15 @@ impl fmt::Display for Expectation {
             Expectation::Reset => "answer with a RST",
             Expectation::Unreachable => "answer with an ICMP unreachable",
             Expectation::EchoReply => "answer with an echo reply",
+            Expectation::TimeExceeded => "answer that its time is exceeded",
+            Expectation::TooBig => "answer that it is too big",
             Expectation::Silence => "say nothing",
         })
     }
 }
 
 /// Judges recorded frames caused by an input that Pollux gave to the kernel: the number of frames that are the
-/// kernel's, or why they cannot be.
+/// kernel's, or why they cannot be. Of a train it is the whole packet that is judged, with what its last part caused.
 ///
 /// # Errors
 /// A sentence for people.
@@ -64,13 +71,29 @@ pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts) -> Result<usize,
     Err(format!("given to the kernel, which alone would {expectation}; recorded: {got}"))
 }
 
+/// Whether a plain stack would send the packet of this frame on.
+pub fn would_route(frame: &[u8], facts: &Facts) -> bool {
+    ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, facts) == Expectation::Routed)
+}
+
+/// The side the way to a frame's receiver leads to.
+pub fn side_to(frame: &[u8], facts: &Facts) -> Side {
+    let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, facts));
+    let link = route.and_then(|route| route.link.as_deref());
+    Side::ALL.into_iter().find(|side| Some(device(*side)) == link).unwrap_or(Side::Client)
+}
+
 /// What a stack without IPVS does with this packet.
 pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
-    if !packet.header_checksum_is_right() {
+    // A part of a train waits for the rest.
+    if !packet.header_checksum_is_right() || packet.is_cut() || packet.is_fragment() {
+        return Expectation::Silence;
+    }
+    if is_martian(packet, facts) {
         return Expectation::Silence;
     }
     if !is_local(facts, packet.destination) {
-        return Expectation::Routed;
+        return routed(packet, facts);
     }
     match packet.protocol {
         protocol::TCP if packet.payload().len() < 20 || !packet.l4_checksum_is_right() => {
@@ -79,12 +102,51 @@ pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
         protocol::TCP if is_reset(packet) => Expectation::Silence,
         protocol::TCP => Expectation::Reset,
         protocol::UDP if packet.payload().len() < 8 || !packet.l4_checksum_is_right() => Expectation::Silence,
+        protocol::ICMP | protocol::ICMPV6 if !packet.l4_checksum_is_right() => Expectation::Silence,
         protocol::ICMP | protocol::ICMPV6 => match packet.icmp() {
             Some((8 | 128, _)) => Expectation::EchoReply,
             _ => Expectation::Silence,
         },
         _ => Expectation::Unreachable,
     }
+}
+
+/// Whether a stack drops the packet for its addresses. From outside IPv4 does not believe an address of its own.
+fn is_martian(packet: &Ip<'_>, facts: &Facts) -> bool {
+    let (from, to) = (packet.source, packet.destination);
+    let nobodys = |address: IpAddr| address.is_unspecified() || address.is_loopback();
+    nobodys(from)
+        || nobodys(to)
+        || from.is_multicast()
+        || match from {
+            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(facts, from),
+            IpAddr::V6(_) => false,
+        }
+}
+
+/// What becomes of a packet on its way through. Nobody is told of an ICMP error's fate.
+fn routed(packet: &Ip<'_>, facts: &Facts) -> Expectation {
+    let about_error = packet.quoted().is_some();
+    let stubborn = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
+    let answer = match () {
+        () if packet.hops() <= 1 => Expectation::TimeExceeded,
+        () if stubborn && packet.bytes.len() > mtu_to(packet.destination, facts) => Expectation::TooBig,
+        () => return Expectation::Routed,
+    };
+    if about_error { Expectation::Silence } else { answer }
+}
+
+fn best_route(to: IpAddr, facts: &Facts) -> Option<&Route> {
+    let main = facts.routes.iter().filter(|route| route.table == MAIN && route.destination.contains(&to));
+    main.max_by_key(|route| route.destination.prefix_len())
+}
+
+/// The largest packet on the way to an address.
+fn mtu_to(to: IpAddr, facts: &Facts) -> usize {
+    let Some(route) = best_route(to, facts) else { return usize::MAX };
+    let link = facts.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
+    let mtu = route.mtu.into_iter().chain(link.map(|link| link.mtu)).min();
+    mtu.map_or(usize::MAX, |mtu| mtu as usize)
 }
 
 fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
@@ -104,12 +166,25 @@ fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, facts: &F
                 _ => false,
             };
             let quoted = answer.quoted().map(|q| (q.source, q.destination, q.protocol));
+            // IPv6 answers from an address of its own where the one that was asked is only routed here.
+            let returned = returned || answer.destination == packet.source && is_own(answer.source);
             returned && kind && quoted == Some((packet.source, packet.destination, packet.protocol))
         }
         Expectation::EchoReply => {
             let reply = if packet.is_v4() { 0 } else { 129 };
             let same = answer.payload().get(4..) == packet.payload().get(4..);
             returned && same && answer.icmp() == Some((reply, 0))
+        }
+        Expectation::TimeExceeded | Expectation::TooBig => {
+            let kind = match (expectation, packet.is_v4()) {
+                (Expectation::TimeExceeded, true) => (11, 0),
+                (Expectation::TimeExceeded, false) => (3, 0),
+                (_, true) => (3, 4),
+                (_, false) => (2, 0),
+            };
+            let quoted = answer.quoted().map(|q| (q.source, q.destination, q.protocol));
+            let about = Some((packet.source, packet.destination, packet.protocol));
+            answer.destination == packet.source && answer.icmp() == Some(kind) && quoted == about
         }
         Expectation::Silence => false,
     }
@@ -132,7 +207,7 @@ fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
         expected[10..12].fill(0);
         got[10..12].fill(0);
     }
-    let ours = facts.links.iter().any(|l| l.name == output.side.name() && output.frame[6..12] == l.mac.0);
+    let ours = facts.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
     let same_len = output.frame.len() == ETHER + sent.bytes.len();
     expected == got && sent.header_checksum_is_right() && ours && same_len
 }

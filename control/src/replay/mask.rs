@@ -1,7 +1,7 @@
 //! Blanks what Linux draws at random or from a counter, so that frames can be compared byte for byte. A checksum over
 //! such a field is blanked only when it is right.
 
-use super::frames::{ETHER, Ip, ip_of_frame, protocol};
+use super::frames::{ETHER, Ip, carried, ip_of_frame, protocol};
 use super::topology::is_own;
 
 /// The frame with its random fields set to zero. `input` is the frame that caused it, which tells what the balancer
@@ -26,7 +26,7 @@ pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
     if ip.protocol == protocol::FRAGMENT && cause.protocol != protocol::FRAGMENT {
         blank(&mut masked, ETHER + 40 + 4, 4);
     }
-    if ip.protocol == protocol::UDP && is_own(ip.source) {
+    if ip.protocol == protocol::UDP && is_tunnel(&ip, &cause) {
         blank(&mut masked, ETHER + ip.header, 2);
         if ip.l4_checksum_is_right() {
             blank(&mut masked, ETHER + ip.header + 6, 2);
@@ -35,20 +35,26 @@ pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
     masked
 }
 
-/// An ICMP error about the input itself; one that is passed on quotes another packet.
+/// An ICMP error about the input, however it was changed on its way: an input that is no error itself causes no other.
+/// One that is an error is passed on, unless it was about a tunnel of ours: then the balancer makes one about what the
+/// tunnel carried.
 pub fn is_made_here(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
-    ip.quoted().is_some_and(|quoted| {
-        cause.icmp().is_none()
-            && (quoted.source, quoted.destination, quoted.protocol)
-                == (cause.source, cause.destination, cause.protocol)
-            && quoted.ports() == cause.ports()
-    })
+    let Some(quoted) = ip.quoted() else { return false };
+    match cause.quoted() {
+        None => true,
+        Some(about) => {
+            is_own(about.source) && carried(&about).is_some_and(|inner| ends(&inner) == ends(&quoted))
+        }
+    }
 }
 
-/// The outer header of a tunnel: it is the machine's own, and the input had none like it.
+/// The outer header of a tunnel: it is the machine's own, and inside is what came in.
 fn is_tunnel(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
-    let carries = matches!(ip.protocol, protocol::IPIP | protocol::IPV6 | protocol::GRE | protocol::UDP);
-    carries && is_own(ip.source) && cause.source != ip.source
+    is_own(ip.source) && carried(ip).is_some_and(|inner| ends(&inner) == ends(cause))
+}
+
+fn ends(ip: &Ip<'_>) -> (std::net::IpAddr, std::net::IpAddr) {
+    (ip.source, ip.destination)
 }
 
 fn blank(bytes: &mut [u8], at: usize, len: usize) {

@@ -5,14 +5,17 @@ use super::report::Difference;
 use crate::cli::table::{connection_row, service_row};
 use crate::ipvsadm::command::{Listing, Table};
 use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
-use crate::ipvsadm::{Layout, connections, services, timeouts};
+use crate::ipvsadm::{Layout, connections, flag_words, services, timeouts};
 use crate::model::Config;
+use crate::view::ServiceView;
 
 /// What `ipvsadm` prints for a listing, or its error and status.
 pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) -> (u8, String) {
     let Listing { table, exact, unsorted, .. } = *listing;
     match table {
         Table::Timeouts => return (0, timeouts(&config.settings)),
+        // No sync daemon ever runs.
+        Table::Daemons => return (0, String::new()),
         Table::Connections { engine } => return (0, connections(&connection_rows(balancer), engine)),
         _ => {}
     }
@@ -28,10 +31,15 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
 
 /// The services as the listings want them.
 pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
-    balancer.services().iter().map(service_row).collect()
+    let row = |view: &ServiceView| ServiceRow {
+        flags: flag_words(view.scheduler, view.flags),
+        ..service_row(view)
+    };
+    balancer.services().iter().map(row).collect()
 }
 
-fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
+/// The connections as the listings want them.
+pub fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
     balancer.connections().iter().map(connection_row).collect()
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::balancer::Side;
-use crate::kernel::facts::{Address, Facts, Link, Mac, Neighbour, Route, RouteKind};
+use crate::kernel::facts::{Address, Facts, Link, MAIN, Mac, Neighbour, Route, RouteKind};
 
 /// Hosts 2 to this number exist on each side.
 const LAST_HOST: u8 = 64;
@@ -31,18 +31,47 @@ const fn net6(first: u16, second: u16, len: u8) -> IpNet {
 
 /// The recorded machine.
 pub fn facts() -> Facts {
-    Facts { links: links(), addresses: addresses(), routes: routes(), neighbours: neighbours() }
+    Facts {
+        links: links(),
+        addresses: addresses(),
+        routes: routes(),
+        rules: Vec::new(),
+        neighbours: neighbours(),
+    }
 }
 
 /// Whether the machine takes packets to this address for its own.
 pub fn is_local(facts: &Facts, address: IpAddr) -> bool {
-    let local = |r: &Route| r.kind == RouteKind::Local && r.destination.contains(&address);
+    let local = |r: &Route| r.kind == RouteKind::Local && r.table == MAIN && r.destination.contains(&address);
     facts.addresses.iter().any(|a| a.address == address) || facts.routes.iter().any(local)
+}
+
+/// The interface a router is on.
+pub fn link_to(router: IpAddr) -> Option<&'static str> {
+    let near = |side: &Side| {
+        let nets = [CLIENTS_V4, SERVERS_V4, CLIENTS_V6, SERVERS_V6];
+        let of_side = nets.iter().skip(*side as usize).step_by(2);
+        of_side.into_iter().any(|net| net.contains(&router))
+    };
+    Side::ALL.into_iter().find(near).map(device)
 }
 
 /// Whether it is an address of one of the machine's links.
 pub fn is_own(address: IpAddr) -> bool {
     addresses().iter().any(|a| a.address == address)
+}
+
+/// The recorded machine's interface on a side.
+pub fn device(side: Side) -> &'static str {
+    match side {
+        Side::Client => "vec0",
+        Side::Server => "vec1",
+    }
+}
+
+/// Our port for one of its interfaces.
+pub fn port_of(name: &str) -> Option<&'static str> {
+    Side::ALL.into_iter().find(|side| device(*side) == name).map(Side::name)
 }
 
 fn number(side: Side) -> u8 {
@@ -66,8 +95,8 @@ fn v6(side: Side, last: u16) -> IpAddr {
 
 fn links() -> Vec<Link> {
     let link = |side: Side| {
-        let name = side.name().to_owned();
-        Link { port: name.clone(), name, vlan: None, mac: mac(side, 1), mtu: 1500 }
+        let (name, port) = (device(side).to_owned(), side.name().to_owned());
+        Link { port, name, vlan: None, mac: mac(side, 1), mtu: 1500 }
     };
     Side::ALL.map(link).into()
 }
@@ -77,7 +106,7 @@ fn addresses() -> Vec<Address> {
         [(v4(side, 1), 24), (v6(side, 1), 64)].map(|(address, prefix_len)| Address {
             address,
             prefix_len,
-            link: side.name().to_owned(),
+            link: device(side).to_owned(),
         })
     };
     Side::ALL.into_iter().flat_map(both).collect()
@@ -86,14 +115,14 @@ fn addresses() -> Vec<Address> {
 fn routes() -> Vec<Route> {
     let local = |destination| Route { kind: RouteKind::Local, ..route(destination, None, "lo") };
     vec![
-        route(CLIENTS_V4, None, "client"),
-        route(SERVERS_V4, None, "server"),
-        route(DEFAULT_V4, Some(v4(Side::Client, 254)), "client"),
-        route(BEHIND_ROUTER, Some(v4(Side::Server, 254)), "server"),
+        route(CLIENTS_V4, None, "vec0"),
+        route(SERVERS_V4, None, "vec1"),
+        route(DEFAULT_V4, Some(v4(Side::Client, 254)), "vec0"),
+        route(BEHIND_ROUTER, Some(v4(Side::Server, 254)), "vec1"),
         local(VIPS_V4),
-        route(CLIENTS_V6, None, "client"),
-        route(SERVERS_V6, None, "server"),
-        route(DEFAULT_V6, Some(v6(Side::Client, 0xfe)), "client"),
+        route(CLIENTS_V6, None, "vec0"),
+        route(SERVERS_V6, None, "vec1"),
+        route(DEFAULT_V6, Some(v6(Side::Client, 0xfe)), "vec0"),
         local(VIPS_V6),
     ]
 }
@@ -101,14 +130,23 @@ fn routes() -> Vec<Route> {
 /// A plain route.
 pub(super) fn route(destination: IpNet, via: Option<IpAddr>, link: &str) -> Route {
     let link = Some(link.to_owned());
-    Route { destination, kind: RouteKind::Unicast, via, link, mtu: None, source: None, metric: 0 }
+    Route {
+        destination,
+        kind: RouteKind::Unicast,
+        via,
+        link,
+        mtu: None,
+        source: None,
+        metric: 0,
+        table: MAIN,
+    }
 }
 
 fn neighbours() -> Vec<Neighbour> {
     let mut all = Vec::new();
     for side in Side::ALL {
         let mut add = |address, last| {
-            all.push(Neighbour { link: side.name().to_owned(), address, mac: mac(side, last) });
+            all.push(Neighbour { link: device(side).to_owned(), address, mac: mac(side, last) });
         };
         add(v4(side, 254), 0xfe);
         add(v6(side, 0xfe), 0xfe);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::ports::{interface, mtu};
 use crate::fault::Faults;
-use crate::kernel::facts::{Facts, Link, Mac, Route, RouteKind};
+use crate::kernel::facts::{Facts, LOCAL, Link, MAIN, Mac, Route, RouteKind, Rule};
 
 pub(super) fn facts(facts: &Facts, faults: &mut Faults) {
     let mut names = HashSet::new();
@@ -33,6 +33,9 @@ pub(super) fn facts(facts: &Facts, faults: &mut Faults) {
     }
     for (index, new) in facts.routes.iter().enumerate() {
         route(&format!("facts.routes[{index}]"), new, faults);
+    }
+    for (index, new) in facts.rules.iter().enumerate() {
+        rule(&format!("facts.rules[{index}]"), new, faults);
     }
     for (index, neighbour) in facts.neighbours.iter().enumerate() {
         let place = format!("facts.neighbours[{index}]");
@@ -81,6 +84,22 @@ fn route(place: &str, route: &Route, faults: &mut Faults) {
     }
     if let Some(bytes) = route.mtu {
         mtu(&format!("{place}.mtu"), bytes, faults);
+    }
+}
+
+fn rule(place: &str, rule: &Rule, faults: &mut Faults) {
+    let ipv6 = rule.is_ipv6();
+    let other = |net: Option<ipnet::IpNet>| net.is_some_and(|net| matches!(net, ipnet::IpNet::V6(_)) != ipv6);
+    let family_differs = rule.family.is_some_and(|family| (family == crate::model::Family::Ipv6) != ipv6);
+    if other(rule.from) || other(rule.to) || family_differs {
+        faults.add(place, "is of both families", "use a rule for each");
+    }
+    if [MAIN, LOCAL].contains(&rule.table) {
+        faults.add(
+            format!("{place}.table"),
+            format!("{} is asked without a rule", rule.table),
+            "use a table of its own, or leave the rule out",
+        );
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::rule::RuleMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{MirrorCounters, NetlinkError, Twin};
@@ -153,6 +154,15 @@ impl Follower {
         self.read("read the links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         self.read("read the addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         self.read("read the routes", RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut rules = RuleMessage::default();
+            rules.header.family = family;
+            // A kernel may be built without policy routing, and then there are none.
+            match self.read("read the rules", RouteNetlinkMessage::GetRule(rules)) {
+                Ok(()) | Err(NetlinkError::Refused { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
         self.read("read the neighbours", RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))
     }
 

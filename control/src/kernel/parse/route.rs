@@ -4,22 +4,18 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
-    RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteType, RouteVia,
 };
 
 use super::{any, prefix};
 use crate::kernel::facts::RouteKind;
 
-/// The local table of `linux/rtnetlink.h`.
-const TABLE_LOCAL: u32 = 255;
-const TABLE_MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
-
 /// What tells two routes apart. The kernel allows several rows with one key; then the first is the one in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::kernel) struct RouteKey {
     pub(in crate::kernel) destination: IpNet,
-    pub(in crate::kernel) local_table: bool,
+    pub(in crate::kernel) table: u32,
     pub(in crate::kernel) metric: u32,
 }
 
@@ -36,7 +32,7 @@ pub(in crate::kernel) struct Hop {
     pub(in crate::kernel) of_many: bool,
 }
 
-/// None for what a load balancer does not route by: other tables, a type of service, a source prefix, broadcast and
+/// None for what a load balancer does not route by: a type of service, a source prefix, broadcast and
 /// multicast, and the kernel's cache of learnt path MTUs.
 pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)> {
     let header = &message.header;
@@ -54,10 +50,10 @@ pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)
     }
     let key = RouteKey {
         destination: prefix(read.destination, header.destination_prefix_length)?,
-        local_table: read.table == TABLE_LOCAL,
+        table: read.table,
         metric: read.metric,
     };
-    if key.destination.addr().is_multicast() || ![TABLE_MAIN, TABLE_LOCAL].contains(&read.table) {
+    if key.destination.addr().is_multicast() {
         return None;
     }
     Some((key, read.hop))

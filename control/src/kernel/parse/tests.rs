@@ -5,6 +5,8 @@ use netlink_packet_route::route::{
     RouteVia,
 };
 
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+
 use super::*;
 use crate::kernel::facts::RouteKind;
 
@@ -109,13 +111,13 @@ fn only_routes_a_balancer_goes_by_are_read() {
         ("prohibit", RouteType::Prohibit, 254, Some(RouteKind::Prohibit)),
         ("broadcast", RouteType::Broadcast, 255, None),
         ("multicast", RouteType::Multicast, 254, None),
-        ("another table", RouteType::Unicast, 100, None),
+        ("another table", RouteType::Unicast, 100, Some(RouteKind::Unicast)),
     ];
     for (what, kind, table, wanted) in rows {
         assert_eq!(route(&v4(kind, table, vec![])).map(|(_, hop)| hop.kind), wanted, "{what}");
     }
     let far = v4(RouteType::Unicast, 252, vec![RouteAttribute::Table(1000)]);
-    assert_eq!(route(&far), None, "a table number above 255");
+    assert_eq!(route(&far).unwrap().0.table, 1000, "a table number above 255");
 }
 
 #[test]
@@ -150,4 +152,30 @@ fn a_default_route_has_a_destination_of_its_family() {
     assert_eq!(route(&message).unwrap().0.destination.to_string(), "0.0.0.0/0");
     message.header.address_family = AddressFamily::Inet6;
     assert_eq!(route(&message).unwrap().0.destination.to_string(), "::/0");
+}
+
+#[test]
+fn only_rules_that_lead_elsewhere_by_address_or_mark_are_read() {
+    let read = |table: u8, attributes: Vec<RuleAttribute>| {
+        let mut message = RuleMessage::default();
+        (message.header.family, message.header.action) = (AddressFamily::Inet, RuleAction::ToTable);
+        (message.header.table, message.header.src_len) = (table, 24);
+        message.attributes = vec![RuleAttribute::Priority(100)];
+        message.attributes.extend(attributes);
+        rule(&message)
+    };
+    let from = RuleAttribute::Source([10, 9, 9, 0].into());
+    let by_source = read(55, vec![from.clone(), RuleAttribute::SuppressPrefixLen(u32::MAX)]).unwrap();
+    assert_eq!((by_source.from.unwrap().to_string().as_str(), by_source.table), ("10.9.9.0/24", 55));
+    let by_mark = read(77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(u32::MAX)]).unwrap();
+    assert_eq!((by_mark.mark, by_mark.priority), (Some(7), 100));
+    assert_eq!(read(252, vec![RuleAttribute::Table(1000)]).unwrap().table, 1000);
+    for (what, table, attributes) in [
+        ("what every machine has", 254, vec![]),
+        ("some bits of a mark", 77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(15)]),
+        ("by interface", 77, vec![RuleAttribute::Iifname("eth0".into())]),
+        ("only long prefixes", 77, vec![RuleAttribute::SuppressPrefixLen(0)]),
+    ] {
+        assert_eq!(read(table, attributes), None, "{what}");
+    }
 }

@@ -3,6 +3,8 @@ use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, Li
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
 
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+
 use super::*;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -133,4 +135,36 @@ fn a_link_that_goes_down_or_away_makes_its_routes_stale() {
     assert_eq!(tables.apply(&heard(gone)), Effect::StaleRoutes);
     let facts = tables.facts(&twins);
     assert_eq!((facts.links.len(), facts.neighbours.len()), (0, 0), "a VLAN without its twin is no link");
+}
+
+#[test]
+fn a_table_is_told_while_a_rule_names_it() {
+    let (mut tables, twins) = tables();
+    let mut elsewhere = route(1);
+    elsewhere.header.table = 55;
+    tables.apply(&heard(RouteNetlinkMessage::NewRoute(elsewhere)));
+    assert_eq!(tables.facts(&twins).routes, [], "no rule names table 55");
+    let rule = |priority| {
+        let mut message = RuleMessage::default();
+        (message.header.family, message.header.table) = (AddressFamily::Inet, 55);
+        message.header.action = RuleAction::ToTable;
+        message.attributes = vec![RuleAttribute::Priority(priority), RuleAttribute::FwMark(7)];
+        message
+    };
+    let steps = [
+        ("a rule", RouteNetlinkMessage::NewRule(rule(200)), Effect::Changed),
+        ("one before it", RouteNetlinkMessage::NewRule(rule(100)), Effect::Changed),
+        ("the same again", RouteNetlinkMessage::NewRule(rule(100)), Effect::None),
+    ];
+    for (what, body, effect) in steps {
+        assert_eq!(tables.apply(&heard(body)), effect, "{what}");
+    }
+    let facts = tables.facts(&twins);
+    assert_eq!(facts.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
+    assert_eq!(facts.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
+    for priority in [100, 200] {
+        let gone = RouteNetlinkMessage::DelRule(rule(priority));
+        assert_eq!(tables.apply(&heard(gone)), Effect::Changed);
+    }
+    assert_eq!(tables.facts(&twins), Facts { routes: vec![], rules: vec![], ..facts });
 }

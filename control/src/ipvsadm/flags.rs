@@ -1,0 +1,42 @@
+//! The words of scheduler flags: the same bits have names of their own with the hashing schedulers.
+
+use super::command::ParseError;
+use crate::model::{Scheduler, SchedulerFlags};
+
+const NAMES: &[(&str, Option<Scheduler>, usize)] = &[
+    ("sh-fallback", Some(Scheduler::Sh), 0),
+    ("sh-port", Some(Scheduler::Sh), 1),
+    ("mh-fallback", Some(Scheduler::Mh), 0),
+    ("mh-port", Some(Scheduler::Mh), 1),
+    ("flag-1", None, 0),
+    ("flag-2", None, 1),
+    ("flag-3", None, 2),
+];
+
+/// Reads the value of `-b`.
+pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<SchedulerFlags, ParseError> {
+    let mut bits = [false; 3];
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        let known = NAMES.iter().find(|(name, _, _)| *name == word);
+        let &(_, only, bit) =
+            known.ok_or_else(|| ParseError::usage(format!("invalid scheduler flag `{word}'")))?;
+        if only.is_some() && only != scheduler {
+            return Err(ParseError::usage(format!("incompatible scheduler flag `{word}'")));
+        }
+        bits[bit] = true;
+    }
+    let [fallback, l4_port, flag_3] = bits;
+    Ok(SchedulerFlags { fallback, l4_port, flag_3 })
+}
+
+/// The words of flags. A bit that has no name with the scheduler leaves one empty word, so that `-L` shows ` ()`.
+pub fn words(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
+    let named = NAMES.iter().any(|(_, only, _)| *only == Some(scheduler)).then_some(scheduler);
+    let set = [flags.fallback, flags.l4_port, flags.flag_3];
+    let ours = NAMES.iter().filter(|(_, only, bit)| *only == named && set[*bit]);
+    let mut words: Vec<String> = ours.map(|(name, _, _)| (*name).to_owned()).collect();
+    if words.is_empty() && !flags.is_empty() {
+        words.push(String::new());
+    }
+    words
+}

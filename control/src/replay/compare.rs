@@ -1,0 +1,182 @@
+//! Frames that left against frames that were recorded.
+//!
+//! A frame on its own is compared with what the same input caused. A train of fragments is joined and compared with the
+//! trains of its side, in the order in which they became whole.
+
+use super::balancer::{Outcome, Side};
+use super::case::{Input, Output};
+use super::report::Difference;
+use super::trains::{Joined, Trains, blank_tunnel};
+use super::{diff, kernel, mask};
+use crate::kernel::facts::Facts;
+
+/// A train that became whole.
+struct Train {
+    /// The input that was in when it did.
+    after: i64,
+    /// What caused it, whole too.
+    cause: Vec<u8>,
+    frame: Vec<u8>,
+    /// It is no frame that was sent but a packet given to the kernel, which would send it on.
+    by_kernel: bool,
+}
+
+/// What was found so far.
+#[derive(Default)]
+pub struct Comparison {
+    inputs: Trains,
+    recorded: [Trains; 2],
+    sent: [Trains; 2],
+    expected: [Vec<Train>; 2],
+    got: [Vec<Train>; 2],
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// Recorded frames that are the work of the kernel's own stack.
+    pub handed_to_kernel: usize,
+}
+
+impl Comparison {
+    /// Takes what became of an input, and what was recorded of it.
+    pub fn input(&mut self, input: &Input, recorded: &[&Output], outcome: &Outcome, facts: &Facts) {
+        let (cause, is_whole) = match self.inputs.take(&input.frame) {
+            Joined::Alone => (input.frame.clone(), true),
+            Joined::Part => (input.frame.clone(), false),
+            Joined::Whole(whole) => (whole, true),
+        };
+        let train = |frame| Train { after: input.n, cause: cause.clone(), frame, by_kernel: false };
+        let mut alone = Vec::new();
+        for &output in recorded {
+            match self.recorded[output.side as usize].take(&output.frame) {
+                Joined::Alone => alone.push(output),
+                Joined::Part => {}
+                Joined::Whole(frame) => self.expected[output.side as usize].push(train(frame)),
+            }
+        }
+        let mut sent = Vec::new();
+        for (side, frame) in &outcome.outputs {
+            match self.sent[*side as usize].take(frame) {
+                Joined::Alone => sent.push((*side, frame.as_slice())),
+                Joined::Part => {}
+                Joined::Whole(frame) => self.got[*side as usize].push(train(frame)),
+            }
+        }
+        if outcome.to_kernel.is_empty() {
+            self.outputs(input, &cause, &alone, &sent, outcome);
+        } else {
+            let judged = if is_whole { &cause } else { &input.frame };
+            self.judge_kernel(input, judged, &alone, outcome, facts);
+        }
+    }
+
+    fn differ(&mut self, place: impl Into<String>, line: impl Into<String>) {
+        self.differences.push(Difference::new(place, line));
+    }
+
+    fn judge_kernel(
+        &mut self,
+        input: &Input,
+        packet: &[u8],
+        recorded: &[&Output],
+        outcome: &Outcome,
+        facts: &Facts,
+    ) {
+        let place = format!("input {}", input.n);
+        let whole = match outcome.to_kernel.as_slice() {
+            [given] => kernel::is_untouched((input.side, &input.frame), given),
+            _ => false,
+        };
+        if !whole {
+            self.differ(&place, "the kernel was not given the frame as it came, once");
+        }
+        if let Some((_, extra)) = outcome.outputs.first() {
+            self.differ(&place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
+        }
+        if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, facts) {
+            let side = kernel::side_to(packet, facts);
+            let (cause, frame) = (packet.to_vec(), packet.to_vec());
+            self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
+            return;
+        }
+        match kernel::judge(packet, recorded, facts) {
+            Ok(count) => self.handed_to_kernel += count,
+            Err(why) => self.differ(&place, why),
+        }
+    }
+
+    fn outputs(
+        &mut self,
+        input: &Input,
+        cause: &[u8],
+        recorded: &[&Output],
+        sent: &[(Side, &[u8])],
+        outcome: &Outcome,
+    ) {
+        // Ports are apart, so the order counts on each side; the recording has no other.
+        for side in Side::ALL {
+            let expected: Vec<&[u8]> =
+                recorded.iter().filter(|o| o.side == side).map(|o| o.frame.as_slice()).collect();
+            let got: Vec<&[u8]> = sent.iter().filter(|(s, _)| *s == side).map(|(_, frame)| *frame).collect();
+            for at in 0..expected.len().max(got.len()) {
+                let place = format!("output {at} of input {} on the {} side", input.n, side.name());
+                match (expected.get(at), got.get(at)) {
+                    (Some(expected), Some(got)) => {
+                        let [want, have] = [expected, got].map(|frame| mask::mask(frame, cause));
+                        if want != have {
+                            self.differences.push(Difference { place, lines: diff::frames(&want, &have) });
+                        }
+                    }
+                    (Some(expected), None) => {
+                        let why = outcome.dropped.as_deref().unwrap_or("no reason told");
+                        self.differ(place, format!("missing ({why}): {}", diff::summary(expected)));
+                    }
+                    (None, Some(got)) => self.differ(place, format!("not recorded: {}", diff::summary(got))),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+
+    /// Compares the trains, when all is over.
+    pub fn finish(&mut self, facts: &Facts) {
+        for side in Side::ALL {
+            let expected = std::mem::take(&mut self.expected[side as usize]);
+            let got = std::mem::take(&mut self.got[side as usize]);
+            for at in 0..expected.len().max(got.len()) {
+                let place =
+                    |train: &Train| format!("input {}, train {at} on the {} side", train.after, side.name());
+                match (expected.get(at), got.get(at)) {
+                    (Some(want), Some(have)) => self.train(place(want), want, have, side, facts),
+                    (Some(want), None) => {
+                        self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
+                    }
+                    (None, Some(have)) => {
+                        self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
+                    }
+                    (None, None) => {}
+                }
+            }
+            // What never became whole outside cannot be whole behind us.
+            if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
+                self.differ(format!("trains on the {} side", side.name()), "parts of one are missing");
+            }
+        }
+    }
+
+    fn train(&mut self, place: String, want: &Train, have: &Train, side: Side, facts: &Facts) {
+        if have.by_kernel {
+            let output = Output { side, after: want.after, frame: want.frame.clone() };
+            match kernel::judge(&have.frame, &[&output], facts) {
+                Ok(count) => self.handed_to_kernel += count,
+                Err(why) => self.differ(place, why),
+            }
+            return;
+        }
+        let [mut expected, mut got] = [want, have].map(|train| mask::mask(&train.frame, &train.cause));
+        if expected != got {
+            [&mut expected, &mut got].into_iter().for_each(blank_tunnel);
+        }
+        if expected != got {
+            self.differences.push(Difference { place, lines: diff::frames(&expected, &got) });
+        }
+    }
+}

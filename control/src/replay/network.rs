@@ -1,0 +1,294 @@
+//! Changes to the recorded machine's network, from commands of `ip`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::marks::network;
+use super::topology::route;
+use crate::kernel::facts::{Address, Facts, LOCAL, MAIN, Mac, Neighbour, Route, RouteKind, Rule};
+use crate::model::Family;
+
+/// What one command of `ip` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkChange {
+    /// Adds a route; in place of one to the same destination if `replace`.
+    AddRoute {
+        /// The route.
+        route: Route,
+        /// It may be there.
+        replace: bool,
+    },
+    /// Removes the route to a destination.
+    RemoveRoute(IpNet, u32),
+    /// Empties a table; none is the cache of what was learnt of ways.
+    FlushRoutes(Option<u32>),
+    /// Adds a rule.
+    AddRule(Rule),
+    /// Removes a rule.
+    RemoveRule(Rule),
+    /// Adds an address and the way to its network.
+    AddAddress(Address),
+    /// Removes both.
+    RemoveAddress(Address),
+    /// Sets a link's MTU.
+    SetMtu(String, u32),
+    /// Adds or changes a neighbour.
+    SetNeighbour(Neighbour),
+    /// Removes one.
+    RemoveNeighbour(String, IpAddr),
+}
+
+type Words<'a> = std::vec::IntoIter<&'a str>;
+
+impl NetworkChange {
+    /// Reads the words of a command; none when it does something else.
+    pub fn read(words: &[String]) -> Option<NetworkChange> {
+        let mut words = words.iter().map(String::as_str).collect::<Vec<_>>().into_iter();
+        if words.next() != Some("ip") {
+            return None;
+        }
+        let mut family = Family::Ipv4;
+        let mut object = words.next()?;
+        while let "-4" | "-6" = object {
+            family = if object == "-6" { Family::Ipv6 } else { Family::Ipv4 };
+            object = words.next()?;
+        }
+        let verb = words.next()?;
+        match object {
+            "route" | "r" | "ro" => route_change(family, verb, words),
+            "rule" | "ru" => rule_change(family, verb, words),
+            "addr" | "address" | "a" => address_change(verb, words),
+            "link" | "l" => mtu_change(verb, words),
+            "neigh" | "neighbour" | "n" => neighbour_change(verb, words),
+            _ => None,
+        }
+    }
+
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// What `ip` prints when it ends with status 2.
+    pub fn apply(self, facts: &mut Facts) -> Result<(), &'static str> {
+        const EXISTS: Result<(), &str> = Err("RTNETLINK answers: File exists");
+        const MISSING: Result<(), &str> = Err("RTNETLINK answers: No such process");
+        const NO_FILE: Result<(), &str> = Err("RTNETLINK answers: No such file or directory");
+        match self {
+            NetworkChange::AddRoute { route, replace } => {
+                let is_there = |old: &Route| same_place(old, &route);
+                if !replace && facts.routes.iter().any(is_there) {
+                    return EXISTS;
+                }
+                facts.routes.retain(|old| !is_there(old));
+                facts.routes.push(route);
+            }
+            NetworkChange::RemoveRoute(destination, table) => {
+                let is_it = |old: &Route| old.destination == destination && old.table == table;
+                match facts.routes.iter().position(is_it) {
+                    Some(at) => drop(facts.routes.remove(at)),
+                    None => return MISSING,
+                }
+            }
+            NetworkChange::FlushRoutes(table) => facts.routes.retain(|old| Some(old.table) != table),
+            NetworkChange::AddRule(rule) if facts.rules.contains(&rule) => return EXISTS,
+            NetworkChange::AddRule(rule) => add_rule(facts, rule),
+            NetworkChange::RemoveRule(rule) => match facts.rules.iter().position(|old| says(&rule, old)) {
+                Some(at) => drop(facts.rules.remove(at)),
+                None => return NO_FILE,
+            },
+            NetworkChange::AddAddress(address) => {
+                facts.routes.push(way_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
+                facts.addresses.push(address);
+            }
+            NetworkChange::RemoveAddress(address) => {
+                facts.addresses.retain(|old| *old != address);
+                facts.routes.retain(|old| Some(old) != way_to(&address).as_ref());
+            }
+            NetworkChange::SetMtu(name, mtu) => {
+                facts.links.iter_mut().filter(|link| link.name == name).for_each(|link| link.mtu = mtu);
+            }
+            NetworkChange::SetNeighbour(new) => {
+                facts.neighbours.retain(|old| (&old.link, old.address) != (&new.link, new.address));
+                facts.neighbours.push(new);
+            }
+            NetworkChange::RemoveNeighbour(link, address) => {
+                facts.neighbours.retain(|old| old.link != link || old.address != address);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_place(a: &Route, b: &Route) -> bool {
+    (a.destination, a.table, a.metric) == (b.destination, b.table, b.metric)
+}
+
+/// A rule without a number is asked before those there are.
+fn add_rule(facts: &mut Facts, mut rule: Rule) {
+    if rule.priority == 0 {
+        let first = facts.rules.iter().map(|old| old.priority).min();
+        rule.priority = first.unwrap_or(32766).saturating_sub(1);
+    }
+    facts.rules.push(rule);
+    facts.rules.sort_by_key(|rule| rule.priority);
+}
+
+/// Whether `wanted`, as it was written, means this rule.
+fn says(wanted: &Rule, rule: &Rule) -> bool {
+    let priority = if wanted.priority == 0 { rule.priority } else { wanted.priority };
+    Rule { priority, ..wanted.clone() } == *rule
+}
+
+fn way_to(address: &Address) -> Option<Route> {
+    let net = IpNet::new(address.address, address.prefix_len).ok()?;
+    Some(route(net.trunc(), None, &address.link))
+}
+
+fn default(family: Family) -> IpNet {
+    match family {
+        Family::Ipv4 => IpNet::V4(Default::default()),
+        Family::Ipv6 => IpNet::V6(Default::default()),
+    }
+}
+
+fn table(word: &str) -> Option<u32> {
+    match word {
+        "main" => Some(MAIN),
+        "local" => Some(LOCAL),
+        number => number.parse().ok(),
+    }
+}
+
+fn route_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<NetworkChange> {
+    if matches!(verb, "flush" | "f") {
+        return match words.as_slice() {
+            ["cache"] => Some(NetworkChange::FlushRoutes(None)),
+            ["table", name] => Some(NetworkChange::FlushRoutes(Some(table(name)?))),
+            _ => None,
+        };
+    }
+    let mut first = words.next()?;
+    let kind = match first {
+        "local" => RouteKind::Local,
+        "unreachable" => RouteKind::Unreachable,
+        "blackhole" => RouteKind::Blackhole,
+        "prohibit" => RouteKind::Prohibit,
+        _ => RouteKind::Unicast,
+    };
+    if kind != RouteKind::Unicast || first == "unicast" {
+        first = words.next()?;
+    }
+    let destination = if first == "default" { default(family) } else { network(first)? };
+    let mut new = Route { kind, link: None, ..route(destination, None, "") };
+    while let Some(word) = words.next() {
+        match word {
+            "via" => new.via = Some(words.next()?.parse().ok()?),
+            "dev" => new.link = Some(words.next()?.to_owned()),
+            "table" => new.table = table(words.next()?)?,
+            "mtu" => {
+                let value = words.next()?;
+                let value = if value == "lock" { words.next()? } else { value };
+                new.mtu = Some(value.parse().ok()?);
+            }
+            "metric" => new.metric = words.next()?.parse().ok()?,
+            "src" => new.source = Some(words.next()?.parse().ok()?),
+            "proto" | "scope" => drop(words.next()?),
+            "onlink" => {}
+            _ => return None,
+        }
+    }
+    match verb {
+        "add" | "a" | "replace" | "change" => {
+            // A router tells the link.
+            if new.link.is_none() {
+                new.link = Some(super::topology::link_to(new.via?)?.to_owned());
+            }
+            Some(NetworkChange::AddRoute { route: new, replace: verb == "replace" || verb == "change" })
+        }
+        "del" | "delete" | "d" => Some(NetworkChange::RemoveRoute(destination, new.table)),
+        _ => None,
+    }
+}
+
+fn rule_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<NetworkChange> {
+    let mut rule = Rule { family: Some(family), ..Rule::default() };
+    while let Some(word) = words.next() {
+        let value = words.next()?;
+        match word {
+            "from" | "to" if value == "all" => {}
+            "from" => rule.from = Some(network(value)?),
+            "to" => rule.to = Some(network(value)?),
+            "fwmark" => rule.mark = Some(mark(value)?),
+            "lookup" | "table" => rule.table = table(value)?,
+            "pref" | "priority" | "prio" | "preference" => rule.priority = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    match verb {
+        "add" | "a" => Some(NetworkChange::AddRule(rule)),
+        "del" | "delete" | "d" => Some(NetworkChange::RemoveRule(rule)),
+        _ => None,
+    }
+}
+
+fn mark(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn address_change(verb: &str, mut words: Words<'_>) -> Option<NetworkChange> {
+    let text = words.next()?;
+    let (address, prefix_len) = match text.split_once('/') {
+        Some((address, length)) => (address.parse().ok()?, length.parse().ok()?),
+        None => {
+            let address: IpAddr = text.parse().ok()?;
+            (address, if address.is_ipv4() { 32 } else { 128 })
+        }
+    };
+    let mut link = None;
+    while let Some(word) = words.next() {
+        match word {
+            "dev" => link = Some(words.next()?.to_owned()),
+            "nodad" => {}
+            _ => return None,
+        }
+    }
+    let address = Address { address, prefix_len, link: link? };
+    match verb {
+        "add" | "a" | "replace" => Some(NetworkChange::AddAddress(address)),
+        "del" | "delete" | "d" => Some(NetworkChange::RemoveAddress(address)),
+        _ => None,
+    }
+}
+
+fn mtu_change(verb: &str, words: Words<'_>) -> Option<NetworkChange> {
+    match (verb, words.as_slice()) {
+        ("set", ["dev", name, "mtu", mtu] | [name, "mtu", mtu]) => {
+            Some(NetworkChange::SetMtu((*name).to_owned(), mtu.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+fn neighbour_change(verb: &str, mut words: Words<'_>) -> Option<NetworkChange> {
+    let address = words.next()?.parse().ok()?;
+    let (mut link, mut mac) = (None, None::<Mac>);
+    while let Some(word) = words.next() {
+        match word {
+            "dev" => link = Some(words.next()?.to_owned()),
+            "lladdr" => mac = Some(words.next()?.parse().ok()?),
+            "nud" => drop(words.next()?),
+            _ => return None,
+        }
+    }
+    let link = link?;
+    match verb {
+        "add" | "replace" | "change" => {
+            Some(NetworkChange::SetNeighbour(Neighbour { link, address, mac: mac? }))
+        }
+        "del" | "delete" => Some(NetworkChange::RemoveNeighbour(link, address)),
+        _ => None,
+    }
+}

@@ -1,0 +1,167 @@
+//! The sysctls `net.ipv4.vs.*` as the recorded machine has them: what can be written, and what is read back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Config, Scheduler, Settings};
+use crate::sysctl::{self, PREFIX, Values};
+
+/// Where sysctls are in `/proc`.
+pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
+
+/// Why a value cannot be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is none of that name.
+    Unknown,
+    /// The value is out of range, or no number.
+    Invalid,
+}
+
+/// Those that mean nothing to a data plane: they are kept and read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctls {
+    kept: BTreeMap<&'static str, i32>,
+    /// The second number of `sync_threshold`.
+    sync_period: i32,
+    /// Schedulers whose module is loaded: two bring a sysctl.
+    loaded: BTreeSet<&'static str>,
+}
+
+/// Names with their first values.
+const KEPT: &[(&str, i32)] = &[
+    ("conntrack", 0),
+    ("debug_level", 0),
+    ("sync_persist_mode", 0),
+    ("sync_ports", 1),
+    ("sync_qlen_max", 1855),
+    ("sync_refresh_period", 0),
+    ("sync_retries", 0),
+    ("sync_sock_size", 0),
+    ("sync_threshold", 3),
+    ("sync_version", 1),
+];
+
+impl Default for Sysctls {
+    fn default() -> Sysctls {
+        Sysctls { kept: KEPT.iter().copied().collect(), sync_period: 50, loaded: BTreeSet::new() }
+    }
+}
+
+/// A sysctl's own name, from the name in `/proc` or with dots.
+pub fn name(written: &str) -> Option<&str> {
+    let name = written.strip_prefix(DIRECTORY).or_else(|| written.strip_prefix(PREFIX));
+    name.filter(|name| !name.is_empty() && !name.contains('/'))
+}
+
+impl Sysctls {
+    /// Loads a scheduler's module, as its use does.
+    pub fn load(&mut self, scheduler: Scheduler) {
+        self.loaded.insert(scheduler.name());
+    }
+
+    /// Writes one as the kernel does.
+    ///
+    /// # Errors
+    /// When there is none, or the value does not do; then nothing has changed.
+    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), Fault> {
+        self.read(name, &config.settings).ok_or(Fault::Unknown)?;
+        let mut words = text.split_whitespace();
+        let first = words.next().ok_or(Fault::Invalid)?;
+        if name == "sync_threshold" {
+            return self.threshold(first, words.next());
+        }
+        let Some(kept) = self.kept.get_mut(name) else {
+            // A machine with memory to spare makes the automatic defences idle at once.
+            let modes = ["drop_entry", "drop_packet", "secure_tcp"];
+            let value = if modes.contains(&name) && first == "2" { "1" } else { first };
+            let values = Values { values: [(name.to_owned(), value.to_owned())].into() };
+            return sysctl::write(config, &values).map_err(|_| Fault::Invalid);
+        };
+        let value = first.parse::<i32>().map_err(|_| Fault::Invalid)?;
+        let fits = match name {
+            "sync_retries" => (0..=3).contains(&value),
+            "sync_version" => (0..=1).contains(&value),
+            "sync_ports" => (1..=64).contains(&value) && value.count_ones() == 1,
+            "sync_qlen_max" | "sync_sock_size" => value >= 0,
+            _ => true,
+        };
+        if !fits {
+            return Err(Fault::Invalid);
+        }
+        *kept = value;
+        Ok(())
+    }
+
+    /// Two numbers, of which the second may stay as it is.
+    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), Fault> {
+        let number = |text: &str| text.parse::<i32>().map_err(|_| Fault::Invalid);
+        let first = number(first)?;
+        let second = second.map_or(Ok(self.sync_period), number)?;
+        if first < 0 || second < 0 || (second != 0 && first >= second) {
+            return Err(Fault::Invalid);
+        }
+        self.kept.insert("sync_threshold", first);
+        self.sync_period = second;
+        Ok(())
+    }
+
+    /// What is read back; none when there is no sysctl of that name.
+    pub fn read(&self, name: &str, settings: &Settings) -> Option<String> {
+        if let Some(kept) = self.kept.get(name) {
+            let threshold = || format!("{kept}\t{}", self.sync_period);
+            return Some(if name == "sync_threshold" { threshold() } else { kept.to_string() });
+        }
+        // Newer kernels have more of them.
+        let newer = matches!(name, "est_cpulist" | "est_nice" | "conn_lfactor" | "svc_lfactor");
+        let module = name.strip_suffix("_expiration");
+        let missing = newer || module.is_some_and(|module| !self.loaded.contains(module));
+        if missing { None } else { sysctl::read(settings, name).ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_taken_and_read_back_as_the_kernel_does() {
+        let rows = [
+            ("drop_entry", "3", Ok(()), "3"),
+            ("drop_entry", "4", Err(Fault::Invalid), "3"),
+            ("drop_entry", "2", Ok(()), "1"),
+            ("drop_entry", "foo", Err(Fault::Invalid), "1"),
+            ("sloppy_tcp", "-3", Ok(()), "-3"),
+            ("sloppy_tcp", "2147483648", Err(Fault::Invalid), "-3"),
+            ("conn_reuse_mode", "77", Ok(()), "77"),
+            ("am_droprate", "0x10", Ok(()), "16"),
+            ("am_droprate", "1 2", Ok(()), "1"),
+            ("am_droprate", "", Err(Fault::Invalid), "1"),
+            ("sync_ports", "3", Err(Fault::Invalid), "1"),
+            ("sync_ports", "64", Ok(()), "64"),
+            ("sync_ports", "65", Err(Fault::Invalid), "64"),
+            ("sync_version", "2", Err(Fault::Invalid), "1"),
+            ("sync_retries", "4", Err(Fault::Invalid), "0"),
+            ("sync_threshold", "5", Ok(()), "5\t50"),
+            ("sync_threshold", "7 3", Err(Fault::Invalid), "5\t50"),
+            ("sync_threshold", "7 0", Ok(()), "7\t0"),
+        ];
+        let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
+        for (name, text, outcome, back) in rows {
+            assert_eq!(sysctls.write(name, text, &mut config), outcome, "{name} {text}");
+            assert_eq!(sysctls.read(name, &config.settings).as_deref(), Some(back), "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn a_modules_sysctl_comes_with_it() {
+        let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(Fault::Unknown));
+        sysctls.load(Scheduler::Lblc);
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Ok(()));
+        assert_eq!(config.settings.lblc_expiration, 5);
+        assert_eq!(sysctls.read("lblcr_expiration", &config.settings), None);
+        assert_eq!(sysctls.read("est_nice", &config.settings), None);
+        assert_eq!(name("/proc/sys/net/ipv4/vs/drop_entry"), Some("drop_entry"));
+        assert_eq!(name("net.ipv4.ip_forward"), None);
+    }
+}
