@@ -212,11 +212,6 @@ fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
     expected == got && sent.header_checksum_is_right() && ours && same_len
 }
 
-/// Whether a frame given to the kernel is the input as it came.
-pub fn is_untouched(input: (Side, &[u8]), given: &(Side, Vec<u8>)) -> bool {
-    input.0 == given.0 && input.1 == given.1
-}
-
 fn is_reset(packet: &Ip<'_>) -> bool {
     packet.payload().get(13).is_some_and(|flags| flags & 4 != 0)
 }
