@@ -97,7 +97,8 @@ impl Comparison {
             self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
             return;
         }
-        match kernel::judge(packet, recorded, facts) {
+        let translated = given(input, outcome) == Some(Given::Translated);
+        match kernel::judge(packet, recorded, facts, translated) {
             Ok(count) => self.handed_to_kernel += count,
             Err(why) => self.differ(&place, why),
         }
@@ -194,7 +195,7 @@ impl Comparison {
     fn train(&mut self, place: String, want: &Train, have: &Train, side: Side, facts: &Facts) {
         if have.by_kernel {
             let output = Output { side, after: want.after, frame: want.frame.clone() };
-            match kernel::judge(&have.frame, &[&output], facts) {
+            match kernel::judge(&have.frame, &[&output], facts, false) {
                 Ok(count) => self.handed_to_kernel += count,
                 Err(why) => self.differ(place, why),
             }
