@@ -227,10 +227,10 @@ pub struct MarkRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
     /// Where it comes from: an address or a prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "net")]
     pub source: Option<IpNet>,
     /// Where it goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "net")]
     pub destination: Option<IpNet>,
     /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `esp`, `ah` or a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -263,6 +263,14 @@ impl Default for MarkRule {
             mask: all_bits(),
         }
     }
+}
+
+/// A prefix, or an address, which is a prefix of all its bits.
+fn net<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<IpNet>, D::Error> {
+    let text = String::deserialize(from)?;
+    let net = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+    let why = || format!("{text:?} is no address and no prefix; write 10.9.9.1 or 10.9.9.0/24");
+    net.map(Some).map_err(|_| serde::de::Error::custom(why()))
 }
 
 fn all_bits() -> u32 {

@@ -5,6 +5,7 @@
 pub mod encap;
 pub mod fragment;
 pub mod rewrite;
+pub mod train;
 
 use crate::config::{Hop, NextHop};
 use crate::packet::Packet;

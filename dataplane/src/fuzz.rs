@@ -3,6 +3,10 @@
 //! `cargo test` runs them over the seeds in `fuzz/seeds` and over bent copies of them; the targets in `fuzz/` let
 //! libFuzzer do the bending. Nothing here is part of the packet's way.
 
+mod frag;
+
+pub use frag::frag;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::Ipv6Net;

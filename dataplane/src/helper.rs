@@ -1,3 +1,3 @@
-//! Helpers.
+//! What looks into payloads: protocols that a balancer must understand to balance them.
 
 pub mod sip;

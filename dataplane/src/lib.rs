@@ -8,6 +8,7 @@ pub mod conn;
 pub mod dpdk;
 pub mod flow;
 pub mod forward;
+pub mod frag;
 #[cfg(feature = "testkit")]
 pub mod fuzz;
 pub mod helper;

@@ -13,6 +13,7 @@ pub mod paths;
 mod persist;
 #[cfg(test)]
 mod tests;
+mod trains;
 mod way;
 
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub struct Arrival {
     pub mac: MacBytes,
     /// The time.
     pub now: Tick,
+    /// Another worker has gathered the fragments that come now; they are ours.
+    pub relayed: bool,
 }
 
 /// What the first stage found out about a packet.
@@ -83,6 +86,7 @@ pub struct Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Find,
+    Gather,
     ToKernel,
     HandOff(WorkerId),
     Drop(DropReason),
@@ -186,7 +190,7 @@ impl Line {
                 Kind::IcmpError => self.steer(&work.parsed, port),
                 Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
                 Kind::Other => Step::ToKernel,
-                Kind::Fragment => self.fragment(&work.parsed),
+                Kind::Fragment => self.fragment(frame, &work.parsed, arrival),
             },
         };
         if work.step == Step::Find {
@@ -221,14 +225,6 @@ impl Line {
         }
     }
 
-    /// A fragment has no ports to balance by; one that is not of balanced addresses is the kernel's.
-    fn fragment(&self, parsed: &Parsed) -> Step {
-        let addresses = &self.snapshot.services.addresses;
-        let ours =
-            addresses.contains(&parsed.key.dst_address()) || addresses.contains(&parsed.key.src_address());
-        if ours { Step::Drop(DropReason::Fragment) } else { Step::ToKernel }
-    }
-
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
@@ -242,6 +238,7 @@ impl Line {
                 },
                 _ => self.decide(&mut packet, work, arrival),
             },
+            Step::Gather => return self.gather(packet, &work.parsed, arrival, out),
             Step::ToKernel => Fate::ToKernel,
             Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
             Step::Drop(why) => Fate::Drop(why),

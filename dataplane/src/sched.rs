@@ -1,4 +1,15 @@
 //! Schedulers: which destination gets a new connection. A file each; spec section 3.
+//!
+//! With one worker all choose exactly as IPVS does. With N workers each has a memory of its own, and of the others'
+//! loads it knows what control last noted, so that the spread is looser by a bound (`tests/workers.rs` holds it):
+//!
+//! - `rr`: two destinations differ by N connections at most instead of one.
+//! - `wrr`: a destination is off its share by N times its weight at most.
+//! - `lc`, `wlc`: for connections that stay, the load per weight of a destination of weight w is above any other's by
+//!   d / w at most, d being how many connections all workers open between two looks of control. `sed`, `nq`, `ovf`
+//!   and the choice by load of `lblc`, `lblcr` and `twos` are late in the same way.
+//! - `lblc`, `lblcr`: a virtual address is remembered by each worker, so it may have N destinations (N sets).
+//! - `dh`, `sh`, `mh`, `fo`: nothing changes, and `twos` draws as evenly as before.
 
 pub mod cached;
 pub mod dh;

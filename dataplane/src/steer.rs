@@ -33,10 +33,18 @@ impl Steering {
         client(&key, ingress, snapshot).map(|client| self.of(client))
     }
 
+    /// The worker that gathers the fragments of a datagram, named by its addresses and identification.
+    pub fn of_datagram(&self, datagram: &Key) -> WorkerId {
+        self.share(self.seed.hash(datagram))
+    }
+
     fn of(&self, client: Endpoint) -> WorkerId {
         let Some(key) = Key::between(client, client, 0) else { return WorkerId(0) };
-        let hash = self.seed.hash(&key) >> 32;
-        WorkerId(((hash * u64::from(self.workers)) >> 32) as u16)
+        self.share(self.seed.hash(&key))
+    }
+
+    fn share(&self, hash: u64) -> WorkerId {
+        WorkerId((((hash >> 32) * u64::from(self.workers)) >> 32) as u16)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
 use crate::sched;
 use crate::service::{
-    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId,
+    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
 };
 use crate::stats::{Board, Counter};
 use crate::steer::{Steering, WorkerId};
@@ -150,6 +150,9 @@ impl Plan {
                 target,
             }));
             destinations.push(DestinationId(id));
+            if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = method {
+                to.gue_ends.insert(Endpoint { l4_port, ..endpoint });
+            }
             if method == Method::Nat {
                 to.nat_sources.insert((endpoint, self.protocol));
             }
@@ -261,6 +264,10 @@ impl Bed {
         let out = gauges.sent.get() + dropped + gauges.to_kernel.get() + gauges.handed_off.get();
         let received = gauges.received.get() + gauges.taken_over.get() + gauges.from_kernel.get();
         let received = received + gauges.pieces.get();
-        assert_eq!(received, out + gauges.waiting.get(), "every packet is counted once");
+        assert_eq!(
+            received,
+            out + gauges.waiting.get() + gauges.gathering.get(),
+            "every packet is counted once"
+        );
     }
 }

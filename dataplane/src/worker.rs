@@ -10,7 +10,7 @@ use crate::flow::Seed;
 use crate::forward;
 use crate::io::{Batch, QueuePair};
 use crate::line::defend::Defence;
-use crate::line::outbox::HandOffRing;
+use crate::line::outbox::{HandOffRing, RELAYED};
 use crate::line::paths::Paths;
 use crate::line::{self, Arrival, KernelRing, Line, Outbox};
 use crate::sched::Memory;
@@ -141,7 +141,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         if count == 0 {
             return 0;
         }
-        let arrival = Arrival { port: port.number, mac: port.mac, now };
+        let arrival = Arrival { port: port.number, mac: port.mac, now, relayed: false };
         self.line.board.gauges.received.add(count as u64);
         self.line.run(&mut self.batch, arrival, &mut self.out);
         self.flush();
@@ -157,7 +157,8 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         {
             // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
             self.batch.push(packet);
-            let arrival = Arrival { port, mac: self.ports[usize::from(port)].mac, now };
+            let (relayed, port) = (port & RELAYED != 0, port & !RELAYED);
+            let arrival = Arrival { port, mac: self.ports[usize::from(port)].mac, now, relayed };
             self.line.run(&mut self.batch, arrival, &mut self.out);
             self.flush();
             count += 1;
@@ -226,6 +227,9 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             let _ = self.line.rings.notes.push(note);
         }
         self.line.publish();
+        if self.out.trains.held() > 0 {
+            self.give_up_trains(now);
+        }
         if !self.out.waiting.is_empty() {
             self.give_up_waiting(now);
         }
@@ -258,6 +262,12 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         gauges.waiting.set(self.out.waiting.len() as u64);
         self.flush();
+    }
+
+    fn give_up_trains(&mut self, now: Tick) {
+        let gauges = &self.line.board.gauges;
+        self.out.trains.expire(now, |_| gauges.drops[DropReason::FragmentTimeout as usize].add(1));
+        gauges.gathering.set(self.out.trains.held() as u64);
     }
 
     fn give_up_waiting(&mut self, now: Tick) {

@@ -1,10 +1,12 @@
 //! The packet's way does not allocate: not for a new connection, not for a known one, not for an answer.
 
+use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::io::Batch;
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::line::{Arrival, Outbox};
-use pollux_dataplane::service::{Method, Tunnel};
-use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, vip};
+use pollux_dataplane::sched::{Memory, Scene};
+use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
+use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, at, v4, vip};
 use pollux_dataplane::time::Tick;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ fn the_line_does_not_allocate() {
     for method in [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)] {
         let mut bed = Plan::new(method).bed().unwrap();
         let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
-        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0) };
+        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
         for round in ["new connections", "known connections"] {
             let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
             let line = &mut bed.worker.line;
@@ -35,5 +37,34 @@ fn the_line_does_not_allocate() {
             assert_eq!(out.ports[1].len(), 32, "{round} by {method:?}");
             out.ports[1].clear();
         }
+    }
+}
+
+/// Every client speaks to the same address, so the caches of `lblc` and `lblcr` need not grow.
+#[test]
+fn choosing_does_not_allocate() {
+    use Scheduler::{Dh, Fo, Lblc, Lblcr, Lc, Mh, Nq, Ovf, Rr, Sed, Sh, Twos, Wlc, Wrr};
+    for scheduler in [Rr, Wrr, Lc, Wlc, Fo, Ovf, Lblc, Lblcr, Dh, Sh, Mh, Sed, Nq, Twos] {
+        let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Dr) };
+        let (snapshot, bed) = (plan.snapshot(), plan.bed().unwrap());
+        let service = snapshot.services.service(ServiceId(0)).unwrap();
+        let fresh = Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1 };
+        let mut memory = Memory::new(1);
+        memory.hear(scheduler, &fresh);
+        let mut pick = |host| {
+            let scene = Scene {
+                service,
+                services: &snapshot.services,
+                loads: &*bed.board,
+                client: at(v4(192, 0, 2, host), 5000),
+                virtual_address: vip().address,
+                settings: &snapshot.settings,
+                now: Tick(0),
+            };
+            assert!(memory.pick(&scene).is_some(), "{scheduler:?}");
+        };
+        pick(0);
+        let made = allocation_counter::measure(|| (1..=255).for_each(&mut pick));
+        assert_eq!(made.count_total, 0, "{scheduler:?}");
     }
 }

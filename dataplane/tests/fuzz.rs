@@ -22,6 +22,7 @@ fn bent(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
 fn every_seed_passes() {
     seeds("parse").iter().for_each(|seed| fuzz::parse(seed));
     seeds("line").iter().for_each(|seed| fuzz::line(seed));
+    seeds("frag").iter().for_each(|seed| fuzz::frag(seed));
 }
 
 proptest! {
@@ -38,8 +39,14 @@ proptest! {
     }
 
     #[test]
+    fn no_fragment_is_lost(bytes in bent("frag")) {
+        fuzz::frag(&bytes);
+    }
+
+    #[test]
     fn noise_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         fuzz::parse(&bytes);
         fuzz::line(&bytes);
+        fuzz::frag(&bytes);
     }
 }

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 
+use super::trains::Scratch;
+use crate::flow::Seed;
 use crate::forward::Departure;
+use crate::frag::{Limits, Trains};
 use crate::io::{BURST, Batch};
+use crate::packet::Packet;
 use crate::steer::WorkerId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{DropReason, Verdict};
@@ -16,6 +20,9 @@ pub type KernelRing<P> = Arc<ArrayQueue<(usize, P)>>;
 
 /// Packets that another worker owns, with the port they came in by.
 pub type HandOffRing<P> = Arc<ArrayQueue<(u16, P)>>;
+
+/// Set in a handed-over packet's port: it is a fragment of a train that is complete.
+pub const RELAYED: u16 = 0x8000;
 
 /// Packets that may wait for neighbours' addresses at once.
 const WAITING: usize = BURST;
@@ -48,13 +55,18 @@ pub struct Outbox<P> {
     pub hand_off: Box<[HandOffRing<P>]>,
     /// Waiting for a neighbour's address.
     pub waiting: ArrayVec<Waiting<P>, WAITING>,
+    /// Fragments that wait for the others of their datagrams.
+    pub trains: Trains<P>,
+    /// What decisions about them are made on.
+    pub scratch: Scratch,
 }
 
-impl<P> Outbox<P> {
+impl<P: Packet> Outbox<P> {
     /// An outbox for `ports` ports.
     pub fn new(ports: usize, kernel: KernelRing<P>, hand_off: Box<[HandOffRing<P>]>) -> Outbox<P> {
+        let trains = Trains::new(Limits::default(), Seed::random());
         let ports = (0..ports).map(|_| Batch::new()).collect();
-        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new() }
+        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new(), trains, scratch: Scratch::default() }
     }
 
     /// Puts a packet with those that leave by `port`.

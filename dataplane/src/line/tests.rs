@@ -2,6 +2,8 @@
 
 mod bed;
 mod drops;
+mod fragments;
 mod rows;
 mod services;
 mod steering;
+mod tunnels;

@@ -145,6 +145,10 @@ impl Line {
         if let Some(fate) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || keep_df) {
             return fate;
         }
+        if self.in_train {
+            // Only a decision is wanted: each fragment gets headers of its own.
+            return Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu });
+        }
         let place = (parsed.l3, ipv6, parsed.len);
         // Only GUE shows the flow outside.
         let flow = match kind {

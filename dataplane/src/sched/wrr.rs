@@ -35,8 +35,8 @@ pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<Desti
                 cursor.at = Some(id);
                 return Some(id);
             }
+            // The cursor is there still.
             if stop == Some(place) {
-                cursor.at = Some(id);
                 return None;
             }
         }
@@ -62,7 +62,6 @@ pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<Desti
 /// weight of two billion beside a weight of one could cost two billion passes.
 fn skip_empty_passes<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) {
     let greatest = scene.available().map(|c| i64::from(c.destination.weight)).max().unwrap_or(0);
-    let excess = (cursor.current - greatest).max(0);
-    let passes = excess.div_euclid(cursor.gcd) + i64::from(excess % cursor.gcd > 0);
+    let passes = (cursor.current - greatest).max(0) / cursor.gcd;
     cursor.current -= cursor.gcd * passes.min((cursor.current - 1) / cursor.gcd);
 }

@@ -91,6 +91,8 @@ pub struct Gauges {
     pub handed_off: Counter,
     /// Packets that wait for a neighbour's address.
     pub waiting: Counter,
+    /// Fragments that wait for the others of their datagrams.
+    pub gathering: Counter,
     /// By reason.
     pub drops: [Counter; DropReason::ALL.len()],
     /// By reason.
@@ -123,6 +125,7 @@ impl Default for Gauges {
             from_kernel: Counter::default(),
             handed_off: Counter::default(),
             waiting: Counter::default(),
+            gathering: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             answers: std::array::from_fn(|_| Counter::default()),
             given_up: Counter::default(),

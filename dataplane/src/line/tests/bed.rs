@@ -16,6 +16,11 @@ impl Plan {
 
 /// TCP from one endpoint to another, in a frame from `mac` outside or inside, with these flags.
 pub(super) fn tcp(from: Endpoint, to: Endpoint, flags: &str) -> Vec<u8> {
+    tcp_with(from, to, flags, &[])
+}
+
+/// The same with data.
+pub(super) fn tcp_with(from: Endpoint, to: Endpoint, flags: &str, data: &[u8]) -> Vec<u8> {
     let (source, receiver) = if from == server() { (SERVER_MAC, SERVER_SIDE) } else { (ROUTER, CLIENT_SIDE) };
     let ether = PacketBuilder::ethernet2(source, receiver);
     let ip = match (from.address, to.address) {
@@ -34,7 +39,7 @@ pub(super) fn tcp(from: Endpoint, to: Endpoint, flags: &str) -> Vec<u8> {
         };
     }
     let mut frame = Vec::new();
-    tcp.write(&mut frame, &[]).unwrap();
+    tcp.write(&mut frame, data).unwrap();
     frame
 }
 

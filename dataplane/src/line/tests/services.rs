@@ -98,6 +98,43 @@ fn a_quiesced_destination_keeps_its_clients_until_told_otherwise() {
 }
 
 #[test]
+fn a_call_meets_one_destination_whatever_its_port() {
+    let plan = || Plan { protocol: protocol::UDP, ..plan() };
+    let snapshot = with_service(&plan(), |service| {
+        service.persistence = Some(Persistence { sip: true, ..sticky(50).unwrap() });
+    });
+    let mut bed = plan().bed_with(snapshot).unwrap();
+    let invite = |port, call: &str| {
+        let text = format!("INVITE sip:a@b SIP/2.0\r\nCall-ID: {call}\r\nCSeq: 1 INVITE\r\n\r\n");
+        udp(at(client().address, port), vip(), text.as_bytes())
+    };
+    for (port, call) in [(5060, "one"), (5061, "two"), (5062, "one"), (5063, "three")] {
+        bed.client_sends(&invite(port, call));
+    }
+    let of = |port| {
+        let key = crate::flow::Key::between(at(client().address, port), vip(), protocol::UDP).unwrap();
+        let conns = &bed.worker.line.conns;
+        conns.find(conns.hash(&key), &key).map(|(id, _)| conns.entry(id).destination)
+    };
+    assert!(of(5060).is_some());
+    assert_eq!(of(5060), of(5062));
+    assert_ne!(of(5060), of(5061));
+    bed.client_sends(&udp(client(), vip(), b"OPTIONS sip:a@b SIP/2.0\r\n\r\n"));
+    assert_eq!(bed.board.gauges.drops[DropReason::NoCallId as usize].get(), 1);
+}
+
+#[test]
+fn templates_have_a_limit() {
+    let snapshot = with_service(&plan(), |service| service.persistence = sticky(50));
+    let sizes = Sizes { ipv4: 512, ipv6: 1 };
+    let mut bed = Plan { sizes, ..plan() }.bed_with(snapshot).unwrap();
+    for net in 0..255 {
+        bed.client_sends(&tcp(at(v4(198, 51, net, 1), 1000), vip(), "S"));
+    }
+    assert!(bed.board.gauges.drops[DropReason::TemplatesFull as usize].get() > 0);
+}
+
+#[test]
 fn a_service_of_any_port_takes_every_port_and_keeps_it() {
     let snapshot = with_service(&plan(), |service| {
         service.name = Name::Address(at(vip().address, 0), protocol::TCP);

@@ -1,0 +1,104 @@
+//! What a fragment says of itself.
+
+use crate::flow::{Key, Key4, Key6, Ports};
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::ipv6::{self, FragmentHdr, Ipv6Hdr};
+use crate::wire::view;
+
+/// Where a fragment's payload lies, in its frame and in its datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Start of the IP header in the frame.
+    pub l3: u16,
+    /// Start of the payload in the frame: what is behind the IP header, or behind the fragment header of IPv6.
+    pub payload: u16,
+    /// Bytes of payload.
+    pub len: u16,
+    /// Where the payload belongs in that of the datagram.
+    pub offset: u16,
+    /// Whether it is not the last.
+    pub more: bool,
+}
+
+/// What a fragment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentInfo {
+    /// Names the datagram: a flow's key with the identification in place of the ports. The protocol of an IPv6 datagram
+    /// is [`ipv6::FRAGMENT`] here, for RFC 8200 has it not tell datagrams apart.
+    pub datagram: Key,
+    /// What the payload begins with; of IPv6 only the first fragment's word counts.
+    pub protocol: u8,
+    /// Where the payload lies.
+    pub place: Place,
+}
+
+impl FragmentInfo {
+    /// Reads the headers of the IP packet at `l3`. None when they, or the payload they promise, are not all there, or
+    /// for an IPv6 packet without a fragment header. A whole IPv4 packet reads as a fragment that is first and last.
+    pub fn read(frame: &[u8], l3: u16, ipv6: bool) -> Option<FragmentInfo> {
+        if ipv6 { read6(frame, l3) } else { read4(frame, l3) }
+    }
+}
+
+impl Place {
+    /// Where the payload ends in that of the datagram.
+    #[inline]
+    pub fn end(&self) -> u32 {
+        u32::from(self.offset) + u32::from(self.len)
+    }
+
+    /// Bytes of the IP packet.
+    pub fn packet_len(&self) -> u16 {
+        self.payload - self.l3 + self.len
+    }
+
+    /// The payload.
+    pub fn of<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.payload);
+        frame.get(start..start + usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The payload, to be rewritten.
+    pub fn of_mut<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
+        let start = usize::from(self.payload);
+        frame.get_mut(start..start + usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// A place in `frame`, from `l3` over `head` bytes of headers to the end of `len` bytes; none when it is not all there.
+fn place(frame: &[u8], l3: u16, head: usize, len: usize) -> Option<Place> {
+    let payload = u16::try_from(usize::from(l3) + head).ok()?;
+    let place = Place { l3, payload, len: len.checked_sub(head)? as u16, offset: 0, more: false };
+    (usize::from(l3) + len <= frame.len()).then_some(place)
+}
+
+fn read4(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
+    let ip: &Ipv4Hdr = view(frame, l3.into())?;
+    let (head, field) = (ip.header_len(), ip.fragment.get());
+    let place = place(frame, l3, head, ip.len.get().into()).filter(|_| head >= ipv4::LEN)?;
+    let ports = Ports(ip.id.get().into());
+    Some(FragmentInfo {
+        datagram: Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol }),
+        protocol: ip.protocol,
+        place: Place {
+            offset: (field & ipv4::OFFSET) << 3,
+            more: field & ipv4::MORE_FRAGMENTS != 0,
+            ..place
+        },
+    })
+}
+
+fn read6(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
+    let ip: &Ipv6Hdr = view(frame, l3.into())?;
+    let len = ipv6::LEN + usize::from(ip.len.get());
+    let packet = frame.get(l3.into()..usize::from(l3) + len)?;
+    let found = ipv6::payload(packet, ip.next).filter(|found| found.protocol == ipv6::FRAGMENT)?;
+    let header: &FragmentHdr = view(packet, found.at)?;
+    let place = place(frame, l3, found.at + ipv6::FRAGMENT_LEN, len)?;
+    let (ports, field) = (Ports(header.id.get()), header.offset.get());
+    Some(FragmentInfo {
+        datagram: Key::V6(Key6 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ipv6::FRAGMENT }),
+        protocol: header.next,
+        place: Place { offset: field & !7, more: field & ipv6::MORE_FRAGMENTS != 0, ..place },
+    })
+}

@@ -1,0 +1,139 @@
+//! One service with control and connections played by the test.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::super::*;
+use crate::flow::Endpoint;
+use crate::service::{Method, Name, ServiceId, TargetId};
+
+/// Loads written down, by destination.
+#[derive(Clone, Default)]
+pub struct Noted {
+    pub loads: Vec<Load>,
+    pub overloaded: Vec<bool>,
+}
+
+impl Loads for Noted {
+    fn load(&self, id: DestinationId) -> Load {
+        self.loads[id.0 as usize]
+    }
+
+    fn is_overloaded(&self, id: DestinationId) -> bool {
+        self.overloaded[id.0 as usize]
+    }
+}
+
+/// Where random draws begin.
+pub const SEED: u64 = 5;
+
+pub struct World {
+    pub service: Service,
+    pub services: Services,
+    pub memory: Memory,
+    pub noted: Noted,
+    pub settings: Settings,
+    pub now: Tick,
+}
+
+impl World {
+    pub fn new(scheduler: Scheduler, fallback: bool, hash_l4_port: bool) -> World {
+        let service = Service {
+            name: Name::Mark { mark: 7, ipv6: false },
+            scheduler,
+            fallback,
+            hash_l4_port,
+            one_packet: false,
+            persistence: None,
+            destinations: Vec::new(),
+            slots: Arc::new([]),
+        };
+        let (services, noted, settings) = (Services::default(), Noted::default(), Settings::default());
+        let mut world = World { service, services, memory: Memory::new(SEED), noted, settings, now: Tick(0) };
+        world.tell(EventKind::Fresh);
+        world
+    }
+
+    /// Servers of these weights, numbered from 0 in the order they are added.
+    pub fn of(scheduler: Scheduler, weights: &[u32]) -> World {
+        let mut world = World::new(scheduler, false, false);
+        for (n, &weight) in weights.iter().enumerate() {
+            world.add(n as u32, Endpoint { address: [10, 0, 2, 11 + n as u8].into(), l4_port: 80 }, weight);
+        }
+        world
+    }
+
+    /// Adds a destination under an id that is new, or that it had before, or that another had.
+    pub fn add(&mut self, id: u32, endpoint: Endpoint, weight: u32) {
+        let room = (id as usize + 1).max(self.noted.loads.len());
+        self.services.destinations.resize(room, None);
+        self.noted.loads.resize(room, Load::default());
+        self.noted.overloaded.resize(room, false);
+        self.services.destinations[id as usize] = Some(Destination {
+            endpoint,
+            method: Method::Dr,
+            available: true,
+            weight,
+            last_weight: weight,
+            upper: 0,
+            lower: 0,
+            service: ServiceId(0),
+            target: TargetId(0),
+        });
+        self.service.destinations.insert(0, DestinationId(id));
+        self.tell(EventKind::Added(DestinationId(id)));
+    }
+
+    pub fn edit(&mut self, id: u32, weight: u32) {
+        let edited = self.services.destinations[id as usize].as_mut().expect("what is edited is there");
+        edited.weight = weight;
+        if weight > 0 {
+            edited.last_weight = weight;
+        }
+        self.tell(EventKind::Edited { destination: DestinationId(id), clears: false });
+    }
+
+    pub fn remove(&mut self, id: u32) {
+        let list = &mut self.service.destinations;
+        let place = list.iter().position(|d| d.0 == id).expect("what is removed is there");
+        list.remove(place);
+        let before = place.checked_sub(1).map(|place| list[place]);
+        self.services.destinations[id as usize].as_mut().expect("it is there").available = false;
+        self.tell(EventKind::Removed(DestinationId(id), before));
+    }
+
+    /// As control does it: a new table, then the event.
+    pub fn tell(&mut self, kind: EventKind) {
+        let list = &self.service.destinations;
+        self.service.slots = slots(self.service.scheduler, list, |id| self.services.destination(id));
+        let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
+        let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
+        let event = Event { service: ServiceId(0), kind, gcd, max_weight };
+        self.memory.hear(self.service.scheduler, &event);
+    }
+
+    pub fn pick(&mut self, client: Endpoint, virtual_address: IpAddr) -> Option<u32> {
+        let scene = Scene {
+            service: &self.service,
+            services: &self.services,
+            loads: &self.noted,
+            client,
+            virtual_address,
+            settings: &self.settings,
+            now: self.now,
+        };
+        self.memory.pick(&scene).map(|id| id.0)
+    }
+
+    /// A connection that is active at once.
+    pub fn open(&mut self, client: Endpoint, virtual_address: IpAddr) -> Option<u32> {
+        let chosen = self.pick(client, virtual_address)?;
+        self.noted.loads[chosen as usize].active += 1;
+        Some(chosen)
+    }
+
+    pub fn wait(&mut self, millis: u64) {
+        self.now = Tick(self.now.0 + millis);
+        self.memory.tend(self.now, &self.settings);
+    }
+}
