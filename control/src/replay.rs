@@ -4,9 +4,10 @@
 //! the case needs. [`run`] goes through it: commands are read by [`shell`] and [`action`] and carried out by the
 //! [`machine`] that was recorded, frames are fed to a [`Balancer`]. [`compare`] judges frames through [`mask`] and
 //! [`diff`], whole [`trains`] of fragments, and what was left to the kernel through [`kernel`], which accepts no more
-//! than a plain Linux stack would do; [`texts`] judges what commands print.
+//! than a plain Linux stack would do, and whose answers [`answer`] sends back; [`texts`] judges what commands print.
 
 pub mod action;
+pub mod answer;
 pub mod balancer;
 pub mod case;
 pub mod cli;

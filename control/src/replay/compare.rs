@@ -3,7 +3,8 @@
 //! A frame on its own is compared with what the same input caused. A train of fragments is joined and compared with the
 //! trains of its side, in the order in which they became whole.
 
-use super::balancer::{Outcome, Side};
+use super::answer::{self, Given};
+use super::balancer::{Balancer, Outcome, Side};
 use super::case::{Input, Output};
 use super::report::Difference;
 use super::trains::{Joined, Trains, blank_tunnel};
@@ -36,8 +37,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Takes what became of an input, and what was recorded of it.
-    pub fn input(&mut self, input: &Input, recorded: &[&Output], outcome: &Outcome, facts: &Facts) {
+    /// Takes what became of an input, and what was recorded of it. What the kernel is to send back for it passes the
+    /// balancer.
+    pub fn input(&mut self, input: &Input, recorded: &[&Output], facts: &Facts, balancer: &mut dyn Balancer) {
+        let outcome = &balancer.input(input.side, &input.frame);
         let (cause, is_whole) = match self.inputs.take(&input.frame) {
             Joined::Alone => (input.frame.clone(), true),
             Joined::Part => (input.frame.clone(), false),
@@ -65,6 +68,7 @@ impl Comparison {
         } else {
             let judged = if is_whole { &cause } else { &input.frame };
             self.judge_kernel(input, judged, &alone, outcome, facts);
+            self.pass_answer(input, judged, &alone, outcome, balancer);
         }
     }
 
@@ -81,11 +85,7 @@ impl Comparison {
         facts: &Facts,
     ) {
         let place = format!("input {}", input.n);
-        let whole = match outcome.to_kernel.as_slice() {
-            [given] => kernel::is_untouched((input.side, &input.frame), given),
-            _ => false,
-        };
-        if !whole {
+        if given(input, outcome).is_none() {
             self.differ(&place, "the kernel was not given the frame as it came, once");
         }
         if let Some((_, extra)) = outcome.outputs.first() {
@@ -97,9 +97,39 @@ impl Comparison {
             self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
             return;
         }
-        match kernel::judge(packet, recorded, facts) {
+        let translated = given(input, outcome) == Some(Given::Translated);
+        match kernel::judge(packet, recorded, facts, translated) {
             Ok(count) => self.handed_to_kernel += count,
             Err(why) => self.differ(&place, why),
+        }
+    }
+
+    /// Lets the kernel's answer pass: it must leave as it was recorded.
+    fn pass_answer(
+        &mut self,
+        input: &Input,
+        packet: &[u8],
+        recorded: &[&Output],
+        outcome: &Outcome,
+        balancer: &mut dyn Balancer,
+    ) {
+        let ([output], Some(_), [(_, frame)]) =
+            (recorded, given(input, outcome), outcome.to_kernel.as_slice())
+        else {
+            return;
+        };
+        let frame = if packet == input.frame { frame } else { packet };
+        let sent = answer::of_kernel(&output.frame, packet, frame);
+        let passed = balancer.kernel_sends(output.side, &sent);
+        let place = format!("the kernel's answer to input {}", input.n);
+        match passed.outputs.as_slice() {
+            [(side, frame)] if *side == output.side => {
+                if *frame != output.frame {
+                    let lines = diff::frames(&output.frame, frame);
+                    self.differences.push(Difference { place, lines });
+                }
+            }
+            _ => self.differ(place, format!("does not leave: {}", diff::summary(&sent))),
         }
     }
 
@@ -165,7 +195,7 @@ impl Comparison {
     fn train(&mut self, place: String, want: &Train, have: &Train, side: Side, facts: &Facts) {
         if have.by_kernel {
             let output = Output { side, after: want.after, frame: want.frame.clone() };
-            match kernel::judge(&have.frame, &[&output], facts) {
+            match kernel::judge(&have.frame, &[&output], facts, false) {
                 Ok(count) => self.handed_to_kernel += count,
                 Err(why) => self.differ(place, why),
             }
@@ -178,5 +208,13 @@ impl Comparison {
         if expected != got {
             self.differences.push(Difference { place, lines: diff::frames(&expected, &got) });
         }
+    }
+}
+
+/// How the kernel was given an input, if it was given it once and on its side.
+fn given(input: &Input, outcome: &Outcome) -> Option<Given> {
+    match outcome.to_kernel.as_slice() {
+        [(side, frame)] if *side == input.side => answer::how_given(&input.frame, frame),
+        _ => None,
     }
 }

@@ -52,9 +52,13 @@ impl fmt::Display for Expectation {
 ///
 /// # Errors
 /// A sentence for people.
-pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts) -> Result<usize, String> {
+pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts, translated: bool) -> Result<usize, String> {
     let Some(packet) = ip_of_frame(input) else { return Ok(recorded.len()) };
-    let expectation = plain_stack(&packet, facts);
+    let expectation = match plain_stack(&packet, facts) {
+        // IPVS on 6.1 takes the checksum of an ICMPv6 error that it has to translate for wrong and drops it.
+        Expectation::Unreachable if translated && !packet.is_v4() => Expectation::Silence,
+        other => other,
+    };
     let fits = match (expectation, recorded) {
         (Expectation::Silence, []) => true,
         (Expectation::Silence, _) | (_, []) => false,
@@ -107,6 +111,9 @@ pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
             Some((8 | 128, _)) => Expectation::EchoReply,
             _ => Expectation::Silence,
         },
+        // Recorded: IPv6 has handlers for these two, which drop what they cannot use.
+        protocol::AH if !packet.is_v4() => Expectation::Silence,
+        protocol::IPV6 if !packet.is_v4() && packet.payload().len() < 40 => Expectation::Silence,
         _ => Expectation::Unreachable,
     }
 }
@@ -210,11 +217,6 @@ fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
     let ours = facts.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
     let same_len = output.frame.len() == ETHER + sent.bytes.len();
     expected == got && sent.header_checksum_is_right() && ours && same_len
-}
-
-/// Whether a frame given to the kernel is the input as it came.
-pub fn is_untouched(input: (Side, &[u8]), given: &(Side, Vec<u8>)) -> bool {
-    input.0 == given.0 && input.1 == given.1
 }
 
 fn is_reset(packet: &Ip<'_>) -> bool {

@@ -92,11 +92,10 @@ impl Run<'_> {
 
     fn input(&mut self, input: &Input) {
         self.advance(input.at_ms);
-        let outcome = self.machine.balancer.input(input.side, &input.frame);
         let case = self.case;
         let recorded: Vec<&Output> = case.outputs.iter().filter(|o| o.after == input.n).collect();
         let facts = self.machine.config.facts.get_or_insert_default();
-        self.found.input(input, &recorded, &outcome, facts);
+        self.found.input(input, &recorded, facts, self.machine.balancer);
     }
 
     /// The listings at the end.
