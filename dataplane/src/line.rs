@@ -7,6 +7,7 @@ mod admit;
 mod advance;
 pub mod defend;
 mod errors;
+mod kernel;
 mod leave;
 pub mod outbox;
 pub mod paths;
@@ -185,6 +186,7 @@ impl Line {
         work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
+                Kind::Ipsec if self.passes_by(&work.parsed) => Step::ToKernel,
                 Kind::Flow | Kind::Ipsec => self.steer(&work.parsed, port),
                 Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
                 Kind::IcmpError => self.steer(&work.parsed, port),
@@ -200,6 +202,11 @@ impl Line {
                 if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) };
             self.conns.prefetch_line(work.hash);
         }
+    }
+
+    /// Linux 6.1 does not find the key exchange that AH over IPv6 belongs to.
+    fn passes_by(&self, parsed: &Parsed) -> bool {
+        self.snapshot.settings.like_linux_6_1 && parsed.is_ipv6() && parsed.protocol == protocol::AH
     }
 
     /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.
@@ -229,6 +236,9 @@ impl Line {
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
         let port = arrival.port;
+        // What a frame has behind its IP packet is not the packet's.
+        let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);
+        let trail = packet.bytes().len().saturating_sub(end);
         let fate = match work.step {
             Step::Find => match work.parsed.kind {
                 Kind::IcmpError => self.relate(&mut packet, work, arrival),
@@ -245,6 +255,9 @@ impl Line {
         };
         match fate {
             Fate::Forward(departure) => {
+                if trail > 0 {
+                    packet.truncate(packet.bytes().len() - trail);
+                }
                 if let Some(verdict) = self.depart(packet, departure, arrival, out) {
                     self.settle(verdict);
                 }
@@ -358,6 +371,15 @@ impl Line {
             network.local.contains(&asked)
         };
         let source = if ours { asked } else { back.source };
+        if !ours
+            && network.is_local(
+                asked,
+                Policy { from: Some(sender), mark: self.mark(&parsed.key, parsed, arrival.port) },
+            )
+        {
+            // It was taken in by a rule; an address that is not ours cannot be the source of an answer.
+            return self.settle(Verdict::Dropped(DropReason::Unanswerable));
+        }
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {
             Ok(l3) => {

@@ -45,6 +45,8 @@ pub struct Parsed {
     pub len: u16,
     /// TCP flags of a TCP flow.
     pub tcp_flags: u8,
+    /// The TCP flags that the state machine goes by: IPVS looks for them where they are without extension headers.
+    pub state_flags: u8,
     /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
     pub protocol: u8,
     /// The VLAN it came in by; 0 is none.
@@ -56,6 +58,9 @@ pub struct Parsed {
     /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
     pub ports_quoted: bool,
 }
+
+/// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens nothing.
+pub const NO_CHUNK: u8 = 0x80;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
@@ -117,6 +122,7 @@ impl Parsed {
         l4: 0,
         len: 0,
         tcp_flags: 0,
+        state_flags: 0,
         protocol: 0,
         vlan: 0,
         quoted_l3: 0,
@@ -213,6 +219,10 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     match payload.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
             key.ports = transport(packet, payload.protocol, parsed)?;
+            if payload.at != ipv6::LEN {
+                // Spec 5.2: the header is taken to be right behind the fixed one.
+                parsed.state_flags = packet.get(l3 + ipv6::LEN + 13).copied().unwrap_or(0);
+            }
         }
         protocol::ESP | protocol::AH => {
             parsed.kind = Kind::Ipsec;
@@ -236,6 +246,7 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
     if protocol == protocol::TCP {
         let tcp: &tcp::TcpHdr = view(packet, l4).ok_or(DropReason::ShortTcp)?;
         parsed.tcp_flags = tcp.flags;
+        parsed.state_flags = tcp.flags;
         return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
     }
     if protocol == protocol::UDP {
@@ -243,12 +254,12 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
         return Ok(Ports::new(udp.src.get(), udp.dst.get()));
     }
     let header: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
-    let chunk: &sctp::ChunkHdr = view(packet, l4 + sctp::LEN).ok_or(DropReason::ShortSctp)?;
     // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
-    parsed.tcp_flags = match chunk.kind {
-        sctp::INIT => tcp::SYN,
-        sctp::ABORT => tcp::RST,
-        _ => 0,
+    parsed.tcp_flags = match view::<sctp::ChunkHdr>(packet, l4 + sctp::LEN).map(|chunk| chunk.kind) {
+        Some(sctp::INIT) => tcp::SYN,
+        Some(sctp::ABORT) => tcp::RST,
+        Some(_) => 0,
+        None => NO_CHUNK,
     };
     Ok(Ports::new(header.src.get(), header.dst.get()))
 }
@@ -287,7 +298,7 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     }
     let at = l4 + icmp::LEN;
     let quoted: &Ipv6Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    let Some(payload) = ipv6::payload(&packet[at..], quoted.next) else { return Ok(()) };
+    let Some(payload) = ipv6::quoted_payload(&packet[at..], quoted.next) else { return Ok(()) };
     let Some((ports, protocol)) = quoted_flow(packet, payload.protocol, at + payload.at)? else {
         return Ok(());
     };

@@ -60,6 +60,7 @@ named! {
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
         ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
+        Unanswerable = "unanswerable", "an answer would need a source address that is not this machine's";
         AnsweredTrain = "answered-train", "the packet came in fragments and was answered; these are the others";
         Defence = "defence", "drop_packet took this new connection";
         NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";

@@ -119,7 +119,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         for index in 0..self.ports.len() {
             moved += self.poll(index, now);
         }
-        moved += self.take_over(now) + self.inject();
+        moved += self.take_over(now) + self.inject(now);
         self.line.expire(now);
         let gauges = &self.line.board.gauges;
         if moved > 0 {
@@ -167,17 +167,14 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         count
     }
 
-    /// Frames of the kernel leave as they are.
-    fn inject(&mut self) -> usize {
+    /// Frames of the kernel leave, by and large as they are.
+    fn inject(&mut self, now: Tick) -> usize {
         let mut count = 0;
         while count < crate::io::BURST
             && let Some((port, packet)) = self.inject.pop()
         {
-            let gauges = &self.line.board.gauges;
-            gauges.from_kernel.add(1);
-            if let Verdict::Dropped(why) = self.out.send(port as u16, packet) {
-                gauges.drops[why as usize].add(1);
-            }
+            self.line.board.gauges.from_kernel.add(1);
+            self.line.from_kernel(port as u16, packet, now, &mut self.out);
             count += 1;
         }
         if count > 0 {

@@ -9,7 +9,7 @@ use crate::flow::{Endpoint, Key};
 use crate::forward::rewrite;
 use crate::icmp::Message;
 use crate::packet::Packet;
-use crate::parse::{Kind, Parsed};
+use crate::parse::{Kind, NO_CHUNK, Parsed};
 use crate::proto::{From, sctp, tcp};
 use crate::sched::Scene;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
@@ -68,6 +68,9 @@ impl Line {
             return fate;
         }
         let key = parsed.key;
+        if parsed.tcp_flags & NO_CHUNK != 0 && parsed.protocol == protocol::SCTP {
+            return Fate::Drop(DropReason::ShortSctp);
+        }
         let opens = parsed.kind == Kind::Flow && self.may_open(parsed);
         let Some(service) = opens.then(|| self.service_of(&key, parsed, arrival)).flatten() else {
             return Fate::ToKernel;
@@ -229,7 +232,10 @@ impl Line {
     fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Option<Fate> {
         let (key, services) = (parsed.key, &self.snapshot.services);
         let from_service = services.addresses.contains(&key.src_address());
-        if from_service && !self.snapshot.network.is_local(key.src_address(), Policy::default()) {
+        // The kernel throws away what comes in from an IPv4 address of its own.
+        let martian =
+            || !parsed.is_ipv6() && self.snapshot.network.is_local(key.src_address(), Policy::default());
+        if from_service && !martian() {
             let reversed = key.reversed();
             let found = self.conns.find(self.conns.hash(&reversed), &reversed);
             if let Some((id, Direction::In)) = found
@@ -242,7 +248,7 @@ impl Line {
             }
         }
         let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
-        let known = || self.snapshot.services.nat_sources.contains(&(key.src(), key.protocol()));
+        let known = || self.snapshot.services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
         if answers && parsed.tcp_flags & RST == 0 && known() {
             // A router has taken the hop off by the time it finds no connection, and quotes what it has.
             let ipv6 = matches!(key, Key::V6(_));

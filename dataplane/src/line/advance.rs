@@ -38,6 +38,7 @@ impl Line {
             _ if self.conns.entry(id).flags.has(Flags::BYPASS) => {
                 self.serve(packet, &work.parsed, id, arrival.now)
             }
+            _ if !self.snapshot.services.hooked[usize::from(work.parsed.is_ipv6())] => Fate::ToKernel,
             _ if self.snapshot.settings.expire_nodest_conn => self.replace(packet, work, id, arrival),
             _ => Fate::Drop(DropReason::DestinationGone),
         }
@@ -92,6 +93,9 @@ impl Line {
     /// A packet from a NAT destination.
     #[inline]
     fn outwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId, now: Tick) -> Fate {
+        if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
+            return Fate::ToKernel;
+        }
         // A router looks at hops and size before the balancer sees the packet, and answers the destination itself.
         if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
             return Fate::Answer(Message::new(Answer::TtlExceeded));
@@ -128,7 +132,7 @@ impl Line {
             protocol::UDP => settings.timeouts.udp,
             protocol::TCP => {
                 let state = tcp::State::from_number(entry.state);
-                let next = tcp::next(state, from, parsed.tcp_flags, settings.secure_tcp);
+                let next = tcp::next(state, from, parsed.state_flags, settings.secure_tcp);
                 if next != state {
                     self.enter(id, next as u8, next.is_active());
                 }

@@ -3,7 +3,7 @@
 use super::admit::{Choice, Opening};
 use super::{Arrival, Fate, Line, Work, way};
 use crate::config::Policy;
-use crate::conn::{ConnId, Direction, Flags};
+use crate::conn::{ConnId, Direction};
 use crate::flow::Key;
 use crate::forward::{Departure, encap, rewrite};
 use crate::icmp::{self, Message};
@@ -23,17 +23,14 @@ impl Line {
     #[cold]
     pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
         let parsed = &work.parsed;
+        if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
+            return Fate::ToKernel;
+        }
         let key = parsed.key.reversed();
         match self.conns.find(work.hash, &key) {
             Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
             Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
-            None => match self.conns.find(self.conns.hash(&parsed.key), &parsed.key) {
-                // About a client's packet on its way to a destination that answers past us.
-                Some((id, Direction::In)) if !self.conns.entry(id).flags.has(Flags::NAT) => {
-                    self.error_outwards(packet, parsed, id)
-                }
-                _ => self.error_of_nobody(packet, work, key, arrival),
-            },
+            None => self.error_of_nobody(packet, work, key, arrival),
         }
     }
 

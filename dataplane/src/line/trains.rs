@@ -253,6 +253,7 @@ impl Line {
     ) {
         let (parsed, arrival) = (&of.parsed, of.arrival);
         let Piece { mut packet, place } = piece;
+        packet.truncate(usize::from(place.payload) + usize::from(place.len));
         let mut departure = Departure { l3: place.l3, ipv6: parsed.is_ipv6(), ..departure };
         if departure.next != NextHop::Local {
             rewrite::take_hop(packet.bytes_mut(), place.l3, departure.ipv6);
@@ -322,6 +323,7 @@ fn as_one<P: Packet>(whole: &Whole<P>, fragment: &Parsed) -> Option<Parsed> {
         l4: first.place.payload + at as u16,
         len: (headers - fragment_header) as u16 + whole.len,
         tcp_flags,
+        state_flags: tcp_flags,
         protocol,
         ..*fragment
     })

@@ -10,7 +10,7 @@ use crate::forward::encap::{self, Outer};
 use crate::forward::rewrite::{self, NewEnd};
 use crate::icmp::Message;
 use crate::packet::Packet;
-use crate::parse::{Kind, Parsed};
+use crate::parse::Parsed;
 use crate::service::{Destination, DestinationId, Method, Tunnel};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::{ipv4::Ipv4Hdr, view};
@@ -192,7 +192,8 @@ pub(super) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
 fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
     let may_fragment =
         !parsed.is_ipv6() && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
-    if may_fragment || (parsed.kind == Kind::Fragment && !parsed.is_ipv6()) {
+    // An error of IPv4 is not refused for its size; it leaves in pieces whatever it says.
+    if may_fragment || parsed.is_error() && !parsed.is_ipv6() {
         return None;
     }
     Some(if parsed.is_error() {

@@ -1,0 +1,52 @@
+//! Frames that this machine's own kernel sends: answers of a destination that runs on this machine among them, which
+//! are replies like those of any other; spec 6.1, the hooks of LOCAL_OUT.
+
+use super::{Line, Outbox};
+use crate::conn::{Direction, Flags};
+use crate::packet::Packet;
+use crate::parse::{Kind, Parsed, parse};
+use crate::proto::From;
+use crate::time::Tick;
+use crate::verdict::Verdict;
+use crate::wire::ether::EtherHdr;
+use crate::wire::view;
+
+impl Line {
+    /// Sends a frame of the kernel out of `port`, translated if it is a reply of one of our connections.
+    pub fn from_kernel<P: Packet>(&mut self, port: u16, mut packet: P, now: Tick, out: &mut Outbox<P>) {
+        let mut parsed = Parsed::NOTHING;
+        // It is addressed to whom it leaves for, so that the parser takes it for one to us.
+        let receiver = view::<EtherHdr>(packet.bytes(), 0).map(|eth| eth.dst);
+        let readable = receiver.is_some_and(|to| parse(packet.bytes(), &to, &mut parsed).is_ok());
+        if readable && parsed.kind == Kind::Flow && self.has_services() {
+            self.reply_of_kernel(&mut packet, &parsed, now);
+        }
+        if let Verdict::Dropped(why) = out.send(port, packet) {
+            self.board.gauges.drops[why as usize].add(1);
+        }
+    }
+
+    fn has_services(&self) -> bool {
+        self.snapshot.services.hooked.contains(&true)
+    }
+
+    fn reply_of_kernel<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) {
+        let key = parsed.key;
+        let replied = match self.conns.find(self.conns.hash(&key), &key) {
+            Some((id, Direction::Out)) => Some(id),
+            _ => {
+                let reversed = key.reversed();
+                match self.conns.find(self.conns.hash(&reversed), &reversed) {
+                    Some((id, Direction::In)) if !self.conns.entry(id).flags.has(Flags::NAT) => Some(id),
+                    _ => None,
+                }
+            }
+        };
+        let Some(id) = replied else { return };
+        self.count_out(id, parsed.len);
+        self.advance(packet.bytes(), parsed, id, From::Destination, now);
+        if self.conns.entry(id).flags.has(Flags::NAT) {
+            self.translate(packet.bytes_mut(), parsed, id, Direction::Out);
+        }
+    }
+}
