@@ -372,6 +372,7 @@ impl Line {
         };
         let source = if ours { asked } else { back.source };
         if !ours
+            && asked.is_ipv4()
             && network.is_local(
                 asked,
                 Policy { from: Some(sender), mark: self.mark(&parsed.key, parsed, arrival.port) },

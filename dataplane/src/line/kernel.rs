@@ -18,11 +18,25 @@ impl Line {
         // It is addressed to whom it leaves for, so that the parser takes it for one to us.
         let receiver = view::<EtherHdr>(packet.bytes(), 0).map(|eth| eth.dst);
         let readable = receiver.is_some_and(|to| parse(packet.bytes(), &to, &mut parsed).is_ok());
-        if readable && parsed.kind == Kind::Flow && self.has_services() {
-            self.reply_of_kernel(&mut packet, &parsed, now);
+        if readable && self.has_services() {
+            match parsed.kind {
+                Kind::Flow => self.reply_of_kernel(&mut packet, &parsed, now),
+                Kind::IcmpError => self.error_of_kernel(&mut packet, &parsed),
+                _ => {}
+            }
         }
         if let Verdict::Dropped(why) = out.send(port, packet) {
             self.board.gauges.drops[why as usize].add(1);
+        }
+    }
+
+    /// An error of a destination on this machine about a packet that we translated for it.
+    fn error_of_kernel<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed) {
+        let key = parsed.key.reversed();
+        if let Some((id, Direction::Out)) = self.conns.find(self.conns.hash(&key), &key) {
+            self.count_out(id, parsed.len);
+            let end = self.end(id, Direction::Out);
+            crate::icmp::translate(packet.bytes_mut(), parsed, Direction::Out, end);
         }
     }
 
