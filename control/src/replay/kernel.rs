@@ -111,8 +111,7 @@ pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
             Some((8 | 128, _)) => Expectation::EchoReply,
             _ => Expectation::Silence,
         },
-        // Recorded: IPv6 has handlers for these two, which drop what they cannot use.
-        protocol::AH if !packet.is_v4() => Expectation::Silence,
+        // There is a handler for packets in packets, which drops what is too short for one.
         protocol::IPV6 if !packet.is_v4() && packet.payload().len() < 40 => Expectation::Silence,
         _ => Expectation::Unreachable,
     }
