@@ -197,6 +197,9 @@ impl Line {
     /// Puts the other end's address and port into a packet of a NAT connection.
     #[inline]
     pub(super) fn translate(&self, frame: &mut [u8], parsed: &Parsed, id: ConnId, direction: Direction) {
+        if self.in_train {
+            return; // the fragments are translated together, once it is decided that they go on
+        }
         let end = self.end(id, direction);
         let entry = self.conns.entry(id);
         if parsed.kind == Kind::Flow {
