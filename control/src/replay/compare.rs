@@ -239,7 +239,7 @@ impl Comparison {
     /// How two trains differ, if they do.
     fn train(&mut self, want: &Train, have: &Train, side: Side, facts: &Facts) -> Option<Vec<String>> {
         if have.by_kernel {
-            let output = Output { side, after: want.after, frame: want.frame.clone() };
+            let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
             return match kernel::judge(&have.frame, &[&output], facts, false) {
                 Ok(count) => {
                     self.handed_to_kernel += count;
