@@ -49,10 +49,16 @@ pub fn one(name: String, case: &case::Case) -> CaseReport {
     if let Err(feature) = scope::check(case) {
         return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
     }
-    match core::Core::new() {
-        Ok(mut core) => run::run(name, case, &mut core),
-        Err(why) => CaseReport::broken(name, why.to_string()),
-    }
+    // One case that brings the core down is one failure, not the end of all.
+    let outcome = std::panic::catch_unwind(|| match core::Core::new() {
+        Ok(mut core) => run::run(name.clone(), case, &mut core),
+        Err(why) => CaseReport::broken(name.clone(), why.to_string()),
+    });
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        CaseReport::broken(name.clone(), format!("the core panics: {}", text.unwrap_or("no message")))
+    })
 }
 
 #[cfg(test)]

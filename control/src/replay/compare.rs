@@ -3,6 +3,8 @@
 //! A frame on its own is compared with what the same input caused. A train of fragments is joined and compared with the
 //! trains of its side, in the order in which they became whole.
 
+use std::cmp::Ordering;
+
 use super::answer::{self, Given};
 use super::balancer::{Balancer, Outcome, Side};
 use super::case::{Input, Output};
@@ -28,6 +30,7 @@ pub struct Comparison {
     inputs: Trains,
     recorded: [Trains; 2],
     sent: [Trains; 2],
+    to_kernel: Trains,
     expected: [Vec<Train>; 2],
     got: [Vec<Train>; 2],
     /// What differs.
@@ -41,10 +44,9 @@ impl Comparison {
     /// balancer.
     pub fn input(&mut self, input: &Input, recorded: &[&Output], facts: &Facts, balancer: &mut dyn Balancer) {
         let outcome = &balancer.input(input.side, &input.frame);
-        let (cause, is_whole) = match self.inputs.take(&input.frame) {
-            Joined::Alone => (input.frame.clone(), true),
-            Joined::Part => (input.frame.clone(), false),
-            Joined::Whole(whole) => (whole, true),
+        let cause = match self.inputs.take(&input.frame) {
+            Joined::Alone | Joined::Part => input.frame.clone(),
+            Joined::Whole(whole) => whole,
         };
         let train = |frame| Train { after: input.n, cause: cause.clone(), frame, by_kernel: false };
         let mut alone = Vec::new();
@@ -65,11 +67,50 @@ impl Comparison {
         }
         if outcome.to_kernel.is_empty() {
             self.outputs(input, &cause, &alone, &sent, outcome);
-        } else {
-            let judged = if is_whole { &cause } else { &input.frame };
-            self.judge_kernel(input, judged, &alone, outcome, facts);
-            self.pass_answer(input, judged, &alone, outcome, balancer);
+            return;
         }
+        let given = self.given(input, &cause, outcome);
+        let (judged, how) = match &given {
+            // Parts of a train that is not whole yet.
+            Ok(None) => (&input.frame, Given::Untouched),
+            Ok(Some((how, _))) => (&cause, *how),
+            Err(why) => {
+                self.differ(format!("input {}", input.n), *why);
+                (&cause, Given::Untouched)
+            }
+        };
+        if let Some((_, extra)) = outcome.outputs.first() {
+            let place = format!("input {}", input.n);
+            self.differ(place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
+        }
+        self.judge_kernel(input, judged, &alone, how, facts);
+        if let (Ok(Some((_, frame))), [output]) = (given, alone.as_slice()) {
+            self.pass_answer(input, &cause, output, &frame, balancer);
+        }
+    }
+
+    /// How the kernel was given an input, and what it was given: the frame, or the train that became whole.
+    fn given(
+        &mut self,
+        input: &Input,
+        cause: &[u8],
+        outcome: &Outcome,
+    ) -> Result<Option<(Given, Vec<u8>)>, &'static str> {
+        const CHANGED: &str = "the kernel was not given the frame as it came, once";
+        let mut whole = None;
+        for (side, frame) in &outcome.to_kernel {
+            let packet = match self.to_kernel.take(frame) {
+                Joined::Alone => frame.clone(),
+                Joined::Part => continue,
+                Joined::Whole(packet) => packet,
+            };
+            if *side != input.side || whole.is_some() {
+                return Err(CHANGED);
+            }
+            let how = answer::how_given(cause, &packet).ok_or(CHANGED)?;
+            whole = Some((how, packet));
+        }
+        Ok(whole)
     }
 
     fn differ(&mut self, place: impl Into<String>, line: impl Into<String>) {
@@ -81,24 +122,17 @@ impl Comparison {
         input: &Input,
         packet: &[u8],
         recorded: &[&Output],
-        outcome: &Outcome,
+        how: Given,
         facts: &Facts,
     ) {
         let place = format!("input {}", input.n);
-        if given(input, outcome).is_none() {
-            self.differ(&place, "the kernel was not given the frame as it came, once");
-        }
-        if let Some((_, extra)) = outcome.outputs.first() {
-            self.differ(&place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
-        }
         if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, facts) {
             let side = kernel::side_to(packet, facts);
             let (cause, frame) = (packet.to_vec(), packet.to_vec());
             self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
             return;
         }
-        let translated = given(input, outcome) == Some(Given::Translated);
-        match kernel::judge(packet, recorded, facts, translated) {
+        match kernel::judge(packet, recorded, facts, how == Given::Translated) {
             Ok(count) => self.handed_to_kernel += count,
             Err(why) => self.differ(&place, why),
         }
@@ -109,17 +143,11 @@ impl Comparison {
         &mut self,
         input: &Input,
         packet: &[u8],
-        recorded: &[&Output],
-        outcome: &Outcome,
+        output: &Output,
+        given: &[u8],
         balancer: &mut dyn Balancer,
     ) {
-        let ([output], Some(_), [(_, frame)]) =
-            (recorded, given(input, outcome), outcome.to_kernel.as_slice())
-        else {
-            return;
-        };
-        let frame = if packet == input.frame { frame } else { packet };
-        let sent = answer::of_kernel(&output.frame, packet, frame);
+        let sent = answer::of_kernel(&output.frame, packet, given);
         let passed = balancer.kernel_sends(output.side, &sent);
         let place = format!("the kernel's answer to input {}", input.n);
         match passed.outputs.as_slice() {
@@ -171,20 +199,7 @@ impl Comparison {
         for side in Side::ALL {
             let expected = std::mem::take(&mut self.expected[side as usize]);
             let got = std::mem::take(&mut self.got[side as usize]);
-            for at in 0..expected.len().max(got.len()) {
-                let place =
-                    |train: &Train| format!("input {}, train {at} on the {} side", train.after, side.name());
-                match (expected.get(at), got.get(at)) {
-                    (Some(want), Some(have)) => self.train(place(want), want, have, side, facts),
-                    (Some(want), None) => {
-                        self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
-                    }
-                    (None, Some(have)) => {
-                        self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
-                    }
-                    (None, None) => {}
-                }
-            }
+            self.trains(&expected, &got, side, facts);
             // What never became whole outside cannot be whole behind us.
             if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
                 self.differ(format!("trains on the {} side", side.name()), "parts of one are missing");
@@ -192,29 +207,51 @@ impl Comparison {
         }
     }
 
-    fn train(&mut self, place: String, want: &Train, have: &Train, side: Side, facts: &Facts) {
-        if have.by_kernel {
-            let output = Output { side, after: want.after, frame: want.frame.clone() };
-            match kernel::judge(&have.frame, &[&output], facts, false) {
-                Ok(count) => self.handed_to_kernel += count,
-                Err(why) => self.differ(place, why),
+    fn trains(&mut self, mut expected: &[Train], mut got: &[Train], side: Side, facts: &Facts) {
+        let place = |train: &Train| format!("train of input {} on the {} side", train.after, side.name());
+        loop {
+            let difference = match (expected.first(), got.first()) {
+                (Some(want), Some(have)) => self.train(want, have, side, facts),
+                (None, None) => return,
+                _ => Some(Vec::new()),
+            };
+            // Where one list is longer, what does not fit is the one too many.
+            match (difference, expected.len().cmp(&got.len()), expected, got) {
+                (Some(_), Ordering::Greater, [want, rest @ ..], _) => {
+                    self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
+                    expected = rest;
+                    continue;
+                }
+                (Some(_), Ordering::Less, _, [have, rest @ ..]) => {
+                    self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
+                    got = rest;
+                    continue;
+                }
+                (Some(lines), _, [want, ..], _) => {
+                    self.differences.push(Difference { place: place(want), lines });
+                }
+                _ => {}
             }
-            return;
+            (expected, got) = (expected.get(1..).unwrap_or_default(), got.get(1..).unwrap_or_default());
+        }
+    }
+
+    /// How two trains differ, if they do.
+    fn train(&mut self, want: &Train, have: &Train, side: Side, facts: &Facts) -> Option<Vec<String>> {
+        if have.by_kernel {
+            let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
+            return match kernel::judge(&have.frame, &[&output], facts, false) {
+                Ok(count) => {
+                    self.handed_to_kernel += count;
+                    None
+                }
+                Err(why) => Some(vec![why]),
+            };
         }
         let [mut expected, mut got] = [want, have].map(|train| mask::mask(&train.frame, &train.cause));
         if expected != got {
             [&mut expected, &mut got].into_iter().for_each(blank_tunnel);
         }
-        if expected != got {
-            self.differences.push(Difference { place, lines: diff::frames(&expected, &got) });
-        }
-    }
-}
-
-/// How the kernel was given an input, if it was given it once and on its side.
-fn given(input: &Input, outcome: &Outcome) -> Option<Given> {
-    match outcome.to_kernel.as_slice() {
-        [(side, frame)] if *side == input.side => answer::how_given(&input.frame, frame),
-        _ => None,
+        (expected != got).then(|| diff::frames(&expected, &got))
     }
 }

@@ -37,8 +37,6 @@ pub mod protocol {
     pub const FRAGMENT: u8 = 44;
     /// GRE.
     pub const GRE: u8 = 47;
-    /// Authentication header.
-    pub const AH: u8 = 51;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
     /// SCTP.

@@ -55,6 +55,10 @@ impl fmt::Display for Expectation {
 pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts, translated: bool) -> Result<usize, String> {
     let Some(packet) = ip_of_frame(input) else { return Ok(recorded.len()) };
     let expectation = match plain_stack(&packet, facts) {
+        // A stack answers what was sent to it alone, but for pings.
+        Expectation::EchoReply if is_group(input) => Expectation::EchoReply,
+        _ if is_group(input) || !is_ours(input, facts) => Expectation::Silence,
+        Expectation::Unreachable if recorded.is_empty() && may_have_handler(&packet) => Expectation::Silence,
         // IPVS on 6.1 takes the checksum of an ICMPv6 error that it has to translate for wrong and drops it.
         Expectation::Unreachable if translated && !packet.is_v4() => Expectation::Silence,
         other => other,
@@ -111,11 +115,26 @@ pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
             Some((8 | 128, _)) => Expectation::EchoReply,
             _ => Expectation::Silence,
         },
-        // Recorded: IPv6 has handlers for these two, which drop what they cannot use.
-        protocol::AH if !packet.is_v4() => Expectation::Silence,
+        // There is a handler for packets in packets, which drops what is too short for one.
         protocol::IPV6 if !packet.is_v4() && packet.payload().len() < 40 => Expectation::Silence,
         _ => Expectation::Unreachable,
     }
+}
+
+/// Whether a frame is for many stations.
+fn is_group(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 1 == 1)
+}
+
+/// Whether a frame is for one of our links, or for many stations.
+fn is_ours(frame: &[u8], facts: &Facts) -> bool {
+    is_group(frame) || facts.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
+}
+
+/// Protocols without a server that a kernel may know all the same: IGMP, GRE, PIM, UDP-Lite. Which modules were loaded
+/// the recording does not say.
+fn may_have_handler(packet: &Ip<'_>) -> bool {
+    matches!(packet.protocol, 2 | protocol::GRE | 103 | 136)
 }
 
 /// Whether a stack drops the packet for its addresses. From outside IPv4 does not believe an address of its own.
