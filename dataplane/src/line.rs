@@ -187,7 +187,7 @@ impl Line {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
                 Kind::Ipsec if self.passes_by(&work.parsed) => Step::ToKernel,
-                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed, port),
+                Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
                 Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
                 Kind::IcmpError => self.steer(&work.parsed, port),
                 Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
@@ -381,9 +381,11 @@ impl Line {
             // It was taken in by a rule; an address that is not ours cannot be the source of an answer.
             return self.settle(Verdict::Dropped(DropReason::Unanswerable));
         }
+        let mut len = 0;
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {
             Ok(l3) => {
+                len = (packet.bytes().len() - usize::from(l3)) as u16;
                 let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
                 self.depart(packet, departure, arrival, out)
             }
@@ -391,7 +393,13 @@ impl Line {
         };
         match verdict {
             None => {}
-            Some(Verdict::Sent) => self.settle(Verdict::Answered(message.answer)),
+            Some(Verdict::Sent) => {
+                // IPVS sees its own messages pass, as it sees those of others.
+                if let Some(id) = self.past_us(&parsed.key) {
+                    self.count_out(id, len);
+                }
+                self.settle(Verdict::Answered(message.answer));
+            }
             Some(other) => self.settle(other),
         }
     }
@@ -400,7 +408,8 @@ impl Line {
     pub fn expire(&mut self, now: Tick) {
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            self.forget(id, false);
+            let forced = self.conns.entry(id).timeout == 0;
+            self.forget(id, forced);
         }
         if now.since(self.tended) >= TEND {
             self.tended = now;

@@ -24,7 +24,7 @@ impl Steering {
     /// The owner of a packet's flow; `None` for what no worker keeps anything about.
     pub fn owner(&self, parsed: &Parsed, port: u16, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
-            Kind::Flow | Kind::Ipsec | Kind::TunnelError => parsed.key,
+            Kind::Flow | Kind::Stub | Kind::Ipsec | Kind::TunnelError => parsed.key,
             // What an error quotes went the other way.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,

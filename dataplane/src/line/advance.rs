@@ -11,8 +11,8 @@ use crate::proto::{From, is_half_open, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
-use crate::wire::protocol;
 use crate::wire::tcp::SYN;
+use crate::wire::{ipv4, protocol};
 
 impl Line {
     /// Decides about a packet of a balanced protocol.
@@ -48,10 +48,9 @@ impl Line {
     /// scheduled, as in IPVS.
     #[cold]
     fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
-        self.conns.entry_mut(id).flags.set(Flags::ENDING, true);
-        let fate = self.admit(packet, work, arrival);
-        self.forget(id, true);
-        fate
+        // Its timer goes off with the next tick; a packet that finds it before revives it, as in IPVS.
+        self.conns.end(id, arrival.now);
+        self.admit(packet, work, arrival)
     }
 
     /// Whether a packet that opens a connection does so on this old one; spec 4.6.
@@ -87,6 +86,9 @@ impl Line {
             counters.in_bytes.add(parsed.len.into());
         }
         self.advance(packet.bytes(), parsed, id, from, now);
+        if parsed.options {
+            ipv4::record_route(packet.bytes_mut(), parsed.l3);
+        }
         self.towards_destination(packet, parsed, id)
     }
 
@@ -103,6 +105,9 @@ impl Line {
         let (next, mtu) = self.towards_client(id);
         if let Some(fate) = super::way::too_big(packet.bytes(), parsed, mtu) {
             return fate;
+        }
+        if parsed.kind == Kind::Stub {
+            return Fate::Drop(DropReason::Untranslatable);
         }
         self.count_out(id, parsed.len);
         self.advance(packet.bytes(), parsed, id, From::Destination, now);
@@ -130,7 +135,7 @@ impl Line {
         let entry = self.conns.entry_mut(id);
         let timeout = match parsed.protocol {
             protocol::UDP => settings.timeouts.udp,
-            protocol::TCP => {
+            protocol::TCP if parsed.kind != Kind::Stub => {
                 let state = tcp::State::from_number(entry.state);
                 let next = tcp::next(state, from, parsed.state_flags, settings.secure_tcp);
                 if next != state {
@@ -139,7 +144,7 @@ impl Line {
                 self.snapshot.settings.timeouts.tcp[next as usize]
             }
             protocol::SCTP => self.advance_sctp(frame, parsed, id, from),
-            // AH and ESP change nothing.
+            // AH, ESP and headers cut short change nothing.
             _ => Millis(entry.timeout),
         };
         if from == From::Destination {

@@ -3,7 +3,7 @@
 use super::admit::{Choice, Opening};
 use super::{Arrival, Fate, Line, Work, way};
 use crate::config::Policy;
-use crate::conn::{ConnId, Direction};
+use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::Key;
 use crate::forward::{Departure, encap, rewrite};
 use crate::icmp::{self, Message};
@@ -30,8 +30,21 @@ impl Line {
         match self.conns.find(work.hash, &key) {
             Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
             Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
-            None => self.error_of_nobody(packet, work, key, arrival),
+            None => match self.past_us(&parsed.key) {
+                // About a client's packet to a destination that answers past us: nothing to translate.
+                Some(id) => {
+                    self.count_out(id, parsed.len);
+                    Fate::ToKernel
+                }
+                None => self.error_of_nobody(packet, work, key, arrival),
+            },
         }
+    }
+
+    /// The connection of a client's packet whose destination answers past us.
+    pub(super) fn past_us(&self, key: &Key) -> Option<ConnId> {
+        let (id, direction) = self.conns.find(self.conns.hash(key), key)?;
+        (direction == Direction::In && !self.conns.entry(id).flags.has(Flags::NAT)).then_some(id)
     }
 
     fn error_inwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId) -> Fate {

@@ -19,7 +19,8 @@ use crate::service::{DestinationId, Tunnel};
 use crate::steer::WorkerId;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::{ipv6, protocol, sctp, tcp, view_mut};
+use crate::wire::ipv6::{self, Ipv6Hdr};
+use crate::wire::{protocol, sctp, tcp, view_mut};
 
 /// Bytes of a first fragment that a decision may look at, and room in front for headers that are tried out.
 const LOOK: usize = 2048;
@@ -83,6 +84,8 @@ struct AsOne {
     parsed: Parsed,
     /// Its length.
     total: u16,
+    /// The hops it had left when it was decided about.
+    hops: u8,
     arrival: Arrival,
 }
 
@@ -182,6 +185,7 @@ impl Line {
         self.in_train = true;
         let fate = self.decide(&mut scratch, &work, arrival);
         self.in_train = false;
+        let hops = rewrite::hops_left(scratch.bytes(), &work.parsed);
         out.scratch = scratch;
         let found = match self.last_one_packet {
             Some(id) => Some((id, Direction::In)),
@@ -190,7 +194,7 @@ impl Line {
         if let Some((id, direction)) = found {
             self.count_rest(id, direction, total - parsed.len);
         }
-        self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, arrival }, out);
+        self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, hops, arrival }, out);
         self.end_one_packet();
     }
 
@@ -226,7 +230,7 @@ impl Line {
             (Fate::Answer(message), _) => {
                 let mut pieces = whole.pieces.into_iter();
                 if let Some(Piece { mut packet, .. }) = pieces.next() {
-                    let quoted = quotable(packet.bytes_mut(), parsed, of.total);
+                    let quoted = quotable(&mut packet, of);
                     self.answer(packet, &quoted, message, arrival, out);
                 }
                 for _ in pieces {
@@ -335,13 +339,43 @@ fn byte<P: Packet>(whole: &Whole<P>, at: usize) -> Option<u8> {
 }
 
 /// Makes the first fragment look like the packet's beginning, to be quoted; as much of it as is there.
-fn quotable(frame: &mut [u8], parsed: &Parsed, total: u16) -> Parsed {
-    let here = frame.len() - usize::from(parsed.l3);
-    if let Some(ip) = view_mut::<Ipv4Hdr>(frame, parsed.l3.into()).filter(|_| !parsed.is_ipv6()) {
-        ip.len.set(total);
+fn quotable<P: Packet>(packet: &mut P, of: &AsOne) -> Parsed {
+    let (l3, mut parsed) = (usize::from(of.parsed.l3), of.parsed);
+    if parsed.is_ipv6() {
+        parsed.l3 = without_fragment_header(packet, &of.parsed);
+        if let Some(ip) = view_mut::<Ipv6Hdr>(packet.bytes_mut(), parsed.l3.into()) {
+            ip.len.set(of.total - ipv6::LEN as u16);
+            ip.hop_limit = of.hops;
+        }
+    } else if let Some(ip) = view_mut::<Ipv4Hdr>(packet.bytes_mut(), l3) {
+        ip.len.set(of.total);
+        ip.ttl = of.hops;
         let kept = ip.fragment.get() & ipv4::DF;
         ip.fragment.set(kept);
-        ipv4::fill_checksum(&mut frame[usize::from(parsed.l3)..]);
+        ipv4::fill_checksum(&mut packet.bytes_mut()[l3..]);
     }
-    Parsed { len: total.min(here as u16), ..*parsed }
+    let here = packet.bytes().len() - usize::from(parsed.l3);
+    Parsed { len: of.total.min(here as u16), ..parsed }
+}
+
+/// Closes the gap that a fragment header leaves: what is before it moves up. Gives where the packet starts then.
+fn without_fragment_header<P: Packet>(packet: &mut P, parsed: &Parsed) -> u16 {
+    let (l3, frame) = (usize::from(parsed.l3), packet.bytes_mut());
+    let Some(ip) = frame.get(l3..).and_then(|bytes| bytes.get(6).copied().map(|next| (bytes, next))) else {
+        return parsed.l3;
+    };
+    let (mut before, mut next_at) = (ipv6::LEN, 6);
+    let (bytes, mut next) = ip;
+    // The chain was walked before: it ends at the fragment header.
+    while next != ipv6::FRAGMENT {
+        let (Some(&after), Some(&words)) = (bytes.get(before), bytes.get(before + 1)) else {
+            return parsed.l3;
+        };
+        (next_at, next) = (before, after);
+        before += (usize::from(words) + 1) * 8;
+    }
+    let Some(&carried) = bytes.get(before) else { return parsed.l3 };
+    frame[l3 + next_at] = carried;
+    frame.copy_within(l3..l3 + before, l3 + ipv6::FRAGMENT_LEN);
+    (l3 + ipv6::FRAGMENT_LEN) as u16
 }

@@ -10,7 +10,7 @@ use crate::forward::encap::{self, Outer};
 use crate::forward::rewrite::{self, NewEnd};
 use crate::icmp::Message;
 use crate::packet::Packet;
-use crate::parse::Parsed;
+use crate::parse::{Kind, Parsed};
 use crate::service::{Destination, DestinationId, Method, Tunnel};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::{ipv4::Ipv4Hdr, view};
@@ -94,6 +94,9 @@ impl Line {
             return fate;
         }
         if flags.has(Flags::NAT) {
+            if parsed.kind == Kind::Stub {
+                return Fate::Drop(DropReason::Untranslatable);
+            }
             if parsed.is_error() {
                 let end = self.end(id, Direction::In);
                 crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
