@@ -35,13 +35,19 @@ pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;
 
-/// Replays one case file through the core of this build.
+/// Replays one case file through the core of this build. A case that brings the core down is one failure, not the end
+/// of all.
 pub fn file(path: &Path) -> CaseReport {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match case::Case::load(path) {
-        Ok(case) => one(name, &case),
-        Err(why) => CaseReport::broken(name, why.to_string()),
-    }
+    let case = match case::Case::load(path) {
+        Ok(case) => case,
+        Err(why) => return CaseReport::broken(name, why.to_string()),
+    };
+    std::panic::catch_unwind(|| one(name.clone(), &case)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        CaseReport::broken(name.clone(), format!("the core panics: {}", text.unwrap_or("no message")))
+    })
 }
 
 /// Replays a case.
@@ -49,16 +55,10 @@ pub fn one(name: String, case: &case::Case) -> CaseReport {
     if let Err(feature) = scope::check(case) {
         return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
     }
-    // One case that brings the core down is one failure, not the end of all.
-    let outcome = std::panic::catch_unwind(|| match core::Core::new() {
-        Ok(mut core) => run::run(name.clone(), case, &mut core),
-        Err(why) => CaseReport::broken(name.clone(), why.to_string()),
-    });
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        CaseReport::broken(name.clone(), format!("the core panics: {}", text.unwrap_or("no message")))
-    })
+    match core::Core::new() {
+        Ok(mut core) => run::run(name, case, &mut core),
+        Err(why) => CaseReport::broken(name, why.to_string()),
+    }
 }
 
 #[cfg(test)]
