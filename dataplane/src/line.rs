@@ -6,6 +6,7 @@
 mod admit;
 mod advance;
 pub mod defend;
+pub mod ending;
 mod errors;
 mod kernel;
 mod leave;
@@ -38,6 +39,7 @@ use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
 
 use defend::Defence;
+use ending::Ending;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
 
@@ -119,6 +121,8 @@ pub struct Line {
     pub in_train: bool,
     /// When schedulers, templates and paths were last seen to.
     pub tended: Tick,
+    /// Connections that are to expire now.
+    pub ending: Ending,
     /// Connections of removed destinations are looked for from here on.
     pub flush_from: Option<u32>,
     /// Counters.
@@ -405,11 +409,11 @@ impl Line {
     }
 
     /// Forgets connections whose time is over.
-    pub fn expire(&mut self, now: Tick) {
+    pub fn expire(&mut self, now: Tick, idle: bool) {
+        self.take_leave(now, idle);
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            let forced = self.conns.entry(id).timeout == 0;
-            self.forget(id, forced);
+            self.forget(id, false);
         }
         if now.since(self.tended) >= TEND {
             self.tended = now;

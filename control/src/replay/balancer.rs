@@ -64,6 +64,9 @@ pub trait Balancer {
         Outcome { outputs: vec![(side, frame.to_vec())], ..Outcome::default() }
     }
 
+    /// Lets timers go off that are due at once: a command takes the recorded machine longer than that.
+    fn settle(&mut self) {}
+
     /// Notes that a destination was edited, even if it is as it was; the next configuration is the edited one.
     fn touch(&mut self, _service: ServiceKey, _destination: DestinationKey) {}
 

@@ -190,6 +190,10 @@ impl Balancer for Core {
         self.outcome(&before)
     }
 
+    fn settle(&mut self) {
+        self.worker.turn();
+    }
+
     fn touch(&mut self, service: ServiceKey, destination: DestinationKey) {
         self.compiler.touch((service, destination));
     }

@@ -309,14 +309,6 @@ impl Table {
         }
     }
 
-    /// Lets a connection expire with the next tick, unless a packet comes before.
-    pub fn end(&mut self, id: ConnId, now: Tick) {
-        let entry = &mut self.entries[id.0 as usize];
-        (entry.seen, entry.timeout) = (now.0 as u32, 0);
-        self.wheel.disarm(&mut self.entries, id.0);
-        self.wheel.arm(&mut self.entries, id.0, now);
-    }
-
     /// When a connection expires if nothing more is heard of it.
     pub fn deadline(&self, id: ConnId, now: Tick) -> Tick {
         let entry = self.entry(id);

@@ -6,7 +6,7 @@ use super::{Arrival, Fate, Line, Work};
 use crate::config::{Ingress, Policy, marks};
 use crate::conn::entry::Endpoints;
 use crate::conn::template::Handle;
-use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
+use crate::conn::{ConnId, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
 use crate::forward::rewrite;
 use crate::icmp::Message;
@@ -70,7 +70,7 @@ impl Line {
         if self.is_martian(&key) {
             return Fate::ToKernel;
         }
-        if let Some(fate) = self.reply(packet, parsed, now) {
+        if let Some(fate) = self.reply(packet, parsed) {
             return fate;
         }
         if parsed.kind == Kind::Stub {
@@ -249,19 +249,11 @@ impl Line {
     }
 
     /// A packet that looks like a reply: one that its method sends past us, or one of a forgotten connection.
-    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Option<Fate> {
+    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed) -> Option<Fate> {
         let (key, services) = (parsed.key, &self.snapshot.services);
-        if services.addresses.contains(&key.src_address()) {
-            let reversed = key.reversed();
-            let found = self.conns.find(self.conns.hash(&reversed), &reversed);
-            if let Some((id, Direction::In)) = found
-                && !self.conns.entry(id).flags.has(Flags::NAT)
-            {
-                // A router between server and client that happens to be us: count, advance, and let the kernel route.
-                self.count_out(id, parsed.len);
-                self.advance(packet.bytes(), parsed, id, From::Destination, now);
-                return Some(Fate::ToKernel);
-            }
+        if services.addresses.contains(&key.src_address()) && self.past_us(&key.reversed()).is_some() {
+            // A router between server and client that happens to be us. It is counted when the kernel sends it on.
+            return Some(Fate::ToKernel);
         }
         let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
         let known = || self.snapshot.services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);

@@ -49,7 +49,7 @@ impl Line {
     #[cold]
     fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
         // Its timer goes off with the next tick; a packet that finds it before revives it, as in IPVS.
-        self.conns.end(id, arrival.now);
+        self.end_soon(id, arrival.now);
         self.admit(packet, work, arrival)
     }
 

@@ -1,7 +1,8 @@
 //! Frames that this machine's own kernel sends: answers of a destination that runs on this machine among them, which
 //! are replies like those of any other; spec 6.1, the hooks of LOCAL_OUT.
 
-use super::{Line, Outbox};
+use super::Line;
+use super::outbox::{FROM_KERNEL, Outbox};
 use crate::conn::{Direction, Flags};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
@@ -13,11 +14,20 @@ use crate::wire::view;
 
 impl Line {
     /// Sends a frame of the kernel out of `port`, translated if it is a reply of one of our connections.
+    ///
+    /// A reply that is routed here and not through a balancer's NAT comes by this way too: it was given to the kernel,
+    /// which sends it on.
     pub fn from_kernel<P: Packet>(&mut self, port: u16, mut packet: P, now: Tick, out: &mut Outbox<P>) {
         let mut parsed = Parsed::NOTHING;
         // It is addressed to whom it leaves for, so that the parser takes it for one to us.
         let receiver = view::<EtherHdr>(packet.bytes(), 0).map(|eth| eth.dst);
         let readable = receiver.is_some_and(|to| parse(packet.bytes(), &to, &mut parsed).is_ok());
+        if readable
+            && let Some(owner) =
+                self.steering.owner(&parsed, port, &self.snapshot).filter(|&owner| owner != self.me)
+        {
+            return self.settle(out.hand_off(owner, port | FROM_KERNEL, packet));
+        }
         if readable && self.has_services() {
             match parsed.kind {
                 Kind::Flow => self.reply_of_kernel(&mut packet, &parsed, now),
