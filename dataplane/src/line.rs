@@ -190,7 +190,6 @@ impl Line {
         work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
-                Kind::Ipsec if self.passes_by(&work.parsed) => Step::ToKernel,
                 Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
                 Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
                 Kind::IcmpError => self.steer(&work.parsed, port),
@@ -206,11 +205,6 @@ impl Line {
                 if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) };
             self.conns.prefetch_line(work.hash);
         }
-    }
-
-    /// Linux 6.1 does not find the key exchange that AH over IPv6 belongs to.
-    fn passes_by(&self, parsed: &Parsed) -> bool {
-        self.snapshot.settings.like_linux_6_1 && parsed.is_ipv6() && parsed.protocol == protocol::AH
     }
 
     /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.
@@ -409,8 +403,8 @@ impl Line {
     }
 
     /// Forgets connections whose time is over.
-    pub fn expire(&mut self, now: Tick, idle: bool) {
-        self.take_leave(now, idle);
+    pub fn expire(&mut self, now: Tick) {
+        self.take_leave(now);
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
             self.forget(id, false);

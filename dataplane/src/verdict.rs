@@ -65,6 +65,7 @@ named! {
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
         Unanswerable = "unanswerable", "an answer would need a source address that is not this machine's";
         AnsweredTrain = "answered-train", "the packet came in fragments and was answered; these are the others";
+        AhLikeLinux = "ah-like-linux", "AH over IPv6 of a balanced key exchange, with like_linux_6_1";
         Defence = "defence", "drop_packet took this new connection";
         NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
         TemplatesFull = "templates-full", "there is no room for another persistence template";

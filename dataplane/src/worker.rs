@@ -122,7 +122,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             moved += self.poll(index, now);
         }
         moved += self.take_over(now) + self.inject(now);
-        self.line.expire(now, moved == 0);
+        self.line.expire(now);
         let gauges = &self.line.board.gauges;
         if moved > 0 {
             gauges.busy_cycles.add(self.clock.cycles().wrapping_sub(began));

@@ -191,6 +191,7 @@ impl Balancer for Core {
     }
 
     fn settle(&mut self) {
+        self.worker.line.end_now();
         self.worker.turn();
     }
 

@@ -165,6 +165,11 @@ impl Table {
         &mut self.entries[id.0 as usize]
     }
 
+    /// Whether a connection is of IPv6.
+    pub fn is_ipv6(&self, id: ConnId) -> bool {
+        id.0 >= self.sizes.ipv4
+    }
+
     /// The template that controls a connection.
     pub fn template(&self, id: ConnId) -> Option<Handle> {
         let child = self.entry(id).flags.has(Flags::CHILD);

@@ -57,6 +57,9 @@ impl Line {
     #[cold]
     fn is_reused(&self, id: ConnId) -> bool {
         let (settings, entry) = (&self.snapshot.settings, self.conns.entry(id));
+        if !self.snapshot.services.hooked[usize::from(self.conns.is_ipv6(id))] {
+            return false;
+        }
         let quiesced = || {
             let destination = self.snapshot.services.destination(DestinationId(entry.destination));
             destination.is_some_and(|d| d.weight == 0)

@@ -5,10 +5,13 @@ use arrayvec::ArrayVec;
 
 use super::Line;
 use crate::conn::{ConnId, Flags};
-use crate::time::Tick;
+use crate::time::{Millis, Tick};
 
 /// How many may end at once; more end on the spot.
 const MOST: usize = 256;
+
+/// A tick of a kernel's clock at 100 Hz.
+const TICK: Millis = Millis(10);
 
 /// The connections, and when the last of them was told.
 #[derive(Debug, Default)]
@@ -27,11 +30,16 @@ impl Line {
         }
     }
 
-    /// Takes leave of those that no packet has revived, when time has moved on or nothing else is to do.
-    pub(super) fn take_leave(&mut self, now: Tick, idle: bool) {
-        if self.ending.ids.is_empty() || !idle && now == self.ending.since {
-            return;
+    /// Takes leave of those that no packet has revived, once the tick is over.
+    #[inline]
+    pub(super) fn take_leave(&mut self, now: Tick) {
+        if !self.ending.ids.is_empty() && now.since(self.ending.since) >= TICK {
+            self.end_now();
         }
+    }
+
+    /// Takes leave of them at once: for replay, where a command takes longer than a tick.
+    pub fn end_now(&mut self) {
         for id in std::mem::take(&mut self.ending.ids) {
             let entry = self.conns.entry(id);
             if entry.flags.has(Flags::LIVE) && entry.timeout == 0 {

@@ -110,7 +110,13 @@ impl Line {
         let opening = Opening { key, service, quoted: true };
         match self.choose(packet.bytes(), parsed, &opening, now) {
             Choice::Take(chosen) => match self.open(&key, &chosen, now) {
-                Some(id) => self.error_inwards(packet, parsed, id),
+                Some(id) => {
+                    let fate = self.error_inwards(packet, parsed, id);
+                    if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
+                        self.forget(id, false);
+                    }
+                    fate
+                }
                 None => Fate::Drop(DropReason::TableFull),
             },
             Choice::Leave => self.leave(packet, parsed, &opening, now),

@@ -28,7 +28,7 @@ impl Line {
         {
             return self.settle(out.hand_off(owner, port | FROM_KERNEL, packet));
         }
-        if readable && self.has_services() {
+        if readable && self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             match parsed.kind {
                 Kind::Flow => self.reply_of_kernel(&mut packet, &parsed, now),
                 Kind::IcmpError => self.error_of_kernel(&mut packet, &parsed),
@@ -47,11 +47,9 @@ impl Line {
             self.count_out(id, parsed.len);
             let end = self.end(id, Direction::Out);
             crate::icmp::translate(packet.bytes_mut(), parsed, Direction::Out, end);
+        } else if let Some(id) = self.past_us(&parsed.key) {
+            self.count_out(id, parsed.len);
         }
-    }
-
-    fn has_services(&self) -> bool {
-        self.snapshot.services.hooked.contains(&true)
     }
 
     fn reply_of_kernel<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) {

@@ -228,12 +228,12 @@ impl Line {
                 }
             }
             (Fate::Answer(message), _) => {
-                let mut pieces = whole.pieces.into_iter();
-                if let Some(Piece { mut packet, .. }) = pieces.next() {
-                    let quoted = quotable(&mut packet, of);
-                    self.answer(packet, &quoted, message, arrival, out);
+                let others = whole.pieces.len() - 1;
+                match beginning(&whole, of) {
+                    Some((packet, quoted)) => self.answer(packet, &quoted, message, arrival, out),
+                    None => self.settle(Verdict::Dropped(DropReason::NoBuffer)),
                 }
-                for _ in pieces {
+                for _ in 0..others {
                     self.settle(Verdict::Dropped(DropReason::AnsweredTrain));
                 }
             }
@@ -338,44 +338,46 @@ fn byte<P: Packet>(whole: &Whole<P>, at: usize) -> Option<u8> {
     whole.read(at, &mut byte).then_some(byte[0])
 }
 
-/// Makes the first fragment look like the packet's beginning, to be quoted; as much of it as is there.
-fn quotable<P: Packet>(packet: &mut P, of: &AsOne) -> Parsed {
-    let (l3, mut parsed) = (usize::from(of.parsed.l3), of.parsed);
-    if parsed.is_ipv6() {
-        parsed.l3 = without_fragment_header(packet, &of.parsed);
-        if let Some(ip) = view_mut::<Ipv6Hdr>(packet.bytes_mut(), parsed.l3.into()) {
-            ip.len.set(of.total - ipv6::LEN as u16);
-            ip.hop_limit = of.hops;
-        }
-    } else if let Some(ip) = view_mut::<Ipv4Hdr>(packet.bytes_mut(), l3) {
+/// As much of a packet as an error may quote.
+const QUOTED: usize = 1280;
+
+/// The beginning of the packet that a train was, in a buffer of its own.
+fn beginning<P: Packet>(whole: &Whole<P>, of: &AsOne) -> Option<(P, Parsed)> {
+    let first = whole.pieces.first()?;
+    let (l3, payload) = (usize::from(first.place.l3), usize::from(first.place.payload));
+    let gap = if of.parsed.is_ipv6() { ipv6::FRAGMENT_LEN } else { 0 };
+    let headers = payload.checked_sub(gap)?;
+    let count = usize::from(whole.len).min(QUOTED);
+    let mut packet = first.packet.sibling(headers + count)?;
+    let frame = packet.bytes_mut();
+    frame.get_mut(..headers)?.copy_from_slice(first.packet.bytes().get(..headers)?);
+    if !whole.read(0, frame.get_mut(headers..)?) {
+        return None;
+    }
+    if of.parsed.is_ipv6() {
+        close_gap(&mut frame[l3..headers], whole.protocol, of)?;
+    } else {
+        let ip: &mut Ipv4Hdr = view_mut(frame, l3)?;
         ip.len.set(of.total);
         ip.ttl = of.hops;
         let kept = ip.fragment.get() & ipv4::DF;
         ip.fragment.set(kept);
-        ipv4::fill_checksum(&mut packet.bytes_mut()[l3..]);
+        ipv4::fill_checksum(&mut frame[l3..]);
     }
-    let here = packet.bytes().len() - usize::from(parsed.l3);
-    Parsed { len: of.total.min(here as u16), ..parsed }
+    let here = (headers - l3 + count) as u16;
+    Some((packet, Parsed { len: of.total.min(here), l4: headers as u16, ..of.parsed }))
 }
 
-/// Closes the gap that a fragment header leaves: what is before it moves up. Gives where the packet starts then.
-fn without_fragment_header<P: Packet>(packet: &mut P, parsed: &Parsed) -> u16 {
-    let (l3, frame) = (usize::from(parsed.l3), packet.bytes_mut());
-    let Some(ip) = frame.get(l3..).and_then(|bytes| bytes.get(6).copied().map(|next| (bytes, next))) else {
-        return parsed.l3;
-    };
-    let (mut before, mut next_at) = (ipv6::LEN, 6);
-    let (bytes, mut next) = ip;
-    // The chain was walked before: it ends at the fragment header.
-    while next != ipv6::FRAGMENT {
-        let (Some(&after), Some(&words)) = (bytes.get(before), bytes.get(before + 1)) else {
-            return parsed.l3;
-        };
-        (next_at, next) = (before, after);
-        before += (usize::from(words) + 1) * 8;
+/// Makes IPv6 headers, from which the fragment header at their end was cut, say what follows now.
+fn close_gap(headers: &mut [u8], protocol: u8, of: &AsOne) -> Option<()> {
+    let ip: &mut Ipv6Hdr = view_mut(headers, 0)?;
+    ip.len.set(of.total - ipv6::LEN as u16);
+    ip.hop_limit = of.hops;
+    let (mut next_at, mut at) = (6, ipv6::LEN);
+    while at < headers.len() {
+        next_at = at;
+        at += (usize::from(*headers.get(at + 1)?) + 1) * 8;
     }
-    let Some(&carried) = bytes.get(before) else { return parsed.l3 };
-    frame[l3 + next_at] = carried;
-    frame.copy_within(l3..l3 + before, l3 + ipv6::FRAGMENT_LEN);
-    (l3 + ipv6::FRAGMENT_LEN) as u16
+    headers[next_at] = protocol;
+    Some(())
 }

@@ -89,6 +89,9 @@ impl Line {
             return self.tunnel(packet, parsed, (to, kind), Target { mtu, ..target });
         }
         let ipv6 = parsed.is_ipv6();
+        if parsed.kind == Kind::Ipsec && ipv6 && self.is_lost(parsed) {
+            return Fate::Drop(DropReason::AhLikeLinux);
+        }
         if !local && let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
             return fate;
@@ -108,6 +111,12 @@ impl Line {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
         }
         Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu })
+    }
+
+    /// Linux 6.1 finds the connection of AH over IPv6 and then loses the packet.
+    #[cold]
+    fn is_lost(&self, parsed: &Parsed) -> bool {
+        self.snapshot.settings.like_linux_6_1 && parsed.protocol == crate::wire::protocol::AH
     }
 
     /// A packet of a bypass goes where it is addressed; spec 6.5.
