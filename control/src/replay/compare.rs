@@ -65,6 +65,16 @@ impl Comparison {
                 Joined::Whole(frame) => self.got[*side as usize].push(train(frame)),
             }
         }
+        if outcome.to_kernel.is_empty() && cause != input.frame {
+            // What a train causes may leave whole on the one and in pieces on the other.
+            for output in alone {
+                self.expected[output.side as usize].push(train(output.frame.clone()));
+            }
+            for (side, frame) in sent {
+                self.got[side as usize].push(train(frame.to_vec()));
+            }
+            return;
+        }
         if outcome.to_kernel.is_empty() {
             self.outputs(input, &cause, &alone, &sent, outcome);
             return;

@@ -10,8 +10,8 @@ use crate::time::{Millis, Tick};
 /// How many may end at once; more end on the spot.
 const MOST: usize = 256;
 
-/// A tick of a kernel's clock at 100 Hz.
-const TICK: Millis = Millis(10);
+/// A tick of a kernel's clock.
+const TICK: Millis = Millis(5);
 
 /// The connections, and when the last of them was told.
 #[derive(Debug, Default)]

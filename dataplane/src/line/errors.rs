@@ -31,11 +31,9 @@ impl Line {
             Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
             Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
             None => match self.past_us(&parsed.key) {
-                // About a client's packet to a destination that answers past us: nothing to translate.
-                Some(id) => {
-                    self.count_out(id, parsed.len);
-                    Fate::ToKernel
-                }
+                // About a client's packet to a destination that answers past us: nothing to translate, and counted
+                // when the kernel sends it on.
+                Some(_) => Fate::ToKernel,
                 None => self.error_of_nobody(packet, work, key, arrival),
             },
         }
