@@ -1,6 +1,6 @@
 //! What tells two configurations apart: the answer to `apply`, and to `apply --dry-run` before anything happens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -22,6 +22,8 @@ pub struct Applied {
     pub changed: Vec<ServiceChange>,
     /// Settings that change: `tcp_timeout: 900 -> 600`.
     pub settings: Vec<String>,
+    /// Whether the rules that mark packets change.
+    pub marks: bool,
     /// Whether static facts change.
     pub facts: bool,
     /// What is written down now but works only after a restart: `start.services: 16384 -> 65536`.
@@ -74,6 +76,7 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
         removed: old.services.iter().map(Service::key).filter(|key| !after.contains_key(key)).collect(),
         changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
         settings: fields("", &old.settings, &new.settings),
+        marks: old.marks != new.marks,
         facts: old.facts != new.facts,
         needs_restart,
     }
@@ -87,10 +90,8 @@ fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
         old.destinations.iter().map(|d| (d.key(), d)).collect();
     let after: HashMap<DestinationKey, &Destination> =
         new.destinations.iter().map(|d| (d.key(), d)).collect();
-    let mut own = Vec::new();
-    if old.scheduler != new.scheduler {
-        own.push(format!("scheduler: {} -> {}", old.scheduler.name(), new.scheduler.name()));
-    }
+    let bare = |service: &Service| Service { destinations: Vec::new(), ..service.clone() };
+    let mut own = fields("", &bare(old), &bare(new));
     let kept_before = old.destinations.iter().map(Destination::key).filter(|key| after.contains_key(key));
     let kept_after = new.destinations.iter().map(Destination::key).filter(|key| before.contains_key(key));
     if !kept_before.eq(kept_after) {
@@ -114,17 +115,25 @@ fn fields<T: Serialize>(prefix: &str, old: &T, new: &T) -> Vec<String> {
     let (Ok(old), Ok(new)) = (serde_json::to_value(old), serde_json::to_value(new)) else {
         return Vec::new();
     };
-    let Some(names) = new.as_object() else { return Vec::new() };
+    // What has its default may be absent on one side.
+    let names: BTreeSet<&String> = [&old, &new]
+        .into_iter()
+        .filter_map(|side| side.as_object())
+        .flat_map(|fields| fields.keys())
+        .collect();
     names
-        .keys()
-        .filter(|name| old[*name] != new[*name])
-        .map(|name| format!("{prefix}{name}: {} -> {}", bare(&old[name]), bare(&new[name])))
+        .into_iter()
+        .filter(|name| old.get(*name) != new.get(*name))
+        .map(|name| format!("{prefix}{name}: {} -> {}", bare(old.get(name)), bare(new.get(name))))
         .collect()
 }
 
 /// A JSON value as a person writes it: words without quotes.
-fn bare(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn bare(value: Option<&serde_json::Value>) -> String {
+    value.map_or_else(
+        || "default".to_owned(),
+        |value| value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    )
 }
 
 /// For people: `+` comes, `-` goes, `~` changes.
@@ -137,6 +146,9 @@ impl fmt::Display for Applied {
         self.added.iter().try_for_each(|key| writeln!(f, "+ service {key}"))?;
         self.changed.iter().try_for_each(|change| change.fmt(f))?;
         self.settings.iter().try_for_each(|line| writeln!(f, "~ settings {line}"))?;
+        if self.marks {
+            writeln!(f, "~ marks")?;
+        }
         if self.facts {
             writeln!(f, "~ facts")?;
         }
@@ -210,6 +222,24 @@ mod tests {
     fn every_kind_of_change_is_told() {
         let (old, new) = (toml::from_str(OLD).unwrap(), toml::from_str(NEW).unwrap());
         assert_eq!(diff(&old, &new).to_string(), SAID);
+    }
+
+    #[test]
+    fn what_has_no_default_comes_and_goes() {
+        let old: Config = toml::from_str(OLD).unwrap();
+        let mut new = old.clone();
+        new.services[1].persistence = Some(crate::model::Persistence::default());
+        new.services[1].one_packet = true;
+        new.services[0].destinations[0].upper_threshold = 9;
+        new.marks.push(crate::model::MarkRule { mark: 7, ..Default::default() });
+        let there = diff(&old, &new);
+        assert_eq!(
+            there.changed[1].fields,
+            ["one_packet: default -> true", "persistence: default -> {\"timeout\":360}"]
+        );
+        assert_eq!(there.changed[0].changed[0].fields, ["upper_threshold: default -> 9"]);
+        assert!(there.marks && there.to_string().contains("~ marks\n"));
+        assert_eq!(diff(&new, &old).changed[1].fields[0], "one_packet: true -> default");
     }
 
     #[test]

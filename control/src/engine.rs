@@ -1,6 +1,8 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
 
 mod connections;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

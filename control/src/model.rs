@@ -3,17 +3,22 @@
 //! These types say what can be written; [`crate::validate`] says what makes sense. Field names are the words of
 //! `docs/` and of the CLI, and an unknown field is an error everywhere.
 
+mod destination;
+mod marks;
+mod settings;
 mod written;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::ValueEnum;
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
+pub use self::marks::MarkRule;
+pub use self::settings::Settings;
+pub(crate) use self::settings::optional_switch;
 use crate::kernel::facts::Facts;
 
 /// A whole configuration: what `polluxd --config` reads and what `apply` replaces at once.
@@ -89,188 +94,6 @@ pub struct Port {
 
 fn default_mtu() -> u32 {
     1500
-}
-
-/// Time-outs and switches: `ipvsadm --set` and the sysctls `net.ipv4.vs.*`, with the kernel's names and defaults. As in
-/// the kernel a switch is a number and any but 0 is on; `true` and `false` are understood too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Seconds an established TCP connection may stay silent.
-    pub tcp_timeout: u32,
-    /// Seconds a TCP connection stays after a FIN.
-    pub tcp_fin_timeout: u32,
-    /// Seconds a UDP flow may stay silent.
-    pub udp_timeout: u32,
-    /// Seconds by protocol and state for all other states: `tcp.SYN_RECV`, `sctp.ESTABLISHED`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub timeouts: BTreeMap<String, u32>,
-    /// Pages of connection memory below which the automatic defences begin.
-    pub amemthresh: i32,
-    /// One in so many new connections is dropped by `drop_packet` in mode 3.
-    pub am_droprate: i32,
-    /// Random early expiry: 0 off, 1 automatic and idle, 2 automatic and active, 3 on.
-    pub drop_entry: i32,
-    /// Drop new connections: modes as of `drop_entry`.
-    pub drop_packet: i32,
-    /// TCP's other state tables: modes as of `drop_entry`.
-    pub secure_tcp: i32,
-    /// Look the way of translated replies up with the virtual address as their source.
-    #[serde(deserialize_with = "switch")]
-    pub snat_reroute: i32,
-    /// Mark services without a usable destination let packets go where they were addressed.
-    #[serde(deserialize_with = "switch")]
-    pub cache_bypass: i32,
-    /// Expire connections whose destination is gone or quiesced, instead of dropping their packets.
-    #[serde(deserialize_with = "switch")]
-    pub expire_nodest_conn: i32,
-    /// Templates of quiesced destinations no longer count.
-    #[serde(deserialize_with = "switch")]
-    pub expire_quiescent_template: i32,
-    /// Let any TCP segment but a RST open a connection.
-    #[serde(deserialize_with = "switch")]
-    pub sloppy_tcp: i32,
-    /// Let any SCTP chunk but an ABORT open a connection.
-    #[serde(deserialize_with = "switch")]
-    pub sloppy_sctp: i32,
-    /// Answer packets from a NAT destination that belong to no connection with port unreachable.
-    #[serde(deserialize_with = "switch")]
-    pub nat_icmp_send: i32,
-    /// Answer a packet that a tunnel cannot carry with fragmentation needed.
-    #[serde(deserialize_with = "switch")]
-    pub pmtu_disc: i32,
-    /// Pass everything to the kernel while a backup sync daemon runs.
-    #[serde(deserialize_with = "switch")]
-    pub backup_only: i32,
-    /// What a SYN on an old connection may do: bit 0 reschedules it, bit 1 also in FIN_WAIT; 0 never.
-    pub conn_reuse_mode: i32,
-    /// Let an ICMP error about no known connection open one.
-    #[serde(deserialize_with = "switch")]
-    pub schedule_icmp: i32,
-    /// Packets of protocols that are not balanced are left alone; they are here in any case.
-    #[serde(deserialize_with = "switch")]
-    pub ignore_tunneled: i32,
-    /// Estimate rates; 0 freezes rates and shown counters.
-    #[serde(deserialize_with = "switch")]
-    pub run_estimation: i32,
-    /// Seconds `lblc` keeps an idle entry.
-    pub lblc_expiration: u32,
-    /// Seconds `lblcr` keeps an idle entry, and an unchanged set.
-    pub lblcr_expiration: u32,
-    /// Do as Linux 6.1 where later kernels and the specification differ; replay of recordings from it sets this.
-    pub like_linux_6_1: bool,
-}
-
-/// As [`switch`], for what may be left out.
-pub(crate) fn optional_switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<i32>, D::Error> {
-    switch(from).map(Some)
-}
-
-/// A number, or a boolean for 1 and 0.
-fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a number, true or false")]
-    enum Written {
-        Number(i32),
-        Switch(bool),
-    }
-    Ok(match Written::deserialize(from)? {
-        Written::Number(number) => number,
-        Written::Switch(on) => on.into(),
-    })
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            tcp_timeout: 900,
-            tcp_fin_timeout: 120,
-            udp_timeout: 300,
-            timeouts: BTreeMap::new(),
-            amemthresh: 1024,
-            am_droprate: 10,
-            drop_entry: 0,
-            drop_packet: 0,
-            secure_tcp: 0,
-            snat_reroute: 1,
-            cache_bypass: 0,
-            expire_nodest_conn: 0,
-            expire_quiescent_template: 0,
-            sloppy_tcp: 0,
-            sloppy_sctp: 0,
-            nat_icmp_send: 0,
-            pmtu_disc: 1,
-            backup_only: 0,
-            conn_reuse_mode: 1,
-            schedule_icmp: 0,
-            ignore_tunneled: 0,
-            run_estimation: 1,
-            lblc_expiration: 86400,
-            lblcr_expiration: 86400,
-            like_linux_6_1: false,
-        }
-    }
-}
-
-/// A rule that marks packets, in the spirit of `iptables -t mangle -j MARK`: rules are gone through in turn, and every
-/// one that fits a packet in all it names sets its mark.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MarkRule {
-    /// Name of the DPDK port it came in by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<String>,
-    /// The VLAN it came in by; 0 is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub vlan: Option<u16>,
-    /// `ipv4` or `ipv6` packets only; addresses say it too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub family: Option<Family>,
-    /// Where it comes from: an address or a prefix.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<IpNet>,
-    /// Where it goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination: Option<IpNet>,
-    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `esp`, `ah` or a number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<String>,
-    /// L4 source ports, each one number or a range: `1024-65535`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source_l4_ports: Vec<String>,
-    /// L4 destination ports likewise.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub l4_ports: Vec<String>,
-    /// The mark.
-    pub mark: u32,
-    /// Bits of the mark that the rule sets; the others stay. All by default.
-    #[serde(default = "all_bits", skip_serializing_if = "is_all_bits")]
-    pub mask: u32,
-}
-
-impl Default for MarkRule {
-    fn default() -> MarkRule {
-        MarkRule {
-            port: None,
-            vlan: None,
-            family: None,
-            source: None,
-            destination: None,
-            protocol: None,
-            source_l4_ports: Vec::new(),
-            l4_ports: Vec::new(),
-            mark: 0,
-            mask: all_bits(),
-        }
-    }
-}
-
-fn all_bits() -> u32 {
-    u32::MAX
-}
-
-fn is_all_bits(mask: &u32) -> bool {
-    *mask == u32::MAX
 }
 
 /// An address family.
@@ -533,115 +356,4 @@ impl Service {
     pub fn key(&self) -> ServiceKey {
         self.key
     }
-}
-
-/// What tells one destination of a service from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DestinationKey {
-    /// The server's address.
-    pub address: IpAddr,
-    /// The server's L4 port.
-    pub l4_port: u16,
-}
-
-impl fmt::Display for DestinationKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", SocketAddr::new(self.address, self.l4_port))
-    }
-}
-
-/// A real server of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Destination {
-    /// The server's address.
-    pub address: IpAddr,
-    /// The server's L4 port; for `dr` and `tunnel` it is the service's. 0, of mark services, keeps the client's choice.
-    pub l4_port: u16,
-    /// How packets reach it.
-    pub method: Method,
-    /// The kind of tunnel, for method `tunnel`.
-    #[serde(default, skip_serializing_if = "Tunnel::is_ipip")]
-    pub tunnel: Tunnel,
-    /// Share of new connections; 0 gets none and keeps what it has.
-    #[serde(default = "default_weight")]
-    pub weight: u32,
-    /// Connections from which on it gets no more; 0 is no limit.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub upper_threshold: u32,
-    /// Connections below which it gets some again; 0 is three quarters of the upper threshold.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub lower_threshold: u32,
-}
-
-impl Destination {
-    /// A destination with defaults.
-    pub fn new(address: IpAddr, l4_port: u16, method: Method) -> Destination {
-        Destination {
-            address,
-            l4_port,
-            method,
-            tunnel: Tunnel::default(),
-            weight: default_weight(),
-            upper_threshold: 0,
-            lower_threshold: 0,
-        }
-    }
-
-    /// What tells this destination from others of its service.
-    pub fn key(&self) -> DestinationKey {
-        DestinationKey { address: self.address, l4_port: self.l4_port }
-    }
-}
-
-fn default_weight() -> u32 {
-    1
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-/// Kinds of tunnel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Tunnel {
-    /// IP in IP.
-    #[default]
-    Ipip,
-    /// Generic UDP encapsulation.
-    Gue {
-        /// The UDP port of the receiver, not 0.
-        l4_port: u16,
-        /// The outer checksum.
-        #[serde(default)]
-        checksum: Checksum,
-    },
-    /// Generic routing encapsulation.
-    Gre {
-        /// The checksum.
-        #[serde(default)]
-        checksum: Checksum,
-    },
-}
-
-impl Tunnel {
-    /// Whether it is the plain kind.
-    pub fn is_ipip(&self) -> bool {
-        *self == Tunnel::Ipip
-    }
-}
-
-/// Checksums of tunnels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Checksum {
-    /// None.
-    #[default]
-    No,
-    /// A full one.
-    Full,
-    /// Remote checksum offload; GUE only.
-    Remote,
 }

@@ -114,7 +114,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Destination, Method, Protocol, Scheduler, Service};
+    use std::net::IpAddr;
+
+    use crate::model::{
+        Checksum, Config, Destination, Engine, Family, MarkRule, Method, Persistence, Protocol, Scheduler,
+        SchedulerFlags, Service, ServiceKey, Tunnel,
+    };
 
     #[test]
     fn toml_errors_tell_line_column_and_field() {
@@ -154,31 +159,84 @@ mod tests {
         assert!(matches!(file(&dir.path().join("none.toml")), Err(ParseError::Read { .. })));
     }
 
-    fn service() -> impl Strategy<Value = Service> {
-        let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-        let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Wlc)];
+    fn key() -> impl Strategy<Value = ServiceKey> {
+        let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)];
+        let address = (protocol, any::<IpAddr>(), any::<u16>())
+            .prop_map(|(protocol, address, l4_port)| ServiceKey::Address { protocol, address, l4_port });
+        let family = prop_oneof![Just(Family::Ipv4), Just(Family::Ipv6)];
+        let mark = (any::<u32>(), family).prop_map(|(mark, family)| ServiceKey::Mark { mark, family });
+        prop_oneof![address, mark]
+    }
+
+    fn destination() -> impl Strategy<Value = Destination> {
         let method = prop_oneof![Just(Method::Nat), Just(Method::Dr), Just(Method::Tunnel)];
-        let destination = (any::<std::net::IpAddr>(), any::<u16>(), method, any::<u32>()).prop_map(
-            |(address, l4_port, method, weight)| Destination {
+        let checksum = prop_oneof![Just(Checksum::No), Just(Checksum::Full), Just(Checksum::Remote)];
+        let tunnel = (0..3, any::<u16>(), checksum).prop_map(|(kind, l4_port, checksum)| match kind {
+            0 => Tunnel::Ipip,
+            1 => Tunnel::Gue { l4_port, checksum },
+            _ => Tunnel::Gre { checksum },
+        });
+        let numbers = (any::<u32>(), any::<u32>(), 0..2u32);
+        (any::<IpAddr>(), any::<u16>(), method, tunnel, numbers).prop_map(
+            |(address, l4_port, method, tunnel, (weight, upper_threshold, lower_threshold))| Destination {
+                tunnel,
                 weight,
+                upper_threshold,
+                lower_threshold,
                 ..Destination::new(address, l4_port, method)
             },
+        )
+    }
+
+    fn service() -> impl Strategy<Value = Service> {
+        let netmask = prop::option::of(any::<std::net::Ipv4Addr>());
+        let engine = prop::option::of(Just(Engine::Sip));
+        let persistence = (any::<u32>(), netmask, prop::option::of(any::<u8>()), engine).prop_map(
+            |(timeout, netmask, prefix_len, engine)| Persistence { timeout, netmask, prefix_len, engine },
         );
-        let destinations = prop::collection::vec(destination, 0..4);
-        (protocol, any::<std::net::IpAddr>(), any::<u16>(), scheduler, destinations).prop_map(
-            |(protocol, address, l4_port, scheduler, destinations)| Service {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(fallback, l4_port, flag_3)| SchedulerFlags { fallback, l4_port, flag_3 });
+        let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Mh), Just(Scheduler::None)];
+        let destinations = prop::collection::vec(destination(), 0..4);
+        (key(), scheduler, flags, prop::option::of(persistence), any::<bool>(), destinations).prop_map(
+            |(key, scheduler, flags, persistence, one_packet, destinations)| Service {
+                key,
                 scheduler,
+                flags,
+                persistence,
+                one_packet,
                 destinations,
-                ..Service::new(crate::model::ServiceKey::Address { protocol, address, l4_port })
+            },
+        )
+    }
+
+    fn mark() -> impl Strategy<Value = MarkRule> {
+        let ports = || prop::collection::vec("[0-9]{1,5}(-[0-9]{1,5})?", 0..3);
+        let source = prop::option::of(any::<IpAddr>().prop_map(ipnet::IpNet::from));
+        (prop::option::of(any::<u16>()), source, ports(), ports(), any::<u32>(), any::<u32>()).prop_map(
+            |(vlan, source, source_l4_ports, l4_ports, mark, mask)| MarkRule {
+                vlan,
+                source,
+                source_l4_ports,
+                l4_ports,
+                mark,
+                mask,
+                ..MarkRule::default()
             },
         )
     }
 
     proptest! {
         #[test]
-        fn a_configuration_survives_toml_and_json(services in prop::collection::vec(service(), 0..4), time: u32) {
-            let mut config = Config { services, ..Config::default() };
+        fn a_configuration_survives_toml_and_json(
+            services in prop::collection::vec(service(), 0..4),
+            marks in prop::collection::vec(mark(), 0..3),
+            (time, rate) in (any::<u32>(), any::<i32>()),
+        ) {
+            let mut config = Config { services, marks, ..Config::default() };
             config.settings.tcp_timeout = time;
+            config.settings.am_droprate = rate;
+            config.settings.timeouts.insert("tcp.SYN_RECV".to_owned(), time);
             let text = ::toml::to_string(&config).unwrap();
             prop_assert_eq!(&toml::<Config>(&text).unwrap(), &config);
             prop_assert_eq!(&json::<Config>(&serde_json::to_string(&config).unwrap()).unwrap(), &config);

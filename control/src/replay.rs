@@ -4,9 +4,10 @@
 //! the case needs. [`run`] goes through it: commands are read by [`shell`] and [`action`] and carried out by the
 //! [`machine`] that was recorded, frames are fed to a [`Balancer`]. [`compare`] judges frames through [`mask`] and
 //! [`diff`], whole [`trains`] of fragments, and what was left to the kernel through [`kernel`], which accepts no more
-//! than a plain Linux stack would do; [`texts`] judges what commands print.
+//! than a plain Linux stack would do, and whose answers [`answer`] sends back; [`texts`] judges what commands print.
 
 pub mod action;
+pub mod answer;
 pub mod balancer;
 pub mod case;
 pub mod cli;
@@ -34,13 +35,19 @@ pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;
 
-/// Replays one case file through the core of this build.
+/// Replays one case file through the core of this build. A case that brings the core down is one failure, not the end
+/// of all.
 pub fn file(path: &Path) -> CaseReport {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    match case::Case::load(path) {
-        Ok(case) => one(name, &case),
-        Err(why) => CaseReport::broken(name, why.to_string()),
-    }
+    let case = match case::Case::load(path) {
+        Ok(case) => case,
+        Err(why) => return CaseReport::broken(name, why.to_string()),
+    };
+    std::panic::catch_unwind(|| one(name.clone(), &case)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        CaseReport::broken(name.clone(), format!("the core panics: {}", text.unwrap_or("no message")))
+    })
 }
 
 /// Replays a case.

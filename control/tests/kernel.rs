@@ -194,6 +194,27 @@ fn what_ip_does_to_routes_the_facts_repeat() {
 }
 
 #[test]
+fn what_ip_does_to_rules_the_facts_repeat() {
+    alone("what_ip_does_to_rules_the_facts_repeat", || {
+        let (_twin, mirror, pictures) = bed::mirrored();
+        ip("addr add 10.77.0.1/24 dev krn0");
+        ip("route add default via 10.77.0.9 dev krn0 table 55");
+        let known = bed::see(&pictures, "the address", &|f| !f.addresses.is_empty());
+        assert_eq!(known.rules, [], "no rule that every machine has");
+        ip("rule add from 10.9.9.0/24 lookup 55 pref 100");
+        let ruled = |f: &Facts| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
+        let facts = bed::see(&pictures, "a rule and its table", &ruled);
+        assert!(facts.routes.iter().any(|route| route.table == 55), "{facts:?}");
+        ip("-6 rule add fwmark 7 lookup 1000");
+        bed::see(&pictures, "a rule of IPv6", &|f| f.rules.iter().any(|r| r.mark == Some(7) && r.is_ipv6()));
+        ip("rule del from 10.9.9.0/24 lookup 55");
+        let facts = bed::see(&pictures, "the end of a rule", &|f| !ruled(f));
+        assert!(facts.routes.iter().all(|route| route.table != 55), "{facts:?}");
+        assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
+    });
+}
+
+#[test]
 fn the_kernel_resolves_neighbours_for_us() {
     alone("the_kernel_resolves_neighbours_for_us", || {
         let bed = Bed::carrying();

@@ -164,7 +164,8 @@ pub fn answer<P: Packet>(
             let to: &Ipv4Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
             let header = Ipv4Hdr {
                 version_ihl: 0x45,
-                tos: 0xc0,
+                // Network control, and what the packet asked for of its own.
+                tos: 0xc0 | to.tos & 0x1e,
                 len: U16::new(len as u16),
                 id: U16::new(*id),
                 fragment: U16::new(0),

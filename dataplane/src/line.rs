@@ -6,7 +6,9 @@
 mod admit;
 mod advance;
 pub mod defend;
+pub mod ending;
 mod errors;
+mod kernel;
 mod leave;
 pub mod outbox;
 pub mod paths;
@@ -37,6 +39,7 @@ use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
 
 use defend::Defence;
+use ending::Ending;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
 
@@ -118,6 +121,8 @@ pub struct Line {
     pub in_train: bool,
     /// When schedulers, templates and paths were last seen to.
     pub tended: Tick,
+    /// Connections that are to expire now.
+    pub ending: Ending,
     /// Connections of removed destinations are looked for from here on.
     pub flush_from: Option<u32>,
     /// Counters.
@@ -185,7 +190,7 @@ impl Line {
         work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
-                Kind::Flow | Kind::Ipsec => self.steer(&work.parsed, port),
+                Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
                 Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
                 Kind::IcmpError => self.steer(&work.parsed, port),
                 Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
@@ -229,6 +234,9 @@ impl Line {
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
         let port = arrival.port;
+        // What a frame has behind its IP packet is not the packet's.
+        let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);
+        let trail = packet.bytes().len().saturating_sub(end);
         let fate = match work.step {
             Step::Find => match work.parsed.kind {
                 Kind::IcmpError => self.relate(&mut packet, work, arrival),
@@ -245,6 +253,9 @@ impl Line {
         };
         match fate {
             Fate::Forward(departure) => {
+                if trail > 0 {
+                    packet.truncate(packet.bytes().len() - trail);
+                }
                 if let Some(verdict) = self.depart(packet, departure, arrival, out) {
                     self.settle(verdict);
                 }
@@ -358,9 +369,21 @@ impl Line {
             network.local.contains(&asked)
         };
         let source = if ours { asked } else { back.source };
+        if !ours
+            && asked.is_ipv4()
+            && network.is_local(
+                asked,
+                Policy { from: Some(sender), mark: self.mark(&parsed.key, parsed, arrival.port) },
+            )
+        {
+            // It was taken in by a rule; an address that is not ours cannot be the source of an answer.
+            return self.settle(Verdict::Dropped(DropReason::Unanswerable));
+        }
+        let mut len = 0;
         let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
         let verdict = match made {
             Ok(l3) => {
+                len = (packet.bytes().len() - usize::from(l3)) as u16;
                 let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
                 self.depart(packet, departure, arrival, out)
             }
@@ -368,13 +391,20 @@ impl Line {
         };
         match verdict {
             None => {}
-            Some(Verdict::Sent) => self.settle(Verdict::Answered(message.answer)),
+            Some(Verdict::Sent) => {
+                // IPVS sees its own messages pass, as it sees those of others.
+                if let Some(id) = self.past_us(&parsed.key) {
+                    self.count_out(id, len);
+                }
+                self.settle(Verdict::Answered(message.answer));
+            }
             Some(other) => self.settle(other),
         }
     }
 
     /// Forgets connections whose time is over.
     pub fn expire(&mut self, now: Tick) {
+        self.take_leave(now);
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
             self.forget(id, false);

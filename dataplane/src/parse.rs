@@ -18,6 +18,8 @@ use crate::wire::{
 pub enum Kind {
     /// TCP, UDP or SCTP with its ports in sight; [`Parsed::key`] is its flow.
     Flow,
+    /// The same, but its transport header is cut short: it opens nothing and cannot be translated.
+    Stub,
     /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same ends, UDP from port 500 to port 500.
     Ipsec,
     /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, as quoted.
@@ -45,8 +47,12 @@ pub struct Parsed {
     pub len: u16,
     /// TCP flags of a TCP flow.
     pub tcp_flags: u8,
+    /// The TCP flags that the state machine goes by: IPVS looks for them where they are without extension headers.
+    pub state_flags: u8,
     /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
     pub protocol: u8,
+    /// There are options in the IPv4 header.
+    pub options: bool,
     /// The VLAN it came in by; 0 is none.
     pub vlan: u16,
     /// Start of the quoted packet's IP header, for ICMP errors.
@@ -56,6 +62,9 @@ pub struct Parsed {
     /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
     pub ports_quoted: bool,
 }
+
+/// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens nothing.
+pub const NO_CHUNK: u8 = 0x80;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
@@ -117,7 +126,9 @@ impl Parsed {
         l4: 0,
         len: 0,
         tcp_flags: 0,
+        state_flags: 0,
         protocol: 0,
+        options: false,
         vlan: 0,
         quoted_l3: 0,
         quoted_l4: 0,
@@ -169,6 +180,10 @@ fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     if len < header_len || frame.len() < l3 + len {
         return Err(DropReason::ShortIp);
     }
+    if !ipv4::checksum_is_right(&frame[l3..l3 + header_len]) {
+        return Err(DropReason::BadIpChecksum);
+    }
+    parsed.options = header_len > ipv4::LEN;
     let l4 = l3 + header_len;
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, l4 as u16, len as u16);
     let packet = &frame[..l3 + len];
@@ -204,6 +219,7 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     if frame.len() < l3 + len || len > usize::from(u16::MAX) {
         return Err(DropReason::ShortIp);
     }
+    parsed.options = false;
     let packet = &frame[..l3 + len];
     let payload = ipv6::payload(&packet[l3..], ip.next).ok_or(DropReason::ShortIp)?;
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, (l3 + payload.at) as u16, len as u16);
@@ -213,6 +229,10 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     match payload.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
             key.ports = transport(packet, payload.protocol, parsed)?;
+            if payload.at != ipv6::LEN {
+                // Spec 5.2: the header is taken to be right behind the fixed one.
+                parsed.state_flags = packet.get(l3 + ipv6::LEN + 13).copied().unwrap_or(0);
+            }
         }
         protocol::ESP | protocol::AH => {
             parsed.kind = Kind::Ipsec;
@@ -234,33 +254,34 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
     parsed.kind = Kind::Flow;
     let l4 = usize::from(parsed.l4);
     if protocol == protocol::TCP {
-        let tcp: &tcp::TcpHdr = view(packet, l4).ok_or(DropReason::ShortTcp)?;
+        let Some(tcp) = view::<tcp::TcpHdr>(packet, l4) else { return stub(packet, parsed) };
         parsed.tcp_flags = tcp.flags;
+        parsed.state_flags = tcp.flags;
         return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
     }
     if protocol == protocol::UDP {
-        let udp: &udp::UdpHdr = view(packet, l4).ok_or(DropReason::ShortUdp)?;
+        let Some(udp) = view::<udp::UdpHdr>(packet, l4) else { return stub(packet, parsed) };
         return Ok(Ports::new(udp.src.get(), udp.dst.get()));
     }
-    let header: &sctp::SctpHdr = view(packet, l4).ok_or(DropReason::ShortSctp)?;
-    let chunk: &sctp::ChunkHdr = view(packet, l4 + sctp::LEN).ok_or(DropReason::ShortSctp)?;
+    let Some(header) = view::<sctp::SctpHdr>(packet, l4) else { return stub(packet, parsed) };
     // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
-    parsed.tcp_flags = match chunk.kind {
-        sctp::INIT => tcp::SYN,
-        sctp::ABORT => tcp::RST,
-        _ => 0,
+    parsed.tcp_flags = match view::<sctp::ChunkHdr>(packet, l4 + sctp::LEN).map(|chunk| chunk.kind) {
+        Some(sctp::INIT) => tcp::SYN,
+        Some(sctp::ABORT) => tcp::RST,
+        Some(_) => 0,
+        None => NO_CHUNK,
     };
     Ok(Ports::new(header.src.get(), header.dst.get()))
 }
 
 fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let l4 = usize::from(parsed.l4);
-    let icmp: &IcmpHdr = view(packet, l4).ok_or(DropReason::ShortIcmp)?;
+    let Some(icmp) = view::<IcmpHdr>(packet, l4) else { return Ok(()) };
     if !icmp::is_error4(icmp.kind) {
         return Ok(());
     }
     let at = l4 + icmp::LEN;
-    let quoted: &Ipv4Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
+    let Some(quoted) = view::<Ipv4Hdr>(packet, at) else { return Ok(()) };
     if quoted.offset() != 0 || quoted.header_len() < ipv4::LEN {
         return Ok(());
     }
@@ -272,7 +293,7 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
         parsed.kind = Kind::TunnelError;
         return Ok(());
     }
-    let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4)? else { return Ok(()) };
+    let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4) else { return Ok(()) };
     parsed.key = Key::V4(Key4 { src, dst, ports, protocol });
     parsed.ports_quoted = protocol == quoted.protocol;
     quotes(parsed, at, quoted_l4);
@@ -281,14 +302,14 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
 
 fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let l4 = usize::from(parsed.l4);
-    let icmp: &IcmpHdr = view(packet, l4).ok_or(DropReason::ShortIcmp)?;
+    let Some(icmp) = view::<IcmpHdr>(packet, l4) else { return Ok(()) };
     if !icmp::is_error6(icmp.kind) {
         return Ok(());
     }
     let at = l4 + icmp::LEN;
-    let quoted: &Ipv6Hdr = view(packet, at).ok_or(DropReason::ShortIcmp)?;
-    let Some(payload) = ipv6::payload(&packet[at..], quoted.next) else { return Ok(()) };
-    let Some((ports, protocol)) = quoted_flow(packet, payload.protocol, at + payload.at)? else {
+    let Some(quoted) = view::<Ipv6Hdr>(packet, at) else { return Ok(()) };
+    let Some(payload) = ipv6::quoted_payload(&packet[at..], quoted.next) else { return Ok(()) };
+    let Some((ports, protocol)) = quoted_flow(packet, payload.protocol, at + payload.at) else {
         return Ok(());
     };
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
@@ -299,24 +320,28 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
 }
 
 /// Ports and protocol by which a quoted packet's connection is found; `None` of a protocol that is not balanced.
-fn quoted_flow(packet: &[u8], protocol: u8, l4: usize) -> Result<Option<(Ports, u8)>, DropReason> {
-    Ok(match protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => Some((quoted_ports(packet, l4)?, protocol)),
+fn quoted_flow(packet: &[u8], protocol: u8, l4: usize) -> Option<(Ports, u8)> {
+    match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => Some((ports_at(packet, l4)?, protocol)),
         protocol::ESP | protocol::AH => Some((KEY_EXCHANGE, protocol::UDP)),
         _ => None,
-    })
+    }
 }
 
-fn quoted_ports(packet: &[u8], at: usize) -> Result<Ports, DropReason> {
-    match packet.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
-        Some(&[s0, s1, d0, d1]) => Ok(Ports::new(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]))),
-        None => Err(DropReason::ShortIcmp),
-    }
+fn ports_at(packet: &[u8], at: usize) -> Option<Ports> {
+    let &[s0, s1, d0, d1] = packet.get(at..)?.first_chunk::<4>()?;
+    Some(Ports::new(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])))
 }
 
 fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
     parsed.kind = Kind::IcmpError;
     (parsed.quoted_l3, parsed.quoted_l4) = (l3 as u16, l4 as u16);
+}
+
+#[cold]
+fn stub(packet: &[u8], parsed: &mut Parsed) -> Result<Ports, DropReason> {
+    parsed.kind = Kind::Stub;
+    ports_at(packet, parsed.l4.into()).ok_or(DropReason::short(parsed.protocol))
 }
 
 /// Looks through the outer headers that an error quotes, IPv4 in IPv4, GRE or GUE, to the packet inside; false, and
@@ -336,7 +361,7 @@ pub fn inside(frame: &[u8], parsed: &mut Parsed) -> bool {
         return false;
     }
     let l4 = at + ip.header_len();
-    let Ok(Some((ports, protocol))) = quoted_flow(frame, ip.protocol, l4) else { return false };
+    let Some((ports, protocol)) = quoted_flow(frame, ip.protocol, l4) else { return false };
     parsed.key = Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol });
     quotes(parsed, at, l4);
     parsed.kind = Kind::TunnelError;

@@ -161,12 +161,15 @@ pub struct Services {
     pub by_endpoint: HashMap<(Endpoint, u8), ServiceId>,
     /// Which service a mark means, of IPv6 packets or of IPv4 ones.
     pub by_mark: HashMap<(u32, bool), ServiceId>,
+    /// By family (IPv4, IPv6): whether there is any service, so that packets are looked at.
+    pub hooked: [bool; 2],
     /// By family (IPv4, IPv6): whether there is a service of port 0, so that looking for one is worth it.
     pub any_port: [bool; 2],
     /// By family: whether there is a service of port 21.
     pub ftp: [bool; 2],
-    /// Where NAT destinations send their replies from, ghosts included; tells which end of a packet is the client.
-    pub nat_sources: HashSet<(Endpoint, u8)>,
+    /// Where NAT destinations send their replies from, ghosts included, and whether one is still configured; tells
+    /// which end of a packet is the client.
+    pub nat_sources: HashMap<(Endpoint, u8), bool>,
     /// NAT destinations that keep the port the client addressed, so that any port may be a reply's.
     pub nat_addresses: HashSet<IpAddr>,
     /// Where GUE tunnels of IPv4 end: what errors about them quote.

@@ -24,7 +24,7 @@ impl Steering {
     /// The owner of a packet's flow; `None` for what no worker keeps anything about.
     pub fn owner(&self, parsed: &Parsed, port: u16, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
-            Kind::Flow | Kind::Ipsec | Kind::TunnelError => parsed.key,
+            Kind::Flow | Kind::Stub | Kind::Ipsec | Kind::TunnelError => parsed.key,
             // What an error quotes went the other way.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,
@@ -55,7 +55,7 @@ pub fn client(key: &Key, ingress: Ingress, snapshot: &Snapshot) -> Option<Endpoi
     if services.lookup(key.dst(), key.protocol(), mark).is_some() {
         return Some(key.src());
     }
-    let from_us = services.nat_sources.contains(&(key.src(), key.protocol()))
+    let from_us = services.nat_sources.contains_key(&(key.src(), key.protocol()))
         || services.nat_addresses.contains(&key.src_address())
         || services.lookup(key.src(), key.protocol(), 0).is_some();
     from_us.then(|| key.dst())

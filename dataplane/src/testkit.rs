@@ -134,6 +134,7 @@ impl Plan {
     /// Adds a service; its destinations' targets have the same numbers as they.
     pub fn serve(&self, to: &mut Services, vip: Endpoint, servers: impl Iterator<Item = Endpoint>) {
         let service = ServiceId(to.services.len() as u32);
+        to.hooked[usize::from(vip.address.is_ipv6())] = true;
         let mut destinations = Vec::new();
         for endpoint in servers {
             let id = to.destinations.len() as u32;
@@ -154,7 +155,7 @@ impl Plan {
                 to.gue_ends.insert(Endpoint { l4_port, ..endpoint });
             }
             if method == Method::Nat {
-                to.nat_sources.insert((endpoint, self.protocol));
+                to.nat_sources.insert((endpoint, self.protocol), true);
             }
         }
         let (protocol, scheduler) = (self.protocol, self.scheduler);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wire::protocol;
+
 /// What became of a packet that a worker received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -55,12 +57,15 @@ named! {
         OtherHost = "other-host", "the frame is addressed to another station";
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
         BadIpHeader = "bad-ip-header", "the version or the header length of the IP header is wrong";
+        BadIpChecksum = "bad-ip-checksum", "the checksum of the IPv4 header is wrong";
         ShortTcp = "short-tcp", "the segment is shorter than its TCP header";
         ShortSctp = "short-sctp", "the packet is shorter than its SCTP header and first chunk header";
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
-        ShortIcmp = "short-icmp", "the ICMP error is too short to quote a packet";
+        Untranslatable = "untranslatable", "NAT cannot translate a transport header that is cut short";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
+        Unanswerable = "unanswerable", "an answer would need a source address that is not this machine's";
         AnsweredTrain = "answered-train", "the packet came in fragments and was answered; these are the others";
+        AhLikeLinux = "ah-like-linux", "AH over IPv6 of a balanced key exchange, with like_linux_6_1";
         Defence = "defence", "drop_packet took this new connection";
         NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
         TemplatesFull = "templates-full", "there is no room for another persistence template";
@@ -97,5 +102,16 @@ named! {
         TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
         TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, told to the client about the inner one";
         FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
+    }
+}
+
+impl DropReason {
+    /// Of a packet that is shorter than its transport header.
+    pub fn short(protocol: u8) -> DropReason {
+        match protocol {
+            protocol::TCP => DropReason::ShortTcp,
+            protocol::UDP => DropReason::ShortUdp,
+            _ => DropReason::ShortSctp,
+        }
     }
 }

@@ -10,7 +10,8 @@ use crate::flow::Seed;
 use crate::forward;
 use crate::io::{Batch, QueuePair};
 use crate::line::defend::Defence;
-use crate::line::outbox::{HandOffRing, RELAYED};
+use crate::line::ending::Ending;
+use crate::line::outbox::{FROM_KERNEL, HandOffRing, RELAYED};
 use crate::line::paths::Paths;
 use crate::line::{self, Arrival, KernelRing, Line, Outbox};
 use crate::sched::Memory;
@@ -96,6 +97,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             in_train: false,
             tended: Tick(0),
             flush_from: None,
+            ending: Ending::default(),
             ip_id: 0,
             piece_id: random.1 as u32,
             works: line::works(),
@@ -119,7 +121,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         for index in 0..self.ports.len() {
             moved += self.poll(index, now);
         }
-        moved += self.take_over(now) + self.inject();
+        moved += self.take_over(now) + self.inject(now);
         self.line.expire(now);
         let gauges = &self.line.board.gauges;
         if moved > 0 {
@@ -155,29 +157,32 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         while count < crate::io::BURST
             && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| ring.pop())
         {
+            let (relayed, from_kernel) = (port & RELAYED != 0, port & FROM_KERNEL != 0);
+            let port = port & !(RELAYED | FROM_KERNEL);
+            count += 1;
+            if from_kernel {
+                self.line.from_kernel(port, packet, now, &mut self.out);
+                self.flush();
+                continue;
+            }
             // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
             self.batch.push(packet);
-            let (relayed, port) = (port & RELAYED != 0, port & !RELAYED);
             let arrival = Arrival { port, mac: self.ports[usize::from(port)].mac, now, relayed };
             self.line.run(&mut self.batch, arrival, &mut self.out);
             self.flush();
-            count += 1;
         }
         self.line.board.gauges.taken_over.add(count as u64);
         count
     }
 
-    /// Frames of the kernel leave as they are.
-    fn inject(&mut self) -> usize {
+    /// Frames of the kernel leave, by and large as they are.
+    fn inject(&mut self, now: Tick) -> usize {
         let mut count = 0;
         while count < crate::io::BURST
             && let Some((port, packet)) = self.inject.pop()
         {
-            let gauges = &self.line.board.gauges;
-            gauges.from_kernel.add(1);
-            if let Verdict::Dropped(why) = self.out.send(port as u16, packet) {
-                gauges.drops[why as usize].add(1);
-            }
+            self.line.board.gauges.from_kernel.add(1);
+            self.line.from_kernel(port as u16, packet, now, &mut self.out);
             count += 1;
         }
         if count > 0 {

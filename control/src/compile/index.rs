@@ -17,6 +17,7 @@ impl Compiler {
         services.by_endpoint.clear();
         services.by_mark.clear();
         (services.any_port, services.ftp) = ([false; 2], [false; 2]);
+        services.hooked = [false; 2];
         services.nat_sources.clear();
         services.nat_addresses.clear();
         services.addresses.clear();
@@ -34,14 +35,18 @@ impl Compiler {
         for (id, name) in named {
             index_name(services, id, name);
         }
-        let nat: Vec<(FullKey, Endpoint)> = (0..)
+        let nat: Vec<(FullKey, Endpoint, bool)> = (0..)
             .map(DestinationId)
             .zip(&services.destinations)
             .filter(|(id, _)| self.nat.contains(id))
-            .filter_map(|(id, known)| Some((*self.destination_key(id)?, known.as_ref()?.endpoint)))
+            .filter_map(|(id, known)| {
+                let known = known.as_ref()?;
+                let is_nat = known.available && known.method == Method::Nat;
+                Some((*self.destination_key(id)?, known.endpoint, is_nat))
+            })
             .collect();
-        for ((service, _), endpoint) in nat {
-            index_nat(services, service, endpoint);
+        for ((service, _), endpoint, is_nat) in nat {
+            index_nat(services, service, endpoint, is_nat);
         }
     }
 }
@@ -50,12 +55,14 @@ fn index_name(services: &mut Services, id: ServiceId, name: Name) {
     match name {
         Name::Address(endpoint, protocol) => {
             let family = usize::from(endpoint.address.is_ipv6());
+            services.hooked[family] = true;
             services.any_port[family] |= endpoint.l4_port == 0;
             services.ftp[family] |= endpoint.l4_port == FTP;
             services.addresses.insert(endpoint.address);
             services.by_endpoint.insert((endpoint, protocol), id);
         }
         Name::Mark { mark, ipv6 } => {
+            services.hooked[usize::from(ipv6)] = true;
             services.by_mark.insert((mark, ipv6), id);
         }
     }
@@ -64,7 +71,7 @@ fn index_name(services: &mut Services, id: ServiceId, name: Name) {
 /// Where the destination's replies come from. Marks mean packets of any protocol. Where a service takes more than one
 /// port, connections may keep the port that the client addressed even if the destination has one of its own; spec
 /// 4.3 step 4.
-fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint) {
+fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint, is_nat: bool) {
     services.addresses.insert(endpoint.address);
     if endpoint.l4_port == 0 || matches!(service.l4_port(), 0 | FTP) {
         services.nat_addresses.insert(endpoint.address);
@@ -75,6 +82,6 @@ fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint) {
     };
     let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
     for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
-        services.nat_sources.insert((endpoint, protocol));
+        *services.nat_sources.entry((endpoint, protocol)).or_default() |= is_nat;
     }
 }

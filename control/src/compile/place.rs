@@ -41,6 +41,9 @@ impl Placing<'_> {
             let gone = self.services.services[id as usize].take();
             for destination in gone.into_iter().flat_map(|service| service.destinations) {
                 self.retire(destination);
+                // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
+                let kind = EventKind::Removed(destination, None);
+                self.events.push(Event { service: ServiceId(id), kind, gcd: 1, max_weight: 0 });
             }
         }
     }

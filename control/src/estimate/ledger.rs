@@ -48,8 +48,8 @@ impl Ledger {
     }
 
     /// Takes note of what is configured now; what the boards counted until now was counted for what was before.
-    /// Services that are new, and their destinations, begin at zero. A destination that comes back to the same service
-    /// goes on.
+    /// Services that are new begin at zero. A destination that comes back goes on; if its service is another one by then,
+    /// what is shown of it becomes zero.
     pub fn follow(&mut self, compiler: &Compiler, board: impl Fn(DestinationId) -> Stats) {
         self.count(&board);
         let config = compiler.config();
@@ -90,7 +90,9 @@ impl Ledger {
             *known = new();
         }
         if known.birth != birth {
-            (known.account, known.birth) = (Account::default(), birth);
+            // As with `zero`: what came after the last look is shown with the next one, as Linux has it.
+            known.account.zero();
+            known.birth = birth;
         }
         known.counts = true;
     }

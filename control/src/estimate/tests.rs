@@ -175,6 +175,18 @@ fn a_new_service_begins_at_zero_and_so_do_its_destinations() {
 }
 
 #[test]
+fn what_came_after_the_last_look_is_kept_for_the_next() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 2);
+    bed.configure(&[]);
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 1);
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (3, 1, 3), "as recorded in service-readd.json");
+}
+
+#[test]
 fn looks_that_were_missed_are_not_made_up_for() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);

@@ -36,13 +36,18 @@ pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
 /// `TCP  10.0.0.1:80` or `FWM  7 IPv6`.
 pub(super) fn service_name(name: &ServiceName) -> String {
     match name {
-        ServiceName::Mark { mark, ipv6: true } => format!("FWM  {mark} IPv6"),
-        ServiceName::Mark { mark, ipv6: false } => format!("FWM  {mark}"),
+        ServiceName::Mark { mark, ipv6: true } => format!("FWM  {} IPv6", signed(*mark)),
+        ServiceName::Mark { mark, ipv6: false } => format!("FWM  {}", signed(*mark)),
         ServiceName::Address(transport, socket) => {
             let text = format!("{:<4} {socket}", transport.name());
             if socket.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
         }
     }
+}
+
+/// A mark as `ipvsadm` prints it, though it reads it without a sign.
+pub(super) fn signed(mark: u32) -> i32 {
+    mark.cast_signed()
 }
 
 /// A destination's name, cut as `ipvsadm` cuts it.

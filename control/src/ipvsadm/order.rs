@@ -5,18 +5,23 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::rows::{DestinationRow, ServiceName, ServiceRow};
 
-/// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port.
+/// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port; mark 4294967295 comes before all others.
 pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
     let rows: Vec<&ServiceRow> = services.iter().collect();
     if unsorted { rows } else { merge_sort(rows, &|a, b| by_name(&a.name, &b.name)) }
 }
 
 fn by_name(a: &ServiceName, b: &ServiceName) -> Ordering {
-    let rank = |name: &ServiceName| match *name {
-        ServiceName::Address(transport, socket) => (0, socket.is_ipv6(), Some(transport)),
-        ServiceName::Mark { mark, ipv6 } => (mark, ipv6, None),
+    let mark = |name: &ServiceName| match *name {
+        ServiceName::Address(..) => 0,
+        ServiceName::Mark { mark, .. } => mark,
     };
-    rank(a).cmp(&rank(b)).then_with(|| match (a, b) {
+    let kind = |name: &ServiceName| match *name {
+        ServiceName::Address(transport, socket) => (socket.is_ipv6(), Some(transport)),
+        ServiceName::Mark { ipv6, .. } => (ipv6, None),
+    };
+    let marks = by_difference(mark(a), mark(b));
+    marks.then_with(|| kind(a).cmp(&kind(b))).then_with(|| match (a, b) {
         (ServiceName::Address(_, a), ServiceName::Address(_, b)) => by_socket(a, b),
         _ => Ordering::Equal,
     })
@@ -36,9 +41,12 @@ fn by_socket(a: &SocketAddr, b: &SocketAddr) -> Ordering {
         IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
         IpAddr::V6(address) => [96, 64, 32, 0].map(|shift| (address.to_bits() >> shift) as u32),
     };
-    let differences = words(a).into_iter().zip(words(b)).map(|(a, b)| a.wrapping_sub(b).cast_signed());
-    let first = differences.map(|difference| difference.cmp(&0)).find(|order| order.is_ne());
-    first.unwrap_or_else(|| a.port().cmp(&b.port()))
+    let mut orders = words(a).into_iter().zip(words(b)).map(|(a, b)| by_difference(a, b));
+    orders.find(|order| order.is_ne()).unwrap_or_else(|| a.port().cmp(&b.port()))
+}
+
+fn by_difference(a: u32, b: u32) -> Ordering {
+    a.wrapping_sub(b).cast_signed().cmp(&0)
 }
 
 /// Sorts as the C library does, by merging halves. The order above has cycles, which the standard library's sort may

@@ -1,5 +1,6 @@
 //! `-S`: the services as lines that `-R` reads back. Thresholds, daemons and time-outs are not part of it.
 
+use super::format::signed;
 use super::order::{destinations_in_order, in_order};
 use super::rows::{
     Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
@@ -23,8 +24,8 @@ fn service_option(name: &ServiceName) -> String {
         ServiceName::Address(Transport::Tcp, socket) => format!("-t {socket}"),
         ServiceName::Address(Transport::Udp, socket) => format!("-u {socket}"),
         ServiceName::Address(Transport::Sctp, socket) => format!("--sctp-service {socket}"),
-        ServiceName::Mark { mark, ipv6: false } => format!("-f {mark}"),
-        ServiceName::Mark { mark, ipv6: true } => format!("-f {mark} -6"),
+        ServiceName::Mark { mark, ipv6: false } => format!("-f {}", signed(*mark)),
+        ServiceName::Mark { mark, ipv6: true } => format!("-f {} -6", signed(*mark)),
     }
 }
 

@@ -59,6 +59,14 @@ pub trait Balancer {
     /// Receives a frame now.
     fn input(&mut self, side: Side, frame: &[u8]) -> Outcome;
 
+    /// Lets a frame pass that the kernel sends out by a side's twin.
+    fn kernel_sends(&mut self, side: Side, frame: &[u8]) -> Outcome {
+        Outcome { outputs: vec![(side, frame.to_vec())], ..Outcome::default() }
+    }
+
+    /// Lets timers go off that are due at once: a command takes the recorded machine longer than that.
+    fn settle(&mut self) {}
+
     /// Notes that a destination was edited, even if it is as it was; the next configuration is the edited one.
     fn touch(&mut self, _service: ServiceKey, _destination: DestinationKey) {}
 

@@ -55,6 +55,9 @@ pub struct Output {
     pub side: Side,
     /// The number of the input that caused it.
     pub after: i64,
+    /// When it was seen, in milliseconds of the recorder's own time, which is never behind the case's.
+    #[serde(default)]
+    pub t_ms: f64,
     /// The frame.
     #[serde(rename = "hex", deserialize_with = "hex")]
     pub frame: Vec<u8>,

@@ -1,6 +1,9 @@
 //! The command `pollux replay CASE.json|DIR`: what it prints and whether all is well.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -45,7 +48,7 @@ struct Json<'a> {
 /// When the directory cannot be read.
 pub fn cli(path: &Path, json: bool) -> Result<Told, ReplayError> {
     let files = case_files(path).map_err(|why| ReplayError::Unreadable { path: path.to_owned(), why })?;
-    let reports: Vec<CaseReport> = files.iter().map(|path| super::file(path)).collect();
+    let reports = replay_all(&files);
     let summary = Summary::of(&reports);
     let good = summary.failed == 0 && !reports.is_empty();
     let text = if json {
@@ -55,6 +58,41 @@ pub fn cli(path: &Path, json: bool) -> Result<Told, ReplayError> {
         lines.collect::<String>() + &format!("{summary}\n")
     };
     Ok(Told { text, good })
+}
+
+/// Replays all files, on as many cores as there are, and shows on a terminal how far it got.
+fn replay_all(files: &[PathBuf]) -> Vec<CaseReport> {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let shows = files.len() > 1 && std::io::stderr().is_terminal();
+    let work = || {
+        let mut reports = Vec::new();
+        while let Some((at, path)) =
+            Some(next.fetch_add(1, Relaxed)).and_then(|at| Some((at, files.get(at)?)))
+        {
+            reports.push((at, super::file(path)));
+            let so_far = done.fetch_add(1, Relaxed) + 1;
+            if shows && (so_far.is_multiple_of(16) || so_far == files.len()) {
+                eprint!("\r{so_far} of {} replayed", files.len());
+            }
+        }
+        reports
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let mut reports: Vec<(usize, CaseReport)> = thread::scope(|scope| {
+        let workers: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        let mut reports = work();
+        // A case that brings a worker down is a fault of ours, to be seen as one.
+        reports.extend(workers.into_iter().flat_map(|worker| match worker.join() {
+            Ok(reports) => reports,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        reports
+    });
+    if shows {
+        eprintln!();
+    }
+    reports.sort_by_key(|(at, _)| *at);
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
 /// The file itself, or the `.json` files of a directory by name.

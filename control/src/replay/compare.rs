@@ -3,7 +3,10 @@
 //! A frame on its own is compared with what the same input caused. A train of fragments is joined and compared with the
 //! trains of its side, in the order in which they became whole.
 
-use super::balancer::{Outcome, Side};
+use std::cmp::Ordering;
+
+use super::answer::{self, Given};
+use super::balancer::{Balancer, Outcome, Side};
 use super::case::{Input, Output};
 use super::report::Difference;
 use super::trains::{Joined, Trains, blank_tunnel};
@@ -27,6 +30,7 @@ pub struct Comparison {
     inputs: Trains,
     recorded: [Trains; 2],
     sent: [Trains; 2],
+    to_kernel: Trains,
     expected: [Vec<Train>; 2],
     got: [Vec<Train>; 2],
     /// What differs.
@@ -36,12 +40,13 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Takes what became of an input, and what was recorded of it.
-    pub fn input(&mut self, input: &Input, recorded: &[&Output], outcome: &Outcome, facts: &Facts) {
-        let (cause, is_whole) = match self.inputs.take(&input.frame) {
-            Joined::Alone => (input.frame.clone(), true),
-            Joined::Part => (input.frame.clone(), false),
-            Joined::Whole(whole) => (whole, true),
+    /// Takes what became of an input, and what was recorded of it. What the kernel is to send back for it passes the
+    /// balancer.
+    pub fn input(&mut self, input: &Input, recorded: &[&Output], facts: &Facts, balancer: &mut dyn Balancer) {
+        let outcome = &balancer.input(input.side, &input.frame);
+        let cause = match self.inputs.take(&input.frame) {
+            Joined::Alone | Joined::Part => input.frame.clone(),
+            Joined::Whole(whole) => whole,
         };
         let train = |frame| Train { after: input.n, cause: cause.clone(), frame, by_kernel: false };
         let mut alone = Vec::new();
@@ -60,12 +65,62 @@ impl Comparison {
                 Joined::Whole(frame) => self.got[*side as usize].push(train(frame)),
             }
         }
+        if outcome.to_kernel.is_empty() && cause != input.frame {
+            // What a train causes may leave whole on the one and in pieces on the other.
+            for output in alone {
+                self.expected[output.side as usize].push(train(output.frame.clone()));
+            }
+            for (side, frame) in sent {
+                self.got[side as usize].push(train(frame.to_vec()));
+            }
+            return;
+        }
         if outcome.to_kernel.is_empty() {
             self.outputs(input, &cause, &alone, &sent, outcome);
-        } else {
-            let judged = if is_whole { &cause } else { &input.frame };
-            self.judge_kernel(input, judged, &alone, outcome, facts);
+            return;
         }
+        let given = self.given(input, &cause, outcome);
+        let (judged, how) = match &given {
+            // Parts of a train that is not whole yet.
+            Ok(None) => (&input.frame, Given::Untouched),
+            Ok(Some((how, _))) => (&cause, *how),
+            Err(why) => {
+                self.differ(format!("input {}", input.n), *why);
+                (&cause, Given::Untouched)
+            }
+        };
+        if let Some((_, extra)) = outcome.outputs.first() {
+            let place = format!("input {}", input.n);
+            self.differ(place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
+        }
+        self.judge_kernel(input, judged, &alone, how, facts);
+        if let (Ok(Some((_, frame))), [output]) = (given, alone.as_slice()) {
+            self.pass_answer(input, &cause, output, &frame, balancer);
+        }
+    }
+
+    /// How the kernel was given an input, and what it was given: the frame, or the train that became whole.
+    fn given(
+        &mut self,
+        input: &Input,
+        cause: &[u8],
+        outcome: &Outcome,
+    ) -> Result<Option<(Given, Vec<u8>)>, &'static str> {
+        const CHANGED: &str = "the kernel was not given the frame as it came, once";
+        let mut whole = None;
+        for (side, frame) in &outcome.to_kernel {
+            let packet = match self.to_kernel.take(frame) {
+                Joined::Alone => frame.clone(),
+                Joined::Part => continue,
+                Joined::Whole(packet) => packet,
+            };
+            if *side != input.side || whole.is_some() {
+                return Err(CHANGED);
+            }
+            let how = answer::how_given(cause, &packet).ok_or(CHANGED)?;
+            whole = Some((how, packet));
+        }
+        Ok(whole)
     }
 
     fn differ(&mut self, place: impl Into<String>, line: impl Into<String>) {
@@ -77,29 +132,42 @@ impl Comparison {
         input: &Input,
         packet: &[u8],
         recorded: &[&Output],
-        outcome: &Outcome,
+        how: Given,
         facts: &Facts,
     ) {
         let place = format!("input {}", input.n);
-        let whole = match outcome.to_kernel.as_slice() {
-            [given] => kernel::is_untouched((input.side, &input.frame), given),
-            _ => false,
-        };
-        if !whole {
-            self.differ(&place, "the kernel was not given the frame as it came, once");
-        }
-        if let Some((_, extra)) = outcome.outputs.first() {
-            self.differ(&place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
-        }
         if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, facts) {
             let side = kernel::side_to(packet, facts);
             let (cause, frame) = (packet.to_vec(), packet.to_vec());
             self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
             return;
         }
-        match kernel::judge(packet, recorded, facts) {
+        match kernel::judge(packet, recorded, facts, how == Given::Translated) {
             Ok(count) => self.handed_to_kernel += count,
             Err(why) => self.differ(&place, why),
+        }
+    }
+
+    /// Lets the kernel's answer pass: it must leave as it was recorded.
+    fn pass_answer(
+        &mut self,
+        input: &Input,
+        packet: &[u8],
+        output: &Output,
+        given: &[u8],
+        balancer: &mut dyn Balancer,
+    ) {
+        let sent = answer::of_kernel(&output.frame, packet, given);
+        let passed = balancer.kernel_sends(output.side, &sent);
+        let place = format!("the kernel's answer to input {}", input.n);
+        match passed.outputs.as_slice() {
+            [(side, frame)] if *side == output.side => {
+                if *frame != output.frame {
+                    let lines = diff::frames(&output.frame, frame);
+                    self.differences.push(Difference { place, lines });
+                }
+            }
+            _ => self.differ(place, format!("does not leave: {}", diff::summary(&sent))),
         }
     }
 
@@ -141,20 +209,7 @@ impl Comparison {
         for side in Side::ALL {
             let expected = std::mem::take(&mut self.expected[side as usize]);
             let got = std::mem::take(&mut self.got[side as usize]);
-            for at in 0..expected.len().max(got.len()) {
-                let place =
-                    |train: &Train| format!("input {}, train {at} on the {} side", train.after, side.name());
-                match (expected.get(at), got.get(at)) {
-                    (Some(want), Some(have)) => self.train(place(want), want, have, side, facts),
-                    (Some(want), None) => {
-                        self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
-                    }
-                    (None, Some(have)) => {
-                        self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
-                    }
-                    (None, None) => {}
-                }
-            }
+            self.trains(&expected, &got, side, facts);
             // What never became whole outside cannot be whole behind us.
             if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
                 self.differ(format!("trains on the {} side", side.name()), "parts of one are missing");
@@ -162,21 +217,51 @@ impl Comparison {
         }
     }
 
-    fn train(&mut self, place: String, want: &Train, have: &Train, side: Side, facts: &Facts) {
-        if have.by_kernel {
-            let output = Output { side, after: want.after, frame: want.frame.clone() };
-            match kernel::judge(&have.frame, &[&output], facts) {
-                Ok(count) => self.handed_to_kernel += count,
-                Err(why) => self.differ(place, why),
+    fn trains(&mut self, mut expected: &[Train], mut got: &[Train], side: Side, facts: &Facts) {
+        let place = |train: &Train| format!("train of input {} on the {} side", train.after, side.name());
+        loop {
+            let difference = match (expected.first(), got.first()) {
+                (Some(want), Some(have)) => self.train(want, have, side, facts),
+                (None, None) => return,
+                _ => Some(Vec::new()),
+            };
+            // Where one list is longer, what does not fit is the one too many.
+            match (difference, expected.len().cmp(&got.len()), expected, got) {
+                (Some(_), Ordering::Greater, [want, rest @ ..], _) => {
+                    self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
+                    expected = rest;
+                    continue;
+                }
+                (Some(_), Ordering::Less, _, [have, rest @ ..]) => {
+                    self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
+                    got = rest;
+                    continue;
+                }
+                (Some(lines), _, [want, ..], _) => {
+                    self.differences.push(Difference { place: place(want), lines });
+                }
+                _ => {}
             }
-            return;
+            (expected, got) = (expected.get(1..).unwrap_or_default(), got.get(1..).unwrap_or_default());
+        }
+    }
+
+    /// How two trains differ, if they do.
+    fn train(&mut self, want: &Train, have: &Train, side: Side, facts: &Facts) -> Option<Vec<String>> {
+        if have.by_kernel {
+            let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
+            return match kernel::judge(&have.frame, &[&output], facts, false) {
+                Ok(count) => {
+                    self.handed_to_kernel += count;
+                    None
+                }
+                Err(why) => Some(vec![why]),
+            };
         }
         let [mut expected, mut got] = [want, have].map(|train| mask::mask(&train.frame, &train.cause));
         if expected != got {
             [&mut expected, &mut got].into_iter().for_each(blank_tunnel);
         }
-        if expected != got {
-            self.differences.push(Difference { place, lines: diff::frames(&expected, &got) });
-        }
+        (expected != got).then(|| diff::frames(&expected, &got))
     }
 }

@@ -9,6 +9,7 @@ use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
 use pollux_dataplane::packet::Packet;
+use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::{Board, Counter};
 use pollux_dataplane::steer::{Steering, WorkerId};
 use pollux_dataplane::time::Tick;
@@ -33,6 +34,8 @@ const TEMPLATES: usize = 1024;
 const DEPTH: usize = 256;
 /// Time passes in steps of this many milliseconds, so that timers that arm others are seen.
 const STEP_MS: u64 = 100;
+/// How often removed destinations are looked at.
+const SWEEP_MS: u64 = 1000;
 
 /// One worker, its ports and its configuration.
 pub struct Core {
@@ -44,8 +47,10 @@ pub struct Core {
     shared: Arc<Shared>,
     ledger: Ledger,
     kernel: Arc<ArrayQueue<(usize, Frame)>>,
+    inject: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
     now_ms: u64,
+    swept_ms: u64,
 }
 
 impl Core {
@@ -64,6 +69,7 @@ impl Core {
         let board = Arc::new(Board::new(DESTINATIONS as usize));
         let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
         let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
+        let inject = Arc::new(ArrayQueue::new(DEPTH));
         let setup = Setup {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random() },
@@ -74,7 +80,7 @@ impl Core {
             board: board.clone(),
             rings: rings.clone(),
             kernel: kernel.clone(),
-            inject: Arc::new(ArrayQueue::new(DEPTH)),
+            inject: inject.clone(),
             hand_off: Box::new([Arc::new(ArrayQueue::new(DEPTH))]),
         };
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
@@ -82,7 +88,58 @@ impl Core {
         let worker = Worker::new(setup, Hand::default())?;
         let facts = Facts::default();
         let ledger = Ledger::new();
-        Ok(Core { worker, compiler, facts, wires, board, shared, ledger, kernel, rings, now_ms: 0 })
+        Ok(Core {
+            worker,
+            compiler,
+            facts,
+            wires,
+            board,
+            shared,
+            ledger,
+            kernel,
+            inject,
+            rings,
+            now_ms: 0,
+            swept_ms: 0,
+        })
+    }
+
+    /// Forgets destinations that were removed long ago and have no connections.
+    fn sweep(&mut self) {
+        self.swept_ms = self.now_ms;
+        let (board, quotas) = (&self.board, &self.shared.quotas);
+        let connections = |id: DestinationId| {
+            let load = board.destinations.get(id.0 as usize).map(|counters| counters.load());
+            let load = load.map_or(0, |load| u64::from(load.active) + u64::from(load.inactive));
+            load + u64::from(quotas.templates(id))
+        };
+        let freed = self.compiler.sweep(Duration::from_millis(self.now_ms), connections);
+        if freed.is_empty() {
+            return;
+        }
+        self.worker.install(self.compiler.snapshot().clone(), &[]);
+        for &id in &freed {
+            self.board.destinations[id.0 as usize].reset();
+            self.shared.quotas.reset(id);
+        }
+        self.ledger.forget(&freed);
+    }
+
+    /// Takes a turn and collects what comes of it.
+    fn outcome(&mut self, before: &[u64]) -> Outcome {
+        self.worker.turn();
+        while self.rings.notes.pop().is_some() {}
+        let mut outcome = Outcome::default();
+        for (side, wire) in Side::ALL.into_iter().zip(&self.wires) {
+            outcome.outputs.extend(std::iter::from_fn(|| wire.take()).map(|frame| (side, frame)));
+        }
+        while let Some((port, frame)) = self.kernel.pop() {
+            outcome.to_kernel.extend(Side::ALL.get(port).map(|side| (*side, frame.bytes().to_vec())));
+        }
+        let after = self.drops();
+        let dropped = DropReason::ALL.iter().find(|why| after[**why as usize] != before[**why as usize]);
+        outcome.dropped = dropped.map(|why| why.why().to_owned());
+        outcome
     }
 
     fn drops(&self) -> Vec<u64> {
@@ -114,25 +171,28 @@ impl Balancer for Core {
             let (board, runs) = (&self.board, self.compiler.config().settings.run_estimation != 0);
             let of_board = |id| observe::stats(std::iter::once(&**board), id);
             self.ledger.tick(Duration::from_millis(self.now_ms), runs, of_board);
+            if self.now_ms >= self.swept_ms + SWEEP_MS {
+                self.sweep();
+            }
         }
     }
 
     fn input(&mut self, side: Side, frame: &[u8]) -> Outcome {
         let before = self.drops();
         self.wires[side as usize].put(frame);
+        self.outcome(&before)
+    }
+
+    fn kernel_sends(&mut self, side: Side, frame: &[u8]) -> Outcome {
+        let before = self.drops();
+        // The queue is emptied by every turn.
+        let _ = self.inject.push((side as usize, Frame::new(frame)));
+        self.outcome(&before)
+    }
+
+    fn settle(&mut self) {
+        self.worker.line.end_now();
         self.worker.turn();
-        while self.rings.notes.pop().is_some() {}
-        let mut outcome = Outcome::default();
-        for (side, wire) in Side::ALL.into_iter().zip(&self.wires) {
-            outcome.outputs.extend(std::iter::from_fn(|| wire.take()).map(|frame| (side, frame)));
-        }
-        while let Some((port, frame)) = self.kernel.pop() {
-            outcome.to_kernel.extend(Side::ALL.get(port).map(|side| (*side, frame.bytes().to_vec())));
-        }
-        let after = self.drops();
-        let dropped = DropReason::ALL.iter().find(|why| after[**why as usize] != before[**why as usize]);
-        outcome.dropped = dropped.map(|why| why.why().to_owned());
-        outcome
     }
 
     fn touch(&mut self, service: ServiceKey, destination: DestinationKey) {

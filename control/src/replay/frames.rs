@@ -39,6 +39,8 @@ pub mod protocol {
     pub const GRE: u8 = 47;
     /// ICMPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
 }
 
 /// The IP packet in a frame.
@@ -166,6 +168,34 @@ pub fn carried<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
 /// The checksum an IPv4 header should have; its own field must be 0.
 pub fn header_checksum(header: &[u8]) -> u16 {
     !(sum(0, header) as u16)
+}
+
+/// Writes the checksums a frame should have: of the IPv4 header, and of TCP, UDP or ICMP.
+pub fn fill_checksums(frame: &mut [u8]) {
+    let Some(packet) = ip_of_frame(frame) else { return };
+    let (is_v4, header, end) = (packet.is_v4(), packet.header, packet.bytes.len());
+    let at = match packet.protocol {
+        protocol::TCP => 16,
+        protocol::UDP => 6,
+        protocol::ICMP | protocol::ICMPV6 => 2,
+        _ => return,
+    };
+    let addresses = if is_v4 { &packet.bytes[12..20] } else { &packet.bytes[8..40] };
+    let pseudo = match packet.protocol {
+        protocol::ICMP => 0,
+        number => sum(u64::from(number) + (end - header) as u64, addresses),
+    };
+    let bytes = &mut frame[ETHER..ETHER + end];
+    if is_v4 {
+        bytes[10..12].fill(0);
+        let right = header_checksum(&bytes[..header]);
+        bytes[10..12].copy_from_slice(&right.to_be_bytes());
+    }
+    if let Some(field) = bytes.get_mut(header + at..header + at + 2) {
+        field.fill(0);
+        let right = !(sum(pseudo, &bytes[header..]) as u16);
+        bytes[header + at..header + at + 2].copy_from_slice(&right.to_be_bytes());
+    }
 }
 
 /// The folded one's complement sum of `bytes` on top of `start`.

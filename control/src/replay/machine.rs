@@ -81,6 +81,7 @@ impl<'a> Machine<'a> {
 
     /// Carries out a line of a shell: its exit status and what it prints.
     pub fn line(&mut self, line: &str) -> (u8, String) {
+        self.balancer.settle();
         let Some(steps) = shell::read(line) else { return (2, "this line is not understood\n".to_owned()) };
         let (mut status, mut text) = (0, String::new());
         for step in steps {

@@ -71,14 +71,13 @@ fn l4_port(place: &str, service: &Service, new: &Destination, faults: &mut Fault
             format!("{} is not the service's {l4_port}, and only nat can change it", new.l4_port),
             format!("use {l4_port}, or method nat"),
         );
-    } else if new.l4_port == 0 && l4_port != 0 {
-        faults.add(place, "0 is no port a server can listen on", "use the server's port");
     }
 }
 
 fn address(place: &str, service: &Service, new: &Destination, facts: Option<&Facts>, faults: &mut Faults) {
     let local = || facts.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
-    if let Some(kind) = not_unicast(new.address).filter(|_| !local()) {
+    let kind = not_unicast(new.address).or_else(|| broadcast(new.address, facts));
+    if let Some(kind) = kind.filter(|_| !local()) {
         faults.add(
             format!("{place}.address"),
             format!("{} is {kind}", new.address),
@@ -95,10 +94,23 @@ fn address(place: &str, service: &Service, new: &Destination, facts: Option<&Fac
     }
 }
 
+/// The broadcast address of a network this machine is in: no single server either.
+fn broadcast(address: IpAddr, facts: Option<&Facts>) -> Option<&'static str> {
+    let IpAddr::V4(address) = address else { return None };
+    let of = |own: &crate::kernel::facts::Address| match own.address {
+        IpAddr::V4(own_address) => ipnet::Ipv4Net::new(own_address, own.prefix_len)
+            .is_ok_and(|net| own.prefix_len < 31 && net.broadcast() == address),
+        IpAddr::V6(_) => false,
+    };
+    let ours = facts.is_some_and(|facts| facts.addresses.iter().any(of));
+    (ours || address == Ipv4Addr::new(127, 255, 255, 255))
+        .then_some("the broadcast address of a network of this machine")
+}
+
 /// What an address is, if no single server can have it.
 fn not_unicast(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("of 0.0.0.0/8, this network"),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some("the unspecified address"),
         IpAddr::V4(v4) if v4.is_multicast() => Some("a multicast address"),
         IpAddr::V4(Ipv4Addr::BROADCAST) => Some("the broadcast address"),
         IpAddr::V4(_) => None,

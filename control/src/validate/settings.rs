@@ -4,8 +4,8 @@ use crate::fault::Faults;
 use crate::model::Settings;
 use crate::timeouts;
 
-/// The longest time-out, in seconds: timers count milliseconds in 31 bits.
-pub const MAX_TIMEOUT: u32 = i32::MAX as u32 / 1000;
+/// The longest time-out, in seconds: 46 days, since timers count milliseconds in 32 bits.
+pub const MAX_TIMEOUT: u32 = 4_000_000;
 
 /// Checks time-outs and switches.
 pub fn settings(settings: &Settings, faults: &mut Faults) {

@@ -46,19 +46,11 @@ impl Flags {
     pub const INACTIVE: Flags = Flags(0x0100);
     /// A packet of the destination was seen.
     pub const REPLIED: Flags = Flags(0x0200);
-    /// It ends as soon as the packet in hand is done with.
-    pub const ENDING: Flags = Flags(0x0400);
 
     /// Whether all of `other` is set.
     #[inline]
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
-    }
-
-    /// Whether any of `other` is set.
-    #[inline]
-    pub fn any(self, other: Flags) -> bool {
-        self.0 & other.0 != 0
     }
 
     /// Both together.

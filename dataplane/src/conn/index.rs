@@ -134,9 +134,10 @@ impl Index {
         None
     }
 
-    /// Puts `slot` under `hash`. False, and nothing changes, when every line it may be in is full.
+    /// Puts `slot` under `hash`, before those that `is_same` says have the same key: the newest is found first. False,
+    /// and nothing changes, when every line it may be in is full.
     #[must_use]
-    pub fn insert(&mut self, hash: u64, slot: Slot) -> bool {
+    pub fn insert(&mut self, hash: u64, slot: Slot, is_same: impl Fn(Slot) -> bool) -> bool {
         let home = self.home(hash);
         let lines = &mut self.lines[home..home + PROBES];
         let free = |line: &Line| line.tags.iter().position(|&tag| tag == 0);
@@ -148,7 +149,15 @@ impl Index {
         for passed in &mut lines[..distance] {
             passed.passed += 1;
         }
-        (lines[distance].tags[way], lines[distance].slots[way]) = (tag(hash), slot.0);
+        let before = lines[..=distance].iter_mut().flat_map(|line| line.tags.iter().zip(&mut line.slots));
+        let mut carried = slot.0;
+        for (_, held) in before
+            .take(distance * WAYS + way)
+            .filter(|(held, slot)| **held == tag(hash) && is_same(Slot(**slot)))
+        {
+            std::mem::swap(held, &mut carried);
+        }
+        (lines[distance].tags[way], lines[distance].slots[way]) = (tag(hash), carried);
         true
     }
 

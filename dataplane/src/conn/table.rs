@@ -165,6 +165,11 @@ impl Table {
         &mut self.entries[id.0 as usize]
     }
 
+    /// Whether a connection is of IPv6.
+    pub fn is_ipv6(&self, id: ConnId) -> bool {
+        id.0 >= self.sizes.ipv4
+    }
+
     /// The template that controls a connection.
     pub fn template(&self, id: ConnId) -> Option<Handle> {
         let child = self.entry(id).flags.has(Flags::CHILD);
@@ -204,13 +209,13 @@ impl Table {
             return Some(id);
         }
         let hash = self.seed.hash(&key);
-        if !self.index.insert(hash, Slot::new(id, Direction::In)) {
+        if !self.put(hash, Slot::new(id, Direction::In), &key) {
             self.give_back(id);
             return None;
         }
         if new.flags.has(Flags::NAT)
             && let Some(out) = new.endpoints.key_out(new.protocol)
-            && !self.index.insert(self.seed.hash(&out), Slot::new(id, Direction::Out))
+            && !self.put(self.seed.hash(&out), Slot::new(id, Direction::Out), &out)
         {
             self.index.remove(hash, Slot::new(id, Direction::In));
             self.give_back(id);
@@ -218,6 +223,19 @@ impl Table {
         }
         self.wheel.arm(&mut self.entries, id.0, now.after(new.timeout));
         Some(id)
+    }
+
+    fn put(&mut self, hash: u64, slot: Slot, key: &Key) -> bool {
+        let Table { index, entries, addresses, sizes, .. } = self;
+        index.insert(hash, slot, |held| {
+            let id = held.id().0;
+            let entry = &entries[id as usize];
+            match (key, id.checked_sub(sizes.ipv4)) {
+                (Key::V4(key), None) => entry.matches4(key, held.out()),
+                (Key::V6(key), Some(six)) => addresses[six as usize].matches(entry, key, held.out()),
+                _ => false,
+            }
+        })
     }
 
     fn fill(&mut self, id: ConnId, new: &NewConnection, key: &Key, now: Tick) {

@@ -1,15 +1,17 @@
 //! A packet of no known connection: is it a reply after all, is it for a service, which destination gets it.
 
+use std::net::IpAddr;
+
 use super::{Arrival, Fate, Line, Work};
 use crate::config::{Ingress, Policy, marks};
 use crate::conn::entry::Endpoints;
 use crate::conn::template::Handle;
-use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
+use crate::conn::{ConnId, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
 use crate::forward::rewrite;
 use crate::icmp::Message;
 use crate::packet::Packet;
-use crate::parse::{Kind, Parsed};
+use crate::parse::{Kind, NO_CHUNK, Parsed};
 use crate::proto::{From, sctp, tcp};
 use crate::sched::Scene;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
@@ -64,10 +66,19 @@ impl Line {
     #[cold]
     pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
-        if let Some(fate) = self.reply(packet, parsed, now) {
+        let key = parsed.key;
+        if self.is_martian(&key) {
+            return Fate::ToKernel;
+        }
+        if let Some(fate) = self.reply(packet, parsed) {
             return fate;
         }
-        let key = parsed.key;
+        if parsed.kind == Kind::Stub {
+            return Fate::Drop(DropReason::short(parsed.protocol));
+        }
+        if parsed.tcp_flags & NO_CHUNK != 0 && parsed.protocol == protocol::SCTP {
+            return Fate::Drop(DropReason::ShortSctp);
+        }
         let opens = parsed.kind == Kind::Flow && self.may_open(parsed);
         let Some(service) = opens.then(|| self.service_of(&key, parsed, arrival)).flatten() else {
             return Fate::ToKernel;
@@ -85,6 +96,16 @@ impl Line {
             Choice::NotOurs => Fate::ToKernel,
             Choice::Drop(why) => Fate::Drop(why),
         }
+    }
+
+    /// Whether no packet can come from where this one says it does; the kernel knows what to do with those.
+    fn is_martian(&self, key: &Key) -> bool {
+        let IpAddr::V4(from) = key.src_address() else { return false };
+        from.is_loopback()
+            || from.is_multicast()
+            || from.is_broadcast()
+            || from.octets()[0] == 0
+            || self.snapshot.network.is_local(from.into(), Policy::default())
     }
 
     /// The service a packet is for, if it is for this machine at all.
@@ -127,7 +148,7 @@ impl Line {
             return Choice::Leave;
         }
         let one_packet = service.one_packet && key.protocol() == protocol::UDP;
-        let Some(id) = self.pick(opening.service, &key, now) else { return Choice::Leave };
+        let Some(id) = self.pick(opening, now) else { return Choice::Leave };
         let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
         let l4_port = match destination.endpoint.l4_port {
             0 => asked,
@@ -140,7 +161,8 @@ impl Line {
     }
 
     /// Asks the service's scheduler.
-    pub(super) fn pick(&mut self, service: ServiceId, key: &Key, now: Tick) -> Option<DestinationId> {
+    pub(super) fn pick(&mut self, opening: &Opening, now: Tick) -> Option<DestinationId> {
+        let Opening { key, service, quoted } = *opening;
         let services = &self.snapshot.services;
         let memory = self.memories.get_mut(service.0 as usize)?;
         memory.pick(&Scene {
@@ -148,7 +170,8 @@ impl Line {
             services,
             loads: &super::Scales { board: &self.board, quotas: &self.shared.quotas },
             client: key.src(),
-            virtual_address: key.dst_address(),
+            // Of a quoted packet it is the receiver as it stands there: the client.
+            virtual_address: if quoted { key.src_address() } else { key.dst_address() },
             settings: &self.snapshot.settings,
             now,
         })
@@ -226,23 +249,14 @@ impl Line {
     }
 
     /// A packet that looks like a reply: one that its method sends past us, or one of a forgotten connection.
-    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) -> Option<Fate> {
+    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed) -> Option<Fate> {
         let (key, services) = (parsed.key, &self.snapshot.services);
-        let from_service = services.addresses.contains(&key.src_address());
-        if from_service && !self.snapshot.network.is_local(key.src_address(), Policy::default()) {
-            let reversed = key.reversed();
-            let found = self.conns.find(self.conns.hash(&reversed), &reversed);
-            if let Some((id, Direction::In)) = found
-                && !self.conns.entry(id).flags.has(Flags::NAT)
-            {
-                // A router between server and client that happens to be us: count, advance, and let the kernel route.
-                self.count_out(id, parsed.len);
-                self.advance(packet.bytes(), parsed, id, From::Destination, now);
-                return Some(Fate::ToKernel);
-            }
+        if services.addresses.contains(&key.src_address()) && self.past_us(&key.reversed()).is_some() {
+            // A router between server and client that happens to be us. It is counted when the kernel sends it on.
+            return Some(Fate::ToKernel);
         }
         let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
-        let known = || self.snapshot.services.nat_sources.contains(&(key.src(), key.protocol()));
+        let known = || self.snapshot.services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
         if answers && parsed.tcp_flags & RST == 0 && known() {
             // A router has taken the hop off by the time it finds no connection, and quotes what it has.
             let ipv6 = matches!(key, Key::V6(_));
@@ -255,15 +269,15 @@ impl Line {
 
 fn unspecified_like(client: Endpoint, l4_port: u16) -> Endpoint {
     let address = match client.address {
-        std::net::IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        std::net::IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     };
     Endpoint { address, l4_port }
 }
 
 /// Whether a connection may be given up for a new one.
 fn may_go(entry: &Entry) -> bool {
-    if entry.flags.any(Flags::ENDING.with(Flags::ONE_PACKET)) {
+    if entry.flags.has(Flags::ONE_PACKET) {
         return false;
     }
     match entry.protocol {

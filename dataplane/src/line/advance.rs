@@ -11,8 +11,8 @@ use crate::proto::{From, is_half_open, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{Answer, DropReason};
-use crate::wire::protocol;
 use crate::wire::tcp::SYN;
+use crate::wire::{ipv4, protocol};
 
 impl Line {
     /// Decides about a packet of a balanced protocol.
@@ -38,6 +38,7 @@ impl Line {
             _ if self.conns.entry(id).flags.has(Flags::BYPASS) => {
                 self.serve(packet, &work.parsed, id, arrival.now)
             }
+            _ if !self.snapshot.services.hooked[usize::from(work.parsed.is_ipv6())] => Fate::ToKernel,
             _ if self.snapshot.settings.expire_nodest_conn => self.replace(packet, work, id, arrival),
             _ => Fate::Drop(DropReason::DestinationGone),
         }
@@ -47,16 +48,18 @@ impl Line {
     /// scheduled, as in IPVS.
     #[cold]
     fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
-        self.conns.entry_mut(id).flags.set(Flags::ENDING, true);
-        let fate = self.admit(packet, work, arrival);
-        self.forget(id, true);
-        fate
+        // Its timer goes off with the next tick; a packet that finds it before revives it, as in IPVS.
+        self.end_soon(id, arrival.now);
+        self.admit(packet, work, arrival)
     }
 
     /// Whether a packet that opens a connection does so on this old one; spec 4.6.
     #[cold]
     fn is_reused(&self, id: ConnId) -> bool {
         let (settings, entry) = (&self.snapshot.settings, self.conns.entry(id));
+        if !self.snapshot.services.hooked[usize::from(self.conns.is_ipv6(id))] {
+            return false;
+        }
         let quiesced = || {
             let destination = self.snapshot.services.destination(DestinationId(entry.destination));
             destination.is_some_and(|d| d.weight == 0)
@@ -86,12 +89,18 @@ impl Line {
             counters.in_bytes.add(parsed.len.into());
         }
         self.advance(packet.bytes(), parsed, id, from, now);
+        if parsed.options {
+            ipv4::record_route(packet.bytes_mut(), parsed.l3);
+        }
         self.towards_destination(packet, parsed, id)
     }
 
     /// A packet from a NAT destination.
     #[inline]
     fn outwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId, now: Tick) -> Fate {
+        if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
+            return Fate::ToKernel;
+        }
         // A router looks at hops and size before the balancer sees the packet, and answers the destination itself.
         if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
             return Fate::Answer(Message::new(Answer::TtlExceeded));
@@ -99,6 +108,9 @@ impl Line {
         let (next, mtu) = self.towards_client(id);
         if let Some(fate) = super::way::too_big(packet.bytes(), parsed, mtu) {
             return fate;
+        }
+        if parsed.kind == Kind::Stub {
+            return Fate::Drop(DropReason::Untranslatable);
         }
         self.count_out(id, parsed.len);
         self.advance(packet.bytes(), parsed, id, From::Destination, now);
@@ -126,16 +138,16 @@ impl Line {
         let entry = self.conns.entry_mut(id);
         let timeout = match parsed.protocol {
             protocol::UDP => settings.timeouts.udp,
-            protocol::TCP => {
+            protocol::TCP if parsed.kind != Kind::Stub => {
                 let state = tcp::State::from_number(entry.state);
-                let next = tcp::next(state, from, parsed.tcp_flags, settings.secure_tcp);
+                let next = tcp::next(state, from, parsed.state_flags, settings.secure_tcp);
                 if next != state {
                     self.enter(id, next as u8, next.is_active());
                 }
                 self.snapshot.settings.timeouts.tcp[next as usize]
             }
             protocol::SCTP => self.advance_sctp(frame, parsed, id, from),
-            // AH and ESP change nothing.
+            // AH, ESP and headers cut short change nothing.
             _ => Millis(entry.timeout),
         };
         if from == From::Destination {
@@ -197,6 +209,9 @@ impl Line {
     /// Puts the other end's address and port into a packet of a NAT connection.
     #[inline]
     pub(super) fn translate(&self, frame: &mut [u8], parsed: &Parsed, id: ConnId, direction: Direction) {
+        if self.in_train {
+            return; // the fragments are translated together, once it is decided that they go on
+        }
         let end = self.end(id, direction);
         let entry = self.conns.entry(id);
         if parsed.kind == Kind::Flow {

@@ -23,18 +23,26 @@ impl Line {
     #[cold]
     pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
         let parsed = &work.parsed;
+        if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
+            return Fate::ToKernel;
+        }
         let key = parsed.key.reversed();
         match self.conns.find(work.hash, &key) {
             Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
             Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
-            None => match self.conns.find(self.conns.hash(&parsed.key), &parsed.key) {
-                // About a client's packet on its way to a destination that answers past us.
-                Some((id, Direction::In)) if !self.conns.entry(id).flags.has(Flags::NAT) => {
-                    self.error_outwards(packet, parsed, id)
-                }
-                _ => self.error_of_nobody(packet, work, key, arrival),
+            None => match self.past_us(&parsed.key) {
+                // About a client's packet to a destination that answers past us: nothing to translate, and counted
+                // when the kernel sends it on.
+                Some(_) => Fate::ToKernel,
+                None => self.error_of_nobody(packet, work, key, arrival),
             },
         }
+    }
+
+    /// The connection of a client's packet whose destination answers past us.
+    pub(super) fn past_us(&self, key: &Key) -> Option<ConnId> {
+        let (id, direction) = self.conns.find(self.conns.hash(key), key)?;
+        (direction == Direction::In && !self.conns.entry(id).flags.has(Flags::NAT)).then_some(id)
     }
 
     fn error_inwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId) -> Fate {
@@ -100,7 +108,13 @@ impl Line {
         let opening = Opening { key, service, quoted: true };
         match self.choose(packet.bytes(), parsed, &opening, now) {
             Choice::Take(chosen) => match self.open(&key, &chosen, now) {
-                Some(id) => self.error_inwards(packet, parsed, id),
+                Some(id) => {
+                    let fate = self.error_inwards(packet, parsed, id);
+                    if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
+                        self.forget(id, false);
+                    }
+                    fate
+                }
                 None => Fate::Drop(DropReason::TableFull),
             },
             Choice::Leave => self.leave(packet, parsed, &opening, now),

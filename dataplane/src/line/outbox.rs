@@ -24,6 +24,9 @@ pub type HandOffRing<P> = Arc<ArrayQueue<(u16, P)>>;
 /// Set in a handed-over packet's port: it is a fragment of a train that is complete.
 pub const RELAYED: u16 = 0x8000;
 
+/// Set in a handed-over packet's port: the kernel sends it out of that port.
+pub const FROM_KERNEL: u16 = 0x4000;
+
 /// Packets that may wait for neighbours' addresses at once.
 const WAITING: usize = BURST;
 /// How long a packet waits: ARP asks three times in that time.

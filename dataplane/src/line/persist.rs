@@ -41,7 +41,7 @@ impl Line {
         let (handle, id) = match found {
             Some(found) => found,
             None => {
-                let Some(id) = self.pick(opening.service, &opening.key, now) else { return Choice::Leave };
+                let Some(id) = self.pick(opening, now) else { return Choice::Leave };
                 let Some(handle) = self.make_template(key, id, &persistence, to_own_port && !of_ftp, now)
                 else {
                     return Choice::Drop(DropReason::TemplatesFull);

@@ -2,6 +2,8 @@
 
 mod bed;
 mod drops;
+mod edges;
+mod families;
 mod fragments;
 mod rows;
 mod services;

@@ -19,7 +19,8 @@ use crate::service::{DestinationId, Tunnel};
 use crate::steer::WorkerId;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::{ipv6, protocol, sctp, tcp, view_mut};
+use crate::wire::ipv6::{self, Ipv6Hdr};
+use crate::wire::{protocol, sctp, tcp, view_mut};
 
 /// Bytes of a first fragment that a decision may look at, and room in front for headers that are tried out.
 const LOOK: usize = 2048;
@@ -83,6 +84,8 @@ struct AsOne {
     parsed: Parsed,
     /// Its length.
     total: u16,
+    /// The hops it had left when it was decided about.
+    hops: u8,
     arrival: Arrival,
 }
 
@@ -182,6 +185,7 @@ impl Line {
         self.in_train = true;
         let fate = self.decide(&mut scratch, &work, arrival);
         self.in_train = false;
+        let hops = rewrite::hops_left(scratch.bytes(), &work.parsed);
         out.scratch = scratch;
         let found = match self.last_one_packet {
             Some(id) => Some((id, Direction::In)),
@@ -190,7 +194,7 @@ impl Line {
         if let Some((id, direction)) = found {
             self.count_rest(id, direction, total - parsed.len);
         }
-        self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, arrival }, out);
+        self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, hops, arrival }, out);
         self.end_one_packet();
     }
 
@@ -224,12 +228,12 @@ impl Line {
                 }
             }
             (Fate::Answer(message), _) => {
-                let mut pieces = whole.pieces.into_iter();
-                if let Some(Piece { mut packet, .. }) = pieces.next() {
-                    let quoted = quotable(packet.bytes_mut(), parsed, of.total);
-                    self.answer(packet, &quoted, message, arrival, out);
+                let others = whole.pieces.len() - 1;
+                match beginning(&whole, of) {
+                    Some((packet, quoted)) => self.answer(packet, &quoted, message, arrival, out),
+                    None => self.settle(Verdict::Dropped(DropReason::NoBuffer)),
                 }
-                for _ in pieces {
+                for _ in 0..others {
                     self.settle(Verdict::Dropped(DropReason::AnsweredTrain));
                 }
             }
@@ -253,6 +257,7 @@ impl Line {
     ) {
         let (parsed, arrival) = (&of.parsed, of.arrival);
         let Piece { mut packet, place } = piece;
+        packet.truncate(usize::from(place.payload) + usize::from(place.len));
         let mut departure = Departure { l3: place.l3, ipv6: parsed.is_ipv6(), ..departure };
         if departure.next != NextHop::Local {
             rewrite::take_hop(packet.bytes_mut(), place.l3, departure.ipv6);
@@ -322,6 +327,7 @@ fn as_one<P: Packet>(whole: &Whole<P>, fragment: &Parsed) -> Option<Parsed> {
         l4: first.place.payload + at as u16,
         len: (headers - fragment_header) as u16 + whole.len,
         tcp_flags,
+        state_flags: tcp_flags,
         protocol,
         ..*fragment
     })
@@ -332,14 +338,46 @@ fn byte<P: Packet>(whole: &Whole<P>, at: usize) -> Option<u8> {
     whole.read(at, &mut byte).then_some(byte[0])
 }
 
-/// Makes the first fragment look like the packet's beginning, to be quoted; as much of it as is there.
-fn quotable(frame: &mut [u8], parsed: &Parsed, total: u16) -> Parsed {
-    let here = frame.len() - usize::from(parsed.l3);
-    if let Some(ip) = view_mut::<Ipv4Hdr>(frame, parsed.l3.into()).filter(|_| !parsed.is_ipv6()) {
-        ip.len.set(total);
+/// As much of a packet as an error may quote.
+const QUOTED: usize = 1280;
+
+/// The beginning of the packet that a train was, in a buffer of its own.
+fn beginning<P: Packet>(whole: &Whole<P>, of: &AsOne) -> Option<(P, Parsed)> {
+    let first = whole.pieces.first()?;
+    let (l3, payload) = (usize::from(first.place.l3), usize::from(first.place.payload));
+    let gap = if of.parsed.is_ipv6() { ipv6::FRAGMENT_LEN } else { 0 };
+    let headers = payload.checked_sub(gap)?;
+    let count = usize::from(whole.len).min(QUOTED);
+    let mut packet = first.packet.sibling(headers + count)?;
+    let frame = packet.bytes_mut();
+    frame.get_mut(..headers)?.copy_from_slice(first.packet.bytes().get(..headers)?);
+    if !whole.read(0, frame.get_mut(headers..)?) {
+        return None;
+    }
+    if of.parsed.is_ipv6() {
+        close_gap(&mut frame[l3..headers], whole.protocol, of)?;
+    } else {
+        let ip: &mut Ipv4Hdr = view_mut(frame, l3)?;
+        ip.len.set(of.total);
+        ip.ttl = of.hops;
         let kept = ip.fragment.get() & ipv4::DF;
         ip.fragment.set(kept);
-        ipv4::fill_checksum(&mut frame[usize::from(parsed.l3)..]);
+        ipv4::fill_checksum(&mut frame[l3..]);
     }
-    Parsed { len: total.min(here as u16), ..*parsed }
+    let here = (headers - l3 + count) as u16;
+    Some((packet, Parsed { len: of.total.min(here), l4: headers as u16, ..of.parsed }))
+}
+
+/// Makes IPv6 headers, from which the fragment header at their end was cut, say what follows now.
+fn close_gap(headers: &mut [u8], protocol: u8, of: &AsOne) -> Option<()> {
+    let ip: &mut Ipv6Hdr = view_mut(headers, 0)?;
+    ip.len.set(of.total - ipv6::LEN as u16);
+    ip.hop_limit = of.hops;
+    let (mut next_at, mut at) = (6, ipv6::LEN);
+    while at < headers.len() {
+        next_at = at;
+        at += (usize::from(*headers.get(at + 1)?) + 1) * 8;
+    }
+    headers[next_at] = protocol;
+    Some(())
 }

@@ -89,11 +89,17 @@ impl Line {
             return self.tunnel(packet, parsed, (to, kind), Target { mtu, ..target });
         }
         let ipv6 = parsed.is_ipv6();
+        if parsed.kind == Kind::Ipsec && ipv6 && self.is_lost(parsed) {
+            return Fate::Drop(DropReason::AhLikeLinux);
+        }
         if !local && let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
             return fate;
         }
         if flags.has(Flags::NAT) {
+            if parsed.kind == Kind::Stub {
+                return Fate::Drop(DropReason::Untranslatable);
+            }
             if parsed.is_error() {
                 let end = self.end(id, Direction::In);
                 crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
@@ -105,6 +111,12 @@ impl Line {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
         }
         Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu })
+    }
+
+    /// Linux 6.1 finds the connection of AH over IPv6 and then loses the packet.
+    #[cold]
+    fn is_lost(&self, parsed: &Parsed) -> bool {
+        self.snapshot.settings.like_linux_6_1 && parsed.protocol == crate::wire::protocol::AH
     }
 
     /// A packet of a bypass goes where it is addressed; spec 6.5.
@@ -192,7 +204,8 @@ pub(super) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
 fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Fate> {
     let may_fragment =
         !parsed.is_ipv6() && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
-    if may_fragment || (parsed.kind == Kind::Fragment && !parsed.is_ipv6()) {
+    // An error of IPv4 is not refused for its size; it leaves in pieces whatever it says.
+    if may_fragment || parsed.is_error() && !parsed.is_ipv6() {
         return None;
     }
     Some(if parsed.is_error() {

@@ -82,6 +82,20 @@ impl Ipv4Hdr {
     }
 }
 
+/// Whether a header, options included, sums up right; RFC 1071.
+#[inline]
+pub fn checksum_is_right(header: &[u8]) -> bool {
+    let Some(&fixed) = header.first_chunk::<LEN>() else { return false };
+    // One's complement sums do not care how the words are grouped, nor in which byte order they are added.
+    let word =
+        |at: usize| u32::from_ne_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]) as u64;
+    let sum = word(0) + word(4) + word(8) + word(12) + word(16);
+    if header.len() == LEN {
+        return checksum::fold(sum) == 0xffff;
+    }
+    checksum::fold(checksum::sum(header)) == 0xffff
+}
+
 /// Writes the checksum of the header, options included, that starts `packet`.
 pub fn fill_checksum(packet: &mut [u8]) {
     let len = packet.first().map_or(0, |first| usize::from(first & 15) * 4).min(packet.len());
@@ -91,4 +105,41 @@ pub fn fill_checksum(packet: &mut [u8]) {
     packet[10..12].fill(0);
     let sum = !checksum::fold(checksum::sum(&packet[..len]));
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The option "record route" (RFC 791) and its fixed part: kind, length, pointer.
+const RECORD_ROUTE: u8 = 7;
+const RECORD_ROUTE_HEAD: u8 = 3;
+
+/// Writes the address that the packet at `l3` was sent to where its option "record route" wants the next one: that is
+/// where it was. Options that are broken or full stay as they are.
+#[cold]
+pub fn record_route(frame: &mut [u8], l3: u16) {
+    let Some(packet) = frame.get_mut(l3.into()..) else { return };
+    let end = packet.first().map_or(0, |first| usize::from(first & 15) * 4).min(packet.len());
+    let mut at = LEN;
+    while at + 1 < end {
+        let (kind, len) = (packet[at], usize::from(packet[at + 1]));
+        match kind {
+            0 => return,
+            1 => at += 1,
+            RECORD_ROUTE => return record(packet, at, len, end),
+            _ if len < 2 => return,
+            _ => at += len,
+        }
+    }
+}
+
+fn record(packet: &mut [u8], at: usize, len: usize, end: usize) {
+    if at + len > end || len <= usize::from(RECORD_ROUTE_HEAD) {
+        return;
+    }
+    let pointer = packet[at + 2];
+    let place = at + usize::from(pointer) - 1;
+    if pointer <= RECORD_ROUTE_HEAD || place + 4 > at + len {
+        return;
+    }
+    packet.copy_within(16..20, place);
+    packet[at + 2] = pointer + 4;
+    fill_checksum(packet);
 }

@@ -49,6 +49,17 @@ pub struct Payload {
     pub at: usize,
 }
 
+/// The same for a packet that is quoted by an error: through the header of a first fragment too.
+pub fn quoted_payload(packet: &[u8], next: u8) -> Option<Payload> {
+    let found = payload(packet, next)?;
+    if found.protocol != FRAGMENT {
+        return Some(found);
+    }
+    let [protocol, _, high, low] = *packet.get(found.at..found.at + 4)? else { return None };
+    // The upper 13 bits are the offset; what is not first has no ports.
+    (u16::from_be_bytes([high, low]) >> 3 == 0).then_some(Payload { protocol, at: found.at + 8 })
+}
+
 /// Walks the extension headers of `packet`, which begins with an IPv6 header. `None` when they run past its end.
 pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
     let mut found = Payload { protocol: next, at: LEN };

@@ -16,8 +16,13 @@ use crate::service::{Method, Tunnel};
 use crate::time::Tick;
 use crate::verdict::{Answer, DropReason};
 
-/// Provoked in `fragments.rs`, `services.rs` and `tunnels.rs`.
-const ELSEWHERE: [DropReason; 14] = [
+/// Provoked in the other files here.
+const ELSEWHERE: [DropReason; 19] = [
+    DropReason::Untranslatable,
+    DropReason::Unanswerable,
+    DropReason::BadIpChecksum,
+    DropReason::AhLikeLinux,
+    DropReason::TooBig,
     DropReason::AnsweredTrain,
     DropReason::FragmentLength,
     DropReason::FragmentTooFar,

@@ -1,0 +1,154 @@
+//! Plays the kernel behind the balancer: what it sends back for a packet it was given. The balancer sees that frame
+//! pass, and where it gave the kernel a translated packet, it has to translate the answer too.
+
+use super::frames::{ETHER, Ip, fill_checksums, ip_of_frame, protocol, u16_at};
+use super::topology::is_own;
+
+/// How the kernel was given an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// As it came.
+    Untouched,
+    /// With an address of the machine itself as its receiver: a destination is here.
+    Translated,
+}
+
+/// How `given` came of `input`; none when anything else was changed. Hops may be counted or not.
+pub fn how_given(input: &[u8], given: &[u8]) -> Option<Given> {
+    if input == given {
+        return Some(Given::Untouched);
+    }
+    let (before, after) = (ip_of_frame(input)?, ip_of_frame(given)?);
+    let ours = is_own(after.destination) && after.destination != before.destination;
+    let right =
+        after.header_checksum_is_right() && (after.l4_checksum_is_right() || !before.l4_checksum_is_right());
+    let same = ours && right && without_receiver(input, &before) == without_receiver(given, &after);
+    same.then_some(Given::Translated)
+}
+
+/// The frame without its receiver's address and port, the checksums over them, and hops.
+fn without_receiver(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
+    let mut rest = frame.to_vec();
+    let mut blank = |at: usize, len: usize| {
+        if let Some(field) = rest.get_mut(ETHER + at..ETHER + at + len) {
+            field.fill(0);
+        }
+    };
+    if packet.is_v4() {
+        blank(8, 1);
+        blank(10, 2);
+        blank(16, 4);
+    } else {
+        blank(7, 1);
+        blank(24, 16);
+    }
+    let sum = match packet.protocol {
+        protocol::TCP => Some((16, 2)),
+        protocol::UDP => Some((6, 2)),
+        protocol::SCTP => Some((8, 4)),
+        _ => None,
+    };
+    if let Some((at, len)) = sum {
+        blank(packet.header + 2, 2);
+        blank(packet.header + at, len);
+    }
+    rest
+}
+
+/// The frame the kernel sent, of which `recorded` is what left: the answer to `given`, which was `input`.
+pub fn of_kernel(recorded: &[u8], input: &[u8], given: &[u8]) -> Vec<u8> {
+    let mut frame = recorded.to_vec();
+    if let (Some(answer), Some(before), Some(after)) =
+        (ip_of_frame(recorded), ip_of_frame(input), ip_of_frame(given))
+        && input != given
+    {
+        let (header, quoted) =
+            (answer.header, answer.quoted().map(|quoted| (quoted.bytes.len(), quoted.hops())));
+        if answer.source == before.destination {
+            set_source(&mut frame, &after);
+        }
+        match quoted {
+            Some((len, hops)) => quote(&mut frame, ETHER + header + 8, &after, len, hops),
+            None => {
+                if let (Some(port), Some(field)) =
+                    (u16_at(after.payload(), 2), frame.get_mut(ETHER + header..ETHER + header + 2))
+                {
+                    field.copy_from_slice(&port.to_be_bytes());
+                }
+            }
+        }
+        fill_checksums(&mut frame);
+    }
+    frame
+}
+
+fn set_source(frame: &mut [u8], given: &Ip<'_>) {
+    let (at, address) = if given.is_v4() { (12, &given.bytes[16..20]) } else { (8, &given.bytes[24..40]) };
+    if let Some(field) = frame.get_mut(ETHER + at..ETHER + at + address.len()) {
+        field.copy_from_slice(address);
+    }
+}
+
+/// Puts what the kernel was given where the answer quotes it.
+fn quote(frame: &mut [u8], at: usize, given: &Ip<'_>, len: usize, hops: u8) {
+    let mut quoted = given.bytes.get(..len).unwrap_or(given.bytes).to_vec();
+    if given.is_v4() {
+        quoted[8] = hops;
+        quoted[10..12].fill(0);
+        let sum = super::frames::header_checksum(&quoted[..given.header.min(len)]);
+        quoted[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        quoted[7] = hops;
+    }
+    if let Some(field) = frame.get_mut(at..at + quoted.len()) {
+        field.copy_from_slice(&quoted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A UDP datagram of four bytes from 192.0.2.1:4000.
+    fn datagram(to: [u8; 4], port: u16) -> Vec<u8> {
+        let mut ip = vec![0x45, 0, 0, 32, 0, 7, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1];
+        ip.extend(to);
+        ip.extend(4000u16.to_be_bytes());
+        ip.extend(port.to_be_bytes());
+        ip.extend([0, 12, 0, 0, 1, 2, 3, 4]);
+        let mut frame = [&[0; 12][..], &[8, 0], &ip].concat();
+        fill_checksums(&mut frame);
+        frame
+    }
+
+    #[test]
+    fn a_packet_for_ourselves_may_be_translated_and_nothing_else() {
+        let input = datagram([10, 9, 9, 1], 53);
+        let given = datagram([10, 0, 2, 1], 5353);
+        assert_eq!(how_given(&input, &input), Some(Given::Untouched));
+        assert_eq!(how_given(&input, &given), Some(Given::Translated));
+        assert_eq!(how_given(&input, &datagram([10, 0, 2, 9], 5353)), None, "another machine");
+        let mut other = given.clone();
+        other[44] ^= 1;
+        assert_eq!(how_given(&input, &other), None, "other data");
+        let mut wrong = given;
+        wrong[40] ^= 1;
+        assert_eq!(how_given(&input, &wrong), None, "a wrong checksum");
+    }
+
+    #[test]
+    fn the_answer_comes_from_where_the_packet_went() {
+        let (input, given) = (datagram([10, 9, 9, 1], 53), datagram([10, 0, 2, 1], 5353));
+        let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0, 10, 9, 9, 1, 192, 0, 2, 1];
+        ip.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+        ip.extend(&input[14..]);
+        let mut recorded = [&[0; 12][..], &[8, 0], &ip].concat();
+        fill_checksums(&mut recorded);
+        let frame = of_kernel(&recorded, &input, &given);
+        let answer = ip_of_frame(&frame).unwrap();
+        assert_eq!(answer.source.to_string(), "10.0.2.1");
+        assert!(answer.l4_checksum_is_right() && answer.header_checksum_is_right());
+        assert_eq!(answer.quoted().unwrap().bytes, &given[14..]);
+        assert_eq!(of_kernel(&recorded, &input, &input), recorded);
+    }
+}
