@@ -41,7 +41,7 @@ const STORIES: [Story; 24] = [
     ("every SCTP chunk of an association passes NAT", stories::sctp::chunks),
     ("sctp_test speaks through NAT", stories::sctp::programs),
     ("ESP follows its key exchange", stories::esp::follows_isakmp),
-    ("datagrams in fragments pass NAT without loss", stories::throughput::fragments),
+    ("two workers gather datagrams in fragments for NAT", stories::throughput::fragments),
     ("a TCP stream passes direct routing without loss", stories::throughput::stream),
     ("messages of a SIP call meet one server", stories::sip::calls_stick),
     ("http through GRE and GUE", stories::tunnels::http),

@@ -98,9 +98,11 @@ pub fn config(rules: &[Rule], servers: usize) -> String {
     text
 }
 
-/// A service with these lines for its key and attributes, in turn over servers 1 to `servers`, each with these lines.
+/// A service with these lines for its key and attributes over servers 1 to `servers`, each with these lines; in turn
+/// if nothing else is said.
 pub fn service(head: &str, destination: &str, servers: usize) -> String {
-    let mut text = format!("\n[[services]]\nscheduler = \"rr\"\n{head}\n");
+    let turn = if head.contains("scheduler") { "" } else { "scheduler = \"rr\"\n" };
+    let mut text = format!("\n[[services]]\n{turn}{head}\n");
     for number in 1..=servers {
         let _ = write!(text, "[[services.destinations]]\naddress = \"{V4}{}\"\n{destination}\n", 10 + number);
     }

@@ -1,7 +1,7 @@
 //! An independent count: what a namespace's wires carried, taken from a packet socket beside whatever runs there.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,8 @@ use super::namespace::Namespace;
 
 /// `ETH_P_ALL`, the only protocol that shows packets which leave, as the kernel wants it: in network byte order.
 const EVERYTHING: u32 = 3_u16.to_be() as u32;
+/// The fragment header's number, where IPv6 has one.
+const FRAGMENT: u8 = 44;
 /// A burst must not be missed while this thread waits for a CPU.
 const BUFFER: usize = 64 << 20;
 
@@ -26,7 +28,7 @@ pub struct Flow {
     /// IANA protocol number.
     pub protocol: u8,
     /// The virtual address.
-    pub vip: Ipv4Addr,
+    pub vip: IpAddr,
     /// The virtual port; 0 for all, fragments among them.
     pub l4_port: u16,
 }
@@ -98,21 +100,19 @@ impl Witness {
 
     /// What a flow came to so far.
     pub fn count(&self, flow: Flow) -> Wire {
+        let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wire = Wire::default();
         let mut clients = BTreeSet::new();
-        for packet in self.packets(flow) {
-            let first = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff == 0;
-            let length = u64::from(u16::from_be_bytes([packet[2], packet[3]]));
-            let bytes = if first { length } else { length - header(&packet) as u64 };
-            if flow.inwards(&packet) == Some(true) {
-                wire.in_packets += u64::from(first);
-                wire.in_bytes += bytes;
-                if first {
-                    clients.insert((packet[12..16].to_vec(), l4_port(&packet, 0)));
+        for (seen, inwards) in packets.iter().filter_map(|packet| flow.inwards(packet)) {
+            if inwards {
+                wire.in_packets += u64::from(seen.first);
+                wire.in_bytes += seen.bytes;
+                if seen.first {
+                    clients.insert((seen.source, seen.l4_port(0)));
                 }
             } else {
-                wire.out_packets += u64::from(first);
-                wire.out_bytes += bytes;
+                wire.out_packets += u64::from(seen.first);
+                wire.out_bytes += seen.bytes;
             }
         }
         wire.connections = clients.len() as u64;
@@ -129,24 +129,58 @@ impl Drop for Witness {
 }
 
 impl Flow {
-    /// Whether a packet goes to the virtual address, or else comes from it; none when it is of another flow.
-    fn inwards(&self, packet: &[u8]) -> Option<bool> {
-        (packet.len() > header(packet) + 4 && packet[9] == self.protocol).then_some(())?;
-        let vip = self.vip.octets();
-        let inwards = packet[16..20] == vip;
-        let port = l4_port(packet, if inwards { 2 } else { 0 });
-        let ours = (inwards || packet[12..16] == vip) && (self.l4_port == 0 || self.l4_port == port);
-        ours.then_some(inwards)
+    /// A packet of this flow, and whether it goes to the virtual address or else comes from it.
+    fn inwards<'a>(&self, packet: &'a [u8]) -> Option<(Seen<'a>, bool)> {
+        let seen = Seen::of(packet)?;
+        let inwards = seen.destination == self.vip;
+        let port = seen.l4_port(if inwards { 2 } else { 0 });
+        let ours = (inwards || seen.source == self.vip) && (self.l4_port == 0 || self.l4_port == port);
+        (ours && seen.protocol == self.protocol).then_some((seen, inwards))
     }
 }
 
-fn header(packet: &[u8]) -> usize {
-    usize::from(packet[0] & 15) * 4
+/// What a packet says of itself.
+struct Seen<'a> {
+    protocol: u8,
+    source: IpAddr,
+    destination: IpAddr,
+    /// It is a whole packet, or the first of its fragments.
+    first: bool,
+    /// What it adds to the length of the packet it is, or is a fragment of.
+    bytes: u64,
+    l4: &'a [u8],
 }
 
-fn l4_port(packet: &[u8], at: usize) -> u16 {
-    let at = header(packet) + at;
-    u16::from_be_bytes([packet[at], packet[at + 1]])
+impl Seen<'_> {
+    fn of(packet: &[u8]) -> Option<Seen<'_>> {
+        let word = |at: usize| packet.get(at..at + 2).map(|word| u16::from_be_bytes([word[0], word[1]]));
+        let v4 = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(at..at + 4)?).ok()?));
+        let v6 = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(at..at + 16)?).ok()?));
+        if packet.first()? >> 4 == 4 {
+            let header = u16::from(packet[0] & 15) * 4;
+            let (first, length) = (word(6)? & 0x1fff == 0, word(2)?);
+            let bytes = u64::from(if first { length } else { length - header });
+            let l4 = packet.get(header.into()..)?;
+            return Some(Seen {
+                protocol: packet[9],
+                source: v4(12)?,
+                destination: v4(16)?,
+                first,
+                bytes,
+                l4,
+            });
+        }
+        let fragment = *packet.get(6)? == FRAGMENT;
+        let (at, more) = if fragment { (40, 8) } else { (6, 0) };
+        let first = !fragment || word(42)? >> 3 == 0;
+        let bytes = u64::from(word(4)?) - more as u64 + if first { 40 } else { 0 };
+        let l4 = packet.get(40 + more..)?;
+        Some(Seen { protocol: packet[at], source: v6(8)?, destination: v6(24)?, first, bytes, l4 })
+    }
+
+    fn l4_port(&self, at: usize) -> u16 {
+        self.l4.get(at..at + 2).map_or(0, |port| u16::from_be_bytes([port[0], port[1]]))
+    }
 }
 
 fn look(tap: &OwnedFd, packets: &Packets, stop: &AtomicBool) {
@@ -154,7 +188,7 @@ fn look(tap: &OwnedFd, packets: &Packets, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         // Nothing came for a while: time to see whether to stop.
         let Ok(length) = rustix::io::read(tap, &mut buffer[..]) else { continue };
-        if length >= 20 && buffer[0] >> 4 == 4 {
+        if length >= 20 && matches!(buffer[0] >> 4, 4 | 6) {
             packets.lock().unwrap_or_else(PoisonError::into_inner).push(buffer[..length].to_vec());
         }
     }

@@ -34,7 +34,10 @@ pub fn agree(daemon: &Daemon, fields: &Value, wire: impl Fn() -> Wire, replies: 
         last = (counted, seen);
         Ok(same.then_some(()))
     })
-    .map_err(|error| Trouble(format!("{error}\npollux: {}\nthe wire: {}", last.0, last.1)))
+    .map_err(|error| {
+        let stats = daemon.pollux("stats").unwrap_or_default();
+        Trouble(format!("{error}\npollux: {}\nthe wire: {}\n{stats}", last.0, last.1))
+    })
 }
 
 /// Connections, or templates, of those that have these fields.

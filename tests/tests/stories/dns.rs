@@ -12,7 +12,7 @@ use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 const QUERIES: usize = 20;
 
@@ -42,7 +42,7 @@ pub fn one_packet() -> Result<()> {
         text += &rules::service(&head, &format!("l4_port = 53\nmethod = \"{method}\""), 2);
     }
     let daemon = bed.daemon(&text, 2)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     for (last, vip) in [(2, "10.9.9.2"), (3, "10.9.9.3")] {
         let mut answers = BTreeMap::new();
@@ -54,7 +54,7 @@ pub fn one_packet() -> Result<()> {
         // Two workers share a turn, so each server may get one more or less for each of them.
         assert_eq!(answers.len(), 2, "{vip}: {answers:?}");
         assert!(answers.values().all(|&count| count >= QUERIES / 2 - 2), "{vip}: {answers:?}");
-        let flow = Flow { protocol: 17, vip: Ipv4Addr::new(10, 9, 9, last), l4_port: 53 };
+        let flow = Flow { protocol: 17, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port: 53 };
         let key = json!({ "protocol": "udp", "address": vip, "l4_port": 53 });
         let count = || {
             let wire = witness.count(flow);

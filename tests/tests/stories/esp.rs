@@ -11,7 +11,7 @@ use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
 const ESP: u8 = 50;
@@ -26,7 +26,7 @@ pub fn follows_isakmp() -> Result<()> {
     let head = "protocol = \"udp\"\naddress = \"10.9.9.2\"\nl4_port = 500";
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 500\nmethod = \"dr\"", 2);
     let daemon = bed.daemon(&text, 2)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     let on = |at: &'static str| {
         move || {
@@ -69,7 +69,7 @@ pub fn follows_isakmp() -> Result<()> {
     }
     // The key exchange and the ESP after it are one connection; the ESP before it was nobody's.
     let count = || {
-        let of = |protocol, l4_port| witness.count(Flow { protocol, vip: VIP, l4_port });
+        let of = |protocol, l4_port| witness.count(Flow { protocol, vip: VIP.into(), l4_port });
         let mut sum = of(17, 500).plus(of(ESP, 0));
         sum.connections = 1;
         sum.in_packets -= 1;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use pollux_tests::bed::Bed;
 use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::rules::{self, Rule, config};
+use pollux_tests::bed::{Bed, wait};
 
 /// Asks each service as often as it has servers; round robin lets each answer once.
 pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
@@ -16,6 +16,16 @@ pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
         assert_eq!(answers, names, "{} {}", rule.method, rule.url());
     }
     Ok(())
+}
+
+/// Asks for pages until each server has answered, so that routes and neighbours are known to every worker that counts.
+/// Workers take turns of their own, so with two of them a server may answer twice before another does.
+pub fn warm_up(bed: &Bed) -> Result<()> {
+    let mut answers = BTreeSet::new();
+    wait::until("every server has answered", || {
+        answers.insert(bed.client.get(&rules::HTTP[0].url())?);
+        Ok((answers.len() == bed.servers.len()).then_some(()))
+    })
 }
 
 pub fn every_method() -> Result<()> {

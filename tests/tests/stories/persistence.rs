@@ -11,7 +11,7 @@ use pollux_tests::bed::witness::{Flow, Witness};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 /// Asks from a source address.
 fn ask(bed: &Bed, source: &str, url: &str) -> Result<String> {
@@ -26,7 +26,7 @@ fn persistent(daemon: &Daemon, key: &serde_json::Value) -> Result<u64> {
 
 pub fn networks() -> Result<()> {
     let bed = Bed::new(2)?;
-    let head = "protocol = \"tcp\"\naddress = \"10.9.9.1\"\nl4_port = 8080\n\
+    let head = "protocol = \"tcp\"\naddress = \"10.9.9.1\"\nl4_port = 8080\nscheduler = \"lc\"\n\
                 persistence = { timeout = 60, netmask = \"255.255.255.0\" }";
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 80\nmethod = \"nat\"", 2);
     let daemon = bed.daemon(&text, 2)?;
@@ -34,7 +34,7 @@ pub fn networks() -> Result<()> {
     for address in ["10.1.0.3/24", "10.1.0.4/24", "10.1.5.3/24", "10.1.5.4/24"] {
         bed.client.namespace.address(address, "leg0")?;
     }
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     let mut servers = Vec::new();
     for network in ["10.1.0", "10.1.5"] {
@@ -45,9 +45,9 @@ pub fn networks() -> Result<()> {
         assert_eq!(met.len(), 1, "clients of {network} met {met:?}");
         servers.extend(met);
     }
-    assert_ne!(servers[0], servers[1], "both networks got one server in turn");
+    assert_ne!(servers[0], servers[1], "the second network got the server with more connections");
     let key = json!({ "address": "10.9.9.1", "l4_port": 8080 });
-    let flow = Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, 1), l4_port: 8080 };
+    let flow = Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, 1).into(), l4_port: 8080 };
     counters::agree(&daemon, &key, || witness.count(flow), true)?;
     assert_eq!(persistent(&daemon, &key)?, 2);
     let mut clients: Vec<_> =
@@ -91,7 +91,7 @@ pub fn marks() -> Result<()> {
         + &rules::service("mark = 8\npersistence = { timeout = 60 }", "l4_port = 0\nmethod = \"dr\"", 2)
         + MARKS;
     let daemon = bed.daemon(&text, 1)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     let ask = |urls: &[&str]| urls.iter().map(|url| bed.client.get(url)).collect::<Result<Vec<_>>>();
     let turns = ask(&["http://10.9.9.2/", "http://10.9.9.3/", "http://10.9.9.2:8080/", "http://10.9.9.3/"])?;
@@ -104,7 +104,9 @@ pub fn marks() -> Result<()> {
     assert_eq!(templates.len(), 1, "{templates:?}");
     assert_eq!((&templates[0]["protocol"], &templates[0]["virtual"]), (&json!("ip"), &json!("0.0.0.8:0")));
     assert_eq!(persistent(&daemon, &json!({ "mark": 8 }))?, 1);
-    let of = |last, l4_port| witness.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last), l4_port });
+    let of = |last, l4_port| {
+        witness.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port })
+    };
     counters::agree(&daemon, &json!({ "mark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
     counters::agree(&daemon, &json!({ "mark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
     daemon.balanced()

@@ -11,7 +11,7 @@ use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
 
@@ -29,7 +29,7 @@ fn start(bed: &Bed) -> Result<Daemon> {
     let head = "protocol = \"sctp\"\naddress = \"10.9.9.1\"\nl4_port = 5000";
     let text = config(&[rules::HTTP[0]], 1) + &rules::service(head, "l4_port = 6000\nmethod = \"nat\"", 1);
     let daemon = bed.daemon(&text, 1)?;
-    all_answer(bed, &[rules::HTTP[0]])?;
+    warm_up(bed)?;
     Ok(daemon)
 }
 
@@ -77,7 +77,7 @@ pub fn chunks() -> Result<()> {
         state(&daemon, then)?;
     }
     assert_eq!(server.other, Some((Ipv4Addr::new(10, 1, 0, 1), 4000)));
-    let flow = Flow { protocol: 132, vip: VIP, l4_port: 5000 };
+    let flow = Flow { protocol: 132, vip: VIP.into(), l4_port: 5000 };
     let key = json!({ "protocol": "sctp", "address": "10.9.9.1" });
     counters::agree(&daemon, &key, || witness.count(flow), true)?;
     daemon.balanced()
@@ -96,7 +96,7 @@ pub fn programs() -> Result<()> {
             "-H", "10.1.0.1", "-P", "4000", "-h", "10.9.9.1", "-p", "5000", "-s", "-x", "1", "-X", "1",
         ]),
     )?;
-    let flow = Flow { protocol: 132, vip: VIP, l4_port: 5000 };
+    let flow = Flow { protocol: 132, vip: VIP.into(), l4_port: 5000 };
     let key = json!({ "protocol": "sctp", "address": "10.9.9.1" });
     counters::agree(&daemon, &key, || witness.count(flow), true)?;
     daemon.balanced()

@@ -12,7 +12,7 @@ use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 const CALLS: usize = 8;
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
@@ -53,7 +53,7 @@ pub fn calls_stick() -> Result<()> {
                 persistence = { timeout = 60, engine = \"sip\" }";
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 5060\nmethod = \"dr\"", 2);
     let daemon = bed.daemon(&text, 2)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     let mut caller = bed.client.namespace.command("sipp");
     caller.args(["-sn", "uac", "10.9.9.2:5060", "-i", "10.1.0.2", "-p", "6060", "-nostdin", "-r", "20"]);
@@ -85,7 +85,7 @@ pub fn calls_stick() -> Result<()> {
     assert_eq!(listed, invited.into_values().flatten().collect());
     let key = json!({ "protocol": "udp", "address": "10.9.9.2" });
     let count = || {
-        let wire = witness.count(Flow { protocol: 17, vip: VIP, l4_port: 5060 });
+        let wire = witness.count(Flow { protocol: 17, vip: VIP.into(), l4_port: 5060 });
         Wire { connections: wire.in_packets, ..wire }
     };
     counters::agree(&daemon, &key, count, false)?;

@@ -12,7 +12,7 @@ use pollux_tests::bed::witness::{Flow, Witness};
 use serde_json::json;
 
 use super::counters;
-use super::http::all_answer;
+use super::http::warm_up;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 3);
 const GUE: u16 = 6080;
@@ -49,7 +49,7 @@ pub fn http() -> Result<()> {
         + &service("tcp", 80, "type = \"gre\", checksum = \"full\"", 2)
         + &service("tcp", 8080, "type = \"gue\", l4_port = 6080", 2);
     let daemon = bed.daemon(&text, 2)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     for l4_port in [80, 8080] {
         let mut names = std::collections::BTreeSet::new();
@@ -57,7 +57,7 @@ pub fn http() -> Result<()> {
             names.insert(bed.client.get(&format!("http://10.9.9.3:{l4_port}/"))?);
         }
         assert_eq!(names.len(), 2, "port {l4_port}: {names:?}");
-        let flow = Flow { protocol: 6, vip: VIP, l4_port };
+        let flow = Flow { protocol: 6, vip: VIP.into(), l4_port };
         let key = json!({ "address": "10.9.9.3", "l4_port": l4_port });
         counters::agree(&daemon, &key, || witness.count(flow), false)?;
     }
@@ -77,17 +77,19 @@ pub fn bytes() -> Result<()> {
     let bed = Bed::new(1)?;
     let services = KINDS.map(|(l4_port, tunnel)| service("udp", l4_port, tunnel, 1));
     let daemon = bed.daemon(&(config(&[rules::HTTP[0]], 1) + &services.concat()), 1)?;
-    all_answer(&bed, &[rules::HTTP[0]])?;
+    warm_up(&bed)?;
     let witness = Witness::new(&bed.client.namespace)?;
     let [gre, gue] = [GRE_PROTOCOL, UDP].map(|protocol| Raw::open(&bed.servers[0].namespace, protocol));
     let (gre, gue) = (gre?, gue?);
+    // Somebody takes what comes by GUE, or the server would complain.
+    let _taker = bed.servers[0].namespace.inside(|| Ok(UdpSocket::bind(("0.0.0.0", GUE))?))?;
     let client = bed.client.namespace.inside(|| Ok(UdpSocket::bind("10.1.0.2:4000")?))?;
     for (l4_port, _) in KINDS {
         client.send_to(b"wrapped in something", (VIP, l4_port))?;
         let reader = if l4_port < 1003 { &gre } else { &gue };
         let outer =
             reader.receive("tunnel packet", |packet| packet.destination == Ipv4Addr::new(10, 2, 0, 11))?;
-        let sent = witness.packets(Flow { protocol: UDP, vip: VIP, l4_port });
+        let sent = witness.packets(Flow { protocol: UDP, vip: VIP.into(), l4_port });
         let inner = one_hop_on(&sent[0]);
         let header = match l4_port {
             1001 => vec![0, 0, 8, 0],
@@ -102,7 +104,12 @@ pub fn bytes() -> Result<()> {
         assert_eq!(hex(&outer.packet[..20]), hex(&outer_header(&outer.packet, &sent[0], carried.len())));
         assert_eq!(checksum(&[&outer.packet[..20]]), 0, "service {l4_port}: checksum of the outer header");
         let key = json!({ "address": "10.9.9.3", "l4_port": l4_port });
-        counters::agree(&daemon, &key, || witness.count(Flow { protocol: UDP, vip: VIP, l4_port }), false)?;
+        counters::agree(
+            &daemon,
+            &key,
+            || witness.count(Flow { protocol: UDP, vip: VIP.into(), l4_port }),
+            false,
+        )?;
     }
     daemon.balanced()
 }
