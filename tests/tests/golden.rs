@@ -1,10 +1,12 @@
-//! Pollux behaves as the kernel did in every recorded conversation it has the features for.
+//! Pollux behaves as the kernel did in every recorded conversation it has the features for. Each conversation is a test
+//! of its own, `golden::NAME`; one that needs what Pollux does not have yet is counted as ignored, never as passed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use libtest_mimic::{Arguments, Failed, Trial};
+use pollux_control::replay::case::Case;
 use pollux_control::replay::cli::case_files;
-use pollux_control::replay::report::Summary;
-use pollux_control::replay::{CaseReport, Verdict, file};
+use pollux_control::replay::{Verdict, file, scope};
 
 /// Cases that must be tried and pass; a feature that goes missing shows here, not as a case that is skipped.
 const REQUIRED: &[&str] = &[
@@ -31,24 +33,43 @@ const KNOWN: &[(&str, &str)] = &[(
     "Linux 6.1 sums ICMPv6 from servers without the pseudo header and so drops correct errors",
 )];
 
-fn replay_all() -> Vec<CaseReport> {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
-    case_files(&golden).unwrap().iter().map(|path| file(path)).collect()
+fn passes(path: &Path) -> Result<(), Failed> {
+    let report = file(path);
+    if report.verdict == Verdict::Passed { Ok(()) } else { Err(report.to_string().into()) }
 }
 
-#[test]
-fn every_case_in_scope_is_as_recorded() {
-    let reports = replay_all();
-    // Shown with `--nocapture`, or when something differs.
-    reports.iter().for_each(|report| println!("{report}"));
-    println!("{}", Summary::of(&reports));
-    let failed = |report: &&CaseReport| matches!(report.verdict, Verdict::Failed { .. });
-    let differing: Vec<&str> = reports.iter().filter(failed).map(|report| report.name.as_str()).collect();
-    let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
-    assert_eq!(differing, known, "cases that differ, and those known to");
-    for name in REQUIRED {
-        let report = reports.iter().find(|report| report.name == *name);
-        let passed = report.is_some_and(|report| report.verdict == Verdict::Passed);
-        assert!(passed, "{name} must pass: {report:?}");
+fn differs(path: &Path, why: &str) -> Result<(), Failed> {
+    match file(path).verdict {
+        Verdict::Failed { .. } => Ok(()),
+        other => Err(format!("it is {other:?}, but was known to differ: {why}").into()),
     }
+}
+
+fn trial(path: PathBuf) -> Trial {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some((_, why)) = KNOWN.iter().find(|(known, _)| *known == name) {
+        return Trial::test(format!("differs::{name}"), move || differs(&path, why));
+    }
+    let lacks = Case::load(&path).ok().and_then(|case| scope::check(&case).err());
+    let lacks = lacks.filter(|_| !REQUIRED.contains(&name.as_str()));
+    if let Some(feature) = &lacks {
+        println!("skipped: golden::{name}: not yet supported: {feature}");
+    }
+    Trial::test(format!("golden::{name}"), move || passes(&path)).with_ignored_flag(lacks.is_some())
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let files = match case_files(&golden) {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("{}: {error}", golden.display());
+            std::process::exit(1);
+        }
+    };
+    let there = |name: &str| files.iter().any(|path| path.file_stem().is_some_and(|stem| stem == name));
+    let gone: Vec<_> = REQUIRED.iter().filter(|name| !there(name)).collect();
+    assert!(gone.is_empty(), "cases that must pass are not there: {gone:?}");
+    libtest_mimic::run(&arguments, files.into_iter().map(trial).collect()).exit();
 }
