@@ -18,8 +18,8 @@ pub use entry::{ConnId, Direction, Entry, Flags};
 pub use quota::Quotas;
 pub use table::{NewConnection, Sizes, Table};
 
-/// What the workers of a process share of flows: touched when connections are made and end, never by the packets in
-/// between.
+/// What the workers of a process share of flows: touched when connections are made, are first found open, and end,
+/// never by the packets in between.
 pub struct Shared {
     /// What thresholds of destinations are held against.
     pub quotas: Quotas,

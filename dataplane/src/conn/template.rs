@@ -1,8 +1,8 @@
 //! Persistence templates: which destination a client's network was given. All workers share them, since a client's
 //! connections land on different workers and must still meet one destination; spec 4.3.
 //!
-//! A template is touched when a connection is made or ends, never by a packet in between. The store is cut into shards
-//! by the template's key; a shard is locked for a lookup's length.
+//! A template is touched when a connection is made, is first found open, or ends, never by a packet in between. The
+//! store is cut into shards by the client's network; a shard is locked for a lookup's length.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
