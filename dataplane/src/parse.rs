@@ -194,7 +194,7 @@ fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
             parsed.kind = Kind::Fragment;
         }
         protocol::TCP | protocol::UDP | protocol::SCTP => {
-            key.ports = transport(packet, ip.protocol, parsed)?;
+            key.ports = transport(packet, ip.protocol, parsed);
         }
         protocol::ESP | protocol::AH => {
             parsed.kind = Kind::Ipsec;
@@ -228,7 +228,7 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     parsed.protocol = payload.protocol;
     match payload.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
-            key.ports = transport(packet, payload.protocol, parsed)?;
+            key.ports = transport(packet, payload.protocol, parsed);
             if payload.at != ipv6::LEN {
                 // Spec 5.2: the header is taken to be right behind the fixed one.
                 parsed.state_flags = packet.get(l3 + ipv6::LEN + 13).copied().unwrap_or(0);
@@ -250,18 +250,18 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
 }
 
 #[inline]
-fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, DropReason> {
+fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Ports {
     parsed.kind = Kind::Flow;
     let l4 = usize::from(parsed.l4);
     if protocol == protocol::TCP {
         let Some(tcp) = view::<tcp::TcpHdr>(packet, l4) else { return stub(packet, parsed) };
         parsed.tcp_flags = tcp.flags;
         parsed.state_flags = tcp.flags;
-        return Ok(Ports::new(tcp.src.get(), tcp.dst.get()));
+        return Ports::new(tcp.src.get(), tcp.dst.get());
     }
     if protocol == protocol::UDP {
         let Some(udp) = view::<udp::UdpHdr>(packet, l4) else { return stub(packet, parsed) };
-        return Ok(Ports::new(udp.src.get(), udp.dst.get()));
+        return Ports::new(udp.src.get(), udp.dst.get());
     }
     let Some(header) = view::<sctp::SctpHdr>(packet, l4) else { return stub(packet, parsed) };
     // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
@@ -271,7 +271,7 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Result<Ports, 
         Some(_) => 0,
         None => NO_CHUNK,
     };
-    Ok(Ports::new(header.src.get(), header.dst.get()))
+    Ports::new(header.src.get(), header.dst.get())
 }
 
 fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
@@ -339,9 +339,11 @@ fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
 }
 
 #[cold]
-fn stub(packet: &[u8], parsed: &mut Parsed) -> Result<Ports, DropReason> {
-    parsed.kind = Kind::Stub;
-    ports_at(packet, parsed.l4.into()).ok_or(DropReason::short(parsed.protocol))
+fn stub(packet: &[u8], parsed: &mut Parsed) -> Ports {
+    let ports = ports_at(packet, parsed.l4.into());
+    // Without ports it is nothing that a balancer could look at.
+    parsed.kind = if ports.is_some() { Kind::Stub } else { Kind::Other };
+    ports.unwrap_or(Ports(0))
 }
 
 /// Looks through the outer headers that an error quotes, IPv4 in IPv4, GRE or GUE, to the packet inside; false, and

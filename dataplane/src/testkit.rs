@@ -159,7 +159,7 @@ impl Plan {
             }
         }
         let (protocol, scheduler) = (self.protocol, self.scheduler);
-        let slots = sched::slots(scheduler, &destinations, |id| to.destination(id));
+        let slots = sched::slots(scheduler, vip.address.is_ipv6(), &destinations, |id| to.destination(id));
         to.services.push(Some(Service {
             name: Name::Address(vip, protocol),
             scheduler,

@@ -49,6 +49,24 @@ const STORIES: [Story; 24] = [
     ("a download survives a SYN flood", stories::defences::flood),
 ];
 
+/// Programs that stories need beside those of every bed, by a word of their names.
+const PROGRAMS: [(&str, &str); 6] = [
+    ("DNS", "dig"),
+    ("DNS", "dnsmasq"),
+    ("in fragments", "iperf3"),
+    ("TCP stream", "iperf3"),
+    ("SIP", "sipp"),
+    ("sctp_test", "sctp_test"),
+];
+
+/// The program that a story needs and this machine lacks.
+fn lack(story: &str) -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |program: &str| std::env::split_paths(&path).any(|place| place.join(program).is_file());
+    let lacking = PROGRAMS.iter().find(|(word, program)| story.contains(word) && !there(program));
+    lacking.map(|(_, program)| format!("{program} is not installed; scripts/install does it"))
+}
+
 /// Why stories cannot run here.
 fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
@@ -66,10 +84,9 @@ fn main() {
         println!("stories are skipped: {why}");
     }
     let trials = STORIES.map(|(name, story)| {
-        let why = obstacle
-            .clone()
-            .or_else(|| stories::network::obstacle(name))
-            .or_else(|| stories::sctp::obstacle(name));
+        let own =
+            lack(name).or_else(|| stories::network::obstacle(name)).or_else(|| stories::sctp::obstacle(name));
+        let why = obstacle.clone().or(own);
         if let (Some(why), None) = (&why, &obstacle) {
             println!("skipped: {name}: {why}");
         }

@@ -79,7 +79,9 @@ impl Placing<'_> {
         }
         if self.events.len() > heard {
             let services = &self.services;
-            service.slots = sched::slots(scheduler, &service.destinations, |id| services.destination(id));
+            let ipv6 = wanted.key().family() == model::Family::Ipv6;
+            service.slots =
+                sched::slots(scheduler, ipv6, &service.destinations, |id| services.destination(id));
         }
         self.services.services[number as usize] = Some(service);
     }

@@ -52,6 +52,13 @@ fn without_receiver(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
         blank(packet.header + 2, 2);
         blank(packet.header + at, len);
     }
+    if packet.quoted().is_some_and(|quoted| quoted.is_v4()) {
+        // An error's checksum, and the sender of what it quotes.
+        blank(packet.header + 2, 2);
+        for (at, len) in [(10, 2), (12, 4), (20, 2)] {
+            blank(packet.header + 8 + at, len);
+        }
+    }
     rest
 }
 

@@ -51,6 +51,19 @@ pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
     }
 }
 
+/// What an IPv6 packet carries and where that begins, behind hop-by-hop, routing and destination options headers.
+fn behind_extensions(bytes: &[u8]) -> (u8, usize) {
+    let (mut protocol, mut at) = (bytes[6], 40);
+    while let (0 | 43 | 60, Some(&next), Some(&words)) = (protocol, bytes.get(at), bytes.get(at + 1)) {
+        let end = at + (usize::from(words) + 1) * 8;
+        if end > bytes.len() {
+            break;
+        }
+        (protocol, at) = (next, end);
+    }
+    (protocol, at)
+}
+
 /// The IP packet that begins here; one cut short is taken as far as it goes.
 pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
     match bytes.first()? >> 4 {
@@ -67,7 +80,8 @@ pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
             let address =
                 |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?));
             let (source, destination) = (address(8)?.into(), address(24)?.into());
-            Some(Ip { bytes: &bytes[..end], header: 40, protocol: bytes[6], source, destination })
+            let (protocol, header) = behind_extensions(&bytes[..end]);
+            Some(Ip { bytes: &bytes[..end], header, protocol, source, destination })
         }
         _ => None,
     }

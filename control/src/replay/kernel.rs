@@ -131,10 +131,11 @@ fn is_ours(frame: &[u8], facts: &Facts) -> bool {
     is_group(frame) || facts.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
 }
 
-/// Protocols without a server that a kernel may know all the same: IGMP, GRE, PIM, UDP-Lite. Which modules were loaded
-/// the recording does not say.
+/// Protocols without a server that a kernel may know all the same: IGMP, tunnels, AH, PIM, UDP-Lite. Which modules were
+/// loaded the recording does not say.
 fn may_have_handler(packet: &Ip<'_>) -> bool {
-    matches!(packet.protocol, 2 | protocol::GRE | 103 | 136)
+    let short_sctp = packet.protocol == protocol::SCTP && packet.payload().len() < 4;
+    short_sctp || matches!(packet.protocol, 2 | 4 | 41 | protocol::GRE | 51 | 103 | 136)
 }
 
 /// Whether a stack drops the packet for its addresses. From outside IPv4 does not believe an address of its own.
@@ -187,7 +188,8 @@ fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, facts: &F
         Expectation::Unreachable => {
             // Port unreachable of either family, protocol unreachable, and ICMPv6's unknown next header.
             let kind = match answer.icmp() {
-                Some((3, 3)) | Some((1, 4)) => packet.protocol == protocol::UDP,
+                // The recorded machine has a handler for GRE, which says that there is no tunnel.
+                Some((3, 3)) | Some((1, 4)) => matches!(packet.protocol, protocol::UDP | protocol::GRE),
                 Some((3, 2)) | Some((4, 1)) => packet.protocol != protocol::UDP,
                 _ => false,
             };

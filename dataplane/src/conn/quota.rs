@@ -73,6 +73,13 @@ impl Quotas {
         }
     }
 
+    /// The destination is no longer overloaded, if an edit `clears` that.
+    pub fn clear(&self, id: DestinationId, clears: bool) {
+        if let Some(quota) = self.at(id).filter(|_| clears) {
+            quota.overloaded.store(false, Relaxed);
+        }
+    }
+
     /// A template was made for the destination, or ended.
     pub fn count_template(&self, id: DestinationId, made: bool) {
         let Some(quota) = self.at(id) else { return };

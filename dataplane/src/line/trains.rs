@@ -192,19 +192,20 @@ impl Line {
             None => self.conns.find(work.hash, &work.parsed.key),
         };
         if let Some((id, direction)) = found {
-            self.count_rest(id, direction, total - parsed.len);
+            // What was counted may be more: a lone fragment has a header that the packet has not.
+            self.count_rest(id, direction, u64::from(total).wrapping_sub(parsed.len.into()));
         }
         self.carry_out(whole, fate, found, &AsOne { parsed: work.parsed, total, hops, arrival }, out);
         self.end_one_packet();
     }
 
     /// Bytes are counted of the packet that the fragments were.
-    fn count_rest(&self, id: ConnId, direction: Direction, rest: u16) {
+    fn count_rest(&self, id: ConnId, direction: Direction, rest: u64) {
         let Some(counters) = self.board.destinations.get(self.conns.entry(id).destination as usize) else {
             return;
         };
         let bytes = if direction == Direction::In { &counters.in_bytes } else { &counters.out_bytes };
-        bytes.add(rest.into());
+        bytes.add(rest);
     }
 
     /// Does with every fragment what was decided about the packet.

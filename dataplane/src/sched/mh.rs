@@ -1,5 +1,7 @@
 //! Maglev hashing: the client decides, by a table in which few slots move when destinations change. Spec 3.12.
 
+use std::net::IpAddr;
+
 use super::fold::fold;
 use super::slots::{l4_port, look_up};
 use super::{Loads, Scene, gcd};
@@ -24,8 +26,8 @@ struct Taker {
 }
 
 /// Destinations take slots in turns, each along its own permutation, in shares of their last weight.
-pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId>> {
-    let mut takers = takers(list);
+pub fn slots(ipv6: bool, list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId>> {
+    let mut takers = takers(ipv6, list);
     if takers.iter().all(|taker| taker.turns == 0) {
         return Vec::new();
     }
@@ -47,20 +49,29 @@ pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId
     }
 }
 
-fn takers(list: &[(DestinationId, &Destination)]) -> Vec<Taker> {
+fn takers(ipv6: bool, list: &[(DestinationId, &Destination)]) -> Vec<Taker> {
     let weights = || list.iter().map(|(_, destination)| destination.last_weight);
     let unit = weights().fold(0, gcd).max(1);
     let widest = u32::BITS - (weights().max().unwrap_or(0) / unit).leading_zeros();
     let shift = widest.saturating_sub(TURN_BITS);
     let taker = |&(id, destination): &(DestinationId, &Destination)| {
         let Endpoint { address, l4_port } = destination.endpoint;
-        let number = u32::from(l4_port).wrapping_add(fold(address));
+        let number = u32::from(l4_port).wrapping_add(fold_of_server(ipv6, address));
         let at = siphash13(FIRST, number) as usize % SLOTS;
         let step = siphash13(STEP, number) as usize % (SLOTS - 1) + 1;
         let share = (destination.last_weight / unit) >> shift;
         Taker { id, at, step, turns: share.max(destination.last_weight.min(1)) }
     };
     list.iter().map(taker).collect()
+}
+
+/// IPVS folds a server's address as one of the service's family: of an IPv6 server behind an IPv4 service it sees the
+/// first word alone.
+fn fold_of_server(ipv6: bool, address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V6(v6) if !ipv6 => (v6.to_bits() >> 96) as u32,
+        address => fold(address),
+    }
 }
 
 /// The client's slot.

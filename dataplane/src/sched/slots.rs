@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{Loads, Scene, dh, mh, sh};
 use crate::service::{Destination, DestinationId, Scheduler};
 
-/// What a service's `slots` must be: empty for schedulers without a table, and where there is nobody to choose.
+/// What the `slots` of a service, of IPv6 or IPv4, must be: empty for schedulers without a table, and where there is nobody to choose.
 pub fn slots<'a>(
     scheduler: Scheduler,
+    ipv6: bool,
     list: &[DestinationId],
     lookup: impl Fn(DestinationId) -> Option<&'a Destination>,
 ) -> Arc<[Option<DestinationId>]> {
@@ -16,7 +17,7 @@ pub fn slots<'a>(
     match scheduler {
         Scheduler::Dh => dh::slots(&known).into(),
         Scheduler::Sh => sh::slots(&known).into(),
-        Scheduler::Mh => mh::slots(&known).into(),
+        Scheduler::Mh => mh::slots(ipv6, &known).into(),
         _ => Arc::new([]),
     }
 }

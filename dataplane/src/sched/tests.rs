@@ -165,7 +165,7 @@ fn mh_has_room_for_as_many_as_there_are_slots() {
     let world = World::of(Scheduler::Mh, &[1]);
     let one = world.services.destination(DestinationId(0)).unwrap();
     let list: Vec<_> = (0..mh::SLOTS as u32).map(|n| (DestinationId(n), one)).collect();
-    let slots = mh::slots(&list);
+    let slots = mh::slots(false, &list);
     let mut owners: Vec<_> = slots.iter().flatten().collect();
     owners.sort();
     owners.dedup();

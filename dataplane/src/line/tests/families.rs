@@ -103,3 +103,14 @@ fn tcp_behind_an_extension_header_is_found_and_its_state_is_read_where_ipvs_read
     let load = bed.board.destinations[0].load();
     assert_eq!((load.active, load.inactive), (0, 1), "no flag in sight: closed");
 }
+
+#[test]
+fn a_lone_fragment_is_the_whole_packet() {
+    let mut bed = bed(Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }, 53, 1500);
+    // Fragment header: UDP follows, first and last; then a datagram without data and without a checksum.
+    let lone = [&[17, 0, 0, 0, 0, 0, 0, 7][..], &[0x9c, 0x40, 0, 53, 0, 8, 0, 0]].concat();
+    bed.client_sends(&frame6(44, &lone));
+    assert!(bed.inside.take().is_some());
+    let counters = &bed.board.destinations[0];
+    assert_eq!((counters.in_packets.get(), counters.in_bytes.get()), (1, 48), "counted without its header");
+}

@@ -68,6 +68,28 @@ fn a_datagram_without_a_checksum_gets_one() {
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
 }
 
+/// 0 would say that there is no checksum. RFC 768; the last word of the data makes the sum of all others right.
+#[test]
+fn a_checksum_that_comes_out_as_0_is_sent_as_all_ones() {
+    let mut bed = Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }.build();
+    for word in 0..=u16::MAX {
+        let translated = udp(client(), server(), &word.to_be_bytes());
+        if translated[40..42] != [0xff, 0xff] {
+            continue;
+        }
+        for summed in [true, false] {
+            let mut sent = udp(client(), vip(), &word.to_be_bytes());
+            if !summed {
+                sent[40..42].fill(0);
+            }
+            bed.client_sends(&sent);
+            assert_eq!(bed.inside.take().unwrap()[40..42], [0xff, 0xff], "with a checksum before: {summed}");
+        }
+        return;
+    }
+    panic!("no word makes the checksum come out as 0");
+}
+
 #[test]
 fn what_no_service_wants_is_the_kernels() {
     let mut bed = Plan::new(Method::Nat).build();

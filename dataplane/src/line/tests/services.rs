@@ -195,6 +195,25 @@ fn one_packet_leaves_nothing_behind() {
     assert_eq!((served, bed.worker.line.conns.used().ipv4), (vec![1, 1, 1], 0));
 }
 
+/// Templates of one-packet services go early by the packets they had: one that had more than eight stays.
+#[test]
+fn a_template_counts_the_packets_of_one_packet_connections() {
+    for (packets, stays) in [(1, false), (9, true)] {
+        let plan = || Plan { protocol: protocol::UDP, ..plan() };
+        let mut snapshot = with_service(&plan(), |service| {
+            service.one_packet = true;
+            service.persistence = sticky(300);
+        });
+        snapshot.settings.drop_entry = true;
+        let mut bed = plan().bed_with(snapshot).unwrap();
+        for n in 0..packets {
+            bed.client_sends(&udp(at(client().address, 1000 + n), vip(), b"query"));
+        }
+        bed.at(70_000).worker.turn();
+        assert_eq!(!bed.worker.line.shared.templates.is_empty(), stays, "after {packets} packets");
+    }
+}
+
 #[test]
 fn a_mark_service_without_destinations_lets_packets_by() {
     let mut snapshot = with_service(&plan(), |service| {

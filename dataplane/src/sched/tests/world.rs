@@ -105,7 +105,8 @@ impl World {
     /// As control does it: a new table, then the event.
     pub fn tell(&mut self, kind: EventKind) {
         let list = &self.service.destinations;
-        self.service.slots = slots(self.service.scheduler, list, |id| self.services.destination(id));
+        let ipv6 = self.services.destinations.iter().flatten().any(|d| d.endpoint.address.is_ipv6());
+        self.service.slots = slots(self.service.scheduler, ipv6, list, |id| self.services.destination(id));
         let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
         let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
         let event = Event { service: ServiceId(0), kind, gcd, max_weight };
