@@ -213,7 +213,7 @@ pub enum Method {
     Nat,
     /// Direct routing: only the link-layer address changes.
     Dr,
-    /// Inside another packet; [`Destination::tunnel`] says which kind.
+    /// Inside another packet; `tunnel` says which kind.
     Tunnel,
 }
 

@@ -21,6 +21,8 @@ use crate::model::{Config, Start};
 
 /// The largest connection table of a family: slots are numbered in 32 bits and two belong to a NAT connection.
 pub const MAX_CONNECTIONS: u32 = 1 << 30;
+/// The most templates: their places are numbered in 28 bits of a handle.
+pub const MAX_TEMPLATES: u32 = 1 << 28;
 
 /// Checks a whole configuration.
 ///
@@ -51,7 +53,16 @@ fn start(start: &Start, faults: &mut Faults) {
             );
         }
     }
-    for (name, value) in [("services", start.services), ("destinations", start.destinations)] {
+    if start.templates > MAX_TEMPLATES {
+        faults.add(
+            "start.templates",
+            format!("{} is above {MAX_TEMPLATES}", start.templates),
+            "use a smaller number",
+        );
+    }
+    let counts =
+        [("services", start.services), ("destinations", start.destinations), ("templates", start.templates)];
+    for (name, value) in counts {
         if value == 0 {
             faults.add(format!("start.{name}"), "0 leaves no room for any", "use 1 or more, or leave it out");
         }

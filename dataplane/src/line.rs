@@ -310,7 +310,7 @@ impl Line {
                 }
                 Some(Verdict::Dropped(DropReason::NeighbourUnresolved))
             }
-            NextHop::Local => Some(out.to_kernel(arrival.port, packet)),
+            NextHop::Local | NextHop::Kernel => Some(out.to_kernel(arrival.port, packet)),
             NextHop::None => Some(Verdict::Dropped(DropReason::NoRoute)),
         }
     }
@@ -462,10 +462,8 @@ impl Line {
             self.shared.quotas.unbind(of, destination);
         }
         self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
-        if let Some(handle) = self.conns.template(id)
-            && let Some(of) = self.shared.templates.release_child(handle, forced)
-        {
-            self.shared.quotas.count_template(of, false);
+        if let Some(template) = self.conns.template(id) {
+            self.release_template(template, forced);
         }
         self.conns.remove(id);
     }

@@ -105,8 +105,7 @@ fn add_route(table: &mut RouteTable, route: &facts::Route, links: &HashMap<&str,
             mtu: route.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX)),
             source: route.source,
         },
-        // Out of an interface that is not ours: only the kernel can send there.
-        (RouteKind::Unicast, None) => Route::Local,
+        (RouteKind::Unicast, None) => Route::Kernel,
         (RouteKind::Unreachable | RouteKind::Blackhole | RouteKind::Prohibit, _) => Route::Refuse,
     };
     match route.destination {

@@ -37,6 +37,8 @@ fn sizes_and_settings() {
         "start.connections_ipv4 = 2000000000",
         "start.connections_ipv4: 2000000000 is above",
     );
+    row("too many templates", "start.templates = 300000000", "start.templates: 300000000 is above 268435456");
+    row("no room for templates", "start.templates = 0", "start.templates: 0 leaves no room");
     row("no room for services", "start.services = 0", "start.services: 0 leaves no room");
     row(
         "no room for this family",

@@ -56,8 +56,18 @@ pub enum NextHop {
     Unresolved(LinkId, IpAddr),
     /// To this machine.
     Local,
+    /// To this machine's kernel, which sends it out of an interface that is none of our ports.
+    Kernel,
     /// Nowhere.
     None,
+}
+
+impl NextHop {
+    /// Whether the packet goes no further than this machine's kernel.
+    #[inline]
+    pub fn stays_here(self) -> bool {
+        matches!(self, NextHop::Local | NextHop::Kernel)
+    }
 }
 
 /// What a routing table entry says.
@@ -76,6 +86,8 @@ pub enum Route {
     },
     /// The address is this machine's.
     Local,
+    /// Out of an interface that is none of our ports: the kernel sends there.
+    Kernel,
     /// Unreachable, prohibited, blackhole.
     Refuse,
 }
@@ -199,6 +211,7 @@ impl Network {
         }
         match self.route(to, policy) {
             Some(Route::Local) => Target { next: NextHop::Local, mtu: u16::MAX, source: to },
+            Some(Route::Kernel) => Target { next: NextHop::Kernel, mtu: u16::MAX, source: unspecified },
             Some(&Route::Send { link, via, mtu, source }) => {
                 let ours = &self.links[usize::from(link.0)];
                 let receiver = via.unwrap_or(to);

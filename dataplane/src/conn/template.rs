@@ -48,6 +48,17 @@ pub struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handle(pub u32);
 
+/// A template that a connection is about to be made by. It counts as the template's child from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The template.
+    pub template: Handle,
+    /// Where it sends its clients.
+    pub destination: DestinationId,
+    /// It was not there before.
+    pub fresh: bool,
+}
+
 /// What a new template starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTemplate {
@@ -139,42 +150,36 @@ impl Templates {
         (self.lock(handle.0 as usize % SHARDS), handle.0 >> SHARD_BITS)
     }
 
-    /// The destination that `key` was given, if `usable` still agrees; a template it does not agree with is disabled.
-    pub fn find(
+    /// Claims the template of `key`, if `usable` still agrees with its destination; one it does not agree with is
+    /// disabled. Its time begins anew.
+    pub fn claim(
         &self,
         key: &Key,
+        now: Tick,
         mut usable: impl FnMut(DestinationId) -> bool,
-    ) -> Option<(Handle, NewTemplate)> {
+    ) -> Option<Claim> {
         let number = self.shard_of(key);
         let mut shard = self.lock(number);
         let &place = shard.by_key.get(key)?;
         let template = &mut shard.places[place as usize];
         if usable(template.new.destination) {
-            return Some((handle(number, place), template.new));
+            return Some(shard.claim(number, place, now));
         }
         template.disabled = true;
         shard.by_key.remove(key);
         None
     }
 
-    /// Makes a template. `None` when there is no room for it.
-    pub fn insert(&self, key: Key, new: NewTemplate, now: Tick) -> Option<Handle> {
+    /// Makes a template and claims it, or claims the one that another worker has made meanwhile. `None` when there is
+    /// no room for it.
+    pub fn make(&self, key: Key, new: NewTemplate, now: Tick) -> Option<Claim> {
         let number = self.shard_of(&key);
-        let place = self.lock(number).insert(key, new, now)?;
-        Some(handle(number, place))
-    }
-
-    /// A connection was made by the template: it controls it, and its time begins anew.
-    pub fn adopt_child(&self, at: Handle, now: Tick) {
-        let (mut shard, place) = self.of(at);
-        shard.places[place as usize].children += 1;
-        shard.restart(place, now);
-    }
-
-    /// The template's time begins anew, without a connection that stays.
-    pub fn touch(&self, at: Handle, now: Tick) {
-        let (mut shard, place) = self.of(at);
-        shard.restart(place, now);
+        let mut shard = self.lock(number);
+        if let Some(&place) = shard.by_key.get(&key) {
+            return Some(shard.claim(number, place, now));
+        }
+        let place = shard.insert(key, new, now)?;
+        Some(Claim { fresh: true, ..shard.claim(number, place, now) })
     }
 
     /// A packet came for a connection that the template controls.
@@ -295,10 +300,6 @@ impl Templates {
     }
 }
 
-fn handle(shard: usize, place: u32) -> Handle {
-    Handle(place << SHARD_BITS | shard as u32)
-}
-
 impl Template {
     fn deadline(&self) -> Tick {
         self.since.after(self.timeout)
@@ -325,6 +326,14 @@ impl Shard {
             capacity,
             wheel: Wheel::new(),
         }
+    }
+
+    fn claim(&mut self, number: usize, place: u32, now: Tick) -> Claim {
+        let template = &mut self.places[place as usize];
+        template.children += 1;
+        let destination = template.new.destination;
+        self.restart(place, now);
+        Claim { template: Handle(place << SHARD_BITS | number as u32), destination, fresh: false }
     }
 
     fn insert(&mut self, key: Key, new: NewTemplate, now: Tick) -> Option<u32> {

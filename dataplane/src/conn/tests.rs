@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::entry::Endpoints;
 use super::*;
 use crate::flow::{Endpoint, Seed};
-use crate::service::Method;
+use crate::service::{DestinationId, Method};
 use crate::time::{Millis, Tick};
 
 const SIZES: Sizes = Sizes { ipv4: 24, ipv6: 12 };
@@ -109,4 +109,34 @@ fn every_connection_is_listed_once() {
     let mut made = made;
     made.sort();
     assert_eq!(listed, made);
+}
+
+/// Two workers find no template and both make one: the second gets what the first made.
+#[test]
+fn a_template_is_made_once() {
+    let templates = template::Templates::new(4);
+    let client = endpoints(1, false).client;
+    let key = template::Key {
+        protocol: 6,
+        client: client.address,
+        target: template::Target::Address(client.address, 80),
+        data: Box::default(),
+    };
+    let to = |n| template::NewTemplate {
+        destination: DestinationId(n),
+        endpoint: client,
+        method: Method::Dr,
+        timeout: Millis(1000),
+        one_packet: false,
+    };
+    let [first, second] = [1, 2].map(|n| templates.make(key.clone(), to(n), Tick(0)).unwrap());
+    assert_eq!((first.fresh, second.fresh, templates.len()), (true, false, 1));
+    assert_eq!((second.template, second.destination), (first.template, DestinationId(1)));
+    // Both connections hold it, long after its time.
+    let mut gone = Vec::new();
+    templates.expire((0, 1), Tick(500_000), |id| gone.push(id));
+    assert_eq!((templates.release_child(first.template, false), templates.len()), (None, 1));
+    templates.release_child(first.template, false);
+    templates.expire((0, 1), Tick(1_000_000), |id| gone.push(id));
+    assert_eq!((gone, templates.len()), (vec![DestinationId(1)], 0));
 }

@@ -193,13 +193,14 @@ impl Line {
         let id = match self.conns.insert(&new, now) {
             Some(id) => id,
             None => {
-                self.give_up_one(key)?;
-                self.conns.insert(&new, now)?
+                self.give_up_one(key);
+                let made = self.conns.insert(&new, now);
+                if let (None, Some(template)) = (made, chosen.template) {
+                    self.release_template(template, false);
+                }
+                made?
             }
         };
-        if let Some(handle) = chosen.template {
-            self.shared.templates.adopt_child(handle, now);
-        }
         if let Some(of) = chosen.destination {
             if let Some(counters) = self.board.destinations.get(of.0 as usize) {
                 counters.connections.add(1);
@@ -213,11 +214,11 @@ impl Line {
     }
 
     /// Makes room: half-open and closing connections go first, established ones never.
-    fn give_up_one(&mut self, key: &Key) -> Option<()> {
-        let victim = self.conns.find_victim(key, VICTIM_REACH, may_go)?;
-        self.forget(victim, false);
-        self.board.gauges.given_up.add(1);
-        Some(())
+    fn give_up_one(&mut self, key: &Key) {
+        if let Some(victim) = self.conns.find_victim(key, VICTIM_REACH, may_go) {
+            self.forget(victim, false);
+            self.board.gauges.given_up.add(1);
+        }
     }
 
     /// Carries a connection's first packet, which for some is the last.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Line;
 use super::admit::{Choice, Chosen, Opening};
 use crate::conn::Flags;
-use crate::conn::template::{self, Handle, NewTemplate};
+use crate::conn::template::{self, Claim, Handle, NewTemplate};
 use crate::flow::{Endpoint, Key};
 use crate::helper::sip;
 use crate::parse::Parsed;
@@ -37,36 +37,44 @@ impl Line {
         };
         let key = template_key(&opening.key, service, &persistence, data);
         let to_own_port = opening.key.ports().dst() == service_port(service);
-        let found = self.find_template(&key);
-        let (handle, id) = match found {
-            Some(found) => found,
+        let claim = match self.claim_template(&key, now) {
+            Some(claim) => claim,
             None => {
                 let Some(id) = self.pick(opening, now) else { return Choice::Leave };
-                let Some(handle) = self.make_template(key, id, &persistence, to_own_port && !of_ftp, now)
-                else {
-                    return Choice::Drop(DropReason::TemplatesFull);
-                };
-                (handle, id)
+                match self.make_template(key, id, &persistence, to_own_port && !of_ftp, now) {
+                    Some(claim) => claim,
+                    None => return Choice::Drop(DropReason::TemplatesFull),
+                }
             }
         };
-        let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
+        let (id, template) = (claim.destination, Some(claim.template));
+        let Some(destination) = self.snapshot.services.destination(id) else {
+            self.release_template(claim.template, false);
+            return Choice::Leave;
+        };
         let own = destination.endpoint.l4_port;
         let l4_port = if to_own_port && own != 0 { own } else { opening.key.ports().dst() };
         let mut flags = Flags::of(destination.method);
         flags.set(Flags::ONE_PACKET, one_packet);
         let endpoint = Endpoint { l4_port, ..destination.endpoint };
-        Choice::Take(Chosen { destination: Some(id), endpoint, flags, template: Some(handle) })
+        Choice::Take(Chosen { destination: Some(id), endpoint, flags, template })
     }
 
-    fn find_template(&self, key: &template::Key) -> Option<(Handle, DestinationId)> {
+    fn claim_template(&self, key: &template::Key, now: Tick) -> Option<Claim> {
         let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
         let usable = |id| {
             services
                 .destination(id)
                 .is_some_and(|d| d.available && !(settings.expire_quiescent_template && d.weight == 0))
         };
-        let (handle, template) = self.shared.templates.find(key, usable)?;
-        Some((handle, template.destination))
+        self.shared.templates.claim(key, now, usable)
+    }
+
+    /// A connection that a template was claimed for ended, or was never made.
+    pub(super) fn release_template(&self, template: Handle, forced: bool) {
+        if let Some(of) = self.shared.templates.release_child(template, forced) {
+            self.shared.quotas.count_template(of, false);
+        }
     }
 
     fn make_template(
@@ -76,7 +84,7 @@ impl Line {
         persistence: &Persistence,
         keeps_port: bool,
         now: Tick,
-    ) -> Option<Handle> {
+    ) -> Option<Claim> {
         let destination = self.snapshot.services.destination(id)?;
         let service = self.snapshot.services.service(destination.service);
         let l4_port = if keeps_port { destination.endpoint.l4_port } else { 0 };
@@ -87,9 +95,11 @@ impl Line {
             timeout: persistence.timeout,
             one_packet: service.is_some_and(|service| service.one_packet),
         };
-        let handle = self.shared.templates.insert(key, new, now)?;
-        self.shared.quotas.count_template(id, true);
-        Some(handle)
+        let claim = self.shared.templates.make(key, new, now)?;
+        if claim.fresh {
+            self.shared.quotas.count_template(id, true);
+        }
+        Some(claim)
     }
 
     /// Ends the templates whose time is over, of this worker's share.

@@ -7,7 +7,6 @@
 
 use super::outbox::{Outbox, RELAYED};
 use super::{Arrival, Fate, Line, Step, Work, way};
-use crate::config::NextHop;
 use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::{Key, Ports};
 use crate::forward::encap::{self, Outer};
@@ -260,7 +259,7 @@ impl Line {
         let Piece { mut packet, place } = piece;
         packet.truncate(usize::from(place.payload) + usize::from(place.len));
         let mut departure = Departure { l3: place.l3, ipv6: parsed.is_ipv6(), ..departure };
-        if departure.next != NextHop::Local {
+        if !departure.next.stays_here() {
             rewrite::take_hop(packet.bytes_mut(), place.l3, departure.ipv6);
             if self.conns.entry(id).flags.has(Flags::TUNNEL) {
                 match self.wrap(&mut packet, (place.l3, departure.ipv6, place.packet_len()), parsed, id) {

@@ -79,7 +79,11 @@ impl Line {
         let Some(&target) = snapshot.target(destination.target) else {
             return Fate::Drop(DropReason::NoRoute);
         };
-        let local = target.next == NextHop::Local;
+        let local = target.next.stays_here();
+        if target.next == NextHop::Kernel && !flags.has(Flags::NAT) {
+            // The kernel would take it for its own: the virtual address still stands in it.
+            return Fate::Drop(DropReason::NoRoute);
+        }
         if !local && rewrite::hops_left(packet.bytes(), parsed) <= 1 {
             return ttl_exceeded(parsed);
         }
@@ -126,7 +130,7 @@ impl Line {
             return Fate::Drop(DropReason::DestinationGone);
         }
         let target = self.snapshot.network.target(parsed.ends(packet.bytes()).1);
-        if target.next == NextHop::Local {
+        if target.next.stays_here() {
             return Fate::ToKernel;
         }
         if rewrite::hops_left(packet.bytes(), parsed) <= 1 {

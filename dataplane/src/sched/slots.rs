@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Loads, Scene, dh, mh, sh};
 use crate::service::{Destination, DestinationId, Scheduler};
 
-/// What the `slots` of a service, of IPv6 or IPv4, must be: empty for schedulers without a table, and where there is nobody to choose.
+/// What the `slots` of a service, of IPv6 or IPv4, must be: empty for schedulers without a table, and where there is
+/// nobody to choose.
 pub fn slots<'a>(
     scheduler: Scheduler,
     ipv6: bool,

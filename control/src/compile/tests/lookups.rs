@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use pollux_dataplane::config::{NextHop, Policy};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto::tcp;
 use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 
 use super::*;
+use crate::kernel::facts::Facts;
 
 fn endpoint(address: &str, l4_port: u16) -> Endpoint {
     Endpoint { address: address.parse().unwrap(), l4_port }
@@ -153,4 +155,20 @@ fn rules_become_numbers() {
         "marks[1].port: there is no port \"eth9\"; use one of client, server, or leave it out for all"
     );
     assert_eq!(compiler.config().marks, rules.marks, "nothing has changed");
+}
+
+/// A management network is nobody's address: only the kernel sends there.
+#[test]
+fn a_route_past_our_ports_is_the_kernels() {
+    let facts: Facts = toml::from_str(
+        "links = [{ name = 'pollux0', port = 'client', mac = '02:00:00:00:00:01', mtu = 1500 }]
+         routes = [{ destination = '0.0.0.0/0', link = 'eth0', via = '192.0.2.1' }]
+         addresses = [{ address = '10.9.9.1', prefix_len = 32, link = 'lo' }]",
+    )
+    .unwrap();
+    let network = network::compile(&facts, &hashbrown::HashMap::from([("client".to_owned(), 0)]), 1).unwrap();
+    let beyond = "203.0.113.9".parse().unwrap();
+    assert!(!network.is_local(beyond, Policy::default()));
+    assert_eq!(network.target(beyond).next, NextHop::Kernel);
+    assert_eq!(network.target("10.9.9.1".parse().unwrap()).next, NextHop::Local);
 }

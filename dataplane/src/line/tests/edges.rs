@@ -5,7 +5,7 @@ use std::sync::Arc;
 use etherparse::PacketBuilder;
 
 use super::bed::*;
-use crate::config::{MarkRule, Route, RouteTable, Rule};
+use crate::config::{MarkRule, NextHop, Route, RouteTable, Rule};
 use crate::flow::{Endpoint, Key};
 use crate::io::mem::Frame;
 use crate::service::{Method, Name, ServiceId};
@@ -178,4 +178,21 @@ fn an_address_that_only_a_rule_takes_in_gives_no_answers() {
     assert_eq!((dropped(&bed, DropReason::Unanswerable), bed.outside.take()), (1, None));
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.board.gauges.answers[Answer::NoDestination as usize].get(), 1);
+}
+
+/// A destination behind an interface that is no port of ours: the kernel forwards what is translated, but would keep
+/// what still carries the virtual address.
+#[test]
+fn the_kernel_carries_on_for_nat_alone() {
+    for (method, to_kernel, dropped_) in [(Method::Nat, 1, 0), (Method::Dr, 0, 1)] {
+        let plan = Plan::new(method);
+        let mut snapshot = plan.snapshot();
+        for target in Arc::make_mut(&mut snapshot.targets).iter_mut() {
+            target.next = NextHop::Kernel;
+        }
+        let mut bed = plan.bed_with(snapshot).unwrap();
+        bed.client_sends(&tcp(client(), vip(), "S"));
+        let got = (bed.board.gauges.to_kernel.get(), dropped(&bed, DropReason::NoRoute));
+        assert_eq!(got, (to_kernel, dropped_), "{method:?}");
+    }
 }
