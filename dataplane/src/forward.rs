@@ -37,11 +37,19 @@ pub fn frame<P: Packet>(packet: &mut P, departure: &Departure, hop: &Hop) -> Res
         std::cmp::Ordering::Less => packet.push_front(wants - had),
         std::cmp::Ordering::Greater => packet.pull_front(had - wants),
     };
-    let Some(header) = packet.bytes_mut().get_mut(..wants).filter(|_| fits) else {
-        return Err(DropReason::NoHeadroom);
+    let kind = if departure.ipv6 { ether::IPV6 } else { ether::IPV4 }.to_be_bytes();
+    // Each length on its own: a copy of a length that is not known would be a call.
+    let written = match wants {
+        ether::LEN => put::<{ ether::LEN }>(packet.bytes_mut(), &hop.header, kind),
+        _ => put::<{ ether::TAGGED_LEN }>(packet.bytes_mut(), &hop.header, kind),
     };
-    header.copy_from_slice(&hop.header[..wants]);
-    let kind = if departure.ipv6 { ether::IPV6 } else { ether::IPV4 };
-    header[wants - 2..].copy_from_slice(&kind.to_be_bytes());
-    Ok(())
+    written.filter(|()| fits).ok_or(DropReason::NoHeadroom)
+}
+
+#[inline]
+fn put<const LEN: usize>(frame: &mut [u8], header: &[u8; ether::TAGGED_LEN], kind: [u8; 2]) -> Option<()> {
+    let to = frame.first_chunk_mut::<LEN>()?;
+    to.copy_from_slice(header.first_chunk::<LEN>()?);
+    *to.last_chunk_mut()? = kind;
+    Some(())
 }

@@ -76,11 +76,12 @@ impl Line {
         let Some(destination) = snapshot.services.destination(number) else {
             return self.without_destination(packet, parsed, flags);
         };
-        let Some(&target) = snapshot.target(destination.target) else {
+        let Some(target) = snapshot.target(destination.target) else {
             return Fate::Drop(DropReason::NoRoute);
         };
-        let local = target.next.stays_here();
-        if target.next == NextHop::Kernel && !flags.has(Flags::NAT) {
+        let (next, mtu) = (target.next, target.mtu);
+        let local = next.stays_here();
+        if next == NextHop::Kernel && !flags.has(Flags::NAT) {
             // The kernel would take it for its own: the virtual address still stands in it.
             return Fate::Drop(DropReason::NoRoute);
         }
@@ -89,14 +90,15 @@ impl Line {
         }
         if flags.has(Flags::TUNNEL) && !local {
             let (to, kind) = (destination.endpoint.address, tunnel_kind(destination));
-            let mtu = self.paths.of(destination.target, target.mtu);
-            return self.tunnel(packet, parsed, (to, kind), Target { mtu, ..target });
+            let mtu = self.paths.of(destination.target, mtu);
+            let target = Target { mtu, ..*target };
+            return self.tunnel(packet, parsed, (to, kind), target);
         }
         let ipv6 = parsed.is_ipv6();
         if parsed.kind == Kind::Ipsec && ipv6 && self.is_lost(parsed) {
             return Fate::Drop(DropReason::AhLikeLinux);
         }
-        if !local && let Some(fate) = too_big(packet.bytes(), parsed, target.mtu) {
+        if !local && let Some(fate) = too_big(packet.bytes(), parsed, mtu) {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
             return fate;
         }
@@ -114,7 +116,7 @@ impl Line {
         if !local {
             rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
         }
-        Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu })
+        Fate::Forward(Departure { l3: parsed.l3, ipv6, next, mtu })
     }
 
     /// Linux 6.1 finds the connection of AH over IPv6 and then loses the packet.

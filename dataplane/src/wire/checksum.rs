@@ -59,7 +59,9 @@ impl Delta {
     /// The checksum after the change.
     #[inline]
     pub const fn patch(self, sum: u16) -> u16 {
-        !fold((!sum) as u64 + self.0 as u64)
+        // Two words carry no further than once.
+        let (sum, carry) = (!sum).overflowing_add(self.0);
+        !(sum + carry as u16)
     }
 }
 
