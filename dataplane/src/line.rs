@@ -161,7 +161,7 @@ pub fn works() -> Box<[Work]> {
 
 impl Line {
     /// Takes a burst to its verdicts.
-    pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: Arrival, out: &mut Outbox<P>) {
+    pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: &Arrival, out: &mut Outbox<P>) {
         // Taken out for the burst, so that the line itself can be changed while they are looked at.
         let mut works = std::mem::take(&mut self.works);
         for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
@@ -170,7 +170,7 @@ impl Line {
             {
                 prefetch(header);
             }
-            self.read(packet.bytes(), &arrival, work);
+            self.read(packet.bytes(), arrival, work);
         }
         for work in &works[..packets.len()] {
             if work.step == Step::Find {
@@ -232,7 +232,7 @@ impl Line {
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
-    fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: Arrival, out: &mut Outbox<P>) {
+    fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
         let port = arrival.port;
         // What a frame has behind its IP packet is not the packet's.
         let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);
@@ -284,7 +284,7 @@ impl Line {
         &mut self,
         mut packet: P,
         departure: Departure,
-        arrival: Arrival,
+        arrival: &Arrival,
         out: &mut Outbox<P>,
     ) -> Option<Verdict> {
         match departure.next {
@@ -355,7 +355,7 @@ impl Line {
         mut packet: P,
         parsed: &Parsed,
         message: Message,
-        arrival: Arrival,
+        arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
         let network = &self.snapshot.network;

@@ -145,7 +145,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         let arrival = Arrival { port: port.number, mac: port.mac, now, relayed: false };
         self.line.board.gauges.received.add(count as u64);
-        self.line.run(&mut self.batch, arrival, &mut self.out);
+        self.line.run(&mut self.batch, &arrival, &mut self.out);
         self.flush();
         count
     }
@@ -168,7 +168,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
             self.batch.push(packet);
             let arrival = Arrival { port, mac: self.ports[usize::from(port)].mac, now, relayed };
-            self.line.run(&mut self.batch, arrival, &mut self.out);
+            self.line.run(&mut self.batch, &arrival, &mut self.out);
             self.flush();
         }
         self.line.board.gauges.taken_over.add(count as u64);

@@ -32,7 +32,7 @@ fn the_line_does_not_allocate() {
         for round in ["new connections", "known connections"] {
             let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
             let line = &mut bed.worker.line;
-            let made = allocation_counter::measure(|| line.run(&mut batch, arrival, &mut out));
+            let made = allocation_counter::measure(|| line.run(&mut batch, &arrival, &mut out));
             assert_eq!(made.count_total, 0, "{round} by {method:?}");
             assert_eq!(out.ports[1].len(), 32, "{round} by {method:?}");
             out.ports[1].clear();

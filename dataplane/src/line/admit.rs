@@ -64,7 +64,7 @@ pub(super) struct Opening {
 impl Line {
     /// Decides about a packet that no connection claims.
     #[cold]
-    pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
+    pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
         let key = parsed.key;
         if self.is_martian(&key) {
@@ -109,7 +109,7 @@ impl Line {
     }
 
     /// The service a packet is for, if it is for this machine at all.
-    fn service_of(&self, key: &Key, parsed: &Parsed, arrival: Arrival) -> Option<ServiceId> {
+    fn service_of(&self, key: &Key, parsed: &Parsed, arrival: &Arrival) -> Option<ServiceId> {
         let mark = self.mark(key, parsed, arrival.port);
         let policy = Policy { from: Some(key.src_address()), mark };
         let local = self.snapshot.network.is_local(key.dst_address(), policy);

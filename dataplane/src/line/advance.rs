@@ -17,7 +17,7 @@ use crate::wire::{ipv4, protocol};
 impl Line {
     /// Decides about a packet of a balanced protocol.
     #[inline]
-    pub(super) fn decide<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
+    pub(super) fn decide<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Fate {
         match self.conns.find(work.hash, &work.parsed.key) {
             Some((id, Direction::In)) => self.inwards(packet, work, id, arrival),
             Some((id, Direction::Out)) => self.outwards(packet, &work.parsed, id, arrival.now),
@@ -27,7 +27,7 @@ impl Line {
 
     /// A packet from the client; spec 4.5 and 4.6.
     #[inline]
-    fn inwards<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
+    fn inwards<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: &Arrival) -> Fate {
         // INIT of SCTP shows as a SYN.
         if work.parsed.tcp_flags & SYN != 0 && self.is_reused(id) {
             return self.replace(packet, work, id, arrival);
@@ -47,7 +47,7 @@ impl Line {
     /// Ends a connection whose packet is then taken for one of no connection. It still counts while the packet is
     /// scheduled, as in IPVS.
     #[cold]
-    fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: Arrival) -> Fate {
+    fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: &Arrival) -> Fate {
         // Its timer goes off with the next tick; a packet that finds it before revives it, as in IPVS.
         self.end_soon(id, arrival.now);
         self.admit(packet, work, arrival)

@@ -21,7 +21,7 @@ const LEAST_REDUCED: u16 = 68 + ipv4::LEN as u16;
 impl Line {
     /// Decides about an ICMP error. It travels against the packet it quotes, so that packet reversed names the flow.
     #[cold]
-    pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: Arrival) -> Fate {
+    pub(super) fn relate<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Fate {
         let parsed = &work.parsed;
         if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             return Fate::ToKernel;
@@ -92,7 +92,7 @@ impl Line {
         packet: &mut P,
         work: &Work,
         key: Key,
-        arrival: Arrival,
+        arrival: &Arrival,
     ) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
         if !self.snapshot.settings.schedule_icmp || !work.parsed.ports_quoted {

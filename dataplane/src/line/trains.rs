@@ -78,14 +78,14 @@ impl Packet for Scratch {
 }
 
 /// What is known of the packet that a train was.
-struct AsOne {
+struct AsOne<'a> {
     /// As it would have been parsed; of IPv6 with the length of its longest fragment.
     parsed: Parsed,
     /// Its length.
     total: u16,
     /// The hops it had left when it was decided about.
     hops: u8,
-    arrival: Arrival,
+    arrival: &'a Arrival,
 }
 
 impl Line {
@@ -116,7 +116,7 @@ impl Line {
         &mut self,
         packet: P,
         parsed: &Parsed,
-        arrival: Arrival,
+        arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
         let Some(info) = FragmentInfo::read(packet.bytes(), parsed.l3, parsed.is_ipv6()) else {
@@ -136,7 +136,7 @@ impl Line {
         &mut self,
         whole: Whole<P>,
         fragment: &Parsed,
-        arrival: Arrival,
+        arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
         let Some(parsed) = as_one(&whole, fragment) else {
@@ -151,14 +151,14 @@ impl Line {
         self.decide_train(whole, parsed, arrival, out);
     }
 
-    fn give_to_kernel<P: Packet>(&self, whole: Whole<P>, arrival: Arrival, out: &mut Outbox<P>) {
+    fn give_to_kernel<P: Packet>(&self, whole: Whole<P>, arrival: &Arrival, out: &mut Outbox<P>) {
         for piece in whole.pieces {
             self.settle(out.to_kernel(arrival.port, piece.packet));
         }
     }
 
     /// Hands a complete train to the worker that owns its flow.
-    fn relay<P: Packet>(&self, whole: Whole<P>, owner: WorkerId, arrival: Arrival, out: &mut Outbox<P>) {
+    fn relay<P: Packet>(&self, whole: Whole<P>, owner: WorkerId, arrival: &Arrival, out: &mut Outbox<P>) {
         for piece in whole.pieces {
             self.settle(out.hand_off(owner, arrival.port | RELAYED, piece.packet));
         }
@@ -168,7 +168,7 @@ impl Line {
         &mut self,
         whole: Whole<P>,
         mut parsed: Parsed,
-        arrival: Arrival,
+        arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
         // IPv6 may not be fragmented on the way, so its fragments must fit and not their sum; spec 6.7.
@@ -213,7 +213,7 @@ impl Line {
         mut whole: Whole<P>,
         fate: Fate,
         found: Option<(ConnId, Direction)>,
-        of: &AsOne,
+        of: &AsOne<'_>,
         out: &mut Outbox<P>,
     ) {
         let (parsed, arrival) = (&of.parsed, of.arrival);
@@ -252,7 +252,7 @@ impl Line {
         piece: Piece<P>,
         departure: Departure,
         id: ConnId,
-        of: &AsOne,
+        of: &AsOne<'_>,
         out: &mut Outbox<P>,
     ) {
         let (parsed, arrival) = (&of.parsed, of.arrival);
