@@ -279,7 +279,7 @@ impl Line {
     }
 
     /// Sends a packet to its next hop. `None` when it waits for the next hop's address.
-    #[inline]
+    #[inline(always)]
     fn depart<P: Packet>(
         &mut self,
         mut packet: P,

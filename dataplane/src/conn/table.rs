@@ -303,7 +303,7 @@ impl Table {
     }
 
     /// Notes that a packet came and how long the connection now lives without another.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&mut self, id: ConnId, timeout: Millis, now: Tick) {
         let entry = &mut self.entries[id.0 as usize];
         (entry.seen, entry.timeout) = (now.0 as u32, timeout.0);

@@ -26,22 +26,30 @@ impl Line {
     }
 
     /// A packet from the client; spec 4.5 and 4.6.
-    #[inline]
+    #[inline(always)]
     fn inwards<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: &Arrival) -> Fate {
         // INIT of SCTP shows as a SYN.
         if work.parsed.tcp_flags & SYN != 0 && self.is_reused(id) {
             return self.replace(packet, work, id, arrival);
         }
-        let destination = DestinationId(self.conns.entry(id).destination);
-        match self.snapshot.services.destination(destination) {
-            Some(d) if d.available => self.serve(packet, &work.parsed, id, arrival.now),
-            _ if self.conns.entry(id).flags.has(Flags::BYPASS) => {
-                self.serve(packet, &work.parsed, id, arrival.now)
-            }
-            _ if !self.snapshot.services.hooked[usize::from(work.parsed.is_ipv6())] => Fate::ToKernel,
-            _ if self.snapshot.settings.expire_nodest_conn => self.replace(packet, work, id, arrival),
-            _ => Fate::Drop(DropReason::DestinationGone),
+        let entry = self.conns.entry(id);
+        let destination = self.snapshot.services.destination(DestinationId(entry.destination));
+        if destination.is_none_or(|d| !d.available) && !entry.flags.has(Flags::BYPASS) {
+            return self.forsaken(packet, work, id, arrival);
         }
+        self.serve(packet, &work.parsed, id, arrival.now)
+    }
+
+    /// A packet from the client of a connection whose destination was removed.
+    #[cold]
+    fn forsaken<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: &Arrival) -> Fate {
+        if !self.snapshot.services.hooked[usize::from(work.parsed.is_ipv6())] {
+            return Fate::ToKernel;
+        }
+        if self.snapshot.settings.expire_nodest_conn {
+            return self.replace(packet, work, id, arrival);
+        }
+        Fate::Drop(DropReason::DestinationGone)
     }
 
     /// Ends a connection whose packet is then taken for one of no connection. It still counts while the packet is
@@ -73,7 +81,7 @@ impl Line {
     }
 
     /// Counts a client's packet, advances its connection and sends it to the destination.
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve<P: Packet>(
         &mut self,
         packet: &mut P,
@@ -132,7 +140,7 @@ impl Line {
     }
 
     /// Moves the connection's state on and restarts its timer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn advance(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, from: From, now: Tick) {
         let settings = &self.snapshot.settings;
         let entry = self.conns.entry_mut(id);
@@ -207,7 +215,7 @@ impl Line {
     }
 
     /// Puts the other end's address and port into a packet of a NAT connection.
-    #[inline]
+    #[inline(always)]
     pub(super) fn translate(&self, frame: &mut [u8], parsed: &Parsed, id: ConnId, direction: Direction) {
         if self.in_train {
             return; // the fragments are translated together, once it is decided that they go on

@@ -63,7 +63,7 @@ impl Line {
     }
 
     /// Sends a packet to the connection's destination by its method; spec 6.3, 6.4, 6.6, 6.7.
-    #[inline]
+    #[inline(always)]
     pub(super) fn towards_destination<P: Packet>(
         &mut self,
         packet: &mut P,
@@ -145,7 +145,7 @@ impl Line {
         refused.unwrap_or(Fate::Forward(departure))
     }
 
-    #[inline]
+    #[inline(never)]
     fn tunnel<P: Packet>(
         &mut self,
         packet: &mut P,

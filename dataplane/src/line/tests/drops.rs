@@ -163,7 +163,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let mut batch = Batch::new();
     batch.push(frame);
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-    bed.worker.line.run(&mut batch, arrival, &mut out);
+    bed.worker.line.run(&mut batch, &arrival, &mut out);
     let mut all = provoked(&bed);
     all.extend(without_buffers());
 
@@ -204,7 +204,7 @@ fn without_buffers() -> BTreeSet<DropReason> {
     let mut batch = Batch::new();
     batch.push(packet);
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-    bed.worker.line.run(&mut batch, arrival, &mut out);
+    bed.worker.line.run(&mut batch, &arrival, &mut out);
     provoked(&bed)
 }
 
