@@ -249,7 +249,7 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     Ok(())
 }
 
-#[inline]
+#[inline(always)]
 fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Ports {
     parsed.kind = Kind::Flow;
     let l4 = usize::from(parsed.l4);

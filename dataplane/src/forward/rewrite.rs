@@ -37,7 +37,7 @@ pub fn take_hop(frame: &mut [u8], l3: u16, ipv6: bool) {
 }
 
 /// Translates a packet of a NAT connection: the destination of one from the client, the source of one to it.
-#[inline]
+#[inline(always)]
 pub fn translate(frame: &mut [u8], parsed: &Parsed, entry: &Entry, direction: Direction, end: NewEnd) {
     let ipv6 = matches!(parsed.key, Key::V6(_));
     translate_addresses(frame, (parsed.l3, ipv6), entry, direction, end.address);

@@ -21,7 +21,7 @@ const MIN_MTU6: u16 = 1280;
 
 impl Line {
     /// The end of a packet that NAT replaces.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end(&self, id: ConnId, direction: Direction) -> NewEnd {
         let entry = self.conns.entry(id);
         let l4_port = match direction {
