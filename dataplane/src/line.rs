@@ -16,24 +16,24 @@ mod persist;
 #[cfg(test)]
 mod tests;
 mod trains;
+mod upkeep;
 mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Event, EventKind, HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
+use crate::config::{HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch;
-use crate::conn::{ConnId, Flags, Quotas, Shared, Table};
+use crate::conn::{ConnId, Quotas, Shared, Table};
 use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
 use crate::parse::{self, Kind, Parsed, parse};
-use crate::proto;
 use crate::sched::{self, Load, Memory};
 use crate::service::DestinationId;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
-use crate::time::{Millis, Tick};
+use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
@@ -42,12 +42,6 @@ use defend::Defence;
 use ending::Ending;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
-
-/// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
-const EXPIRE_BUDGET: u32 = 64;
-
-/// How often schedulers, templates and paths are seen to.
-const TEND: Millis = Millis(100);
 
 /// How many packets ahead a header is asked for while another is parsed.
 const AHEAD: usize = 4;
@@ -400,160 +394,5 @@ impl Line {
             }
             Some(other) => self.settle(other),
         }
-    }
-
-    /// Forgets connections whose time is over.
-    pub fn expire(&mut self, now: Tick) {
-        self.take_leave(now);
-        let mut budget = EXPIRE_BUDGET;
-        while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            self.forget(id, false);
-        }
-        if now.since(self.tended) >= TEND {
-            self.tended = now;
-            self.tend(now);
-        }
-        self.expire_early(now);
-        if let Some(from) = self.flush_from {
-            self.flush(from);
-        }
-    }
-
-    /// `expire_nodest_conn`: connections of removed destinations end, a part of the table at a time.
-    #[cold]
-    fn flush(&mut self, from: u32) {
-        const AT_ONCE: u32 = 4096;
-        let end = from.saturating_add(AT_ONCE).min(self.conns.capacity());
-        for id in (from..end).map(ConnId) {
-            let entry = self.conns.entry(id);
-            let of = self.snapshot.services.destination(DestinationId(entry.destination));
-            if entry.flags.has(Flags::LIVE) && of.is_some_and(|d| !d.available) {
-                self.forget(id, true);
-            }
-        }
-        self.flush_from = (end < self.conns.capacity()).then_some(end);
-        if self.flush_from.is_none() {
-            let services = &self.snapshot.services;
-            let stays = |id| services.destination(id).is_some_and(|d| d.available);
-            let gone = |id| self.shared.quotas.count_template(id, false);
-            self.shared.templates.retain(stays, gone);
-        }
-    }
-
-    /// What is seen to a few times a second.
-    #[cold]
-    fn tend(&mut self, now: Tick) {
-        self.expire_templates(now);
-        self.paths.expire(now);
-        for memory in &mut self.memories {
-            memory.tend(now, &self.snapshot.settings);
-        }
-    }
-
-    /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
-    /// along, if nothing else speaks for that.
-    fn forget(&mut self, id: ConnId, forced: bool) {
-        let entry = self.conns.entry(id);
-        let of = DestinationId(entry.destination);
-        if let Some(counters) = self.board.destinations.get(of.0 as usize) {
-            counters.count(!entry.flags.has(Flags::INACTIVE), -1);
-        }
-        if let Some(destination) = self.snapshot.services.destination(of) {
-            self.shared.quotas.unbind(of, destination);
-        }
-        self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
-        if let Some(template) = self.conns.template(id) {
-            self.release_template(template, forced);
-        }
-        self.conns.remove(id);
-    }
-
-    /// Acts on `snapshot` from now on; gives back the one before.
-    pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
-        for (place, event) in events.iter().enumerate() {
-            self.weigh(&snapshot, event, &events[..place]);
-            let service = snapshot.services.service(event.service);
-            if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
-            {
-                memory.hear(service.scheduler, event);
-            }
-        }
-        if snapshot.network.generation != self.snapshot.network.generation {
-            self.paths.clear();
-        }
-        let removed = events.iter().any(|event| matches!(event.kind, EventKind::Removed(..)));
-        if removed && snapshot.settings.expire_nodest_conn {
-            self.flush_from = Some(0);
-        }
-        std::mem::replace(&mut self.snapshot, snapshot)
-    }
-
-    /// Thresholds that come or go with an edit change whose connections are counted.
-    fn weigh(&self, new: &Snapshot, event: &Event, before: &[Event]) {
-        let (id, clears) = match event.kind {
-            EventKind::Added(id) => (id, true),
-            EventKind::Edited { destination, clears } => (destination, clears),
-            EventKind::Fresh | EventKind::Removed(..) => return,
-        };
-        let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
-        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
-        let told = |event: &Event| matches!(event.kind, EventKind::Added(of) | EventKind::Edited { destination: of, .. } if of == id);
-        if before.iter().any(told) {
-            // Counted already; only what the edit lifts is new.
-            return self.shared.quotas.clear(id, clears);
-        }
-        if let (Some(old), Some(new)) = (old, new) {
-            let clears = clears
-                && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
-            self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);
-        }
-    }
-
-    /// The connections from `page.from` on, as many as the page has room for.
-    pub fn list(&self, page: &mut crate::config::Page, now: Tick) {
-        const REACH: u32 = 4096;
-        page.connections.clear();
-        let mut at = Some(page.from);
-        let mut reach = REACH;
-        while let Some(from) = at {
-            if page.connections.len() == page.connections.capacity() || reach == 0 {
-                break;
-            }
-            let (id, next) = self.conns.next_live(from, reach);
-            reach = reach.saturating_sub(next.unwrap_or(u32::MAX).saturating_sub(from));
-            if let Some(id) = id {
-                page.connections.push(self.listed(id, now));
-            }
-            at = next;
-        }
-        page.next = at;
-    }
-
-    fn listed(&self, id: ConnId, now: Tick) -> crate::config::ring::Connection {
-        let (entry, mut endpoints) = (self.conns.entry(id), self.conns.endpoints(id));
-        let destination = DestinationId(entry.destination);
-        if let Some(configured) = self.snapshot.services.destination(destination) {
-            endpoints.destination.address = configured.endpoint.address;
-        }
-        crate::config::ring::Connection {
-            endpoints,
-            protocol: entry.protocol,
-            state: entry.state,
-            destination: (!entry.flags.has(Flags::BYPASS)).then_some(destination),
-            method: entry.flags.method(),
-            expires: Millis(
-                u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),
-            ),
-            in_packets: entry.in_packets,
-            inactive: entry.flags.has(Flags::INACTIVE),
-            no_output: entry.flags.has(Flags::NO_OUTPUT),
-        }
-    }
-
-    /// Shows on the board what the table holds.
-    pub fn publish(&self) {
-        let (gauges, used) = (&self.board.gauges, self.conns.used());
-        gauges.connections_ipv4.set(used.ipv4.into());
-        gauges.connections_ipv6.set(used.ipv6.into());
     }
 }

@@ -1,4 +1,7 @@
 //! A packet of a known connection: count it, advance its state, send it on.
+//!
+//! Nearly all packets come this way. What each of them passes is always inlined, so that it is one function in which a
+//! connection is looked up once; what few pass is cold and stays outside.
 
 use super::admit::assures;
 use super::{Arrival, Fate, Line, Work};
