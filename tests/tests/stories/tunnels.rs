@@ -73,6 +73,18 @@ const KINDS: [(u16, &str); 5] = [
     (1005, "type = \"gue\", l4_port = 6080, checksum = \"remote\""),
 ];
 
+/// What the witness saw of a flow. It reads in a thread of its own, which may be behind the tunnel's other end.
+fn seen(witness: &Witness, flow: Flow) -> Vec<Vec<u8>> {
+    for _ in 0..200 {
+        let packets = witness.packets(flow);
+        if !packets.is_empty() {
+            return packets;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Vec::new()
+}
+
 pub fn bytes() -> Result<()> {
     let bed = Bed::new(1)?;
     let services = KINDS.map(|(l4_port, tunnel)| service("udp", l4_port, tunnel, 1));
@@ -89,7 +101,7 @@ pub fn bytes() -> Result<()> {
         let reader = if l4_port < 1003 { &gre } else { &gue };
         let outer =
             reader.receive("tunnel packet", |packet| packet.destination == Ipv4Addr::new(10, 2, 0, 11))?;
-        let sent = witness.packets(Flow { protocol: UDP, vip: VIP.into(), l4_port });
+        let sent = seen(&witness, Flow { protocol: UDP, vip: VIP.into(), l4_port });
         let inner = one_hop_on(&sent[0]);
         let header = match l4_port {
             1001 => vec![0, 0, 8, 0],
