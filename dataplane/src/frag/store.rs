@@ -30,6 +30,24 @@ pub(super) struct Train {
     newer: u32,
 }
 
+impl Train {
+    fn new(datagram: Key, begun: Tick, next: u32) -> Train {
+        Train {
+            datagram,
+            begun,
+            gathered: 0,
+            total: None,
+            protocol: 0,
+            count: 0,
+            first: NONE,
+            last: NONE,
+            next,
+            older: NONE,
+            newer: NONE,
+        }
+    }
+}
+
 /// Names a train until it is closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrainId(u32);
@@ -74,19 +92,8 @@ impl<P: Packet> Store<P> {
         let (slots, trains) = (u32::from(limits.fragments), u32::from(limits.trains));
         let after = |n, count| if n + 1 < count { n + 1 } else { NONE };
         let first = |count| if count > 0 { 0 } else { NONE };
-        let train = |n| Train {
-            datagram: crate::parse::Parsed::NOTHING.key,
-            begun: Tick(0),
-            gathered: 0,
-            total: None,
-            protocol: 0,
-            count: 0,
-            first: NONE,
-            last: NONE,
-            next: after(n, trains),
-            older: NONE,
-            newer: NONE,
-        };
+        let nothing = crate::parse::Parsed::NOTHING.key;
+        let train = |n| Train::new(nothing, Tick(0), after(n, trains));
         Store {
             seed,
             slots: (0..slots).map(|n| Slot { piece: None, next: after(n, slots) }).collect(),
@@ -136,19 +143,8 @@ impl<P: Packet> Store<P> {
         }
         let train = &mut self.trains[at as usize];
         self.free_train = train.next;
-        *train = Train {
-            datagram,
-            begun: now,
-            gathered: 0,
-            total: None,
-            protocol: 0,
-            count: 0,
-            first: NONE,
-            last: NONE,
-            next: std::mem::replace(&mut self.buckets[bucket], at),
-            older,
-            newer: NONE,
-        };
+        let next = std::mem::replace(&mut self.buckets[bucket], at);
+        *train = Train { older, ..Train::new(datagram, now, next) };
         Some(TrainId(at))
     }
 

@@ -87,14 +87,30 @@ impl Line {
             return Fate::Drop(DropReason::Defence);
         }
         let opening = Opening { key, service, quoted: false };
-        match self.choose(packet.bytes(), parsed, &opening, now) {
-            Choice::Take(chosen) => match self.open(&key, &chosen, now) {
-                Some(id) => self.serve_first(packet, parsed, id, now),
-                None => Fate::Drop(DropReason::TableFull),
-            },
-            Choice::Leave => self.leave(packet, parsed, &opening, now),
-            Choice::NotOurs => Fate::ToKernel,
-            Choice::Drop(why) => Fate::Drop(why),
+        match self.open_for(packet, parsed, &opening, now) {
+            Ok(id) => self.serve_first(packet, parsed, id, now),
+            Err(fate) => fate,
+        }
+    }
+
+    /// Makes the connection that a packet opens.
+    ///
+    /// # Errors
+    /// The packet's fate when there is none for it.
+    pub(super) fn open_for<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        opening: &Opening,
+        now: Tick,
+    ) -> Result<ConnId, Fate> {
+        match self.choose(packet.bytes(), parsed, opening, now) {
+            Choice::Take(chosen) => {
+                self.open(&opening.key, &chosen, now).ok_or(Fate::Drop(DropReason::TableFull))
+            }
+            Choice::Leave => Err(self.leave(packet, parsed, opening, now)),
+            Choice::NotOurs => Err(Fate::ToKernel),
+            Choice::Drop(why) => Err(Fate::Drop(why)),
         }
     }
 
@@ -134,7 +150,7 @@ impl Line {
     }
 
     /// Chooses a destination for a new connection; spec 4.3 and 4.4.
-    pub(super) fn choose(&mut self, frame: &[u8], parsed: &Parsed, opening: &Opening, now: Tick) -> Choice {
+    fn choose(&mut self, frame: &[u8], parsed: &Parsed, opening: &Opening, now: Tick) -> Choice {
         let key = opening.key;
         if key.ports().src() == FTP_DATA {
             return Choice::NotOurs;

@@ -92,13 +92,9 @@ impl Line {
         id: ConnId,
         now: Tick,
     ) -> Fate {
-        let entry = self.conns.entry_mut(id);
-        entry.in_packets = entry.in_packets.wrapping_add(1);
-        let from = if entry.flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(parsed.len.into());
-        }
+        let client_only = self.conns.entry(id).flags.has(Flags::NO_OUTPUT);
+        let from = if client_only { From::ClientOnly } else { From::Client };
+        self.count_in(id, parsed.len);
         self.advance(packet.bytes(), parsed, id, from, now);
         if parsed.options {
             ipv4::record_route(packet.bytes_mut(), parsed.l3);
@@ -129,6 +125,17 @@ impl Line {
         let ipv6 = parsed.is_ipv6();
         rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
         Fate::Forward(Departure { l3: parsed.l3, ipv6, next, mtu })
+    }
+
+    /// Counts a packet from the client.
+    #[inline(always)]
+    pub(super) fn count_in(&mut self, id: ConnId, len: u16) {
+        let entry = self.conns.entry_mut(id);
+        entry.in_packets = entry.in_packets.wrapping_add(1);
+        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
+            counters.in_packets.add(1);
+            counters.in_bytes.add(len.into());
+        }
     }
 
     /// Counts a packet to the client.

@@ -1,6 +1,6 @@
 //! ICMP errors that quote a packet of ours; spec 6.8.
 
-use super::admit::{Choice, Opening};
+use super::admit::Opening;
 use super::{Arrival, Fate, Line, Work, way};
 use crate::config::Policy;
 use crate::conn::{ConnId, Direction, Flags};
@@ -50,12 +50,7 @@ impl Line {
         if !parsed.is_ipv6() && !icmp::checksum_is_right(packet.bytes(), parsed) {
             return Fate::Drop(DropReason::BadIcmpChecksum);
         }
-        let entry = self.conns.entry_mut(id);
-        entry.in_packets = entry.in_packets.wrapping_add(1);
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(parsed.len.into());
-        }
+        self.count_in(id, parsed.len);
         self.towards_destination(packet, parsed, id)
     }
 
@@ -106,21 +101,15 @@ impl Line {
             return Fate::Drop(DropReason::Defence);
         }
         let opening = Opening { key, service, quoted: true };
-        match self.choose(packet.bytes(), parsed, &opening, now) {
-            Choice::Take(chosen) => match self.open(&key, &chosen, now) {
-                Some(id) => {
-                    let fate = self.error_inwards(packet, parsed, id);
-                    if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
-                        self.forget(id, false);
-                    }
-                    fate
-                }
-                None => Fate::Drop(DropReason::TableFull),
-            },
-            Choice::Leave => self.leave(packet, parsed, &opening, now),
-            Choice::NotOurs => Fate::ToKernel,
-            Choice::Drop(why) => Fate::Drop(why),
+        let id = match self.open_for(packet, parsed, &opening, now) {
+            Ok(id) => id,
+            Err(fate) => return fate,
+        };
+        let fate = self.error_inwards(packet, parsed, id);
+        if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
+            self.forget(id, false);
         }
+        fate
     }
 
     /// An error about a packet that perhaps was in a tunnel of ours. The inner packet's connection says to whom it

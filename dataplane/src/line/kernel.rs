@@ -56,13 +56,7 @@ impl Line {
         let key = parsed.key;
         let replied = match self.conns.find(self.conns.hash(&key), &key) {
             Some((id, Direction::Out)) => Some(id),
-            _ => {
-                let reversed = key.reversed();
-                match self.conns.find(self.conns.hash(&reversed), &reversed) {
-                    Some((id, Direction::In)) if !self.conns.entry(id).flags.has(Flags::NAT) => Some(id),
-                    _ => None,
-                }
-            }
+            _ => self.past_us(&key.reversed()),
         };
         let Some(id) = replied else { return };
         self.count_out(id, parsed.len);

@@ -6,15 +6,15 @@
 //! put together again; then every piece is changed as the whole would have been.
 
 use super::outbox::{Outbox, RELAYED};
-use super::{Arrival, Fate, Line, Step, Work, way};
+use super::{Arrival, Fate, Line, Step, Work};
 use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::{Key, Ports};
-use crate::forward::encap::{self, Outer};
+use crate::forward::encap;
 use crate::forward::{Departure, rewrite, train};
 use crate::frag::{FragmentInfo, Outcome, Piece, Whole};
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
-use crate::service::{DestinationId, Tunnel};
+use crate::service::DestinationId;
 use crate::steer::WorkerId;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv4::{self, Ipv4Hdr};
@@ -284,19 +284,15 @@ impl Line {
         let number = DestinationId(self.conns.entry(id).destination);
         let destination = self.snapshot.services.destination(number).ok_or(DropReason::DestinationGone)?;
         let target = self.snapshot.target(destination.target).ok_or(DropReason::NoRoute)?;
-        let (to, tunnel) = (destination.endpoint.address, way::tunnel_kind(destination));
-        let keep_df = self.snapshot.settings.pmtu_disc;
-        let outer = Outer { source: target.source, target: to, tunnel, keep_df };
-        let flow = match tunnel {
-            Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
-            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
-        };
+        let (outer, flow) = self.outer(destination, target.source, parsed);
+        let to = outer.target;
         let l3 = encap::tunnel(packet, place, &outer, flow, &mut self.ip_id)?;
         Ok((l3, to.is_ipv6()))
     }
 }
 
-/// What the packet would have been parsed as, had it come whole. `None` when its transport header is not all there.
+/// What the packet would have been parsed as, had it come whole. `None` when its transport header is not all there, or
+/// when no packet can be that long: the first fragment may have more headers than the others.
 fn as_one<P: Packet>(whole: &Whole<P>, fragment: &Parsed) -> Option<Parsed> {
     let first = whole.pieces.first()?;
     let (protocol, at) = whole.transport()?;
@@ -318,14 +314,14 @@ fn as_one<P: Packet>(whole: &Whole<P>, fragment: &Parsed) -> Option<Parsed> {
         Key::V4(key) => Key::V4(crate::flow::Key4 { ports, protocol, ..key }),
         Key::V6(key) => Key::V6(crate::flow::Key6 { ports, protocol, ..key }),
     };
-    let headers = usize::from(first.place.payload - first.place.l3);
-    let fragment_header = if fragment.is_ipv6() { ipv6::FRAGMENT_LEN } else { 0 };
+    let fragment_header = if fragment.is_ipv6() { ipv6::FRAGMENT_LEN as u16 } else { 0 };
+    let headers = first.place.payload - first.place.l3 - fragment_header;
     Some(Parsed {
         key,
         kind: Kind::Flow,
         l3: first.place.l3,
-        l4: first.place.payload + at as u16,
-        len: (headers - fragment_header) as u16 + whole.len,
+        l4: first.place.payload.checked_add(u16::try_from(at).ok()?)?,
+        len: headers.checked_add(whole.len)?,
         tcp_flags,
         state_flags: tcp_flags,
         protocol,

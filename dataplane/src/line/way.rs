@@ -89,10 +89,9 @@ impl Line {
             return ttl_exceeded(parsed);
         }
         if flags.has(Flags::TUNNEL) && !local {
-            let (to, kind) = (destination.endpoint.address, tunnel_kind(destination));
             let mtu = self.paths.of(destination.target, mtu);
-            let target = Target { mtu, ..*target };
-            return self.tunnel(packet, parsed, (to, kind), target);
+            let outer = self.outer(destination, target.source, parsed);
+            return self.tunnel(packet, parsed, outer, (next, mtu));
         }
         let ipv6 = parsed.is_ipv6();
         if parsed.kind == Kind::Ipsec && ipv6 && self.is_lost(parsed) {
@@ -145,37 +144,42 @@ impl Line {
         refused.unwrap_or(Fate::Forward(departure))
     }
 
+    /// The headers around a packet to a destination that a tunnel leads to, and the hash of the flow that they show.
+    #[inline]
+    pub(super) fn outer(&self, destination: &Destination, source: IpAddr, parsed: &Parsed) -> (Outer, u64) {
+        let (target, tunnel) = (destination.endpoint.address, tunnel_kind(destination));
+        // Only GUE shows the flow outside.
+        let flow = match tunnel {
+            Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
+            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
+        };
+        (Outer { source, target, tunnel, keep_df: self.snapshot.settings.pmtu_disc }, flow)
+    }
+
     #[inline(never)]
     fn tunnel<P: Packet>(
         &mut self,
         packet: &mut P,
         parsed: &Parsed,
-        (to, kind): (IpAddr, Tunnel),
-        target: Target,
+        (outer, flow): (Outer, u64),
+        (next, whole_mtu): (NextHop, u16),
     ) -> Fate {
         let ipv6 = parsed.is_ipv6();
-        let mtu = target.mtu.saturating_sub(encap::overhead(kind, &to));
-        if mtu < if to.is_ipv4() { MIN_MTU4 } else { MIN_MTU6 } {
+        let mtu = whole_mtu.saturating_sub(encap::overhead(outer.tunnel, &outer.target));
+        if mtu < if outer.target.is_ipv4() { MIN_MTU4 } else { MIN_MTU6 } {
             return Fate::Drop(DropReason::TunnelMtu);
         }
-        let keep_df = self.snapshot.settings.pmtu_disc;
         rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        if let Some(fate) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || keep_df) {
+        if let Some(fate) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || outer.keep_df) {
             return fate;
         }
         if self.in_train {
             // Only a decision is wanted: each fragment gets headers of its own.
-            return Fate::Forward(Departure { l3: parsed.l3, ipv6, next: target.next, mtu: target.mtu });
+            return Fate::Forward(Departure { l3: parsed.l3, ipv6, next, mtu: whole_mtu });
         }
         let place = (parsed.l3, ipv6, parsed.len);
-        // Only GUE shows the flow outside.
-        let flow = match kind {
-            Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
-            Tunnel::Ipip | Tunnel::Gre { .. } => 0,
-        };
-        let outer = Outer { source: target.source, target: to, tunnel: kind, keep_df };
         match encap::tunnel(packet, place, &outer, flow, &mut self.ip_id) {
-            Ok(l3) => Fate::Forward(Departure { l3, ipv6: to.is_ipv6(), next: target.next, mtu: target.mtu }),
+            Ok(l3) => Fate::Forward(Departure { l3, ipv6: outer.target.is_ipv6(), next, mtu: whole_mtu }),
             Err(why) => Fate::Drop(why),
         }
     }

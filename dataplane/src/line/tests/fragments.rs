@@ -176,3 +176,23 @@ fn what_the_way_cannot_carry_leaves_in_pieces() {
     assert_eq!(bed.board.gauges.pieces.get(), 1);
     assert_eq!(gathered(&bed).len(), 1008);
 }
+
+/// Each fragment could be a part of a packet, but together they are longer than any: the first has the longer header.
+#[test]
+fn a_packet_longer_than_any_is_the_kernels() {
+    let fragment = |header_len: u8, offset: u16, more: u16, data: usize| {
+        let mut frame = loose(b"")[..34].to_vec();
+        frame.resize(14 + usize::from(header_len), 1); // no operation
+        frame.resize(14 + usize::from(header_len) + data, 0);
+        let len = (frame.len() - 14) as u16;
+        frame[14] = 0x40 + header_len / 4;
+        frame[16..18].copy_from_slice(&len.to_be_bytes());
+        frame[20..22].copy_from_slice(&(more + offset / 8).to_be_bytes());
+        crate::wire::ipv4::fill_checksum(&mut frame[14..]);
+        frame
+    };
+    let mut bed = plan(Method::Nat).build();
+    bed.client_sends(&fragment(60, 0, 0x2000, 32768));
+    bed.client_sends(&fragment(20, 32768, 0, 65515 - 32768));
+    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.line.conns.used().ipv4), (2, 0));
+}
