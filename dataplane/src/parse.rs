@@ -107,7 +107,7 @@ impl Parsed {
 
     /// The packet that an error quotes, in place of the error; as much of it as is there.
     pub fn quoted(&self) -> Parsed {
-        let len = (self.l3 + self.len).saturating_sub(self.quoted_l3);
+        let len = self.len.saturating_sub(self.quoted_l3 - self.l3);
         Parsed {
             kind: Kind::Flow,
             l3: self.quoted_l3,
