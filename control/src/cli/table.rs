@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::ipvsadm::rows::{
-    Checksum, ConnectionRow, Counters, DestinationRow, Forward, Persistence, Rates, ServiceName, ServiceRow,
-    Transport, Tunnel,
+    Checksum, ConnectionRow, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };
 use crate::model::{self, Engine, Family, Method, Protocol, Scheduler, SchedulerFlags, ServiceKey};
-use crate::view::{self, ConnectionView, DestinationView, ServiceView, Stats, StatsView};
+use crate::view::{ConnectionView, DestinationView, ServiceView, StatsView};
 
 /// A service as a row.
 pub fn service_row(view: &ServiceView) -> ServiceRow {
@@ -18,8 +17,8 @@ pub fn service_row(view: &ServiceView) -> ServiceRow {
         flags: flags(view.scheduler, view.flags),
         persistence: view.persistence.as_ref().map(persistence),
         one_packet: view.one_packet,
-        counters: counters(&view.stats),
-        rates: rates(&view.rates),
+        counters: view.stats,
+        rates: view.rates,
         destinations: view.destinations.iter().map(destination_row).collect(),
     }
 }
@@ -71,8 +70,8 @@ fn destination_row(view: &DestinationView) -> DestinationRow {
         active: view.active,
         inactive: view.inactive,
         persistent: view.persistent,
-        counters: counters(&view.stats),
-        rates: rates(&view.rates),
+        counters: view.stats,
+        rates: view.rates,
     }
 }
 
@@ -87,16 +86,6 @@ fn tunnel(tunnel: model::Tunnel) -> Tunnel {
         model::Tunnel::Gue { l4_port, checksum } => Tunnel::Gue(l4_port, sum(checksum)),
         model::Tunnel::Gre { checksum } => Tunnel::Gre(sum(checksum)),
     }
-}
-
-fn counters(stats: &Stats) -> Counters {
-    let Stats { connections, in_packets, out_packets, in_bytes, out_bytes } = *stats;
-    Counters { connections, in_packets, out_packets, in_bytes, out_bytes }
-}
-
-fn rates(of: &view::Rates) -> Rates {
-    let view::Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *of;
-    Rates { connections, in_packets, out_packets, in_bytes, out_bytes }
 }
 
 /// A connection as a row.

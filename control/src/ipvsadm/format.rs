@@ -1,6 +1,7 @@
 //! The columns that several listings share.
 
-use super::rows::{Counters, Rates, ServiceName};
+use super::rows::ServiceName;
+use crate::view::{Rates, Stats};
 
 /// Widths at which `ipvsadm` cuts names; IPv6 names are never cut, since half an address says nothing.
 const SERVICE_WIDTH: usize = 33;
@@ -21,8 +22,8 @@ pub(super) fn large(value: u64, exact: bool) -> String {
 }
 
 /// The five columns of `--stats`.
-pub(super) fn counters(counters: &Counters, exact: bool) -> String {
-    let Counters { connections, in_packets, out_packets, in_bytes, out_bytes } = *counters;
+pub(super) fn counters(counters: &Stats, exact: bool) -> String {
+    let Stats { connections, in_packets, out_packets, in_bytes, out_bytes } = *counters;
     [connections, in_packets, out_packets, in_bytes, out_bytes].map(|v| large(v, exact)).concat()
 }
 

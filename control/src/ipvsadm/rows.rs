@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use crate::view::{Rates, Stats};
+
 /// The name of a service, in the order `ipvsadm` sorts them: addresses before marks, IPv4 before IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceName {
@@ -53,7 +55,7 @@ pub struct ServiceRow {
     /// One-packet scheduling.
     pub one_packet: bool,
     /// What has been counted.
-    pub counters: Counters,
+    pub counters: Stats,
     /// How fast it is being counted.
     pub rates: Rates,
     /// Its destinations.
@@ -91,7 +93,7 @@ pub struct DestinationRow {
     /// Templates.
     pub persistent: u32,
     /// What has been counted.
-    pub counters: Counters,
+    pub counters: Stats,
     /// How fast it is being counted.
     pub rates: Rates,
 }
@@ -141,36 +143,6 @@ pub enum Checksum {
     Yes,
     /// Remote checksum offload.
     Remote,
-}
-
-/// Totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Connections made.
-    pub connections: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Packets to clients.
-    pub out_packets: u64,
-    /// Bytes from clients.
-    pub in_bytes: u64,
-    /// Bytes to clients.
-    pub out_bytes: u64,
-}
-
-/// The same per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rates {
-    /// Connections made.
-    pub connections: u64,
-    /// Packets from clients.
-    pub in_packets: u64,
-    /// Packets to clients.
-    pub out_packets: u64,
-    /// Bytes from clients.
-    pub in_bytes: u64,
-    /// Bytes to clients.
-    pub out_bytes: u64,
 }
 
 /// One connection, or a template.

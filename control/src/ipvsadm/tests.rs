@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::rows::*;
 use super::*;
 use crate::model::{Config, Method, Settings};
+use crate::view::{Rates, Stats};
 
 mod parsing;
 
@@ -41,7 +42,7 @@ fn destination(at: &str, forward: Forward, weight: u32) -> DestinationRow {
         active: 0,
         inactive: 0,
         persistent: 0,
-        counters: Counters::default(),
+        counters: Stats::default(),
         rates: Rates::default(),
     }
 }
@@ -53,7 +54,7 @@ fn service(name: ServiceName, scheduler: &str, flags: &[&str]) -> ServiceRow {
         flags: flags.iter().map(|f| (*f).to_owned()).collect(),
         persistence: None,
         one_packet: false,
-        counters: Counters::default(),
+        counters: Stats::default(),
         rates: Rates::default(),
         destinations: Vec::new(),
     }
@@ -131,7 +132,7 @@ fn every_listing_is_the_recorded_one() {
 fn counters_and_counts_stand_in_their_columns() {
     let recorded = recorded("nat-tcp-rr");
     let mut web = service(tcp("10.9.9.1:80"), "rr", &[]);
-    let counters = |connections, in_packets, out_packets, in_bytes, out_bytes| Counters {
+    let counters = |connections, in_packets, out_packets, in_bytes, out_bytes| Stats {
         connections,
         in_packets,
         out_packets,
