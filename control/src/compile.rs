@@ -148,8 +148,7 @@ impl Compiler {
         self.current.marks = marks.into();
         self.current.services = Arc::new(services);
         self.aim();
-        self.current.generation += 1;
-        Ok((self.current.clone(), events))
+        Ok((self.publish(), events))
     }
 
     /// The next [`Compiler::configure`] tells the service's scheduler of an edit of this destination even if nothing
@@ -187,8 +186,7 @@ impl Compiler {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(facts, &self.ports, generation)?);
         self.aim();
-        self.current.generation += 1;
-        Ok(self.current.clone())
+        Ok(self.publish())
     }
 
     /// Frees the ids of destinations that were removed long ago and have no connections; gives those freed.
@@ -216,7 +214,7 @@ impl Compiler {
         let freed = freed.collect();
         self.index(&mut services);
         self.current.services = Arc::new(services);
-        self.current.generation += 1;
+        self.publish();
         freed
     }
 
@@ -248,6 +246,13 @@ impl Compiler {
         let network = &self.current.network;
         let targets: Vec<Target> = self.targets.keys().map(|&address| network.target(address)).collect();
         self.current.targets = targets.into();
+    }
+
+    /// The next generation, ready for workers.
+    fn publish(&mut self) -> Snapshot {
+        self.current.pave();
+        self.current.generation += 1;
+        self.current.clone()
     }
 
     /// Addresses whose hardware address the kernel should look for: the next hops of all destinations.

@@ -1,10 +1,12 @@
 //! Configuration as workers see it: frozen, sent over a ring, adopted between two bursts, returned to be freed.
 
+pub mod lane;
 pub mod marks;
 pub mod network;
 pub mod ring;
 pub mod snapshot;
 
+pub use lane::Lane;
 pub use marks::{Ingress, MarkRule};
 pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target};
 pub use ring::{Command, Note, Page, WorkerRings};

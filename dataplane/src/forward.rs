@@ -4,6 +4,7 @@
 
 pub mod encap;
 pub mod fragment;
+pub mod plain;
 pub mod rewrite;
 pub mod train;
 

@@ -8,6 +8,7 @@ mod advance;
 pub mod defend;
 pub mod ending;
 mod errors;
+mod express;
 mod kernel;
 mod leave;
 pub mod outbox;
@@ -227,6 +228,25 @@ impl Line {
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
+        if work.parsed.plain
+            && work.step == Step::Find
+            && let Some(found) = self.conns.find(work.hash, &work.parsed.key)
+            && let Some(port) = self.express(&mut packet, &work.parsed, found, arrival.now)
+        {
+            let verdict = out.send(port, packet);
+            return self.settle(verdict);
+        }
+        self.take_long_way(packet, work, arrival, out);
+    }
+
+    #[inline(never)]
+    fn take_long_way<P: Packet>(
+        &mut self,
+        mut packet: P,
+        work: &Work,
+        arrival: &Arrival,
+        out: &mut Outbox<P>,
+    ) {
         let port = arrival.port;
         // What a frame has behind its IP packet is not the packet's.
         let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);

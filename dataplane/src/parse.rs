@@ -10,6 +10,7 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
+    plain::Head,
     protocol, sctp, tcp, udp, view,
 };
 
@@ -51,6 +52,8 @@ pub struct Parsed {
     pub state_flags: u8,
     /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
     pub protocol: u8,
+    /// It is plain: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
+    pub plain: bool,
     /// There are options in the IPv4 header.
     pub options: bool,
     /// The VLAN it came in by; 0 is none.
@@ -65,6 +68,9 @@ pub struct Parsed {
 
 /// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens nothing.
 pub const NO_CHUNK: u8 = 0x80;
+
+/// Where the flags of a plain TCP segment are.
+const TCP_FLAGS: usize = ether::LEN + ipv4::LEN + 13;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
@@ -128,6 +134,7 @@ impl Parsed {
         tcp_flags: 0,
         state_flags: 0,
         protocol: 0,
+        plain: false,
         options: false,
         vlan: 0,
         quoted_l3: 0,
@@ -144,6 +151,40 @@ impl Parsed {
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
+    parsed.plain = is_plain(frame, mac, parsed);
+    if parsed.plain { Ok(()) } else { parse_any(frame, mac, parsed) }
+}
+
+/// Reads a plain packet, as nearly all are; false of any other, and then nothing is known of it.
+#[inline(always)]
+fn is_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> bool {
+    let Some(Head { ether, ip, l4_ports }) = view(frame, 0) else { return false };
+    let (udp, len) = (ip.protocol == protocol::UDP, ip.len.get());
+    let headers = ipv4::LEN as u16 + if udp { udp::LEN as u16 } else { tcp::LEN as u16 };
+    if ether[..6] != *mac
+        || ether[12..] != ether::IPV4.to_be_bytes()
+        || ip.version_ihl != 0x45
+        || ip.is_fragment()
+        || !(udp || ip.protocol == protocol::TCP)
+        || len < headers
+        || frame.len() < ether::LEN + usize::from(len)
+        || !ipv4::plain_checksum_is_right(ip)
+    {
+        return false;
+    }
+    let flags = if udp { 0 } else { frame.get(TCP_FLAGS).copied().unwrap_or(0) };
+    let ports = Ports::new(l4_ports[0].get(), l4_ports[1].get());
+    let key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol };
+    parsed.key = Key::V4(key);
+    parsed.kind = Kind::Flow;
+    (parsed.l3, parsed.l4, parsed.len) = (ether::LEN as u16, (ether::LEN + ipv4::LEN) as u16, len);
+    (parsed.tcp_flags, parsed.state_flags, parsed.protocol) = (flags, flags, ip.protocol);
+    (parsed.options, parsed.vlan) = (false, 0);
+    true
+}
+
+#[inline(never)]
+fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
     parsed.vlan = 0;

@@ -7,6 +7,7 @@ pub mod gue;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod plain;
 pub mod sctp;
 pub mod tcp;
 pub mod udp;

@@ -288,7 +288,8 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
 /// A worker's starting snapshot is empty: everything is the kernel's until control installs one.
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// Installs a snapshot directly; for replay and tests, where there is no control thread.
-    pub fn install(&mut self, snapshot: Snapshot, events: &[crate::config::Event]) {
+    pub fn install(&mut self, mut snapshot: Snapshot, events: &[crate::config::Event]) {
+        snapshot.pave();
         self.line.adopt(Box::new(snapshot), events);
         self.retry();
     }

@@ -74,7 +74,7 @@ fn source_l4_port(flow_hash: u64) -> u16 {
 
 /// Congestion experienced inside becomes "capable" outside: RFC 3168's full functionality, which Linux keeps.
 #[inline]
-fn outer_tos(tos: u8) -> u8 {
+pub(super) fn outer_tos(tos: u8) -> u8 {
     if tos & 3 == 3 { tos & !3 | 2 } else { tos }
 }
 

@@ -33,6 +33,12 @@ impl Paths {
         Paths { learnt: HashMap::with_capacity(MOST) }
     }
 
+    /// Whether no path differs from its route.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.learnt.is_empty()
+    }
+
     /// The MTU to a target whose route says `mtu`.
     #[inline]
     pub fn of(&mut self, target: TargetId, mtu: u16) -> u16 {

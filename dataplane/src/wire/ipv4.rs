@@ -92,6 +92,12 @@ pub fn checksum_is_right(header: &[u8]) -> bool {
     }
 }
 
+/// The same of a header without options.
+#[inline]
+pub fn plain_checksum_is_right(header: &Ipv4Hdr) -> bool {
+    header.as_bytes().first_chunk().is_some_and(fixed_checksum_is_right)
+}
+
 /// One's complement sums do not care how words are grouped nor in which byte order they are added, and one is right when
 /// `0xffff` divides it: a multiplication tells, where folding takes a dozen steps. No header is all zeros.
 #[inline]

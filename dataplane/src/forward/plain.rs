@@ -1,0 +1,114 @@
+//! Plain packets rewritten: untagged IPv4 without options, in one piece, with a whole TCP or UDP header. All that
+//! changes lies in one view of the frame's start.
+
+use zerocopy::FromBytes;
+use zerocopy::network_endian::{U16, U32};
+
+use super::encap::outer_tos;
+use super::rewrite::never_zero;
+use crate::config::Lane;
+use crate::conn::Direction;
+use crate::wire::checksum::{self, Delta};
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::plain::{Head, Outer};
+use crate::wire::protocol;
+
+/// How a header's checksum changes when a hop is taken off.
+const HOP: u32 = Delta::new(0x0100, 0).0 as u32;
+/// Where the checksum of a UDP datagram and of a TCP segment lies behind the ports.
+const UDP_SUM: usize = 2;
+const TCP_SUM: usize = 12;
+
+/// The start of a plain frame and what follows.
+#[inline(always)]
+pub fn split(frame: &mut [u8]) -> Option<(&mut Head, &mut [u8])> {
+    Head::mut_from_prefix(frame).ok()
+}
+
+/// The transport checksum in what follows a head; `None` of a datagram without one.
+#[inline(always)]
+pub fn transport_sum(rest: &mut [u8], protocol: u8) -> Option<&mut U16> {
+    let udp = protocol == protocol::UDP;
+    let (sum, _) = U16::mut_from_prefix(rest.get_mut(if udp { UDP_SUM } else { TCP_SUM }..)?).ok()?;
+    (!udp || sum.get() != 0).then_some(sum)
+}
+
+/// What NAT puts into a packet.
+pub struct Change {
+    /// Which end is replaced: the destination of a packet from the client, the source of one to it.
+    pub direction: Direction,
+    /// The new address.
+    pub address: u32,
+    /// The new L4 port.
+    pub l4_port: u16,
+    /// How the header's checksum changes.
+    pub delta_l3: Delta,
+    /// How the transport checksum changes.
+    pub delta_l4: Delta,
+}
+
+impl Change {
+    /// Replaces one end and takes a hop off.
+    #[inline(always)]
+    pub fn apply(&self, head: &mut Head, sum: &mut U16) {
+        match self.direction {
+            Direction::In => {
+                head.ip.dst.set(self.address);
+                head.l4_ports[1].set(self.l4_port);
+            }
+            Direction::Out => {
+                head.ip.src.set(self.address);
+                head.l4_ports[0].set(self.l4_port);
+            }
+        }
+        take_hop(&mut head.ip, u32::from(self.delta_l3.0));
+        let patched = self.delta_l4.patch(sum.get());
+        sum.set(if head.ip.protocol == protocol::UDP { never_zero(patched) } else { patched });
+    }
+}
+
+/// Takes a hop off; `delta` is how the checksum changes besides.
+#[inline(always)]
+pub fn take_hop(ip: &mut Ipv4Hdr, delta: u32) {
+    ip.ttl = ip.ttl.wrapping_sub(1);
+    let sum = u32::from(!ip.sum.get()) + delta + HOP;
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ip.sum.set(!((sum >> 16) + sum) as u16);
+}
+
+/// Takes a hop off and puts the outer header of IP in IP, and a frame header, in front of the packet: `outer` is the room
+/// for both. The old frame header is overwritten.
+#[inline(always)]
+pub fn encapsulate(outer: &mut Outer, inner: &mut Ipv4Hdr, lane: &Lane, keep_df: bool, ip_id: &mut u16) {
+    take_hop(inner, 0);
+    let (fragment, id) = if keep_df && inner.dont_fragment() {
+        (ipv4::DF, 0)
+    } else {
+        *ip_id = ip_id.wrapping_add(1);
+        (0, *ip_id)
+    };
+    let (tos, len) = (outer_tos(inner.tos), inner.len.get() + ipv4::LEN as u16);
+    let words = u32::from(len) + u32::from(id) + u32::from(fragment);
+    let bytes = u32::from(tos) + (u32::from(inner.ttl) << 8);
+    outer.ether = lane.header;
+    outer.ip = Ipv4Hdr {
+        version_ihl: 0x45,
+        tos,
+        len: U16::new(len),
+        id: U16::new(id),
+        fragment: U16::new(fragment),
+        ttl: inner.ttl,
+        protocol: protocol::IPV4,
+        sum: U16::new(!checksum::fold(u64::from(lane.outer_sum + words + bytes))),
+        src: U32::new(lane.source),
+        dst: U32::new(lane.target),
+    };
+}
+
+/// The room in front of a packet that is to travel inside another, and its own header.
+#[inline(always)]
+pub fn nested(frame: &mut [u8]) -> Option<(&mut Outer, &mut Ipv4Hdr)> {
+    let (outer, rest) = Outer::mut_from_prefix(frame).ok()?;
+    let (inner, _) = Ipv4Hdr::mut_from_prefix(rest).ok()?;
+    Some((outer, inner))
+}

@@ -1,0 +1,31 @@
+//! The starts of plain frames, and of plain frames in a tunnel, each as one view.
+//!
+//! Plain is nearly every packet: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
+
+use zerocopy::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::ether;
+use super::ipv4::Ipv4Hdr;
+
+/// The start of a plain frame.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Head {
+    /// The frame header.
+    pub ether: [u8; ether::LEN],
+    /// The IP header.
+    pub ip: Ipv4Hdr,
+    /// Source and destination port.
+    pub l4_ports: [U16; 2],
+}
+
+/// What stands in front of a packet in a tunnel.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Outer {
+    /// The frame header.
+    pub ether: [u8; ether::LEN],
+    /// The outer IP header.
+    pub ip: Ipv4Hdr,
+}
