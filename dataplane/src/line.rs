@@ -24,12 +24,13 @@ use std::sync::Arc;
 
 use crate::config::{HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch;
-use crate::conn::{ConnId, Quotas, Shared, Table};
+use crate::conn::{ConnId, Direction, Guess, Quotas, Shared, Table};
+use crate::flow::Key;
 use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
-use crate::parse::{self, Kind, Parsed, parse};
+use crate::parse::{self, Kind, Parsed};
 use crate::sched::{self, Load, Memory};
 use crate::service::DestinationId;
 use crate::stats::Board;
@@ -78,6 +79,7 @@ pub struct Arrival {
 pub struct Work {
     parsed: Parsed,
     hash: u64,
+    guess: Guess,
     step: Step,
 }
 
@@ -150,7 +152,7 @@ impl sched::Loads for Scales<'_> {
 
 /// Room for the first stage's findings about a burst.
 pub fn works() -> Box<[Work]> {
-    let nothing = Work { parsed: Parsed::NOTHING, hash: 0, step: Step::ToKernel };
+    let nothing = Work { parsed: Parsed::NOTHING, hash: 0, guess: Guess::NONE, step: Step::ToKernel };
     vec![nothing; BURST].into_boxed_slice()
 }
 
@@ -167,9 +169,9 @@ impl Line {
             }
             self.read(packet.bytes(), arrival, work);
         }
-        for work in &works[..packets.len()] {
+        for work in &mut works[..packets.len()] {
             if work.step == Step::Find {
-                self.conns.prefetch_entry(work.hash);
+                work.guess = self.conns.prefetch_entry(work.hash);
             }
         }
         for (packet, work) in packets.drain(..).zip(&works) {
@@ -179,10 +181,21 @@ impl Line {
     }
 
     /// First stage: parse, steer, hash, ask for the index line.
-    #[inline]
+    #[inline(always)]
     fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
+        let Some(key) = parse::parse_plain(frame, &arrival.mac, &mut work.parsed) else {
+            return self.read_any(frame, arrival, work);
+        };
+        work.step = self.steer(&work.parsed, arrival.port);
+        work.hash = self.conns.hash(&Key::V4(key));
+        self.conns.prefetch_line(work.hash);
+    }
+
+    /// The same for packets that are not plain.
+    #[inline(never)]
+    fn read_any(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let port = arrival.port;
-        work.step = match parse(frame, &arrival.mac, &mut work.parsed) {
+        work.step = match parse::parse_any(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
                 Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
@@ -230,13 +243,23 @@ impl Line {
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
         if work.parsed.plain
             && work.step == Step::Find
-            && let Some(found) = self.conns.find(work.hash, &work.parsed.key)
+            && let Key::V4(key) = &work.parsed.key
+            && let Some(found) = self.conns.confirm(work.guess, key).or_else(|| self.look_further(work))
             && let Some(port) = self.express(&mut packet, &work.parsed, found, arrival.now)
         {
             let verdict = out.send(port, packet);
-            return self.settle(verdict);
+            if verdict != Verdict::Sent {
+                self.settle(verdict);
+            }
+            return;
         }
         self.take_long_way(packet, work, arrival, out);
+    }
+
+    /// A guess was wrong: the flow's home line is full, or something came or went during the burst.
+    #[inline(never)]
+    fn look_further(&self, work: &Work) -> Option<(ConnId, Direction)> {
+        self.conns.find(work.hash, &work.parsed.key)
     }
 
     #[inline(never)]

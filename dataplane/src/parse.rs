@@ -151,14 +151,16 @@ impl Parsed {
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    parsed.plain = is_plain(frame, mac, parsed);
-    if parsed.plain { Ok(()) } else { parse_any(frame, mac, parsed) }
+    match parse_plain(frame, mac, parsed) {
+        Some(_) => Ok(()),
+        None => parse_any(frame, mac, parsed),
+    }
 }
 
-/// Reads a plain packet, as nearly all are; false of any other, and then nothing is known of it.
+/// Reads a plain packet, as nearly all are, and gives its key; `None` of any other, and then nothing is known of it.
 #[inline(always)]
-fn is_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> bool {
-    let Some(Head { ether, ip, l4_ports }) = view(frame, 0) else { return false };
+pub fn parse_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Option<Key4> {
+    let Head { ether, ip, l4_ports } = view(frame, 0)?;
     let (udp, len) = (ip.protocol == protocol::UDP, ip.len.get());
     let headers = ipv4::LEN as u16 + if udp { udp::LEN as u16 } else { tcp::LEN as u16 };
     if ether[..6] != *mac
@@ -170,7 +172,7 @@ fn is_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> bool {
         || frame.len() < ether::LEN + usize::from(len)
         || !ipv4::plain_checksum_is_right(ip)
     {
-        return false;
+        return None;
     }
     let flags = if udp { 0 } else { frame.get(TCP_FLAGS).copied().unwrap_or(0) };
     let ports = Ports::new(l4_ports[0].get(), l4_ports[1].get());
@@ -179,12 +181,16 @@ fn is_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> bool {
     parsed.kind = Kind::Flow;
     (parsed.l3, parsed.l4, parsed.len) = (ether::LEN as u16, (ether::LEN + ipv4::LEN) as u16, len);
     (parsed.tcp_flags, parsed.state_flags, parsed.protocol) = (flags, flags, ip.protocol);
-    (parsed.options, parsed.vlan) = (false, 0);
-    true
+    (parsed.plain, parsed.options, parsed.vlan) = (true, false, 0);
+    Some(key)
 }
 
-#[inline(never)]
-fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
+/// [`parse`] for packets that are not plain.
+///
+/// # Errors
+/// As there.
+pub fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
+    parsed.plain = false;
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
     parsed.vlan = 0;

@@ -33,6 +33,9 @@ const _: () = assert!(size_of::<Line>() == 64);
 pub struct Slot(u32);
 
 impl Slot {
+    /// No slot: its id is larger than any.
+    pub const NONE: Slot = Slot(u32::MAX);
+
     /// For packets of `id` that go in `direction`; ids are below 2^31.
     #[inline]
     pub fn new(id: ConnId, direction: Direction) -> Slot {

@@ -10,7 +10,7 @@ use super::free::Free;
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch};
 use super::template::Handle;
-use crate::flow::{Key, Seed};
+use crate::flow::{Key, Key4, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
@@ -64,6 +64,20 @@ pub struct Table {
     ipv6: Free,
     /// Where the search for an entry to give up goes on.
     rover: u32,
+    /// Counts changes of the index.
+    changes: u32,
+}
+
+/// The first slot whose tag agrees with a packet's hash. It holds as long as no connection comes or goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Guess {
+    slot: Slot,
+    changes: u32,
+}
+
+impl Guess {
+    /// There was none.
+    pub const NONE: Guess = Guess { slot: Slot::NONE, changes: 0 };
 }
 
 impl Table {
@@ -84,6 +98,7 @@ impl Table {
             ipv4: Free::new(0, sizes.ipv4),
             ipv6: Free::new(sizes.ipv4, sizes.ipv6),
             rover: 0,
+            changes: 0,
         })
     }
 
@@ -127,16 +142,27 @@ impl Table {
 
     /// Second step: asks for the entry that the line most probably names.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        let Some(slot) = self.index.candidate(hash) else { return };
+    pub fn prefetch_entry(&self, hash: u64) -> Guess {
+        let Some(slot) = self.index.candidate(hash) else { return Guess::NONE };
         let id = slot.id().0;
         prefetch(&self.entries[id as usize]);
         if id >= self.sizes.ipv4 {
             prefetch(&self.addresses[(id - self.sizes.ipv4) as usize]);
         }
+        Guess { slot, changes: self.changes }
     }
 
-    /// Third step: the connection a packet with this key belongs to, and which way the packet goes.
+    /// Third step for plain packets: the guess, if it is the connection that [`Table::find`] would find.
+    #[inline(always)]
+    pub fn confirm(&self, guess: Guess, key: &Key4) -> Option<(ConnId, Direction)> {
+        let Guess { slot, changes } = guess;
+        let id = slot.id();
+        let entry = self.entries.get(id.0 as usize)?;
+        let right = changes == self.changes && id.0 < self.sizes.ipv4 && entry.matches4(key, slot.out());
+        right.then(|| (id, slot.direction()))
+    }
+
+    /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
     #[inline]
     pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
         let slot = match key {
@@ -226,6 +252,7 @@ impl Table {
     }
 
     fn put(&mut self, hash: u64, slot: Slot, key: &Key) -> bool {
+        self.changes = self.changes.wrapping_add(1);
         let Table { index, entries, addresses, sizes, .. } = self;
         index.insert(hash, slot, |held| {
             let id = held.id().0;
@@ -281,6 +308,7 @@ impl Table {
 
     /// Forgets a connection.
     pub fn remove(&mut self, id: ConnId) {
+        self.changes = self.changes.wrapping_add(1);
         let (endpoints, entry) = (self.endpoints(id), self.entry(id));
         let (protocol, nat) = (entry.protocol, entry.flags.has(Flags::NAT));
         if entry.flags.has(Flags::ONE_PACKET) {
@@ -309,9 +337,14 @@ impl Table {
         (entry.seen, entry.timeout) = (now.0 as u32, timeout.0);
         let deadline = now.after(timeout);
         if Wheel::is_late(&entry.links, deadline) {
-            self.wheel.disarm(&mut self.entries, id.0);
-            self.wheel.arm(&mut self.entries, id.0, deadline);
+            self.rearm(id, deadline);
         }
+    }
+
+    #[cold]
+    fn rearm(&mut self, id: ConnId, deadline: Tick) {
+        self.wheel.disarm(&mut self.entries, id.0);
+        self.wheel.arm(&mut self.entries, id.0, deadline);
     }
 
     /// When a connection expires if nothing more is heard of it.
