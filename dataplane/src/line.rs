@@ -30,7 +30,7 @@ use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
 use crate::packet::Packet;
-use crate::parse::{self, Kind, Parsed};
+use crate::parse::{self, Kind, Parsed, Plain};
 use crate::sched::{self, Load, Memory};
 use crate::service::DestinationId;
 use crate::stats::Board;
@@ -75,21 +75,34 @@ pub struct Arrival {
 }
 
 /// What the first stage found out about a packet.
+///
+/// Of a plain packet for us it is in the first line, and `parsed` says nothing.
 #[derive(Clone, Copy)]
+#[repr(C, align(64))]
 pub struct Work {
-    parsed: Parsed,
+    plain: Plain,
+    step: Step,
     hash: u64,
     guess: Guess,
-    step: Step,
+    parsed: Parsed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    /// A plain packet, for the express way if it finds its connection.
+    Express,
     Find,
     Gather,
     ToKernel,
     HandOff(WorkerId),
     Drop(DropReason),
+}
+
+impl Work {
+    /// What is known of a packet that may be anything.
+    fn of(parsed: Parsed, hash: u64, step: Step) -> Work {
+        Work { plain: Plain::NOTHING, step, hash, guess: Guess::NONE, parsed }
+    }
 }
 
 /// One worker's state, packets and queues aside.
@@ -152,7 +165,7 @@ impl sched::Loads for Scales<'_> {
 
 /// Room for the first stage's findings about a burst.
 pub fn works() -> Box<[Work]> {
-    let nothing = Work { parsed: Parsed::NOTHING, hash: 0, guess: Guess::NONE, step: Step::ToKernel };
+    let nothing = Work::of(Parsed::NOTHING, 0, Step::ToKernel);
     vec![nothing; BURST].into_boxed_slice()
 }
 
@@ -170,7 +183,7 @@ impl Line {
             self.read(packet.bytes(), arrival, work);
         }
         for work in &mut works[..packets.len()] {
-            if work.step == Step::Find {
+            if matches!(work.step, Step::Express | Step::Find) {
                 work.guess = self.conns.prefetch_entry(work.hash);
             }
         }
@@ -183,12 +196,21 @@ impl Line {
     /// First stage: parse, steer, hash, ask for the index line.
     #[inline(always)]
     fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some(key) = parse::parse_plain(frame, &arrival.mac, &mut work.parsed) else {
+        let Some(plain) = Plain::read(frame, &arrival.mac) else {
             return self.read_any(frame, arrival, work);
         };
-        work.step = self.steer(&work.parsed, arrival.port);
-        work.hash = self.conns.hash(&Key::V4(key));
+        work.plain = plain;
+        work.step = match self.steer_plain(&plain, arrival.port) {
+            Step::Find => Step::Express,
+            other => other,
+        };
+        work.hash = self.conns.hash(&Key::V4(plain.key));
         self.conns.prefetch_line(work.hash);
+    }
+
+    #[inline(always)]
+    fn steer_plain(&self, plain: &Plain, port: u16) -> Step {
+        if self.steering.workers == 1 { Step::Find } else { self.steer(&plain.parsed(), port) }
     }
 
     /// The same for packets that are not plain.
@@ -241,11 +263,11 @@ impl Line {
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
-        if work.parsed.plain
-            && work.step == Step::Find
-            && let Key::V4(key) = &work.parsed.key
-            && let Some(found) = self.conns.confirm(work.guess, key).or_else(|| self.look_further(work))
-            && let Some(port) = self.express(&mut packet, &work.parsed, found, arrival.now)
+        if work.step != Step::Express {
+            return self.take_long_way(packet, work, arrival, out);
+        }
+        if let Some(found) = self.conns.confirm(work.guess, &work.plain.key).or_else(|| self.look_further(work))
+            && let Some(port) = self.express(&mut packet, &work.plain, found, arrival.now)
         {
             let verdict = out.send(port, packet);
             if verdict != Verdict::Sent {
@@ -253,15 +275,17 @@ impl Line {
             }
             return;
         }
-        self.take_long_way(packet, work, arrival, out);
+        let work = Work { step: Step::Find, parsed: work.plain.parsed(), ..*work };
+        self.take_long_way(packet, &work, arrival, out);
     }
 
     /// A guess was wrong: the flow's home line is full, or something came or went during the burst.
     #[inline(never)]
     fn look_further(&self, work: &Work) -> Option<(ConnId, Direction)> {
-        self.conns.find(work.hash, &work.parsed.key)
+        self.conns.find(work.hash, &Key::V4(work.plain.key))
     }
 
+    /// Decides about any packet, and makes it so.
     #[inline(never)]
     fn take_long_way<P: Packet>(
         &mut self,
@@ -275,7 +299,7 @@ impl Line {
         let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);
         let trail = packet.bytes().len().saturating_sub(end);
         let fate = match work.step {
-            Step::Find => match work.parsed.kind {
+            Step::Find | Step::Express => match work.parsed.kind {
                 Kind::IcmpError => self.relate(&mut packet, work, arrival),
                 Kind::TunnelError => match self.relate_tunnel(packet.bytes(), work, arrival.now) {
                     Ok((inner, message)) => return self.answer(packet, &inner, message, arrival, out),

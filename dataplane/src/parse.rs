@@ -52,8 +52,6 @@ pub struct Parsed {
     pub state_flags: u8,
     /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
     pub protocol: u8,
-    /// It is plain: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
-    pub plain: bool,
     /// There are options in the IPv4 header.
     pub options: bool,
     /// The VLAN it came in by; 0 is none.
@@ -134,7 +132,6 @@ impl Parsed {
         tcp_flags: 0,
         state_flags: 0,
         protocol: 0,
-        plain: false,
         options: false,
         vlan: 0,
         quoted_l3: 0,
@@ -151,38 +148,68 @@ impl Parsed {
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    match parse_plain(frame, mac, parsed) {
-        Some(_) => Ok(()),
+    match Plain::read(frame, mac) {
+        Some(plain) => {
+            *parsed = plain.parsed();
+            Ok(())
+        }
         None => parse_any(frame, mac, parsed),
     }
 }
 
-/// Reads a plain packet, as nearly all are, and gives its key; `None` of any other, and then nothing is known of it.
-#[inline(always)]
-pub fn parse_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Option<Key4> {
-    let Head { ether, ip, l4_ports } = view(frame, 0)?;
-    let (udp, len) = (ip.protocol == protocol::UDP, ip.len.get());
-    let headers = ipv4::LEN as u16 + if udp { udp::LEN as u16 } else { tcp::LEN as u16 };
-    if ether[..6] != *mac
-        || ether[12..] != ether::IPV4.to_be_bytes()
-        || ip.version_ihl != 0x45
-        || ip.is_fragment()
-        || !(udp || ip.protocol == protocol::TCP)
-        || len < headers
-        || frame.len() < ether::LEN + usize::from(len)
-        || !ipv4::plain_checksum_is_right(ip)
-    {
-        return None;
+/// A plain packet, as nearly all are: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain {
+    /// The flow.
+    pub key: Key4,
+    /// Bytes of the IP packet, its header included.
+    pub len: u16,
+    /// TCP flags of a TCP segment.
+    pub tcp_flags: u8,
+}
+
+impl Plain {
+    /// Nothing known; what a burst's array is filled with.
+    pub const NOTHING: Plain =
+        Plain { key: Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }, len: 0, tcp_flags: 0 };
+
+    /// Reads a plain frame for the hardware address `mac`; `None` of any other.
+    #[inline(always)]
+    pub fn read(frame: &[u8], mac: &MacBytes) -> Option<Plain> {
+        let Head { ether, ip, l4_ports } = view(frame, 0)?;
+        let (udp, len) = (ip.protocol == protocol::UDP, ip.len.get());
+        let headers = ipv4::LEN + if udp { udp::LEN } else { tcp::LEN };
+        if ether[..6] != *mac
+            || ether[12..] != ether::IPV4.to_be_bytes()
+            || ip.version_ihl != 0x45
+            || ip.is_fragment()
+            || !(udp || ip.protocol == protocol::TCP)
+            || usize::from(len) < headers
+            || frame.len() < ether::LEN + usize::from(len)
+            || !ipv4::plain_checksum_is_right(ip)
+        {
+            return None;
+        }
+        let tcp_flags = if udp { 0 } else { *frame.get(TCP_FLAGS)? };
+        let ports = Ports::new(l4_ports[0].get(), l4_ports[1].get());
+        let key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol };
+        Some(Plain { key, len, tcp_flags })
     }
-    let flags = if udp { 0 } else { frame.get(TCP_FLAGS).copied().unwrap_or(0) };
-    let ports = Ports::new(l4_ports[0].get(), l4_ports[1].get());
-    let key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol };
-    parsed.key = Key::V4(key);
-    parsed.kind = Kind::Flow;
-    (parsed.l3, parsed.l4, parsed.len) = (ether::LEN as u16, (ether::LEN + ipv4::LEN) as u16, len);
-    (parsed.tcp_flags, parsed.state_flags, parsed.protocol) = (flags, flags, ip.protocol);
-    (parsed.plain, parsed.options, parsed.vlan) = (true, false, 0);
-    Some(key)
+
+    /// The same as the long way wants it.
+    pub fn parsed(&self) -> Parsed {
+        Parsed {
+            key: Key::V4(self.key),
+            kind: Kind::Flow,
+            l3: ether::LEN as u16,
+            l4: (ether::LEN + ipv4::LEN) as u16,
+            len: self.len,
+            tcp_flags: self.tcp_flags,
+            state_flags: self.tcp_flags,
+            protocol: self.key.protocol,
+            ..Parsed::NOTHING
+        }
+    }
 }
 
 /// [`parse`] for packets that are not plain.
@@ -190,7 +217,6 @@ pub fn parse_plain(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Option<
 /// # Errors
 /// As there.
 pub fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    parsed.plain = false;
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
     parsed.vlan = 0;

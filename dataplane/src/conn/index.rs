@@ -7,7 +7,7 @@
 use zerocopy::FromZeros;
 
 use super::entry::{ConnId, Direction};
-use super::slab::{Slab, equal_lanes, prefetch};
+use super::slab::{Slab, equal_lanes, prefetch_at};
 
 const WAYS: usize = 8;
 /// Lines a search may touch. It stops at the first that nothing went past; few searches touch a second line.
@@ -106,7 +106,7 @@ impl Index {
     /// Asks for the home line of `hash`.
     #[inline]
     pub fn prefetch(&self, hash: u64) {
-        prefetch(&self.lines[self.home(hash)]);
+        prefetch_at(&self.lines, self.home(hash));
     }
 
     /// The first slot whose tag agrees, nearly always the right one: what is worth prefetching.

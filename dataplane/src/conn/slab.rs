@@ -89,6 +89,19 @@ pub fn prefetch<T>(record: &T) {
     let _ = record;
 }
 
+/// Asks for the record at `place`. A place that is none does no harm, so that nothing has to be compared.
+#[inline]
+pub fn prefetch_at<T>(records: &[T], place: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint that touches no memory the program can see, whatever its address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(records.as_ptr().wrapping_add(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (records, place);
+}
+
 /// Two equal bits for every lane that equals `want`, the first lane's lowest.
 #[cfg(target_arch = "x86_64")]
 #[inline]

@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
 use super::free::Free;
 use super::index::{Index, Slot};
-use super::slab::{Slab, prefetch};
+use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
 use crate::flow::{Key, Key4, Seed};
 use crate::time::wheel::Wheel;
@@ -145,9 +145,9 @@ impl Table {
     pub fn prefetch_entry(&self, hash: u64) -> Guess {
         let Some(slot) = self.index.candidate(hash) else { return Guess::NONE };
         let id = slot.id().0;
-        prefetch(&self.entries[id as usize]);
+        prefetch_at(&self.entries, id as usize);
         if id >= self.sizes.ipv4 {
-            prefetch(&self.addresses[(id - self.sizes.ipv4) as usize]);
+            prefetch_at(&self.addresses, (id - self.sizes.ipv4) as usize);
         }
         Guess { slot, changes: self.changes }
     }

@@ -1,6 +1,6 @@
 //! The express way: what a plain packet of a known connection needs, and nothing else.
 //!
-//! Nearly all packets are plain (see [`Parsed::plain`]) and leave their connection's state as it is. For them the
+//! Nearly all packets are plain (see [`Plain`]) and leave their connection's state as it is. For them the
 //! decisions of [`advance`](super::advance) and [`way`](super::way) come down to two cache lines, the connection's entry and the
 //! [`Lane`](crate::config::Lane) of its destination or the next hop to the client. Whatever is not as usual takes the long way, and
 //! nothing has changed before that is known; a law in the tests holds the two to the same results.
@@ -10,7 +10,7 @@ use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags};
 use crate::forward::plain::{self, Change};
 use crate::packet::Packet;
-use crate::parse::Parsed;
+use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::Delta;
@@ -24,13 +24,13 @@ impl Line {
     pub(super) fn express<P: Packet>(
         &mut self,
         packet: &mut P,
-        parsed: &Parsed,
+        of: &Plain,
         (id, direction): (ConnId, Direction),
         now: Tick,
     ) -> Option<u16> {
         match direction {
-            Direction::In => self.express_in(packet, parsed, id, now),
-            Direction::Out => self.express_out(packet, parsed, id, now),
+            Direction::In => self.express_in(packet, of, id, now),
+            Direction::Out => self.express_out(packet, of, id, now),
         }
     }
 
@@ -38,21 +38,21 @@ impl Line {
     fn express_in<P: Packet>(
         &mut self,
         packet: &mut P,
-        parsed: &Parsed,
+        of: &Plain,
         id: ConnId,
         now: Tick,
     ) -> Option<u16> {
         let (snapshot, entry) = (&self.snapshot, self.conns.entry_mut(id));
         let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
-        if !lane.is_open() || parsed.tcp_flags & SYN != 0 || is_unsure(flags) {
+        if !lane.is_open() || of.tcp_flags & SYN != 0 || is_unsure(flags) {
             return None;
         }
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
-        let timeout = steady(&snapshot.settings, entry, parsed, from)?;
+        let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
             let inner_mtu = lane.mtu.saturating_sub(ipv4::LEN as u16);
-            if !lane.is_tunnel() || parsed.len > inner_mtu || !self.paths.is_empty() {
+            if !lane.is_tunnel() || of.len > inner_mtu || !self.paths.is_empty() {
                 return None;
             }
             if plain::split(packet.bytes_mut())?.0.ip.ttl <= 1 {
@@ -61,16 +61,16 @@ impl Line {
             if !packet.push_front(ipv4::LEN) {
                 return None;
             }
-            cut(packet, ipv4::LEN as u16 + parsed.len);
+            cut(packet, ipv4::LEN as u16 + of.len);
             let (outer, inner) = plain::nested(packet.bytes_mut())?;
             plain::encapsulate(outer, inner, lane, snapshot.settings.pmtu_disc, &mut self.ip_id);
         } else {
             let (head, rest) = plain::split(packet.bytes_mut())?;
-            if parsed.len > lane.mtu || head.ip.ttl <= 1 {
+            if of.len > lane.mtu || head.ip.ttl <= 1 {
                 return None;
             }
             if flags.has(Flags::NAT) {
-                let sum = plain::transport_sum(rest, parsed.protocol)?;
+                let sum = plain::transport_sum(rest, of.key.protocol)?;
                 let change = Change {
                     direction: Direction::In,
                     address: entry.destination_address,
@@ -83,12 +83,12 @@ impl Line {
                 plain::take_hop(&mut head.ip, 0);
             }
             head.ether = lane.header;
-            cut(packet, parsed.len);
+            cut(packet, of.len);
         }
         entry.in_packets = entry.in_packets.wrapping_add(1);
         if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
             counters.in_packets.add(1);
-            counters.in_bytes.add(parsed.len.into());
+            counters.in_bytes.add(of.len.into());
         }
         self.conns.touch(id, timeout, now);
         Some(lane.port)
@@ -98,7 +98,7 @@ impl Line {
     fn express_out<P: Packet>(
         &mut self,
         packet: &mut P,
-        parsed: &Parsed,
+        of: &Plain,
         id: ConnId,
         now: Tick,
     ) -> Option<u16> {
@@ -111,12 +111,12 @@ impl Line {
             return None;
         }
         let hop = network.hop_at(HopId(entry.client_hop))?;
-        let timeout = steady(&snapshot.settings, entry, parsed, From::Destination)?;
+        let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
         let (head, rest) = plain::split(packet.bytes_mut())?;
-        if head.ip.ttl <= 1 || parsed.len > hop.mtu || usize::from(hop.header_len) != ether::LEN {
+        if head.ip.ttl <= 1 || of.len > hop.mtu || usize::from(hop.header_len) != ether::LEN {
             return None;
         }
-        let sum = plain::transport_sum(rest, parsed.protocol)?;
+        let sum = plain::transport_sum(rest, of.key.protocol)?;
         let change = Change {
             direction: Direction::Out,
             address: entry.virtual_address,
@@ -126,9 +126,9 @@ impl Line {
         };
         change.apply(head, sum);
         head.ether.copy_from_slice(hop.header.first_chunk::<{ ether::LEN }>()?);
-        cut(packet, parsed.len);
+        cut(packet, of.len);
         entry.flags.set(Flags::REPLIED, true);
-        if parsed.protocol != protocol::UDP {
+        if of.key.protocol != protocol::UDP {
             entry.flags.set(Flags::NO_OUTPUT, false);
         }
         let destination = entry.destination as usize;
@@ -136,7 +136,7 @@ impl Line {
             && let Some(counters) = self.board.destinations.get(destination)
         {
             counters.out_packets.add(1);
-            counters.out_bytes.add(parsed.len.into());
+            counters.out_bytes.add(of.len.into());
         }
         self.conns.touch(id, timeout, now);
         Some(hop.port)
@@ -151,12 +151,12 @@ fn is_unsure(flags: Flags) -> bool {
 
 /// The time-out that a packet leaves its connection with, if it leaves its state as it is.
 #[inline(always)]
-fn steady(settings: &Settings, entry: &Entry, parsed: &Parsed, from: From) -> Option<Millis> {
-    if parsed.protocol == protocol::UDP {
+fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<Millis> {
+    if of.key.protocol == protocol::UDP {
         return Some(settings.timeouts.udp);
     }
     let state = tcp::State::from_number(entry.state);
-    let next = tcp::next(state, from, parsed.state_flags, settings.secure_tcp);
+    let next = tcp::next(state, from, of.tcp_flags, settings.secure_tcp);
     (next == state).then(|| settings.timeouts.tcp[next as usize])
 }
 

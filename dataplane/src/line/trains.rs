@@ -7,7 +7,7 @@
 
 use super::outbox::{Outbox, RELAYED};
 use super::{Arrival, Fate, Line, Step, Work};
-use crate::conn::{Guess, ConnId, Direction, Flags};
+use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::{Key, Ports};
 use crate::forward::encap;
 use crate::forward::{Departure, rewrite, train};
@@ -176,7 +176,7 @@ impl Line {
         if parsed.is_ipv6() {
             parsed.len = whole.largest();
         }
-        let work = Work { parsed, hash: self.conns.hash(&parsed.key), guess: Guess::NONE, step: Step::Find };
+        let work = Work::of(parsed, self.conns.hash(&parsed.key), Step::Find);
         let mut scratch = std::mem::take(&mut out.scratch);
         if let Some(first) = whole.pieces.first() {
             scratch.copy(first.packet.bytes());
