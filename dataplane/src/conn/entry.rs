@@ -88,7 +88,7 @@ impl Flags {
 }
 
 /// A connection. Everything a packet of an IPv4 flow reads or writes is in this one line.
-#[derive(Clone, FromZeros)]
+#[derive(Clone, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Entry {
     /// Client address; like the next two only of IPv4, see [`Addresses6`].

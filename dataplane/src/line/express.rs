@@ -111,6 +111,7 @@ impl Line {
             return None;
         }
         let hop = network.hop_at(HopId(entry.client_hop))?;
+        let lane = snapshot.lanes.get(entry.destination as usize)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
         let (head, rest) = plain::split(packet.bytes_mut())?;
         if head.ip.ttl <= 1 || of.len > hop.mtu || usize::from(hop.header_len) != ether::LEN {
@@ -132,7 +133,7 @@ impl Line {
             entry.flags.set(Flags::NO_OUTPUT, false);
         }
         let destination = entry.destination as usize;
-        if snapshot.lanes.get(destination).is_some_and(|lane| lane.is_available())
+        if lane.is_available()
             && let Some(counters) = self.board.destinations.get(destination)
         {
             counters.out_packets.add(1);

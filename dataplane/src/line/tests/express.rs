@@ -1,0 +1,106 @@
+//! The law of the express way: it does what the long way does.
+
+use proptest::prelude::*;
+
+use super::bed::*;
+use crate::conn::Sizes;
+use crate::service::{Method, Tunnel};
+use crate::wire::protocol;
+
+/// One packet of a conversation.
+#[derive(Clone, Debug)]
+struct Step {
+    from_client: bool,
+    client: u16,
+    flags: &'static str,
+    data: usize,
+    ttl: u8,
+    /// Bytes behind the IP packet in its frame.
+    trail: usize,
+    /// What is done to it: nothing, no UDP checksum, "don't fragment", a fragment, a wrong header checksum.
+    twist: u8,
+    wait: u64,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let flags = prop::sample::select(vec!["S", "SA", "A", "A", "A", "FA", "R", ""]);
+    let data = prop::sample::select(vec![0, 1, 18, 1400, 1445, 1460]);
+    let ttl = prop::sample::select(vec![64, 64, 64, 2, 1, 0]);
+    (any::<bool>(), 0..3u16, flags, data, ttl, 0..8usize, 0..12u8, 0..40_000u64).prop_map(
+        |(from_client, client, flags, data, ttl, trail, twist, wait)| Step {
+            from_client,
+            client,
+            flags,
+            data,
+            ttl,
+            trail,
+            twist,
+            wait,
+        },
+    )
+}
+
+fn frame(step: &Step, proto: u8) -> Vec<u8> {
+    let client = at(client().address, 4000 + step.client);
+    // A server answers from the address it was reached by: translated by NAT, the virtual one else.
+    let (from, to) = if step.from_client { (client, vip()) } else { (server(), client) };
+    let data = vec![7; step.data];
+    let mut frame = match proto {
+        protocol::UDP => udp(from, to, &data),
+        _ => tcp_with(from, to, step.flags, &data),
+    };
+    match step.twist {
+        0 if proto == protocol::UDP => frame[40..42].fill(0),
+        1 => frame[20] |= 0x40,
+        2 => frame[20] |= 0x20,
+        _ => {}
+    }
+    let mut frame = with_byte(frame, 22, step.ttl);
+    if step.twist == 3 {
+        frame[24] ^= 1;
+    }
+    frame.extend(vec![0xee; step.trail]);
+    frame
+}
+
+fn plan(method: Method, proto: u8, switches: u8) -> Plan {
+    let mut plan = Plan { protocol: proto, servers: 1, sizes: Sizes { ipv4: 8, ipv6: 8 }, ..Plan::new(method) };
+    plan.settings.sloppy_tcp = switches & 1 != 0;
+    plan.settings.secure_tcp = switches & 2 != 0;
+    plan.settings.pmtu_disc = switches & 4 != 0;
+    plan.settings.conn_reuse_mode = u32::from(switches & 8 != 0);
+    plan
+}
+
+/// All that can be seen of a bed: what left it, what it counted, what it remembers.
+fn seen(bed: &mut Bed) -> (Vec<Vec<u8>>, String) {
+    let frames = [&bed.outside, &bed.inside].into_iter().flat_map(|wire| std::iter::from_fn(|| wire.take()));
+    let (frames, line) = (frames.collect(), &bed.worker.line);
+    let entries: Vec<_> = (0..8).map(|id| line.conns.entry(crate::conn::ConnId(id)).clone()).collect();
+    let told = format!("{:?} {:?} {}", line.board, entries, line.ip_id);
+    (frames, told)
+}
+
+proptest! {
+    #[test]
+    fn the_express_way_is_the_long_way(
+        (method, udp, switches) in (0..4usize, any::<bool>(), 0..16u8),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let gue = Tunnel::Gue { l4_port: 6080, checksum: true };
+        let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip), Method::Tunnel(gue)][method];
+        let proto = if udp { protocol::UDP } else { protocol::TCP };
+        let (mut one, mut other) = (plan(method, proto, switches).build(), plan(method, proto, switches).build());
+        other.worker.line.snapshot.lanes = [].into();
+        let mut clock = 0;
+        for step in &steps {
+            clock += step.wait;
+            let frame = frame(step, proto);
+            for bed in [&mut one, &mut other] {
+                bed.at(clock);
+                if step.from_client { bed.client_sends(&frame) } else { bed.server_sends(&frame) }
+            }
+            prop_assert_eq!(seen(&mut one), seen(&mut other), "after {:?}", step);
+        }
+    }
+}
