@@ -23,7 +23,7 @@ mod way;
 use std::sync::Arc;
 
 use crate::config::{HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
-use crate::conn::slab::prefetch;
+use crate::conn::slab::prefetch_at;
 use crate::conn::{ConnId, Direction, Guess, Quotas, Shared, Table};
 use crate::flow::Key;
 use crate::forward::{self, Departure, fragment};
@@ -175,10 +175,8 @@ impl Line {
         // Taken out for the burst, so that the line itself can be changed while they are looked at.
         let mut works = std::mem::take(&mut self.works);
         for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
-            if let Some(ahead) = packets.get(place + AHEAD)
-                && let Some(header) = ahead.bytes().first()
-            {
-                prefetch(header);
+            if let Some(ahead) = packets.get(place + AHEAD) {
+                prefetch_at(ahead.bytes(), 0);
             }
             self.read(packet.bytes(), arrival, work);
         }
@@ -266,7 +264,8 @@ impl Line {
         if work.step != Step::Express {
             return self.take_long_way(packet, work, arrival, out);
         }
-        if let Some(found) = self.conns.confirm(work.guess, &work.plain.key).or_else(|| self.look_further(work))
+        if let Some(found) =
+            self.conns.confirm(work.guess, &work.plain.key).or_else(|| self.look_further(work))
             && let Some(port) = self.express(&mut packet, &work.plain, found, arrival.now)
         {
             let verdict = out.send(port, packet);

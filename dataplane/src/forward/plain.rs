@@ -7,7 +7,7 @@ use zerocopy::network_endian::{U16, U32};
 use super::encap::outer_tos;
 use super::rewrite::never_zero;
 use crate::config::Lane;
-use crate::conn::Direction;
+use crate::conn::{Direction, Entry};
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::plain::{Head, Outer};
@@ -36,18 +36,35 @@ pub fn transport_sum(rest: &mut [u8], protocol: u8) -> Option<&mut U16> {
 /// What NAT puts into a packet.
 pub struct Change {
     /// Which end is replaced: the destination of a packet from the client, the source of one to it.
-    pub direction: Direction,
+    direction: Direction,
     /// The new address.
-    pub address: u32,
+    address: u32,
     /// The new L4 port.
-    pub l4_port: u16,
+    l4_port: u16,
     /// How the header's checksum changes.
-    pub delta_l3: Delta,
+    delta_l3: Delta,
     /// How the transport checksum changes.
-    pub delta_l4: Delta,
+    delta_l4: Delta,
 }
 
 impl Change {
+    /// What a packet of this connection that goes in `direction` needs.
+    #[inline(always)]
+    pub fn of(entry: &Entry, direction: Direction) -> Change {
+        let (delta_l3, delta_l4) = (Delta(entry.delta_l3), Delta(entry.delta_l4));
+        match direction {
+            Direction::In => {
+                let (address, l4_port) = (entry.destination_address, entry.destination_port);
+                Change { direction, address, l4_port, delta_l3, delta_l4 }
+            }
+            Direction::Out => {
+                let (address, l4_port) = (entry.virtual_address, entry.ports_in().dst());
+                let (delta_l3, delta_l4) = (delta_l3.reversed(), delta_l4.reversed());
+                Change { direction, address, l4_port, delta_l3, delta_l4 }
+            }
+        }
+    }
+
     /// Replaces one end and takes a hop off.
     #[inline(always)]
     pub fn apply(&self, head: &mut Head, sum: &mut U16) {

@@ -6,16 +6,17 @@
 //! nothing has changed before that is known; a law in the tests holds the two to the same results.
 
 use super::Line;
-use crate::config::{HopId, Settings};
+use crate::config::{HopId, Lane, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags};
 use crate::forward::plain::{self, Change};
 use crate::packet::Packet;
 use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::time::{Millis, Tick};
-use crate::wire::checksum::Delta;
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::plain::Outer;
 use crate::wire::tcp::SYN;
-use crate::wire::{ether, ipv4, protocol};
+use crate::wire::{ether, protocol};
 
 impl Line {
     /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
@@ -35,13 +36,7 @@ impl Line {
     }
 
     #[inline(always)]
-    fn express_in<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        of: &Plain,
-        id: ConnId,
-        now: Tick,
-    ) -> Option<u16> {
+    fn express_in<P: Packet>(&mut self, packet: &mut P, of: &Plain, id: ConnId, now: Tick) -> Option<u16> {
         let (snapshot, entry) = (&self.snapshot, self.conns.entry_mut(id));
         let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
@@ -51,39 +46,16 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
-            let inner_mtu = lane.mtu.saturating_sub(ipv4::LEN as u16);
-            if !lane.is_tunnel() || of.len > inner_mtu || !self.paths.is_empty() {
+            if !self.paths.is_empty() {
                 return None;
             }
-            if plain::split(packet.bytes_mut())?.0.ip.ttl <= 1 {
-                return None;
-            }
-            if !packet.push_front(ipv4::LEN) {
-                return None;
-            }
-            cut(packet, ipv4::LEN as u16 + of.len);
-            let (outer, inner) = plain::nested(packet.bytes_mut())?;
-            plain::encapsulate(outer, inner, lane, snapshot.settings.pmtu_disc, &mut self.ip_id);
+            let keep_df = snapshot.settings.pmtu_disc;
+            wrap(packet, of, lane, |outer, inner| {
+                plain::encapsulate(outer, inner, lane, keep_df, &mut self.ip_id);
+            })?;
         } else {
-            let (head, rest) = plain::split(packet.bytes_mut())?;
-            if of.len > lane.mtu || head.ip.ttl <= 1 {
-                return None;
-            }
-            if flags.has(Flags::NAT) {
-                let sum = plain::transport_sum(rest, of.key.protocol)?;
-                let change = Change {
-                    direction: Direction::In,
-                    address: entry.destination_address,
-                    l4_port: entry.destination_port,
-                    delta_l3: Delta(entry.delta_l3),
-                    delta_l4: Delta(entry.delta_l4),
-                };
-                change.apply(head, sum);
-            } else {
-                plain::take_hop(&mut head.ip, 0);
-            }
-            head.ether = lane.header;
-            cut(packet, of.len);
+            let change = flags.has(Flags::NAT).then(|| Change::of(entry, Direction::In));
+            rewrite(packet, of, (&lane.header, lane.mtu), change)?;
         }
         entry.in_packets = entry.in_packets.wrapping_add(1);
         if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
@@ -95,13 +67,7 @@ impl Line {
     }
 
     #[inline(always)]
-    fn express_out<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        of: &Plain,
-        id: ConnId,
-        now: Tick,
-    ) -> Option<u16> {
+    fn express_out<P: Packet>(&mut self, packet: &mut P, of: &Plain, id: ConnId, now: Tick) -> Option<u16> {
         let (snapshot, entry) = (&self.snapshot, self.conns.entry_mut(id));
         let network = &snapshot.network;
         if !snapshot.services.hooked[0]
@@ -113,29 +79,14 @@ impl Line {
         let hop = network.hop_at(HopId(entry.client_hop))?;
         let lane = snapshot.lanes.get(entry.destination as usize)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
-        let (head, rest) = plain::split(packet.bytes_mut())?;
-        if head.ip.ttl <= 1 || of.len > hop.mtu || usize::from(hop.header_len) != ether::LEN {
-            return None;
-        }
-        let sum = plain::transport_sum(rest, of.key.protocol)?;
-        let change = Change {
-            direction: Direction::Out,
-            address: entry.virtual_address,
-            l4_port: entry.ports_in().dst(),
-            delta_l3: Delta(entry.delta_l3).reversed(),
-            delta_l4: Delta(entry.delta_l4).reversed(),
-        };
-        change.apply(head, sum);
-        head.ether.copy_from_slice(hop.header.first_chunk::<{ ether::LEN }>()?);
-        cut(packet, of.len);
+        let header = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
+        rewrite(packet, of, (header, hop.mtu), Some(Change::of(entry, Direction::Out)))?;
         entry.flags.set(Flags::REPLIED, true);
         if of.key.protocol != protocol::UDP {
             entry.flags.set(Flags::NO_OUTPUT, false);
         }
-        let destination = entry.destination as usize;
-        if lane.is_available()
-            && let Some(counters) = self.board.destinations.get(destination)
-        {
+        let counters = self.board.destinations.get(entry.destination as usize);
+        if let Some(counters) = counters.filter(|_| lane.is_available()) {
             counters.out_packets.add(1);
             counters.out_bytes.add(of.len.into());
         }
@@ -159,6 +110,48 @@ fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<
     let state = tcp::State::from_number(entry.state);
     let next = tcp::next(state, from, of.tcp_flags, settings.secure_tcp);
     (next == state).then(|| settings.timeouts.tcp[next as usize])
+}
+
+/// Gives a packet its new frame header, takes a hop off it and makes NAT's change, if any.
+#[inline(always)]
+fn rewrite<P: Packet>(
+    packet: &mut P,
+    of: &Plain,
+    (header, mtu): (&[u8; ether::LEN], u16),
+    change: Option<Change>,
+) -> Option<()> {
+    let (head, rest) = plain::split(packet.bytes_mut())?;
+    if of.len > mtu || head.ip.ttl <= 1 {
+        return None;
+    }
+    match change {
+        Some(change) => change.apply(head, plain::transport_sum(rest, of.key.protocol)?),
+        None => plain::take_hop(&mut head.ip, 0),
+    }
+    head.ether = *header;
+    cut(packet, of.len);
+    Some(())
+}
+
+/// Makes room for an outer header in front of a packet, and has it filled.
+#[inline(always)]
+fn wrap<P: Packet>(
+    packet: &mut P,
+    of: &Plain,
+    lane: &Lane,
+    fill: impl FnOnce(&mut Outer, &mut Ipv4Hdr),
+) -> Option<()> {
+    const HEADER: u16 = ipv4::LEN as u16;
+    if !lane.is_tunnel() || of.len > lane.mtu - HEADER || plain::split(packet.bytes_mut())?.0.ip.ttl <= 1 {
+        return None;
+    }
+    if !packet.push_front(HEADER.into()) {
+        return None;
+    }
+    cut(packet, HEADER + of.len);
+    let (outer, inner) = plain::nested(packet.bytes_mut())?;
+    fill(outer, inner);
+    Some(())
 }
 
 /// Cuts off what a frame has behind its IP packet.
