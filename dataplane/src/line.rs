@@ -198,17 +198,19 @@ impl Line {
             return self.read_any(frame, arrival, work);
         };
         work.plain = plain;
-        work.step = match self.steer_plain(&plain, arrival.port) {
-            Step::Find => Step::Express,
-            other => other,
-        };
+        work.step = Step::Express;
+        if self.steering.workers > 1 {
+            work.step = self.steer_plain(&plain, arrival.port);
+        }
         work.hash = self.conns.hash(&Key::V4(plain.key));
         self.conns.prefetch_line(work.hash);
     }
 
-    #[inline(always)]
     fn steer_plain(&self, plain: &Plain, port: u16) -> Step {
-        if self.steering.workers == 1 { Step::Find } else { self.steer(&plain.parsed(), port) }
+        match self.steer(&plain.parsed(), port) {
+            Step::Find => Step::Express,
+            other => other,
+        }
     }
 
     /// The same for packets that are not plain.

@@ -10,7 +10,7 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    plain::Head,
+    plain::Words,
     protocol, sctp, tcp, udp, view,
 };
 
@@ -174,25 +174,28 @@ impl Plain {
         Plain { key: Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }, len: 0, tcp_flags: 0 };
 
     /// Reads a plain frame for the hardware address `mac`; `None` of any other.
+    ///
+    /// The headers are read as a few words and taken apart in registers: field by field it is twice as many loads.
     #[inline(always)]
     pub fn read(frame: &[u8], mac: &MacBytes) -> Option<Plain> {
-        let Head { ether, ip, l4_ports } = view(frame, 0)?;
-        let (udp, len) = (ip.protocol == protocol::UDP, ip.len.get());
+        let words: &Words = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Words>() }>()?);
+        let (first, second, dst) = (words.first.get(), words.second.get(), words.dst.get());
+        let (protocol, len) = ((second >> 48) as u8, (first >> 32) as u16);
+        let (udp, fragment) = (protocol == protocol::UDP, first as u16);
         let headers = ipv4::LEN + if udp { udp::LEN } else { tcp::LEN };
-        if ether[..6] != *mac
-            || ether[12..] != ether::IPV4.to_be_bytes()
-            || ip.version_ihl != 0x45
-            || ip.is_fragment()
-            || !(udp || ip.protocol == protocol::TCP)
+        if words.receiver != *mac
+            || words.kind.get() != ether::IPV4
+            || first >> 56 != 0x45
+            || fragment & ipv4::FRAGMENT != 0
+            || !(udp || protocol == protocol::TCP)
             || usize::from(len) < headers
             || frame.len() < ether::LEN + usize::from(len)
-            || !ipv4::plain_checksum_is_right(ip)
+            || !ipv4::words_are_right(first, second, dst)
         {
             return None;
         }
         let tcp_flags = if udp { 0 } else { *frame.get(TCP_FLAGS)? };
-        let ports = Ports::new(l4_ports[0].get(), l4_ports[1].get());
-        let key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol };
+        let key = Key4 { src: second as u32, dst, ports: Ports(words.l4_ports.get()), protocol };
         Some(Plain { key, len, tcp_flags })
     }
 

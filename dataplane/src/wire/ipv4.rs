@@ -92,20 +92,20 @@ pub fn checksum_is_right(header: &[u8]) -> bool {
     }
 }
 
-/// The same of a header without options.
-#[inline]
-pub fn plain_checksum_is_right(header: &Ipv4Hdr) -> bool {
-    header.as_bytes().first_chunk().is_some_and(fixed_checksum_is_right)
-}
-
-/// One's complement sums do not care how words are grouped nor in which byte order they are added, and one is right when
-/// `0xffff` divides it: a multiplication tells, where folding takes a dozen steps. No header is all zeros.
-#[inline]
 fn fixed_checksum_is_right(header: &[u8; LEN]) -> bool {
     let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7, c0, c1, c2, c3] = *header;
     let (a, b) = ([a0, a1, a2, a3, a4, a5, a6, a7], [b0, b1, b2, b3, b4, b5, b6, b7]);
-    let (sum, carry) = u64::from_ne_bytes(a).overflowing_add(u64::from_ne_bytes(b));
-    let last = u64::from(u32::from_ne_bytes([c0, c1, c2, c3])) + u64::from(carry);
+    words_are_right(u64::from_ne_bytes(a), u64::from_ne_bytes(b), u32::from_ne_bytes([c0, c1, c2, c3]))
+}
+
+/// Whether a header without options sums up right, given as words in any byte order.
+///
+/// One's complement sums do not care how words are grouped nor in which byte order they are added, and one is right when
+/// `0xffff` divides it: a multiplication tells, where folding takes a dozen steps. No header is all zeros.
+#[inline(always)]
+pub fn words_are_right(first: u64, second: u64, third: u32) -> bool {
+    let (sum, carry) = first.overflowing_add(second);
+    let last = u64::from(third) + u64::from(carry);
     ((sum >> 32) + (sum & 0xffff_ffff) + last).is_multiple_of(0xffff)
 }
 
