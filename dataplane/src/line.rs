@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::config::{HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{ConnId, Direction, Guess, Quotas, Shared, Table};
-use crate::flow::Key;
+use crate::flow::{Key, Key4, Ports};
 use crate::forward::{self, Departure, fragment};
 use crate::icmp::{self, Message};
 use crate::io::{BURST, Batch};
@@ -38,7 +38,7 @@ use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
-use crate::wire::protocol;
+use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr, protocol};
 
 use defend::Defence;
 use ending::Ending;
@@ -76,10 +76,11 @@ pub struct Arrival {
 
 /// What the first stage found out about a packet.
 ///
-/// Of a plain packet for us it is in the first line, and `parsed` says nothing.
+/// Of a plain packet for us it is in the first line, and `parsed` says nothing but for the key of IPv6.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Work {
+    key: Key4,
     plain: Plain,
     step: Step,
     hash: u64,
@@ -89,8 +90,10 @@ pub struct Work {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// A plain packet, for the express way if it finds its connection.
+    /// A plain packet of IPv4, for the express way if it finds its connection.
     Express,
+    /// The same of IPv6.
+    Express6,
     Find,
     Gather,
     ToKernel,
@@ -101,7 +104,13 @@ enum Step {
 impl Work {
     /// What is known of a packet that may be anything.
     fn of(parsed: Parsed, hash: u64, step: Step) -> Work {
-        Work { plain: Plain::NOTHING, step, hash, guess: Guess::NONE, parsed }
+        let key = Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 };
+        Work { key, plain: Plain::NOTHING, step, hash, guess: Guess::NONE, parsed }
+    }
+
+    /// The key of a plain packet.
+    fn key(&self) -> Key {
+        if self.step == Step::Express6 { self.parsed.key } else { Key::V4(self.key) }
     }
 }
 
@@ -181,7 +190,7 @@ impl Line {
             self.read(packet.bytes(), arrival, work);
         }
         for work in &mut works[..packets.len()] {
-            if matches!(work.step, Step::Express | Step::Find) {
+            if matches!(work.step, Step::Express | Step::Express6 | Step::Find) {
                 work.guess = self.conns.prefetch_entry(work.hash);
             }
         }
@@ -194,27 +203,41 @@ impl Line {
     /// First stage: parse, steer, hash, ask for the index line.
     #[inline(always)]
     fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some(plain) = Plain::read(frame, &arrival.mac) else {
-            return self.read_any(frame, arrival, work);
+        let Some((plain, key)) = Plain::read(frame, &arrival.mac) else {
+            return self.read_other(frame, arrival, work);
         };
-        work.plain = plain;
-        work.step = Step::Express;
+        (work.plain, work.key, work.step) = (plain, key, Step::Express);
         if self.steering.workers > 1 {
-            work.step = self.steer_plain(&plain, arrival.port);
+            work.step = self.steer_plain(&plain, Key::V4(key), arrival.port);
         }
-        work.hash = self.conns.hash(&Key::V4(plain.key));
+        work.hash = self.conns.hash(&Key::V4(key));
         self.conns.prefetch_line(work.hash);
     }
 
-    fn steer_plain(&self, plain: &Plain, port: u16) -> Step {
-        match self.steer(&plain.parsed(), port) {
-            Step::Find => Step::Express,
-            other => other,
+    /// The same for packets that are not plain IPv4.
+    #[inline(never)]
+    fn read_other(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
+        let Some((plain, key)) = Plain::read6(frame, &arrival.mac) else {
+            return self.read_any(frame, arrival, work);
+        };
+        let key = Key::V6(key);
+        (work.plain, work.parsed.key, work.step) = (plain, key, Step::Express6);
+        if self.steering.workers > 1 {
+            work.step = self.steer_plain(&plain, key, arrival.port);
+        }
+        work.hash = self.conns.hash(&key);
+        self.conns.prefetch_line(work.hash);
+    }
+
+    fn steer_plain(&self, plain: &Plain, key: Key, port: u16) -> Step {
+        match (self.steer(&plain.parsed(key), port), key) {
+            (Step::Find, Key::V4(_)) => Step::Express,
+            (Step::Find, Key::V6(_)) => Step::Express6,
+            (other, _) => other,
         }
     }
 
     /// The same for packets that are not plain.
-    #[inline(never)]
     fn read_any(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let port = arrival.port;
         work.step = match parse::parse_any(frame, &arrival.mac, &mut work.parsed) {
@@ -263,27 +286,40 @@ impl Line {
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
-        if work.step != Step::Express {
-            return self.take_long_way(packet, work, arrival, out);
+        let port = match work.step {
+            Step::Express => self.dispatch4(&mut packet, work, arrival),
+            Step::Express6 => self.dispatch6(&mut packet, work, arrival),
+            _ => return self.take_long_way(packet, work, arrival, out),
+        };
+        let Some(port) = port else {
+            let work = Work { step: Step::Find, parsed: work.plain.parsed(work.key()), ..*work };
+            return self.take_long_way(packet, &work, arrival, out);
+        };
+        let verdict = out.send(port, packet);
+        if verdict != Verdict::Sent {
+            self.settle(verdict);
         }
-        if let Some(found) =
-            self.conns.confirm(work.guess, &work.plain.key).or_else(|| self.look_further(work))
-            && let Some(port) = self.express(&mut packet, &work.plain, found, arrival.now)
-        {
-            let verdict = out.send(port, packet);
-            if verdict != Verdict::Sent {
-                self.settle(verdict);
-            }
-            return;
-        }
-        let work = Work { step: Step::Find, parsed: work.plain.parsed(), ..*work };
-        self.take_long_way(packet, &work, arrival, out);
+    }
+
+    #[inline(always)]
+    fn dispatch4<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
+        let guess = self.conns.confirm(work.guess, &work.key);
+        let found = guess.or_else(|| self.look_further(work))?;
+        self.express::<Ipv4Hdr, P>(packet, &work.plain, found, Table::address4, arrival.now)
+    }
+
+    #[inline(never)]
+    fn dispatch6<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
+        let Key::V6(key) = &work.parsed.key else { return None };
+        let guess = self.conns.confirm6(work.guess, key);
+        let found = guess.or_else(|| self.look_further(work))?;
+        self.express::<Ipv6Hdr, P>(packet, &work.plain, found, Table::address6, arrival.now)
     }
 
     /// A guess was wrong: the flow's home line is full, or something came or went during the burst.
     #[inline(never)]
     fn look_further(&self, work: &Work) -> Option<(ConnId, Direction)> {
-        self.conns.find(work.hash, &Key::V4(work.plain.key))
+        self.conns.find(work.hash, &work.key())
     }
 
     /// Decides about any packet, and makes it so.
@@ -300,7 +336,7 @@ impl Line {
         let end = usize::from(work.parsed.l3) + usize::from(work.parsed.len);
         let trail = packet.bytes().len().saturating_sub(end);
         let fate = match work.step {
-            Step::Find | Step::Express => match work.parsed.kind {
+            Step::Find | Step::Express | Step::Express6 => match work.parsed.kind {
                 Kind::IcmpError => self.relate(&mut packet, work, arrival),
                 Kind::TunnelError => match self.relate_tunnel(packet.bytes(), work, arrival.now) {
                     Ok((inner, message)) => return self.answer(packet, &inner, message, arrival, out),

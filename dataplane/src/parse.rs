@@ -10,7 +10,7 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    plain::Words,
+    plain::{Head, Words},
     protocol, sctp, tcp, udp, view,
 };
 
@@ -66,9 +66,6 @@ pub struct Parsed {
 
 /// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens nothing.
 pub const NO_CHUNK: u8 = 0x80;
-
-/// Where the flags of a plain TCP segment are.
-const TCP_FLAGS: usize = ether::LEN + ipv4::LEN + 13;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
@@ -149,70 +146,105 @@ impl Parsed {
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
     match Plain::read(frame, mac) {
-        Some(plain) => {
-            *parsed = plain.parsed();
+        Some((plain, key)) => {
+            *parsed = plain.parsed(Key::V4(key));
             Ok(())
         }
         None => parse_any(frame, mac, parsed),
     }
 }
 
-/// A plain packet, as nearly all are: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
+/// A plain packet, as nearly all are: untagged, without IP options or extension headers, in one piece, with a whole TCP
+/// or UDP header.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
-    /// The flow.
-    pub key: Key4,
     /// Bytes of the IP packet, its header included.
     pub len: u16,
     /// TCP flags of a TCP segment.
     pub tcp_flags: u8,
+    /// Protocol number.
+    pub protocol: u8,
 }
 
 impl Plain {
     /// Nothing known; what a burst's array is filled with.
-    pub const NOTHING: Plain =
-        Plain { key: Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }, len: 0, tcp_flags: 0 };
+    pub const NOTHING: Plain = Plain { len: 0, tcp_flags: 0, protocol: 0 };
 
-    /// Reads a plain frame for the hardware address `mac`; `None` of any other.
+    /// Reads a plain frame of IPv4 for the hardware address `mac`; `None` of any other.
     ///
     /// The headers are read as a few words and taken apart in registers: field by field it is twice as many loads.
     #[inline(always)]
-    pub fn read(frame: &[u8], mac: &MacBytes) -> Option<Plain> {
+    pub fn read(frame: &[u8], mac: &MacBytes) -> Option<(Plain, Key4)> {
         let words: &Words = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Words>() }>()?);
         let (first, second, dst) = (words.first.get(), words.second.get(), words.dst.get());
-        let (protocol, len) = ((second >> 48) as u8, (first >> 32) as u16);
-        let (udp, fragment) = (protocol == protocol::UDP, first as u16);
-        let headers = ipv4::LEN + if udp { udp::LEN } else { tcp::LEN };
+        let (protocol, len, fragment) = ((second >> 48) as u8, (first >> 32) as u16, first as u16);
         if words.receiver != *mac
             || words.kind.get() != ether::IPV4
             || first >> 56 != 0x45
             || fragment & ipv4::FRAGMENT != 0
-            || !(udp || protocol == protocol::TCP)
-            || usize::from(len) < headers
+            || usize::from(len) < ipv4::LEN + headers(protocol)?
             || frame.len() < ether::LEN + usize::from(len)
             || !ipv4::words_are_right(first, second, dst)
         {
             return None;
         }
-        let tcp_flags = if udp { 0 } else { *frame.get(TCP_FLAGS)? };
+        let tcp_flags = flags(frame, protocol, ether::LEN + ipv4::LEN)?;
         let key = Key4 { src: second as u32, dst, ports: Ports(words.l4_ports.get()), protocol };
-        Some(Plain { key, len, tcp_flags })
+        Some((Plain { len, tcp_flags, protocol }, key))
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn read6(frame: &[u8], mac: &MacBytes) -> Option<(Plain, Key6)> {
+        let head = view::<Head<Ipv6Hdr>>(frame, 0)?;
+        let (ip, protocol) = (&head.ip, head.ip.next);
+        let len = ipv6::LEN + usize::from(ip.len.get());
+        if head.ether[..6] != *mac
+            || head.kind.get() != ether::IPV6
+            || ip.version_class_flow.get() >> 28 != 6
+            || len < ipv6::LEN + headers(protocol)?
+            || frame.len() < ether::LEN + len
+            || len > usize::from(u16::MAX)
+        {
+            return None;
+        }
+        let tcp_flags = flags(frame, protocol, ether::LEN + ipv6::LEN)?;
+        let ports = Ports::new(head.l4_ports[0].get(), head.l4_ports[1].get());
+        let key = Key6 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol };
+        Some((Plain { len: len as u16, tcp_flags, protocol }, key))
     }
 
     /// The same as the long way wants it.
-    pub fn parsed(&self) -> Parsed {
+    pub fn parsed(&self, key: Key) -> Parsed {
+        let header = if matches!(key, Key::V4(_)) { ipv4::LEN } else { ipv6::LEN };
         Parsed {
-            key: Key::V4(self.key),
+            key,
             kind: Kind::Flow,
             l3: ether::LEN as u16,
-            l4: (ether::LEN + ipv4::LEN) as u16,
+            l4: (ether::LEN + header) as u16,
             len: self.len,
             tcp_flags: self.tcp_flags,
             state_flags: self.tcp_flags,
-            protocol: self.key.protocol,
+            protocol: self.protocol,
             ..Parsed::NOTHING
         }
     }
+}
+
+/// Bytes of the transport header that a plain packet has at least; `None` where no packet is plain.
+#[inline(always)]
+fn headers(protocol: u8) -> Option<usize> {
+    match protocol {
+        protocol::UDP => Some(udp::LEN),
+        protocol::TCP => Some(tcp::LEN),
+        _ => None,
+    }
+}
+
+/// The flags of a TCP segment whose header starts at `l4`; none of a datagram.
+#[inline(always)]
+fn flags(frame: &[u8], protocol: u8, l4: usize) -> Option<u8> {
+    if protocol == protocol::UDP { Some(0) } else { frame.get(l4 + 13).copied() }
 }
 
 /// [`parse`] for packets that are not plain.

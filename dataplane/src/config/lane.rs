@@ -13,13 +13,13 @@ const TUNNEL_MTU: u16 = 68 + ipv4::LEN as u16;
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Lane {
-    /// The frame header of the next hop, without a tag.
-    pub header: [u8; ether::LEN],
+    /// Receiver and sender of frames to the next hop, which carry no tag.
+    pub ether: [u8; ether::ADDRESSES],
     /// The port to leave by.
     pub port: u16,
     /// Largest IP packet on the way.
     pub mtu: u16,
-    switches: u16,
+    switches: u32,
     /// Source of an IP-in-IP tunnel's outer header.
     pub source: u32,
     /// Its destination.
@@ -31,11 +31,11 @@ pub struct Lane {
 const _: () = assert!(size_of::<Lane>() == 32);
 
 /// The destination is configured.
-const AVAILABLE: u16 = 1;
+const AVAILABLE: u32 = 1;
 /// Its next hop is known, and untagged.
-const OPEN: u16 = 2;
+const OPEN: u32 = 2;
 /// IP in IP, IPv4 outside, leads to it.
-const IPIP: u16 = 4;
+const IPIP: u32 = 4;
 
 impl Lane {
     /// The lane to `destination`; one that is not open where the way is anything but plain.
@@ -46,10 +46,10 @@ impl Lane {
         let Some(hop) = network.hop_at(id).filter(|hop| usize::from(hop.header_len) == ether::LEN) else {
             return closed;
         };
-        let Some(header) = hop.header.first_chunk().copied().filter(|_| destination.available) else {
+        let Some(ether) = hop.header.first_chunk().copied().filter(|_| destination.available) else {
             return closed;
         };
-        let lane = Lane { header, port: hop.port, mtu, switches: AVAILABLE | OPEN, ..closed };
+        let lane = Lane { ether, port: hop.port, mtu, switches: AVAILABLE | OPEN, ..closed };
         match (destination.method, source, destination.endpoint.address) {
             (Method::Tunnel(Tunnel::Ipip), IpAddr::V4(source), IpAddr::V4(target)) if mtu >= TUNNEL_MTU => {
                 lane.tunnel(source.to_bits(), target.to_bits())

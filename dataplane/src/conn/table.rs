@@ -10,7 +10,7 @@ use super::free::Free;
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
-use crate::flow::{Key, Key4, Seed};
+use crate::flow::{Key, Key4, Key6, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
@@ -152,13 +152,23 @@ impl Table {
         Guess { slot, changes: self.changes }
     }
 
-    /// Third step for plain packets: the guess, if it is the connection that [`Table::find`] would find.
+    /// Third step for plain packets of IPv4: the guess, if it is the connection that [`Table::find`] would find.
     #[inline(always)]
     pub fn confirm(&self, guess: Guess, key: &Key4) -> Option<(ConnId, Direction)> {
         let Guess { slot, changes } = guess;
         let id = slot.id();
         let entry = self.entries.get(id.0 as usize)?;
         let right = changes == self.changes && id.0 < self.sizes.ipv4 && entry.matches4(key, slot.out());
+        right.then(|| (id, slot.direction()))
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn confirm6(&self, guess: Guess, key: &Key6) -> Option<(ConnId, Direction)> {
+        let Guess { slot, changes } = guess;
+        let id = slot.id();
+        let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
+        let right = changes == self.changes && addresses.matches(self.entry(id), key, slot.out());
         right.then(|| (id, slot.direction()))
     }
 
@@ -216,12 +226,26 @@ impl Table {
     /// are in the low 32 bits.
     #[inline]
     pub fn address(&self, id: ConnId, direction: Direction) -> u128 {
+        if self.is_ipv6(id) { self.address6(id, direction) } else { self.address4(id, direction).into() }
+    }
+
+    /// The same of an IPv4 connection.
+    #[inline]
+    pub fn address4(&self, id: ConnId, direction: Direction) -> u32 {
         let entry = self.entry(id);
-        match (id.0.checked_sub(self.sizes.ipv4), direction) {
-            (None, Direction::In) => entry.destination_address.into(),
-            (None, Direction::Out) => entry.virtual_address.into(),
-            (Some(six), Direction::In) => self.addresses[six as usize].destination_address,
-            (Some(six), Direction::Out) => self.addresses[six as usize].virtual_address,
+        match direction {
+            Direction::In => entry.destination_address,
+            Direction::Out => entry.virtual_address,
+        }
+    }
+
+    /// The same of an IPv6 connection.
+    #[inline]
+    pub fn address6(&self, id: ConnId, direction: Direction) -> u128 {
+        let addresses = &self.addresses[(id.0 - self.sizes.ipv4) as usize];
+        match direction {
+            Direction::In => addresses.destination_address,
+            Direction::Out => addresses.virtual_address,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Plain packets rewritten: untagged IPv4 without options, in one piece, with a whole TCP or UDP header. All that
-//! changes lies in one view of the frame's start.
+//! Plain packets rewritten: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
+//! header. All that changes lies in one view of the frame's start.
 
 use zerocopy::FromBytes;
 use zerocopy::network_endian::{U16, U32};
@@ -9,19 +9,18 @@ use super::rewrite::never_zero;
 use crate::config::Lane;
 use crate::conn::{Direction, Entry};
 use crate::wire::checksum::{self, Delta};
+use crate::wire::ether;
 use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::plain::{Head, Outer};
+use crate::wire::plain::{Head, Ip, Outer};
 use crate::wire::protocol;
 
-/// How a header's checksum changes when a hop is taken off.
-const HOP: u32 = Delta::new(0x0100, 0).0 as u32;
 /// Where the checksum of a UDP datagram and of a TCP segment lies behind the ports.
 const UDP_SUM: usize = 2;
 const TCP_SUM: usize = 12;
 
 /// The start of a plain frame and what follows.
 #[inline(always)]
-pub fn split(frame: &mut [u8]) -> Option<(&mut Head, &mut [u8])> {
+pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
 }
 
@@ -33,12 +32,12 @@ pub fn transport_sum(rest: &mut [u8], protocol: u8) -> Option<&mut U16> {
     (!udp || sum.get() != 0).then_some(sum)
 }
 
-/// What NAT puts into a packet.
-pub struct Change {
+/// What NAT puts into a packet; `A` is an address.
+pub struct Change<A> {
     /// Which end is replaced: the destination of a packet from the client, the source of one to it.
     direction: Direction,
     /// The new address.
-    address: u32,
+    address: A,
     /// The new L4 port.
     l4_port: u16,
     /// How the header's checksum changes.
@@ -47,57 +46,47 @@ pub struct Change {
     delta_l4: Delta,
 }
 
-impl Change {
+impl<A> Change<A> {
     /// What a packet of this connection that goes in `direction` needs.
     #[inline(always)]
-    pub fn of(entry: &Entry, direction: Direction) -> Change {
+    pub fn new(entry: &Entry, direction: Direction, address: A) -> Change<A> {
         let (delta_l3, delta_l4) = (Delta(entry.delta_l3), Delta(entry.delta_l4));
         match direction {
             Direction::In => {
-                let (address, l4_port) = (entry.destination_address, entry.destination_port);
-                Change { direction, address, l4_port, delta_l3, delta_l4 }
+                Change { direction, address, l4_port: entry.destination_port, delta_l3, delta_l4 }
             }
             Direction::Out => {
-                let (address, l4_port) = (entry.virtual_address, entry.ports_in().dst());
-                let (delta_l3, delta_l4) = (delta_l3.reversed(), delta_l4.reversed());
+                let (l4_port, delta_l3, delta_l4) =
+                    (entry.ports_in().dst(), delta_l3.reversed(), delta_l4.reversed());
                 Change { direction, address, l4_port, delta_l3, delta_l4 }
             }
         }
     }
 
-    /// Replaces one end and takes a hop off.
+    /// Replaces one end and takes a hop off. `sum` is the checksum of the packet's transport `protocol`.
     #[inline(always)]
-    pub fn apply(&self, head: &mut Head, sum: &mut U16) {
+    pub fn apply<I: Ip<Address = A>>(self, head: &mut Head<I>, sum: &mut U16, protocol: u8) {
         match self.direction {
             Direction::In => {
-                head.ip.dst.set(self.address);
+                head.ip.set_dst(self.address);
                 head.l4_ports[1].set(self.l4_port);
             }
             Direction::Out => {
-                head.ip.src.set(self.address);
+                head.ip.set_src(self.address);
                 head.l4_ports[0].set(self.l4_port);
             }
         }
-        take_hop(&mut head.ip, u32::from(self.delta_l3.0));
+        head.ip.take_hop(self.delta_l3);
         let patched = self.delta_l4.patch(sum.get());
-        sum.set(if head.ip.protocol == protocol::UDP { never_zero(patched) } else { patched });
+        sum.set(if protocol == protocol::UDP { never_zero(patched) } else { patched });
     }
-}
-
-/// Takes a hop off; `delta` is how the checksum changes besides.
-#[inline(always)]
-pub fn take_hop(ip: &mut Ipv4Hdr, delta: u32) {
-    ip.ttl = ip.ttl.wrapping_sub(1);
-    let sum = u32::from(!ip.sum.get()) + delta + HOP;
-    let sum = (sum >> 16) + (sum & 0xffff);
-    ip.sum.set(!((sum >> 16) + sum) as u16);
 }
 
 /// Takes a hop off and puts the outer header of IP in IP, and a frame header, in front of the packet: `outer` is the room
 /// for both. The old frame header is overwritten.
 #[inline(always)]
 pub fn encapsulate(outer: &mut Outer, inner: &mut Ipv4Hdr, lane: &Lane, keep_df: bool, ip_id: &mut u16) {
-    take_hop(inner, 0);
+    inner.take_hop(Delta::default());
     let (fragment, id) = if keep_df && inner.dont_fragment() {
         (ipv4::DF, 0)
     } else {
@@ -107,7 +96,8 @@ pub fn encapsulate(outer: &mut Outer, inner: &mut Ipv4Hdr, lane: &Lane, keep_df:
     let (tos, len) = (outer_tos(inner.tos), inner.len.get() + ipv4::LEN as u16);
     let words = u32::from(len) + u32::from(id) + u32::from(fragment);
     let bytes = u32::from(tos) + (u32::from(inner.ttl) << 8);
-    outer.ether = lane.header;
+    outer.ether = lane.ether;
+    outer.kind = U16::new(ether::IPV4);
     outer.ip = Ipv4Hdr {
         version_ihl: 0x45,
         tos,

@@ -7,37 +7,49 @@
 
 use super::Line;
 use crate::config::{HopId, Lane, Settings};
-use crate::conn::{ConnId, Direction, Entry, Flags};
+use crate::conn::{ConnId, Direction, Entry, Flags, Table};
 use crate::forward::plain::{self, Change};
 use crate::packet::Packet;
 use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::time::{Millis, Tick};
+use crate::wire::checksum::Delta;
 use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::plain::Outer;
+use crate::wire::plain::{Ip, Outer};
 use crate::wire::tcp::SYN;
 use crate::wire::{ether, protocol};
+
+/// How a table tells the address that NAT puts into a packet.
+type AddressOf<I> = fn(&Table, ConnId, Direction) -> <I as Ip>::Address;
 
 impl Line {
     /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
     /// it must take the long way.
     #[inline(always)]
-    pub(super) fn express<P: Packet>(
+    pub(super) fn express<I: Ip, P: Packet>(
         &mut self,
         packet: &mut P,
         of: &Plain,
         (id, direction): (ConnId, Direction),
+        address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
         match direction {
-            Direction::In => self.express_in(packet, of, id, now),
-            Direction::Out => self.express_out(packet, of, id, now),
+            Direction::In => self.express_in::<I, P>(packet, of, id, address, now),
+            Direction::Out => self.express_out::<I, P>(packet, of, id, address, now),
         }
     }
 
     #[inline(always)]
-    fn express_in<P: Packet>(&mut self, packet: &mut P, of: &Plain, id: ConnId, now: Tick) -> Option<u16> {
-        let (snapshot, entry) = (&self.snapshot, self.conns.entry_mut(id));
+    fn express_in<I: Ip, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        of: &Plain,
+        id: ConnId,
+        address: AddressOf<I>,
+        now: Tick,
+    ) -> Option<u16> {
+        let (snapshot, entry) = (&self.snapshot, self.conns.entry(id));
         let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
         if !lane.is_open() || of.tcp_flags & SYN != 0 || is_unsure(flags) {
@@ -46,7 +58,7 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
-            if !self.paths.is_empty() {
+            if I::IPV6 || !self.paths.is_empty() {
                 return None;
             }
             let keep_df = snapshot.settings.pmtu_disc;
@@ -54,23 +66,29 @@ impl Line {
                 plain::encapsulate(outer, inner, lane, keep_df, &mut self.ip_id);
             })?;
         } else {
-            let change = flags.has(Flags::NAT).then(|| Change::of(entry, Direction::In));
-            rewrite(packet, of, (&lane.header, lane.mtu), change)?;
+            let nat = flags.has(Flags::NAT);
+            let change =
+                nat.then(|| Change::new(entry, Direction::In, address(&self.conns, id, Direction::In)));
+            rewrite::<I, P>(packet, of, (&lane.ether, lane.mtu), change)?;
         }
-        entry.in_packets = entry.in_packets.wrapping_add(1);
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(of.len.into());
-        }
+        let port = lane.port;
+        self.count_in(id, of.len);
         self.conns.touch(id, timeout, now);
-        Some(lane.port)
+        Some(port)
     }
 
     #[inline(always)]
-    fn express_out<P: Packet>(&mut self, packet: &mut P, of: &Plain, id: ConnId, now: Tick) -> Option<u16> {
-        let (snapshot, entry) = (&self.snapshot, self.conns.entry_mut(id));
+    fn express_out<I: Ip, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        of: &Plain,
+        id: ConnId,
+        address: AddressOf<I>,
+        now: Tick,
+    ) -> Option<u16> {
+        let (snapshot, entry) = (&self.snapshot, self.conns.entry(id));
         let network = &snapshot.network;
-        if !snapshot.services.hooked[0]
+        if !snapshot.services.hooked[usize::from(I::IPV6)]
             || entry.client_hop_generation != network.generation
             || is_unsure(entry.flags)
         {
@@ -79,19 +97,22 @@ impl Line {
         let hop = network.hop_at(HopId(entry.client_hop))?;
         let lane = snapshot.lanes.get(entry.destination as usize)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
-        let header = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
-        rewrite(packet, of, (header, hop.mtu), Some(Change::of(entry, Direction::Out)))?;
-        entry.flags.set(Flags::REPLIED, true);
-        if of.key.protocol != protocol::UDP {
-            entry.flags.set(Flags::NO_OUTPUT, false);
-        }
+        let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
+        let change = Change::new(entry, Direction::Out, address(&self.conns, id, Direction::Out));
+        rewrite::<I, P>(packet, of, (ether, hop.mtu), Some(change))?;
         let counters = self.board.destinations.get(entry.destination as usize);
         if let Some(counters) = counters.filter(|_| lane.is_available()) {
             counters.out_packets.add(1);
             counters.out_bytes.add(of.len.into());
         }
+        let port = hop.port;
+        let flags = &mut self.conns.entry_mut(id).flags;
+        flags.set(Flags::REPLIED, true);
+        if of.protocol != protocol::UDP {
+            flags.set(Flags::NO_OUTPUT, false);
+        }
         self.conns.touch(id, timeout, now);
-        Some(hop.port)
+        Some(port)
     }
 }
 
@@ -104,7 +125,7 @@ fn is_unsure(flags: Flags) -> bool {
 /// The time-out that a packet leaves its connection with, if it leaves its state as it is.
 #[inline(always)]
 fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<Millis> {
-    if of.key.protocol == protocol::UDP {
+    if of.protocol == protocol::UDP {
         return Some(settings.timeouts.udp);
     }
     let state = tcp::State::from_number(entry.state);
@@ -112,23 +133,23 @@ fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<
     (next == state).then(|| settings.timeouts.tcp[next as usize])
 }
 
-/// Gives a packet its new frame header, takes a hop off it and makes NAT's change, if any.
+/// Addresses a frame to the next hop, takes a hop off it and makes NAT's change, if any.
 #[inline(always)]
-fn rewrite<P: Packet>(
+fn rewrite<I: Ip, P: Packet>(
     packet: &mut P,
     of: &Plain,
-    (header, mtu): (&[u8; ether::LEN], u16),
-    change: Option<Change>,
+    (ether, mtu): (&[u8; ether::ADDRESSES], u16),
+    change: Option<Change<I::Address>>,
 ) -> Option<()> {
-    let (head, rest) = plain::split(packet.bytes_mut())?;
-    if of.len > mtu || head.ip.ttl <= 1 {
+    let (head, rest) = plain::split::<I>(packet.bytes_mut())?;
+    if of.len > mtu || head.ip.hops() <= 1 {
         return None;
     }
     match change {
-        Some(change) => change.apply(head, plain::transport_sum(rest, of.key.protocol)?),
-        None => plain::take_hop(&mut head.ip, 0),
+        Some(change) => change.apply(head, plain::transport_sum(rest, of.protocol)?, of.protocol),
+        None => head.ip.take_hop(Delta::default()),
     }
-    head.ether = *header;
+    head.ether = *ether;
     cut(packet, of.len);
     Some(())
 }
@@ -142,7 +163,10 @@ fn wrap<P: Packet>(
     fill: impl FnOnce(&mut Outer, &mut Ipv4Hdr),
 ) -> Option<()> {
     const HEADER: u16 = ipv4::LEN as u16;
-    if !lane.is_tunnel() || of.len > lane.mtu - HEADER || plain::split(packet.bytes_mut())?.0.ip.ttl <= 1 {
+    if !lane.is_tunnel()
+        || of.len > lane.mtu - HEADER
+        || plain::split::<Ipv4Hdr>(packet.bytes_mut())?.0.ip.ttl <= 1
+    {
         return None;
     }
     if !packet.push_front(HEADER.into()) {

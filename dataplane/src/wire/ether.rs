@@ -14,6 +14,9 @@ pub const LEN: usize = 14;
 /// Bytes of an Ethernet header with one tag.
 pub const TAGGED_LEN: usize = 18;
 
+/// Bytes of the two addresses that begin every frame.
+pub const ADDRESSES: usize = 12;
+
 /// A hardware address.
 pub type MacBytes = [u8; 6];
 

@@ -1,36 +1,115 @@
 //! The starts of plain frames, and of plain frames in a tunnel, each as one view.
 //!
-//! Plain is nearly every packet: untagged IPv4 without options, in one piece, with a whole TCP or UDP header.
+//! Plain is nearly every packet: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
+//! header.
 
 use zerocopy::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::ether::{self, MacBytes};
 use super::ipv4::Ipv4Hdr;
+use super::ipv6::Ipv6Hdr;
+use super::{Header, checksum::Delta};
 
-/// The start of a plain frame.
+/// The start of a plain frame whose IP header is an `I`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Head {
-    /// The frame header.
-    pub ether: [u8; ether::LEN],
+pub struct Head<I> {
+    /// Receiver and sender of the frame.
+    pub ether: [u8; ether::ADDRESSES],
+    /// EtherType.
+    pub kind: U16,
     /// The IP header.
-    pub ip: Ipv4Hdr,
+    pub ip: I,
     /// Source and destination port.
     pub l4_ports: [U16; 2],
+}
+
+/// What plain packets of both families have.
+pub trait Ip: Header {
+    /// An address.
+    type Address;
+    /// Whether it is IPv6.
+    const IPV6: bool;
+    /// Hops left.
+    fn hops(&self) -> u8;
+    /// Takes a hop off. `delta` is how the header's checksum changes besides, if it has one.
+    fn take_hop(&mut self, delta: Delta);
+    /// Replaces the source.
+    fn set_src(&mut self, address: Self::Address);
+    /// Replaces the destination.
+    fn set_dst(&mut self, address: Self::Address);
+}
+
+/// How the checksum of an IPv4 header changes when a hop is taken off.
+const HOP: u32 = Delta::new(0x0100, 0).0 as u32;
+
+impl Ip for Ipv4Hdr {
+    type Address = u32;
+    const IPV6: bool = false;
+
+    #[inline(always)]
+    fn hops(&self) -> u8 {
+        self.ttl
+    }
+
+    #[inline(always)]
+    fn take_hop(&mut self, delta: Delta) {
+        self.ttl = self.ttl.wrapping_sub(1);
+        let sum = u32::from(!self.sum.get()) + u32::from(delta.0) + HOP;
+        let sum = (sum >> 16) + (sum & 0xffff);
+        self.sum.set(!((sum >> 16) + sum) as u16);
+    }
+
+    #[inline(always)]
+    fn set_src(&mut self, address: u32) {
+        self.src.set(address);
+    }
+
+    #[inline(always)]
+    fn set_dst(&mut self, address: u32) {
+        self.dst.set(address);
+    }
+}
+
+impl Ip for Ipv6Hdr {
+    type Address = u128;
+    const IPV6: bool = true;
+
+    #[inline(always)]
+    fn hops(&self) -> u8 {
+        self.hop_limit
+    }
+
+    #[inline(always)]
+    fn take_hop(&mut self, _: Delta) {
+        self.hop_limit = self.hop_limit.wrapping_sub(1);
+    }
+
+    #[inline(always)]
+    fn set_src(&mut self, address: u128) {
+        self.src.set(address);
+    }
+
+    #[inline(always)]
+    fn set_dst(&mut self, address: u128) {
+        self.dst.set(address);
+    }
 }
 
 /// What stands in front of a packet in a tunnel.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Outer {
-    /// The frame header.
-    pub ether: [u8; ether::LEN],
+    /// Receiver and sender of the frame.
+    pub ether: [u8; ether::ADDRESSES],
+    /// EtherType.
+    pub kind: U16,
     /// The outer IP header.
     pub ip: Ipv4Hdr,
 }
 
-/// The start of a plain frame in as few words as can be.
+/// The start of a plain frame of IPv4 in as few words as can be.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Words {

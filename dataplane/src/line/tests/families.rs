@@ -12,23 +12,23 @@ use crate::service::Method;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
 
-fn v6(net: u16, host: u16) -> IpAddr {
+pub(super) fn v6(net: u16, host: u16) -> IpAddr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, host).into()
 }
 
 const CLIENT6: u16 = 1;
-const SERVERS6: u16 = 2;
+pub(super) const SERVERS6: u16 = 2;
 
-fn client6() -> Endpoint {
+pub(super) fn client6() -> Endpoint {
     at(v6(CLIENT6, 10), 40000)
 }
 
-fn vip6(l4_port: u16) -> Endpoint {
+pub(super) fn vip6(l4_port: u16) -> Endpoint {
     at(v6(9, 1), l4_port)
 }
 
 /// A bed with one service of IPv6; `mtu` is that of the servers' link.
-fn bed(plan: Plan, l4_port: u16, mtu: u16) -> Bed {
+pub(super) fn bed(plan: Plan, l4_port: u16, mtu: u16) -> Bed {
     let mut plan = plan;
     plan.network.links[1].mtu = mtu;
     plan.network.local.insert(vip6(0).address);
