@@ -6,6 +6,7 @@ pub mod encap;
 pub mod fragment;
 pub mod plain;
 pub mod rewrite;
+pub mod template;
 pub mod train;
 
 use crate::config::{Hop, NextHop};

@@ -305,7 +305,7 @@ impl Line {
     fn dispatch4<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
         let guess = self.conns.confirm(work.guess, &work.key);
         let found = guess.or_else(|| self.look_further(work))?;
-        self.express::<Ipv4Hdr, P>(packet, &work.plain, found, Table::address4, arrival.now)
+        self.express::<Ipv4Hdr, P>(packet, work, found, Table::address4, arrival.now)
     }
 
     #[inline(never)]
@@ -313,7 +313,7 @@ impl Line {
         let Key::V6(key) = &work.parsed.key else { return None };
         let guess = self.conns.confirm6(work.guess, key);
         let found = guess.or_else(|| self.look_further(work))?;
-        self.express::<Ipv6Hdr, P>(packet, &work.plain, found, Table::address6, arrival.now)
+        self.express::<Ipv6Hdr, P>(packet, work, found, Table::address6, arrival.now)
     }
 
     /// A guess was wrong: the flow's home line is full, or something came or went during the burst.

@@ -88,6 +88,16 @@ pub enum Name {
     },
 }
 
+impl Name {
+    /// Whether clients use IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        match self {
+            Name::Address(endpoint, _) => endpoint.address.is_ipv6(),
+            Name::Mark { ipv6, .. } => *ipv6,
+        }
+    }
+}
+
 /// How clients stick to a destination; spec 4.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {

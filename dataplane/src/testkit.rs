@@ -126,7 +126,7 @@ impl Plan {
             services: Arc::new(services),
             network: Arc::new(self.network.clone()),
             targets: (0..self.servers).map(target).collect(),
-            lanes: Arc::new([]),
+            lanes: Arc::default(),
             marks: Arc::new([]),
             settings: self.settings.clone(),
         }

@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 
 use super::network::{Network, NextHop, Target};
-use crate::service::{Destination, Method, Tunnel};
-use crate::wire::{checksum, ether, ipv4, protocol};
+use crate::forward::encap::Outer;
+use crate::forward::template::Template;
+use crate::service::{Destination, Method, Services};
+use crate::wire::ether;
 
-/// Smallest MTU that an IP-in-IP tunnel's way may have; spec 6.7.
-const TUNNEL_MTU: u16 = 68 + ipv4::LEN as u16;
+/// Smallest MTU a tunnel may leave for its payload, by the family outside; spec 6.7.
+pub const MIN_MTU4: u16 = 68;
+/// The same of IPv6.
+pub const MIN_MTU6: u16 = 1280;
 
-/// What a plain packet needs to know of a destination. Half a cache line.
+/// What a plain packet needs to know of a destination.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Lane {
@@ -19,66 +23,97 @@ pub struct Lane {
     pub port: u16,
     /// Largest IP packet on the way.
     pub mtu: u16,
-    switches: u32,
-    /// Source of an IP-in-IP tunnel's outer header.
-    pub source: u32,
-    /// Its destination.
-    pub target: u32,
-    /// Sum of what its outer headers have in common.
-    pub outer_sum: u32,
+    /// Place of the tunnel's headers in [`Lanes::templates`] plus one; 0 is none.
+    template: u32,
+    /// The destination is configured.
+    available: bool,
+    /// Its next hop is known, and untagged.
+    open: bool,
 }
 
 const _: () = assert!(size_of::<Lane>() == 32);
 
-/// The destination is configured.
-const AVAILABLE: u32 = 1;
-/// Its next hop is known, and untagged.
-const OPEN: u32 = 2;
-/// IP in IP, IPv4 outside, leads to it.
-const IPIP: u32 = 4;
+/// All lanes of a snapshot.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    /// By [`crate::service::DestinationId`].
+    pub lanes: Box<[Lane]>,
+    /// Headers of tunnels.
+    pub templates: Vec<Template>,
+}
+
+impl Lanes {
+    /// The lanes to all destinations.
+    pub fn new(services: &Services, targets: &[Target], network: &Network) -> Lanes {
+        let mut templates = Vec::new();
+        let lane = |destination: &Option<Destination>| {
+            let Some(destination) = destination else { return Lane::default() };
+            let target = targets.get(destination.target.0 as usize);
+            let mut lane = Lane::new(destination, target, network);
+            if lane.open
+                && let Some(template) = template(services, destination, target, &lane)
+            {
+                templates.push(template);
+                lane.template = templates.len() as u32;
+            }
+            lane
+        };
+        let lanes = services.destinations.iter().map(lane).collect();
+        Lanes { lanes, templates }
+    }
+
+    /// The lane to a destination.
+    #[inline(always)]
+    pub fn get(&self, destination: u32) -> Option<&Lane> {
+        self.lanes.get(destination as usize)
+    }
+
+    /// The headers of the tunnel to a lane's destination.
+    #[inline(always)]
+    pub fn template(&self, lane: &Lane) -> Option<&Template> {
+        self.templates.get(lane.template.wrapping_sub(1) as usize)
+    }
+}
+
+/// The headers of the tunnel to a destination, if one leads there that has the same for every packet.
+fn template(
+    services: &Services,
+    destination: &Destination,
+    target: Option<&Target>,
+    lane: &Lane,
+) -> Option<Template> {
+    let Method::Tunnel(tunnel) = destination.method else { return None };
+    let ipv6 = services.service(destination.service)?.name.is_ipv6();
+    let outer =
+        Outer { source: target?.source, target: destination.endpoint.address, tunnel, keep_df: false };
+    let template = Template::new(&outer, ipv6, &lane.ether)?;
+    let least = if matches!(outer.target, IpAddr::V4(_)) { MIN_MTU4 } else { MIN_MTU6 };
+    (lane.mtu >= template.overhead() + least).then_some(template)
+}
 
 impl Lane {
     /// The lane to `destination`; one that is not open where the way is anything but plain.
-    pub fn new(destination: &Destination, target: Option<&Target>, network: &Network) -> Lane {
-        let switches = if destination.available { AVAILABLE } else { 0 };
-        let closed = Lane { switches, ..Lane::default() };
-        let Some(&Target { next: NextHop::Hop(id), mtu, source }) = target else { return closed };
-        let Some(hop) = network.hop_at(id).filter(|hop| usize::from(hop.header_len) == ether::LEN) else {
-            return closed;
-        };
-        let Some(ether) = hop.header.first_chunk().copied().filter(|_| destination.available) else {
-            return closed;
-        };
-        let lane = Lane { ether, port: hop.port, mtu, switches: AVAILABLE | OPEN, ..closed };
-        match (destination.method, source, destination.endpoint.address) {
-            (Method::Tunnel(Tunnel::Ipip), IpAddr::V4(source), IpAddr::V4(target)) if mtu >= TUNNEL_MTU => {
-                lane.tunnel(source.to_bits(), target.to_bits())
-            }
-            _ => lane,
+    fn new(destination: &Destination, target: Option<&Target>, network: &Network) -> Lane {
+        let available = destination.available;
+        let closed = Lane { available, ..Lane::default() };
+        let Some(&Target { next: NextHop::Hop(id), mtu, .. }) = target else { return closed };
+        let Some(hop) = network.hop_at(id) else { return closed };
+        let open = available && usize::from(hop.header_len) == ether::LEN;
+        match hop.header.first_chunk() {
+            Some(&ether) => Lane { ether, port: hop.port, mtu, open, ..closed },
+            None => closed,
         }
     }
 
-    fn tunnel(self, source: u32, target: u32) -> Lane {
-        let addresses = checksum::of_u32(source) + checksum::of_u32(target);
-        let outer_sum = (addresses + 0x4500 + u64::from(protocol::IPV4)) as u32;
-        Lane { switches: self.switches | IPIP, source, target, outer_sum, ..self }
-    }
-
     /// Whether the destination is configured.
-    #[inline]
+    #[inline(always)]
     pub fn is_available(&self) -> bool {
-        self.switches & AVAILABLE != 0
+        self.available
     }
 
     /// Whether packets can leave for the destination just so.
-    #[inline]
+    #[inline(always)]
     pub fn is_open(&self) -> bool {
-        self.switches & OPEN != 0
-    }
-
-    /// Whether they can leave in an IP-in-IP tunnel.
-    #[inline]
-    pub fn is_tunnel(&self) -> bool {
-        self.switches & IPIP != 0
+        self.open
     }
 }

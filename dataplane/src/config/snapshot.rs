@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::lane::Lanes;
 use super::marks::MarkRule;
 use super::network::{Network, Target};
 use crate::proto::Timeouts;
-use crate::service::{Destination, DestinationId, ServiceId, Services, TargetId};
+use crate::service::{DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
 
 /// Time-outs and switches, with the names of IPVS's sysctls; spec 7.1.
@@ -114,8 +114,8 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// The ways to destinations, by [`TargetId`].
     pub targets: Arc<[Target]>,
-    /// The same for plain packets, by [`DestinationId`]; [`Snapshot::pave`] makes them.
-    pub lanes: Arc<[Lane]>,
+    /// The same for plain packets; [`Snapshot::pave`] makes them.
+    pub lanes: Arc<Lanes>,
     /// Which packets are marked, and how.
     pub marks: Arc<[MarkRule]>,
     /// Time-outs and switches.
@@ -129,7 +129,7 @@ impl Default for Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             targets: Arc::new([]),
-            lanes: Arc::new([]),
+            lanes: Arc::default(),
             marks: Arc::new([]),
             settings: Settings::default(),
         }
@@ -139,12 +139,7 @@ impl Default for Snapshot {
 impl Snapshot {
     /// Makes the lanes anew. To be called before workers get a snapshot whose services, targets or network changed.
     pub fn pave(&mut self) {
-        let lane = |destination: &Option<Destination>| {
-            destination.as_ref().map_or(Lane::default(), |destination| {
-                Lane::new(destination, self.target(destination.target), &self.network)
-            })
-        };
-        self.lanes = self.services.destinations.iter().map(lane).collect();
+        self.lanes = Arc::new(Lanes::new(&self.services, &self.targets, &self.network));
     }
 
     /// The way to a destination.

@@ -67,7 +67,7 @@ fn between(tunnel: Tunnel) -> usize {
 
 /// The UDP source port of a flow's packets: spreads flows over the queues and links that hash it.
 #[inline]
-fn source_l4_port(flow_hash: u64) -> u16 {
+pub(super) fn source_l4_port(flow_hash: u64) -> u16 {
     let count = u64::from(LAST_L4_PORT - FIRST_L4_PORT) + 1;
     FIRST_L4_PORT + (((flow_hash >> 32) * count) >> 32) as u16
 }
@@ -122,11 +122,7 @@ pub fn tunnel<P: Packet>(
     }
     let at = l3 + grow - head;
     let frame = packet.bytes_mut().get_mut(at..at + head + usize::from(len)).ok_or(DropReason::ShortIp)?;
-    let next = match outer.tunnel {
-        Tunnel::Ipip => inner.protocol(),
-        Tunnel::Gue { .. } => protocol::UDP,
-        Tunnel::Gre { .. } => protocol::GRE,
-    };
+    let next = next_of(outer.tunnel, &inner);
     let addresses = match (outer.source, outer.target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
             let dont_fragment = outer.keep_df && inner.dont_fragment;
@@ -147,6 +143,41 @@ pub fn tunnel<P: Packet>(
         Tunnel::Gre { checksum } => put_gre(rest, ipv6, checksum),
     }
     Ok(at as u16)
+}
+
+/// Writes the headers of a tunnel without a checksum, with zeros where they depend on the packet; `None` when the outer
+/// addresses are of two families.
+pub(super) fn put_template(head: &mut [u8], outer: &Outer, inner_ipv6: bool) -> Option<()> {
+    let inner = Inner { tos: 0, hops: 0, dont_fragment: false, ipv6: inner_ipv6 };
+    let next = next_of(outer.tunnel, &inner);
+    match (outer.source, outer.target) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => {
+            put4(head, &inner, (source, target), (next, 0), (false, &mut 0));
+            // What was filled in for the one packet that there is not.
+            let ip = view_mut::<Ipv4Hdr>(head, 0)?;
+            (ip.len, ip.id, ip.sum) = (U16::new(0), U16::new(0), U16::new(0));
+        }
+        (IpAddr::V6(source), IpAddr::V6(target)) => {
+            put6(head, &inner, (source, target), (next, 0));
+        }
+        _ => return None,
+    }
+    let rest = head.get_mut(ip_len(&outer.target)..)?;
+    match outer.tunnel {
+        Tunnel::Ipip => {}
+        Tunnel::Gue { l4_port, .. } => put_gue(rest, (0, l4_port), inner.protocol(), None),
+        Tunnel::Gre { .. } => put_gre(rest, inner_ipv6, false),
+    }
+    Some(())
+}
+
+/// What the outer header says it carries.
+fn next_of(tunnel: Tunnel, inner: &Inner) -> u8 {
+    match tunnel {
+        Tunnel::Ipip => inner.protocol(),
+        Tunnel::Gue { .. } => protocol::UDP,
+        Tunnel::Gre { .. } => protocol::GRE,
+    }
 }
 
 /// Writes an IPv4 header; gives the sum of its addresses. The checksum is made of the fields in hand: reading back what

@@ -2,16 +2,12 @@
 //! header. All that changes lies in one view of the frame's start.
 
 use zerocopy::FromBytes;
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::U16;
 
-use super::encap::outer_tos;
 use super::rewrite::never_zero;
-use crate::config::Lane;
 use crate::conn::{Direction, Entry};
-use crate::wire::checksum::{self, Delta};
-use crate::wire::ether;
-use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::plain::{Head, Ip, Outer};
+use crate::wire::checksum::Delta;
+use crate::wire::plain::{Head, Ip};
 use crate::wire::protocol;
 
 /// Where the checksum of a UDP datagram and of a TCP segment lies behind the ports.
@@ -80,42 +76,4 @@ impl<A> Change<A> {
         let patched = self.delta_l4.patch(sum.get());
         sum.set(if protocol == protocol::UDP { never_zero(patched) } else { patched });
     }
-}
-
-/// Takes a hop off and puts the outer header of IP in IP, and a frame header, in front of the packet: `outer` is the room
-/// for both. The old frame header is overwritten.
-#[inline(always)]
-pub fn encapsulate(outer: &mut Outer, inner: &mut Ipv4Hdr, lane: &Lane, keep_df: bool, ip_id: &mut u16) {
-    inner.take_hop(Delta::default());
-    let (fragment, id) = if keep_df && inner.dont_fragment() {
-        (ipv4::DF, 0)
-    } else {
-        *ip_id = ip_id.wrapping_add(1);
-        (0, *ip_id)
-    };
-    let (tos, len) = (outer_tos(inner.tos), inner.len.get() + ipv4::LEN as u16);
-    let words = u32::from(len) + u32::from(id) + u32::from(fragment);
-    let bytes = u32::from(tos) + (u32::from(inner.ttl) << 8);
-    outer.ether = lane.ether;
-    outer.kind = U16::new(ether::IPV4);
-    outer.ip = Ipv4Hdr {
-        version_ihl: 0x45,
-        tos,
-        len: U16::new(len),
-        id: U16::new(id),
-        fragment: U16::new(fragment),
-        ttl: inner.ttl,
-        protocol: protocol::IPV4,
-        sum: U16::new(!checksum::fold(u64::from(lane.outer_sum + words + bytes))),
-        src: U32::new(lane.source),
-        dst: U32::new(lane.target),
-    };
-}
-
-/// The room in front of a packet that is to travel inside another, and its own header.
-#[inline(always)]
-pub fn nested(frame: &mut [u8]) -> Option<(&mut Outer, &mut Ipv4Hdr)> {
-    let (outer, rest) = Outer::mut_from_prefix(frame).ok()?;
-    let (inner, _) = Ipv4Hdr::mut_from_prefix(rest).ok()?;
-    Some((outer, inner))
 }

@@ -5,17 +5,17 @@
 //! [`Lane`](crate::config::Lane) of its destination or the next hop to the client. Whatever is not as usual takes the long way, and
 //! nothing has changed before that is known; a law in the tests holds the two to the same results.
 
-use super::Line;
-use crate::config::{HopId, Lane, Settings};
+use super::{Line, Work};
+use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags, Table};
 use crate::forward::plain::{self, Change};
+use crate::forward::template::Numbers;
 use crate::packet::Packet;
 use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::Delta;
-use crate::wire::ipv4::{self, Ipv4Hdr};
-use crate::wire::plain::{Ip, Outer};
+use crate::wire::plain::Ip;
 use crate::wire::tcp::SYN;
 use crate::wire::{ether, protocol};
 
@@ -29,14 +29,14 @@ impl Line {
     pub(super) fn express<I: Ip, P: Packet>(
         &mut self,
         packet: &mut P,
-        of: &Plain,
+        work: &Work,
         (id, direction): (ConnId, Direction),
         address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
         match direction {
-            Direction::In => self.express_in::<I, P>(packet, of, id, address, now),
-            Direction::Out => self.express_out::<I, P>(packet, of, id, address, now),
+            Direction::In => self.express_in::<I, P>(packet, work, id, address, now),
+            Direction::Out => self.express_out::<I, P>(packet, work, id, address, now),
         }
     }
 
@@ -44,13 +44,13 @@ impl Line {
     fn express_in<I: Ip, P: Packet>(
         &mut self,
         packet: &mut P,
-        of: &Plain,
+        work: &Work,
         id: ConnId,
         address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
-        let (snapshot, entry) = (&self.snapshot, self.conns.entry(id));
-        let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
+        let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
+        let (lane, flags) = (snapshot.lanes.get(entry.destination)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
         if !lane.is_open() || of.tcp_flags & SYN != 0 || is_unsure(flags) {
             return None;
@@ -58,13 +58,15 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
-            if I::IPV6 || !self.paths.is_empty() {
+            let template = snapshot.lanes.template(lane)?;
+            let fits = of.len <= lane.mtu - template.overhead() && template.is_for(I::IPV6);
+            if !fits || !self.paths.is_empty() || plain::split::<I>(packet.bytes_mut())?.0.ip.hops() <= 1 {
                 return None;
             }
-            let keep_df = snapshot.settings.pmtu_disc;
-            wrap(packet, of, lane, |outer, inner| {
-                plain::encapsulate(outer, inner, lane, keep_df, &mut self.ip_id);
-            })?;
+            let flow = if template.shows_flow() { self.steering.seed.hash(&work.key()) } else { 0 };
+            let numbers = Numbers { keep_df: snapshot.settings.pmtu_disc, ip_id: &mut self.ip_id };
+            cut(packet, of.len);
+            template.wrap::<I, P>(packet, of.len, flow, numbers)?;
         } else {
             let nat = flags.has(Flags::NAT);
             let change =
@@ -81,12 +83,12 @@ impl Line {
     fn express_out<I: Ip, P: Packet>(
         &mut self,
         packet: &mut P,
-        of: &Plain,
+        work: &Work,
         id: ConnId,
         address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
-        let (snapshot, entry) = (&self.snapshot, self.conns.entry(id));
+        let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
         let network = &snapshot.network;
         if !snapshot.services.hooked[usize::from(I::IPV6)]
             || entry.client_hop_generation != network.generation
@@ -95,7 +97,7 @@ impl Line {
             return None;
         }
         let hop = network.hop_at(HopId(entry.client_hop))?;
-        let lane = snapshot.lanes.get(entry.destination as usize)?;
+        let lane = snapshot.lanes.get(entry.destination)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
         let change = Change::new(entry, Direction::Out, address(&self.conns, id, Direction::Out));
@@ -151,30 +153,6 @@ fn rewrite<I: Ip, P: Packet>(
     }
     head.ether = *ether;
     cut(packet, of.len);
-    Some(())
-}
-
-/// Makes room for an outer header in front of a packet, and has it filled.
-#[inline(always)]
-fn wrap<P: Packet>(
-    packet: &mut P,
-    of: &Plain,
-    lane: &Lane,
-    fill: impl FnOnce(&mut Outer, &mut Ipv4Hdr),
-) -> Option<()> {
-    const HEADER: u16 = ipv4::LEN as u16;
-    if !lane.is_tunnel()
-        || of.len > lane.mtu - HEADER
-        || plain::split::<Ipv4Hdr>(packet.bytes_mut())?.0.ip.ttl <= 1
-    {
-        return None;
-    }
-    if !packet.push_front(HEADER.into()) {
-        return None;
-    }
-    cut(packet, HEADER + of.len);
-    let (outer, inner) = plain::nested(packet.bytes_mut())?;
-    fill(outer, inner);
     Some(())
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Fate, Line};
+use crate::config::lane::{MIN_MTU4, MIN_MTU6};
 use crate::config::{HopId, NextHop, Policy, Target};
 use crate::conn::{ConnId, Direction, Flags};
 use crate::forward::Departure;
@@ -14,10 +15,6 @@ use crate::parse::{Kind, Parsed};
 use crate::service::{Destination, DestinationId, Method, Tunnel};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::{ipv4::Ipv4Hdr, view};
-
-/// Smallest MTU a tunnel may leave for its payload; spec 6.7.
-const MIN_MTU4: u16 = 68;
-const MIN_MTU6: u16 = 1280;
 
 impl Line {
     /// The end of a packet that NAT replaces.

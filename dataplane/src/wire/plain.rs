@@ -1,4 +1,4 @@
-//! The starts of plain frames, and of plain frames in a tunnel, each as one view.
+//! The starts of plain frames, each as one view.
 //!
 //! Plain is nearly every packet: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
 //! header.
@@ -31,6 +31,10 @@ pub trait Ip: Header {
     type Address;
     /// Whether it is IPv6.
     const IPV6: bool;
+    /// DSCP and ECN.
+    fn tos(&self) -> u8;
+    /// Whether routers must not fragment it, as IPv4 says it.
+    fn dont_fragment(&self) -> bool;
     /// Hops left.
     fn hops(&self) -> u8;
     /// Takes a hop off. `delta` is how the header's checksum changes besides, if it has one.
@@ -47,6 +51,16 @@ const HOP: u32 = Delta::new(0x0100, 0).0 as u32;
 impl Ip for Ipv4Hdr {
     type Address = u32;
     const IPV6: bool = false;
+
+    #[inline(always)]
+    fn tos(&self) -> u8 {
+        self.tos
+    }
+
+    #[inline(always)]
+    fn dont_fragment(&self) -> bool {
+        Ipv4Hdr::dont_fragment(self)
+    }
 
     #[inline(always)]
     fn hops(&self) -> u8 {
@@ -77,6 +91,16 @@ impl Ip for Ipv6Hdr {
     const IPV6: bool = true;
 
     #[inline(always)]
+    fn tos(&self) -> u8 {
+        self.class()
+    }
+
+    #[inline(always)]
+    fn dont_fragment(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn hops(&self) -> u8 {
         self.hop_limit
     }
@@ -95,18 +119,6 @@ impl Ip for Ipv6Hdr {
     fn set_dst(&mut self, address: u128) {
         self.dst.set(address);
     }
-}
-
-/// What stands in front of a packet in a tunnel.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub struct Outer {
-    /// Receiver and sender of the frame.
-    pub ether: [u8; ether::ADDRESSES],
-    /// EtherType.
-    pub kind: U16,
-    /// The outer IP header.
-    pub ip: Ipv4Hdr,
 }
 
 /// The start of a plain frame of IPv4 in as few words as can be.

@@ -1,6 +1,7 @@
 //! The law of the express way: it does what the long way does.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -113,7 +114,7 @@ fn play(
     frame: impl Fn(&Step) -> Vec<u8>,
 ) -> Result<(), TestCaseError> {
     let (mut one, mut other) = (make(), make());
-    other.worker.line.snapshot.lanes = [].into();
+    other.worker.line.snapshot.lanes = Arc::default();
     let mut clock = 0;
     for step in steps {
         clock += step.wait;
@@ -130,11 +131,12 @@ fn play(
 proptest! {
     #[test]
     fn the_express_way_is_the_long_way(
-        (method, udp, ipv6, switches) in (0..4usize, any::<bool>(), any::<bool>(), 0..16u8),
+        (method, udp, ipv6, switches) in (0..6usize, any::<bool>(), any::<bool>(), 0..16u8),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let gue = Tunnel::Gue { l4_port: 6080, checksum: true };
-        let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip), Method::Tunnel(gue)][method];
+        let gue = |checksum| Method::Tunnel(Tunnel::Gue { l4_port: 6080, checksum });
+        let gre = Method::Tunnel(Tunnel::Gre { checksum: false });
+        let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip), gue(true), gue(false), gre][method];
         let proto = if udp { protocol::UDP } else { protocol::TCP };
         let plan = || plan(method, proto, switches);
         if ipv6 {
