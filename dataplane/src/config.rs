@@ -6,7 +6,7 @@ pub mod network;
 pub mod ring;
 pub mod snapshot;
 
-pub use lane::{Lane, Lanes};
+pub use lane::Lane;
 pub use marks::{Ingress, MarkRule};
 pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target};
 pub use ring::{Command, Note, Page, WorkerRings};

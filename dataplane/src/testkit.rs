@@ -127,6 +127,7 @@ impl Plan {
             network: Arc::new(self.network.clone()),
             targets: (0..self.servers).map(target).collect(),
             lanes: Arc::default(),
+            templates: Arc::default(),
             marks: Arc::new([]),
             settings: self.settings.clone(),
         }

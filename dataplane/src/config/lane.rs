@@ -1,6 +1,7 @@
 //! The way to one destination, as plain packets of known connections take it: one record in place of three lookups.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::network::{Network, NextHop, Target};
 use crate::forward::encap::Outer;
@@ -23,7 +24,7 @@ pub struct Lane {
     pub port: u16,
     /// Largest IP packet on the way.
     pub mtu: u16,
-    /// Place of the tunnel's headers in [`Lanes::templates`] plus one; 0 is none.
+    /// Place of the tunnel's headers among the snapshot's templates plus one; 0 is none.
     template: u32,
     /// The destination is configured.
     available: bool,
@@ -33,46 +34,23 @@ pub struct Lane {
 
 const _: () = assert!(size_of::<Lane>() == 32);
 
-/// All lanes of a snapshot.
-#[derive(Debug, Default)]
-pub struct Lanes {
-    /// By [`crate::service::DestinationId`].
-    pub lanes: Box<[Lane]>,
-    /// Headers of tunnels.
-    pub templates: Vec<Template>,
-}
-
-impl Lanes {
-    /// The lanes to all destinations.
-    pub fn new(services: &Services, targets: &[Target], network: &Network) -> Lanes {
-        let mut templates = Vec::new();
-        let lane = |destination: &Option<Destination>| {
-            let Some(destination) = destination else { return Lane::default() };
-            let target = targets.get(destination.target.0 as usize);
-            let mut lane = Lane::new(destination, target, network);
-            if lane.open
-                && let Some(template) = template(services, destination, target, &lane)
-            {
-                templates.push(template);
-                lane.template = templates.len() as u32;
-            }
-            lane
-        };
-        let lanes = services.destinations.iter().map(lane).collect();
-        Lanes { lanes, templates }
-    }
-
-    /// The lane to a destination.
-    #[inline(always)]
-    pub fn get(&self, destination: u32) -> Option<&Lane> {
-        self.lanes.get(destination as usize)
-    }
-
-    /// The headers of the tunnel to a lane's destination.
-    #[inline(always)]
-    pub fn template(&self, lane: &Lane) -> Option<&Template> {
-        self.templates.get(lane.template.wrapping_sub(1) as usize)
-    }
+/// The lanes to all destinations, by their ids, and the headers of the tunnels among them.
+pub fn pave(services: &Services, targets: &[Target], network: &Network) -> (Arc<[Lane]>, Arc<[Template]>) {
+    let mut templates = Vec::new();
+    let lane = |destination: &Option<Destination>| {
+        let Some(destination) = destination else { return Lane::default() };
+        let target = targets.get(destination.target.0 as usize);
+        let mut lane = Lane::new(destination, target, network);
+        if lane.open
+            && let Some(template) = template(services, destination, target, &lane)
+        {
+            templates.push(template);
+            lane.template = templates.len() as u32;
+        }
+        lane
+    };
+    let lanes = services.destinations.iter().map(lane).collect();
+    (lanes, templates.into())
 }
 
 /// The headers of the tunnel to a destination, if one leads there that has the same for every packet.
@@ -103,6 +81,12 @@ impl Lane {
             Some(&ether) => Lane { ether, port: hop.port, mtu, open, ..closed },
             None => closed,
         }
+    }
+
+    /// Where the headers of the tunnel to the destination are; nowhere if there are none.
+    #[inline(always)]
+    pub fn template(&self) -> usize {
+        self.template.wrapping_sub(1) as usize
     }
 
     /// Whether the destination is configured.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::lane::Lanes;
+use super::lane::{self, Lane};
 use super::marks::MarkRule;
 use super::network::{Network, Target};
+use crate::forward::template::Template;
 use crate::proto::Timeouts;
 use crate::service::{DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
@@ -114,8 +115,10 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// The ways to destinations, by [`TargetId`].
     pub targets: Arc<[Target]>,
-    /// The same for plain packets; [`Snapshot::pave`] makes them.
-    pub lanes: Arc<Lanes>,
+    /// The same for plain packets, by [`DestinationId`]; [`Snapshot::pave`] makes them.
+    pub lanes: Arc<[Lane]>,
+    /// Headers of tunnels to destinations.
+    pub templates: Arc<[Template]>,
     /// Which packets are marked, and how.
     pub marks: Arc<[MarkRule]>,
     /// Time-outs and switches.
@@ -130,6 +133,7 @@ impl Default for Snapshot {
             network: Arc::default(),
             targets: Arc::new([]),
             lanes: Arc::default(),
+            templates: Arc::default(),
             marks: Arc::new([]),
             settings: Settings::default(),
         }
@@ -139,7 +143,7 @@ impl Default for Snapshot {
 impl Snapshot {
     /// Makes the lanes anew. To be called before workers get a snapshot whose services, targets or network changed.
     pub fn pave(&mut self) {
-        self.lanes = Arc::new(Lanes::new(&self.services, &self.targets, &self.network));
+        (self.lanes, self.templates) = lane::pave(&self.services, &self.targets, &self.network);
     }
 
     /// The way to a destination.

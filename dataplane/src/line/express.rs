@@ -50,7 +50,7 @@ impl Line {
         now: Tick,
     ) -> Option<u16> {
         let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
-        let (lane, flags) = (snapshot.lanes.get(entry.destination)?, entry.flags);
+        let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
         if !lane.is_open() || of.tcp_flags & SYN != 0 || is_unsure(flags) {
             return None;
@@ -58,7 +58,7 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
-            let template = snapshot.lanes.template(lane)?;
+            let template = snapshot.templates.get(lane.template())?;
             let fits = of.len <= lane.mtu - template.overhead() && template.is_for(I::IPV6);
             if !fits || !self.paths.is_empty() || plain::split::<I>(packet.bytes_mut())?.0.ip.hops() <= 1 {
                 return None;
@@ -97,7 +97,7 @@ impl Line {
             return None;
         }
         let hop = network.hop_at(HopId(entry.client_hop))?;
-        let lane = snapshot.lanes.get(entry.destination)?;
+        let lane = snapshot.lanes.get(entry.destination as usize)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
         let change = Change::new(entry, Direction::Out, address(&self.conns, id, Direction::Out));
