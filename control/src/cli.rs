@@ -1,6 +1,7 @@
 //! The command line of `pollux`: what can be typed. [`run`] does it, [`table`] prints what comes back.
 
 pub mod destination;
+pub mod ipvsadm;
 pub mod man;
 pub mod marks;
 pub mod run;
@@ -110,6 +111,14 @@ pub enum Command {
         /// Where to write; it must exist.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
+    },
+    /// Do what ipvsadm 1.31 does, on polluxd: `pollux ipvsadm -Ln`. Called by the name ipvsadm, through a link, pollux does
+    /// so at once.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// The command line of ipvsadm.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<String>,
     },
     /// Show the daemon's version.
     Version,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
-use pollux_dataplane::config::{Event, Snapshot, Target};
+use pollux_dataplane::config::{Event, MarkRule, Snapshot, Target};
 use pollux_dataplane::service::{DestinationId, ServiceId, Services};
 use thiserror::Error;
 
@@ -22,6 +22,7 @@ use self::ids::Ids;
 pub use self::network::UnknownPort;
 use self::place::Placing;
 use crate::defence::{self, Defence, Modes, Pages};
+use crate::edit::Step;
 use crate::fault::Fault;
 use crate::kernel::facts::Facts;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
@@ -136,19 +137,39 @@ impl Compiler {
         self.check(desired)?;
         let marks = marks::compile(&desired.marks, &self.ports)?;
         let mut placing = Placing::new(self, now);
-        placing.remove_services(desired);
-        for service in &desired.services {
-            placing.place_service(service);
-        }
-        let Placing { mut services, events, .. } = placing;
+        placing.compare(desired);
+        let Placing { services, events, .. } = placing;
+        Ok((self.adopt(desired.clone(), services, marks), events))
+    }
+
+    /// The same for a configuration that came of these steps, which schedulers hear of one by one.
+    ///
+    /// # Errors
+    /// As [`Compiler::configure`].
+    pub fn follow(
+        &mut self,
+        desired: Config,
+        steps: &[Step],
+        now: Duration,
+    ) -> Result<(Snapshot, Vec<Event>), CompileError> {
+        self.check_steps(steps)?;
+        let marks = marks::compile(&desired.marks, &self.ports)?;
+        let mut placing = Placing::new(self, now);
+        placing.follow(steps);
+        let Placing { services, events, .. } = placing;
+        Ok((self.adopt(desired, services, marks), events))
+    }
+
+    fn adopt(&mut self, desired: Config, mut services: Services, marks: Vec<MarkRule>) -> Snapshot {
         self.index(&mut services);
-        self.config = desired.clone();
-        let defence = self.defend(desired);
-        self.current.settings = convert::settings(&desired.settings, defence);
+        let written = desired.settings.clone();
+        self.config = desired;
+        let defence = self.defend(&written);
+        self.current.settings = convert::settings(&written, defence);
         self.current.marks = marks.into();
         self.current.services = Arc::new(services);
         self.aim();
-        Ok((self.publish(), events))
+        self.publish()
     }
 
     /// The next [`Compiler::configure`] tells the service's scheduler of an edit of this destination even if nothing
@@ -172,8 +193,8 @@ impl Compiler {
     }
 
     /// Evaluates the defences; the rewritten modes are part of what runs.
-    fn defend(&mut self, desired: &Config) -> Defence {
-        let (modes, defence) = self.evaluate(&desired.settings);
+    fn defend(&mut self, written: &model::Settings) -> Defence {
+        let (modes, defence) = self.evaluate(written);
         modes.write(&mut self.config.settings);
         defence
     }
@@ -238,6 +259,20 @@ impl Compiler {
             return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
         }
         marks::compile(&desired.marks, &self.ports)?;
+        Ok(())
+    }
+
+    /// Whether there are ids for all destinations that steps name; those that go again keep theirs for a while.
+    fn check_steps(&self, steps: &[Step]) -> Result<(), CompileError> {
+        let named = |step: &Step| match step {
+            Step::Destination(service, destination) => Some((*service, destination.key())),
+            _ => None,
+        };
+        let unknown: HashSet<FullKey> =
+            steps.iter().filter_map(named).filter(|key| self.destinations.get(key).is_none()).collect();
+        if self.destinations.len() + unknown.len() > self.destinations.capacity() {
+            return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
+        }
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
 
 mod connections;
+mod edits;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::{Duration, Instant};
 
+use pollux_dataplane::config::{Event, Snapshot};
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
 
@@ -18,9 +20,10 @@ use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
 use crate::model::{Config, ServiceKey};
 use crate::observe;
-use crate::request::{Apply, Done, Reply, Request};
+use crate::request::{Apply, Done, Edit, Reply, Request, ServiceListQuery};
 use crate::sysctl;
 use crate::validate::validate;
+use crate::view::brief::BriefList;
 use crate::view::{PortView, ServiceList, StatsView, VersionView};
 use crate::workers::Workers;
 
@@ -105,27 +108,19 @@ impl Engine {
         match request {
             Request::ConfigGet(_) => Ok(Reply::Config(self.compiler.config().clone())),
             Request::ConfigApply(apply) => self.apply(apply),
-            Request::ServiceAdd(add) => self.edit(|config| edit::add_service(config, add.service)),
-            Request::ServiceEdit(change) => self.edit(|config| edit::edit_service(config, &change)),
-            Request::ServiceRemove(remove) => {
-                self.edit(|config| edit::remove_service(config, remove.service))
-            }
-            Request::ServiceFlush(_) => self.edit(|config| {
-                edit::flush(config);
-                Ok(())
-            }),
-            Request::ServiceList(query) => Ok(Reply::Services(self.services(query.service))),
-            Request::DestinationAdd(add) => {
-                self.edit(|config| edit::add_destination(config, add.service, add.destination))
-            }
-            Request::DestinationEdit(change) => self.edit_destination(&change),
-            Request::DestinationRemove(remove) => {
-                self.edit(|config| edit::remove_destination(config, remove.service, remove.destination))
-            }
+            Request::ConfigEdit(many) => self.edit_many(many.edits),
+            Request::ServiceAdd(add) => self.edit_one(Edit::ServiceAdd(add)),
+            Request::ServiceEdit(change) => self.edit_one(Edit::ServiceEdit(change)),
+            Request::ServiceRemove(remove) => self.edit_one(Edit::ServiceRemove(remove)),
+            Request::ServiceFlush(none) => self.edit_one(Edit::ServiceFlush(none)),
+            Request::ServiceList(query) => Ok(self.list(query)),
+            Request::DestinationAdd(add) => self.edit_one(Edit::DestinationAdd(add)),
+            Request::DestinationEdit(change) => self.edit_one(Edit::DestinationEdit(change)),
+            Request::DestinationRemove(remove) => self.edit_one(Edit::DestinationRemove(remove)),
             Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
             Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
-            Request::SettingsSet(change) => self.edit(|config| edit::set_settings(config, &change)),
-            Request::StatsZero(query) => self.zero(query.service),
+            Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(change)),
+            Request::StatsZero(query) => self.edit_one(Edit::StatsZero(query)),
             Request::MarksSet(set) => self.edit(|config| edit::set_marks(config, set.marks)),
             Request::SysctlGet(get) => {
                 Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
@@ -146,23 +141,6 @@ impl Engine {
         let mut config = self.compiler.config().clone();
         change(&mut config)?;
         self.configure(&config)?;
-        Ok(Reply::Done(Done {}))
-    }
-
-    /// IPVS tells schedulers of every edit, also of one that changes nothing.
-    fn edit_destination(&mut self, change: &edit::DestinationEdit) -> Result<Reply, Failure> {
-        let mut config = self.compiler.config().clone();
-        edit::edit_destination(&mut config, change)?;
-        self.compiler.touch((change.service, change.destination));
-        self.configure(&config)?;
-        Ok(Reply::Done(Done {}))
-    }
-
-    fn zero(&mut self, only: Option<ServiceKey>) -> Result<Reply, Failure> {
-        if let Some(key) = only.filter(|key| self.compiler.service_id(key).is_none()) {
-            return Err(edit::EditError::NoSuchService(key).into());
-        }
-        self.ledger.zero(only);
         Ok(Reply::Done(Done {}))
     }
 
@@ -190,7 +168,11 @@ impl Engine {
         // What is written takes its place among the defences at once.
         self.compiler.note_available(self.workers.available());
         let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
-        let installed = self.workers.install(&snapshot, &events);
+        self.install(&snapshot, &events)
+    }
+
+    fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
+        let installed = self.workers.install(snapshot, events);
         let workers = &self.workers;
         self.ledger.follow(&self.compiler, |id| workers.counted(id));
         installed?;
@@ -291,13 +273,12 @@ impl Engine {
         self.workers.all().iter().map(|worker| worker.board.as_ref())
     }
 
-    fn services(&self, only: Option<ServiceKey>) -> ServiceList {
-        let mut services = {
-            let quotas = self.workers.shared().map(|shared| &shared.quotas);
-            observe::services(&self.compiler, self.boards(), &self.ledger, quotas)
-        };
-        services.retain(|service| only.is_none_or(|key| service.key() == key));
-        ServiceList { services, connection_capacity: self.capacity() }
+    fn list(&self, query: ServiceListQuery) -> Reply {
+        let quotas = self.workers.shared().map(|shared| &shared.quotas);
+        let wanted = |key: ServiceKey| query.service.is_none_or(|only| key == only);
+        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, wanted);
+        let list = ServiceList { services, connection_capacity: self.capacity() };
+        if query.brief { Reply::BriefServices(BriefList(list)) } else { Reply::Services(list) }
     }
 
     fn capacity(&self) -> u64 {

@@ -4,19 +4,24 @@
 //! [`usage`] (what a command takes) and [`parse`] (a [`Command`], or the message and exit status `ipvsadm` would
 //! give). [`apply()`] carries a command out on a [`Config`](crate::model::Config) and refuses as the kernel would. The
 //! listings, and the kernel's own in [`proc`], are made from the plain types of [`rows`], so that they need no running
-//! daemon.
+//! daemon. [`program`] is the whole program: it asks a daemon for what a command needs and sends what it changes.
 
+mod address;
 pub mod apply;
+pub mod ask;
 pub mod command;
 mod connections;
 mod flags;
 mod format;
 mod list;
+pub mod names;
 mod numbers;
 mod options;
 mod order;
 pub mod parse;
 pub mod proc;
+pub mod program;
+pub mod restore;
 pub mod rows;
 mod save;
 mod usage;

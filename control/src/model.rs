@@ -19,6 +19,7 @@ pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
 pub use self::marks::MarkRule;
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
+pub(crate) use self::written::Key as WrittenKey;
 use crate::kernel::facts::Facts;
 
 /// A whole configuration: what `polluxd --config` reads and what `apply` replaces at once.

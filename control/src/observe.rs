@@ -15,7 +15,7 @@ use pollux_dataplane::wire::protocol;
 
 use crate::compile::Compiler;
 use crate::estimate::{Counted, Ledger};
-use crate::model::{Destination, Method, Service};
+use crate::model::{Destination, Method, Service, ServiceKey};
 use crate::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
 };
@@ -41,6 +41,7 @@ pub fn services<'a>(
     boards: impl Iterator<Item = &'a Board> + Clone,
     ledger: &Ledger,
     quotas: Option<&Quotas>,
+    wanted: impl Fn(ServiceKey) -> bool,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
@@ -60,7 +61,7 @@ pub fn services<'a>(
             rates,
         }
     };
-    compiler.config().services.iter().map(view).collect()
+    compiler.config().services.iter().filter(|service| wanted(service.key())).map(view).collect()
 }
 
 fn destination<'a>(

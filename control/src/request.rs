@@ -3,15 +3,19 @@
 //! A method that changes something is answered when every worker has adopted the change: after the answer no packet
 //! sees the old state.
 
+mod many;
+
 use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::many::{ConfigEdit, Edit, EditedView, RefusedEdit};
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
 use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
 use crate::sysctl;
+use crate::view::brief::BriefList;
 use crate::view::{ConnectionPage, ConnectionProtocol, ServiceList, StatsView, VersionView};
 
 /// A request: a JSON-RPC method with its parameters.
@@ -24,6 +28,9 @@ pub enum Request {
     /// Replace the whole configuration, all or nothing.
     #[serde(rename = "config.apply")]
     ConfigApply(Apply),
+    /// Many edits in turn, each with its own outcome, adopted together.
+    #[serde(rename = "config.edit")]
+    ConfigEdit(ConfigEdit),
     /// Add a service.
     #[serde(rename = "service.add")]
     ServiceAdd(ServiceAdd),
@@ -38,7 +45,7 @@ pub enum Request {
     ServiceFlush(NoParams),
     /// Services as they run, with counters.
     #[serde(rename = "service.list")]
-    ServiceList(ServiceQuery),
+    ServiceList(ServiceListQuery),
     /// Add a destination to a service.
     #[serde(rename = "destination.add")]
     DestinationAdd(DestinationAdd),
@@ -78,9 +85,10 @@ pub enum Request {
 }
 
 /// The methods of [`Request`], in its order.
-pub const METHODS: [&str; 19] = [
+pub const METHODS: [&str; 20] = [
     "config.get",
     "config.apply",
+    "config.edit",
     "service.add",
     "service.edit",
     "service.remove",
@@ -149,7 +157,19 @@ pub struct SysctlGet {
     pub names: Vec<String>,
 }
 
-/// Parameters of `service.list` and `stats.zero`.
+/// Parameters of `service.list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServiceListQuery {
+    /// Only this one; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// Leave out `live`, and whatever is zero, empty or the default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
+}
+
+/// Parameters of `stats.zero`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceQuery {
@@ -222,8 +242,12 @@ pub enum Reply {
     Config(Config),
     /// To `config.apply`.
     Applied(Applied),
+    /// To `config.edit`.
+    Edited(EditedView),
     /// To `service.list`.
     Services(ServiceList),
+    /// To `service.list` with `brief`.
+    BriefServices(#[schemars(with = "ServiceList")] BriefList),
     /// To `connection.list`.
     Connections(ConnectionPage),
     /// To `stats.get`.

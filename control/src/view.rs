@@ -3,6 +3,8 @@
 //!
 //! Counters are 64 bit and start at 0 with the daemon. Bytes are IP bytes, as IPVS counts them.
 
+pub mod brief;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -67,7 +69,7 @@ pub struct Rates {
 }
 
 /// A service as it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ServiceView {
     /// What tells it from others: `protocol`, `address` and `l4_port`, or `mark` and `family`.
     #[serde(flatten)]
@@ -87,6 +89,7 @@ pub struct ServiceView {
     pub destinations: Vec<DestinationView>,
     /// What was counted over all destinations, removed ones too, as IPVS shows it: as of the last look of the estimator,
     /// which comes every 2 s, less what it was when the counters were zeroed.
+    #[serde(default)]
     pub stats: Stats,
     /// The same up to now, whatever was zeroed.
     #[serde(default)]
@@ -127,12 +130,16 @@ pub struct DestinationView {
     #[serde(default)]
     pub overloaded: bool,
     /// Connections that are open or opening: ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
+    #[serde(default)]
     pub active: u32,
     /// Connections in any other state.
+    #[serde(default)]
     pub inactive: u32,
     /// Persistence templates.
+    #[serde(default)]
     pub persistent: u32,
     /// What was counted, as IPVS shows it.
+    #[serde(default)]
     pub stats: Stats,
     /// What was counted up to now.
     #[serde(default)]

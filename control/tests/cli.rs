@@ -34,6 +34,34 @@ fn without_a_daemon_the_cure_is_told() {
 }
 
 #[test]
+fn ipvsadm_takes_its_command_line_as_it_is() {
+    let version = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("ipvsadm");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pollux"), &link).unwrap();
+    let by_name = |args: &[&str]| {
+        Command::new(&link).args(args).env("POLLUX_SOCKET", "/nonexistent/s").output().unwrap()
+    };
+    let outputs = [
+        pollux(&["ipvsadm", "-v"]),
+        pollux(&["--socket", "/nonexistent/s", "ipvsadm", "--version"]),
+        by_name(&["-v"]),
+    ];
+    for out in outputs {
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), version.to_owned()), "{out:?}");
+    }
+    assert!(text(&by_name(&["-h"]).stdout).contains("--add-service     -A        add virtual service"));
+    for args in [&[][..], &["-Ln"], &["--json"], &["-A", "-t", "nonsense"]] {
+        let out = by_name(args);
+        assert_eq!((out.status.code(), text(&out.stdout)), (Some(2), String::new()), "{args:?}");
+        assert!(
+            text(&out.stderr).starts_with("Can't initialize ipvs: no polluxd at /nonexistent/s: "),
+            "{out:?}"
+        );
+    }
+}
+
+#[test]
 fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_slice(&pollux(&["schema"]).stdout).unwrap();
     assert!(schema["config"]["properties"]["services"].is_object());
@@ -128,7 +156,14 @@ fn manual_pages_are_made_from_the_help() {
     assert!(text(&out.stdout).contains(".TH pollux 1"), "{}", text(&out.stdout));
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(pollux(&["man", "--dir", &dir.path().to_string_lossy()]).status.code(), Some(0));
-    for page in ["pollux.1", "pollux-flush.1", "pollux-settings-set.1", "pollux-service-add.1", "polluxd.8"] {
+    for page in [
+        "pollux.1",
+        "pollux-flush.1",
+        "pollux-settings-set.1",
+        "pollux-service-add.1",
+        "polluxd.8",
+        "ipvsadm.8",
+    ] {
         assert!(dir.path().join(page).exists(), "{page}");
     }
     let missing = pollux(&["man", "--dir", "/nonexistent"]);

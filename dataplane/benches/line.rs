@@ -137,8 +137,9 @@ fn schedule(criterion: &mut Criterion) {
         let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
         let (services, settings) = (&*snapshot.services, &snapshot.settings);
         let mut memory = Memory::new(1);
-        memory
-            .hear(scheduler, &Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1 });
+        let fresh =
+            Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1, again: false };
+        memory.hear(scheduler, &fresh);
         let (virtual_address, now) = (vip().address, Tick(0));
         let mut n = 0;
         let name = format!("{scheduler:?}").to_lowercase();

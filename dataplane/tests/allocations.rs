@@ -48,7 +48,8 @@ fn choosing_does_not_allocate() {
         let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Dr) };
         let (snapshot, bed) = (plan.snapshot(), plan.bed().unwrap());
         let service = snapshot.services.service(ServiceId(0)).unwrap();
-        let fresh = Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1 };
+        let fresh =
+            Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1, again: false };
         let mut memory = Memory::new(1);
         memory.hear(scheduler, &fresh);
         let mut pick = |host| {

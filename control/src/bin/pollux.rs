@@ -5,9 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pollux_control::cli::run::CliError;
-use pollux_control::cli::{Cli, run};
+use pollux_control::cli::{Cli, ipvsadm, run};
 
 fn main() -> ExitCode {
+    if let Some(words) = ipvsadm::wanted(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+    {
+        return ExitCode::from(ipvsadm::run_here(words));
+    }
     let cli = Cli::parse();
     // A reader that has seen enough, such as `head`, is no failure of ours.
     let print = |text: String| drop(std::io::stdout().write_all(text.as_bytes()));
@@ -21,6 +25,7 @@ fn main() -> ExitCode {
             print(report);
             ExitCode::FAILURE
         }
+        Err(CliError::Status(status)) => ExitCode::from(status),
         Err(error @ CliError::Usage(_)) => {
             eprintln!("pollux: {error}");
             ExitCode::from(2)

@@ -36,13 +36,17 @@ pub fn pages(dir: Option<&Path>) -> Result<String, ManError> {
     }
 }
 
-/// `pollux.1`, a page for each command such as `pollux-service-add.1`, and `polluxd.8`.
+/// The page of `pollux` as it is when called `ipvsadm`, whose command line clap knows nothing of.
+const IPVSADM: &str = include_str!("../ipvsadm/ipvsadm.8");
+
+/// `pollux.1`, a page for each command such as `pollux-service-add.1`, `polluxd.8` and `ipvsadm.8`.
 fn write(dir: &Path) -> Result<(), ManError> {
     let failed = |source| ManError::Write { dir: dir.to_owned(), source };
     clap_mangen::generate_to(Cli::command(), dir).map_err(failed)?;
     // Section 8 is for what an administrator runs.
     let daemon = Man::new(daemon_args::Options::command()).section("8");
-    std::fs::write(dir.join("polluxd.8"), render(&daemon)?).map_err(failed)
+    std::fs::write(dir.join("polluxd.8"), render(&daemon)?).map_err(failed)?;
+    std::fs::write(dir.join("ipvsadm.8"), IPVSADM).map_err(failed)
 }
 
 fn render(man: &Man) -> Result<String, ManError> {

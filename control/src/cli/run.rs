@@ -7,14 +7,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, destination, man, marks, service, settings,
-    sysctl, table,
+    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, destination, ipvsadm as cli_ipvsadm, man, marks,
+    service, settings, sysctl, table,
 };
 use crate::diff::Applied;
 use crate::fault::Faults;
+use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{self, Layout};
 use crate::model::Config;
-use crate::request::{Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceQuery, SysctlGet};
+use crate::request::{
+    Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
+};
 use crate::socket::client::{Client, ClientError};
 use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
 use crate::{host, parse, replay, schema, validate};
@@ -49,6 +52,9 @@ pub enum CliError {
     /// The manual pages cannot be written.
     #[error(transparent)]
     Man(#[from] man::ManError),
+    /// There is nothing to add, and the status is this one.
+    #[error("it ended with status {0}")]
+    Status(u8),
     /// The answer cannot be written as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -78,18 +84,19 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
         Command::List(args) => {
-            ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
+            ask.show(&Request::ServiceList(ServiceListQuery::default()), |list: &ServiceList| {
                 let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
                 ipvsadm::services(
                     &rows,
                     Layout { table: args.table(), exact: args.exact, ..Layout::default() },
+                    &Numeric,
                 )
             })
         }
         Command::Connections { limit, all } => {
             let page = ask.connections(if *all { None } else { Some(*limit as usize) })?;
             let rows: Vec<_> = page.connections.iter().map(table::connection_row).collect();
-            if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false)) }
+            if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false, &Numeric)) }
         }
         Command::Stats => ask.show(&Request::StatsGet(NoParams {}), |view: &StatsView| table::stats(view)),
         Command::Config => {
@@ -107,6 +114,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         },
         Command::Man { dir } => Ok(man::pages(dir.as_deref())?),
         Command::CheckHost => check_host(cli.json),
+        Command::Ipvsadm { args } => Err(CliError::Status(cli_ipvsadm::run(&cli.socket, args.clone()))),
         Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
             format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
         }),

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use crate::ipvsadm::flag_words;
 use crate::ipvsadm::rows::{
     Checksum, ConnectionRow, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };
-use crate::model::{self, Engine, Family, Method, Protocol, Scheduler, SchedulerFlags, ServiceKey};
+use crate::model::{self, Engine, Family, Method, Protocol, ServiceKey};
 use crate::view::{ConnectionView, DestinationView, ServiceView, StatsView};
 
 /// A service as a row.
@@ -14,24 +15,13 @@ pub fn service_row(view: &ServiceView) -> ServiceRow {
     ServiceRow {
         name: name(view.key),
         scheduler: view.scheduler.name().to_owned(),
-        flags: flags(view.scheduler, view.flags),
+        flags: flag_words(view.scheduler, view.flags),
         persistence: view.persistence.as_ref().map(persistence),
         one_packet: view.one_packet,
         counters: view.stats,
         rates: view.rates,
         destinations: view.destinations.iter().map(destination_row).collect(),
     }
-}
-
-/// The switches by the names their scheduler has for them.
-fn flags(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
-    let names = match scheduler {
-        Scheduler::Sh => ["sh-fallback", "sh-port", "flag-3"],
-        Scheduler::Mh => ["mh-fallback", "mh-port", "flag-3"],
-        _ => ["flag-1", "flag-2", "flag-3"],
-    };
-    let on = [flags.fallback, flags.l4_port, flags.flag_3];
-    names.into_iter().zip(on).filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// A mask that is all ones is not shown.

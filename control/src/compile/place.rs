@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::sched;
 use pollux_dataplane::service::{Destination, DestinationId, Service, ServiceId, Services, TargetId};
 
 use super::{Compiler, FullKey, convert};
+use crate::edit::Step;
 use crate::model::{self, Config, ServiceKey};
 
 /// A generation in the making.
@@ -21,6 +22,12 @@ pub(super) struct Placing<'a> {
     pub events: Vec<Event>,
     /// Destinations whose schedulers hear of an edit in any case.
     touched: HashSet<FullKey>,
+    /// Of services whose weights were looked through and have not changed since.
+    weights: HashMap<ServiceId, Weights>,
+    /// Destinations that an event is about already.
+    named: HashSet<DestinationId>,
+    /// Services whose tables must be made anew.
+    changed: HashSet<ServiceId>,
     now: Duration,
 }
 
@@ -29,27 +36,67 @@ impl Placing<'_> {
     pub fn new(compiler: &mut Compiler, now: Duration) -> Placing<'_> {
         let services = Services::clone(&compiler.current.services);
         let touched = std::mem::take(&mut compiler.touched);
-        Placing { compiler, services, events: Vec::new(), touched, now }
-    }
-
-    /// Removes services that are not wanted any more, and their destinations.
-    pub fn remove_services(&mut self, desired: &Config) {
-        let stay: HashSet<ServiceKey> = desired.services.iter().map(model::Service::key).collect();
-        let known: Vec<ServiceKey> = self.compiler.config.services.iter().map(model::Service::key).collect();
-        for key in known.into_iter().filter(|key| !stay.contains(key)) {
-            let Some(id) = self.compiler.services.free(&key) else { continue };
-            let gone = self.services.services[id as usize].take();
-            for destination in gone.into_iter().flat_map(|service| service.destinations) {
-                self.retire(destination);
-                // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
-                let kind = EventKind::Removed(destination, None);
-                self.events.push(Event { service: ServiceId(id), kind, gcd: 1, max_weight: 0 });
-            }
+        Placing {
+            compiler,
+            services,
+            events: Vec::new(),
+            touched,
+            weights: HashMap::new(),
+            named: HashSet::new(),
+            changed: HashSet::new(),
+            now,
         }
     }
 
-    /// Adds or changes a service.
-    pub fn place_service(&mut self, wanted: &model::Service) {
+    /// Follows from the last configuration to this one, by comparing them.
+    pub fn compare(&mut self, desired: &Config) {
+        let stay: HashSet<ServiceKey> = desired.services.iter().map(model::Service::key).collect();
+        let known: Vec<ServiceKey> = self.compiler.config.services.iter().map(model::Service::key).collect();
+        for key in known.into_iter().filter(|key| !stay.contains(key)) {
+            self.remove_service(key);
+        }
+        for service in &desired.services {
+            self.place_service(service);
+            self.remove_others(service);
+            for destination in &service.destinations {
+                self.place_destination((service.key(), destination), false);
+            }
+        }
+        self.finish();
+    }
+
+    /// Follows from the last configuration step by step.
+    pub fn follow(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Service(service) => self.place_service(service),
+                Step::ServiceGone(key) => self.remove_service(*key),
+                // IPVS tells schedulers of every edit, also of one that changes nothing.
+                Step::Destination(key, destination) => self.place_destination((*key, destination), true),
+                Step::DestinationGone(key, destination) => {
+                    if let Some(id) = self.compiler.destination_id(&(*key, *destination)) {
+                        self.remove_destination(*key, id);
+                    }
+                }
+            }
+        }
+        self.finish();
+    }
+
+    /// Removes a service and its destinations.
+    fn remove_service(&mut self, key: ServiceKey) {
+        let Some(id) = self.compiler.services.free(&key) else { return };
+        self.weights.remove(&ServiceId(id));
+        let gone = self.services.services[id as usize].take();
+        for destination in gone.into_iter().flat_map(|service| service.destinations) {
+            self.retire(destination);
+            // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
+            self.push(ServiceId(id), EventKind::Removed(destination, None), Weights::default());
+        }
+    }
+
+    /// Adds or changes a service; its destinations stay as they are.
+    fn place_service(&mut self, wanted: &model::Service) {
         // Room was checked before anything changed.
         let Some((number, _)) = self.compiler.services.claim(wanted.key()) else { return };
         let id = ServiceId(number);
@@ -59,7 +106,7 @@ impl Placing<'_> {
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
         let (destinations, slots) =
             known.map_or_else(|| (Vec::new(), Arc::default()), |known| (known.destinations, known.slots));
-        let mut service = Service {
+        let service = Service {
             name: convert::name(wanted.key()),
             scheduler,
             fallback: wanted.flags.fallback,
@@ -69,46 +116,48 @@ impl Placing<'_> {
             destinations,
             slots,
         };
-        let heard = self.events.len();
         if fresh {
             self.hear(id, EventKind::Fresh, &service);
-        }
-        self.remove_destinations(wanted, id, &mut service);
-        for destination in &wanted.destinations {
-            self.place_destination((wanted.key(), destination), id, &mut service);
-        }
-        if self.events.len() > heard {
-            let services = &self.services;
-            let ipv6 = wanted.key().family() == model::Family::Ipv6;
-            service.slots =
-                sched::slots(scheduler, ipv6, &service.destinations, |id| services.destination(id));
         }
         self.services.services[number as usize] = Some(service);
     }
 
-    fn remove_destinations(&mut self, wanted: &model::Service, id: ServiceId, service: &mut Service) {
+    /// Removes the destinations of a service that are not wanted any more.
+    fn remove_others(&mut self, wanted: &model::Service) {
         let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key(), d.key()));
         let stay: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
-        while let Some(place) = service.destinations.iter().position(|id| !stay.contains(id)) {
-            let gone = service.destinations.remove(place);
-            let before = place.checked_sub(1).and_then(|place| service.destinations.get(place).copied());
-            self.retire(gone);
-            self.hear(id, EventKind::Removed(gone, before), service);
+        let id = self.compiler.service_id(&wanted.key());
+        let service = id.and_then(|id| self.services.service(id));
+        let there = service.map_or(&[][..], |service| &service.destinations);
+        let gone: Vec<DestinationId> = there.iter().copied().filter(|id| !stay.contains(id)).collect();
+        for id in gone {
+            self.remove_destination(wanted.key(), id);
         }
     }
 
-    fn place_destination(
-        &mut self,
-        (service_key, wanted): (ServiceKey, &model::Destination),
-        id: ServiceId,
-        service: &mut Service,
-    ) {
+    fn remove_destination(&mut self, key: ServiceKey, gone: DestinationId) {
+        let Some(id) = self.compiler.service_id(&key) else { return };
+        let Some(mut service) = self.take(id) else { return };
+        if let Some(place) = service.destinations.iter().position(|id| *id == gone) {
+            service.destinations.remove(place);
+            let before = place.checked_sub(1).and_then(|place| service.destinations.get(place).copied());
+            self.retire(gone);
+            self.weights.remove(&id);
+            self.hear(id, EventKind::Removed(gone, before), &service);
+        }
+        self.services.services[id.0 as usize] = Some(service);
+    }
+
+    /// Adds or changes a destination; `told` is when schedulers hear of it even if nothing changes.
+    fn place_destination(&mut self, (service_key, wanted): (ServiceKey, &model::Destination), told: bool) {
         let key = (service_key, wanted.key());
+        let Some(id) = self.compiler.service_id(&service_key) else { return };
         let (Some((number, _)), Some((target, _))) =
             (self.compiler.destinations.claim(key), self.compiler.targets.claim(wanted.address))
         else {
             return;
         };
+        let Some(mut service) = self.take(id) else { return };
         self.compiler.ghosts.remove(&key);
         let destination = DestinationId(number);
         if wanted.method == model::Method::Nat {
@@ -120,17 +169,37 @@ impl Placing<'_> {
         // Spec 2.4; a destination that comes back follows the rule too.
         let clears = old.as_ref().is_some_and(|old| new.upper == 0 || new.upper > old.upper);
         let same = old.as_ref().is_some_and(|old| is_same(old, &new));
+        let is_there = old.as_ref().is_some_and(|old| old.available);
+        if is_there && old.is_some_and(|old| old.weight != new.weight) {
+            self.weights.remove(&id);
+        }
         self.services.destinations[number as usize] = Some(new);
         let edited = EventKind::Edited { destination, clears };
-        if !service.destinations.contains(&destination) {
+        if !is_there {
             service.destinations.insert(0, destination);
-            self.hear(id, EventKind::Added(destination), service);
+            self.hear(id, EventKind::Added(destination), &service);
             if clears {
-                self.hear(id, edited, service);
+                self.hear(id, edited, &service);
             }
-        } else if !same || self.touched.contains(&key) {
-            self.hear(id, edited, service);
+        } else if !same || told || self.touched.contains(&key) {
+            self.hear(id, edited, &service);
         }
+        self.services.services[id.0 as usize] = Some(service);
+    }
+
+    /// Makes the tables of services whose schedulers heard of something.
+    fn finish(&mut self) {
+        for id in std::mem::take(&mut self.changed) {
+            let Some(mut service) = self.take(id) else { continue };
+            let (services, ipv6) = (&self.services, service.name.is_ipv6());
+            service.slots =
+                sched::slots(service.scheduler, ipv6, &service.destinations, |id| services.destination(id));
+            self.services.services[id.0 as usize] = Some(service);
+        }
+    }
+
+    fn take(&mut self, id: ServiceId) -> Option<Service> {
+        self.services.services.get_mut(id.0 as usize)?.take()
     }
 
     fn retire(&mut self, id: DestinationId) {
@@ -143,13 +212,43 @@ impl Placing<'_> {
     }
 
     fn hear(&mut self, id: ServiceId, kind: EventKind, service: &Service) {
-        let weights = || {
-            let known = service.destinations.iter().filter_map(|&id| self.services.destination(id));
-            known.map(|destination| destination.weight).filter(|&weight| weight > 0)
+        let weight = |id| self.services.destination(id).map_or(0, |destination| destination.weight);
+        let weights = match (self.weights.get(&id), kind) {
+            // One more: the others need not be looked at again.
+            (Some(known), EventKind::Added(id)) => known.with(weight(id)),
+            (Some(known), _) => *known,
+            (None, _) => {
+                service.destinations.iter().fold(Weights::default(), |known, &id| known.with(weight(id)))
+            }
         };
-        let gcd = weights().reduce(sched::gcd).unwrap_or(1);
-        let max_weight = weights().max().unwrap_or(0);
-        self.events.push(Event { service: id, kind, gcd, max_weight });
+        self.weights.insert(id, weights);
+        self.changed.insert(id);
+        self.push(id, kind, weights);
+    }
+
+    fn push(&mut self, service: ServiceId, kind: EventKind, Weights { gcd, max }: Weights) {
+        let named = match kind {
+            EventKind::Added(of) | EventKind::Edited { destination: of, .. } => !self.named.insert(of),
+            EventKind::Fresh | EventKind::Removed(..) => false,
+        };
+        self.events.push(Event { service, kind, gcd: gcd.unwrap_or(1), max_weight: max, again: named });
+    }
+}
+
+/// What schedulers must know of all positive weights of a service.
+#[derive(Clone, Copy, Default)]
+struct Weights {
+    gcd: Option<u32>,
+    max: u32,
+}
+
+impl Weights {
+    fn with(self, weight: u32) -> Weights {
+        if weight == 0 {
+            return self;
+        }
+        let gcd = self.gcd.map_or(weight, |gcd| sched::gcd(gcd, weight));
+        Weights { gcd: Some(gcd), max: self.max.max(weight) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compilation keeps ids, tells schedulers what changed, and finds everything by what packets carry.
 
 mod lookups;
+mod steps;
 
 use std::time::Duration;
 

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{EditError, thresholds_fit};
 use crate::model::{
-    Destination, DestinationKey, Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel,
+    Destination, DestinationKey, Method, Persistence, Scheduler, SchedulerFlags, Service, ServiceKey, Tunnel,
 };
 
 /// Parameters of `service.edit`: what is absent stays as it is.
@@ -31,6 +32,27 @@ impl ServiceEdit {
     /// An edit that changes nothing yet.
     pub fn new(service: ServiceKey) -> ServiceEdit {
         ServiceEdit { service, scheduler: None, flags: None, persistence: None, one_packet: None }
+    }
+
+    /// An edit that sets everything anew but the destinations, which stay: what `ipvsadm -E` does.
+    pub fn replacing(new: Service) -> ServiceEdit {
+        ServiceEdit {
+            service: new.key(),
+            scheduler: Some(new.scheduler),
+            flags: Some(new.flags),
+            persistence: Some(new.persistence),
+            one_packet: Some(new.one_packet),
+        }
+    }
+
+    pub(super) fn onto(&self, mut old: Service) -> Service {
+        old.scheduler = self.scheduler.unwrap_or(old.scheduler);
+        old.flags = self.flags.unwrap_or(old.flags);
+        old.one_packet = self.one_packet.unwrap_or(old.one_packet);
+        if let Some(persistence) = &self.persistence {
+            old.persistence.clone_from(persistence);
+        }
+        old
     }
 }
 
@@ -75,6 +97,27 @@ impl DestinationEdit {
             weight: None,
             upper_threshold: None,
             lower_threshold: None,
+        }
+    }
+
+    /// An edit that sets everything anew: what `ipvsadm -e` does.
+    pub fn replacing(service: ServiceKey, new: &Destination) -> DestinationEdit {
+        DestinationEdit {
+            service,
+            destination: new.key(),
+            method: Some(new.method),
+            tunnel: Some(new.tunnel),
+            weight: Some(new.weight),
+            upper_threshold: Some(new.upper_threshold),
+            lower_threshold: Some(new.lower_threshold),
+        }
+    }
+
+    /// IPVS looks at thresholds before it looks for the destination.
+    pub(super) fn thresholds_fit(&self) -> Result<(), EditError> {
+        match (self.lower_threshold, self.upper_threshold) {
+            (Some(lower), Some(upper)) => thresholds_fit(lower, upper),
+            _ => Ok(()),
         }
     }
 

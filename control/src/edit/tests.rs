@@ -59,9 +59,9 @@ fn refusals_have_the_errno_of_ipvs() {
             DestinationEdit { lower_threshold: Some(1), ..DestinationEdit::new(key(1), server(1).key()) };
         edit_destination(c, &edit)
     });
-    refused(Errno::ESrch, |c| replace_service(c, Service::new(key(2))));
-    refused(Errno::ESrch, |c| replace_destination(c, key(2), server(1)));
-    refused(Errno::ENoEnt, |c| replace_destination(c, key(1), server(2)));
+    refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit::replacing(Service::new(key(2)))));
+    refused(Errno::ESrch, |c| edit_destination(c, &DestinationEdit::replacing(key(2), &server(1))));
+    refused(Errno::ENoEnt, |c| edit_destination(c, &DestinationEdit::replacing(key(1), &server(2))));
     refused(Errno::EInval, |c| set_marks(c, vec![crate::model::MarkRule { mask: 0, ..Default::default() }]));
     refused(Errno::EInval, |c| {
         add_destination(c, key(1), Destination { address: Ipv4Addr::BROADCAST.into(), ..server(1) })
@@ -130,8 +130,12 @@ fn a_replacement_sets_everything_anew() {
     config.services[0].flags = SchedulerFlags { l4_port: true, ..SchedulerFlags::default() };
     let gue = Tunnel::Gue { l4_port: 6080, checksum: crate::model::Checksum::No };
     let tunnelled = Destination { method: Method::Tunnel, tunnel: gue, upper_threshold: 9, ..server(1) };
-    replace_destination(&mut config, key(1), tunnelled.clone()).unwrap();
-    replace_service(&mut config, Service { scheduler: Scheduler::Sh, ..Service::new(key(1)) }).unwrap();
+    edit_destination(&mut config, &DestinationEdit::replacing(key(1), &tunnelled)).unwrap();
+    edit_service(
+        &mut config,
+        &ServiceEdit::replacing(Service { scheduler: Scheduler::Sh, ..Service::new(key(1)) }),
+    )
+    .unwrap();
     let expected =
         Service { scheduler: Scheduler::Sh, destinations: vec![tunnelled], ..Service::new(key(1)) };
     assert_eq!(config.services, [expected]);
@@ -139,7 +143,7 @@ fn a_replacement_sets_everything_anew() {
     edit_destination(&mut config, &edit).unwrap();
     let plain = Destination { method: Method::Dr, upper_threshold: 9, ..server(1) };
     assert_eq!(config.services[0].destinations, [plain], "a tunnel's kind ends with the tunnel");
-    replace_destination(&mut config, key(1), server(1)).unwrap();
+    edit_destination(&mut config, &DestinationEdit::replacing(key(1), &server(1))).unwrap();
     assert_eq!(config.services[0].destinations, [server(1)]);
 }
 

@@ -13,8 +13,12 @@ impl Ports for NoPorts {
     }
 }
 
-fn engine() -> Engine {
-    let compiler = Compiler::new(&crate::model::Start::default(), ["client".to_owned()]);
+pub(crate) fn engine() -> Engine {
+    engine_of(&crate::model::Start::default())
+}
+
+pub(crate) fn engine_of(start: &crate::model::Start) -> Engine {
+    let compiler = Compiler::new(start, ["client".to_owned()]);
     let workers = Workers::new(Vec::new());
     Engine::new(compiler, workers, Box::new(NoPorts), None, (None, Instant::now()))
 }
@@ -103,4 +107,71 @@ fn pages_end_after_the_templates() {
         assert_eq!(page, json!({ "connections": [] }), "{cursor}");
     }
     assert!(ask(&mut engine, "connection.list", json!({ "cursor": "x" })).is_err());
+}
+
+fn tcp(l4_port: u16) -> Value {
+    json!({ "protocol": "tcp", "address": "10.9.9.1", "l4_port": l4_port })
+}
+
+fn server(number: u8) -> Value {
+    json!({ "address": format!("10.0.2.{number}"), "l4_port": 80, "method": "nat" })
+}
+
+#[test]
+fn many_edits_are_carried_out_in_turn_and_each_has_its_outcome() {
+    let mut engine = engine();
+    let key = |number| json!({ "address": format!("10.0.2.{number}"), "l4_port": 80 });
+    let edits = json!([
+        { "method": "service.add", "params": { "service": tcp(80) } },
+        { "method": "destination.add", "params": { "service": tcp(80), "destination": server(1) } },
+        { "method": "destination.add", "params": { "service": tcp(80), "destination": server(1) } },
+        { "method": "destination.add", "params": { "service": tcp(81), "destination": server(1) } },
+        { "method": "stats.zero", "params": { "service": tcp(81) } },
+        { "method": "destination.remove", "params": { "service": tcp(80), "destination": key(2) } },
+        { "method": "destination.edit", "params": { "service": tcp(80), "destination": key(1), "weight": 7 } },
+        { "method": "settings.set", "params": { "udp_timeout": 5 } },
+        { "method": "service.remove", "params": { "service": tcp(80) } },
+        { "method": "service.add", "params": { "service": tcp(80) } },
+        { "method": "destination.add", "params": { "service": tcp(80), "destination": server(3) } },
+    ]);
+    let edited = ask(&mut engine, "config.edit", json!({ "edits": edits })).unwrap();
+    assert_eq!(edited["done"], json!(7));
+    let refused: Vec<_> = edited["refused"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| json!([of["at"], of["data"]["errno"]]))
+        .collect();
+    assert_eq!(json!(refused), json!([[2, "EEXIST"], [3, "ESRCH"], [4, "ESRCH"], [5, "ENOENT"]]));
+    let config = ask(&mut engine, "config.get", json!({})).unwrap();
+    let there = config["services"][0]["destinations"].as_array().unwrap();
+    assert_eq!((there.len(), &there[0]["address"]), (1, &json!("10.0.2.3")));
+    assert_eq!(config["settings"]["udp_timeout"], json!(5));
+    let brief = ask(&mut engine, "service.list", json!({ "brief": true })).unwrap();
+    assert_eq!(
+        brief["services"][0]["destinations"][0],
+        json!({ "address": "10.0.2.3", "l4_port": 80, "method": "nat", "weight": 1 })
+    );
+    assert_eq!(
+        ask(&mut engine, "config.edit", json!({ "edits": [] })).unwrap(),
+        json!({ "done": 0, "refused": [] })
+    );
+}
+
+#[test]
+fn a_service_that_comes_back_within_one_request_begins_at_zero() {
+    let mut engine = engine();
+    done(&mut engine, "service.add", json!({ "service": tcp(80) }));
+    let before = engine.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    let edits = json!([
+        { "method": "service.add", "params": { "service": tcp(81) } },
+        { "method": "service.remove", "params": { "service": tcp(80) } },
+        { "method": "service.add", "params": { "service": tcp(80) } },
+        { "method": "destination.add", "params": { "service": tcp(80), "destination": server(1) } },
+    ]);
+    ask(&mut engine, "config.edit", json!({ "edits": edits })).unwrap();
+    let snapshot = engine.compiler.snapshot().clone();
+    let id = engine.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    assert_eq!(id, before, "its number is free again");
+    assert_eq!(snapshot.services.service(id.unwrap()).unwrap().destinations.len(), 1);
 }

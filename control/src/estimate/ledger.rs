@@ -97,6 +97,11 @@ impl Ledger {
         known.counts = true;
     }
 
+    /// A service is gone: another one of the same key begins at zero.
+    pub fn end(&mut self, key: &ServiceKey) {
+        self.services.remove(key);
+    }
+
     /// Forgets destinations whose ids are free again.
     pub fn forget(&mut self, freed: &[DestinationId]) {
         for id in freed {

@@ -3,8 +3,11 @@
 use thiserror::Error;
 
 use super::command::Command;
-use crate::edit::{self, EditError, SettingsEdit};
+use crate::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit};
 use crate::model::{Config, ServiceKey};
+use crate::request::{
+    DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
+};
 
 /// Why a command that was understood is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -26,6 +29,35 @@ pub enum Refusal {
     NoSync,
 }
 
+/// What the daemon is to do for a command; nothing for those that only read, or that nobody can carry out.
+pub fn edit(command: Command) -> Option<Edit> {
+    Some(match command {
+        Command::AddService(service) => Edit::ServiceAdd(ServiceAdd { service }),
+        Command::EditService(new) => Edit::ServiceEdit(ServiceEdit::replacing(new)),
+        Command::DeleteService(service) => Edit::ServiceRemove(ServiceRemove { service }),
+        Command::Clear => Edit::ServiceFlush(NoParams {}),
+        Command::AddDestination(service, destination) => {
+            Edit::DestinationAdd(DestinationAdd { service, destination })
+        }
+        Command::EditDestination(service, new) => {
+            Edit::DestinationEdit(DestinationEdit::replacing(service, &new))
+        }
+        Command::DeleteDestination(service, destination) => {
+            Edit::DestinationRemove(DestinationRemove { service, destination })
+        }
+        Command::Zero(service) => Edit::StatsZero(ServiceQuery { service }),
+        Command::SetTimeouts { tcp, tcp_fin, udp } => Edit::SettingsSet(timeouts(tcp, tcp_fin, udp)),
+        Command::NobodyHas { .. }
+        | Command::StartDaemon { .. }
+        | Command::StopDaemon
+        | Command::List(_)
+        | Command::Save { .. }
+        | Command::Restore
+        | Command::Help
+        | Command::Version => return None,
+    })
+}
+
 /// Changes `config` as the command says. Commands that only read, and `-Z`, change nothing here.
 ///
 /// # Errors
@@ -33,68 +65,62 @@ pub enum Refusal {
 pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
     let is_there = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key() == *key);
     match command {
-        Command::AddService(service) => edit::add_service(config, service.clone())?,
-        Command::EditService(new) => edit::replace_service(config, new.clone())?,
-        Command::DeleteService(key) => edit::remove_service(config, *key)?,
-        Command::Clear => edit::flush(config),
-        Command::AddDestination(key, new) => edit::add_destination(config, *key, new.clone())?,
-        Command::EditDestination(key, new) => edit::replace_destination(config, *key, new.clone())?,
-        Command::DeleteDestination(key, gone) => edit::remove_destination(config, *key, *gone)?,
-        Command::Zero(Some(key)) if !is_there(config, key) => {
-            return Err(EditError::NoSuchService(*key).into());
-        }
-        Command::SetTimeouts { tcp, tcp_fin, udp } => {
-            edit::set_settings(config, &timeouts(*tcp, *tcp_fin, *udp))?;
-        }
-        // The kernel looks for the service first.
         Command::NobodyHas { edit, service, name } => {
-            return Err(match (edit, is_there(config, service)) {
-                (false, true) => EditError::ServiceExists(*service).into(),
-                (true, false) => EditError::NoSuchService(*service).into(),
-                _ => Refusal::NobodyHas(name.clone()),
-            });
+            return Err(nobody_has(*edit, *service, is_there(config, service), name));
         }
         Command::StopDaemon => return Err(Refusal::NoDaemon),
-        Command::StartDaemon { interface } => return Err(no_sync(config, interface.as_deref())),
-        Command::Zero(_)
-        | Command::List(_)
-        | Command::Save
-        | Command::Restore
-        | Command::Help
-        | Command::Version => {}
+        Command::StartDaemon { interface } => {
+            let known = |name: &str| config.facts.iter().flat_map(|f| &f.links).any(|l| l.name == name);
+            return Err(no_sync(interface.as_deref(), known));
+        }
+        _ => {}
     }
-    Ok(())
+    Ok(edit(command.clone()).map_or(Ok(()), |edit| edit::carry_out(config, edit))?)
 }
 
-fn no_sync(config: &Config, interface: Option<&str>) -> Refusal {
+/// Why a service cannot have a scheduler or an engine that nobody has: the kernel looks for the service first.
+pub(super) fn nobody_has(edit: bool, service: ServiceKey, is_there: bool, name: &str) -> Refusal {
+    match (edit, is_there) {
+        (false, true) => EditError::ServiceExists(service).into(),
+        (true, false) => EditError::NoSuchService(service).into(),
+        _ => Refusal::NobodyHas(name.to_owned()),
+    }
+}
+
+/// Why a sync daemon does not start.
+pub(super) fn no_sync(interface: Option<&str>, known: impl Fn(&str) -> bool) -> Refusal {
     let name = interface.unwrap_or("eth0");
-    let known = config.facts.iter().flat_map(|facts| &facts.links).any(|link| link.name == name);
-    if known { Refusal::NoSync } else { Refusal::NoDevice(name.to_owned()) }
+    if known(name) { Refusal::NoSync } else { Refusal::NoDevice(name.to_owned()) }
 }
 
 /// What `ipvsadm` prints for an error of the kernel, before it ends with status 255.
 pub fn refusal(why: &Refusal) -> &'static str {
-    let error = match why {
-        Refusal::Edit(error) => error,
-        Refusal::NobodyHas(_) => return "Scheduler or persistence engine not found",
-        Refusal::NoDaemon => return "No daemon is running",
-        Refusal::NoDevice(_) => return "No such device",
-        Refusal::NoSync => return "Protocol not available",
-    };
-    match error {
-        EditError::ServiceExists(_) => "Service already exists",
-        EditError::NoSuchService(_) => "No such service",
-        EditError::ServiceNotDefined { .. } => "Service not defined",
-        EditError::DestinationExists { .. } => "Destination already exists",
-        EditError::NoSuchDestination { .. } => "No such destination",
-        EditError::NoSuchSysctl(_) => "No such file or directory",
-        EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => {
-            "Numerical result out of range"
-        }
-        EditError::Full { .. } => "Memory allocation problem",
-        EditError::Invalid(_) => {
-            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
-        }
+    match why {
+        Refusal::Edit(
+            error @ (EditError::ServiceNotDefined { .. } | EditError::DestinationExists { .. }),
+        ) => words(error.errno(), true),
+        Refusal::Edit(error @ EditError::NoSuchDestination { .. }) => words(error.errno(), true),
+        Refusal::Edit(EditError::NoSuchSysctl(_)) => "No such file or directory",
+        Refusal::Edit(error) => words(error.errno(), false),
+        Refusal::NobodyHas(_) => "Scheduler or persistence engine not found",
+        Refusal::NoDaemon => "No daemon is running",
+        Refusal::NoDevice(_) => "No such device",
+        Refusal::NoSync => "connection sync is not supported by polluxd yet: no sync daemon can be started",
+    }
+}
+
+/// The words for an error about a service, or about a destination.
+pub(super) fn words(errno: Errno, destination: bool) -> &'static str {
+    match (errno, destination) {
+        (Errno::EExist, false) => "Service already exists",
+        (Errno::EExist, true) => "Destination already exists",
+        (Errno::ESrch, false) => "No such service",
+        (Errno::ESrch, true) => "Service not defined",
+        (Errno::ENoEnt, false) => "Scheduler or persistence engine not found",
+        (Errno::ENoEnt, true) => "No such destination",
+        (Errno::ERange, _) => "Numerical result out of range",
+        (Errno::ENoMem, _) => "Memory allocation problem",
+        (Errno::EInval, _) => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
     }
 }
 

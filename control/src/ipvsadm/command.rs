@@ -35,7 +35,10 @@ pub enum Command {
     /// `-L`
     List(Listing),
     /// `-S`
-    Save,
+    Save {
+        /// Numbers instead of names.
+        numeric: bool,
+    },
     /// `-R`; the lines come on standard input
     Restore,
     /// `-A` or `-E` with a scheduler or a persistence engine that nobody has
@@ -71,6 +74,8 @@ pub struct Listing {
     pub exact: bool,
     /// Keep the order given instead of sorting.
     pub unsorted: bool,
+    /// Numbers instead of names.
+    pub numeric: bool,
 }
 
 /// The tables of `-L`.
@@ -106,13 +111,16 @@ pub enum ParseError {
     /// `ipvsadm` itself refuses the line, with this message and status 2.
     #[error("{0}")]
     Usage(String),
-    /// An option nobody knows, or one without its value; status 255.
+    /// An option nobody knows, or one without its value; status 255, and `-R` goes on.
     #[error("{0}")]
     Unknown(String),
+    /// There is no command in it; status 255.
+    #[error("{TRY}")]
+    NoCommand,
 }
 
 /// What `ipvsadm` says when it does not even find a command.
-pub(super) const TRY: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
+const TRY: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
 impl ParseError {
     pub(super) fn usage(text: impl Into<String>) -> ParseError {
@@ -123,7 +131,7 @@ impl ParseError {
     pub fn status(&self) -> u8 {
         match self {
             ParseError::Usage(_) => 2,
-            ParseError::Unknown(_) => 255,
+            ParseError::Unknown(_) | ParseError::NoCommand => 255,
         }
     }
 }

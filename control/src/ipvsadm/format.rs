@@ -1,5 +1,9 @@
 //! The columns that several listings share.
 
+use std::net::SocketAddr;
+
+use super::address::socket;
+use super::names::Names;
 use super::rows::ServiceName;
 use crate::view::{Rates, Stats};
 
@@ -35,13 +39,14 @@ pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
 }
 
 /// `TCP  10.0.0.1:80` or `FWM  7 IPv6`.
-pub(super) fn service_name(name: &ServiceName) -> String {
+pub(super) fn service_name(name: &ServiceName, names: &dyn Names) -> String {
     match name {
         ServiceName::Mark { mark, ipv6: true } => format!("FWM  {} IPv6", signed(*mark)),
         ServiceName::Mark { mark, ipv6: false } => format!("FWM  {}", signed(*mark)),
-        ServiceName::Address(transport, socket) => {
-            let text = format!("{:<4} {socket}", transport.name());
-            if socket.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
+        ServiceName::Address(transport, at) => {
+            let text = socket(*at, Some(transport.word()), names);
+            let text = format!("{:<4} {text}", transport.name());
+            if at.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
         }
     }
 }
@@ -52,13 +57,13 @@ pub(super) fn signed(mark: u32) -> i32 {
 }
 
 /// A destination's name, cut as `ipvsadm` cuts it.
-pub(super) fn destination_name(socket: std::net::SocketAddr) -> String {
-    let text = socket.to_string();
-    if socket.is_ipv6() { text } else { cut(text, DESTINATION_WIDTH) }
+pub(super) fn destination_name(at: SocketAddr, protocol: Option<&str>, names: &dyn Names) -> String {
+    let text = socket(at, protocol, names);
+    if at.is_ipv6() { text } else { cut(text, DESTINATION_WIDTH) }
 }
 
 fn cut(mut text: String, width: usize) -> String {
-    text.truncate(width);
+    text.truncate(text.floor_char_boundary(width));
     text
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::command::Table;
 use super::format::{counters, destination_name, rates, service_name};
+use super::names::Names;
 use super::order::{destinations_in_order, in_order};
 use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceRow, Tunnel};
 use crate::model::Settings;
@@ -25,8 +26,8 @@ pub struct Layout {
     pub unsorted: bool,
 }
 
-/// The table of these services, as `ipvsadm -Ln` prints it.
-pub fn services(services: &[ServiceRow], layout: Layout) -> String {
+/// The table of these services, as `ipvsadm -L` prints it.
+pub fn services(services: &[ServiceRow], layout: Layout, names: &dyn Names) -> String {
     let mut out = String::new();
     if !layout.single {
         out += VERSION;
@@ -34,9 +35,10 @@ pub fn services(services: &[ServiceRow], layout: Layout) -> String {
     }
     out += titles(layout.table);
     for service in in_order(services, layout.unsorted) {
-        out += &service_line(service, layout);
+        service_line(&mut out, service, layout, names);
         for destination in destinations_in_order(service, layout.unsorted) {
-            out += &destination_line(destination, layout);
+            let name = destination_name(destination.socket, service.name.protocol(), names);
+            destination_line(&mut out, &name, destination, layout);
         }
     }
     out
@@ -78,13 +80,14 @@ fn titles(table: Table) -> &'static str {
     }
 }
 
-fn service_line(service: &ServiceRow, layout: Layout) -> String {
-    let name = service_name(&service.name);
-    match layout.table {
-        Table::Stats => format!("{name:<33}{}\n", counters(&service.counters, layout.exact)),
-        Table::Rate => format!("{name:<33}{}\n", rates(&service.rates, layout.exact, false)),
-        _ => format!("{name} {}{}\n", service.scheduler, attributes(service)),
-    }
+fn service_line(out: &mut String, service: &ServiceRow, layout: Layout, names: &dyn Names) {
+    let name = service_name(&service.name, names);
+    // Writing to a String cannot fail.
+    let _ = match layout.table {
+        Table::Stats => writeln!(out, "{name:<33}{}", counters(&service.counters, layout.exact)),
+        Table::Rate => writeln!(out, "{name:<33}{}", rates(&service.rates, layout.exact, false)),
+        _ => writeln!(out, "{name} {}{}", service.scheduler, attributes(service)),
+    };
 }
 
 fn attributes(service: &ServiceRow) -> String {
@@ -103,11 +106,10 @@ fn attributes(service: &ServiceRow) -> String {
     text
 }
 
-fn destination_line(row: &DestinationRow, layout: Layout) -> String {
-    let mut out = format!("  -> {:<28}", destination_name(row.socket));
+fn destination_line(out: &mut String, name: &str, row: &DestinationRow, layout: Layout) {
+    let _ = write!(out, "  -> {name:<28}");
     let DestinationRow { weight, active, inactive, .. } = row;
     let forward = row.forward.name();
-    // Writing to a String cannot fail.
     let _ = match layout.table {
         Table::Stats => write!(out, "{}", counters(&row.counters, layout.exact)),
         Table::Rate => write!(out, "{}", rates(&row.rates, layout.exact, true)),
@@ -120,7 +122,6 @@ fn destination_line(row: &DestinationRow, layout: Layout) -> String {
         _ => write!(out, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}"),
     };
     out.push('\n');
-    out
 }
 
 fn tunnel_info(forward: &Forward) -> String {

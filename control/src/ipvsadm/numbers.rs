@@ -1,9 +1,8 @@
 //! Numbers, addresses and ports as `ipvsadm` reads them.
-//!
-//! Names of hosts and services are not looked up: a configuration that depends on DNS at the moment of a restore is
-//! not one we want to follow.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::names::Names;
 
 /// `host[:port]` as it was written; what a missing port means depends on where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,16 +13,21 @@ pub(super) struct Endpoint {
 
 /// A decimal number within bounds; blanks may stand before it, and a sign.
 pub(super) fn number(text: &str, least: u32, most: u32) -> Option<u32> {
-    let digits = text.trim_start();
-    let digits = digits.strip_prefix('+').unwrap_or(digits);
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let value = if plain { digits.parse().ok()? } else { return None };
+    // It reads `+5` and `-0` as well.
+    let signed: i64 = text.trim_start_matches(is_blank).parse().ok()?;
+    let value = u32::try_from(signed).ok()?;
     (least..=most).contains(&value).then_some(value)
 }
 
+/// As the C library's `isspace`.
+fn is_blank(letter: char) -> bool {
+    letter.is_ascii_whitespace() || letter == '\x0b'
+}
+
 /// An IPv4 address of one to four parts, the last of which fills what is left: `10.9.80` is 10.9.0.80. Parts are
-/// decimal, octal after `0` or hexadecimal after `0x`.
+/// decimal, octal after `0` or hexadecimal after `0x`. What follows a blank does not count.
 pub(super) fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let text = text.split(is_blank).next()?;
     let parts: Vec<&str> = text.split('.').collect();
     let (last, first) = parts.split_last()?;
     if first.len() > 3 {
@@ -47,27 +51,46 @@ fn part_number(text: &str) -> Option<u32> {
     if plain { u32::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// Reads `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`.
-pub(super) fn endpoint(text: &str) -> Option<Endpoint> {
+/// Reads `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`, `web:http`. Without a protocol ports are numbers.
+pub(super) fn endpoint(text: &str, protocol: Option<&str>, names: &dyn Names) -> Option<Endpoint> {
     let (address, port) = if let Some(rest) = text.strip_prefix('[') {
         // As in ipvsadm brackets are there for a port, and without one they are an error.
         let (address, port) = rest.split_once("]:")?;
-        (IpAddr::V6(address.parse().ok()?), Some(port))
+        match address.parse() {
+            Ok(address) => (IpAddr::V6(address), Some(port)),
+            // Around anything else they are ignored, and with them the port.
+            Err(_) => (without_port(address, names)?.into(), None),
+        }
     } else if let Ok(address) = text.parse::<Ipv6Addr>() {
         (IpAddr::V6(address), None)
     } else {
-        match text.split_once(':') {
-            Some((address, port)) => (IpAddr::V4(ipv4(address)?), Some(port)),
-            None => (IpAddr::V4(ipv4(text)?), None),
+        match text.rsplit_once(':') {
+            Some((address, port)) => (host(address, names)?.into(), Some(port)),
+            None => (without_port(text, names)?.into(), None),
         }
     };
-    let l4_port = port.map_or(Some(0), |port| number(port, 0, u16::MAX.into()))?;
-    let socket = SocketAddr::new(address, u16::try_from(l4_port).ok()?);
-    Some(Endpoint { socket, has_port: port.is_some() })
+    let by_number = |port| number(port, 0, u16::MAX.into()).and_then(|port| u16::try_from(port).ok());
+    let l4_port = match port {
+        Some(port) => by_number(port).or_else(|| names.l4_port(port, protocol?))?,
+        None => 0,
+    };
+    Some(Endpoint { socket: SocketAddr::new(address, l4_port), has_port: port.is_some() })
+}
+
+/// A number alone could as well be a port.
+fn without_port(text: &str, names: &dyn Names) -> Option<Ipv4Addr> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { None } else { host(text, names) }
+}
+
+/// An IPv4 address by number or by name.
+pub(super) fn host(text: &str, names: &dyn Names) -> Option<Ipv4Addr> {
+    ipv4(text).or_else(|| names.address(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::Numeric;
     use super::*;
 
     #[test]
@@ -83,6 +106,8 @@ mod tests {
             ("", None),
             ("10..1", None),
             ("10.9.9.+1", None),
+            ("10.9.9.3 more", Some([10, 9, 9, 3])),
+            (" 10.9.9.3", None),
             ("www", None),
         ];
         for (text, octets) in rows {
@@ -103,9 +128,17 @@ mod tests {
             ("10.9.9.5:-1", None),
             ("10.9.9.5:99999", None),
             (":80", None),
+            ("24", None),
+            ("24:80", Some(("0.0.0.24:80", true))),
+            ("[10.0.2.16]:80", Some(("10.0.2.16:0", false))),
+            ("10.9.9.1: +89", Some(("10.9.9.1:89", true))),
+            ("10.9.9.1:-0", Some(("10.9.9.1:0", true))),
+            ("10.9.9.1:+ 90", None),
+            ("10.9.9.1:80 ", None),
+            ("[fd00:9::1]x:80", None),
         ];
         for (text, read) in rows {
-            let ours = endpoint(text).map(|e| (e.socket.to_string(), e.has_port));
+            let ours = endpoint(text, Some("tcp"), &Numeric).map(|e| (e.socket.to_string(), e.has_port));
             assert_eq!(ours, read.map(|(socket, has)| (socket.to_owned(), has)), "{text}");
         }
     }

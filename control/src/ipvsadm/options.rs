@@ -4,7 +4,8 @@
 use std::net::Ipv4Addr;
 
 use super::command::ParseError;
-use super::numbers::{Endpoint, endpoint, ipv4, number};
+use super::names::Names;
+use super::numbers::{Endpoint, endpoint, host, number};
 use super::words::Word;
 use crate::model::{Family, Method, Protocol, ServiceKey};
 
@@ -63,14 +64,14 @@ pub(super) struct Options {
 
 impl Options {
     /// Reads the values of all words after the command.
-    pub fn read(words: &[Word]) -> Result<Options, ParseError> {
+    pub fn read(words: &[Word], names: &dyn Names) -> Result<Options, ParseError> {
         let mut options = Options { timeout: 360, ..Options::default() };
         for word in words {
             let name = shared_name(word.name);
             if options.has(name) {
                 return Err(ParseError::usage(format!("multiple '{name}' options specified")));
             }
-            options.take(word.name, word.value.as_deref())?;
+            options.take(word.name, word.value.as_deref(), names)?;
             // These two may be repeated.
             if !matches!(name, "ipv6" | "sort") {
                 options.given.push(name);
@@ -85,21 +86,27 @@ impl Options {
         self.given.contains(&name)
     }
 
-    fn take(&mut self, name: &str, value: Option<&str>) -> Result<(), ParseError> {
+    fn take(&mut self, name: &str, value: Option<&str>, names: &dyn Names) -> Result<(), ParseError> {
         let text = value.unwrap_or_default();
         match name {
-            "tcp-service" => self.address(Protocol::Tcp, text)?,
-            "udp-service" => self.address(Protocol::Udp, text)?,
-            "sctp-service" => self.address(Protocol::Sctp, text)?,
+            "tcp-service" => self.address(Protocol::Tcp, text, names)?,
+            "udp-service" => self.address(Protocol::Udp, text, names)?,
+            "sctp-service" => self.address(Protocol::Sctp, text, names)?,
             "fwmark-service" => self.mark(text)?,
             "ipv6" => self.ipv6()?,
             "scheduler" => self.scheduler = Some(text.to_owned()).filter(|name| !name.is_empty()),
-            "pe" => self.engine = Some(text.to_owned()),
+            "pe" => self.engine = Some(text.to_owned()).filter(|name| !name.is_empty()),
             "persistent" => self.timeout = value.map_or(Ok(360), timeout)?,
-            "netmask" => self.mask = Some(self.netmask(text)?),
+            "netmask" => self.mask = Some(self.netmask(text, names)?),
             "sched-flags" => text.clone_into(&mut self.flags),
             "real-server" => {
-                self.real = Some(endpoint(text).ok_or_else(|| illegal("real server address[:port]"))?);
+                let of = endpoint(text, self.protocol(), names);
+                let mut real = of.ok_or_else(|| illegal("real server address[:port]"))?;
+                // The port is the service's, if that was named before.
+                if !real.has_port {
+                    real.socket.set_port(self.service.map_or(0, |key| key.l4_port()));
+                }
+                self.real = Some(real);
             }
             "gatewaying" => self.method = Some(Method::Dr),
             "masquerading" => self.method = Some(Method::Nat),
@@ -115,10 +122,20 @@ impl Options {
         Ok(())
     }
 
-    fn address(&mut self, protocol: Protocol, text: &str) -> Result<(), ParseError> {
-        let socket = endpoint(text).ok_or_else(|| illegal("virtual server address[:port]"))?.socket;
+    fn address(&mut self, protocol: Protocol, text: &str, names: &dyn Names) -> Result<(), ParseError> {
+        let of = endpoint(text, Some(&protocol.to_string()), names);
+        let socket = of.ok_or_else(|| illegal("virtual server address[:port]"))?.socket;
         self.set_key(ServiceKey::Address { protocol, address: socket.ip(), l4_port: socket.port() });
         Ok(())
+    }
+
+    /// The protocol that a server's port is named in: that of the service, if it was named before.
+    fn protocol(&self) -> Option<&'static str> {
+        self.service.map(|key| match key {
+            ServiceKey::Address { protocol: Protocol::Udp, .. } => "udp",
+            ServiceKey::Address { protocol: Protocol::Sctp, .. } => "sctp",
+            ServiceKey::Address { protocol: Protocol::Tcp, .. } | ServiceKey::Mark { .. } => "tcp",
+        })
     }
 
     fn mark(&mut self, text: &str) -> Result<(), ParseError> {
@@ -147,11 +164,11 @@ impl Options {
         self.service = Some(key);
     }
 
-    fn netmask(&self, text: &str) -> Result<Mask, ParseError> {
+    fn netmask(&self, text: &str, names: &dyn Names) -> Result<Mask, ParseError> {
         if self.service.is_some_and(|key| key.family() == Family::Ipv6) {
             return Ok(Mask::Prefix(bounded("ipv6 netmask", text, 1, 128)? as u8));
         }
-        ipv4(text).map(Mask::Ipv4).ok_or_else(|| illegal("virtual server persistent mask"))
+        host(text, names).map(Mask::Ipv4).ok_or_else(|| illegal("virtual server persistent mask"))
     }
 
     fn daemon(&mut self, name: &str, text: &str) -> Result<(), ParseError> {

@@ -7,7 +7,10 @@ use super::rows::{DestinationRow, ServiceName, ServiceRow};
 
 /// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port; mark 4294967295 comes before all others.
 pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
-    let rows: Vec<&ServiceRow> = services.iter().collect();
+    // The kernel tells of addresses first.
+    let is_mark = |row: &&ServiceRow| matches!(row.name, ServiceName::Mark { .. });
+    let (marks, mut rows): (Vec<_>, Vec<_>) = services.iter().partition(is_mark);
+    rows.extend(marks);
     if unsorted { rows } else { merge_sort(rows, &|a, b| by_name(&a.name, &b.name)) }
 }
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use clap::ValueEnum;
 
 use super::command::{Command, Listing, ParseError, Table};
+use super::names::{Names, Numeric};
 use super::options::{LONGEST, Mask, Options, TunnelKind, invalid_timeout};
 use super::words::{Word, arguments, split};
 use super::{flags, numbers, usage};
@@ -38,18 +39,14 @@ const COMMANDS: &[(&str, &str)] = &[
 /// # Errors
 /// The message `ipvsadm` prints for a wrong line, or the name of the feature we do not have yet.
 pub fn parse(line: &str) -> Result<Command, ParseError> {
-    let mut line = arguments(line);
-    if line.first().is_some_and(|word| word == "ipvsadm") {
-        line.remove(0);
-    }
-    parse_words(line)
+    parse_words(arguments(line), &Numeric)
 }
 
 /// The same for a line that is split into words already, without the leading word.
 ///
 /// # Errors
 /// As [`parse`].
-pub fn parse_words(line: Vec<String>) -> Result<Command, ParseError> {
+pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, ParseError> {
     if line.is_empty() {
         // `ipvsadm` alone lists.
         return Ok(Command::List(Listing::default()));
@@ -63,7 +60,7 @@ pub fn parse_words(line: Vec<String>) -> Result<Command, ParseError> {
     let rest = &words.options[1..];
     // What stands before a second command is read first, and its faults are told.
     let second = rest.iter().position(|word| COMMANDS.iter().any(|(name, _)| *name == word.name));
-    let options = Options::read(&rest[..second.unwrap_or(rest.len())])?;
+    let options = Options::read(&rest[..second.unwrap_or(rest.len())], names)?;
     if let Some(at) = second {
         return Err(ParseError::usage(format!("invalid option `{}'", rest[at].typed)));
     }
@@ -86,10 +83,9 @@ pub fn parse_words(line: Vec<String>) -> Result<Command, ParseError> {
 
 /// The first option is the command.
 fn the_command(words: &[Word]) -> Result<(&'static str, &Word), ParseError> {
-    let nothing = || ParseError::Unknown(super::command::TRY.to_owned());
-    let first = words.first().ok_or_else(nothing)?;
+    let first = words.first().ok_or(ParseError::NoCommand)?;
     let found = COMMANDS.iter().find(|(name, _)| *name == first.name);
-    found.map(|(name, _)| (*name, first)).ok_or_else(nothing)
+    found.map(|(name, _)| (*name, first)).ok_or(ParseError::NoCommand)
 }
 
 /// The value of the two commands about daemons.
@@ -127,10 +123,10 @@ fn build(command: &str, options: &Options, service: Service) -> Result<Command, 
         "delete-service" => Command::DeleteService(key),
         "add-server" => Command::AddDestination(key, destination(key, options)?),
         "edit-server" => Command::EditDestination(key, destination(key, options)?),
-        "delete-server" => Command::DeleteDestination(key, real_server(key, options)?),
+        "delete-server" => Command::DeleteDestination(key, real_server(options)?),
         "clear" => Command::Clear,
         "zero" => Command::Zero(options.service),
-        "save" => Command::Save,
+        "save" => Command::Save { numeric: options.has("numeric") },
         "restore" => Command::Restore,
         "stop-daemon" => Command::StopDaemon,
         "start-daemon" => Command::StartDaemon { interface: options.interface.clone() },
@@ -180,15 +176,14 @@ fn about_service(
     Ok(if edit { Command::EditService(service) } else { Command::AddService(service) })
 }
 
-fn real_server(service: ServiceKey, options: &Options) -> Result<DestinationKey, ParseError> {
+fn real_server(options: &Options) -> Result<DestinationKey, ParseError> {
     let missing = || ParseError::usage("illegal real server address[:port] specified");
-    let real = options.real.ok_or_else(missing)?;
-    let l4_port = if real.has_port { real.socket.port() } else { service.l4_port() };
-    Ok(DestinationKey { address: real.socket.ip(), l4_port })
+    let socket = options.real.ok_or_else(missing)?.socket;
+    Ok(DestinationKey { address: socket.ip(), l4_port: socket.port() })
 }
 
 fn destination(service: ServiceKey, options: &Options) -> Result<Destination, ParseError> {
-    let real = real_server(service, options)?;
+    let real = real_server(options)?;
     let method = options.method.unwrap_or(Method::Dr);
     if real.address.is_ipv6() != (service.family() == Family::Ipv6) && method != Method::Tunnel {
         return Err(ParseError::usage("Different address family is allowed only for tunneling servers"));
@@ -243,5 +238,11 @@ fn listing(options: &Options) -> Listing {
         () if has("tun-info") => Table::TunnelInfo,
         () => Table::Plain,
     };
-    Listing { table, service: options.service, exact: has("exact"), unsorted: options.unsorted() }
+    Listing {
+        table,
+        service: options.service,
+        exact: has("exact"),
+        unsorted: options.unsorted(),
+        numeric: has("numeric"),
+    }
 }

@@ -19,6 +19,16 @@ pub enum ServiceName {
     },
 }
 
+impl ServiceName {
+    /// The protocol that names of its destinations' ports are looked up with; none for marks, which have any.
+    pub fn protocol(&self) -> Option<&'static str> {
+        match self {
+            ServiceName::Address(transport, _) => Some(transport.word()),
+            ServiceName::Mark { .. } => None,
+        }
+    }
+}
+
 /// Transport protocols as they are printed, ordered by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
@@ -37,6 +47,15 @@ impl Transport {
             Transport::Tcp => "TCP",
             Transport::Udp => "UDP",
             Transport::Sctp => "SCTP",
+        }
+    }
+
+    /// The name that names of services are looked up with.
+    pub fn word(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Sctp => "sctp",
         }
     }
 }

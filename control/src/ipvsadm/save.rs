@@ -1,29 +1,37 @@
 //! `-S`: the services as lines that `-R` reads back. Thresholds, daemons and time-outs are not part of it.
 
+use super::address::socket;
 use super::format::signed;
+use super::names::Names;
 use super::order::{destinations_in_order, in_order};
 use super::rows::{
     Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };
 
-/// The lines as `ipvsadm -Sn` prints them.
-pub fn save(services: &[ServiceRow]) -> String {
+/// The lines as `ipvsadm -S` prints them.
+pub fn save(services: &[ServiceRow], names: &dyn Names) -> String {
     let mut out = String::new();
     for service in in_order(services, false) {
-        let name = service_option(&service.name);
+        let name = service_option(&service.name, names);
         out += &format!("-A {name} -s {}{}\n", service.scheduler, attributes(service));
         for row in destinations_in_order(service, false) {
-            out += &format!("-a {name} -r {} {} -w {}{}\n", row.socket, method(row), row.weight, tunnel(row));
+            let at = socket(row.socket, service.name.protocol(), names);
+            out += &format!("-a {name} -r {at} {} -w {}{}\n", method(row), row.weight, tunnel(row));
         }
     }
     out
 }
 
-fn service_option(name: &ServiceName) -> String {
+fn service_option(name: &ServiceName, names: &dyn Names) -> String {
     match name {
-        ServiceName::Address(Transport::Tcp, socket) => format!("-t {socket}"),
-        ServiceName::Address(Transport::Udp, socket) => format!("-u {socket}"),
-        ServiceName::Address(Transport::Sctp, socket) => format!("--sctp-service {socket}"),
+        ServiceName::Address(transport, at) => {
+            let option = match transport {
+                Transport::Tcp => "-t",
+                Transport::Udp => "-u",
+                Transport::Sctp => "--sctp-service",
+            };
+            format!("{option} {}", socket(*at, Some(transport.word()), names))
+        }
         ServiceName::Mark { mark, ipv6: false } => format!("-f {}", signed(*mark)),
         ServiceName::Mark { mark, ipv6: true } => format!("-f {} -6", signed(*mark)),
     }

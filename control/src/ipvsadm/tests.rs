@@ -9,6 +9,7 @@ use crate::model::{Config, Method, Settings};
 use crate::view::{Rates, Stats};
 
 mod parsing;
+mod recorded;
 
 #[derive(serde::Deserialize)]
 struct Recorded {
@@ -104,7 +105,7 @@ fn the_services() -> Vec<ServiceRow> {
 #[test]
 fn every_listing_is_the_recorded_one() {
     let rows = the_services();
-    let table = |table, exact| services(&rows, Layout { table, exact, ..Layout::default() });
+    let table = |table, exact| services(&rows, Layout { table, exact, ..Layout::default() }, &names::Numeric);
     let web = [rows[4].clone()];
     let ours = [
         ("ipvsadm -Ln", table(command::Table::Plain, false)),
@@ -116,10 +117,13 @@ fn every_listing_is_the_recorded_one() {
         ("ipvsadm -Ln --rate --exact", table(command::Table::Rate, true)),
         ("ipvsadm -Ln --tun-info", table(command::Table::TunnelInfo, false)),
         ("ipvsadm -Ln --timeout", timeouts(&Settings::default())),
-        ("ipvsadm -Sn", save(&rows)),
-        ("ipvsadm -Lnc", connections(&[], false)),
-        ("ipvsadm -Lnc --persistent-conn", connections(&[], true)),
-        ("ipvsadm -Ln -t 10.9.9.1:80", services(&web, Layout { single: true, ..Layout::default() })),
+        ("ipvsadm -Sn", save(&rows, &names::Numeric)),
+        ("ipvsadm -Lnc", connections(&[], false, &names::Numeric)),
+        ("ipvsadm -Lnc --persistent-conn", connections(&[], true, &names::Numeric)),
+        (
+            "ipvsadm -Ln -t 10.9.9.1:80",
+            services(&web, Layout { single: true, ..Layout::default() }, &names::Numeric),
+        ),
     ];
     let recorded = recorded("listing");
     for (command, text) in ours {
@@ -153,7 +157,7 @@ fn counters_and_counts_stand_in_their_columns() {
         ("-Ln --stats --exact", command::Table::Stats),
         ("-Ln --persistent-conn", command::Table::Persistent),
     ] {
-        let text = services(&rows, Layout { table, exact: true, ..Layout::default() });
+        let text = services(&rows, Layout { table, exact: true, ..Layout::default() }, &names::Numeric);
         assert_eq!(text.lines().collect::<Vec<_>>(), recorded.ipvsadm[option], "{option}");
     }
 }
@@ -173,8 +177,8 @@ fn connections_are_written_as_recorded() {
         row("SYN_RECV", 59, "[2001:db8::10]:40000", "[fd00:9::1]:80", "10.0.2.11:80"),
         row("SYN_RECV", 59, "192.0.2.10:40000", "10.9.9.1:80", "[fd00:2::c]:80"),
     ];
-    let text = connections(&rows, false);
+    let text = connections(&rows, false, &names::Numeric);
     assert_eq!(text.lines().collect::<Vec<_>>(), recorded("v6-tun-4").ipvsadm["-Lnc"]);
     let long = [row("ESTABLISHED", 7199, "192.0.2.10:1", "10.9.9.1:80", "10.0.2.11:80")];
-    assert!(connections(&long, false).contains("TCP 119:59 ESTABLISHED 192.0.2.10:1 "));
+    assert!(connections(&long, false, &names::Numeric).contains("TCP 119:59 ESTABLISHED 192.0.2.10:1 "));
 }

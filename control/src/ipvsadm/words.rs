@@ -95,24 +95,10 @@ const OPTIONS: &[(char, &str, Value)] = &[
     ('\0', "nosort", Value::None),
 ];
 
-/// The words of a line, as a shell and popt split it: quotes keep blanks together.
+/// The words of a line of `-R`: blanks part them and nothing keeps blanks together. The word `ipvsadm` counts nowhere.
 pub(super) fn arguments(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (Some(end), _) if letter == end => quote = None,
-            (None, '\'' | '"') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (None | Some('"'), '\\') => word.get_or_insert_default().extend(letters.next()),
-            (None, _) if letter.is_whitespace() => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
+    let words = line.split([' ', '\t', '\r', '\n']);
+    words.filter(|word| !word.is_empty() && *word != "ipvsadm").map(str::to_owned).collect()
 }
 
 /// Takes the words of a line apart.
@@ -172,7 +158,8 @@ where
         let found = OPTIONS.iter().find(|(short, _, _)| *short == letter && letter != '\0');
         let &(_, name, value) = found.ok_or_else(|| unknown(token))?;
         let tail = &letters[at + letter.len_utf8()..];
-        if value != Value::None && !tail.is_empty() {
+        let is_end = tail.is_empty() || value == Value::None && !tail.starts_with('=');
+        if !is_end {
             let attached = tail.strip_prefix('=').unwrap_or(tail).to_owned();
             words.push(word(name, token.to_owned(), value, Some(attached), rest)?);
             return Ok(());
@@ -197,6 +184,9 @@ where
             Some(value) => Some(value),
             None => return Err(ParseError::Unknown(format!("{typed}: missing argument"))),
         },
+        Value::None if attached.is_some() => {
+            return Err(ParseError::Unknown(format!("{typed}: option does not take an argument")));
+        }
         Value::Optional if attached.is_none() => rest.next_if(|next| !next.starts_with('-')),
         _ => None,
     };

@@ -12,15 +12,15 @@ use super::{Destination, Family, Persistence, Protocol, Scheduler, SchedulerFlag
 #[serde(deny_unknown_fields)]
 pub struct Key {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    protocol: Option<Protocol>,
+    pub(crate) protocol: Option<Protocol>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    l4_port: Option<u16>,
+    pub(crate) l4_port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    mark: Option<u32>,
+    pub(crate) mark: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    family: Option<Family>,
+    pub(crate) family: Option<Family>,
 }
 
 impl TryFrom<Key> for ServiceKey {

@@ -5,6 +5,7 @@ use super::network::NetworkChange;
 use super::shell::Simple;
 use super::sysctls;
 use super::topology::port_of;
+use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{Command, ParseError, parse_words};
 use crate::model::Scheduler;
 
@@ -78,7 +79,7 @@ impl Action {
         }
         match words.as_slice() {
             ["ipvsadm", ..] => {
-                let read = parse_words(command.words[1..].to_vec());
+                let read = parse_words(command.words[1..].to_vec(), &Numeric);
                 if let Ok(Command::StartDaemon { interface: Some(device) }) = &read
                     && port_of(device).is_some()
                 {

@@ -6,12 +6,13 @@ use super::network::NetworkChange;
 use super::shell::{self, After, Simple};
 use super::sysctls::{self, Fault, Sysctls};
 use super::{texts, topology};
+use crate::ipvsadm::names::Numeric;
+use crate::ipvsadm::program::VERSION;
 use crate::ipvsadm::{self, Command, ParseError, apply, refusal, save};
 use crate::model::{Config, Scheduler, Settings, Start};
 
 /// Ticks of the recorded kernel in a second.
 const HZ: u32 = 100;
-const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";
 
 /// Commands, and what they left behind.
 pub struct Machine<'a> {
@@ -159,7 +160,7 @@ impl<'a> Machine<'a> {
                 let (status, text) = texts::listing(listing, &self.config, self.balancer);
                 return Done { status, said: text, ..Done::default() };
             }
-            Command::Save => return Done::said(save(&texts::rows(self.balancer))),
+            Command::Save { .. } => return Done::said(save(&texts::rows(self.balancer), &Numeric)),
             Command::Version => return Done::said(VERSION),
             _ => {}
         }

@@ -4,10 +4,10 @@ use super::balancer::Balancer;
 use super::report::Difference;
 use crate::cli::table::{connection_row, service_row};
 use crate::ipvsadm::command::{Listing, Table};
+use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
-use crate::ipvsadm::{Layout, connections, flag_words, services, timeouts};
+use crate::ipvsadm::{Layout, connections, services, timeouts};
 use crate::model::Config;
-use crate::view::ServiceView;
 
 /// What `ipvsadm` prints for a listing, or its error and status.
 pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) -> (u8, String) {
@@ -16,26 +16,24 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
         Table::Timeouts => return (0, timeouts(&config.settings)),
         // No sync daemon ever runs.
         Table::Daemons => return (0, String::new()),
-        Table::Connections { engine } => return (0, connections(&connection_rows(balancer), engine)),
+        Table::Connections { engine } => {
+            return (0, connections(&connection_rows(balancer), engine, &Numeric));
+        }
         _ => {}
     }
     let rows = rows(balancer);
     let Some(key) = listing.service else {
-        return (0, services(&rows, Layout { table, exact, unsorted, single: false }));
+        return (0, services(&rows, Layout { table, exact, unsorted, single: false }, &Numeric));
     };
     let Some(at) = config.services.iter().position(|s| s.key() == key) else {
         return (1, "No such service\n".to_owned());
     };
-    (0, services(&rows[at..=at], Layout { table, exact, unsorted, single: true }))
+    (0, services(&rows[at..=at], Layout { table, exact, unsorted, single: true }, &Numeric))
 }
 
 /// The services as the listings want them.
 pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
-    let row = |view: &ServiceView| ServiceRow {
-        flags: flag_words(view.scheduler, view.flags),
-        ..service_row(view)
-    };
-    balancer.services().iter().map(row).collect()
+    balancer.services().iter().map(service_row).collect()
 }
 
 /// The connections as the listings want them.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::rpc::{self, RpcError};
 use crate::request::Request;
@@ -45,9 +46,9 @@ pub struct Client {
 
 /// What comes back: `result` or `error`. A null result counts as one.
 #[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: serde_json::Value,
+struct Answer<'a> {
+    #[serde(default, borrow)]
+    result: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<RpcError>,
 }
@@ -81,7 +82,7 @@ impl Client {
         let answer: Answer = serde_json::from_str(&line)?;
         match answer.error {
             Some(error) => Err(ClientError::Refused(error)),
-            None => Ok(serde_json::from_value(answer.result)?),
+            None => Ok(serde_json::from_str(answer.result.map_or("null", RawValue::get))?),
         }
     }
 }

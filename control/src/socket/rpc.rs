@@ -1,6 +1,9 @@
 //! JSON-RPC 2.0 as bytes: what a line asks for, and how an answer is written.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::error::{ErrorData, Failure};
@@ -55,49 +58,65 @@ impl From<&Failure> for RpcError {
 /// # Errors
 /// The error object to answer with.
 pub fn read(line: &[u8]) -> Result<Call, Refused> {
-    let refuse =
-        |id: &Value, code, message: String| Refused { id: id.clone(), error: RpcError::new(code, message) };
-    let message: Value =
-        serde_json::from_slice(line).map_err(|e| refuse(&Value::Null, -32700, format!("not JSON: {e}")))?;
-    let Value::Object(mut message) = message else {
-        let why = if message.is_array() {
-            "batches are not supported; send one request a line"
-        } else {
-            "a request is a JSON object"
-        };
-        return Err(refuse(&Value::Null, -32600, why.to_owned()));
-    };
-    let id = message.remove("id");
+    let mut message = fields(line)?;
+    let id = message.remove("id").map(|id| value(&id));
     let answer_to = id.clone().unwrap_or(Value::Null);
     let invalid = |why: &str| refuse(&answer_to, -32600, why.to_owned());
     if matches!(id, Some(Value::Bool(_) | Value::Array(_) | Value::Object(_))) {
         return Err(invalid("id must be a string, a number or null"));
     }
-    if message.remove("jsonrpc") != Some(json!("2.0")) {
+    if message.remove("jsonrpc").map(|of| value(&of)) != Some(json!("2.0")) {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
-    let Some(Value::String(method)) = message.remove("method") else {
+    let Some(Value::String(method)) = message.remove("method").map(|of| value(&of)) else {
         return Err(invalid("method must be a string"));
     };
-    let params = message.remove("params").unwrap_or_else(|| json!({}));
+    let params = message.remove("params");
     if let Some(unknown) = message.keys().next() {
         return Err(invalid(&format!("unknown field {unknown:?}; use jsonrpc, id, method and params")));
     }
-    request(&method, params)
+    request(&method, params.as_ref().map_or("{}", |params| params.get()))
         .map(|request| Call { id, request })
         .map_err(|error| Refused { id: answer_to, error })
 }
 
-fn request(method: &str, params: Value) -> Result<Request, RpcError> {
+fn refuse(id: &Value, code: i32, message: String) -> Refused {
+    Refused { id: id.clone(), error: RpcError::new(code, message) }
+}
+
+/// The fields of a message. What they hold is not looked at yet: it may be long, and is best read at once for what it
+/// is.
+fn fields(line: &[u8]) -> Result<BTreeMap<String, Box<RawValue>>, Refused> {
+    serde_json::from_slice(line).map_err(|_| match serde_json::from_slice::<Value>(line) {
+        Err(e) => refuse(&Value::Null, -32700, format!("not JSON: {e}")),
+        Ok(Value::Array(_)) => {
+            refuse(&Value::Null, -32600, "batches are not supported; send one request a line".to_owned())
+        }
+        Ok(_) => refuse(&Value::Null, -32600, "a request is a JSON object".to_owned()),
+    })
+}
+
+/// What was read as JSON already is JSON.
+fn value(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}
+
+fn request(method: &str, params: &str) -> Result<Request, RpcError> {
     if !METHODS.contains(&method) {
         let known = METHODS.join(", ");
         return Err(RpcError::new(-32601, format!("unknown method {method:?}; there are {known}")));
     }
-    if !params.is_object() {
+    if !params.trim_start().starts_with('{') {
         return Err(RpcError::new(-32602, "params must be an object; parameters go by name"));
     }
-    // The method goes first, so that the parameters are read in place and an error knows the path it is at.
-    let whole = json!({ "method": method, "params": params });
+    // The method goes first, so that the parameters are read in place.
+    let whole = format!("{{\"method\":{},\"params\":{params}}}", json!(method));
+    serde_json::from_str(&whole).or_else(|_| explain(method, &whole))
+}
+
+/// Reads a request that is wrong once more, to tell where; an error knows the path it is at.
+fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
+    let whole: Value = serde_json::from_str(whole).unwrap_or_default();
     serde_path_to_error::deserialize(whole).map_err(|error| {
         let fault = Fault {
             place: error.path().to_string(),
@@ -115,7 +134,7 @@ fn request(method: &str, params: Value) -> Result<Request, RpcError> {
 /// Writes an answer as one line.
 pub fn answer(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
     match result {
-        Ok(reply) => line(&json!({ "jsonrpc": "2.0", "id": id, "result": reply })),
+        Ok(reply) => line(&Answer { id, jsonrpc: "2.0", result: reply }),
         Err(failure) => error(id, &RpcError::from(failure)),
     }
 }
@@ -125,17 +144,30 @@ pub fn error(id: &Value, error: &RpcError) -> Vec<u8> {
     line(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
 
+/// An answer that is written as it is, without a tree of it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a Value,
+    jsonrpc: &'static str,
+    result: &'a Reply,
+}
+
 /// Writes a request as one line.
 pub fn call(id: u64, request: &Request) -> Vec<u8> {
-    let mut message = json!(request);
-    message["jsonrpc"] = json!("2.0");
-    message["id"] = json!(id);
-    line(&message)
+    #[derive(Serialize)]
+    struct Call<'a> {
+        id: u64,
+        jsonrpc: &'static str,
+        #[serde(flatten)]
+        request: &'a Request,
+    }
+    line(&Call { id, jsonrpc: "2.0", request })
 }
 
 /// JSON text has no line ends of its own: inside strings they are escaped.
-fn line(message: &Value) -> Vec<u8> {
-    let mut bytes = message.to_string().into_bytes();
+fn line(message: &impl Serialize) -> Vec<u8> {
+    // What we send are strings, numbers, lists and maps with strings for keys, and those can always be written.
+    let mut bytes = serde_json::to_vec(message).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }

@@ -84,6 +84,8 @@ pub struct Event {
     pub gcd: u32,
     /// Greatest weight after the change.
     pub max_weight: u32,
+    /// An earlier event of the same generation is about the same destination, which is there or was added.
+    pub again: bool,
 }
 
 /// What happened to a service.

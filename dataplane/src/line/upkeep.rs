@@ -84,8 +84,8 @@ impl Line {
 
     /// Acts on `snapshot` from now on; gives back the one before.
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
-        for (place, event) in events.iter().enumerate() {
-            self.weigh(&snapshot, event, &events[..place]);
+        for event in events {
+            self.weigh(&snapshot, event);
             let service = snapshot.services.service(event.service);
             if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
             {
@@ -103,7 +103,7 @@ impl Line {
     }
 
     /// Thresholds that come or go with an edit change whose connections are counted.
-    fn weigh(&self, new: &Snapshot, event: &Event, before: &[Event]) {
+    fn weigh(&self, new: &Snapshot, event: &Event) {
         let (id, clears) = match event.kind {
             EventKind::Added(id) => (id, true),
             EventKind::Edited { destination, clears } => (destination, clears),
@@ -111,8 +111,7 @@ impl Line {
         };
         let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
         let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
-        let told = |event: &Event| matches!(event.kind, EventKind::Added(of) | EventKind::Edited { destination: of, .. } if of == id);
-        if before.iter().any(told) {
+        if event.again {
             // Counted already; only what the edit lifts is new.
             return self.shared.quotas.clear(id, clears);
         }

@@ -46,7 +46,7 @@ fn listings_and_times_are_read() {
     assert!(listing("ipvsadm -Ln -t 10.9.9.1:80").service.is_some());
     assert_eq!(command("ipvsadm --set 0 5 1"), Command::SetTimeouts { tcp: 0, tcp_fin: 5, udp: 1 });
     assert_eq!(listing("ipvsadm"), Listing::default());
-    assert_eq!(command("ipvsadm -Sn"), Command::Save);
+    assert_eq!(command("ipvsadm -Sn"), Command::Save { numeric: true });
     assert_eq!(command("ipvsadm -Z"), Command::Zero(None));
     assert_eq!(command("ipvsadm -C"), Command::Clear);
 }

@@ -109,7 +109,7 @@ impl World {
         self.service.slots = slots(self.service.scheduler, ipv6, list, |id| self.services.destination(id));
         let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
         let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
-        let event = Event { service: ServiceId(0), kind, gcd, max_weight };
+        let event = Event { service: ServiceId(0), kind, gcd, max_weight, again: false };
         self.memory.hear(self.service.scheduler, &event);
     }
 

@@ -1,0 +1,50 @@
+//! Edits: one, or many that are adopted together.
+
+use super::Engine;
+use crate::edit::{Desk, Step};
+use crate::error::Failure;
+use crate::request::{Done, Edit, EditedView, RefusedEdit, Reply};
+
+impl Engine {
+    pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
+        let mut desk = Desk::new(self.compiler.config().clone());
+        desk.carry_out(edit)?;
+        self.adopt(desk)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    /// An edit that is refused changes nothing, and the next goes on from there.
+    pub(super) fn edit_many(&mut self, edits: Vec<Edit>) -> Result<Reply, Failure> {
+        let mut desk = Desk::new(self.compiler.config().clone());
+        let count = edits.len();
+        let mut refused = Vec::new();
+        for (at, edit) in edits.into_iter().enumerate() {
+            if let Err(why) = desk.carry_out(edit) {
+                let why = Failure::Edit(why);
+                refused.push(RefusedEdit { at, message: why.to_string(), data: why.data() });
+            }
+        }
+        self.adopt(desk)?;
+        Ok(Reply::Edited(EditedView { done: count - refused.len(), refused }))
+    }
+
+    /// Brings what was done to the workers. Counters alone are no matter of theirs.
+    fn adopt(&mut self, desk: Desk) -> Result<(), Failure> {
+        let edited = desk.done();
+        if !edited.steps.is_empty() || edited.settings {
+            self.compiler.note_available(self.workers.available());
+            let now = self.began.elapsed();
+            let (snapshot, events) = self.compiler.follow(edited.config, &edited.steps, now)?;
+            for step in &edited.steps {
+                if let Step::ServiceGone(key) = step {
+                    self.ledger.end(key);
+                }
+            }
+            self.install(&snapshot, &events)?;
+        }
+        for only in edited.zeroed {
+            self.ledger.zero(only);
+        }
+        Ok(())
+    }
+}

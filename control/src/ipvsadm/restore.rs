@@ -1,0 +1,131 @@
+//! The lines that `-R` reads.
+
+use std::io::Read;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel::{self, Receiver, RecvTimeoutError};
+
+/// How long edits wait for more of them: someone who types sees each line done.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// How much is read at once.
+const CHUNK: usize = 1 << 20;
+/// Chunks that may wait.
+const WAITING: usize = 4;
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A line, without its end.
+    Line(String),
+    /// Nothing yet.
+    Nothing,
+    /// No more.
+    End,
+}
+
+/// Where lines come from.
+pub trait Lines {
+    /// The next line. One who is `hurried` gets [`Next::Nothing`] when none comes soon.
+    fn next(&mut self, hurried: bool) -> Next;
+}
+
+/// The lines of a text that is there.
+impl Lines for std::str::Lines<'_> {
+    fn next(&mut self, _: bool) -> Next {
+        Iterator::next(self).map_or(Next::End, |line| Next::Line(line.to_owned()))
+    }
+}
+
+/// Lines of a stream, which a thread of its own waits for. Nothing is read before the first line is asked for: what a
+/// program that needs none leaves unread is another's.
+pub struct Stream<R> {
+    from: Option<R>,
+    chunks: Receiver<Vec<u8>>,
+    read: Vec<u8>,
+    at: usize,
+    ended: bool,
+}
+
+impl<R: Read + Send + 'static> Stream<R> {
+    /// Reads from here.
+    pub fn new(from: R) -> Stream<R> {
+        Stream { from: Some(from), chunks: channel::never(), read: Vec::new(), at: 0, ended: false }
+    }
+
+    fn begin(&mut self, mut from: R) {
+        let (sender, chunks) = channel::bounded(WAITING);
+        self.chunks = chunks;
+        thread::spawn(move || {
+            let mut chunk = vec![0; CHUNK];
+            while let Ok(size) = from.read(&mut chunk) {
+                if size == 0 || sender.send(chunk[..size].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let rest = &self.read[self.at..];
+        let size = match rest.iter().position(|byte| *byte == b'\n') {
+            Some(size) => size,
+            None if self.ended && !rest.is_empty() => rest.len(),
+            None => return None,
+        };
+        let line = String::from_utf8_lossy(&rest[..size]).into_owned();
+        self.at = (self.at + size + 1).min(self.read.len());
+        Some(line)
+    }
+}
+
+impl<R: Read + Send + 'static> Lines for Stream<R> {
+    fn next(&mut self, hurried: bool) -> Next {
+        if let Some(from) = self.from.take() {
+            self.begin(from);
+        }
+        loop {
+            if let Some(line) = self.line() {
+                return Next::Line(line);
+            }
+            if self.ended {
+                return Next::End;
+            }
+            let got = if hurried {
+                self.chunks.recv_timeout(PATIENCE)
+            } else {
+                self.chunks.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match got {
+                Ok(chunk) => {
+                    self.read.drain(..self.at);
+                    self.at = 0;
+                    self.read.extend(chunk);
+                }
+                Err(RecvTimeoutError::Timeout) => return Next::Nothing,
+                Err(RecvTimeoutError::Disconnected) => self.ended = true,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_whole_whatever_is_read_at_once() {
+        let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut lines = Stream::new(far);
+        assert_eq!(lines.next(true), Next::Nothing);
+        std::io::Write::write_all(&mut near, b"one\n\ntw").unwrap();
+        assert_eq!(lines.next(false), Next::Line("one".into()));
+        assert_eq!(lines.next(false), Next::Line(String::new()));
+        assert_eq!(lines.next(true), Next::Nothing);
+        std::io::Write::write_all(&mut near, b"o\nthree").unwrap();
+        drop(near);
+        assert_eq!(lines.next(false), Next::Line("two".into()));
+        assert_eq!(lines.next(false), Next::Line("three".into()));
+        assert_eq!(lines.next(false), Next::End);
+    }
+}
