@@ -8,6 +8,7 @@ mod stories {
     pub mod dns;
     pub mod esp;
     pub mod http;
+    pub mod ipvsadm;
     pub mod life;
     pub mod network;
     pub mod persistence;
@@ -22,7 +23,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 24] = [
+const STORIES: [Story; 25] = [
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
@@ -35,6 +36,7 @@ const STORIES: [Story; 24] = [
     ("stopped, it leaves nothing behind", stories::life::stopped),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
+    ("called ipvsadm, it saves and restores", stories::ipvsadm::saves_and_restores),
     ("a DNS query is a connection of one packet", stories::dns::one_packet),
     ("a network of clients sticks to one server", stories::persistence::networks),
     ("one mark, many addresses and ports", stories::persistence::marks),
