@@ -9,6 +9,7 @@ use crate::forward::template::Template;
 use crate::proto::Timeouts;
 use crate::service::{DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
+use crate::trace::Switches;
 
 /// Time-outs and switches, with the names of IPVS's sysctls; spec 7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Settings {
     pub lblc_expiration: Millis,
     /// How long `lblcr` keeps an idle entry, and an unchanged set.
     pub lblcr_expiration: Millis,
+    /// Numbers of protocols whose packets are not looked at.
+    pub protocols_off: Vec<u8>,
     /// Do as Linux 6.1 where later kernels and the specification differ.
     pub like_linux_6_1: bool,
 }
@@ -68,8 +71,16 @@ impl Default for Settings {
             secure_tcp: false,
             lblc_expiration: Millis::from_secs(86400),
             lblcr_expiration: Millis::from_secs(86400),
+            protocols_off: Vec::new(),
             like_linux_6_1: false,
         }
+    }
+}
+
+impl Settings {
+    /// Whether packets of this protocol are not looked at.
+    pub fn is_off(&self, protocol: u8) -> bool {
+        self.protocols_off.contains(&protocol)
     }
 }
 
@@ -123,6 +134,8 @@ pub struct Snapshot {
     pub marks: Arc<[MarkRule]>,
     /// Time-outs and switches.
     pub settings: Settings,
+    /// Which debug events are told.
+    pub debug: Switches,
 }
 
 impl Default for Snapshot {
@@ -136,6 +149,7 @@ impl Default for Snapshot {
             templates: Arc::default(),
             marks: Arc::new([]),
             settings: Settings::default(),
+            debug: Switches::default(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod bed;
 mod drops;
 mod edges;
 mod express;
+mod events;
 mod families;
 mod fragments;
 mod rows;
