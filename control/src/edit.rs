@@ -4,12 +4,14 @@
 //! Linux IPVS, in the order IPVS checks them, so that a script sees the same error.
 
 mod error;
+mod modules;
 mod params;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use error::{EditError, Errno};
+pub use modules::{ModuleSet, set_modules};
 pub use params::{DestinationEdit, ServiceEdit};
 pub use settings::{SettingsEdit, set_settings};
 
@@ -26,7 +28,7 @@ pub fn add_service(config: &mut Config, service: Service) -> Result<(), EditErro
     if position(config, key).is_some() {
         return Err(EditError::ServiceExists(key));
     }
-    valid(|faults| validate::service("service", &service, config.facts.as_ref(), faults))?;
+    valid(|faults| whole_service(&service, config, faults))?;
     room("services", config.start.services, config.services.len() + 1)?;
     room("destinations", config.start.destinations, destinations(config) + service.destinations.len())?;
     config.services.push(service);
@@ -61,9 +63,14 @@ pub fn replace_service(config: &mut Config, new: Service) -> Result<(), EditErro
 }
 
 fn put_service(config: &mut Config, at: usize, new: Service) -> Result<(), EditError> {
-    valid(|faults| validate::service("service", &new, config.facts.as_ref(), faults))?;
+    valid(|faults| whole_service(&new, config, faults))?;
     config.services[at] = new;
     Ok(())
+}
+
+fn whole_service(new: &Service, config: &Config, faults: &mut Faults) {
+    validate::service("service", new, config.facts.as_ref(), faults);
+    crate::modules::service("service", new, &config.settings.disabled_modules, faults);
 }
 
 /// Removes a service and its destinations.

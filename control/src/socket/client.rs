@@ -52,6 +52,16 @@ struct Answer {
     error: Option<RpcError>,
 }
 
+/// A message that answers nothing.
+#[derive(Deserialize)]
+pub struct Notification<T> {
+    /// Messages that were left out before this one.
+    #[serde(default)]
+    pub missed: u64,
+    /// What it says.
+    pub params: T,
+}
+
 impl Client {
     /// Connects. Each answer may take `patience`.
     ///
@@ -83,5 +93,18 @@ impl Client {
             Some(error) => Err(ClientError::Refused(error)),
             None => Ok(serde_json::from_value(answer.result)?),
         }
+    }
+
+    /// Waits for the next notification, as long as it takes. `None` when the daemon has closed the connection.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what comes is not understood.
+    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Notification<T>>, ClientError> {
+        self.stream.get_ref().set_read_timeout(None)?;
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&line)?))
     }
 }

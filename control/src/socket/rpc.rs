@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::debug::follow::Heard;
 use crate::error::{ErrorData, Failure};
 use crate::fault::Fault;
 use crate::request::{METHODS, Reply, Request};
@@ -130,6 +131,15 @@ pub fn call(id: u64, request: &Request) -> Vec<u8> {
     let mut message = json!(request);
     message["jsonrpc"] = json!("2.0");
     message["id"] = json!(id);
+    line(&message)
+}
+
+/// Writes a debug event that a follower heard as one line.
+pub fn notification(heard: &Heard) -> Vec<u8> {
+    let mut message = json!({ "jsonrpc": "2.0", "method": "debug.event", "params": *heard.event });
+    if heard.missed > 0 {
+        message["missed"] = json!(heard.missed);
+    }
     line(&message)
 }
 
