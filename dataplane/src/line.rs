@@ -350,7 +350,7 @@ impl Line {
             Step::Gather => return self.gather(packet, &work.parsed, arrival, out),
             Step::ToKernel => Fate::ToKernel,
             Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
-            Step::Drop(why) => Fate::Drop(why),
+            Step::Drop(why) => return self.unreadable(why),
         };
         match fate {
             Fate::Forward(departure) => {

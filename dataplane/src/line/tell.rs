@@ -52,14 +52,18 @@ impl Line {
     pub(super) fn dropped(&self, parsed: &Parsed, why: DropReason) {
         self.board.gauges.drops[why as usize].add(1);
         let words = [why as u32, 0, 0, 0];
-        match why {
-            DropReason::BadIpChecksum | DropReason::BadIcmpChecksum => {
-                event!(self, BadChecksum, |_| Record::of(&parsed.key, words));
-            }
-            _ => {
-                event!(self, Dropped, |_| Record::of(&parsed.key, words));
-            }
+        if why == DropReason::BadIcmpChecksum {
+            event!(self, BadChecksum, |_| Record::of(&parsed.key, words));
+        } else {
+            event!(self, Dropped, |_| Record::of(&parsed.key, words));
         }
+    }
+
+    /// Counts a drop of a frame that could not be read to its flow.
+    #[cold]
+    pub(super) fn unreadable(&self, why: DropReason) {
+        self.board.gauges.drops[why as usize].add(1);
+        event!(self, Unreadable, |_| Record::new([why as u32, 0, 0, 0]));
     }
 
     /// Counts a drop of a packet that should have gone on.

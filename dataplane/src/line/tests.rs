@@ -3,8 +3,8 @@
 mod bed;
 mod drops;
 mod edges;
-mod express;
 mod events;
+mod express;
 mod families;
 mod fragments;
 mod rows;

@@ -46,12 +46,13 @@ crate::event_kinds! {
         NoneAvailable = SCHEDULERS, 0, "{3:scheduler}: {2:service} - no destination available";
         TableFull = CORE, 0, "connection table is full: no entry for {proto} {c}->{v}";
         TemplatesFull = CORE, 0, "template table is full: no template for {proto} {c}->{v}";
-        BadChecksum = CORE, 0, "Incoming failed {proto} checksum: {0:drop} {c}->{v}";
+        BadChecksum = CORE, 0, "Incoming failed ICMP checksum, about {proto} {c}->{v}";
         NotSent = CORE, 0, "packet was not sent: {0:drop}";
         // What is refused, and why.
         NoDestination = CORE, 1, "Schedule: no dest found for {proto} {c}->{v}.";
         Answered = CORE, 1, "{proto} {c}->{v} is answered: {0:answer}";
         Dropped = CORE, 1, "{proto} {c}->{v} is dropped: {0:drop}";
+        Unreadable = CORE, 1, "a frame is dropped: {0:drop}";
         GivenUp = CORE, 1, "gave up {proto} c:{c} v:{v} d:{d} state:{1:state} for a new connection";
         Adopted = CORE, 2, "configuration {0} is in use";
         DroppedEntry = CORE, 4, "drop entry: {proto} c:{c} v:{v} d:{d} state:{1:state} packets:{2}";

@@ -89,7 +89,7 @@ fn failures_and_drops_are_told_with_their_reason() {
     broken[24] ^= 1;
     bed.client_sends(&broken);
     let told = told(&bed);
-    let why = told.iter().find(|(kind, _)| *kind == Kind::BadChecksum).unwrap().1.words[0];
+    let why = told.iter().find(|(kind, _)| *kind == Kind::Unreadable).unwrap().1.words[0];
     assert_eq!(why, DropReason::BadIpChecksum as u32);
     assert_eq!(told.last().unwrap().1.words[..2], [Outcome::Dropped as u32, why]);
 }
