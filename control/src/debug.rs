@@ -167,7 +167,10 @@ impl Debug {
             return;
         }
         let text = format!("{}IPVS: {}", prefix(site, teller), words(site));
-        log::line(format_args!("{text}"));
+        // What was asked for is written whatever the log's level is; failures that nobody asked for are warnings.
+        if site.level > 0 || site.flags.has(Flags::PRINT) || log::is_on(log::Level::Warn) {
+            log::line(format_args!("{text}"));
+        }
         self.followers.tell(|| DebugEvent::of(site, teller, now, text));
     }
 

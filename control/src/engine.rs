@@ -112,7 +112,7 @@ impl Engine {
     /// Why it was not done; nothing has changed then.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
-            Request::ConfigGet(_) => Ok(Reply::Config(self.compiler.config().clone())),
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.compiler.config().clone()))),
             Request::ConfigApply(apply) => self.apply(apply),
             Request::ServiceAdd(add) => self.edit(|config| edit::add_service(config, add.service)),
             Request::ServiceEdit(change) => self.edit(|config| edit::edit_service(config, &change)),

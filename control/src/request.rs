@@ -250,7 +250,7 @@ impl Default for ConnectionQuery {
 #[serde(untagged)]
 pub enum Reply {
     /// To `config.get`.
-    Config(Config),
+    Config(Box<Config>),
     /// To `config.apply`.
     Applied(Applied),
     /// To `service.list`.

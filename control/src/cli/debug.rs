@@ -67,7 +67,7 @@ pub(super) fn follow(ask: &Ask<'_>) -> Result<String, CliError> {
     let mut client = ask.client()?;
     let () = client.call::<crate::request::Done>(&Request::DebugFollow(NoParams {})).map(|_| ())?;
     let mut out = std::io::stdout();
-    while let Some(Notification { missed, params: event }) = client.next::<DebugEvent>()? {
+    while let Some(Notification { missed, params: event }) = client.hear::<DebugEvent>()? {
         let text = if ask.json {
             serde_json::to_string(&event)? + "\n"
         } else {

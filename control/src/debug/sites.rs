@@ -7,7 +7,7 @@ pollux_dataplane::event_kinds! {
     /// What control may tell.
     Kind {
         // The start, in its order.
-        StartDpdk = CORE, 2, "init: DPDK {} with {} ports";
+        StartDpdk = CORE, 2, "init: {} with {} ports";
         StartTables = CORE, 2, "init: {} workers with {} bytes of connection tables";
         StartTwins = CORE, 2, "init: {} twins in the kernel";
         StartConfiguration = CORE, 2, "init: configuration with {} services";

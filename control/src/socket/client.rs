@@ -99,7 +99,7 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks, or what comes is not understood.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Notification<T>>, ClientError> {
+    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<Notification<T>>, ClientError> {
         self.stream.get_ref().set_read_timeout(None)?;
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

@@ -30,7 +30,7 @@ struct Bed {
 fn daemon(jobs: &channel::Receiver<Job>) {
     for job in jobs {
         let answer = match job.request {
-            Request::ConfigGet(_) => Ok(Reply::Config(Config::default())),
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::default())),
             Request::ServiceRemove(ServiceRemove { service }) => {
                 Err(Failure::from(EditError::NoSuchService(service)))
             }
@@ -165,7 +165,7 @@ fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
     follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
     get(&mut bed.client());
     let mut heard = Vec::new();
-    while let Some(next) = follower.next::<DebugEvent>().unwrap() {
+    while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
         heard.push((next.params.text, next.missed));
     }
     assert_eq!(heard.len(), WAITING + 1);

@@ -13,7 +13,7 @@ use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, NO_CHUNK, Parsed};
 use crate::proto::{From, sctp, tcp};
-use crate::sched::{Loads, Scene};
+use crate::sched::Scene;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
 use crate::time::{Millis, Tick};
 use crate::trace::{Record, event};
@@ -136,16 +136,6 @@ impl Line {
         found
     }
 
-    /// A packet that opens nothing.
-    fn tell_not_scheduled(&self, parsed: &Parsed) {
-        if parsed.kind == Kind::Ipsec {
-            let which = u16::from(parsed.protocol == protocol::ESP);
-            event!(self, NoKeyExchange, which, |_| Record::of(&parsed.key, [0; 4]));
-        } else {
-            event!(self, NotScheduled, |_| Record::of(&parsed.key, [0; 4]));
-        }
-    }
-
     /// The mark that rules give a packet with this key.
     pub(super) fn mark(&self, key: &Key, parsed: &Parsed, port: u16) -> u32 {
         let ingress = Ingress { port, vlan: parsed.vlan, protocol: parsed.protocol };
@@ -218,13 +208,6 @@ impl Line {
             }
         }
         chosen
-    }
-
-    /// A record about what a scheduler chose.
-    fn told_choice(&self, id: DestinationId, scheduler: u32) -> Record {
-        let load = self.board.load(id);
-        let Some(destination) = self.snapshot.services.destination(id) else { return Record::new([0; 4]) };
-        Record::new([load.active, load.inactive, destination.weight, scheduler]).towards(destination.endpoint)
     }
 
     /// Makes a connection, giving up a lesser one if there is no room. `None` when there is none to give up.

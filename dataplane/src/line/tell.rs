@@ -5,9 +5,11 @@ use crate::conn::{ConnId, Direction, Flags};
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
-use crate::service::{Name, ServiceId};
+use crate::sched::Loads;
+use crate::service::{DestinationId, Name, ServiceId};
 use crate::trace::{Outcome, Record, event};
 use crate::verdict::{Answer, DropReason};
+use crate::wire::protocol;
 
 /// The word for a packet that cannot be read.
 const UNREADABLE: u32 = 7;
@@ -44,6 +46,23 @@ impl Line {
             }
             Some(Name::Mark { mark, .. }) => Record { words: [words[0], words[1], mark, words[3]], ..blank },
             None => blank,
+        }
+    }
+
+    /// A record about what a scheduler chose.
+    pub(super) fn told_choice(&self, id: DestinationId, scheduler: u32) -> Record {
+        let load = self.board.load(id);
+        let Some(destination) = self.snapshot.services.destination(id) else { return Record::new([0; 4]) };
+        Record::new([load.active, load.inactive, destination.weight, scheduler]).towards(destination.endpoint)
+    }
+
+    /// A packet that opens nothing.
+    pub(super) fn tell_not_scheduled(&self, parsed: &Parsed) {
+        if parsed.kind == Kind::Ipsec {
+            let which = u16::from(parsed.protocol == protocol::ESP);
+            event!(self, NoKeyExchange, which, |_| Record::of(&parsed.key, [0; 4]));
+        } else {
+            event!(self, NotScheduled, |_| Record::of(&parsed.key, [0; 4]));
         }
     }
 
@@ -92,7 +111,7 @@ impl Line {
         let mut parsed = Parsed::NOTHING;
         let read = parse(frame, &arrival.mac, &mut parsed);
         let kind = if read.is_ok() { parsed.kind as u32 } else { UNREADABLE };
-        let words = [arrival.port.into(), kind, parsed.len.into(), 0];
+        let words = [arrival.port.into(), kind, frame.len() as u32, 0];
         event!(self, Packet, |_| Record::of(&parsed.key, words));
         let flow = matches!(parsed.kind, Kind::Flow | Kind::Stub | Kind::Ipsec | Kind::IcmpError);
         if read.is_ok() && flow && self.steer(&parsed, arrival.port) == Step::Find {

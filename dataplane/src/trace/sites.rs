@@ -75,7 +75,7 @@ crate::event_kinds! {
         CallId = SIP, 9, "SIP: Call-ID of {0} bytes in {proto} {c}->{v}";
         Lookup = CORE, 9, "lookup/{0:way} {proto} {c}->{v} {1:hit}";
         // Packets.
-        Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, {2} bytes";
+        Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, frame of {2} bytes";
         Fate = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
         IcmpError = CORE, 12, "Incoming ICMP ({0},{1}) about {proto} {c}->{v}";
         NotScheduled = CORE, 12, "{proto} {c}->{v} opens nothing and is the kernel's";
