@@ -7,8 +7,7 @@ use clap::Subcommand;
 use super::run::{Ask, CliError};
 use super::sysctl;
 use crate::edit::SettingsEdit;
-use crate::request::{DebugQuery, NoParams, Request, SysctlGet};
-use crate::socket::client::Notification;
+use crate::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
 use crate::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
 
 /// What can be done about debug events.
@@ -65,15 +64,10 @@ pub(super) fn run(command: &DebugCommand, ask: &Ask<'_>) -> Result<String, CliEr
 /// Prints events until it is interrupted or the daemon stops.
 pub(super) fn follow(ask: &Ask<'_>) -> Result<String, CliError> {
     let mut client = ask.client()?;
-    let () = client.call::<crate::request::Done>(&Request::DebugFollow(NoParams {})).map(|_| ())?;
+    let _following: Done = client.call(&Request::DebugFollow(NoParams {}))?;
     let mut out = std::io::stdout();
-    while let Some(Notification { missed, params: event }) = client.hear::<DebugEvent>()? {
-        let text = if ask.json {
-            serde_json::to_string(&event)? + "\n"
-        } else {
-            let missing = if missed > 0 { format!("({missed} events missed)\n") } else { String::new() };
-            missing + &event_line(&event)
-        };
+    while let Some(event) = client.hear::<DebugEvent>()? {
+        let text = if ask.json { serde_json::to_string(&event)? + "\n" } else { event_line(&event) };
         // A reader that has seen enough, such as `head`, ends it.
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             break;
@@ -103,7 +97,9 @@ fn line(site: &DebugSite) -> String {
 
 /// As dmesg(1) has it: seconds since the start, then the text.
 fn event_line(event: &DebugEvent) -> String {
-    format!("[{:5}.{:03}] {}\n", event.at_ms / 1000, event.at_ms % 1000, event.text)
+    let missing =
+        if event.missed > 0 { format!("({} events missed)\n", event.missed) } else { String::new() };
+    format!("{missing}[{:5}.{:03}] {}\n", event.at_ms / 1000, event.at_ms % 1000, event.text)
 }
 
 #[cfg(test)]
@@ -136,5 +132,7 @@ mod tests {
         );
         let event = DebugEvent { at_ms: 61_007, text: "IPVS: x".to_owned(), ..DebugEvent::default() };
         assert_eq!(event_line(&event), "[   61.007] IPVS: x\n");
+        let late = DebugEvent { missed: 3, ..event };
+        assert_eq!(event_line(&late), "(3 events missed)\n[   61.007] IPVS: x\n");
     }
 }

@@ -54,12 +54,8 @@ struct Answer {
 
 /// A message that answers nothing.
 #[derive(Deserialize)]
-pub struct Notification<T> {
-    /// Messages that were left out before this one.
-    #[serde(default)]
-    pub missed: u64,
-    /// What it says.
-    pub params: T,
+struct Notification<T> {
+    params: T,
 }
 
 impl Client {
@@ -99,12 +95,13 @@ impl Client {
     ///
     /// # Errors
     /// When the connection breaks, or what comes is not understood.
-    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<Notification<T>>, ClientError> {
+    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         self.stream.get_ref().set_read_timeout(None)?;
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Ok(None);
         }
-        Ok(Some(serde_json::from_str(&line)?))
+        let Notification { params } = serde_json::from_str(&line)?;
+        Ok(Some(params))
     }
 }

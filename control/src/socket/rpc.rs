@@ -7,6 +7,7 @@ use crate::debug::follow::Heard;
 use crate::error::{ErrorData, Failure};
 use crate::fault::Fault;
 use crate::request::{METHODS, Reply, Request};
+use crate::view::DebugEvent;
 
 /// A line that was understood.
 #[derive(Debug, PartialEq)]
@@ -136,11 +137,8 @@ pub fn call(id: u64, request: &Request) -> Vec<u8> {
 
 /// Writes a debug event that a follower heard as one line.
 pub fn notification(heard: &Heard) -> Vec<u8> {
-    let mut message = json!({ "jsonrpc": "2.0", "method": "debug.event", "params": *heard.event });
-    if heard.missed > 0 {
-        message["missed"] = json!(heard.missed);
-    }
-    line(&message)
+    let event = DebugEvent { missed: heard.missed, ..DebugEvent::clone(&heard.event) };
+    line(&json!({ "jsonrpc": "2.0", "method": "debug.event", "params": event }))
 }
 
 /// JSON text has no line ends of its own: inside strings they are escaped.

@@ -166,7 +166,7 @@ fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
     get(&mut bed.client());
     let mut heard = Vec::new();
     while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
-        heard.push((next.params.text, next.missed));
+        heard.push((next.text, next.missed));
     }
     assert_eq!(heard.len(), WAITING + 1);
     assert_eq!(heard[0], ("event 0".to_owned(), 0));

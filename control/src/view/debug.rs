@@ -62,6 +62,13 @@ pub struct DebugEvent {
     pub level: u8,
     /// What the log says.
     pub text: String,
+    /// Events before this one that the follower was too slow for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a module is for.
