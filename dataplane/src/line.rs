@@ -358,6 +358,7 @@ impl Line {
                     packet.truncate(packet.bytes().len() - trail);
                 }
                 if let Some(verdict) = self.depart(packet, departure, arrival, out) {
+                    self.tell_not_sent(verdict);
                     self.settle(verdict);
                 }
             }
@@ -375,7 +376,7 @@ impl Line {
             Verdict::Answered(why) => gauges.answers[why as usize].add(1),
             Verdict::ToKernel => gauges.to_kernel.add(1),
             Verdict::HandedOff => gauges.handed_off.add(1),
-            Verdict::Dropped(why) => self.count_drop(why),
+            Verdict::Dropped(why) => gauges.drops[why as usize].add(1),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::parse::{Kind, Parsed, parse};
 use crate::sched::Loads;
 use crate::service::{DestinationId, Name, ServiceId};
 use crate::trace::{Outcome, Record, event};
-use crate::verdict::{Answer, DropReason};
+use crate::verdict::{Answer, DropReason, Verdict};
 use crate::wire::protocol;
 
 /// The word for a packet that cannot be read.
@@ -85,11 +85,11 @@ impl Line {
         event!(self, Unreadable, |_| Record::new([why as u32, 0, 0, 0]));
     }
 
-    /// Counts a drop of a packet that should have gone on.
-    #[cold]
-    pub(super) fn count_drop(&self, why: DropReason) {
-        self.board.gauges.drops[why as usize].add(1);
-        event!(self, NotSent, |_| Record::new([why as u32, 0, 0, 0]));
+    /// Tells of a packet that should have gone on and did not.
+    pub(super) fn tell_not_sent(&self, verdict: Verdict) {
+        if let Verdict::Dropped(why) = verdict {
+            event!(self, NotSent, |_| Record::new([why as u32, 0, 0, 0]));
+        }
     }
 
     /// As [`Line::run`], one packet after the other, so that what is told of one stands together.

@@ -145,3 +145,15 @@ fn a_protocol_that_is_off_is_the_kernels() {
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.board.gauges.to_kernel.get(), 1);
 }
+
+#[test]
+fn a_packet_without_a_way_is_a_failure() {
+    let mut nowhere = network();
+    nowhere.routes4 = crate::config::Network::default().routes4;
+    let debug = Switches::of([Kind::NotSent.first()]);
+    let mut bed = Plan { network: nowhere, debug, ..Plan::new(Method::Nat) }.build();
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    let told = told(&bed);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].0, told[0].1.words[0]), (Kind::NotSent, DropReason::NoRoute as u32));
+}
