@@ -1,6 +1,7 @@
 //! What is told of packets, and in which order.
 
 use super::bed::*;
+use crate::config::ProtocolSet;
 use crate::service::Method;
 use crate::trace::{Kind, Outcome, Record, Switches};
 use crate::verdict::DropReason;
@@ -138,7 +139,7 @@ fn a_protocol_that_is_off_is_the_kernels() {
     let mut snapshot = plan.snapshot();
     let mut bed = plan.build();
     bed.client_sends(&tcp(client(), vip(), "S"));
-    snapshot.settings.protocols_off = vec![protocol::TCP];
+    snapshot.settings.protocols_off = ProtocolSet::of(&[protocol::TCP]);
     bed.worker.install(snapshot, &[]);
     bed.worker.turn();
     assert_eq!(bed.worker.line.conns.used().ipv4, 0, "its connections end");
