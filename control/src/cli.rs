@@ -1,9 +1,11 @@
 //! The command line of `pollux`: what can be typed. [`run`] does it, [`table`] prints what comes back.
 
+pub mod debug;
 pub mod destination;
 pub mod ipvsadm;
 pub mod man;
 pub mod marks;
+pub mod modules;
 pub mod run;
 pub mod service;
 pub mod settings;
@@ -16,8 +18,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::debug::DebugCommand;
 pub use self::destination::DestinationCommand;
 pub use self::marks::MarksCommand;
+pub use self::modules::ModulesCommand;
 pub use self::service::{ServiceCommand, Which, WhichIfAny};
 pub use self::sysctl::SysctlArgs;
 use crate::ipvsadm::command::Table;
@@ -90,6 +94,22 @@ pub enum Command {
     },
     /// Show counters of services, workers and ports.
     Stats,
+    /// Tell what happens inside, as the kernel's debug_level and dynamic debug do.
+    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+    Debug {
+        /// Print events as they are told, until interrupted.
+        #[arg(long)]
+        follow: bool,
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<DebugCommand>,
+    },
+    /// List protocols, schedulers, engines and methods with who uses them, or switch them.
+    Modules {
+        /// What to do; none lists.
+        #[command(subcommand)]
+        command: Option<ModulesCommand>,
+    },
     /// Show the configuration that runs, as TOML.
     Config,
     /// Print the JSON Schema of the configuration and of the control socket.

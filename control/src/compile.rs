@@ -15,6 +15,7 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::config::{Event, MarkRule, Snapshot, Target};
 use pollux_dataplane::service::{DestinationId, ServiceId, Services};
+use pollux_dataplane::trace::Switches;
 use thiserror::Error;
 
 pub use self::convert::protocol_number;
@@ -178,14 +179,35 @@ impl Compiler {
         self.touched.insert(destination);
     }
 
+    /// Debug events that workers tell from the next snapshot on.
+    pub fn use_switches(&mut self, debug: Switches) {
+        self.current.debug = debug;
+    }
+
+    /// The next snapshot, which differs in nothing but the debug events that are told.
+    pub fn switch(&mut self, debug: Switches) -> Snapshot {
+        self.current.debug = debug;
+        self.current.generation += 1;
+        self.current.clone()
+    }
+
+    /// What the defences do now.
+    pub fn defence(&self) -> Defence {
+        let s = &self.current.settings;
+        Defence { drop_entry: s.drop_entry, drop_rate: s.drop_rate, secure_tcp: s.secure_tcp }
+    }
+
+    /// Removed destinations that are remembered.
+    pub fn trash(&self) -> std::collections::HashSet<DestinationId> {
+        self.ghosts.keys().filter_map(|key| self.destination_id(key)).collect()
+    }
+
     /// Notes how much connection memory is free. True when the automatic defences then do otherwise than they do: the
     /// same configuration must be compiled again.
     pub fn note_available(&mut self, pages: Pages) -> bool {
         self.available = pages;
         let (modes, defence) = self.evaluate(&self.config.settings);
-        let s = &self.current.settings;
-        let now = Defence { drop_entry: s.drop_entry, drop_rate: s.drop_rate, secure_tcp: s.secure_tcp };
-        modes != Modes::of(&self.config.settings) || defence != now
+        modes != Modes::of(&self.config.settings) || defence != self.defence()
     }
 
     fn evaluate(&self, settings: &model::Settings) -> (Modes, Defence) {

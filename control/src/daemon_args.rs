@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::debug;
 use crate::socket::DEFAULT_PATH;
 
 /// What `polluxd` was started with.
@@ -45,10 +46,22 @@ pub struct Options {
     /// How much to log: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub log_level: String,
+    /// Debug events that are told from the start: queries as for `pollux debug set`, such as 'func run +p'.
+    #[arg(long, value_name = "QUERY", value_parser = query)]
+    pub debug: Vec<String>,
+    /// Tell debug events from this level down, 0 to 12; goes before settings.debug_level of the configuration.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub debug_level: Option<i32>,
+}
+
+/// Queries that are wrong are found before anything is started.
+fn query(text: &str) -> Result<String, String> {
+    debug::query::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
-const VALUED: [&str; 4] = ["--config", "--socket", "--twin-prefix", "--log-level"];
+const VALUED: [&str; 6] =
+    ["--config", "--socket", "--twin-prefix", "--log-level", "--debug", "--debug-level"];
 const BARE: [&str; 5] = ["--no-kernel", "--help", "-h", "--version", "-V"];
 
 /// Reads the command line, the program's name first.
@@ -111,6 +124,15 @@ mod tests {
         let args = read("polluxd -l 0,1 --config a.toml --twin-prefix=p --vdev net_tap0").unwrap();
         assert_eq!(args.eal, ["polluxd", "-l", "0,1", "--vdev", "net_tap0"]);
         assert_eq!(args.options.twin_prefix, "p");
+    }
+
+    #[test]
+    fn debugging_begins_with_the_start() {
+        let args = read("polluxd --debug module=ip_vs --debug-level -1").unwrap_err().to_string();
+        assert!(args.contains("is not an operator with flags"), "{args}");
+        let args = read("polluxd -l 0,1 --debug +p --debug-level -1 --log-level warn").unwrap();
+        assert_eq!((args.options.debug, args.options.debug_level), (vec!["+p".to_owned()], Some(-1)));
+        assert_eq!(args.options.log_level, "warn");
     }
 
     #[test]

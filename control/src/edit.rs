@@ -5,6 +5,7 @@
 
 mod desk;
 mod error;
+mod modules;
 mod params;
 mod settings;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub use desk::{Desk, Edited, Step};
 pub use error::{EditError, Errno};
+pub use modules::{ModuleSet, set_modules};
 pub use params::{DestinationEdit, ServiceEdit};
 pub use settings::{SettingsEdit, set_settings};
 

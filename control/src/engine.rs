@@ -1,6 +1,7 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
 
 mod connections;
+mod debug;
 mod edits;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -10,8 +11,11 @@ use std::time::{Duration, Instant};
 use pollux_dataplane::config::{Event, Snapshot};
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
+use pollux_dataplane::told_here;
 
-use crate::compile::Compiler;
+use crate::compile::{CompileError, Compiler};
+use crate::debug::{Debug, sites};
+use crate::defence::Defence;
 use crate::diff;
 use crate::edit;
 use crate::error::Failure;
@@ -19,6 +23,7 @@ use crate::estimate::{Counted, Ledger};
 use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
 use crate::model::{Config, ServiceKey};
+use crate::modules;
 use crate::observe;
 use crate::request::{Apply, Done, Edit, Reply, Request, ServiceListQuery};
 use crate::sysctl;
@@ -55,6 +60,8 @@ pub struct Engine {
     epoch: Instant,
     began: Instant,
     ledger: Ledger,
+    debug: Debug,
+    told_defence: Defence,
     swept: Instant,
     defended: Instant,
     reminded: Instant,
@@ -83,6 +90,8 @@ impl Engine {
             epoch,
             began: now,
             ledger: Ledger::new(),
+            debug: Debug::default(),
+            told_defence: Defence::default(),
             swept: now,
             defended: now,
             reminded: now,
@@ -106,7 +115,7 @@ impl Engine {
     /// Why it was not done; nothing has changed then.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
-            Request::ConfigGet(_) => Ok(Reply::Config(self.compiler.config().clone())),
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.compiler.config().clone()))),
             Request::ConfigApply(apply) => self.apply(apply),
             Request::ConfigEdit(many) => self.edit_many(many.edits),
             Request::ServiceAdd(add) => self.edit_one(Edit::ServiceAdd(add)),
@@ -126,6 +135,13 @@ impl Engine {
                 Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
             }
             Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
+            Request::DebugSites(query) => self.debug_sites(&query),
+            Request::DebugSet(query) => self.debug_set(&query),
+            Request::DebugFollow(_) => Ok(Reply::Following(self.debug.follow())),
+            Request::ModuleList(_) => {
+                Ok(Reply::Modules(modules::list(self.compiler.config(), self.table_bytes())))
+            }
+            Request::ModuleSet(set) => self.edit(|config| edit::set_modules(config, &set)),
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
@@ -167,7 +183,25 @@ impl Engine {
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
         // What is written takes its place among the defences at once.
         self.compiler.note_available(self.workers.available());
-        let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
+        let now = self.began.elapsed();
+        self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
+    }
+
+    /// Compiles with this debug level in force, tells what changed, and brings it to the workers.
+    fn compile(
+        &mut self,
+        debug_level: i32,
+        compile: impl FnOnce(&mut Compiler) -> Result<(Snapshot, Vec<Event>), CompileError>,
+    ) -> Result<(), Failure> {
+        let (before, trash) = (self.compiler.config().clone(), self.compiler.trash());
+        let level = self.debug.level();
+        self.debug.set_level(debug_level);
+        self.compiler.use_switches(self.debug.switches());
+        let (snapshot, events) = compile(&mut self.compiler).inspect_err(|_| {
+            self.debug.set_level(level);
+            self.compiler.use_switches(self.debug.switches());
+        })?;
+        self.tell_changes(&before, &trash, &events);
         self.install(&snapshot, &events)
     }
 
@@ -198,6 +232,10 @@ impl Engine {
     /// As [`Engine::learn`].
     pub fn use_facts(&mut self, facts: Facts) -> Result<(), Failure> {
         let snapshot = self.compiler.learn(&facts).map_err(|why| Failure::Internal(why.to_string()))?;
+        self.debug.event(told_here!(sites, Learnt), || {
+            [facts.links.len(), facts.addresses.len(), facts.routes.len(), facts.neighbours.len()]
+                .map(|count| count.to_string())
+        });
         self.facts = facts;
         self.workers.install(&snapshot, &[])
     }
@@ -205,6 +243,7 @@ impl Engine {
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
         self.workers.gather();
+        self.hear_workers();
         let wanted = self.workers.take_unresolved();
         for (link, address) in wanted {
             self.resolve(link.0, address);
@@ -241,8 +280,9 @@ impl Engine {
         }
     }
 
-    fn resolve(&self, link: u16, address: std::net::IpAddr) {
+    fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
         if let (Some(mirror), Some(link)) = (&self.mirror, self.facts.links.get(usize::from(link))) {
+            self.debug.event(told_here!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
             // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
             let _ = mirror.resolve(&link.name, address);
         }
@@ -263,6 +303,7 @@ impl Engine {
         for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
             worker.board.destinations[id.0 as usize].reset();
         }
+        self.debug.event(told_here!(sites, TrashEmptied), || [freed.len().to_string()]);
         for &id in &freed {
             self.workers.shared().inspect(|shared| shared.quotas.reset(id));
         }
@@ -296,6 +337,10 @@ impl Engine {
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports: self.ports.views(),
         }
+    }
+
+    fn table_bytes(&self) -> u64 {
+        self.workers.all().iter().map(|worker| worker.board.gauges.table_bytes.get()).sum()
     }
 
     fn version(&self) -> VersionView {

@@ -6,6 +6,7 @@
 
 use serde_json::json;
 
+use crate::debug::{Debug, query};
 use crate::model::Config;
 use crate::replay::{self, case::Case};
 use crate::socket::rpc;
@@ -65,6 +66,22 @@ pub fn rules(bytes: &[u8]) {
     }
     let judged = validate::validate(&config);
     assert!(judged.is_ok(), "rules lead to a valid configuration: {judged:?}");
+}
+
+/// Queries of dynamic debug: each is carried out or refused in words, and what is refused changes nothing.
+pub fn debug(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut debug = Debug::default();
+    match query::parse(&text) {
+        Ok(queries) => {
+            let sites = debug.list(&query::Filter::default()).len();
+            assert!(debug.set(&queries) <= sites * queries.len(), "no site is meant twice by one query");
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "a refusal says why"),
+    }
+    if let Ok(filter) = query::parse_filter(&text) {
+        debug.list(&filter);
+    }
 }
 
 /// A recorded conversation: it can be replayed to a verdict, whatever it says.

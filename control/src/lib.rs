@@ -4,9 +4,11 @@
 //! functions on the model ([`edit`]) and [`diff`] tells two models apart. Programs send a [`request`] and get back
 //! what [`view`] describes.
 
+pub mod announce;
 pub mod cli;
 pub mod compile;
 pub mod daemon_args;
+pub mod debug;
 pub mod defence;
 pub mod diff;
 pub mod edit;
@@ -19,7 +21,9 @@ pub mod fuzz;
 pub mod host;
 pub mod ipvsadm;
 pub mod kernel;
+pub mod log;
 pub mod model;
+pub mod modules;
 pub mod observe;
 pub mod parse;
 pub mod replay;

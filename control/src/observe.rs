@@ -190,6 +190,7 @@ pub fn worker(handle: &WorkerHandle) -> WorkerView {
         answered: named(&answers, &gauges.answers),
         given_up: gauges.given_up.get(),
         expired_early: gauges.expired_early.get(),
+        events_lost: gauges.events_lost.get(),
         connections: gauges.connections_ipv4.get() + gauges.connections_ipv6.get(),
         connection_capacity: handle.capacity,
         table_bytes: gauges.table_bytes.get(),

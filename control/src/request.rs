@@ -11,12 +11,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::many::{ConfigEdit, Edit, EditedView, RefusedEdit};
+use crate::debug::follow::Follow;
 use crate::diff::Applied;
-use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
+use crate::edit::{DestinationEdit, ModuleSet, ServiceEdit, SettingsEdit};
 use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
 use crate::sysctl;
 use crate::view::brief::BriefList;
-use crate::view::{ConnectionPage, ConnectionProtocol, ServiceList, StatsView, VersionView};
+use crate::view::{
+    ConnectionPage, ConnectionProtocol, DebugSet, DebugSites, ModuleList, ServiceList, StatsView, VersionView,
+};
 
 /// A request: a JSON-RPC method with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -76,6 +79,21 @@ pub enum Request {
     /// Change such variables, all or none.
     #[serde(rename = "sysctl.set")]
     SysctlSet(sysctl::Values),
+    /// Places that may tell debug events.
+    #[serde(rename = "debug.sites")]
+    DebugSites(DebugQuery),
+    /// Switch such places on or off, all that are meant or, if a word is wrong, none.
+    #[serde(rename = "debug.set")]
+    DebugSet(DebugQuery),
+    /// Hear debug events from now on, until the connection is closed.
+    #[serde(rename = "debug.follow")]
+    DebugFollow(NoParams),
+    /// The parts of the balancer and who uses them.
+    #[serde(rename = "module.list")]
+    ModuleList(NoParams),
+    /// Switch parts on or off.
+    #[serde(rename = "module.set")]
+    ModuleSet(ModuleSet),
     /// Who answers.
     #[serde(rename = "version.get")]
     VersionGet(NoParams),
@@ -85,7 +103,7 @@ pub enum Request {
 }
 
 /// The methods of [`Request`], in its order.
-pub const METHODS: [&str; 20] = [
+pub const METHODS: [&str; 25] = [
     "config.get",
     "config.apply",
     "config.edit",
@@ -104,6 +122,11 @@ pub const METHODS: [&str; 20] = [
     "marks.set",
     "sysctl.get",
     "sysctl.set",
+    "debug.sites",
+    "debug.set",
+    "debug.follow",
+    "module.list",
+    "module.set",
     "version.get",
     "daemon.stop",
 ];
@@ -167,6 +190,14 @@ pub struct ServiceListQuery {
     /// Leave out `live`, and whatever is zero, empty or the default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub brief: bool,
+}
+
+/// Parameters of `debug.sites` and `debug.set`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DebugQuery {
+    /// In the language of dynamic debug: `module ip_vs_rr +p`; of `debug.sites` without the operator, and empty for all.
+    pub query: String,
 }
 
 /// Parameters of `stats.zero`.
@@ -239,7 +270,7 @@ impl Default for ConnectionQuery {
 #[serde(untagged)]
 pub enum Reply {
     /// To `config.get`.
-    Config(Config),
+    Config(Box<Config>),
     /// To `config.apply`.
     Applied(Applied),
     /// To `config.edit`.
@@ -254,10 +285,24 @@ pub enum Reply {
     Stats(StatsView),
     /// To `sysctl.get`.
     Sysctls(sysctl::Values),
+    /// To `debug.sites`.
+    DebugSites(DebugSites),
+    /// To `debug.set`.
+    DebugSet(DebugSet),
+    /// To `debug.follow`: nothing, and then notifications.
+    #[serde(serialize_with = "nothing")]
+    #[schemars(with = "Done")]
+    Following(Follow),
+    /// To `module.list`.
+    Modules(ModuleList),
     /// To `version.get`.
     Version(VersionView),
     /// To everything else: it is done.
     Done(Done),
+}
+
+fn nothing<S: serde::Serializer>(_: &Follow, to: S) -> Result<S::Ok, S::Error> {
+    Done {}.serialize(to)
 }
 
 /// It is done, and there is no more to say.

@@ -31,6 +31,7 @@ use crate::kernel::tap::TapDevice;
 use crate::model::Config;
 use crate::socket::server::{Job, Server};
 use crate::workers::{RING_DEPTH, WorkerHandle, Workers};
+use crate::{announce, say};
 
 /// Frames on their way to the kernel, and from it.
 const KERNEL_RING: usize = 4096;
@@ -116,18 +117,24 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
     let (mut ports, pool) = OpenPorts::start(&eal, config, count)?;
+    let mut debug = announce::debug(&options.debug, config);
+    announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
     let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
     let (clock, epoch) = (Tsc::new(&eal), Instant::now());
     let (handles, threads) = start_workers(&eal, config, (&cores, clock), &mut ports, &kernel, &inject)?;
+    announce::connections(&mut debug, &handles);
     let twins = if use_kernel { ports.name_twins(config, &options.twin_prefix) } else { Vec::new() };
     let exception = start_exception(&twins, &ports, kernel, ToWire { pool, ring: inject })?;
+    announce::twins(&mut debug, twins.len());
     let (mirror, facts) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
     let dpdk = Some(Eal::version());
     let mut engine = Engine::new(compiler, Workers::new(handles), Box::new(ports), mirror, (dpdk, epoch));
+    announce::configuration(&mut debug, config);
+    engine.use_debug(debug);
     if let Some(facts) = &config.facts {
         engine.use_facts(facts.clone())?;
     }
@@ -137,9 +144,9 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
         engine.learn(first)?;
     }
     let (jobs, server) = listen(&options.socket)?;
-    eprintln!("polluxd: ready; control socket {}", options.socket.display());
+    announce::ready(engine.debug(), config, &options.socket);
     serve(&mut engine, &jobs, &facts, stop);
-    eprintln!("polluxd: stopping");
+    say!(Info, "stopping");
     drop(server);
     engine.workers().stop();
     for thread in threads {
@@ -147,6 +154,7 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     }
     drop(exception);
     drop(engine);
+    announce::unloaded();
     Ok(())
 }
 
@@ -162,7 +170,7 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
             recv(facts) -> facts => if let Ok(facts) = facts
                 && let Err(why) = engine.learn(facts)
             {
-                eprintln!("polluxd: what the kernel says of the network cannot be used: {why}");
+                say!(Warn, "what the kernel says of the network cannot be used: {why}");
             },
             default(TICK) => {}
         }
@@ -198,9 +206,10 @@ fn start_workers(
     let shared = Arc::new(Shared::new(config.start.destinations as usize, config.start.templates as usize));
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for (number, &core) in cores.workers.iter().enumerate() {
-        let handle = WorkerHandle {
+        let mut handle = WorkerHandle {
             core: core as u16,
             capacity: u64::from(sizes.ipv4) + u64::from(sizes.ipv6),
+            entry_bytes: 0,
             rings: WorkerRings::new(RING_DEPTH),
             board: Arc::new(Board::new(config.start.destinations as usize)),
             shared: Arc::clone(&shared),
@@ -218,20 +227,22 @@ fn start_workers(
             inject: Arc::clone(if number == 0 { inject } else { &idle }),
             hand_off: rings.clone(),
         };
+        let (thread, entry_bytes) = start_worker((eal, clock), setup, number, core, sizes)?;
+        handle.entry_bytes = entry_bytes;
         handles.push(handle);
-        threads.push(start_worker((eal, clock), setup, number, core, sizes)?);
+        threads.push(thread);
     }
     Ok((handles, threads))
 }
 
-/// Starts one worker on its core; it takes its memory there, so that the memory is near.
+/// Starts one worker on its core; it takes its memory there, so that the memory is near. Gives the bytes of an entry.
 fn start_worker(
     (eal, clock): (&Arc<Eal>, Tsc),
     setup: Setup<Queue>,
     number: usize,
     core: usize,
     sizes: Sizes,
-) -> Result<JoinHandle<()>, RunError> {
+) -> Result<(JoinHandle<()>, usize), RunError> {
     let eal = Arc::clone(eal);
     let (started, outcome) = channel::bounded(1);
     let body = move || {
@@ -244,7 +255,7 @@ fn start_worker(
         match Worker::new(setup, clock) {
             Ok(mut worker) => {
                 announce(&worker.line.conns, number, core);
-                let _ = started.send(Ok(()));
+                let _ = started.send(Ok(worker.line.conns.bytes_per_ipv4()));
                 worker.run();
             }
             Err(why) => {
@@ -256,15 +267,16 @@ fn start_worker(
         .name(format!("pollux-w{number}"))
         .spawn(body)
         .map_err(|why| RunError::System { what: "starting a worker", why })?;
-    outcome.recv().unwrap_or(Err(RunError::Pin(core)))?;
-    Ok(thread)
+    let entry_bytes = outcome.recv().unwrap_or(Err(RunError::Pin(core)))?;
+    Ok((thread, entry_bytes))
 }
 
 fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
     let Sizes { ipv4, ipv6 } = table.sizes();
     let entries = u64::from(ipv4) + u64::from(ipv6);
-    eprintln!(
-        "polluxd: worker {number} on core {core}: Connection table: {entries} entries, {} bytes each, {} MiB",
+    say!(
+        Info,
+        "worker {number} on core {core}: Connection table: {entries} entries, {} bytes each, {} MiB",
         table.bytes_per_ipv4(),
         table.bytes() >> 20
     );

@@ -26,12 +26,13 @@ pub struct Values {
 }
 
 /// Variables that are fields of [`Settings`] of the same name.
-const SETTINGS: [&str; 20] = [
+const SETTINGS: [&str; 21] = [
     "am_droprate",
     "amemthresh",
     "backup_only",
     "cache_bypass",
     "conn_reuse_mode",
+    "debug_level",
     "drop_entry",
     "drop_packet",
     "expire_nodest_conn",
@@ -54,10 +55,9 @@ const NO_THREADS: &str = "rates are estimated by the control thread";
 const NO_RESIZE: &str = "tables have the size they got at start";
 
 /// The other variables: their value, and why it cannot be another.
-const FIXED: [(&str, &str, &str); 14] = [
+const FIXED: [(&str, &str, &str); 13] = [
     ("conn_lfactor", "-4", NO_RESIZE),
     ("conntrack", "0", "there is no conntrack here; connections are those of `pollux connections`"),
-    ("debug_level", "0", "there is no debug log; drops are counted by reason in `pollux stats`"),
     ("est_cpulist", "", NO_THREADS),
     ("est_nice", "0", NO_THREADS),
     ("svc_lfactor", "-3", NO_RESIZE),

@@ -4,6 +4,7 @@
 //! Counters are 64 bit and start at 0 with the daemon. Bytes are IP bytes, as IPVS counts them.
 
 pub mod brief;
+mod debug;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::debug::{DebugEvent, DebugSet, DebugSite, DebugSites, ModuleKind, ModuleList, ModuleView};
 use crate::kernel::facts::Mac;
 use crate::model::{Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
@@ -272,6 +274,9 @@ pub struct WorkerView {
     /// Connections that random early expiry (`drop_entry`) ended.
     #[serde(default)]
     pub expired_early: u64,
+    /// Debug events that were lost because control did not keep up.
+    #[serde(default)]
+    pub events_lost: u64,
     /// Bytes of its connection table.
     pub table_bytes: u64,
     /// Cycles spent on turns that moved packets.

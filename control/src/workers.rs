@@ -29,6 +29,8 @@ pub struct WorkerHandle {
     pub core: u16,
     /// Connections it can hold.
     pub capacity: u64,
+    /// Bytes that an IPv4 connection takes, index and all.
+    pub entry_bytes: usize,
     /// Messages to and from it.
     pub rings: Arc<WorkerRings>,
     /// Its counters.

@@ -94,7 +94,7 @@ fn check_host_prints_json_whatever_it_finds() {
 
 #[test]
 fn every_command_has_help() {
-    let commands: [&[&str]; 15] = [
+    let commands: [&[&str]; 20] = [
         &["flush"],
         &["settings"],
         &["settings", "set"],
@@ -108,6 +108,11 @@ fn every_command_has_help() {
         &["marks"],
         &["marks", "set"],
         &["zero"],
+        &["debug", "sites"],
+        &["debug", "set"],
+        &["debug", "level"],
+        &["modules"],
+        &["modules", "disable"],
         &["service", "edit"],
         &["destination", "add"],
     ];

@@ -23,6 +23,7 @@ use pollux_dataplane::sched::{Memory, Scene};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
+use pollux_dataplane::trace::{Kind, Switches};
 use pollux_dataplane::wire::protocol::UDP;
 
 const THOUSAND: u32 = 1_000;
@@ -42,13 +43,18 @@ fn scattered(n: u32, flows: u32) -> u32 {
 
 /// A datagram of 64 bytes, frame check sequence included, from a client to the service.
 fn datagram(from: Endpoint) -> Frame {
+    datagram_to(from, vip().l4_port)
+}
+
+/// The same to another port.
+fn datagram_to(from: Endpoint, l4_port: u16) -> Frame {
     let (IpAddr::V4(source), IpAddr::V4(vip_address)) = (from.address, vip().address) else {
         unreachable!("all addresses here are IPv4")
     };
     let mut bytes = Vec::new();
     PacketBuilder::ethernet2(ROUTER, CLIENT_SIDE)
         .ipv4(source.octets(), vip_address.octets(), 64)
-        .udp(from.l4_port, vip().l4_port)
+        .udp(from.l4_port, l4_port)
         .write(&mut bytes, &[0; 18])
         .expect("a vector takes all");
     Frame::new(&bytes)
@@ -211,6 +217,31 @@ fn line(criterion: &mut Criterion) {
     }
 }
 
+/// One packet in a hundred is for no service: what it costs that this is told of each of those.
+fn told(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("told");
+    group.throughput(Throughput::Elements(BURST as u64));
+    let sites = [Kind::ServiceLookup, Kind::NotScheduled].map(Kind::first);
+    for (name, debug) in [("off", Switches::default()), ("on", Switches::of(sites))] {
+        let traffic = std::cell::RefCell::new(Traffic::new(Method::Nat, THOUSAND));
+        {
+            let mut traffic = traffic.borrow_mut();
+            traffic.bed.worker.line.snapshot.debug = debug;
+            let strangers = (0..THOUSAND).step_by(100);
+            strangers.for_each(|n| traffic.frames[n as usize] = datagram_to(nth_client(n), 81));
+        }
+        group.bench_function(BenchmarkId::new(name, THOUSAND), |b| {
+            let burst = || {
+                let mut traffic = traffic.borrow_mut();
+                while traffic.bed.kernel.pop().is_some() {}
+                while traffic.bed.worker.line.rings.events.pop().is_some() {}
+                traffic.burst()
+            };
+            b.iter_batched(burst, |burst| traffic.borrow_mut().run(burst), BatchSize::PerIteration);
+        });
+    }
+}
+
 /// Short by default; `--measurement-time` and `--sample-size` ask for more.
 fn brief() -> Criterion {
     Criterion::default()
@@ -221,7 +252,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line] {
+    for group in [parsing, lookup, schedule, line, told] {
         group(&mut criterion);
     }
     criterion.final_summary();

@@ -10,4 +10,4 @@ pub use lane::Lane;
 pub use marks::{Ingress, MarkRule};
 pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target};
 pub use ring::{Command, Note, Page, WorkerRings};
-pub use snapshot::{Event, EventKind, Settings, Snapshot};
+pub use snapshot::{Event, EventKind, ProtocolSet, Settings, Snapshot};

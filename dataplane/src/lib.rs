@@ -25,6 +25,7 @@ pub mod steer;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod time;
+pub mod trace;
 pub mod verdict;
 pub mod wire;
 pub mod worker;

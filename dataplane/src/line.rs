@@ -14,6 +14,7 @@ mod leave;
 pub mod outbox;
 pub mod paths;
 mod persist;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod trains;
@@ -36,6 +37,7 @@ use crate::service::DestinationId;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
+use crate::trace::{Record, event};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
 use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr, protocol};
@@ -243,6 +245,7 @@ impl Line {
         work.step = match parse::parse_any(frame, &arrival.mac, &mut work.parsed) {
             Err(why) => Step::Drop(why),
             Ok(()) => match work.parsed.kind {
+                Kind::Ipsec if self.snapshot.settings.is_off(work.parsed.protocol) => Step::ToKernel,
                 Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
                 Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
                 Kind::IcmpError => self.steer(&work.parsed, port),
@@ -347,7 +350,7 @@ impl Line {
             Step::Gather => return self.gather(packet, &work.parsed, arrival, out),
             Step::ToKernel => Fate::ToKernel,
             Step::HandOff(owner) => return self.settle(out.hand_off(owner, port, packet)),
-            Step::Drop(why) => Fate::Drop(why),
+            Step::Drop(why) => return self.unreadable(why),
         };
         match fate {
             Fate::Forward(departure) => {
@@ -355,12 +358,13 @@ impl Line {
                     packet.truncate(packet.bytes().len() - trail);
                 }
                 if let Some(verdict) = self.depart(packet, departure, arrival, out) {
+                    self.tell_not_sent(verdict);
                     self.settle(verdict);
                 }
             }
             Fate::Answer(message) => self.answer(packet, &work.parsed, message, arrival, out),
             Fate::ToKernel => self.settle(out.to_kernel(port, packet)),
-            Fate::Drop(why) => self.settle(Verdict::Dropped(why)),
+            Fate::Drop(why) => self.dropped(&work.parsed, why),
         }
     }
 
@@ -456,6 +460,7 @@ impl Line {
         arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
+        event!(self, Answered, |_| Record::of(&parsed.key, [message.answer as u32, 0, 0, 0]));
         let network = &self.snapshot.network;
         let (sender, asked) = parsed.ends(packet.bytes());
         let policy = Policy { from: Some(asked), mark: 0 };

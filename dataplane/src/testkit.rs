@@ -19,6 +19,7 @@ use crate::service::{
 use crate::stats::{Board, Counter};
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
+use crate::trace::Switches;
 use crate::wire::{ether, ether::MacBytes, protocol};
 use crate::worker::{Port, Setup, Worker};
 
@@ -95,6 +96,8 @@ pub struct Plan {
     pub workers: u16,
     /// The service's protocol.
     pub protocol: u8,
+    /// Which debug events are told.
+    pub debug: Switches,
     /// Room for frames to the kernel.
     pub kernel_ring: usize,
 }
@@ -112,6 +115,7 @@ impl Plan {
             weight: 1,
             workers: 1,
             protocol: protocol::TCP,
+            debug: Switches::default(),
             kernel_ring: 64,
         }
     }
@@ -130,6 +134,7 @@ impl Plan {
             templates: Arc::default(),
             marks: Arc::new([]),
             settings: self.settings.clone(),
+            debug: self.debug,
         }
     }
 

@@ -145,9 +145,18 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         let arrival = Arrival { port: port.number, mac: port.mac, now, relayed: false };
         self.line.board.gauges.received.add(count as u64);
-        self.line.run(&mut self.batch, &arrival, &mut self.out);
-        self.flush();
+        self.run_line(&arrival);
         count
+    }
+
+    /// Runs the batch through the line, and what leaves out of its ports.
+    fn run_line(&mut self, arrival: &Arrival) {
+        if self.line.snapshot.debug.each_packet {
+            self.line.run_told(&mut self.batch, arrival, &mut self.out);
+        } else {
+            self.line.run(&mut self.batch, arrival, &mut self.out);
+        }
+        self.flush();
     }
 
     /// Packets that other workers found to be ours.
@@ -168,8 +177,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
             self.batch.push(packet);
             let arrival = Arrival { port, mac: self.ports[usize::from(port)].mac, now, relayed };
-            self.line.run(&mut self.batch, &arrival, &mut self.out);
-            self.flush();
+            self.run_line(&arrival);
         }
         self.line.board.gauges.taken_over.add(count as u64);
         count

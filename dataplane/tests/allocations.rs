@@ -8,6 +8,7 @@ use pollux_dataplane::sched::{Memory, Scene};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, at, v4, vip};
 use pollux_dataplane::time::Tick;
+use pollux_dataplane::trace::{Kind, Switches};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,6 +39,19 @@ fn the_line_does_not_allocate() {
             out.ports[1].clear();
         }
     }
+}
+
+#[test]
+fn telling_everything_does_not_allocate() {
+    let plan = Plan { debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) };
+    let mut bed = plan.bed().unwrap();
+    let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
+    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+    let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
+    let line = &mut bed.worker.line;
+    let made = allocation_counter::measure(|| line.run_told(&mut batch, &arrival, &mut out));
+    assert_eq!(made.count_total, 0);
+    assert!(line.rings.events.len() > 9 * 32);
 }
 
 /// Every client speaks to the same address, so the caches of `lblc` and `lblcr` need not grow.

@@ -69,7 +69,15 @@ impl Bed {
     /// # Errors
     /// When it is not built or does not become ready; its log is part of the message.
     pub fn daemon(&self, config: &str, workers: usize) -> Result<Daemon> {
-        Daemon::start(&self.ledger, &self.balancer, config, workers)
+        self.daemon_with(config, workers, &[])
+    }
+
+    /// The same, with more options of `polluxd`.
+    ///
+    /// # Errors
+    /// As [`Bed::daemon`].
+    pub fn daemon_with(&self, config: &str, workers: usize, options: &[&str]) -> Result<Daemon> {
+        Daemon::start(&self.ledger, &self.balancer, config, (workers, options))
     }
 
     /// Starts a program beside us; its output goes to a log of this world.

@@ -4,6 +4,7 @@
 mod stories {
     pub mod control;
     pub mod counters;
+    pub mod debugging;
     pub mod defences;
     pub mod dns;
     pub mod esp;
@@ -23,7 +24,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 25] = [
+const STORIES: [Story; 27] = [
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
@@ -48,6 +49,8 @@ const STORIES: [Story; 25] = [
     ("messages of a SIP call meet one server", stories::sip::calls_stick),
     ("http through GRE and GUE", stories::tunnels::http),
     ("GRE and GUE are right byte for byte", stories::tunnels::bytes),
+    ("debug events are switched, told and followed", stories::debugging::events),
+    ("modules are switched off unless a service uses them", stories::debugging::modules),
     ("a download survives a SYN flood", stories::defences::flood),
 ];
 

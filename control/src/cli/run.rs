@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, destination, ipvsadm as cli_ipvsadm, man, marks,
-    service, settings, sysctl, table,
+    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, debug, destination, ipvsadm as cli_ipvsadm, man,
+    marks, modules, service, settings, sysctl, table,
 };
 use crate::diff::Applied;
 use crate::fault::Faults;
@@ -99,6 +99,9 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false, &Numeric)) }
         }
         Command::Stats => ask.show(&Request::StatsGet(NoParams {}), |view: &StatsView| table::stats(view)),
+        Command::Debug { command: Some(command), .. } => debug::run(command, &ask),
+        Command::Debug { command: None, .. } => debug::follow(&ask),
+        Command::Modules { command } => modules::run(command.as_ref(), &ask),
         Command::Config => {
             let config: Config = ask.client()?.call(&Request::ConfigGet(NoParams {}))?;
             if cli.json { pretty(&config) } else { Ok(toml::to_string(&config)?) }
@@ -129,17 +132,17 @@ fn check_host(json: bool) -> Result<String, CliError> {
     if host::ready(&checks) { Ok(text) } else { Err(CliError::NotReady(text)) }
 }
 
-struct Ask<'a> {
+pub(super) struct Ask<'a> {
     socket: &'a Path,
-    json: bool,
+    pub(super) json: bool,
 }
 
 impl Ask<'_> {
-    fn client(&self) -> Result<Client, ClientError> {
+    pub(super) fn client(&self) -> Result<Client, ClientError> {
         Client::connect(self.socket, PATIENCE)
     }
 
-    fn show<T: DeserializeOwned + Serialize>(
+    pub(super) fn show<T: DeserializeOwned + Serialize>(
         &self,
         request: &Request,
         text: impl Fn(&T) -> String,
@@ -148,7 +151,7 @@ impl Ask<'_> {
         if self.json { pretty(&reply) } else { Ok(text(&reply)) }
     }
 
-    fn done(&self, request: &Request) -> Result<String, CliError> {
+    pub(super) fn done(&self, request: &Request) -> Result<String, CliError> {
         self.show(request, |_: &Done| String::new())
     }
 

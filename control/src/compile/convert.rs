@@ -1,6 +1,6 @@
 //! The model's words in the dataplane's types, one for one.
 
-use pollux_dataplane::config::Settings;
+use pollux_dataplane::config::{ProtocolSet, Settings};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto::{Timeouts, tcp};
 use pollux_dataplane::service::{Method, Name, Persistence, Scheduler, Tunnel};
@@ -9,6 +9,7 @@ use pollux_dataplane::wire::protocol;
 
 use crate::defence::Defence;
 use crate::model::{self, Checksum, Engine, Family, Protocol, ServiceKey};
+use crate::modules;
 use crate::timeouts::{self, Slot};
 
 /// The protocol's number in an IP header.
@@ -94,6 +95,7 @@ pub(super) fn settings(wanted: &model::Settings, defence: Defence) -> Settings {
         secure_tcp: defence.secure_tcp,
         lblc_expiration: Millis::from_secs(wanted.lblc_expiration),
         lblcr_expiration: Millis::from_secs(wanted.lblcr_expiration),
+        protocols_off: ProtocolSet::of(&modules::protocols_off(&wanted.disabled_modules)),
         like_linux_6_1: wanted.like_linux_6_1,
     }
 }

@@ -8,6 +8,7 @@ use super::{
     weight_fits,
 };
 use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+use crate::modules;
 use crate::request::Edit;
 use crate::validate;
 
@@ -98,7 +99,10 @@ impl Desk {
         if self.places.contains_key(&key) {
             return Err(EditError::ServiceExists(key));
         }
-        valid(|faults| validate::service("service", &new, self.rest.facts.as_ref(), faults))?;
+        valid(|faults| {
+            validate::service("service", &new, self.rest.facts.as_ref(), faults);
+            modules::service("service", &new, &self.rest.settings.disabled_modules, faults);
+        })?;
         let start = &self.rest.start;
         room("services", start.services, self.places.len() + 1)?;
         room("destinations", start.destinations, self.destinations.len() + new.destinations.len())?;
@@ -119,6 +123,7 @@ impl Desk {
         let new = edit.onto(head(old));
         valid(|faults| {
             validate::service("service", &new, self.rest.facts.as_ref(), faults);
+            modules::service("service", &new, &self.rest.settings.disabled_modules, faults);
             validate::count_destinations("service", &new, old.destinations.len(), faults);
         })?;
         self.steps.push(Step::Service(new.clone()));
@@ -204,9 +209,14 @@ impl Desk {
     }
 
     fn set_settings(&mut self, edit: &SettingsEdit) -> Result<(), EditError> {
-        set_settings(&mut self.rest, edit)?;
-        self.settings = true;
-        Ok(())
+        // Which modules may be off depends on the services; no other setting does.
+        if edit.disabled_modules.is_some() {
+            self.rest.services = self.services.iter().flatten().cloned().collect();
+        }
+        let set = set_settings(&mut self.rest, edit);
+        self.rest.services.clear();
+        self.settings |= set.is_ok();
+        set
     }
 
     fn zero(&mut self, only: Option<ServiceKey>) -> Result<(), EditError> {

@@ -1,13 +1,13 @@
 //! Changes to time-outs and switches: every field of [`Settings`], and any may be absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EditError, valid};
 use crate::model::{Config, Settings, optional_switch};
-use crate::validate;
+use crate::{modules, validate};
 
 /// Makes [`SettingsEdit`] of the fields' names and types, so that none is forgotten in `onto`.
 macro_rules! settings_edit {
@@ -21,6 +21,9 @@ macro_rules! settings_edit {
             /// Of `timeouts`, only those named here change.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub timeouts: Option<BTreeMap<String, u32>>,
+            /// All modules that are to be off.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub disabled_modules: Option<BTreeSet<String>>,
         }
 
         impl SettingsEdit {
@@ -28,7 +31,9 @@ macro_rules! settings_edit {
             pub fn onto(&self, old: &Settings) -> Settings {
                 let mut timeouts = old.timeouts.clone();
                 timeouts.extend(self.timeouts.iter().flatten().map(|(state, secs)| (state.clone(), *secs)));
-                Settings { timeouts, $($name: self.$name.unwrap_or(old.$name),)* }
+                let disabled_modules =
+                    self.disabled_modules.clone().unwrap_or_else(|| old.disabled_modules.clone());
+                Settings { timeouts, disabled_modules, $($name: self.$name.unwrap_or(old.$name),)* }
             }
         }
     };
@@ -58,6 +63,7 @@ settings_edit! {
     #[serde(deserialize_with = "optional_switch")] run_estimation: i32,
     lblc_expiration: u32,
     lblcr_expiration: u32,
+    debug_level: i32,
     like_linux_6_1: bool,
 }
 
@@ -67,7 +73,10 @@ settings_edit! {
 /// When one is out of its range; then none is changed.
 pub fn set_settings(config: &mut Config, edit: &SettingsEdit) -> Result<(), EditError> {
     let new = edit.onto(&config.settings);
-    valid(|faults| validate::settings(&new, faults))?;
+    valid(|faults| {
+        validate::settings(&new, faults);
+        modules::unused("settings.disabled_modules", config, &new.disabled_modules, faults);
+    })?;
     config.settings = new;
     Ok(())
 }

@@ -34,13 +34,13 @@ impl Engine {
         if !edited.steps.is_empty() || edited.settings {
             self.compiler.note_available(self.workers.available());
             let now = self.began.elapsed();
-            let (snapshot, events) = self.compiler.follow(edited.config, &edited.steps, now)?;
+            let level = edited.config.settings.debug_level;
             for step in &edited.steps {
                 if let Step::ServiceGone(key) = step {
                     self.ledger.end(key);
                 }
             }
-            self.install(&snapshot, &events)?;
+            self.compile(level, |compiler| compiler.follow(edited.config, &edited.steps, now))?;
         }
         for only in edited.zeroed {
             self.ledger.zero(only);

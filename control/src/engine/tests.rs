@@ -175,3 +175,74 @@ fn a_service_that_comes_back_within_one_request_begins_at_zero() {
     assert_eq!(id, before, "its number is free again");
     assert_eq!(snapshot.services.service(id.unwrap()).unwrap().destinations.len(), 1);
 }
+
+#[test]
+fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
+    let mut engine = engine();
+    let on = |engine: &mut Engine, query: &str| {
+        let found = ask(engine, "debug.sites", json!({ "query": query })).unwrap();
+        let sites = found["sites"].as_array().unwrap();
+        (sites.len(), sites.iter().filter(|site| site["on"] == json!(true)).count())
+    };
+    assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 0));
+    let matched = ask(&mut engine, "debug.set", json!({ "query": "module ip_vs_tcp +p" })).unwrap();
+    assert_eq!(matched, json!({ "matched": 1 }));
+    assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 1));
+    let switches = engine.compiler.snapshot().debug;
+    assert!(switches.is_on(pollux_dataplane::trace::Kind::TcpState.first()));
+    let refused = ask(&mut engine, "debug.set", json!({ "query": "=_; modul ip_vs +p" })).unwrap_err();
+    assert!(refused.to_string().contains("\"modul\" is no keyword"), "{refused}");
+    assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 1), "nothing has changed");
+    done(&mut engine, "sysctl.set", json!({ "values": { "debug_level": "6" } }));
+    assert_eq!(on(&mut engine, "module ip_vs_rr"), (3, 3));
+    done(&mut engine, "settings.set", json!({ "debug_level": -1 }));
+    assert_eq!(on(&mut engine, "module ip_vs_rr"), (3, 0));
+}
+
+#[test]
+fn changes_of_the_configuration_are_told() {
+    let mut engine = engine();
+    let follow = engine.debug().follow();
+    done(&mut engine, "settings.set", json!({ "debug_level": 3, "tcp_timeout": 60 }));
+    done(&mut engine, "service.add", json!({ "service": sticky() }));
+    let destination = json!({ "service": { "mark": 7, "family": "ipv6" },
+        "destination": { "address": "2001:db8::1", "l4_port": 0 } });
+    done(&mut engine, "destination.remove", destination);
+    let again = json!({ "service": { "mark": 7, "family": "ipv6" },
+        "destination": { "address": "2001:db8::1", "l4_port": 0, "method": "nat" } });
+    done(&mut engine, "destination.add", again);
+    done(&mut engine, "service.remove", json!({ "service": { "mark": 7, "family": "ipv6" } }));
+    let said: Vec<String> = follow.0.try_iter().map(|heard| heard.event.text.clone()).collect();
+    assert_eq!(
+        said,
+        [
+            "IPVS: Setting timeout tcp:60 tcpfin:120 udp:300",
+            "IPVS: added service mark 7 ipv6, scheduler mh",
+            "IPVS: added destination [2001:db8::1]:0 to service mark 7 ipv6",
+            "IPVS: Moving dest [2001:db8::1]:0 into trash, connections=0",
+            "IPVS: Get destination [2001:db8::1]:0 from trash, connections=0",
+            "IPVS: added destination [2001:db8::1]:0 to service mark 7 ipv6",
+            "IPVS: edited destination [2001:db8::1]:0 of service mark 7 ipv6",
+            "IPVS: removed service mark 7 ipv6",
+            "IPVS: Moving dest [2001:db8::1]:0 into trash, connections=0",
+        ]
+    );
+}
+
+#[test]
+fn a_module_that_is_off_takes_part_in_nothing() {
+    let mut engine = engine();
+    done(&mut engine, "module.set", json!({ "disable": ["ip_vs_sctp"] }));
+    assert!(engine.compiler.snapshot().settings.is_off(132));
+    let sctp = json!({ "protocol": "sctp", "address": "10.9.9.1", "l4_port": 80 });
+    let refused = ask(&mut engine, "service.add", json!({ "service": sctp })).unwrap_err();
+    assert!(refused.to_string().contains("service.protocol: ip_vs_sctp is switched off"), "{refused}");
+    done(&mut engine, "module.set", json!({ "enable": ["ip_vs_sctp"] }));
+    done(&mut engine, "service.add", json!({ "service": sctp }));
+    let refused =
+        ask(&mut engine, "settings.set", json!({ "disabled_modules": ["ip_vs_sctp"] })).unwrap_err();
+    assert!(refused.to_string().contains("ip_vs_sctp is used by sctp 10.9.9.1:80"), "{refused}");
+    let list = ask(&mut engine, "module.list", json!({})).unwrap();
+    assert_eq!(list["modules"][3]["name"], json!("ip_vs_sctp"));
+    assert_eq!((&list["modules"][3]["uses"], &list["modules"][3]["enabled"]), (&json!(1), &json!(true)));
+}

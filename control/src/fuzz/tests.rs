@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pollux_dataplane::fuzz::bend;
 use proptest::prelude::*;
 
+use crate::debug::query;
 use crate::model::Config;
 use crate::parse;
 use crate::socket::rpc;
@@ -37,6 +38,7 @@ fn every_seed_passes() {
     seeds("fuzz/seeds/rpc").iter().for_each(|seed| super::rpc(seed));
     seeds("fuzz/seeds/config").iter().for_each(|seed| super::config(seed));
     seeds("fuzz/seeds/rules").iter().for_each(|seed| super::rules(seed));
+    seeds("fuzz/seeds/debug").iter().for_each(|seed| super::debug(seed));
     seeds("tests/golden").iter().for_each(|seed| super::case(seed));
 }
 
@@ -44,7 +46,10 @@ fn every_seed_passes() {
 #[test]
 fn seeds_are_understood() {
     let requests = seeds("fuzz/seeds/rpc").iter().filter(|seed| rpc::read(seed).is_ok()).count();
-    assert_eq!(requests, 14, "all but the unknown method and the batch");
+    assert_eq!(requests, 16, "all but the unknown method and the batch");
+    for seed in seeds("fuzz/seeds/debug") {
+        assert!(query::parse(&String::from_utf8(seed).unwrap()).is_ok());
+    }
     for seed in seeds("fuzz/seeds/config") {
         let config = parse::toml::<Config>(&String::from_utf8(seed).unwrap()).unwrap();
         assert_ne!(config, Config::default());
@@ -66,6 +71,11 @@ proptest! {
     #[test]
     fn a_configuration_survives_writing(bytes in bent("fuzz/seeds/config")) {
         super::config(&bytes);
+    }
+
+    #[test]
+    fn queries_are_carried_out_or_refused(bytes in bent("fuzz/seeds/debug")) {
+        super::debug(&bytes);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Time-outs and switches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,11 @@ pub struct Settings {
     pub lblc_expiration: u32,
     /// Seconds `lblcr` keeps an idle entry, and an unchanged set.
     pub lblcr_expiration: u32,
+    /// Debug events are told from this level on: 0 failures, up to 12 all; below 0 none.
+    pub debug_level: i32,
+    /// Modules that are switched off: `ip_vs_sctp`, `ip_vs_rr`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub disabled_modules: BTreeSet<String>,
     /// Do as Linux 6.1 where later kernels and the specification differ; replay of recordings from it sets this.
     pub like_linux_6_1: bool,
 }
@@ -121,6 +126,8 @@ impl Default for Settings {
             run_estimation: 1,
             lblc_expiration: 86400,
             lblcr_expiration: 86400,
+            debug_level: 0,
+            disabled_modules: BTreeSet::new(),
             like_linux_6_1: false,
         }
     }

@@ -9,6 +9,7 @@ use crate::engine::Ports;
 use crate::kernel::facts::Mac;
 use crate::kernel::netlink::Twin;
 use crate::model::{self, Config};
+use crate::say;
 use crate::view::PortView;
 
 /// Free buffers each thread keeps for itself.
@@ -66,7 +67,7 @@ impl OpenPorts {
             } else {
                 "no RSS: packets are handed to the worker that owns their flow"
             };
-            eprintln!("polluxd: port {name}: driver {}, {how}", started.port.driver);
+            say!(Info, "port {name}: driver {}, {how}", started.port.driver);
             open.started.push(started);
             open.queues.push(queues);
         }

@@ -53,6 +53,12 @@ struct Answer<'a> {
     error: Option<RpcError>,
 }
 
+/// A message that answers nothing.
+#[derive(Deserialize)]
+struct Notification<T> {
+    params: T,
+}
+
 impl Client {
     /// Connects. Each answer may take `patience`.
     ///
@@ -84,5 +90,19 @@ impl Client {
             Some(error) => Err(ClientError::Refused(error)),
             None => Ok(serde_json::from_str(answer.result.map_or("null", RawValue::get))?),
         }
+    }
+
+    /// Waits for the next notification, as long as it takes. `None` when the daemon has closed the connection.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what comes is not understood.
+    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        self.stream.get_ref().set_read_timeout(None)?;
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let Notification { params } = serde_json::from_str(&line)?;
+        Ok(Some(params))
     }
 }

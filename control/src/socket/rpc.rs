@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::debug::follow::Heard;
 use crate::error::{ErrorData, Failure};
 use crate::fault::Fault;
 use crate::request::{METHODS, Reply, Request};
+use crate::view::DebugEvent;
 
 /// A line that was understood.
 #[derive(Debug, PartialEq)]
@@ -162,6 +164,12 @@ pub fn call(id: u64, request: &Request) -> Vec<u8> {
         request: &'a Request,
     }
     line(&Call { id, jsonrpc: "2.0", request })
+}
+
+/// Writes a debug event that a follower heard as one line.
+pub fn notification(heard: &Heard) -> Vec<u8> {
+    let event = DebugEvent { missed: heard.missed, ..DebugEvent::clone(&heard.event) };
+    line(&json!({ "jsonrpc": "2.0", "method": "debug.event", "params": event }))
 }
 
 /// JSON text has no line ends of its own: inside strings they are escaped.

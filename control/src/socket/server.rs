@@ -4,7 +4,7 @@
 //! Only that loop changes anything, so requests are carried out in one order that everybody sees.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{self, Sender};
+use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use serde_json::Value;
 
 use super::{MAX_LINE, rpc};
+use crate::debug::follow::Follow;
 use crate::error::Failure;
 use crate::request::{Reply, Request};
 
@@ -25,6 +26,10 @@ pub const MAX_CLIENTS: usize = 128;
 
 /// How long a client may leave an answer unread before it is let go.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After so long without events it is looked whether the client is still there, and for so long.
+const LULL: Duration = Duration::from_millis(500);
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// A request on its way to the main loop, and where its answer goes. If the answer is dropped unsent, the client is
 /// told that the daemon is stopping.
@@ -182,22 +187,46 @@ fn serve(stream: &UnixStream, jobs: &Sender<Job>) -> io::Result<()> {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        if let Some(answer) = answer(&line, jobs) {
+        let (answer, follow) = answer(&line, jobs);
+        if let Some(answer) = answer {
             writer.write_all(&answer)?;
+        }
+        if let Some(follow) = follow {
+            return stream_events(stream, &follow);
         }
     }
 }
 
-/// The answer to one line; none to a notification.
-fn answer(line: &[u8], jobs: &Sender<Job>) -> Option<Vec<u8>> {
+/// Writes events until the client goes, says something more, or does not read for [`WRITE_TIMEOUT`].
+fn stream_events(stream: &UnixStream, follow: &Follow) -> io::Result<()> {
+    let mut writer = stream;
+    stream.set_read_timeout(Some(GLANCE))?;
+    loop {
+        match follow.0.recv_timeout(LULL) {
+            Ok(heard) => writer.write_all(&rpc::notification(&heard))?,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => match (&mut writer).read(&mut [0]) {
+                Err(quiet) if matches!(quiet.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                _ => return Ok(()),
+            },
+        }
+    }
+}
+
+/// The answer to one line, none to a notification; and what is to follow it.
+fn answer(line: &[u8], jobs: &Sender<Job>) -> (Option<Vec<u8>>, Option<Follow>) {
     let call = match rpc::read(line) {
         Ok(call) => call,
-        Err(refused) => return Some(rpc::error(&refused.id, &refused.error)),
+        Err(refused) => return (Some(rpc::error(&refused.id, &refused.error)), None),
     };
     // Room for the one answer, so that the main loop never waits for a client.
     let (reply, answered) = channel::bounded(1);
     let sent = jobs.send(Job { request: call.request, reply });
     let result =
         if sent.is_ok() { answered.recv().unwrap_or(Err(Failure::Stopping)) } else { Err(Failure::Stopping) };
-    call.id.map(|id| rpc::answer(&id, &result))
+    let answer = call.id.map(|id| rpc::answer(&id, &result));
+    match result {
+        Ok(Reply::Following(follow)) => (answer, Some(follow)),
+        _ => (answer, None),
+    }
 }

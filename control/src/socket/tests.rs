@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 
 use super::client::{Client, ClientError};
 use super::server::{Job, MAX_CLIENTS, Server, ServerError};
+use crate::debug::follow::{Followers, WAITING};
 use crate::edit::{EditError, Errno};
 use crate::error::Failure;
 use crate::model::{Config, Protocol, ServiceKey};
 use crate::request::{Done, NoParams, Reply, Request, ServiceRemove};
+use crate::view::DebugEvent;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,9 +30,24 @@ struct Bed {
 fn daemon(jobs: &channel::Receiver<Job>) {
     for job in jobs {
         let answer = match job.request {
-            Request::ConfigGet(_) => Ok(Reply::Config(Config::default())),
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::default())),
             Request::ServiceRemove(ServiceRemove { service }) => {
                 Err(Failure::from(EditError::NoSuchService(service)))
+            }
+            Request::DebugFollow(_) => {
+                let mut followers = Followers::default();
+                let follow = followers.add();
+                let event = |n: usize| DebugEvent { text: format!("event {n}"), ..DebugEvent::default() };
+                // Twice what waits for a slow reader, and one when it has read; then the daemon goes.
+                (0..2 * WAITING).for_each(|n| followers.tell(|| event(n)));
+                let late = follow.clone();
+                thread::spawn(move || {
+                    while !late.0.is_empty() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    followers.tell(|| event(2 * WAITING));
+                });
+                Ok(Reply::Following(follow))
             }
             Request::DaemonStop(_) => return,
             _ => Ok(Reply::Done(Done {})),
@@ -139,6 +156,32 @@ fn slow_and_vanished_clients_delay_nobody() {
     get(&mut bed.client());
     half.write_all(b"\"2.0\",\"id\":5,\"method\":\"config.get\"}\n").unwrap();
     assert_eq!(answer(&half)["id"], json!(5));
+}
+
+#[test]
+fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
+    let bed = Bed::new();
+    let mut follower = bed.client();
+    follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
+    get(&mut bed.client());
+    let mut heard = Vec::new();
+    while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
+        heard.push((next.text, next.missed));
+    }
+    assert_eq!(heard.len(), WAITING + 1);
+    assert_eq!(heard[0], ("event 0".to_owned(), 0));
+    assert_eq!(heard[WAITING], (format!("event {}", 2 * WAITING), WAITING as u64));
+}
+
+#[test]
+fn a_follower_that_goes_frees_its_seat() {
+    let bed = Bed::new();
+    let mut stream = bed.raw();
+    stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"debug.follow\"}\n").unwrap();
+    assert_eq!(answer(&stream)["result"], json!({}));
+    stream.write_all(b"\n").unwrap();
+    // What it has not read is thrown away with the connection, which may show as a reset.
+    let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
 }
 
 #[test]

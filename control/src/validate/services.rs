@@ -6,6 +6,7 @@ use super::destinations::destination;
 use crate::fault::Faults;
 use crate::kernel::facts::Facts;
 use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Service, ServiceKey};
+use crate::modules;
 
 /// The longest persistence time-out: 31 days.
 pub const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
@@ -25,6 +26,7 @@ pub(super) fn services(config: &Config, faults: &mut Faults) {
         }
         capacity_of_family(config, new, &place, faults);
         service(&place, new, config.facts.as_ref(), faults);
+        modules::service(&place, new, &config.settings.disabled_modules, faults);
     }
     let destinations = config.services.iter().map(|s| s.destinations.len()).sum();
     fits("services", config.services.len(), config.start.services, faults);

@@ -2,7 +2,7 @@
 
 use crate::fault::Faults;
 use crate::model::Settings;
-use crate::timeouts;
+use crate::{modules, timeouts};
 
 /// The longest time-out, in seconds: 46 days, since timers count milliseconds in 32 bits.
 pub const MAX_TIMEOUT: u32 = 4_000_000;
@@ -39,6 +39,7 @@ pub fn settings(settings: &Settings, faults: &mut Faults) {
             );
         }
     }
+    modules::names("settings.disabled_modules", &settings.disabled_modules, faults);
 }
 
 fn seconds(place: &str, value: u32, least: u32, faults: &mut Faults) {

@@ -10,6 +10,10 @@ use crate::conn::entry::Endpoints;
 use crate::flow::Endpoint;
 use crate::service::{DestinationId, Method};
 use crate::time::Millis;
+use crate::trace::Record;
+
+/// Debug events on their way from a worker: as many as control takes up in a few milliseconds.
+const EVENTS: usize = 2048;
 
 /// What control tells a worker.
 #[derive(Debug)]
@@ -76,12 +80,18 @@ pub struct WorkerRings {
     pub commands: ArrayQueue<Command>,
     /// From the worker to control.
     pub notes: ArrayQueue<Note>,
+    /// Debug events, for control to put into words.
+    pub events: ArrayQueue<Record>,
 }
 
 impl WorkerRings {
     /// Rings for `depth` messages each way.
     pub fn new(depth: usize) -> Arc<WorkerRings> {
-        Arc::new(WorkerRings { commands: ArrayQueue::new(depth), notes: ArrayQueue::new(depth) })
+        Arc::new(WorkerRings {
+            commands: ArrayQueue::new(depth),
+            notes: ArrayQueue::new(depth),
+            events: ArrayQueue::new(EVENTS),
+        })
     }
 }
 

@@ -9,6 +9,8 @@ use crate::forward::template::Template;
 use crate::proto::Timeouts;
 use crate::service::{DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
+use crate::trace::Switches;
+use crate::wire::protocol;
 
 /// Time-outs and switches, with the names of IPVS's sysctls; spec 7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,31 @@ pub struct Settings {
     pub lblc_expiration: Millis,
     /// How long `lblcr` keeps an idle entry, and an unchanged set.
     pub lblcr_expiration: Millis,
+    /// Protocols whose packets are not looked at.
+    pub protocols_off: ProtocolSet,
     /// Do as Linux 6.1 where later kernels and the specification differ.
     pub like_linux_6_1: bool,
+}
+
+/// A set of the protocols that are balanced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolSet(u8);
+
+impl ProtocolSet {
+    /// Those that can be in it, by their bits.
+    const ALL: [u8; 5] = [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::AH, protocol::ESP];
+
+    /// The set of these numbers; what is not balanced is left out.
+    pub fn of(numbers: &[u8]) -> ProtocolSet {
+        let bit = |(place, number): (usize, &u8)| u8::from(numbers.contains(number)) << place;
+        ProtocolSet(ProtocolSet::ALL.iter().enumerate().map(bit).sum())
+    }
+
+    /// Whether a protocol is in it.
+    pub fn contains(self, number: u8) -> bool {
+        let place = ProtocolSet::ALL.iter().position(|known| *known == number);
+        self.0 != 0 && place.is_some_and(|place| self.0 >> place & 1 != 0)
+    }
 }
 
 impl Default for Settings {
@@ -68,8 +93,16 @@ impl Default for Settings {
             secure_tcp: false,
             lblc_expiration: Millis::from_secs(86400),
             lblcr_expiration: Millis::from_secs(86400),
+            protocols_off: ProtocolSet::default(),
             like_linux_6_1: false,
         }
+    }
+}
+
+impl Settings {
+    /// Whether packets of this protocol are not looked at.
+    pub fn is_off(&self, protocol: u8) -> bool {
+        self.protocols_off.contains(protocol)
     }
 }
 
@@ -125,6 +158,8 @@ pub struct Snapshot {
     pub marks: Arc<[MarkRule]>,
     /// Time-outs and switches.
     pub settings: Settings,
+    /// Which debug events are told.
+    pub debug: Switches,
 }
 
 impl Default for Snapshot {
@@ -138,6 +173,7 @@ impl Default for Snapshot {
             templates: Arc::default(),
             marks: Arc::new([]),
             settings: Settings::default(),
+            debug: Switches::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::proto::{From, sctp, tcp};
 use crate::sched::Scene;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
 use crate::time::{Millis, Tick};
+use crate::trace::{Record, event};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::protocol;
 use crate::wire::tcp::{RST, SYN};
@@ -67,7 +68,7 @@ impl Line {
     pub(super) fn admit<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
         let key = parsed.key;
-        if self.is_martian(&key) {
+        if self.snapshot.settings.is_off(parsed.protocol) || self.is_martian(&key) {
             return Fate::ToKernel;
         }
         if let Some(fate) = self.reply(packet, parsed) {
@@ -81,9 +82,10 @@ impl Line {
         }
         let opens = parsed.kind == Kind::Flow && self.may_open(parsed);
         let Some(service) = opens.then(|| self.service_of(&key, parsed, arrival)).flatten() else {
+            self.tell_not_scheduled(parsed);
             return Fate::ToKernel;
         };
-        if self.drops_at_random() {
+        if self.drops_at_random(&key) {
             return Fate::Drop(DropReason::Defence);
         }
         let opening = Opening { key, service, quoted: false };
@@ -129,7 +131,9 @@ impl Line {
         let mark = self.mark(key, parsed, arrival.port);
         let policy = Policy { from: Some(key.src_address()), mark };
         let local = self.snapshot.network.is_local(key.dst_address(), policy);
-        local.then(|| self.snapshot.services.lookup(key.dst(), key.protocol(), mark)).flatten()
+        let found = local.then(|| self.snapshot.services.lookup(key.dst(), key.protocol(), mark)).flatten();
+        event!(self, ServiceLookup, |_| Record::of(key, [mark, found.is_some().into(), 0, 0]));
+        found
     }
 
     /// The mark that rules give a packet with this key.
@@ -180,9 +184,12 @@ impl Line {
     pub(super) fn pick(&mut self, opening: &Opening, now: Tick) -> Option<DestinationId> {
         let Opening { key, service, quoted } = *opening;
         let services = &self.snapshot.services;
+        let asked = services.service(service)?;
+        let scheduler = asked.scheduler as u32;
+        event!(self, Scheduling, scheduler, |_| Record::new([0, 0, 0, scheduler]));
         let memory = self.memories.get_mut(service.0 as usize)?;
-        memory.pick(&Scene {
-            service: services.service(service)?,
+        let chosen = memory.pick(&Scene {
+            service: asked,
             services,
             loads: &super::Scales { board: &self.board, quotas: &self.shared.quotas },
             client: key.src(),
@@ -190,7 +197,17 @@ impl Line {
             virtual_address: if quoted { key.src_address() } else { key.dst_address() },
             settings: &self.snapshot.settings,
             now,
-        })
+        });
+        match chosen {
+            Some(id) => {
+                event!(self, Chosen, scheduler, |line| line.told_choice(id, scheduler));
+            }
+            None => {
+                event!(self, NoneAvailable, scheduler, |line| line
+                    .told_of_service(service, [0, 0, 0, scheduler]));
+            }
+        }
+        chosen
     }
 
     /// Makes a connection, giving up a lesser one if there is no room. `None` when there is none to give up.
@@ -214,6 +231,9 @@ impl Line {
                 if let (None, Some(template)) = (made, chosen.template) {
                     self.release_template(template, false);
                 }
+                if made.is_none() {
+                    event!(self, TableFull, |_| Record::of(key, [0; 4]));
+                }
                 made?
             }
         };
@@ -225,13 +245,16 @@ impl Line {
             if let Some(destination) = self.snapshot.services.destination(of) {
                 self.shared.quotas.bind(of, destination);
             }
+            event!(self, Bound, |line| line.told(id));
         }
+        event!(self, Scheduled, |line| line.told(id));
         Some(id)
     }
 
     /// Makes room: half-open and closing connections go first, established ones never.
     fn give_up_one(&mut self, key: &Key) {
         if let Some(victim) = self.conns.find_victim(key, VICTIM_REACH, may_go) {
+            event!(self, GivenUp, |line| line.told(victim));
             self.forget(victim, false);
             self.board.gauges.given_up.add(1);
         }

@@ -13,6 +13,7 @@ use crate::parse::{Kind, Parsed};
 use crate::proto::{From, is_half_open, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
+use crate::trace::{Record, event};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::tcp::SYN;
 use crate::wire::{ipv4, protocol};
@@ -61,6 +62,7 @@ impl Line {
     fn replace<P: Packet>(&mut self, packet: &mut P, work: &Work, id: ConnId, arrival: &Arrival) -> Fate {
         // Its timer goes off with the next tick; a packet that finds it before revives it, as in IPVS.
         self.end_soon(id, arrival.now);
+        event!(self, Reused, |line| line.told(id));
         self.admit(packet, work, arrival)
     }
 
@@ -160,7 +162,7 @@ impl Line {
                 let state = tcp::State::from_number(entry.state);
                 let next = tcp::next(state, from, parsed.state_flags, settings.secure_tcp);
                 if next != state {
-                    self.enter(id, next as u8, next.is_active());
+                    self.enter(id, next as u8, next.is_active(), (from, parsed.state_flags));
                 }
                 self.snapshot.settings.timeouts.tcp[next as usize]
             }
@@ -190,14 +192,14 @@ impl Line {
         let Some(event) = event else { return timeout };
         let next = sctp::next(state, from, event);
         if next != state {
-            self.enter(id, next as u8, next.is_active());
+            self.enter(id, next as u8, next.is_active(), (from, 0));
         }
         self.snapshot.settings.timeouts.sctp[next as usize]
     }
 
     /// A connection enters another state: who is active and who half-open is counted.
     #[inline(never)]
-    fn enter(&mut self, id: ConnId, state: u8, active: bool) {
+    fn enter(&mut self, id: ConnId, state: u8, active: bool, (from, flags): (From, u8)) {
         let entry = self.conns.entry_mut(id);
         let was = std::mem::replace(&mut entry.state, state);
         let (protocol, inactive) = (entry.protocol, entry.flags.has(Flags::INACTIVE));
@@ -210,6 +212,12 @@ impl Line {
         }
         self.half_open += u32::from(is_half_open(protocol, state));
         self.half_open -= u32::from(is_half_open(protocol, was));
+        let words = [from as u32, flags.into(), was.into(), state.into()];
+        if protocol == protocol::TCP {
+            event!(self, TcpState, |line| Record { words, ..line.told(id) });
+        } else {
+            event!(self, SctpState, |line| Record { words, ..line.told(id) });
+        }
     }
 
     /// Tells the template that one of its connections was really opened.

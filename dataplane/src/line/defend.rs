@@ -3,8 +3,10 @@
 
 use super::Line;
 use crate::conn::{Entry, Flags};
+use crate::flow::Key;
 use crate::proto::{is_half_open, sctp, tcp};
 use crate::time::{Millis, Tick};
+use crate::trace::{Record, event};
 use crate::wire::protocol;
 
 /// How often random early expiry looks, and at which share of the table.
@@ -70,8 +72,13 @@ impl Defence {
 
 impl Line {
     /// Whether `drop_packet` takes the packet in hand, which would open a connection.
-    pub(super) fn drops_at_random(&mut self) -> bool {
-        self.defence.drops(self.snapshot.settings.drop_rate)
+    pub(super) fn drops_at_random(&mut self, key: &Key) -> bool {
+        let rate = self.snapshot.settings.drop_rate;
+        let drops = self.defence.drops(rate);
+        if drops {
+            event!(self, DroppedPacket, |_| Record::of(key, [rate, 0, 0, 0]));
+        }
+        drops
     }
 
     /// `drop_entry`: once a second a share of the table is gone through.
@@ -97,6 +104,7 @@ impl Line {
             if !entry.flags.has(Flags::LIVE) || !self.goes_early(&entry.clone(), now) {
                 continue;
             }
+            event!(self, DroppedEntry, |line| line.told(id));
             self.forget(id, true);
             self.board.gauges.expired_early.add(1);
         }

@@ -11,9 +11,16 @@ use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::service::DestinationId;
 use crate::time::Tick;
+use crate::trace::{Record, event};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::view;
+
+/// Type and code of an ICMP error.
+fn icmp_type(frame: &[u8], parsed: &Parsed) -> [u32; 4] {
+    let word = |at: usize| frame.get(usize::from(parsed.l4) + at).copied().map_or(0, u32::from);
+    [word(0), word(1), 0, 0]
+}
 
 /// Linux 6.1 takes an IPv4 header's length off path MTUs above this.
 const LEAST_REDUCED: u16 = 68 + ipv4::LEN as u16;
@@ -27,6 +34,7 @@ impl Line {
             return Fate::ToKernel;
         }
         let key = parsed.key.reversed();
+        event!(self, IcmpError, |_| Record::of(&key, icmp_type(packet.bytes(), parsed)));
         match self.conns.find(work.hash, &key) {
             Some((id, Direction::In)) => self.error_inwards(packet, parsed, id),
             Some((id, Direction::Out)) => self.error_outwards(packet, parsed, id),
@@ -90,14 +98,17 @@ impl Line {
         arrival: &Arrival,
     ) -> Fate {
         let (parsed, now) = (&work.parsed, arrival.now);
-        if !self.snapshot.settings.schedule_icmp || !work.parsed.ports_quoted {
+        if !self.snapshot.settings.schedule_icmp
+            || !parsed.ports_quoted
+            || self.snapshot.settings.is_off(key.protocol())
+        {
             return Fate::ToKernel;
         }
         let mark = self.mark(&parsed.outer_key(packet.bytes()), parsed, arrival.port);
         let Some(service) = self.snapshot.services.lookup(key.dst(), key.protocol(), mark) else {
             return Fate::ToKernel;
         };
-        if self.drops_at_random() {
+        if self.drops_at_random(&key) {
             return Fate::Drop(DropReason::Defence);
         }
         let opening = Opening { key, service, quoted: true };

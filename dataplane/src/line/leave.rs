@@ -12,6 +12,7 @@ use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::service::Name;
 use crate::time::Tick;
+use crate::trace::{Record, event};
 use crate::verdict::{Answer, DropReason};
 use crate::wire::protocol;
 
@@ -29,6 +30,7 @@ impl Line {
     ) -> Fate {
         let Some(service) = self.snapshot.services.service(opening.service) else { return Fate::ToKernel };
         let (name, one_packet) = (service.name, service.one_packet);
+        event!(self, NoDestination, |_| Record::of(&opening.key, [0; 4]));
         if matches!(name, Name::Mark { .. }) && !opening.quoted && self.may_bypass(opening.key.dst_address())
         {
             return self.bypass(packet, parsed, opening, one_packet, now);

@@ -11,6 +11,7 @@ use crate::helper::sip;
 use crate::parse::Parsed;
 use crate::service::{DestinationId, Name, Persistence, Service};
 use crate::time::Tick;
+use crate::trace::{Record, event};
 use crate::verdict::DropReason;
 use crate::wire::{protocol, udp};
 
@@ -32,18 +33,28 @@ impl Line {
         let of_ftp = service_port(service) == FTP;
         let data = match persistence.sip.then(|| call_id(frame, parsed)) {
             None => Box::default(),
-            Some(Some(call_id)) => call_id.into(),
+            Some(Some(call_id)) => {
+                let length = call_id.len() as u32;
+                event!(self, CallId, |_| Record::of(&opening.key, [length, 0, 0, 0]));
+                call_id.into()
+            }
             Some(None) => return Choice::Drop(DropReason::NoCallId),
         };
         let key = template_key(&opening.key, service, &persistence, data);
         let to_own_port = opening.key.ports().dst() == service_port(service);
-        let claim = match self.claim_template(&key, now) {
+        let known = self.claim_template(&key, now);
+        let hit = [known.is_some().into(), 0, 0, 0];
+        event!(self, TemplateLookup, |_| Record::of(&opening.key, hit));
+        let claim = match known {
             Some(claim) => claim,
             None => {
                 let Some(id) = self.pick(opening, now) else { return Choice::Leave };
                 match self.make_template(key, id, &persistence, to_own_port && !of_ftp, now) {
                     Some(claim) => claim,
-                    None => return Choice::Drop(DropReason::TemplatesFull),
+                    None => {
+                        event!(self, TemplatesFull, |_| Record::of(&opening.key, [0; 4]));
+                        return Choice::Drop(DropReason::TemplatesFull);
+                    }
                 }
             }
         };
@@ -52,6 +63,8 @@ impl Line {
             self.release_template(claim.template, false);
             return Choice::Leave;
         };
+        let at = destination.endpoint;
+        event!(self, Persistent, |_| Record::of(&opening.key, hit).towards(at));
         let own = destination.endpoint.l4_port;
         let l4_port = if to_own_port && own != 0 { own } else { opening.key.ports().dst() };
         let mut flags = Flags::of(destination.method);

@@ -3,6 +3,7 @@
 mod bed;
 mod drops;
 mod edges;
+mod events;
 mod express;
 mod families;
 mod fragments;

@@ -3,11 +3,13 @@
 use super::Line;
 use crate::config::ring::Connection;
 use crate::config::{Event, EventKind, Page, Snapshot};
+use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Flags};
 use crate::proto;
 use crate::sched::Load;
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
+use crate::trace::{Record, event};
 
 /// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
 const EXPIRE_BUDGET: u32 = 64;
@@ -21,6 +23,7 @@ impl Line {
         self.take_leave(now);
         let mut budget = EXPIRE_BUDGET;
         while let Some(id) = self.conns.pop_expired(now, &mut budget) {
+            event!(self, Expired, |line| line.told(id));
             self.forget(id, false);
         }
         if now.since(self.tended) >= TEND {
@@ -33,20 +36,23 @@ impl Line {
         }
     }
 
-    /// `expire_nodest_conn`: connections of removed destinations end, a part of the table at a time.
+    /// `expire_nodest_conn`: connections of removed destinations end, and in any case those of protocols that are off, a part of the table at a time.
     #[cold]
     fn flush(&mut self, from: u32) {
         const AT_ONCE: u32 = 4096;
         let end = from.saturating_add(AT_ONCE).min(self.conns.capacity());
+        let settings_expire = self.snapshot.settings.expire_nodest_conn;
         for id in (from..end).map(ConnId) {
             let entry = self.conns.entry(id);
             let of = self.snapshot.services.destination(DestinationId(entry.destination));
-            if entry.flags.has(Flags::LIVE) && of.is_some_and(|d| !d.available) {
+            let gone = settings_expire && of.is_some_and(|d| !d.available);
+            let off = self.snapshot.settings.is_off(entry.protocol);
+            if entry.flags.has(Flags::LIVE) && (gone || off) {
                 self.forget(id, true);
             }
         }
         self.flush_from = (end < self.conns.capacity()).then_some(end);
-        if self.flush_from.is_none() {
+        if self.flush_from.is_none() && settings_expire {
             let services = &self.snapshot.services;
             let stays = |id| services.destination(id).is_some_and(|d| d.available);
             let gone = |id| self.shared.quotas.count_template(id, false);
@@ -79,6 +85,7 @@ impl Line {
         if let Some(template) = self.conns.template(id) {
             self.release_template(template, forced);
         }
+        event!(self, Unbound, |line| line.told(id));
         self.conns.remove(id);
     }
 
@@ -99,7 +106,12 @@ impl Line {
         if removed && snapshot.settings.expire_nodest_conn {
             self.flush_from = Some(0);
         }
-        std::mem::replace(&mut self.snapshot, snapshot)
+        if snapshot.settings.protocols_off != self.snapshot.settings.protocols_off {
+            self.flush_from = Some(0);
+        }
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        event!(self, Adopted, |line| Record::new([line.snapshot.generation as u32, 0, 0, 0]));
+        old
     }
 
     /// Thresholds that come or go with an edit change whose connections are counted.
@@ -142,12 +154,19 @@ impl Line {
         page.next = at;
     }
 
-    fn listed(&self, id: ConnId, now: Tick) -> Connection {
-        let (entry, mut endpoints) = (self.conns.entry(id), self.conns.endpoints(id));
-        let destination = DestinationId(entry.destination);
+    /// The ends of a connection, its destination's of whichever family.
+    pub(super) fn shown_endpoints(&self, id: ConnId) -> Endpoints {
+        let mut endpoints = self.conns.endpoints(id);
+        let destination = DestinationId(self.conns.entry(id).destination);
         if let Some(configured) = self.snapshot.services.destination(destination) {
             endpoints.destination.address = configured.endpoint.address;
         }
+        endpoints
+    }
+
+    fn listed(&self, id: ConnId, now: Tick) -> Connection {
+        let (entry, endpoints) = (self.conns.entry(id), self.shown_endpoints(id));
+        let destination = DestinationId(entry.destination);
         Connection {
             endpoints,
             protocol: entry.protocol,

@@ -103,6 +103,8 @@ pub struct Gauges {
     pub pieces: Counter,
     /// Connections that random early expiry ended.
     pub expired_early: Counter,
+    /// Debug events that control was too slow for.
+    pub events_lost: Counter,
     /// IPv4 connections now.
     pub connections_ipv4: Counter,
     /// IPv6 connections now.
@@ -131,6 +133,7 @@ impl Default for Gauges {
             given_up: Counter::default(),
             expired_early: Counter::default(),
             pieces: Counter::default(),
+            events_lost: Counter::default(),
             connections_ipv4: Counter::default(),
             connections_ipv6: Counter::default(),
             table_bytes: Counter::default(),

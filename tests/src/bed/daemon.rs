@@ -24,7 +24,7 @@ impl Daemon {
         ledger: &Ledger,
         balancer: &Namespace,
         config: &str,
-        workers: usize,
+        (workers, options): (usize, &[&str]),
     ) -> Result<Daemon> {
         let socket = ledger.directory().join("pollux.sock");
         let file = ledger.directory().join("pollux.toml");
@@ -40,6 +40,7 @@ impl Daemon {
             command.arg(format!("--vdev=net_af_packet{number},iface={iface},qpairs={workers}"));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
+        command.args(options);
         let mut process = Process::start(ledger, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
         for (address, twin) in [
@@ -61,6 +62,11 @@ impl Daemon {
     /// Where it listens for requests.
     pub fn socket(&self) -> &PathBuf {
         &self.socket
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Runs `pollux` with these words and gives what it printed.

@@ -1,0 +1,130 @@
+//! A worker's record in words: what stands between braces in a format is looked up in the record.
+
+use std::net::SocketAddr;
+
+use pollux_dataplane::flow::Endpoint;
+use pollux_dataplane::proto;
+use pollux_dataplane::trace::{Outcome, Record, SCHEDULER_NAMES};
+use pollux_dataplane::verdict::{Answer, DropReason};
+use pollux_dataplane::wire::protocol;
+use pollux_dataplane::wire::tcp::{ACK, FIN, RST, SYN};
+
+/// A format with the record's words in it. What a record does not know stays as it is written.
+pub fn text(format: &str, record: &Record) -> String {
+    replace(format, |name| word(name, record))
+}
+
+/// A format with these words in the place of `{}`, in turn.
+pub fn fill(format: &str, words: &[String]) -> String {
+    let mut left = words.iter();
+    replace(format, |name| if name.is_empty() { left.next().cloned() } else { None })
+}
+
+fn replace(format: &str, mut word: impl FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(format.len() + 64);
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((name, behind)) = after.split_once('}') else {
+            return out + "{" + after;
+        };
+        match word(name) {
+            Some(word) => out.push_str(&word),
+            None => out.push_str(&format!("{{{name}}}")),
+        }
+        rest = behind;
+    }
+    out + rest
+}
+
+fn word(name: &str, record: &Record) -> Option<String> {
+    let [client, virtual_, destination] = record.ends;
+    Some(match name {
+        "proto" => protocol_name(record.protocol),
+        "c" => end(client),
+        "v" => end(virtual_),
+        "d" => end(destination),
+        _ => {
+            let (place, kind) = name.split_once(':').unwrap_or((name, ""));
+            let number = *record.words.get(place.parse::<usize>().ok()?)?;
+            return read(kind, number, record);
+        }
+    })
+}
+
+/// A number, as `kind` reads it.
+fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
+    let place = number as usize;
+    let pick = |names: &[&str]| names.get(place).map(|name| (*name).to_owned());
+    Some(match kind {
+        "" => number.to_string(),
+        "x" => format!("{number:X}"),
+        "state" => proto::state_name(record.protocol, number as u8).to_owned(),
+        "flags" => tcp_flags(number as u8),
+        "hit" => if number == 0 { "not hit" } else { "hit" }.to_owned(),
+        "way" => if number == 0 { "in" } else { "out" }.to_owned(),
+        // A letter as in the kernel: masquerading, local, tunnel, route, bypass.
+        "fwd" => (*["M", "L", "T", "R", "B"].get(place & 7)?).to_owned(),
+        "direction" => pick(&["input  ", "output ", "input  "])?,
+        "kind" => pick(&[
+            "flow",
+            "cut short",
+            "IPsec",
+            "ICMP error",
+            "ICMP error about a tunnel",
+            "fragment",
+            "other",
+            "unreadable",
+        ])?,
+        "drop" => DropReason::ALL.get(place)?.word().to_owned(),
+        "answer" => Answer::ALL.get(place)?.word().to_owned(),
+        "scheduler" => pick(&SCHEDULER_NAMES)?,
+        "SCHEDULER" => pick(&SCHEDULER_NAMES)?.to_uppercase(),
+        "outcome" => outcome(number, record.words[1])?,
+        "service" => service(number, record),
+        _ => return None,
+    })
+}
+
+/// A service by its address, or by a mark if there is one.
+fn service(mark: u32, record: &Record) -> String {
+    if mark == 0 {
+        return format!("{} {}", protocol_name(record.protocol), end(record.ends[1]));
+    }
+    format!("FWM {mark} 0x{mark:08X}")
+}
+
+fn outcome(number: u32, which: u32) -> Option<String> {
+    Some(match Outcome::ALL.get(number as usize)? {
+        Outcome::Sent => "sent on".to_owned(),
+        Outcome::Kernel => "left to the kernel".to_owned(),
+        Outcome::HandedOff => "handed to the worker of its flow".to_owned(),
+        Outcome::Held => "held back".to_owned(),
+        Outcome::Answered => format!("answered: {}", Answer::ALL.get(which as usize)?.word()),
+        Outcome::Dropped => format!("dropped: {}", DropReason::ALL.get(which as usize)?.word()),
+    })
+}
+
+/// SYN, FIN, ACK and RST as the kernel writes them.
+fn tcp_flags(flags: u8) -> String {
+    let letters = [(SYN, 'S'), (FIN, 'F'), (ACK, 'A'), (RST, 'R')];
+    letters.map(|(flag, letter)| if flags & flag != 0 { letter } else { '.' }).iter().collect()
+}
+
+fn protocol_name(number: u8) -> String {
+    match number {
+        0 => "IP".to_owned(),
+        protocol::TCP => "TCP".to_owned(),
+        protocol::UDP => "UDP".to_owned(),
+        protocol::SCTP => "SCTP".to_owned(),
+        protocol::ICMP => "ICMP".to_owned(),
+        protocol::ICMPV6 => "ICMPv6".to_owned(),
+        protocol::AH => "AH".to_owned(),
+        protocol::ESP => "ESP".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn end(end: Endpoint) -> String {
+    SocketAddr::new(end.address, end.l4_port).to_string()
+}

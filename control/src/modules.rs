@@ -1,0 +1,189 @@
+//! The parts of the balancer, by the names their modules have in Linux, and what it means that one is switched off.
+//!
+//! Without a protocol its packets are left to the kernel, as if no handler was built in; without a scheduler or engine no
+//! service can have it. What a service uses cannot be switched off.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use pollux_dataplane::trace::module_of_scheduler;
+use pollux_dataplane::wire::protocol;
+
+use crate::fault::Faults;
+use crate::model::{Config, Engine, Method, Protocol, Scheduler, Service, ServiceKey, Tunnel};
+use crate::view::{ModuleKind, ModuleList, ModuleView};
+
+/// The balancer itself.
+pub const CORE: &str = "ip_vs";
+const SIP: &str = "ip_vs_pe_sip";
+
+/// Protocols with their numbers, in the order in which the kernel registers them, and the names it logs.
+const PROTOCOLS: [(&str, u8, &str); 5] = [
+    ("ip_vs_tcp", protocol::TCP, "TCP"),
+    ("ip_vs_udp", protocol::UDP, "UDP"),
+    ("ip_vs_sctp", protocol::SCTP, "SCTP"),
+    ("ip_vs_ah", protocol::AH, "AH"),
+    ("ip_vs_esp", protocol::ESP, "ESP"),
+];
+
+/// Schedulers, in the order of the specification.
+const SCHEDULERS: [Scheduler; 14] = [
+    Scheduler::Rr,
+    Scheduler::Wrr,
+    Scheduler::Lc,
+    Scheduler::Wlc,
+    Scheduler::Fo,
+    Scheduler::Ovf,
+    Scheduler::Lblc,
+    Scheduler::Lblcr,
+    Scheduler::Dh,
+    Scheduler::Sh,
+    Scheduler::Mh,
+    Scheduler::Sed,
+    Scheduler::Nq,
+    Scheduler::Twos,
+];
+
+/// Ways to destinations. They are parts of the core and cannot be switched off.
+const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
+
+/// The names of what can be switched off.
+pub fn switchable() -> impl Iterator<Item = &'static str> {
+    let protocols = PROTOCOLS.into_iter().map(|(module, ..)| module);
+    let schedulers = SCHEDULERS.into_iter().filter_map(|scheduler| module_of_scheduler(scheduler.name()));
+    protocols.chain(schedulers).chain([SIP])
+}
+
+/// Numbers of the protocols that are off.
+pub fn protocols_off(disabled: &BTreeSet<String>) -> Vec<u8> {
+    let off = PROTOCOLS.iter().filter(|(module, ..)| disabled.contains(*module));
+    off.map(|(_, number, _)| *number).collect()
+}
+
+/// The names of the protocols that are on, as the kernel logs them.
+pub fn registered_protocols(disabled: &BTreeSet<String>) -> String {
+    let on = PROTOCOLS.iter().filter(|(module, ..)| !disabled.contains(*module));
+    on.map(|(_, _, name)| *name).collect::<Vec<_>>().join(", ")
+}
+
+/// What the kernel logs when one is loaded or unloaded: `[rr] scheduler registered.`; nothing of a protocol.
+pub fn registration(module: &str, on: bool) -> Option<String> {
+    let what = if on { "registered" } else { "unregistered" };
+    if module == SIP {
+        return Some(format!("[sip] pe {what}."));
+    }
+    let known = |name: &&str| module_of_scheduler(name) == Some(module);
+    let name = SCHEDULERS.into_iter().map(Scheduler::name).find(known)?;
+    Some(format!("[{name}] scheduler {what}."))
+}
+
+/// What a service needs, with the field that says so.
+fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let protocol = match service.key {
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => Some(("protocol", "ip_vs_tcp")),
+        ServiceKey::Address { protocol: Protocol::Udp, .. } => Some(("protocol", "ip_vs_udp")),
+        ServiceKey::Address { protocol: Protocol::Sctp, .. } => Some(("protocol", "ip_vs_sctp")),
+        // It takes packets of whatever protocols there are.
+        ServiceKey::Mark { .. } => None,
+    };
+    let scheduler = module_of_scheduler(service.scheduler.name()).map(|module| ("scheduler", module));
+    let engine = service.persistence.as_ref().and_then(|persistence| persistence.engine);
+    let engine = engine.map(|Engine::Sip| ("persistence.engine", SIP));
+    protocol.into_iter().chain(scheduler).chain(engine)
+}
+
+/// Checks that nothing a service needs is off.
+pub fn service(place: &str, service: &Service, disabled: &BTreeSet<String>, faults: &mut Faults) {
+    for (field, module) in needs(service).filter(|(_, module)| disabled.contains(*module)) {
+        faults.add(
+            format!("{place}.{field}"),
+            format!("{module} is switched off"),
+            format!("switch it on with `pollux modules enable {module}`, or use another"),
+        );
+    }
+}
+
+/// Checks names of modules to be switched off.
+pub fn names(place: &str, disabled: &BTreeSet<String>, faults: &mut Faults) {
+    for name in disabled.iter().filter(|name| !switchable().any(|known| known == name.as_str())) {
+        faults.add(
+            place,
+            format!("{name:?} is nothing that can be switched off"),
+            format!("use one of {}", switchable().collect::<Vec<_>>().join(", ")),
+        );
+    }
+}
+
+/// Checks that no service needs what is to be off.
+pub fn unused(place: &str, config: &Config, disabled: &BTreeSet<String>, faults: &mut Faults) {
+    for module in disabled {
+        let users: Vec<String> = users(config, module).map(|key| key.to_string()).collect();
+        if !users.is_empty() {
+            faults.add(
+                place,
+                format!("{module} is used by {}", users.join(", ")),
+                "remove or change these services first, or leave it on",
+            );
+        }
+    }
+}
+
+fn users<'a>(config: &'a Config, module: &'a str) -> impl Iterator<Item = ServiceKey> + 'a {
+    let uses = move |service: &&Service| needs(service).any(|(_, needed)| needed == module);
+    config.services.iter().filter(uses).map(Service::key)
+}
+
+/// All modules and who uses them. `tables` are bytes of connection tables.
+pub fn list(config: &Config, tables: u64) -> ModuleList {
+    let plain = |name: &str, kind| ModuleView {
+        name: name.to_owned(),
+        kind,
+        enabled: !config.settings.disabled_modules.contains(name),
+        bytes: None,
+        uses: 0,
+        used_by: Vec::new(),
+    };
+    let used = |name: &str, kind| {
+        let used_by: Vec<ServiceKey> = users(config, name).collect();
+        ModuleView { uses: used_by.len() as u64, used_by, ..plain(name, kind) }
+    };
+    let all: Vec<ServiceKey> = config.services.iter().map(Service::key).collect();
+    let core = ModuleView {
+        bytes: Some(tables),
+        uses: all.len() as u64,
+        used_by: all,
+        ..plain(CORE, ModuleKind::Core)
+    };
+    let mut modules = vec![core];
+    modules.extend(PROTOCOLS.iter().map(|(name, ..)| used(name, ModuleKind::Protocol)));
+    let schedulers = SCHEDULERS.iter().filter_map(|scheduler| module_of_scheduler(scheduler.name()));
+    modules.extend(schedulers.map(|name| used(name, ModuleKind::Scheduler)));
+    modules.push(used(SIP, ModuleKind::Engine));
+    modules.extend(METHODS.iter().map(|name| {
+        let (uses, used_by) = by_method(config, name);
+        ModuleView { uses, used_by, ..plain(name, ModuleKind::Method) }
+    }));
+    ModuleList { modules }
+}
+
+/// How many destinations are reached so, and whose they are.
+fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
+    let name = |method: Method, tunnel: Tunnel| match (method, tunnel) {
+        (Method::Nat, _) => "nat",
+        (Method::Dr, _) => "dr",
+        (Method::Tunnel, Tunnel::Ipip) => "ipip",
+        (Method::Tunnel, Tunnel::Gue { .. }) => "gue",
+        (Method::Tunnel, Tunnel::Gre { .. }) => "gre",
+    };
+    let (mut uses, mut used_by) = (0, Vec::new());
+    for service in &config.services {
+        let count = service.destinations.iter().filter(|d| name(d.method, d.tunnel) == method).count();
+        uses += count as u64;
+        if count > 0 {
+            used_by.push(service.key());
+        }
+    }
+    (uses, used_by)
+}

@@ -1,0 +1,84 @@
+//! What is listed, and what switching off refuses.
+
+use super::*;
+use crate::edit::{self, EditError, ModuleSet};
+use crate::parse;
+use crate::validate::validate;
+
+fn config() -> Config {
+    let text = r#"
+        [[services]]
+        protocol = "tcp"
+        address = "10.9.9.1"
+        l4_port = 80
+        scheduler = "rr"
+        destinations = [
+            { address = "10.0.2.11", l4_port = 80, method = "nat" },
+            { address = "10.0.2.12", l4_port = 80, method = "tunnel" },
+        ]
+        [[services]]
+        mark = 7
+        scheduler = "none"
+    "#;
+    parse::toml(text).unwrap()
+}
+
+fn set(config: &mut Config, disable: &[&str], enable: &[&str]) -> Result<(), String> {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    edit::set_modules(config, &ModuleSet { disable: owned(disable), enable: owned(enable) })
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn users_are_counted_and_named() {
+    let list = list(&config(), 4096).modules;
+    let of = |name: &str| list.iter().find(|module| module.name == name).unwrap();
+    assert_eq!((of("ip_vs").uses, of("ip_vs").bytes), (2, Some(4096)));
+    assert_eq!(of("ip_vs_tcp").used_by, [config().services[0].key()]);
+    assert_eq!((of("ip_vs_rr").uses, of("ip_vs_wlc").uses, of("ip_vs_sctp").uses), (1, 0, 0));
+    assert_eq!((of("nat").uses, of("ipip").uses, of("dr").uses), (1, 1, 0));
+    assert!(list.iter().all(|module| module.enabled));
+    assert_eq!(list.len(), 1 + 5 + 14 + 1 + 5);
+}
+
+#[test]
+fn what_is_used_stays_on_and_all_or_nothing_changes() {
+    let mut config = config();
+    let refused = set(&mut config, &["ip_vs_sctp", "ip_vs_rr"], &[]).unwrap_err();
+    assert!(refused.contains("ip_vs_rr is used by tcp 10.9.9.1:80"), "{refused}");
+    assert!(config.settings.disabled_modules.is_empty());
+    let refused = set(&mut config, &["ip_vs"], &[]).unwrap_err();
+    assert!(
+        refused.contains("\"ip_vs\" is nothing that can be switched off; use one of ip_vs_tcp"),
+        "{refused}"
+    );
+    set(&mut config, &["ip_vs_sctp", "ip_vs_esp"], &[]).unwrap();
+    assert_eq!(protocols_off(&config.settings.disabled_modules), [protocol::SCTP, protocol::ESP]);
+    set(&mut config, &[], &["ip_vs_sctp"]).unwrap();
+    assert_eq!(registered_protocols(&config.settings.disabled_modules), "TCP, UDP, SCTP, AH");
+}
+
+#[test]
+fn services_need_what_is_on() {
+    let mut config = config();
+    set(&mut config, &["ip_vs_udp", "ip_vs_wlc"], &[]).unwrap();
+    let mut new = Service::new(ServiceKey::Address {
+        protocol: Protocol::Udp,
+        address: [10, 9, 9, 1].into(),
+        l4_port: 53,
+    });
+    let Err(EditError::Invalid(faults)) = edit::add_service(&mut config, new.clone()) else { panic!() };
+    let places: Vec<_> = faults.0.iter().map(|fault| fault.place.as_str()).collect();
+    assert_eq!(places, ["service.protocol", "service.scheduler"]);
+    new.scheduler = Scheduler::Rr;
+    config.services.push(new);
+    let faults = validate(&config).unwrap_err();
+    assert_eq!(faults.0[0].place, "services[2].protocol");
+}
+
+#[test]
+fn registrations_are_worded_as_the_kernels() {
+    assert_eq!(registration("ip_vs_rr", true).unwrap(), "[rr] scheduler registered.");
+    assert_eq!(registration("ip_vs_pe_sip", false).unwrap(), "[sip] pe unregistered.");
+    assert_eq!(registration("ip_vs_tcp", true), None);
+}
