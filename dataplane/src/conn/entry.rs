@@ -53,6 +53,12 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
+    /// Whether a template has yet to hear whether the connection was really opened.
+    #[inline(always)]
+    pub fn is_unsure(self) -> bool {
+        self.0 & (Flags::CHILD.0 | Flags::ASSURED.0) == Flags::CHILD.0
+    }
+
     /// Both together.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

@@ -1,7 +1,7 @@
 //! A packet of a known connection: count it, advance its state, send it on.
 //!
-//! Nearly all packets come this way. What each of them passes is always inlined, so that it is one function in which a
-//! connection is looked up once; what few pass is cold and stays outside.
+//! This is the long way, for whatever is not plain or changes its connection's state; the others take
+//! [`express`](super::express), which a law holds to the same results. What is decided here must hold there too.
 
 use super::admit::assures;
 use super::{Arrival, Fate, Line, Work};
@@ -177,7 +177,7 @@ impl Line {
             }
         }
         let entry = self.conns.entry(id);
-        if entry.flags.0 & (Flags::CHILD.0 | Flags::ASSURED.0) == Flags::CHILD.0 {
+        if entry.flags.is_unsure() {
             self.assure(id, parsed, from);
         }
         self.conns.touch(id, timeout, now);

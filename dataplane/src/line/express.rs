@@ -52,7 +52,7 @@ impl Line {
         let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
         let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
-        if !lane.is_open() || of.tcp_flags & SYN != 0 || is_unsure(flags) {
+        if !lane.is_open() || of.tcp_flags & SYN != 0 || flags.is_unsure() {
             return None;
         }
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
@@ -92,7 +92,7 @@ impl Line {
         let network = &snapshot.network;
         if !snapshot.services.hooked[usize::from(I::IPV6)]
             || entry.client_hop_generation != network.generation
-            || is_unsure(entry.flags)
+            || entry.flags.is_unsure()
         {
             return None;
         }
@@ -116,12 +116,6 @@ impl Line {
         self.conns.touch(id, timeout, now);
         Some(port)
     }
-}
-
-/// Whether a template has yet to hear whether the connection was really opened.
-#[inline(always)]
-fn is_unsure(flags: Flags) -> bool {
-    flags.0 & (Flags::CHILD.0 | Flags::ASSURED.0) == Flags::CHILD.0
 }
 
 /// The time-out that a packet leaves its connection with, if it leaves its state as it is.
