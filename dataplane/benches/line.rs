@@ -191,7 +191,7 @@ impl Traffic {
     /// The packets go back to the caller, so that freeing them is not part of what is measured.
     fn run(&mut self, mut burst: Batch<Frame>) -> Batch<Frame> {
         let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-        self.bed.worker.line.run(&mut burst, &arrival, &mut self.out);
+        self.bed.worker.home.line.run(&mut burst, &arrival, &mut self.out);
         std::mem::take(&mut self.out.ports[1])
     }
 }

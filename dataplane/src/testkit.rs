@@ -20,6 +20,9 @@ use crate::stats::{Board, Counter};
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::wire::{ether, ether::MacBytes, protocol};
+use crate::worker::binding::Binding;
+use crate::worker::moves::Moves;
+use crate::worker::tenant::TenantSetup;
 use crate::worker::{Port, Setup, Worker};
 
 /// Our address on the clients' side.
@@ -193,11 +196,16 @@ impl Plan {
         let (outside, inside) = (Wire::default(), Wire::default());
         let kernel: KernelRing<Frame> = Arc::new(ArrayQueue::new(self.kernel_ring));
         let board = Arc::new(Board::new(16));
-        let port = |number, mac, queues: &Wire| Port { number, mac, queues: queues.clone() };
-        let setup = Setup {
+        let port = |number, mac, queues: &Wire| Port {
+            number,
+            mac,
+            queues: queues.clone(),
+            binding: Binding::default(),
+        };
+        let home = TenantSetup {
             me: WorkerId(0),
             steering: Steering { workers: self.workers, seed: Seed(3, 5) },
-            ports: vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)],
+            ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),
             services: 4,
@@ -207,6 +215,8 @@ impl Plan {
             inject: Arc::new(ArrayQueue::new(8)),
             hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(1))).collect(),
         };
+        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
+        let setup = Setup { ports, home, moves: Moves::new(4) };
         let mut worker = Worker::new(setup, Hand::default())?;
         worker.install(snapshot, &[]);
         Ok(Bed { worker, outside, inside, kernel, board })
