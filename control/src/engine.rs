@@ -1,90 +1,67 @@
-//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
+//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step, for all namespaces.
 
 mod connections;
+pub mod fence;
+pub mod instance;
+mod namespaces;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::stats::Board;
+use crossbeam::channel::Receiver;
+use pollux_dataplane::worker::binding::NamespaceId;
 
-use crate::compile::Compiler;
+use self::fence::Fence;
+pub use self::instance::Instance;
 use crate::diff;
-use crate::edit;
+use crate::edit::EditError;
 use crate::error::Failure;
-use crate::estimate::{Counted, Ledger};
+use crate::house::House;
 use crate::kernel::facts::Facts;
-use crate::kernel::netlink::Mirror;
-use crate::model::{Config, ServiceKey};
-use crate::observe;
+use crate::model::{Binding, Config, Namespace, namespace};
 use crate::request::{Apply, Done, Reply, Request};
-use crate::sysctl;
 use crate::validate::validate;
-use crate::view::{PortView, ServiceList, StatsView, VersionView};
+use crate::view::{PortView, VersionView};
 use crate::workers::Workers;
-
-/// How often removed destinations are looked through.
-const SWEEP: Duration = Duration::from_secs(10);
-/// How often the kernel is reminded of destinations whose hardware address is not known.
-const REMIND: Duration = Duration::from_secs(1);
-
-/// How often the defences are looked at, as IPVS does.
-const DEFEND: Duration = Duration::from_secs(1);
 
 /// What the engine asks of the ports.
 pub trait Ports {
     /// Every port with its counters.
     fn views(&self) -> Vec<PortView>;
+
+    /// Their names, by number.
+    fn names(&self) -> Vec<String>;
+}
+
+/// A namespace beside the default one.
+struct Guest {
+    id: NamespaceId,
+    name: String,
+    bindings: Vec<Binding>,
+    netns: Option<String>,
+    instance: Instance,
+    /// What its kernel says.
+    heard: Option<Receiver<Facts>>,
 }
 
 /// Everything the control thread owns.
 pub struct Engine {
-    compiler: Compiler,
-    workers: Workers,
+    /// The default namespace.
+    home: Instance,
+    guests: Vec<Guest>,
     ports: Box<dyn Ports>,
-    mirror: Option<Mirror>,
-    facts: Facts,
-    /// What the kernel said last.
-    heard: Facts,
+    house: Box<dyn House>,
     dpdk: Option<String>,
-    /// When the workers' clocks began.
-    epoch: Instant,
     began: Instant,
-    ledger: Ledger,
-    swept: Instant,
-    defended: Instant,
-    reminded: Instant,
     stopping: bool,
 }
 
 impl Engine {
-    /// An engine without services; facts come by [`Engine::learn`]. `epoch` is when the workers' clocks began.
-    pub fn new(
-        compiler: Compiler,
-        workers: Workers,
-        ports: Box<dyn Ports>,
-        mirror: Option<Mirror>,
-        (dpdk, epoch): (Option<String>, Instant),
-    ) -> Engine {
-        let now = Instant::now();
-        let facts = Facts::default();
-        Engine {
-            compiler,
-            workers,
-            ports,
-            mirror,
-            heard: facts.clone(),
-            facts,
-            dpdk,
-            epoch,
-            began: now,
-            ledger: Ledger::new(),
-            swept: now,
-            defended: now,
-            reminded: now,
-            stopping: false,
-        }
+    /// An engine with nothing but the default namespace; facts come by [`Engine::learn`].
+    pub fn new(home: Instance, ports: Box<dyn Ports>, house: Box<dyn House>, dpdk: Option<String>) -> Engine {
+        let began = Instant::now();
+        Engine { home, guests: Vec::new(), ports, house, dpdk, began, stopping: false }
     }
 
     /// Whether a request asked to stop.
@@ -94,226 +71,90 @@ impl Engine {
 
     /// The workers.
     pub fn workers(&self) -> &Workers {
-        &self.workers
+        self.home.workers()
     }
 
-    /// Answers one request.
+    /// Everything that is configured.
+    pub fn config(&self) -> Config {
+        let namespaces = self.guests.iter().map(Guest::namespace).collect();
+        Config { namespaces, ..self.home.config().clone() }
+    }
+
+    /// Answers one request about the default namespace, or about all.
     ///
     /// # Errors
     /// Why it was not done; nothing has changed then.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
-            Request::ConfigGet(_) => Ok(Reply::Config(self.compiler.config().clone())),
+            Request::ConfigGet(_) => Ok(Reply::Config(self.config())),
             Request::ConfigApply(apply) => self.apply(apply),
-            Request::ServiceAdd(add) => self.edit(|config| edit::add_service(config, add.service)),
-            Request::ServiceEdit(change) => self.edit(|config| edit::edit_service(config, &change)),
-            Request::ServiceRemove(remove) => {
-                self.edit(|config| edit::remove_service(config, remove.service))
-            }
-            Request::ServiceFlush(_) => self.edit(|config| {
-                edit::flush(config);
-                Ok(())
-            }),
-            Request::ServiceList(query) => Ok(Reply::Services(self.services(query.service))),
-            Request::DestinationAdd(add) => {
-                self.edit(|config| edit::add_destination(config, add.service, add.destination))
-            }
-            Request::DestinationEdit(change) => self.edit_destination(&change),
-            Request::DestinationRemove(remove) => {
-                self.edit(|config| edit::remove_destination(config, remove.service, remove.destination))
-            }
-            Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
-            Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
-            Request::SettingsSet(change) => self.edit(|config| edit::set_settings(config, &change)),
-            Request::StatsZero(query) => self.zero(query.service),
-            Request::MarksSet(set) => self.edit(|config| edit::set_marks(config, set.marks)),
-            Request::SysctlGet(get) => {
-                Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
-            }
-            Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
+            Request::NamespaceAdd(add) => self.add_namespace(add.namespace),
+            Request::NamespaceRemove(remove) => self.remove_namespace(&remove.name),
+            Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
+            Request::StatsGet(_) => Ok(Reply::Stats(self.home.stats(self.ports.views()))),
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
                 Ok(Reply::Done(Done {}))
             }
+            request => self.home.handle(request),
         }
     }
 
-    fn edit(
-        &mut self,
-        change: impl FnOnce(&mut Config) -> Result<(), edit::EditError>,
-    ) -> Result<Reply, Failure> {
-        let mut config = self.compiler.config().clone();
-        change(&mut config)?;
-        self.configure(&config)?;
-        Ok(Reply::Done(Done {}))
-    }
-
-    /// IPVS tells schedulers of every edit, also of one that changes nothing.
-    fn edit_destination(&mut self, change: &edit::DestinationEdit) -> Result<Reply, Failure> {
-        let mut config = self.compiler.config().clone();
-        edit::edit_destination(&mut config, change)?;
-        self.compiler.touch((change.service, change.destination));
-        self.configure(&config)?;
-        Ok(Reply::Done(Done {}))
-    }
-
-    fn zero(&mut self, only: Option<ServiceKey>) -> Result<Reply, Failure> {
-        if let Some(key) = only.filter(|key| self.compiler.service_id(key).is_none()) {
-            return Err(edit::EditError::NoSuchService(key).into());
+    /// Answers one request about a namespace.
+    ///
+    /// # Errors
+    /// When there is no such namespace, and as [`Engine::handle`].
+    pub fn handle_in(&mut self, namespace: Option<&str>, request: Request) -> Result<Reply, Failure> {
+        let Some(name) = namespace.filter(|name| *name != namespace::DEFAULT) else {
+            return self.handle(request);
+        };
+        let at = self.guests.iter().position(|guest| guest.name == name);
+        let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
+        match request {
+            Request::ConfigApply(apply) => self.apply_in(at, apply),
+            request => self.guests[at].instance.handle(request),
         }
-        self.ledger.zero(only);
-        Ok(Reply::Done(Done {}))
+    }
+
+    /// Brings the first configuration to the workers.
+    ///
+    /// # Errors
+    /// As [`Engine::handle`].
+    pub fn start(&mut self, config: &Config) -> Result<(), Failure> {
+        let mut config = config.clone();
+        self.name_ports(&mut config)?;
+        validate(&config)?;
+        self.change(&config, true)
     }
 
     fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
-        validate(&apply.config)?;
-        let mut applied = diff::diff(self.compiler.config(), &apply.config);
+        let mut config = apply.config;
+        self.name_ports(&mut config)?;
+        validate(&config)?;
+        let mut applied = diff::diff(&self.config(), &config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.compiler.check(&apply.config)?;
-            // Facts first: they can be refused, and then nothing has changed.
-            if applied.facts {
-                let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
-                self.use_facts(facts)?;
-            }
-            self.configure(&apply.config)?;
+            self.change(&config, true)?;
         }
         Ok(Reply::Applied(applied))
     }
 
-    /// Brings a validated configuration to the workers.
-    ///
-    /// # Errors
-    /// When there is no room for it, or a worker does not take it in time.
-    pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        // What is written takes its place among the defences at once.
-        self.compiler.note_available(self.workers.available());
-        let (snapshot, events) = self.compiler.configure(config, self.began.elapsed())?;
-        let installed = self.workers.install(&snapshot, &events);
-        let workers = &self.workers;
-        self.ledger.follow(&self.compiler, |id| workers.counted(id));
-        installed?;
-        self.remind();
-        Ok(())
-    }
-
-    /// Brings what the kernel says of the network to the workers; facts of the configuration go before it.
+    /// Brings what the kernel says of the default namespace's network to the workers; facts of the configuration go
+    /// before it.
     ///
     /// # Errors
     /// When a link is on a port that is not there, or a worker does not take it in time.
     pub fn learn(&mut self, facts: Facts) -> Result<(), Failure> {
-        self.heard = facts.clone();
-        if self.compiler.config().facts.is_some() {
-            return Ok(());
-        }
-        self.use_facts(facts)
-    }
-
-    /// Brings facts to the workers, whoever told them.
-    ///
-    /// # Errors
-    /// As [`Engine::learn`].
-    pub fn use_facts(&mut self, facts: Facts) -> Result<(), Failure> {
-        let snapshot = self.compiler.learn(&facts).map_err(|why| Failure::Internal(why.to_string()))?;
-        self.facts = facts;
-        self.workers.install(&snapshot, &[])
+        self.home.learn(facts)
     }
 
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
-        self.workers.gather();
-        let wanted = self.workers.take_unresolved();
-        for (link, address) in wanted {
-            self.resolve(link.0, address);
-        }
-        self.workers.share_loads(self.compiler.destination_ids());
-        if self.reminded.elapsed() > REMIND {
-            self.remind();
-        }
-        if self.swept.elapsed() > SWEEP {
-            self.sweep();
-        }
-        if self.defended.elapsed() > DEFEND {
-            self.defend();
-        }
-        let runs = self.compiler.config().settings.run_estimation != 0;
-        let workers = &self.workers;
-        self.ledger.tick(self.began.elapsed(), runs, |id| workers.counted(id));
-    }
-
-    fn defend(&mut self) {
-        self.defended = Instant::now();
-        if self.compiler.note_available(self.workers.available()) {
-            let config = self.compiler.config().clone();
-            // What cannot be installed now is tried again in a second.
-            let _ = self.configure(&config);
-        }
-    }
-
-    fn remind(&mut self) {
-        self.reminded = Instant::now();
-        let wanted: std::collections::BTreeSet<_> = self.compiler.unresolved().collect();
-        for (link, address) in wanted {
-            self.resolve(link, address);
-        }
-    }
-
-    fn resolve(&self, link: u16, address: std::net::IpAddr) {
-        if let (Some(mirror), Some(link)) = (&self.mirror, self.facts.links.get(usize::from(link))) {
-            // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
-            let _ = mirror.resolve(&link.name, address);
-        }
-    }
-
-    fn sweep(&mut self) {
-        self.swept = Instant::now();
-        let workers = &self.workers;
-        let connections = |id: DestinationId| {
-            let load = workers.load(id);
-            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
-            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
-        };
-        let freed = self.compiler.sweep(self.began.elapsed(), connections);
-        if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
-            return;
-        }
-        for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
-            worker.board.destinations[id.0 as usize].reset();
-        }
-        for &id in &freed {
-            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
-        }
-        self.ledger.forget(&freed);
-    }
-
-    fn boards(&self) -> impl Iterator<Item = &Board> + Clone {
-        self.workers.all().iter().map(|worker| worker.board.as_ref())
-    }
-
-    fn services(&self, only: Option<ServiceKey>) -> ServiceList {
-        let mut services = {
-            let quotas = self.workers.shared().map(|shared| &shared.quotas);
-            observe::services(&self.compiler, self.boards(), &self.ledger, quotas)
-        };
-        services.retain(|service| only.is_none_or(|key| service.key() == key));
-        ServiceList { services, connection_capacity: self.capacity() }
-    }
-
-    fn capacity(&self) -> u64 {
-        self.workers.all().iter().map(|worker| worker.capacity).sum()
-    }
-
-    fn stats(&mut self) -> StatsView {
-        let workers = &self.workers;
-        self.ledger.count(|id| workers.counted(id));
-        let Counted { live, shown, rates } = self.ledger.total();
-        StatsView {
-            totals: live,
-            shown,
-            rates,
-            workers: self.workers.all().iter().map(observe::worker).collect(),
-            ports: self.ports.views(),
+        self.home.tick();
+        for guest in &mut self.guests {
+            guest.learn();
+            guest.instance.tick();
         }
     }
 
@@ -323,5 +164,16 @@ impl Engine {
             dpdk: self.dpdk.clone(),
             uptime_secs: self.began.elapsed().as_secs(),
         }
+    }
+}
+
+impl Guest {
+    fn namespace(&self) -> Namespace {
+        let (name, bindings, netns) = (self.name.clone(), self.bindings.clone(), self.netns.clone());
+        Namespace { name, bindings, netns, ..Namespace::default() }.with_content(self.instance.config())
+    }
+
+    fn fence(&self, all: &[Namespace]) -> Fence {
+        Fence::new(Some(&self.name), all)
     }
 }

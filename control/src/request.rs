@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
-use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, MarkRule, Namespace, Service, ServiceKey};
 use crate::sysctl;
-use crate::view::{ConnectionPage, ConnectionProtocol, ServiceList, StatsView, VersionView};
+use crate::view::{ConnectionPage, ConnectionProtocol, NamespaceList, ServiceList, StatsView, VersionView};
 
 /// A request: a JSON-RPC method with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,6 +69,15 @@ pub enum Request {
     /// Change such variables, all or none.
     #[serde(rename = "sysctl.set")]
     SysctlSet(sysctl::Values),
+    /// Make a namespace.
+    #[serde(rename = "namespace.add")]
+    NamespaceAdd(NamespaceAdd),
+    /// Remove a namespace and all that is in it.
+    #[serde(rename = "namespace.remove")]
+    NamespaceRemove(NamespaceRemove),
+    /// The namespaces there are.
+    #[serde(rename = "namespace.list")]
+    NamespaceList(NoParams),
     /// Who answers.
     #[serde(rename = "version.get")]
     VersionGet(NoParams),
@@ -78,7 +87,7 @@ pub enum Request {
 }
 
 /// The methods of [`Request`], in its order.
-pub const METHODS: [&str; 19] = [
+pub const METHODS: [&str; 22] = [
     "config.get",
     "config.apply",
     "service.add",
@@ -96,6 +105,9 @@ pub const METHODS: [&str; 19] = [
     "marks.set",
     "sysctl.get",
     "sysctl.set",
+    "namespace.add",
+    "namespace.remove",
+    "namespace.list",
     "version.get",
     "daemon.stop",
 ];
@@ -138,6 +150,22 @@ pub struct ServiceRemove {
 pub struct MarksSet {
     /// The rules, in turn.
     pub marks: Vec<MarkRule>,
+}
+
+/// Parameters of `namespace.add`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceAdd {
+    /// The new namespace, with or without content.
+    pub namespace: Namespace,
+}
+
+/// Parameters of `namespace.remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceRemove {
+    /// Which one.
+    pub name: String,
 }
 
 /// Parameters of `sysctl.get`.
@@ -230,6 +258,8 @@ pub enum Reply {
     Stats(StatsView),
     /// To `sysctl.get`.
     Sysctls(sysctl::Values),
+    /// To `namespace.list`.
+    Namespaces(NamespaceList),
     /// To `version.get`.
     Version(VersionView),
     /// To everything else: it is done.

@@ -99,7 +99,7 @@ fn the_path_costs_little_while_nothing_happens() {
     alone("the_path_costs_little_while_nothing_happens", || {
         let twins = ["krn0", "krn1"].map(|n| Some(TapDevice::create(n, OURS, 1500).unwrap()));
         let ring = Arc::new(crossbeam::queue::ArrayQueue::<(usize, bed::Frame)>::new(8));
-        let path = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
+        let (path, _switch) = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
         let share = bed::cpu_share("pollux-kernel", Duration::from_secs(3));
         println!("idle exception path: {:.1} % of a core", share * 100.0);
         assert!(share < 0.05, "{share}");

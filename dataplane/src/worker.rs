@@ -219,11 +219,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
 }
 
 /// Moves the frames that `is_part` from `batch` to the empty `part`; both keep their order.
-fn split<P: Packet>(
-    batch: &mut Batch<P>,
-    part: &mut Batch<P>,
-    is_part: impl Fn(&[u8]) -> bool,
-) {
+fn split<P: Packet>(batch: &mut Batch<P>, part: &mut Batch<P>, is_part: impl Fn(&[u8]) -> bool) {
     for packet in std::mem::take(batch) {
         let to = if is_part(packet.bytes()) { &mut *part } else { &mut *batch };
         to.push(packet);

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, destination, man, marks, service, settings,
-    sysctl, table,
+    Cli, Command, MarksCommand, NamespaceCommand, SettingsCommand, SysctlArgs, destination, man, marks,
+    namespace, service, settings, sysctl, table,
 };
 use crate::diff::Applied;
 use crate::fault::Faults;
@@ -62,7 +62,7 @@ pub enum CliError {
 /// # Errors
 /// When a file is wrong, or the daemon refuses or is not there.
 pub fn run(cli: &Cli) -> Result<String, CliError> {
-    let ask = Ask { socket: &cli.socket, json: cli.json };
+    let ask = Ask { socket: &cli.socket, namespace: cli.namespace.as_ref(), json: cli.json };
     match &cli.command {
         Command::Apply { file, dry_run } => {
             let config = checked(file)?;
@@ -75,6 +75,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             ask.done(&Request::SettingsSet(settings::edit(changes)?))
         }
         Command::Marks(command) => marks(command, &ask),
+        Command::Namespace(command) => namespaces(command, &ask),
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
         Command::List(args) => {
@@ -123,12 +124,13 @@ fn check_host(json: bool) -> Result<String, CliError> {
 
 struct Ask<'a> {
     socket: &'a Path,
+    namespace: Option<&'a String>,
     json: bool,
 }
 
 impl Ask<'_> {
     fn client(&self) -> Result<Client, ClientError> {
-        Client::connect(self.socket, PATIENCE)
+        Ok(Client::connect(self.socket, PATIENCE)?.in_namespace(self.namespace.cloned()))
     }
 
     fn show<T: DeserializeOwned + Serialize>(
@@ -186,6 +188,13 @@ fn marks(command: &MarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
             let rules = MarksSet { marks: config.marks };
             if ask.json { pretty(&rules) } else { Ok(toml::to_string(&rules)?) }
         }
+    }
+}
+
+fn namespaces(command: &NamespaceCommand, ask: &Ask<'_>) -> Result<String, CliError> {
+    match namespace::request(command) {
+        request @ Request::NamespaceList(_) => ask.show(&request, namespace::table),
+        request => ask.done(&request),
     }
 }
 

@@ -2,30 +2,75 @@
 
 use serde_json::{Value, json};
 
-use super::*;
-use crate::edit::Errno;
+use pollux_dataplane::io::mem::Frame;
 
-struct NoPorts;
+use super::*;
+use crate::compile::Compiler;
+use crate::edit::Errno;
+use crate::house::{Carries, KernelRings, Tenants};
+use crate::kernel::realm::{Heard, RealmError};
+use crate::view::ServiceList;
+
+mod live;
+mod namespaces;
+
+pub(super) struct NoPorts;
 
 impl Ports for NoPorts {
     fn views(&self) -> Vec<PortView> {
         Vec::new()
     }
+
+    fn names(&self) -> Vec<String> {
+        vec!["client".to_owned(), "server".to_owned()]
+    }
 }
 
-fn engine() -> Engine {
-    let compiler = Compiler::new(&crate::model::Start::default(), ["client".to_owned()]);
-    let workers = Workers::new(Vec::new());
-    Engine::new(compiler, workers, Box::new(NoPorts), None, (None, Instant::now()))
+/// Nobody carries frames to the kernel.
+pub(super) struct NoKernel;
+
+impl<P> Carries<P> for NoKernel {
+    fn join(
+        &mut self,
+        _: NamespaceId,
+        _: &Namespace,
+        _: KernelRings<P>,
+    ) -> Result<Option<Heard>, RealmError> {
+        Ok(None)
+    }
+
+    fn rebind(&mut self, _: NamespaceId, _: &[Binding]) -> Result<Option<Heard>, RealmError> {
+        Ok(None)
+    }
+
+    fn leave(&mut self, _: NamespaceId) {}
 }
 
-fn ask(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
+pub(super) fn engine() -> Engine {
+    let ports = ["client".to_owned(), "server".to_owned()];
+    let compiler = Compiler::new(&crate::model::Start::default(), ports);
+    let home = Instance::new(compiler, Workers::new(Vec::new()), None, Instant::now());
+    let house: Tenants<Frame> = Tenants::new(Vec::new(), 2, Box::new(NoKernel));
+    Engine::new(home, Box::new(NoPorts), Box::new(house), None)
+}
+
+pub(super) fn ask(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
     let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
     engine.handle(request).map(|reply| json!(reply))
 }
 
+pub(super) fn ask_in(
+    engine: &mut Engine,
+    namespace: &str,
+    method: &str,
+    params: Value,
+) -> Result<Value, Failure> {
+    let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
+    engine.handle_in(Some(namespace), request).map(|reply| json!(reply))
+}
+
 #[track_caller]
-fn done(engine: &mut Engine, method: &str, params: Value) {
+pub(super) fn done(engine: &mut Engine, method: &str, params: Value) {
     assert_eq!(ask(engine, method, params), Ok(json!({})));
 }
 

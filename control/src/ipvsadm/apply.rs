@@ -87,7 +87,8 @@ pub fn refusal(why: &Refusal) -> &'static str {
         EditError::ServiceNotDefined { .. } => "Service not defined",
         EditError::DestinationExists { .. } => "Destination already exists",
         EditError::NoSuchDestination { .. } => "No such destination",
-        EditError::NoSuchSysctl(_) => "No such file or directory",
+        EditError::NoSuchSysctl(_) | EditError::NoSuchNamespace(_) => "No such file or directory",
+        EditError::NamespaceExists(_) => "File exists",
         EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => {
             "Numerical result out of range"
         }

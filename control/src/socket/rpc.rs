@@ -12,6 +12,8 @@ use crate::request::{METHODS, Reply, Request};
 pub struct Call {
     /// What to answer with; none for a notification, which is carried out and not answered.
     pub id: Option<Value>,
+    /// About which namespace; the default one, or all, when absent.
+    pub namespace: Option<String>,
     /// What is asked for.
     pub request: Request,
 }
@@ -80,11 +82,18 @@ pub fn read(line: &[u8]) -> Result<Call, Refused> {
         return Err(invalid("method must be a string"));
     };
     let params = message.remove("params").unwrap_or_else(|| json!({}));
+    let namespace = match message.remove("namespace") {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(invalid("namespace must be a string")),
+    };
     if let Some(unknown) = message.keys().next() {
-        return Err(invalid(&format!("unknown field {unknown:?}; use jsonrpc, id, method and params")));
+        return Err(invalid(&format!(
+            "unknown field {unknown:?}; use jsonrpc, id, method, namespace and params"
+        )));
     }
     request(&method, params)
-        .map(|request| Call { id, request })
+        .map(|request| Call { id, namespace, request })
         .map_err(|error| Refused { id: answer_to, error })
 }
 
@@ -126,8 +135,11 @@ pub fn error(id: &Value, error: &RpcError) -> Vec<u8> {
 }
 
 /// Writes a request as one line.
-pub fn call(id: u64, request: &Request) -> Vec<u8> {
+pub fn call(id: u64, namespace: Option<&str>, request: &Request) -> Vec<u8> {
     let mut message = json!(request);
+    if let Some(namespace) = namespace {
+        message["namespace"] = json!(namespace);
+    }
     message["jsonrpc"] = json!("2.0");
     message["id"] = json!(id);
     line(&message)

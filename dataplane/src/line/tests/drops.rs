@@ -171,8 +171,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let plan = Plan::new(Method::Nat);
     let snapshot = plan.snapshot();
     let board = Arc::new(crate::stats::Board::new(8));
-    let port =
-        |number, mac| crate::worker::Port { number, mac, queues: Stuck, binding: Default::default() };
+    let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck, binding: Default::default() };
     let home = crate::worker::tenant::TenantSetup {
         shared: std::sync::Arc::new(crate::conn::Shared::new(1, 1)),
         me: crate::steer::WorkerId(0),
