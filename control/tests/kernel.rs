@@ -17,6 +17,8 @@ use pollux_control::kernel::tap::{TapDevice, TapError};
 mod bed;
 #[path = "kernel/frames.rs"]
 mod frames;
+#[path = "kernel/realms.rs"]
+mod realms;
 
 #[test]
 fn a_twin_looks_like_its_port_and_leaves_with_it() {
