@@ -9,6 +9,7 @@ mod stories {
     pub mod esp;
     pub mod http;
     pub mod life;
+    pub mod namespaces;
     pub mod network;
     pub mod persistence;
     pub mod sctp;
@@ -22,7 +23,8 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 24] = [
+const STORIES: [Story; 25] = [
+    ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
