@@ -52,7 +52,7 @@ impl Side {
     fn leaves(&self, what: &str, is_it: impl Fn(usize, &[u8]) -> bool) -> Vec<u8> {
         until(what, || {
             let (port, frame) = self.from_kernel.pop()?;
-            is_it(port, frame.bytes()).then(|| frame.0)
+            is_it(port, frame.bytes()).then_some(frame.0)
         })
     }
 }

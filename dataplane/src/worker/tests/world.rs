@@ -194,6 +194,7 @@ pub(super) fn serving(nth: u8, vlan: Option<u16>) -> Snapshot {
     plan.serve(&mut services, vip(), std::iter::once(nth_server(nth)));
     snapshot.services = Arc::new(services);
     snapshot.targets = Arc::new([plan.network.target(nth_server(nth).address)]);
+    snapshot.pave();
     snapshot
 }
 
