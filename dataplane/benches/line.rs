@@ -21,9 +21,13 @@ use pollux_dataplane::line::{Arrival, Outbox};
 use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::sched::{Memory, Scene};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
+use pollux_dataplane::stats::Board;
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
 use pollux_dataplane::wire::protocol::UDP;
+use pollux_dataplane::worker::binding::NamespaceId;
+use pollux_dataplane::worker::moves::Move;
+use pollux_dataplane::worker::tenant::Tenant;
 
 const THOUSAND: u32 = 1_000;
 const MILLION: u32 = 1_000_000;
@@ -210,6 +214,23 @@ fn line(criterion: &mut Criterion) {
     }
 }
 
+/// A turn in which nothing happens, with so many namespaces that nobody speaks to.
+fn idle(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("idle turn");
+    for namespaces in [0, 1, 16, 255] {
+        let plan = || Plan::new(Method::Nat);
+        let mut bed = plan().bed().expect("memory for a small table");
+        for id in (1..=namespaces).map(NamespaceId) {
+            let setup = plan().tenant(Arc::new(Board::new(16)), Arc::clone(&bed.kernel));
+            let tenant = Box::new(Tenant::new(setup).expect("memory for a small table"));
+            assert!(bed.moves.orders.push((0, Move::Enter(id, tenant))).is_ok());
+            bed.worker.turn();
+            assert!(bed.moves.done.pop().is_some());
+        }
+        group.bench_function(BenchmarkId::new("namespaces", namespaces), |b| b.iter(|| bed.worker.turn()));
+    }
+}
+
 /// Short by default; `--measurement-time` and `--sample-size` ask for more.
 fn brief() -> Criterion {
     Criterion::default()
@@ -220,7 +241,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line] {
+    for group in [parsing, lookup, schedule, line, idle] {
         group(&mut criterion);
     }
     criterion.final_summary();

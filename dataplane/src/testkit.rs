@@ -76,6 +76,8 @@ pub struct Bed {
     pub kernel: KernelRing<Frame>,
     /// The worker's counters.
     pub board: Arc<Board>,
+    /// By which namespaces come to the worker and go.
+    pub moves: Arc<Moves<Frame>>,
 }
 
 /// What a bed is made with.
@@ -202,24 +204,30 @@ impl Plan {
             queues: queues.clone(),
             binding: Binding::default(),
         };
-        let home = TenantSetup {
+        let home = self.tenant(Arc::clone(&board), Arc::clone(&kernel));
+        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
+        let moves = Moves::new(4);
+        let setup = Setup { ports, home, moves: Arc::clone(&moves) };
+        let mut worker = Worker::new(setup, Hand::default())?;
+        worker.install(snapshot, &[]);
+        Ok(Bed { worker, outside, inside, kernel, board, moves })
+    }
+
+    /// What a namespace at the bed's worker is made from.
+    pub fn tenant(&self, board: Arc<Board>, kernel: KernelRing<Frame>) -> TenantSetup<Frame> {
+        TenantSetup {
             me: WorkerId(0),
             steering: Steering { workers: self.workers, seed: Seed(3, 5) },
             ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),
             services: 4,
-            board: Arc::clone(&board),
+            board,
             rings: WorkerRings::new(16),
-            kernel: Arc::clone(&kernel),
+            kernel,
             inject: Arc::new(ArrayQueue::new(8)),
             hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(1))).collect(),
-        };
-        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let setup = Setup { ports, home, moves: Moves::new(4) };
-        let mut worker = Worker::new(setup, Hand::default())?;
-        worker.install(snapshot, &[]);
-        Ok(Bed { worker, outside, inside, kernel, board })
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl<P: Packet> Tenant<P> {
         let me = usize::from(self.line.me.0);
         let mut count = 0;
         while count < BURST
-            && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| ring.pop())
+            && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| next(ring))
         {
             let (relayed, from_kernel) = (port & RELAYED != 0, port & FROM_KERNEL != 0);
             let port = port & !(RELAYED | FROM_KERNEL);
@@ -133,7 +133,7 @@ impl<P: Packet> Tenant<P> {
     ) -> usize {
         let mut count = 0;
         while count < BURST
-            && let Some((port, packet)) = self.inject.pop()
+            && let Some((port, packet)) = next(&self.inject)
         {
             count += 1;
             let gauges = &self.line.board.gauges;
@@ -172,7 +172,7 @@ impl<P: Packet> Tenant<P> {
     /// Does what control asks; true when it asks to stop.
     pub(super) fn obey<Q: QueuePair<Packet = P>>(&mut self, now: Tick, ports: &mut [Port<Q>]) -> bool {
         let mut stops = false;
-        while let Some(command) = self.line.rings.commands.pop() {
+        while let Some(command) = next(&self.line.rings.commands) {
             let note = match command {
                 Command::Install(snapshot, events) => {
                     let generation = snapshot.generation;
@@ -256,4 +256,10 @@ impl<P: Packet> Tenant<P> {
         gauges.drops[DropReason::NeighbourUnresolved as usize].add(gone as u64);
         gauges.waiting.set(self.out.waiting.len() as u64);
     }
+}
+
+/// The first in a ring. Most are empty in most turns, and to pop from an empty one costs a fence.
+#[inline]
+fn next<T>(ring: &ArrayQueue<T>) -> Option<T> {
+    if ring.is_empty() { None } else { ring.pop() }
 }
