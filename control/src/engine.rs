@@ -2,6 +2,7 @@
 
 mod connections;
 pub mod fence;
+mod guest;
 pub mod instance;
 mod namespaces;
 #[cfg(test)]
@@ -9,17 +10,14 @@ mod tests;
 
 use std::time::Instant;
 
-use crossbeam::channel::Receiver;
-use pollux_dataplane::worker::binding::NamespaceId;
-
-use self::fence::Fence;
+use self::guest::Guest;
 pub use self::instance::Instance;
 use crate::diff;
 use crate::edit::EditError;
 use crate::error::Failure;
 use crate::house::House;
 use crate::kernel::facts::Facts;
-use crate::model::{Binding, Config, Namespace, namespace};
+use crate::model::{Config, namespace};
 use crate::request::{Apply, Done, Reply, Request};
 use crate::validate::validate;
 use crate::view::{PortView, VersionView};
@@ -32,17 +30,6 @@ pub trait Ports {
 
     /// Their names, by number.
     fn names(&self) -> Vec<String>;
-}
-
-/// A namespace beside the default one.
-struct Guest {
-    id: NamespaceId,
-    name: String,
-    bindings: Vec<Binding>,
-    netns: Option<String>,
-    instance: Instance,
-    /// What its kernel says.
-    heard: Option<Receiver<Facts>>,
 }
 
 /// Everything the control thread owns.
@@ -164,16 +151,5 @@ impl Engine {
             dpdk: self.dpdk.clone(),
             uptime_secs: self.began.elapsed().as_secs(),
         }
-    }
-}
-
-impl Guest {
-    fn namespace(&self) -> Namespace {
-        let (name, bindings, netns) = (self.name.clone(), self.bindings.clone(), self.netns.clone());
-        Namespace { name, bindings, netns, ..Namespace::default() }.with_content(self.instance.config())
-    }
-
-    fn fence(&self, all: &[Namespace]) -> Fence {
-        Fence::new(Some(&self.name), all)
     }
 }

@@ -3,17 +3,17 @@
 use pollux_dataplane::worker::binding::{self, NamespaceId};
 
 use super::fence::Fence;
-use super::{Engine, Guest, Instance};
+use super::guest::{self, Guest};
+use super::{Engine, Instance};
 use crate::compile::Compiler;
 use crate::diff;
 use crate::edit::EditError;
 use crate::error::Failure;
 use crate::fault::Faults;
-use crate::kernel::realm::Heard;
 use crate::model::{Config, Namespace, namespace};
 use crate::request::{Apply, Done, Reply};
 use crate::validate::validate;
-use crate::view::{NamespaceList, NamespaceView};
+use crate::view::NamespaceList;
 use crate::workers::Workers;
 
 impl Engine {
@@ -244,64 +244,15 @@ impl Engine {
     }
 
     pub(super) fn namespaces(&self) -> NamespaceList {
-        let home = view(namespace::DEFAULT, &self.home);
-        let guest = |guest: &Guest| NamespaceView {
-            bindings: guest.bindings.clone(),
-            netns: guest.heard.as_ref().map(|_| guest.namespace().netns().to_owned()),
-            ..view(&guest.name, &guest.instance)
-        };
-        NamespaceList { namespaces: std::iter::once(home).chain(self.guests.iter().map(guest)).collect() }
-    }
-}
-
-impl Guest {
-    /// Listens to its kernel from now on, if there is a new one to listen to.
-    fn hear(&mut self, heard: Option<Heard>) {
-        if let Some((mirror, facts)) = heard {
-            self.instance.mirror = Some(mirror);
-            self.heard = Some(facts);
-            self.learn();
+        let home = guest::view(namespace::DEFAULT, &self.home);
+        NamespaceList {
+            namespaces: std::iter::once(home).chain(self.guests.iter().map(Guest::view)).collect(),
         }
-    }
-
-    /// Takes over what its kernel has said.
-    pub(super) fn learn(&mut self) {
-        let Some(facts) = self.heard.as_ref().and_then(|heard| heard.try_recv().ok()) else { return };
-        if let Err(why) = self.instance.learn(facts) {
-            eprintln!("polluxd: what the kernel says of namespace {} cannot be used: {why}", self.name);
-        }
-    }
-
-    /// Whether it can become what is wanted without being made anew.
-    fn stays(&self, new: &Namespace) -> Result<(), Failure> {
-        let mut faults = Faults::default();
-        if self.netns != new.netns || self.instance.config().start.kernel != new.start.kernel {
-            faults.add(
-                format!("namespaces.{}.netns", self.name),
-                "a namespace keeps its network namespace",
-                "remove the namespace, and add it again",
-            );
-        }
-        Ok(faults.into_result()?)
     }
 }
 
 fn find<'a>(all: &'a [Namespace], name: &str) -> Option<&'a Namespace> {
     all.iter().find(|namespace| namespace.name == name)
-}
-
-fn view(name: &str, instance: &Instance) -> NamespaceView {
-    let services = &instance.config().services;
-    NamespaceView {
-        name: name.to_owned(),
-        bindings: Vec::new(),
-        netns: None,
-        services: services.len() as u64,
-        destinations: services.iter().map(|service| service.destinations.len() as u64).sum(),
-        connections: instance.gauge(|g| g.connections_ipv4.get() + g.connections_ipv6.get()),
-        connection_capacity: instance.capacity(),
-        table_bytes: instance.gauge(|g| g.table_bytes.get()),
-    }
 }
 
 /// Faults as who asked about one namespace would call their places.

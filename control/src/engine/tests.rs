@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use pollux_dataplane::io::mem::Frame;
+use pollux_dataplane::worker::binding::NamespaceId;
 
 use super::*;
 use crate::compile::Compiler;
 use crate::edit::Errno;
 use crate::house::{Carries, KernelRings, Tenants};
 use crate::kernel::realm::{Heard, RealmError};
+use crate::model::{Binding, Namespace};
 use crate::view::ServiceList;
 
 mod live;
