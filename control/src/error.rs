@@ -11,10 +11,10 @@ use crate::fault::{Fault, Faults};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What was asked for makes no sense.
-    #[error("{0}")]
+    #[error(transparent)]
     Faults(#[from] Faults),
     /// A single edit does not fit what is there.
-    #[error("{0}")]
+    #[error(transparent)]
     Edit(#[from] EditError),
     /// A cursor of an earlier page means nothing any more.
     #[error("cursor {0:?} is unknown or too old; ask again without a cursor")]

@@ -37,11 +37,14 @@ pub trait House {
     /// When there is no memory, when the kernel refuses, or when a worker does not answer in time; then it is nowhere.
     fn admit(&mut self, id: NamespaceId, of: &Namespace) -> Result<Admitted, Failure>;
 
-    /// Gives a namespace twins for what will be bound to it; what its kernel says from now on, if that is new.
+    /// Prepares twins for what [`House::bind`] will bind to a namespace; what its kernel says then, if that is new.
     ///
     /// # Errors
     /// When the kernel refuses; nothing has changed then.
     fn rebind(&mut self, id: NamespaceId, bindings: &[model::Binding]) -> Result<Option<Heard>, Failure>;
+
+    /// Forgets what was prepared for a namespace.
+    fn stay(&mut self, id: NamespaceId);
 
     /// Binds all ports anew, by their numbers.
     ///
@@ -93,11 +96,17 @@ pub trait Carries<P> {
         rings: KernelRings<P>,
     ) -> Result<Option<Heard>, RealmError>;
 
-    /// Other ports and VLANs are bound to it from now on.
+    /// Other ports and VLANs will be bound to it.
     ///
     /// # Errors
     /// When twins cannot be made; then nothing has changed.
     fn rebind(&mut self, id: NamespaceId, bindings: &[model::Binding]) -> Result<Option<Heard>, RealmError>;
+
+    /// They will not.
+    fn stay(&mut self, id: NamespaceId);
+
+    /// Ports are bound as was said; frames are carried so from now on, and not before: those of the kernel would drop.
+    fn bound(&mut self);
 
     /// It goes.
     fn leave(&mut self, id: NamespaceId);
@@ -220,8 +229,14 @@ impl<P: Packet> House for Tenants<P> {
         self.carrier.rebind(id, bindings).map_err(refused)
     }
 
+    fn stay(&mut self, id: NamespaceId) {
+        self.carrier.stay(id);
+    }
+
     fn bind(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
-        self.order(|| Some(Move::Bind(bindings.into())))
+        let outcome = self.order(|| Some(Move::Bind(bindings.into())));
+        self.carrier.bound();
+        outcome
     }
 
     fn dismiss(&mut self, id: NamespaceId) -> Result<(), Failure> {

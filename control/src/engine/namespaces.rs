@@ -174,22 +174,18 @@ impl Engine {
 
     /// Twins for what will be bound to namespaces that stay.
     fn rebind(&mut self, wanted: &[Namespace]) -> Result<(), Failure> {
-        for at in 0..self.guests.len() {
-            let guest = &mut self.guests[at];
-            let Some(new) = find(wanted, &guest.name) else { continue };
-            match self.house.rebind(guest.id, &new.bindings) {
-                Ok(heard) => guest.hear(heard),
+        let mut heard = Vec::new();
+        for guest in &self.guests {
+            let new = find(wanted, &guest.name);
+            match new.map_or(Ok(None), |new| self.house.rebind(guest.id, &new.bindings)) {
+                Ok(one) => heard.push(one),
                 Err(why) => {
-                    for guest in &mut self.guests[..at] {
-                        // What was there a moment ago can be had again, most likely.
-                        if let Ok(heard) = self.house.rebind(guest.id, &guest.bindings) {
-                            guest.hear(heard);
-                        }
-                    }
+                    self.guests.iter().for_each(|guest| self.house.stay(guest.id));
                     return Err(why);
                 }
             }
         }
+        self.guests.iter_mut().zip(heard).for_each(|(guest, heard)| guest.hear(heard));
         Ok(())
     }
 

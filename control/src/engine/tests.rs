@@ -9,6 +9,7 @@ use super::*;
 use crate::compile::Compiler;
 use crate::edit::Errno;
 use crate::house::{Carries, KernelRings, Tenants};
+use crate::kernel::netns::NetnsError;
 use crate::kernel::realm::{Heard, RealmError};
 use crate::model::{Binding, Namespace};
 use crate::view::ServiceList;
@@ -28,22 +29,30 @@ impl Ports for NoPorts {
     }
 }
 
-/// Nobody carries frames to the kernel.
+/// Nobody carries frames to the kernel, which has its own mind about what is called `bad` or has two bindings.
 pub(super) struct NoKernel;
+
+fn refuses() -> RealmError {
+    NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
+}
 
 impl<P> Carries<P> for NoKernel {
     fn join(
         &mut self,
         _: NamespaceId,
-        _: &Namespace,
+        of: &Namespace,
         _: KernelRings<P>,
     ) -> Result<Option<Heard>, RealmError> {
-        Ok(None)
+        if of.name == "bad" { Err(refuses()) } else { Ok(None) }
     }
 
-    fn rebind(&mut self, _: NamespaceId, _: &[Binding]) -> Result<Option<Heard>, RealmError> {
-        Ok(None)
+    fn rebind(&mut self, _: NamespaceId, bindings: &[Binding]) -> Result<Option<Heard>, RealmError> {
+        if bindings.len() == 2 { Err(refuses()) } else { Ok(None) }
     }
+
+    fn stay(&mut self, _: NamespaceId) {}
+
+    fn bound(&mut self) {}
 
     fn leave(&mut self, _: NamespaceId) {}
 }

@@ -94,6 +94,13 @@ impl Faces {
 /// Makes the way from twins to the ring that a namespace's first worker empties.
 pub type ToWire<P> = Box<dyn Fn(Arc<ArrayQueue<(usize, P)>>) -> Box<dyn Injector>>;
 
+/// What the carrying thread is to be told when ports are bound.
+enum Prepared<P> {
+    Join(Carried<P>),
+    /// Of the twins only these stay, and others come.
+    Twins(Vec<(usize, Option<u16>)>, Vec<CarriedTwin>, Vec<Binding>),
+}
+
 /// The kernel's side of all namespaces but the default one.
 pub struct Realms<P> {
     switch: Switch<P>,
@@ -103,12 +110,13 @@ pub struct Realms<P> {
     kernel: bool,
     /// With what has a twin there.
     netns: HashMap<NamespaceId, (Netns, Vec<Binding>)>,
+    prepared: HashMap<NamespaceId, Prepared<P>>,
 }
 
 impl<P: Packet> Realms<P> {
     /// None yet; `kernel` says whether there will be twins.
     pub fn new(switch: Switch<P>, faces: Faces, to_wire: ToWire<P>, kernel: bool) -> Realms<P> {
-        Realms { switch, faces, to_wire, kernel, netns: HashMap::new() }
+        Realms { switch, faces, to_wire, kernel, netns: HashMap::new(), prepared: HashMap::new() }
     }
 }
 
@@ -129,25 +137,43 @@ impl<P: Packet> Carries<P> for Realms<P> {
             (carried.twins, heard) = (twins, Some(hears));
             self.netns.insert(id, (netns, of.bindings.clone()));
         }
-        self.switch.join(id, carried);
+        self.prepared.insert(id, Prepared::Join(carried));
         Ok(heard)
     }
 
     fn rebind(&mut self, id: NamespaceId, bindings: &[Binding]) -> Result<Option<Heard>, RealmError> {
-        let Some((netns, before)) = self.netns.get_mut(&id).filter(|(_, before)| before != bindings) else {
+        let Some((netns, before)) = self.netns.get(&id).filter(|(_, before)| before != bindings) else {
             return Ok(None);
         };
         let new: Vec<_> = bindings.iter().filter(|binding| !before.contains(binding)).collect();
         let (twins, heard) = self.faces.connect(netns, bindings, &new)?;
         let stay = bindings.iter().filter(|binding| before.contains(binding));
         let stay = stay.filter_map(|binding| Some((self.faces.number(binding)?, binding.vlan))).collect();
-        *before = bindings.to_vec();
-        self.switch.change(id, stay, twins);
+        self.prepared.insert(id, Prepared::Twins(stay, twins, bindings.to_vec()));
         Ok(Some(heard))
+    }
+
+    fn stay(&mut self, id: NamespaceId) {
+        self.prepared.remove(&id);
+    }
+
+    fn bound(&mut self) {
+        for (id, prepared) in self.prepared.drain() {
+            match prepared {
+                Prepared::Join(carried) => self.switch.join(id, carried),
+                Prepared::Twins(stay, twins, bindings) => {
+                    self.switch.change(id, stay, twins);
+                    if let Some((_, bound)) = self.netns.get_mut(&id) {
+                        *bound = bindings;
+                    }
+                }
+            }
+        }
     }
 
     fn leave(&mut self, id: NamespaceId) {
         // First the twins, then what they are in.
+        self.prepared.remove(&id);
         self.switch.leave(id);
         self.netns.remove(&id);
     }

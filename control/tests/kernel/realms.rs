@@ -38,6 +38,7 @@ impl Side {
         let netns = format!("krn-{}-{name}", std::process::id());
         let of = Namespace { name: netns.clone(), bindings: bindings.to_vec(), ..Namespace::default() };
         let heard = realms.join(NamespaceId(id), &of, rings).unwrap().unwrap();
+        realms.bound();
         Side { to_kernel, from_kernel, netns, heard }
     }
 
@@ -134,7 +135,17 @@ fn twins_follow_what_is_bound() {
         let mut blue = Side::join(&mut realms, 1, "bound", &[on("net0", Some(7)), on("net1", None)]);
         blue.ip("addr add 10.77.0.1/24 dev krn1");
         let bindings = [on("net1", None), on("net0", Some(8))];
+        assert!(realms.rebind(NamespaceId(1), &bindings).unwrap().is_some());
+        let links = blue.ip("-o link show");
+        assert!(
+            links.contains("krn0.7") && links.contains("krn0.8"),
+            "until it is bound, both are there: {links}"
+        );
+        realms.stay(NamespaceId(1));
+        let links = blue.ip("-o link show");
+        assert!(links.contains("krn0.7") && !links.contains("krn0.8"), "as before: {links}");
         blue.heard = realms.rebind(NamespaceId(1), &bindings).unwrap().unwrap();
+        realms.bound();
         let facts = bed::see(&blue.heard.1, "both twins", &|f| f.links.len() == 2);
         assert_eq!(facts.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
         until("the twin of VLAN 7 is gone", || (!blue.ip("-o link show").contains("krn0.7")).then_some(()));

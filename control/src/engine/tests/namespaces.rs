@@ -249,3 +249,21 @@ fn a_namespace_keeps_its_network_namespace() {
     let told = faults(ask(&mut engine, "config.apply", json!({ "config": config })));
     assert_eq!(told, ["namespaces.blue.netns a namespace keeps its network namespace"]);
 }
+
+#[test]
+fn what_the_kernel_refuses_changes_nothing() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let before = ask(&mut engine, "config.get", json!({})).unwrap();
+    let green = json!({ "name": "green", "bindings": [{ "port": "server" }] });
+    let blue = |bindings: Value| json!({ "name": "blue", "bindings": bindings, "settings": { "tcp_timeout": 9 }, "services": [vip("10.0.2.12")["service"]] });
+    let one = json!([{ "port": "server", "vlan": 100 }]);
+    let two = json!([{ "port": "client" }, { "port": "server", "vlan": 7 }]);
+    for namespaces in [json!([blue(one), green, { "name": "bad" }]), json!([green, blue(two)])] {
+        let config = json!({ "settings": { "tcp_timeout": 9 }, "namespaces": namespaces });
+        let refused = ask(&mut engine, "config.apply", json!({ "config": config })).unwrap_err();
+        assert_eq!(refused.code(), -32603, "{refused}");
+        assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), before);
+        assert!(ask_in(&mut engine, "green", "service.list", json!({})).is_err());
+    }
+}
