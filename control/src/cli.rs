@@ -6,6 +6,7 @@ pub mod ipvsadm;
 pub mod man;
 pub mod marks;
 pub mod modules;
+pub mod namespace;
 pub mod run;
 pub mod service;
 pub mod settings;
@@ -22,6 +23,7 @@ pub use self::debug::DebugCommand;
 pub use self::destination::DestinationCommand;
 pub use self::marks::MarksCommand;
 pub use self::modules::ModulesCommand;
+pub use self::namespace::NamespaceCommand;
 pub use self::service::{ServiceCommand, Which, WhichIfAny};
 pub use self::sysctl::SysctlArgs;
 use crate::ipvsadm::command::Table;
@@ -47,6 +49,9 @@ pub struct Cli {
     /// The daemon's control socket.
     #[arg(long, global = true, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
     pub socket: PathBuf,
+    /// The namespace that is meant; the default one when absent.
+    #[arg(short = 'N', long, global = true, value_name = "NAME", env = "POLLUX_NAMESPACE")]
+    pub namespace: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -77,6 +82,9 @@ pub enum Command {
     /// Show or replace the rules that mark packets, for services that are named by a mark.
     #[command(subcommand)]
     Marks(MarksCommand),
+    /// Add, remove or show namespaces: services, settings and connections of their own for some ports or VLANs.
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// Show or set variables by the names of net.ipv4.vs.*, as sysctl(8) does.
     Sysctl(SysctlArgs),
     /// Make the counters and rates that `list` shows zero, of one service or of all, as `ipvsadm -Z` does.

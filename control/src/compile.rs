@@ -232,6 +232,14 @@ impl Compiler {
         Ok(self.publish())
     }
 
+    /// Whether facts can be compiled.
+    ///
+    /// # Errors
+    /// When a link is on a port that does not exist.
+    pub fn check_facts(&self, facts: &Facts) -> Result<(), UnknownPort> {
+        network::compile(facts, &self.ports, 0).map(drop)
+    }
+
     /// Frees the ids of destinations that were removed long ago and have no connections; gives those freed.
     pub fn sweep(&mut self, now: Duration, connections: impl Fn(DestinationId) -> u64) -> Vec<DestinationId> {
         let over: Vec<FullKey> = self

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, Namespace, Service, ServiceKey};
 
 /// What an `apply` changes, or changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +26,9 @@ pub struct Applied {
     pub marks: bool,
     /// Whether static facts change.
     pub facts: bool,
+    /// What changes of namespaces.
+    #[serde(skip_serializing_if = "NamespaceChanges::is_empty")]
+    pub namespaces: NamespaceChanges,
     /// What is written down now but works only after a restart: `start.services: 16384 -> 65536`.
     pub needs_restart: Vec<String>,
 }
@@ -54,6 +57,36 @@ pub struct DestinationChange {
     pub fields: Vec<String>,
 }
 
+/// What changes of namespaces beside the default one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NamespaceChanges {
+    /// Namespaces that are new.
+    pub added: Vec<String>,
+    /// Namespaces that go, with all that is in them.
+    pub removed: Vec<String>,
+    /// Namespaces that stay and change.
+    pub changed: Vec<NamespaceChange>,
+}
+
+/// What changes in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamespaceChange {
+    /// The namespace.
+    pub namespace: String,
+    /// What is bound to it.
+    pub fields: Vec<String>,
+    /// Its content.
+    pub content: Applied,
+}
+
+impl NamespaceChanges {
+    /// Whether none changes.
+    pub fn is_empty(&self) -> bool {
+        *self == NamespaceChanges::default()
+    }
+}
+
 impl Applied {
     /// Whether both configurations say the same.
     pub fn is_empty(&self) -> bool {
@@ -78,8 +111,27 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
         settings: fields("", &old.settings, &new.settings),
         marks: old.marks != new.marks,
         facts: old.facts != new.facts,
+        namespaces: namespaces(&old.namespaces, &new.namespaces),
         needs_restart,
     }
+}
+
+fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
+    let names = |of: &[Namespace], not: &[Namespace]| {
+        let missing = |n: &&Namespace| not.iter().all(|other| other.name != n.name);
+        of.iter().filter(missing).map(|n| n.name.clone()).collect()
+    };
+    let kept = new.iter().filter_map(|new| Some((old.iter().find(|old| old.name == new.name)?, new)));
+    let changed = kept.filter(|(old, new)| old != new).map(|(old, new)| {
+        // What is in it is told by itself.
+        let bare = |n: &Namespace| n.with_content(&Config::default());
+        NamespaceChange {
+            namespace: new.name.clone(),
+            fields: fields("", &bare(old), &bare(new)),
+            content: diff(&old.content(), &new.content()),
+        }
+    });
+    NamespaceChanges { added: names(new, old), removed: names(old, new), changed: changed.collect() }
 }
 
 fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
@@ -152,7 +204,21 @@ impl fmt::Display for Applied {
         if self.facts {
             writeln!(f, "~ facts")?;
         }
+        self.namespaces.fmt(f)?;
         self.needs_restart.iter().try_for_each(|line| writeln!(f, "! needs a restart: {line}"))
+    }
+}
+
+impl fmt::Display for NamespaceChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.removed.iter().try_for_each(|name| writeln!(f, "- namespace {name}"))?;
+        self.added.iter().try_for_each(|name| writeln!(f, "+ namespace {name}"))?;
+        for change in &self.changed {
+            writeln!(f, "~ namespace {} {}", change.namespace, change.fields.join(", "))?;
+            let content = if change.content.is_empty() { String::new() } else { change.content.to_string() };
+            content.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -247,6 +313,20 @@ mod tests {
         let same: Config = toml::from_str(NEW).unwrap();
         assert!(diff(&same, &same).is_empty());
         assert_eq!(diff(&same, &same).to_string(), "nothing changes\n");
+    }
+
+    #[test]
+    fn namespaces_come_go_and_change() {
+        let old = "[[namespaces]]\nname = 'red'\n[[namespaces]]\nname = 'blue'\n\
+            bindings = [{ port = 'net_tap0', vlan = 100 }]\n";
+        let new = "[[namespaces]]\nname = 'green'\n[[namespaces]]\nname = 'blue'\n\
+            [namespaces.settings]\ntcp_timeout = 9\n[[namespaces.services]]\nmark = 7\n";
+        let (old, new): (Config, Config) = (toml::from_str(old).unwrap(), toml::from_str(new).unwrap());
+        let said = "- namespace red\n+ namespace green\n\
+            ~ namespace blue bindings: [{\"port\":\"net_tap0\",\"vlan\":100}] -> []\n  \
+            + service mark 7\n  ~ settings tcp_timeout: 900 -> 9\n";
+        assert_eq!(diff(&old, &new).to_string(), said);
+        assert!(diff(&old, &old).is_empty() && diff(&new, &new).is_empty());
     }
 
     #[test]

@@ -1,102 +1,57 @@
-//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step.
+//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step, for all namespaces.
 
 mod connections;
 mod debug;
 mod edits;
+pub mod fence;
+mod guest;
+pub mod instance;
+mod namespaces;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pollux_dataplane::config::{Event, Snapshot};
-use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::stats::Board;
-use pollux_dataplane::told_here;
-
-use crate::compile::{CompileError, Compiler};
-use crate::debug::{Debug, sites};
-use crate::defence::Defence;
+use self::guest::Guest;
+pub use self::instance::Instance;
+use crate::debug::Debug;
 use crate::diff;
-use crate::edit;
+use crate::edit::EditError;
 use crate::error::Failure;
-use crate::estimate::{Counted, Ledger};
+use crate::house::House;
 use crate::kernel::facts::Facts;
-use crate::kernel::netlink::Mirror;
-use crate::model::{Config, ServiceKey};
-use crate::modules;
-use crate::observe;
-use crate::request::{Apply, Done, Edit, Reply, Request, ServiceListQuery};
-use crate::sysctl;
+use crate::model::{Config, namespace};
+use crate::request::{Apply, Done, Reply, Request};
 use crate::validate::validate;
-use crate::view::brief::BriefList;
-use crate::view::{PortView, ServiceList, StatsView, VersionView};
+use crate::view::{PortView, VersionView};
 use crate::workers::Workers;
-
-/// How often removed destinations are looked through.
-const SWEEP: Duration = Duration::from_secs(10);
-/// How often the kernel is reminded of destinations whose hardware address is not known.
-const REMIND: Duration = Duration::from_secs(1);
-
-/// How often the defences are looked at, as IPVS does.
-const DEFEND: Duration = Duration::from_secs(1);
 
 /// What the engine asks of the ports.
 pub trait Ports {
     /// Every port with its counters.
     fn views(&self) -> Vec<PortView>;
+
+    /// Their names, by number.
+    fn names(&self) -> Vec<String>;
 }
 
 /// Everything the control thread owns.
 pub struct Engine {
-    compiler: Compiler,
-    workers: Workers,
+    /// The default namespace.
+    home: Instance,
+    guests: Vec<Guest>,
     ports: Box<dyn Ports>,
-    mirror: Option<Mirror>,
-    facts: Facts,
-    /// What the kernel said last.
-    heard: Facts,
+    house: Box<dyn House>,
     dpdk: Option<String>,
-    /// When the workers' clocks began.
-    epoch: Instant,
     began: Instant,
-    ledger: Ledger,
-    debug: Debug,
-    told_defence: Defence,
-    swept: Instant,
-    defended: Instant,
-    reminded: Instant,
     stopping: bool,
 }
 
 impl Engine {
-    /// An engine without services; facts come by [`Engine::learn`]. `epoch` is when the workers' clocks began.
-    pub fn new(
-        compiler: Compiler,
-        workers: Workers,
-        ports: Box<dyn Ports>,
-        mirror: Option<Mirror>,
-        (dpdk, epoch): (Option<String>, Instant),
-    ) -> Engine {
-        let now = Instant::now();
-        let facts = Facts::default();
-        Engine {
-            compiler,
-            workers,
-            ports,
-            mirror,
-            heard: facts.clone(),
-            facts,
-            dpdk,
-            epoch,
-            began: now,
-            ledger: Ledger::new(),
-            debug: Debug::default(),
-            told_defence: Defence::default(),
-            swept: now,
-            defended: now,
-            reminded: now,
-            stopping: false,
-        }
+    /// An engine with nothing but the default namespace; facts come by [`Engine::learn`].
+    pub fn new(home: Instance, ports: Box<dyn Ports>, house: Box<dyn House>, dpdk: Option<String>) -> Engine {
+        let began = Instant::now();
+        Engine { home, guests: Vec::new(), ports, house, dpdk, began, stopping: false }
     }
 
     /// Whether a request asked to stop.
@@ -104,243 +59,103 @@ impl Engine {
         self.stopping
     }
 
-    /// The workers.
-    pub fn workers(&self) -> &Workers {
-        &self.workers
+    /// Takes over what was switched on before there was an engine.
+    pub fn use_debug(&mut self, debug: Debug) {
+        self.home.use_debug(debug);
     }
 
-    /// Answers one request.
+    /// Where events of the default namespace go.
+    pub fn debug(&mut self) -> &mut Debug {
+        self.home.debug()
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> &Workers {
+        self.home.workers()
+    }
+
+    /// Everything that is configured.
+    pub fn config(&self) -> Config {
+        let namespaces = self.guests.iter().map(Guest::namespace).collect();
+        Config { namespaces, ..self.home.config().clone() }
+    }
+
+    /// Answers one request about the default namespace, or about all.
     ///
     /// # Errors
     /// Why it was not done; nothing has changed then.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
-            Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.compiler.config().clone()))),
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.config()))),
             Request::ConfigApply(apply) => self.apply(apply),
-            Request::ConfigEdit(many) => self.edit_many(many.edits),
-            Request::ServiceAdd(add) => self.edit_one(Edit::ServiceAdd(add)),
-            Request::ServiceEdit(change) => self.edit_one(Edit::ServiceEdit(change)),
-            Request::ServiceRemove(remove) => self.edit_one(Edit::ServiceRemove(remove)),
-            Request::ServiceFlush(none) => self.edit_one(Edit::ServiceFlush(none)),
-            Request::ServiceList(query) => Ok(self.list(query)),
-            Request::DestinationAdd(add) => self.edit_one(Edit::DestinationAdd(add)),
-            Request::DestinationEdit(change) => self.edit_one(Edit::DestinationEdit(change)),
-            Request::DestinationRemove(remove) => self.edit_one(Edit::DestinationRemove(remove)),
-            Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
-            Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
-            Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(change)),
-            Request::StatsZero(query) => self.edit_one(Edit::StatsZero(query)),
-            Request::MarksSet(set) => self.edit(|config| edit::set_marks(config, set.marks)),
-            Request::SysctlGet(get) => {
-                Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
-            }
-            Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
-            Request::DebugSites(query) => self.debug_sites(&query),
-            Request::DebugSet(query) => self.debug_set(&query),
-            Request::DebugFollow(_) => Ok(Reply::Following(self.debug.follow())),
-            Request::ModuleList(_) => {
-                Ok(Reply::Modules(modules::list(self.compiler.config(), self.table_bytes())))
-            }
-            Request::ModuleSet(set) => self.edit(|config| edit::set_modules(config, &set)),
+            Request::NamespaceAdd(add) => self.add_namespace(add.namespace),
+            Request::NamespaceRemove(remove) => self.remove_namespace(&remove.name),
+            Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
+            Request::StatsGet(_) => Ok(Reply::Stats(self.home.stats(self.ports.views()))),
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
                 Ok(Reply::Done(Done {}))
             }
+            request => self.home.handle(request),
         }
     }
 
-    fn edit(
-        &mut self,
-        change: impl FnOnce(&mut Config) -> Result<(), edit::EditError>,
-    ) -> Result<Reply, Failure> {
-        let mut config = self.compiler.config().clone();
-        change(&mut config)?;
-        self.configure(&config)?;
-        Ok(Reply::Done(Done {}))
+    /// Answers one request about a namespace.
+    ///
+    /// # Errors
+    /// When there is no such namespace, and as [`Engine::handle`].
+    pub fn handle_in(&mut self, namespace: Option<&str>, request: Request) -> Result<Reply, Failure> {
+        let Some(name) = namespace.filter(|name| *name != namespace::DEFAULT) else {
+            return self.handle(request);
+        };
+        let at = self.guests.iter().position(|guest| guest.name == name);
+        let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
+        match request {
+            Request::ConfigApply(apply) => self.apply_in(at, apply),
+            request => self.guests[at].instance.handle(request),
+        }
+    }
+
+    /// Brings the first configuration to the workers.
+    ///
+    /// # Errors
+    /// As [`Engine::handle`].
+    pub fn start(&mut self, config: &Config) -> Result<(), Failure> {
+        let mut config = config.clone();
+        self.name_ports(&mut config)?;
+        validate(&config)?;
+        self.change(&config, true)
     }
 
     fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
-        validate(&apply.config)?;
-        let mut applied = diff::diff(self.compiler.config(), &apply.config);
+        let mut config = apply.config;
+        self.name_ports(&mut config)?;
+        validate(&config)?;
+        let mut applied = diff::diff(&self.config(), &config);
         applied.dry_run = apply.dry_run;
         if !apply.dry_run {
-            self.compiler.check(&apply.config)?;
-            // Facts first: they can be refused, and then nothing has changed.
-            if applied.facts {
-                let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
-                self.use_facts(facts)?;
-            }
-            self.configure(&apply.config)?;
+            self.change(&config, true)?;
         }
         Ok(Reply::Applied(applied))
     }
 
-    /// Brings a validated configuration to the workers.
-    ///
-    /// # Errors
-    /// When there is no room for it, or a worker does not take it in time.
-    pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        // What is written takes its place among the defences at once.
-        self.compiler.note_available(self.workers.available());
-        let now = self.began.elapsed();
-        self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
-    }
-
-    /// Compiles with this debug level in force, tells what changed, and brings it to the workers.
-    fn compile(
-        &mut self,
-        debug_level: i32,
-        compile: impl FnOnce(&mut Compiler) -> Result<(Snapshot, Vec<Event>), CompileError>,
-    ) -> Result<(), Failure> {
-        let (before, trash) = (self.compiler.config().clone(), self.compiler.trash());
-        let level = self.debug.level();
-        self.debug.set_level(debug_level);
-        self.compiler.use_switches(self.debug.switches());
-        let (snapshot, events) = compile(&mut self.compiler).inspect_err(|_| {
-            self.debug.set_level(level);
-            self.compiler.use_switches(self.debug.switches());
-        })?;
-        self.tell_changes(&before, &trash, &events);
-        self.install(&snapshot, &events)
-    }
-
-    fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
-        let installed = self.workers.install(snapshot, events);
-        let workers = &self.workers;
-        self.ledger.follow(&self.compiler, |id| workers.counted(id));
-        installed?;
-        self.remind();
-        Ok(())
-    }
-
-    /// Brings what the kernel says of the network to the workers; facts of the configuration go before it.
+    /// Brings what the kernel says of the default namespace's network to the workers; facts of the configuration go
+    /// before it.
     ///
     /// # Errors
     /// When a link is on a port that is not there, or a worker does not take it in time.
     pub fn learn(&mut self, facts: Facts) -> Result<(), Failure> {
-        self.heard = facts.clone();
-        if self.compiler.config().facts.is_some() {
-            return Ok(());
-        }
-        self.use_facts(facts)
-    }
-
-    /// Brings facts to the workers, whoever told them.
-    ///
-    /// # Errors
-    /// As [`Engine::learn`].
-    pub fn use_facts(&mut self, facts: Facts) -> Result<(), Failure> {
-        let snapshot = self.compiler.learn(&facts).map_err(|why| Failure::Internal(why.to_string()))?;
-        self.debug.event(told_here!(sites, Learnt), || {
-            [facts.links.len(), facts.addresses.len(), facts.routes.len(), facts.neighbours.len()]
-                .map(|count| count.to_string())
-        });
-        self.facts = facts;
-        self.workers.install(&snapshot, &[])
+        self.home.learn(facts)
     }
 
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
-        self.workers.gather();
-        self.hear_workers();
-        let wanted = self.workers.take_unresolved();
-        for (link, address) in wanted {
-            self.resolve(link.0, address);
+        self.home.tick();
+        for guest in &mut self.guests {
+            guest.learn();
+            guest.instance.tick();
         }
-        self.workers.share_loads(self.compiler.destination_ids());
-        if self.reminded.elapsed() > REMIND {
-            self.remind();
-        }
-        if self.swept.elapsed() > SWEEP {
-            self.sweep();
-        }
-        if self.defended.elapsed() > DEFEND {
-            self.defend();
-        }
-        let runs = self.compiler.config().settings.run_estimation != 0;
-        let workers = &self.workers;
-        self.ledger.tick(self.began.elapsed(), runs, |id| workers.counted(id));
-    }
-
-    fn defend(&mut self) {
-        self.defended = Instant::now();
-        if self.compiler.note_available(self.workers.available()) {
-            let config = self.compiler.config().clone();
-            // What cannot be installed now is tried again in a second.
-            let _ = self.configure(&config);
-        }
-    }
-
-    fn remind(&mut self) {
-        self.reminded = Instant::now();
-        let wanted: std::collections::BTreeSet<_> = self.compiler.unresolved().collect();
-        for (link, address) in wanted {
-            self.resolve(link, address);
-        }
-    }
-
-    fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
-        if let (Some(mirror), Some(link)) = (&self.mirror, self.facts.links.get(usize::from(link))) {
-            self.debug.event(told_here!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
-            // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
-            let _ = mirror.resolve(&link.name, address);
-        }
-    }
-
-    fn sweep(&mut self) {
-        self.swept = Instant::now();
-        let workers = &self.workers;
-        let connections = |id: DestinationId| {
-            let load = workers.load(id);
-            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
-            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
-        };
-        let freed = self.compiler.sweep(self.began.elapsed(), connections);
-        if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
-            return;
-        }
-        for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
-            worker.board.destinations[id.0 as usize].reset();
-        }
-        self.debug.event(told_here!(sites, TrashEmptied), || [freed.len().to_string()]);
-        for &id in &freed {
-            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
-        }
-        self.ledger.forget(&freed);
-    }
-
-    fn boards(&self) -> impl Iterator<Item = &Board> + Clone {
-        self.workers.all().iter().map(|worker| worker.board.as_ref())
-    }
-
-    fn list(&self, query: ServiceListQuery) -> Reply {
-        let quotas = self.workers.shared().map(|shared| &shared.quotas);
-        let wanted = |key: ServiceKey| query.service.is_none_or(|only| key == only);
-        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, wanted);
-        let list = ServiceList { services, connection_capacity: self.capacity() };
-        if query.brief { Reply::BriefServices(BriefList(list)) } else { Reply::Services(list) }
-    }
-
-    fn capacity(&self) -> u64 {
-        self.workers.all().iter().map(|worker| worker.capacity).sum()
-    }
-
-    fn stats(&mut self) -> StatsView {
-        let workers = &self.workers;
-        self.ledger.count(|id| workers.counted(id));
-        let Counted { live, shown, rates } = self.ledger.total();
-        StatsView {
-            totals: live,
-            shown,
-            rates,
-            workers: self.workers.all().iter().map(observe::worker).collect(),
-            ports: self.ports.views(),
-        }
-    }
-
-    fn table_bytes(&self) -> u64 {
-        self.workers.all().iter().map(|worker| worker.board.gauges.table_bytes.get()).sum()
     }
 
     fn version(&self) -> VersionView {

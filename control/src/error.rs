@@ -11,14 +11,26 @@ use crate::fault::{Fault, Faults};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What was asked for makes no sense.
-    #[error("{0}")]
+    #[error(transparent)]
     Faults(#[from] Faults),
     /// A single edit does not fit what is there.
-    #[error("{0}")]
+    #[error(transparent)]
     Edit(#[from] EditError),
     /// A cursor of an earlier page means nothing any more.
     #[error("cursor {0:?} is unknown or too old; ask again without a cursor")]
     BadCursor(String),
+    /// There is not enough memory for a namespace.
+    #[error(
+        "there is no memory for {ipv4} IPv4 and {ipv6} IPv6 connections: {why}; lower start.connections_ipv4"
+    )]
+    NoMemory {
+        /// IPv4 connections wanted.
+        ipv4: u32,
+        /// IPv6 connections wanted.
+        ipv6: u32,
+        /// What the kernel said.
+        why: String,
+    },
     /// The daemon is on its way down.
     #[error("polluxd is stopping; try again when it is back")]
     Stopping,
@@ -64,7 +76,7 @@ impl Failure {
     pub fn code(&self) -> i32 {
         match self {
             Failure::Faults(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
-            Failure::Edit(_) => -32001,
+            Failure::Edit(_) | Failure::NoMemory { .. } => -32001,
             Failure::Stopping => -32002,
             Failure::WorkersLate { .. } => -32003,
             Failure::Internal(_) => -32603,
@@ -80,6 +92,7 @@ impl Failure {
                     if let EditError::Invalid(faults) = error { faults.0.clone() } else { Vec::new() };
                 ErrorData { errno: Some(error.errno()), faults }
             }
+            Failure::NoMemory { .. } => ErrorData { errno: Some(Errno::ENoMem), faults: Vec::new() },
             _ => ErrorData::default(),
         }
     }

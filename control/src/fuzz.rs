@@ -20,8 +20,8 @@ const LAST_MS: f64 = 600_000.0;
 pub fn rpc(bytes: &[u8]) {
     match rpc::read(bytes) {
         Ok(call) => {
-            let again = rpc::read(&rpc::call(7, &call.request));
-            let expected = rpc::Call { id: Some(json!(7)), request: call.request };
+            let again = rpc::read(&rpc::call(7, call.namespace.as_deref(), &call.request));
+            let expected = rpc::Call { id: Some(json!(7)), namespace: call.namespace, request: call.request };
             assert_eq!(again, Ok(expected), "a request survives writing");
         }
         Err(refused) => {

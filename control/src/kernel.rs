@@ -4,6 +4,7 @@
 //! - [`netlink`]: the mirror, which keeps such facts up to date on a live machine.
 //! - [`tap`]: the twin itself, a TAP interface with the port's hardware address.
 //! - [`exception`]: carries frames between the twins and the data plane, so that no worker enters the kernel.
+//! - [`realm`]: the same for namespaces, each in a network namespace of its own ([`netns`]).
 //!
 //! We write no ARP, no neighbour discovery and no routing daemon: frames that are not ours to balance go to the twin,
 //! and the kernel's answers come back out of the port.
@@ -11,6 +12,8 @@
 pub mod exception;
 pub mod facts;
 pub mod netlink;
+pub mod netns;
+pub mod realm;
 pub mod tap;
 
 mod mac;

@@ -19,6 +19,7 @@ pub mod fault;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod host;
+pub mod house;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod log;

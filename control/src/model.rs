@@ -5,6 +5,7 @@
 
 mod destination;
 mod marks;
+pub mod namespace;
 mod settings;
 mod written;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
 pub use self::marks::MarkRule;
+pub use self::namespace::{Binding, Namespace, NamespaceStart};
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
@@ -40,6 +42,9 @@ pub struct Config {
     /// Addresses, routes and neighbours given by hand instead of read from the kernel; for benchmarks and replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,
+    /// Namespaces beside the default one, whose content is what stands above.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<Namespace>,
 }
 
 /// Sizes fixed when the daemon starts, because the packet's way never allocates.

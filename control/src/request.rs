@@ -14,11 +14,12 @@ pub use self::many::{ConfigEdit, Edit, EditedView, RefusedEdit};
 use crate::debug::follow::Follow;
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ModuleSet, ServiceEdit, SettingsEdit};
-use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, MarkRule, Namespace, Service, ServiceKey};
 use crate::sysctl;
 use crate::view::brief::BriefList;
 use crate::view::{
-    ConnectionPage, ConnectionProtocol, DebugSet, DebugSites, ModuleList, ServiceList, StatsView, VersionView,
+    ConnectionPage, ConnectionProtocol, DebugSet, DebugSites, ModuleList, NamespaceList, ServiceList,
+    StatsView, VersionView,
 };
 
 /// A request: a JSON-RPC method with its parameters.
@@ -94,6 +95,15 @@ pub enum Request {
     /// Switch parts on or off.
     #[serde(rename = "module.set")]
     ModuleSet(ModuleSet),
+    /// Make a namespace.
+    #[serde(rename = "namespace.add")]
+    NamespaceAdd(NamespaceAdd),
+    /// Remove a namespace and all that is in it.
+    #[serde(rename = "namespace.remove")]
+    NamespaceRemove(NamespaceRemove),
+    /// The namespaces there are.
+    #[serde(rename = "namespace.list")]
+    NamespaceList(NoParams),
     /// Who answers.
     #[serde(rename = "version.get")]
     VersionGet(NoParams),
@@ -103,7 +113,7 @@ pub enum Request {
 }
 
 /// The methods of [`Request`], in its order.
-pub const METHODS: [&str; 25] = [
+pub const METHODS: [&str; 28] = [
     "config.get",
     "config.apply",
     "config.edit",
@@ -127,6 +137,9 @@ pub const METHODS: [&str; 25] = [
     "debug.follow",
     "module.list",
     "module.set",
+    "namespace.add",
+    "namespace.remove",
+    "namespace.list",
     "version.get",
     "daemon.stop",
 ];
@@ -169,6 +182,22 @@ pub struct ServiceRemove {
 pub struct MarksSet {
     /// The rules, in turn.
     pub marks: Vec<MarkRule>,
+}
+
+/// Parameters of `namespace.add`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceAdd {
+    /// The new namespace, with or without content.
+    pub namespace: Namespace,
+}
+
+/// Parameters of `namespace.remove`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceRemove {
+    /// Which one.
+    pub name: String,
 }
 
 /// Parameters of `sysctl.get`.
@@ -295,6 +324,8 @@ pub enum Reply {
     Following(Follow),
     /// To `module.list`.
     Modules(ModuleList),
+    /// To `namespace.list`.
+    Namespaces(NamespaceList),
     /// To `version.get`.
     Version(VersionView),
     /// To everything else: it is done.

@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, never, select};
 use crossbeam::queue::ArrayQueue;
-use pollux_dataplane::config::WorkerRings;
-use pollux_dataplane::conn::{Shared, Sizes};
+use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
-use pollux_dataplane::flow::Seed;
-use pollux_dataplane::stats::Board;
-use pollux_dataplane::steer::{Steering, WorkerId};
+use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::{Setup, Worker};
 use thiserror::Error;
 
@@ -23,20 +20,18 @@ use self::cores::Cores;
 use self::ports::OpenPorts;
 use crate::compile::Compiler;
 use crate::daemon_args::DaemonArgs;
-use crate::engine::Engine;
-use crate::kernel::exception::{ExceptionPath, Injector};
+use crate::engine::{Engine, Instance};
+use crate::house::{self, KernelRings, ORDERS, Parts, Seat, Tenants};
+use crate::kernel::exception::{ExceptionPath, Injector, Switch};
 use crate::kernel::facts::Facts;
 use crate::kernel::netlink::{Mirror, Twin};
+use crate::kernel::realm::{Face, Faces, Realms};
 use crate::kernel::tap::TapDevice;
 use crate::model::Config;
 use crate::socket::server::{Job, Server};
-use crate::workers::{RING_DEPTH, WorkerHandle, Workers};
+use crate::workers::{WorkerHandle, Workers};
 use crate::{announce, say};
 
-/// Frames on their way to the kernel, and from it.
-const KERNEL_RING: usize = 4096;
-/// Packets on their way to the worker that owns them.
-const HAND_OFF_RING: usize = 4096;
 /// How often the control thread looks at the workers' notes.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -120,25 +115,25 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
-    let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
-    let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
     let (clock, epoch) = (Tsc::new(&eal), Instant::now());
-    let (handles, threads) = start_workers(&eal, config, (&cores, clock), &mut ports, &kernel, &inject)?;
+    let Started { handles, seats, threads, rings } =
+        start_workers(&eal, config, (&cores, clock), &mut ports)?;
     announce::connections(&mut debug, &handles);
-    let twins = if use_kernel { ports.name_twins(config, &options.twin_prefix) } else { Vec::new() };
-    let exception = start_exception(&twins, &ports, kernel, ToWire { pool, ring: inject })?;
+    let named = ports.name_twins(config, &options.twin_prefix);
+    let faces = faces(&named, &ports);
+    let twins = if use_kernel { named } else { ports.forget_twins() };
+    let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
     let (mirror, facts) = start_mirror(twins)?;
 
-    let compiler = Compiler::new(&config.start, ports.names());
-    let dpdk = Some(Eal::version());
-    let mut engine = Engine::new(compiler, Workers::new(handles), Box::new(ports), mirror, (dpdk, epoch));
+    let home =
+        Instance::new(Compiler::new(&config.start, ports.names()), Workers::new(handles), mirror, epoch);
+    let realms = realms(switch, faces, pool, use_kernel);
+    let house = Tenants::new(seats, ports.names().len(), Box::new(realms));
+    let mut engine = Engine::new(home, Box::new(ports), Box::new(house), Some(Eal::version()));
     announce::configuration(&mut debug, config);
     engine.use_debug(debug);
-    if let Some(facts) = &config.facts {
-        engine.use_facts(facts.clone())?;
-    }
-    engine.configure(config)?;
+    engine.start(config)?;
     // The mirror's first picture is there already: the first packet must find its route.
     if let Ok(first) = facts.try_recv() {
         engine.learn(first)?;
@@ -163,9 +158,9 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
     while !stop.load(Relaxed) && !engine.is_stopping() {
         select! {
             recv(jobs) -> job => if let Ok(job) = job {
-                let Job { request, reply } = job;
+                let Job { namespace, request, reply } = job;
                 // A client that has gone does not want its answer.
-                let _ = reply.send(engine.handle(request));
+                let _ = reply.send(engine.handle_in(namespace.as_deref(), request));
             },
             recv(facts) -> facts => if let Ok(facts) = facts
                 && let Err(why) = engine.learn(facts)
@@ -185,54 +180,32 @@ fn listen(path: &std::path::Path) -> Result<(Receiver<Job>, Server), RunError> {
     Ok((jobs, server))
 }
 
-type KernelRing = Arc<ArrayQueue<(usize, Mbuf)>>;
+/// Workers that run, and what control has of them.
+struct Started {
+    handles: Vec<WorkerHandle>,
+    seats: Vec<Seat<Mbuf>>,
+    threads: Vec<JoinHandle<()>>,
+    rings: KernelRings<Mbuf>,
+}
 
 fn start_workers(
     eal: &Arc<Eal>,
     config: &Config,
     (cores, clock): (&Cores, Tsc),
     ports: &mut OpenPorts,
-    kernel: &KernelRing,
-    inject: &KernelRing,
-) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), RunError> {
-    let count = cores.workers.len();
-    let share = |total: u32| total.div_ceil(count as u32);
-    let sizes =
-        Sizes { ipv4: share(config.start.connections_ipv4), ipv6: share(config.start.connections_ipv6) };
-    let steering = Steering { workers: count as u16, seed: Seed::random() };
-    let rings: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
-    // Frames of the kernel all leave by the first worker; the others have a ring nobody fills.
-    let idle: KernelRing = Arc::new(ArrayQueue::new(1));
-    let shared = Arc::new(Shared::new(config.start.destinations as usize, config.start.templates as usize));
-    let (mut handles, mut threads) = (Vec::new(), Vec::new());
-    for (number, &core) in cores.workers.iter().enumerate() {
-        let mut handle = WorkerHandle {
-            core: core as u16,
-            capacity: u64::from(sizes.ipv4) + u64::from(sizes.ipv6),
-            entry_bytes: 0,
-            rings: WorkerRings::new(RING_DEPTH),
-            board: Arc::new(Board::new(config.start.destinations as usize)),
-            shared: Arc::clone(&shared),
-        };
-        let setup = Setup {
-            me: WorkerId(number as u16),
-            steering,
-            ports: ports.queues_of_worker(),
-            sizes,
-            shared: Arc::clone(&shared),
-            services: config.start.services as usize,
-            board: Arc::clone(&handle.board),
-            rings: Arc::clone(&handle.rings),
-            kernel: Arc::clone(kernel),
-            inject: Arc::clone(if number == 0 { inject } else { &idle }),
-            hand_off: rings.clone(),
-        };
+) -> Result<Started, RunError> {
+    let numbers: Vec<u16> = cores.workers.iter().map(|&core| core as u16).collect();
+    let Parts { setups, mut handles, rings } = house::parts(&config.start, &numbers, ports.names().len());
+    let (mut seats, mut threads) = (Vec::new(), Vec::new());
+    for ((number, home), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
+        let (sizes, moves) = (home.sizes, Moves::new(ORDERS));
+        seats.push(Seat { core: core as u16, moves: Arc::clone(&moves) });
+        let setup = Setup { ports: ports.queues_of_worker(), home, moves };
         let (thread, entry_bytes) = start_worker((eal, clock), setup, number, core, sizes)?;
-        handle.entry_bytes = entry_bytes;
-        handles.push(handle);
+        handles[number].entry_bytes = entry_bytes;
         threads.push(thread);
     }
-    Ok((handles, threads))
+    Ok(Started { handles, seats, threads, rings })
 }
 
 /// Starts one worker on its core; it takes its memory there, so that the memory is near. Gives the bytes of an entry.
@@ -254,8 +227,8 @@ fn start_worker(
         let _registered = eal.register_thread().ok();
         match Worker::new(setup, clock) {
             Ok(mut worker) => {
-                announce(&worker.line.conns, number, core);
-                let _ = started.send(Ok(worker.line.conns.bytes_per_ipv4()));
+                announce(&worker.home.line.conns, number, core);
+                let _ = started.send(Ok(worker.home.line.conns.bytes_per_ipv4()));
                 worker.run();
             }
             Err(why) => {
@@ -285,7 +258,7 @@ fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
 /// Puts frames of the kernel into buffers and on the ring to the first worker.
 struct ToWire {
     pool: Pool,
-    ring: KernelRing,
+    ring: Arc<ArrayQueue<(usize, Mbuf)>>,
 }
 
 impl Injector for ToWire {
@@ -297,16 +270,29 @@ impl Injector for ToWire {
 fn start_exception(
     twins: &[Twin],
     ports: &OpenPorts,
-    kernel: KernelRing,
-    to_wire: ToWire,
-) -> Result<ExceptionPath, RunError> {
+    rings: KernelRings<Mbuf>,
+    pool: Pool,
+) -> Result<(ExceptionPath, Switch<Mbuf>), RunError> {
     let create = |twin: &Twin| {
         let device = TapDevice::create(&twin.ifname, ports.mac(&twin.port), ports.mtu(&twin.port));
         device.map(Some).map_err(|why| RunError::Twin { port: twin.port.clone(), why })
     };
     let devices = twins.iter().map(create).collect::<Result<_, _>>()?;
-    ExceptionPath::start(devices, kernel, to_wire)
+    ExceptionPath::start(devices, rings.kernel, ToWire { pool, ring: rings.inject })
         .map_err(|why| RunError::System { what: "starting the exception path", why })
+}
+
+fn faces(twins: &[Twin], ports: &OpenPorts) -> Faces {
+    let face = |twin: &Twin| {
+        let (mac, mtu) = (ports.mac(&twin.port), ports.mtu(&twin.port));
+        Face { port: twin.port.clone(), twin: twin.ifname.clone(), mac, mtu }
+    };
+    Faces(twins.iter().map(face).collect())
+}
+
+fn realms(switch: Switch<Mbuf>, faces: Faces, pool: Pool, use_kernel: bool) -> Realms<Mbuf> {
+    let to_wire = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
+    Realms::new(switch, faces, Box::new(to_wire), use_kernel)
 }
 
 fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<Facts>), RunError> {

@@ -2,11 +2,21 @@
 
 use serde_json::{Value, json};
 
+/// A request with what may stand beside it.
+fn request() -> Value {
+    let mut schema = json!(schemars::schema_for!(crate::request::Request));
+    let meant = "The namespace that is meant; the default one, or all, when absent.";
+    for method in schema["oneOf"].as_array_mut().into_iter().flatten() {
+        method["properties"]["namespace"] = json!({ "description": meant, "type": "string" });
+    }
+    schema
+}
+
 /// The schemas of the configuration file, of requests, of replies and of an error's `data`.
 pub fn schema() -> Value {
     json!({
         "config": schemars::schema_for!(crate::model::Config),
-        "request": schemars::schema_for!(crate::request::Request),
+        "request": request(),
         "reply": schemars::schema_for!(crate::request::Reply),
         "error_data": schemars::schema_for!(crate::error::ErrorData),
     })

@@ -6,6 +6,7 @@
 mod destinations;
 mod facts;
 pub mod marks;
+mod namespaces;
 mod ports;
 mod services;
 mod settings;
@@ -13,6 +14,7 @@ mod settings;
 mod tests;
 
 pub use destinations::{MAX_WEIGHT, destination};
+pub use namespaces::MAX_NAMESPACES;
 pub use services::{MAX_PERSISTENCE, MH_SLOTS, count_destinations, service};
 pub use settings::{MAX_TIMEOUT, settings};
 
@@ -32,13 +34,19 @@ pub fn validate(config: &Config) -> Result<(), Faults> {
     let mut faults = Faults::default();
     start(&config.start, &mut faults);
     ports::ports(&config.ports, &mut faults);
-    settings(&config.settings, &mut faults);
-    marks::marks(&config.marks, &mut faults);
-    services::services(config, &mut faults);
-    if let Some(given) = &config.facts {
-        facts::facts(given, &mut faults);
-    }
+    content(config, &mut faults);
+    namespaces::namespaces(config, &mut faults);
     faults.into_result()
+}
+
+/// Checks what is in one namespace, the default one among them, sizes aside.
+fn content(config: &Config, faults: &mut Faults) {
+    settings(&config.settings, faults);
+    marks::marks(&config.marks, faults);
+    services::services(config, faults);
+    if let Some(given) = &config.facts {
+        facts::facts(given, faults);
+    }
 }
 
 fn start(start: &Start, faults: &mut Faults) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::debug::{DebugEvent, DebugSet, DebugSite, DebugSites, ModuleKind, ModuleList, ModuleView};
 use crate::kernel::facts::Mac;
-use crate::model::{Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
+use crate::model::{Binding, Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
 /// What IPVS counts of a service, a destination or everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -320,6 +320,35 @@ pub struct StatsView {
     pub workers: Vec<WorkerView>,
     /// By port.
     pub ports: Vec<PortView>,
+}
+
+/// One namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamespaceView {
+    /// Its name.
+    pub name: String,
+    /// What is bound to it; the default one has the rest.
+    pub bindings: Vec<Binding>,
+    /// The kernel's network namespace of its twins, if it is not the daemon's own and there are twins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// Services.
+    pub services: u64,
+    /// Destinations.
+    pub destinations: u64,
+    /// Connections now.
+    pub connections: u64,
+    /// How many connections can be held.
+    pub connection_capacity: u64,
+    /// Bytes of its connection tables.
+    pub table_bytes: u64,
+}
+
+/// All namespaces, the default one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamespaceList {
+    /// The namespaces.
+    pub namespaces: Vec<NamespaceView>,
 }
 
 /// Who answers.

@@ -17,9 +17,9 @@ use crate::observe;
 use crate::view::Stats;
 
 /// How long control waits for workers: thousands of their turns.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long control sleeps between looks at the rings.
-const NAP: Duration = Duration::from_micros(50);
+pub(crate) const NAP: Duration = Duration::from_micros(50);
 /// Messages a ring holds.
 pub const RING_DEPTH: usize = 1024;
 
@@ -181,6 +181,6 @@ impl Workers {
     }
 }
 
-fn late() -> Failure {
+pub(crate) fn late() -> Failure {
     Failure::WorkersLate { waited_ms: PATIENCE.as_millis() as u64 }
 }

@@ -17,6 +17,8 @@ use pollux_control::kernel::tap::{TapDevice, TapError};
 mod bed;
 #[path = "kernel/frames.rs"]
 mod frames;
+#[path = "kernel/realms.rs"]
+mod realms;
 
 #[test]
 fn a_twin_looks_like_its_port_and_leaves_with_it() {
@@ -99,7 +101,7 @@ fn the_path_costs_little_while_nothing_happens() {
     alone("the_path_costs_little_while_nothing_happens", || {
         let twins = ["krn0", "krn1"].map(|n| Some(TapDevice::create(n, OURS, 1500).unwrap()));
         let ring = Arc::new(crossbeam::queue::ArrayQueue::<(usize, bed::Frame)>::new(8));
-        let path = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
+        let (path, _switch) = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
         let share = bed::cpu_share("pollux-kernel", Duration::from_secs(3));
         println!("idle exception path: {:.1} % of a core", share * 100.0);
         assert!(share < 0.05, "{share}");

@@ -21,10 +21,14 @@ use pollux_dataplane::line::{Arrival, Outbox};
 use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::sched::{Memory, Scene};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
+use pollux_dataplane::stats::Board;
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
 use pollux_dataplane::trace::{Kind, Switches};
 use pollux_dataplane::wire::protocol::UDP;
+use pollux_dataplane::worker::binding::NamespaceId;
+use pollux_dataplane::worker::moves::Move;
+use pollux_dataplane::worker::tenant::Tenant;
 
 const THOUSAND: u32 = 1_000;
 const MILLION: u32 = 1_000_000;
@@ -198,7 +202,7 @@ impl Traffic {
     /// The packets go back to the caller, so that freeing them is not part of what is measured.
     fn run(&mut self, mut burst: Batch<Frame>) -> Batch<Frame> {
         let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-        self.bed.worker.line.run(&mut burst, &arrival, &mut self.out);
+        self.bed.worker.home.line.run(&mut burst, &arrival, &mut self.out);
         std::mem::take(&mut self.out.ports[1])
     }
 }
@@ -226,7 +230,7 @@ fn told(criterion: &mut Criterion) {
         let traffic = std::cell::RefCell::new(Traffic::new(Method::Nat, THOUSAND));
         {
             let mut traffic = traffic.borrow_mut();
-            traffic.bed.worker.line.snapshot.debug = debug;
+            traffic.bed.worker.home.line.snapshot.debug = debug;
             let strangers = (0..THOUSAND).step_by(100);
             strangers.for_each(|n| traffic.frames[n as usize] = datagram_to(nth_client(n), 81));
         }
@@ -234,11 +238,28 @@ fn told(criterion: &mut Criterion) {
             let burst = || {
                 let mut traffic = traffic.borrow_mut();
                 while traffic.bed.kernel.pop().is_some() {}
-                while traffic.bed.worker.line.rings.events.pop().is_some() {}
+                while traffic.bed.worker.home.line.rings.events.pop().is_some() {}
                 traffic.burst()
             };
             b.iter_batched(burst, |burst| traffic.borrow_mut().run(burst), BatchSize::PerIteration);
         });
+    }
+}
+
+/// A turn in which nothing happens, with so many namespaces that nobody speaks to.
+fn idle(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("idle turn");
+    for namespaces in [0, 1, 16, 255] {
+        let plan = || Plan::new(Method::Nat);
+        let mut bed = plan().bed().expect("memory for a small table");
+        for id in (1..=namespaces).map(NamespaceId) {
+            let setup = plan().tenant(Arc::new(Board::new(16)), Arc::clone(&bed.kernel));
+            let tenant = Box::new(Tenant::new(setup).expect("memory for a small table"));
+            assert!(bed.moves.orders.push((0, Move::Enter(id, tenant))).is_ok());
+            bed.worker.turn();
+            assert!(bed.moves.done.pop().is_some());
+        }
+        group.bench_function(BenchmarkId::new("namespaces", namespaces), |b| b.iter(|| bed.worker.turn()));
     }
 }
 
@@ -252,7 +273,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line, told] {
+    for group in [parsing, lookup, schedule, line, told, idle] {
         group(&mut criterion);
     }
     criterion.final_summary();

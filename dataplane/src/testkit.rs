@@ -21,6 +21,9 @@ use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::trace::Switches;
 use crate::wire::{ether, ether::MacBytes, protocol};
+use crate::worker::binding::Binding;
+use crate::worker::moves::Moves;
+use crate::worker::tenant::TenantSetup;
 use crate::worker::{Port, Setup, Worker};
 
 /// Our address on the clients' side.
@@ -74,6 +77,8 @@ pub struct Bed {
     pub kernel: KernelRing<Frame>,
     /// The worker's counters.
     pub board: Arc<Board>,
+    /// By which namespaces come to the worker and go.
+    pub moves: Arc<Moves<Frame>>,
 }
 
 /// What a bed is made with.
@@ -198,23 +203,36 @@ impl Plan {
         let (outside, inside) = (Wire::default(), Wire::default());
         let kernel: KernelRing<Frame> = Arc::new(ArrayQueue::new(self.kernel_ring));
         let board = Arc::new(Board::new(16));
-        let port = |number, mac, queues: &Wire| Port { number, mac, queues: queues.clone() };
-        let setup = Setup {
+        let port = |number, mac, queues: &Wire| Port {
+            number,
+            mac,
+            queues: queues.clone(),
+            binding: Binding::default(),
+        };
+        let home = self.tenant(Arc::clone(&board), Arc::clone(&kernel));
+        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
+        let moves = Moves::new(4);
+        let setup = Setup { ports, home, moves: Arc::clone(&moves) };
+        let mut worker = Worker::new(setup, Hand::default())?;
+        worker.install(snapshot, &[]);
+        Ok(Bed { worker, outside, inside, kernel, board, moves })
+    }
+
+    /// What a namespace at the bed's worker is made from.
+    pub fn tenant(&self, board: Arc<Board>, kernel: KernelRing<Frame>) -> TenantSetup<Frame> {
+        TenantSetup {
             me: WorkerId(0),
             steering: Steering { workers: self.workers, seed: Seed(3, 5) },
-            ports: vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)],
+            ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),
             services: 4,
-            board: Arc::clone(&board),
+            board,
             rings: WorkerRings::new(16),
-            kernel: Arc::clone(&kernel),
+            kernel,
             inject: Arc::new(ArrayQueue::new(8)),
             hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(1))).collect(),
-        };
-        let mut worker = Worker::new(setup, Hand::default())?;
-        worker.install(snapshot, &[]);
-        Ok(Bed { worker, outside, inside, kernel, board })
+        }
     }
 }
 

@@ -55,6 +55,7 @@ named! {
     DropReason {
         ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
         OtherHost = "other-host", "the frame is addressed to another station";
+        OtherNamespace = "other-namespace", "the kernel sent it by a port or VLAN that is bound to another namespace";
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
         BadIpHeader = "bad-ip-header", "the version or the header length of the IP header is wrong";
         BadIpChecksum = "bad-ip-checksum", "the checksum of the IPv4 header is wrong";

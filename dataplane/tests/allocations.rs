@@ -32,7 +32,7 @@ fn the_line_does_not_allocate() {
         let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
         for round in ["new connections", "known connections"] {
             let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
-            let line = &mut bed.worker.line;
+            let line = &mut bed.worker.home.line;
             let made = allocation_counter::measure(|| line.run(&mut batch, &arrival, &mut out));
             assert_eq!(made.count_total, 0, "{round} by {method:?}");
             assert_eq!(out.ports[1].len(), 32, "{round} by {method:?}");
@@ -48,7 +48,7 @@ fn telling_everything_does_not_allocate() {
     let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
     let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
-    let line = &mut bed.worker.line;
+    let line = &mut bed.worker.home.line;
     let made = allocation_counter::measure(|| line.run_told(&mut batch, &arrival, &mut out));
     assert_eq!(made.count_total, 0);
     assert!(line.rings.events.len() > 9 * 32);

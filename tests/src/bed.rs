@@ -31,6 +31,11 @@ use namespace::Namespace;
 use process::Process;
 use server::Server;
 
+/// The balancer's interfaces.
+const PORTS: [&str; 2] = ["fore", "back"];
+/// Those of another world beside them.
+const OTHER_PORTS: [&str; 2] = ["fore2", "back2"];
+
 /// The world; everything in it goes away when it is dropped.
 pub struct Bed {
     /// Who sends requests.
@@ -77,7 +82,22 @@ impl Bed {
     /// # Errors
     /// As [`Bed::daemon`].
     pub fn daemon_with(&self, config: &str, workers: usize, options: &[&str]) -> Result<Daemon> {
-        Daemon::start(&self.ledger, &self.balancer, config, (workers, options))
+        Daemon::start(&self.ledger, &self.balancer, config, (workers, options), &PORTS)
+    }
+
+    /// The same on the ports of two worlds: those of the other, whose balancer's namespace then has none, come after
+    /// ours.
+    ///
+    /// # Errors
+    /// As [`Bed::daemon`], and when a port cannot be moved.
+    pub fn daemon_of_both(&self, other: &Bed, config: &str, workers: usize) -> Result<Daemon> {
+        for (port, name) in PORTS.iter().zip(OTHER_PORTS) {
+            other.balancer.ip(&format!("link set {port} netns {} name {name}", self.balancer.name))?;
+            self.balancer.close(name)?;
+            self.balancer.ip(&format!("link set {name} up"))?;
+        }
+        let ports = [PORTS[0], PORTS[1], OTHER_PORTS[0], OTHER_PORTS[1]];
+        Daemon::start(&self.ledger, &self.balancer, config, (workers, &[]), &ports)
     }
 
     /// Starts a program beside us; its output goes to a log of this world.

@@ -11,6 +11,7 @@ mod stories {
     pub mod http;
     pub mod ipvsadm;
     pub mod life;
+    pub mod namespaces;
     pub mod network;
     pub mod persistence;
     pub mod sctp;
@@ -24,7 +25,8 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 27] = [
+const STORIES: [Story; 28] = [
+    ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),

@@ -28,11 +28,15 @@ pub fn wanted(mut args: impl Iterator<Item = String>) -> Option<Vec<String>> {
 /// Runs `ipvsadm` on the daemon that the environment names.
 pub fn run_here(words: Vec<String>) -> u8 {
     let socket = std::env::var_os("POLLUX_SOCKET").map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
-    run(&socket, words)
+    run(&socket, std::env::var("POLLUX_NAMESPACE").ok(), words)
 }
 
-/// Runs `ipvsadm` on the daemon with this socket, and gives the exit status.
-pub fn run(socket: &Path, words: Vec<String>) -> u8 {
+/// Runs `ipvsadm` on the daemon with this socket, and gives the exit status. Words that begin with `-N NAME` are about
+/// another namespace, which the original does not know.
+pub fn run(socket: &Path, mut namespace: Option<String>, mut words: Vec<String>) -> u8 {
+    if words.len() > 1 && ["-N", "--namespace"].contains(&words[0].as_str()) {
+        namespace = words.drain(..2).next_back();
+    }
     let interface = |name: &str| !name.contains('/') && Path::new("/sys/class/net").join(name).exists();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let names = System::new();
@@ -41,7 +45,10 @@ pub fn run(socket: &Path, words: Vec<String>) -> u8 {
         return Program::new(&mut Nobody, around).run(words, &mut "".lines());
     }
     match Client::connect(socket, PATIENCE) {
-        Ok(mut daemon) => Program::new(&mut daemon, around).run(words, &mut Stream::new(io::stdin())),
+        Ok(daemon) => {
+            let mut daemon = daemon.in_namespace(namespace);
+            Program::new(&mut daemon, around).run(words, &mut Stream::new(io::stdin()))
+        }
         Err(why) => {
             let why = match why {
                 ClientError::Unreachable { source, .. } => source.to_string(),

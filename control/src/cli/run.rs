@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Cli, Command, MarksCommand, SettingsCommand, SysctlArgs, debug, destination, ipvsadm as cli_ipvsadm, man,
-    marks, modules, service, settings, sysctl, table,
+    Cli, Command, MarksCommand, NamespaceCommand, SettingsCommand, SysctlArgs, debug, destination,
+    ipvsadm as cli_ipvsadm, man, marks, modules, namespace, service, settings, sysctl, table,
 };
 use crate::diff::Applied;
 use crate::fault::Faults;
@@ -68,7 +68,7 @@ pub enum CliError {
 /// # Errors
 /// When a file is wrong, or the daemon refuses or is not there.
 pub fn run(cli: &Cli) -> Result<String, CliError> {
-    let ask = Ask { socket: &cli.socket, json: cli.json };
+    let ask = Ask { socket: &cli.socket, namespace: cli.namespace.as_ref(), json: cli.json };
     match &cli.command {
         Command::Apply { file, dry_run } => {
             let config = checked(file)?;
@@ -81,6 +81,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             ask.done(&Request::SettingsSet(settings::edit(changes)?))
         }
         Command::Marks(command) => marks(command, &ask),
+        Command::Namespace(command) => namespaces(command, &ask),
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
         Command::List(args) => {
@@ -117,7 +118,10 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         },
         Command::Man { dir } => Ok(man::pages(dir.as_deref())?),
         Command::CheckHost => check_host(cli.json),
-        Command::Ipvsadm { args } => Err(CliError::Status(cli_ipvsadm::run(&cli.socket, args.clone()))),
+        Command::Ipvsadm { args } => {
+            let status = cli_ipvsadm::run(&cli.socket, cli.namespace.clone(), args.clone());
+            Err(CliError::Status(status))
+        }
         Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
             format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
         }),
@@ -134,12 +138,13 @@ fn check_host(json: bool) -> Result<String, CliError> {
 
 pub(super) struct Ask<'a> {
     socket: &'a Path,
+    namespace: Option<&'a String>,
     pub(super) json: bool,
 }
 
 impl Ask<'_> {
     pub(super) fn client(&self) -> Result<Client, ClientError> {
-        Client::connect(self.socket, PATIENCE)
+        Ok(Client::connect(self.socket, PATIENCE)?.in_namespace(self.namespace.cloned()))
     }
 
     pub(super) fn show<T: DeserializeOwned + Serialize>(
@@ -197,6 +202,13 @@ fn marks(command: &MarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
             let rules = MarksSet { marks: config.marks };
             if ask.json { pretty(&rules) } else { Ok(toml::to_string(&rules)?) }
         }
+    }
+}
+
+fn namespaces(command: &NamespaceCommand, ask: &Ask<'_>) -> Result<String, CliError> {
+    match namespace::request(command) {
+        request @ Request::NamespaceList(_) => ask.show(&request, namespace::table),
+        request => ask.done(&request),
     }
 }
 

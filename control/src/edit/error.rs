@@ -55,6 +55,12 @@ pub enum EditError {
     /// There is no variable of this name.
     #[error("there is no sysctl net.ipv4.vs.{0}; `pollux sysctl -a` shows those there are")]
     NoSuchSysctl(String),
+    /// There is no namespace of this name.
+    #[error("there is no namespace {0}; `pollux namespace list` shows those there are")]
+    NoSuchNamespace(String),
+    /// A namespace of this name is there already.
+    #[error("namespace {0} already exists; remove it first, or use another name")]
+    NamespaceExists(String),
     /// There is no room; sizes are fixed at start.
     #[error(
         "start.{limit} is {allowed} and all are taken; raise it in the configuration and restart polluxd"
@@ -92,9 +98,13 @@ impl EditError {
     /// What Linux IPVS gives in the same case.
     pub fn errno(&self) -> Errno {
         match self {
-            EditError::ServiceExists(_) | EditError::DestinationExists { .. } => Errno::EExist,
+            EditError::ServiceExists(_)
+            | EditError::DestinationExists { .. }
+            | EditError::NamespaceExists(_) => Errno::EExist,
             EditError::NoSuchService(_) | EditError::ServiceNotDefined { .. } => Errno::ESrch,
-            EditError::NoSuchDestination { .. } | EditError::NoSuchSysctl(_) => Errno::ENoEnt,
+            EditError::NoSuchDestination { .. }
+            | EditError::NoSuchSysctl(_)
+            | EditError::NoSuchNamespace(_) => Errno::ENoEnt,
             EditError::WeightOutOfRange(_) | EditError::ThresholdsCrossed { .. } => Errno::ERange,
             EditError::Full { .. } => Errno::ENoMem,
             EditError::Invalid(_) => Errno::EInval,

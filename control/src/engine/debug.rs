@@ -6,7 +6,7 @@ use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::told_here;
 
-use super::Engine;
+use super::Instance;
 use crate::debug::{Debug, query, sites};
 use crate::error::Failure;
 use crate::fault::Faults;
@@ -20,8 +20,8 @@ use crate::workers::Workers;
 /// Records taken from a worker at once; as many as its ring holds.
 const AT_ONCE: usize = 2048;
 
-impl Engine {
-    /// Takes over what was switched on before there was an engine.
+impl Instance {
+    /// Takes over what was switched on before there was a daemon to switch.
     pub fn use_debug(&mut self, debug: Debug) {
         self.debug = debug;
         self.compiler.use_switches(self.debug.switches());

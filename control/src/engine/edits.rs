@@ -1,11 +1,11 @@
 //! Edits: one, or many that are adopted together.
 
-use super::Engine;
+use super::Instance;
 use crate::edit::{Desk, Step};
 use crate::error::Failure;
 use crate::request::{Done, Edit, EditedView, RefusedEdit, Reply};
 
-impl Engine {
+impl Instance {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
         let mut desk = Desk::new(self.compiler.config().clone());
         desk.carry_out(edit)?;

@@ -2,15 +2,59 @@
 
 use serde_json::{Value, json};
 
-use super::*;
-use crate::edit::Errno;
+use pollux_dataplane::io::mem::Frame;
+use pollux_dataplane::worker::binding::NamespaceId;
 
-struct NoPorts;
+use super::*;
+use crate::compile::Compiler;
+use crate::edit::Errno;
+use crate::house::{Carries, KernelRings, Tenants};
+use crate::kernel::netns::NetnsError;
+use crate::kernel::realm::{Heard, RealmError};
+use crate::model::{Binding, Namespace};
+use crate::view::ServiceList;
+
+mod live;
+mod namespaces;
+
+pub(super) struct NoPorts;
 
 impl Ports for NoPorts {
     fn views(&self) -> Vec<PortView> {
         Vec::new()
     }
+
+    fn names(&self) -> Vec<String> {
+        vec!["client".to_owned(), "server".to_owned()]
+    }
+}
+
+/// Nobody carries frames to the kernel, which has its own mind about what is called `bad` or has two bindings.
+pub(super) struct NoKernel;
+
+fn refuses() -> RealmError {
+    NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
+}
+
+impl<P> Carries<P> for NoKernel {
+    fn join(
+        &mut self,
+        _: NamespaceId,
+        of: &Namespace,
+        _: KernelRings<P>,
+    ) -> Result<Option<Heard>, RealmError> {
+        if of.name == "bad" { Err(refuses()) } else { Ok(None) }
+    }
+
+    fn rebind(&mut self, _: NamespaceId, bindings: &[Binding]) -> Result<Option<Heard>, RealmError> {
+        if bindings.len() == 2 { Err(refuses()) } else { Ok(None) }
+    }
+
+    fn stay(&mut self, _: NamespaceId) {}
+
+    fn bound(&mut self) {}
+
+    fn leave(&mut self, _: NamespaceId) {}
 }
 
 pub(crate) fn engine() -> Engine {
@@ -18,18 +62,29 @@ pub(crate) fn engine() -> Engine {
 }
 
 pub(crate) fn engine_of(start: &crate::model::Start) -> Engine {
-    let compiler = Compiler::new(start, ["client".to_owned()]);
-    let workers = Workers::new(Vec::new());
-    Engine::new(compiler, workers, Box::new(NoPorts), None, (None, Instant::now()))
+    let compiler = Compiler::new(start, ["client".to_owned(), "server".to_owned()]);
+    let home = Instance::new(compiler, Workers::new(Vec::new()), None, Instant::now());
+    let house: Tenants<Frame> = Tenants::new(Vec::new(), 2, Box::new(NoKernel));
+    Engine::new(home, Box::new(NoPorts), Box::new(house), None)
 }
 
-fn ask(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
+pub(super) fn ask(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
     let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
     engine.handle(request).map(|reply| json!(reply))
 }
 
+pub(super) fn ask_in(
+    engine: &mut Engine,
+    namespace: &str,
+    method: &str,
+    params: Value,
+) -> Result<Value, Failure> {
+    let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
+    engine.handle_in(Some(namespace), request).map(|reply| json!(reply))
+}
+
 #[track_caller]
-fn done(engine: &mut Engine, method: &str, params: Value) {
+pub(super) fn done(engine: &mut Engine, method: &str, params: Value) {
     assert_eq!(ask(engine, method, params), Ok(json!({})));
 }
 
@@ -162,7 +217,7 @@ fn many_edits_are_carried_out_in_turn_and_each_has_its_outcome() {
 fn a_service_that_comes_back_within_one_request_begins_at_zero() {
     let mut engine = engine();
     done(&mut engine, "service.add", json!({ "service": tcp(80) }));
-    let before = engine.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    let before = engine.home.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
     let edits = json!([
         { "method": "service.add", "params": { "service": tcp(81) } },
         { "method": "service.remove", "params": { "service": tcp(80) } },
@@ -170,8 +225,8 @@ fn a_service_that_comes_back_within_one_request_begins_at_zero() {
         { "method": "destination.add", "params": { "service": tcp(80), "destination": server(1) } },
     ]);
     ask(&mut engine, "config.edit", json!({ "edits": edits })).unwrap();
-    let snapshot = engine.compiler.snapshot().clone();
-    let id = engine.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    let snapshot = engine.home.compiler.snapshot().clone();
+    let id = engine.home.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
     assert_eq!(id, before, "its number is free again");
     assert_eq!(snapshot.services.service(id.unwrap()).unwrap().destinations.len(), 1);
 }
@@ -188,7 +243,7 @@ fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
     let matched = ask(&mut engine, "debug.set", json!({ "query": "module ip_vs_tcp +p" })).unwrap();
     assert_eq!(matched, json!({ "matched": 1 }));
     assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 1));
-    let switches = engine.compiler.snapshot().debug;
+    let switches = engine.home.compiler.snapshot().debug;
     assert!(switches.is_on(pollux_dataplane::trace::Kind::TcpState.first()));
     let refused = ask(&mut engine, "debug.set", json!({ "query": "=_; modul ip_vs +p" })).unwrap_err();
     assert!(refused.to_string().contains("\"modul\" is no keyword"), "{refused}");
@@ -233,7 +288,7 @@ fn changes_of_the_configuration_are_told() {
 fn a_module_that_is_off_takes_part_in_nothing() {
     let mut engine = engine();
     done(&mut engine, "module.set", json!({ "disable": ["ip_vs_sctp"] }));
-    assert!(engine.compiler.snapshot().settings.is_off(132));
+    assert!(engine.home.compiler.snapshot().settings.is_off(132));
     let sctp = json!({ "protocol": "sctp", "address": "10.9.9.1", "l4_port": 80 });
     let refused = ask(&mut engine, "service.add", json!({ "service": sctp })).unwrap_err();
     assert!(refused.to_string().contains("service.protocol: ip_vs_sctp is switched off"), "{refused}");

@@ -46,7 +46,7 @@ fn every_seed_passes() {
 #[test]
 fn seeds_are_understood() {
     let requests = seeds("fuzz/seeds/rpc").iter().filter(|seed| rpc::read(seed).is_ok()).count();
-    assert_eq!(requests, 16, "all but the unknown method and the batch");
+    assert_eq!(requests, 18, "all but the unknown method and the batch");
     for seed in seeds("fuzz/seeds/debug") {
         assert!(query::parse(&String::from_utf8(seed).unwrap()).is_ok());
     }

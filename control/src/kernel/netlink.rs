@@ -30,6 +30,8 @@ pub struct Twin {
     pub ifname: String,
     /// The DPDK port's name.
     pub port: String,
+    /// The VLAN of the port that it stands for, when it is not all of it. The kernel sees frames without the tag.
+    pub vlan: Option<u16>,
 }
 
 /// What the mirror has done so far.

@@ -189,10 +189,14 @@ impl Tables {
             Some((below, tag)) => (self.links.get(&below)?, Some(tag)),
         };
         let twin = twins.iter().find(|t| t.ifname == base.name && base.tagged.is_none())?;
+        if vlan.is_some() && twin.vlan.is_some() {
+            // Two tags, one in the other, are not carried.
+            return None;
+        }
         Some(Link {
             name: interface.name.clone(),
             port: twin.port.clone(),
-            vlan,
+            vlan: twin.vlan.or(vlan),
             mac: interface.mac?,
             mtu: interface.mtu,
         })

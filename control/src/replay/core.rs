@@ -14,6 +14,9 @@ use pollux_dataplane::stats::{Board, Counter};
 use pollux_dataplane::steer::{Steering, WorkerId};
 use pollux_dataplane::time::Tick;
 use pollux_dataplane::verdict::DropReason;
+use pollux_dataplane::worker::binding::Binding;
+use pollux_dataplane::worker::moves::Moves;
+use pollux_dataplane::worker::tenant::TenantSetup;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::balancer::{Balancer, Outcome, Refused, Side};
@@ -65,15 +68,16 @@ impl Core {
             number,
             mac: link.mac.0,
             queues: wire.clone(),
+            binding: Binding::default(),
         });
         let board = Arc::new(Board::new(DESTINATIONS as usize));
         let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
         let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
         let inject = Arc::new(ArrayQueue::new(DEPTH));
-        let setup = Setup {
+        let home = TenantSetup {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random() },
-            ports: ports.collect(),
+            ports: Side::ALL.len(),
             sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
             shared: Arc::clone(&shared),
             services: SERVICES as usize,
@@ -83,6 +87,7 @@ impl Core {
             inject: inject.clone(),
             hand_off: Box::new([Arc::new(ArrayQueue::new(DEPTH))]),
         };
+        let setup = Setup { ports: ports.collect(), home, moves: Moves::new(1) };
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, Hand::default())?;
@@ -191,7 +196,7 @@ impl Balancer for Core {
     }
 
     fn settle(&mut self) {
-        self.worker.line.end_now();
+        self.worker.home.line.end_now();
         self.worker.turn();
     }
 
@@ -217,7 +222,7 @@ impl Balancer for Core {
         let (mut views, mut from) = (Vec::new(), Some(0));
         while let Some(at) = from {
             let mut page = Page { from: at, connections: Vec::with_capacity(DEPTH), ..Page::default() };
-            self.worker.line.list(&mut page, Tick(self.now_ms));
+            self.worker.home.line.list(&mut page, Tick(self.now_ms));
             views.extend(observe::connections(&page, 0));
             from = page.next;
         }

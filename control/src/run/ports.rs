@@ -3,6 +3,7 @@
 use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
 use pollux_dataplane::io::BURST;
 use pollux_dataplane::worker::Port;
+use pollux_dataplane::worker::binding::Binding;
 
 use super::RunError;
 use crate::engine::Ports;
@@ -80,7 +81,7 @@ impl OpenPorts {
         ports
             .filter_map(|((started, queues), number)| {
                 let queues = (!queues.is_empty()).then(|| queues.remove(0))?;
-                Some(Port { number, mac: started.port.mac, queues })
+                Some(Port { number, mac: started.port.mac, queues, binding: Binding::default() })
             })
             .collect()
     }
@@ -96,11 +97,17 @@ impl OpenPorts {
             let given = config.ports.iter().find(|port| port.name == name);
             let ifname =
                 given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
-            Twin { ifname, port: name }
+            Twin { ifname, port: name, vlan: None }
         };
         let twins: Vec<Twin> = self.names().into_iter().enumerate().map(named).collect();
         self.twins = twins.iter().map(|twin| twin.ifname.clone()).collect();
         twins
+    }
+
+    /// There are none after all.
+    pub fn forget_twins(&mut self) -> Vec<Twin> {
+        self.twins.clear();
+        Vec::new()
     }
 
     /// A port's hardware address.
@@ -141,6 +148,10 @@ impl Ports for OpenPorts {
     fn views(&self) -> Vec<PortView> {
         let twin = |number: usize| self.twins.get(number).cloned();
         self.started.iter().enumerate().map(|(number, started)| view(started, twin(number))).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        OpenPorts::names(self)
     }
 }
 

@@ -41,6 +41,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
+    namespace: Option<String>,
     last_id: u64,
 }
 
@@ -69,7 +70,13 @@ impl Client {
         let stream = UnixStream::connect(path).map_err(unreachable)?;
         stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
         stream.set_write_timeout(Some(patience)).map_err(unreachable)?;
-        Ok(Client { stream: BufReader::new(stream), last_id: 0 })
+        Ok(Client { stream: BufReader::new(stream), namespace: None, last_id: 0 })
+    }
+
+    /// Everything that is asked is about this namespace from now on.
+    #[must_use]
+    pub fn in_namespace(self, namespace: Option<String>) -> Client {
+        Client { namespace, ..self }
     }
 
     /// Asks, and waits for the reply.
@@ -79,7 +86,8 @@ impl Client {
     pub fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
         self.last_id += 1;
         // A refused connection is closed by the other end before we write: the reason still waits to be read.
-        let written = self.stream.get_mut().write_all(&rpc::call(self.last_id, request));
+        let written =
+            self.stream.get_mut().write_all(&rpc::call(self.last_id, self.namespace.as_deref(), request));
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             written?;

@@ -17,6 +17,8 @@ use crate::view::DebugEvent;
 pub struct Call {
     /// What to answer with; none for a notification, which is carried out and not answered.
     pub id: Option<Value>,
+    /// About which namespace; the default one, or all, when absent.
+    pub namespace: Option<String>,
     /// What is asked for.
     pub request: Request,
 }
@@ -74,11 +76,18 @@ pub fn read(line: &[u8]) -> Result<Call, Refused> {
         return Err(invalid("method must be a string"));
     };
     let params = message.remove("params");
+    let namespace = match message.remove("namespace").map(|of| value(&of)) {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(invalid("namespace must be a string")),
+    };
     if let Some(unknown) = message.keys().next() {
-        return Err(invalid(&format!("unknown field {unknown:?}; use jsonrpc, id, method and params")));
+        return Err(invalid(&format!(
+            "unknown field {unknown:?}; use jsonrpc, id, method, namespace and params"
+        )));
     }
     request(&method, params.as_ref().map_or("{}", |params| params.get()))
-        .map(|request| Call { id, request })
+        .map(|request| Call { id, namespace, request })
         .map_err(|error| Refused { id: answer_to, error })
 }
 
@@ -155,15 +164,17 @@ struct Answer<'a> {
 }
 
 /// Writes a request as one line.
-pub fn call(id: u64, request: &Request) -> Vec<u8> {
+pub fn call(id: u64, namespace: Option<&str>, request: &Request) -> Vec<u8> {
     #[derive(Serialize)]
     struct Call<'a> {
         id: u64,
         jsonrpc: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<&'a str>,
         #[serde(flatten)]
         request: &'a Request,
     }
-    line(&Call { id, jsonrpc: "2.0", request })
+    line(&Call { id, jsonrpc: "2.0", namespace, request })
 }
 
 /// Writes a debug event that a follower heard as one line.

@@ -35,6 +35,8 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// told that the daemon is stopping.
 #[derive(Debug)]
 pub struct Job {
+    /// About which namespace.
+    pub namespace: Option<String>,
     /// What is asked for.
     pub request: Request,
     /// Takes one answer, and never blocks on it.
@@ -221,7 +223,7 @@ fn answer(line: &[u8], jobs: &Sender<Job>) -> (Option<Vec<u8>>, Option<Follow>) 
     };
     // Room for the one answer, so that the main loop never waits for a client.
     let (reply, answered) = channel::bounded(1);
-    let sent = jobs.send(Job { request: call.request, reply });
+    let sent = jobs.send(Job { namespace: call.namespace, request: call.request, reply });
     let result =
         if sent.is_ok() { answered.recv().unwrap_or(Err(Failure::Stopping)) } else { Err(Failure::Stopping) };
     let answer = call.id.map(|id| rpc::answer(&id, &result));

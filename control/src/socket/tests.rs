@@ -30,6 +30,9 @@ struct Bed {
 fn daemon(jobs: &channel::Receiver<Job>) {
     for job in jobs {
         let answer = match job.request {
+            _ if job.namespace.as_deref() == Some("red") => {
+                Err(Failure::from(EditError::NoSuchNamespace("red".to_owned())))
+            }
             Request::ConfigGet(_) => Ok(Reply::Config(Box::default())),
             Request::ServiceRemove(ServiceRemove { service }) => {
                 Err(Failure::from(EditError::NoSuchService(service)))
@@ -114,6 +117,11 @@ fn what_is_no_request_is_refused_with_its_code() {
     for (line, code, word) in [
         ("{", -32700, "not JSON"),
         ("[]", -32600, "batches are not supported"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"config.get","namespace":7}"#,
+            -32600,
+            "namespace must be a string",
+        ),
         ("7", -32600, "object"),
         (r#"{"id":1,"method":"config.get"}"#, -32600, "jsonrpc"),
         (r#"{"jsonrpc":"2.0","id":{},"method":"config.get"}"#, -32600, "id must"),
@@ -136,6 +144,18 @@ fn a_wrong_parameter_is_named() {
     assert_eq!(answer["id"], json!("a"));
     let fault = &answer["error"]["data"]["faults"][0];
     assert_eq!(fault["place"], json!("params.config.services[0].weight"), "{answer}");
+}
+
+#[test]
+fn a_client_may_be_about_one_namespace() {
+    let bed = Bed::new();
+    let asked = |name: Option<&str>| {
+        let mut client = bed.client().in_namespace(name.map(str::to_owned));
+        client.call::<Config>(&Request::ConfigGet(NoParams {}))
+    };
+    assert!(asked(None).is_ok() && asked(Some("blue")).is_ok());
+    let Err(ClientError::Refused(error)) = asked(Some("red")) else { panic!("there is no red") };
+    assert_eq!(error.data.errno, Some(Errno::ENoEnt));
 }
 
 #[test]

@@ -31,6 +31,52 @@ fn what_makes_sense_passes() {
 }
 
 #[test]
+fn namespaces() {
+    let blue = "[[namespaces]]\nname = 'blue'\n";
+    let bound =
+        |name: &str, binding: &str| format!("[[namespaces]]\nname = '{name}'\nbindings = [{binding}]\n");
+    let (port, vlan) = ("{ port = 'net_tap0' }", "{ port = 'net_tap0', vlan = 7 }");
+    assert_eq!(said(&(bound("blue", vlan) + &bound("green", port))), "");
+    row(
+        "two of one name",
+        &format!("{blue}{blue}"),
+        "namespaces[1].name: \"blue\" is the name of namespaces[0] already; give each",
+    );
+    row(
+        "the reserved name",
+        "[[namespaces]]\nname = 'default'\n",
+        "namespaces[0].name: \"default\" is the namespace that is always there; use another name",
+    );
+    row(
+        "bound twice",
+        &(bound("blue", vlan) + &bound("green", vlan)),
+        "namespaces[1].bindings[0]: net_tap0 VLAN 7 is bound to namespace \"blue\" already; bind a port",
+    );
+    row(
+        "no VLAN",
+        &bound("blue", "{ port = 'p', vlan = 0 }"),
+        "namespaces[0].bindings[0].vlan: 0 is outside 1 to 4094",
+    );
+    row(
+        "a fault inside",
+        &format!("{blue}[[namespaces.services]]\nmark = 0\n"),
+        "namespaces[0].services[0].mark: 0",
+    );
+    row(
+        "one network namespace for two",
+        &format!("{blue}[[namespaces]]\nname = 'green'\nnetns = 'blue'\n"),
+        "namespaces[1].netns: \"blue\" is the network namespace of namespaces[0] already",
+    );
+    row(
+        "a name that is no file's",
+        "[[namespaces]]\nname = 'green'\nnetns = '../x'\n",
+        "namespaces[0].netns: \"../x\" cannot be the name of a network namespace",
+    );
+    let many: String = (0..256).map(|n| format!("[[namespaces]]\nname = 'n{n}'\n")).collect();
+    row("too many", &many, "namespaces: there are 256 and 255 are the most");
+}
+
+#[test]
 fn sizes_and_settings() {
     row(
         "a table can be too large",

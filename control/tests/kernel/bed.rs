@@ -102,7 +102,7 @@ pub fn see(pictures: &Receiver<Facts>, what: &str, there: &dyn Fn(&Facts) -> boo
 }
 
 pub fn twins() -> Vec<Twin> {
-    vec![Twin { ifname: "krn0".into(), port: "net0".into() }]
+    vec![Twin { ifname: "krn0".into(), port: "net0".into(), vlan: None }]
 }
 
 /// A twin, and a mirror that knows of it.
@@ -162,7 +162,8 @@ impl Bed {
         ip("addr add 10.77.0.1/24 dev krn0");
         ip("addr add 2001:db8::1/64 dev krn0 nodad");
         let (ring, sent) = (Arc::new(ArrayQueue::new(64)), Sent::default());
-        let path = ExceptionPath::start(vec![Some(twin)], Arc::clone(&ring), sent.clone()).unwrap();
+        let (path, _switch) =
+            ExceptionPath::start(vec![Some(twin)], Arc::clone(&ring), sent.clone()).unwrap();
         Bed { counters: path.counters(), ring, sent, _path: path }
     }
 

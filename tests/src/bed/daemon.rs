@@ -25,6 +25,7 @@ impl Daemon {
         balancer: &Namespace,
         config: &str,
         (workers, options): (usize, &[&str]),
+        ports: &[&str],
     ) -> Result<Daemon> {
         let socket = ledger.directory().join("pollux.sock");
         let file = ledger.directory().join("pollux.toml");
@@ -36,7 +37,7 @@ impl Daemon {
         command.arg(format!("--lcores={}", lcores.join(",")));
         command.args(["--no-huge", "-m", "512", "--no-pci", "--no-telemetry"]);
         command.arg(format!("--file-prefix={}", ledger.prefix));
-        for (number, iface) in ["fore", "back"].iter().enumerate() {
+        for (number, iface) in ports.iter().enumerate() {
             command.arg(format!("--vdev=net_af_packet{number},iface={iface},qpairs={workers}"));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);

@@ -106,6 +106,11 @@ impl Namespace {
     /// When a command fails.
     pub fn port(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
         self.cable(here, other, there)?;
+        self.close(here)
+    }
+
+    /// Keeps this kernel from what comes in by an interface.
+    pub(super) fn close(&self, here: &str) -> Result<()> {
         self.sysctl(&format!("net.ipv6.conf.{here}.disable_ipv6"), 1)?;
         // No route leads back through this interface, so a strict filter drops all its IPv4 packets.
         self.sysctl(&format!("net.ipv4.conf.{here}.rp_filter"), 1)?;

@@ -58,7 +58,7 @@ fn tables() -> (Tables, Vec<Twin>) {
     {
         tables.apply(&heard(RouteNetlinkMessage::NewLink(link(index, name, true, vlan))));
     }
-    (tables, vec![Twin { ifname: "krn0".into(), port: "net0".into() }])
+    (tables, vec![Twin { ifname: "krn0".into(), port: "net0".into(), vlan: None }])
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::time::Tick;
 use crate::verdict::{Answer, DropReason};
 
 /// Provoked in the other files here.
-const ELSEWHERE: [DropReason; 19] = [
+const ELSEWHERE: [DropReason; 20] = [
+    DropReason::OtherNamespace,
     DropReason::Untranslatable,
     DropReason::Unanswerable,
     DropReason::BadIpChecksum,
@@ -163,19 +164,19 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let mut batch = Batch::new();
     batch.push(frame);
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-    bed.worker.line.run(&mut batch, &arrival, &mut out);
+    bed.worker.home.line.run(&mut batch, &arrival, &mut out);
     let mut all = provoked(&bed);
     all.extend(without_buffers());
 
     let plan = Plan::new(Method::Nat);
     let snapshot = plan.snapshot();
     let board = Arc::new(crate::stats::Board::new(8));
-    let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck };
-    let setup = crate::worker::Setup {
+    let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck, binding: Default::default() };
+    let home = crate::worker::tenant::TenantSetup {
         shared: std::sync::Arc::new(crate::conn::Shared::new(1, 1)),
         me: crate::steer::WorkerId(0),
         steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1) },
-        ports: vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)],
+        ports: 2,
         sizes: plan.sizes,
         services: 1,
         board: Arc::clone(&board),
@@ -184,6 +185,8 @@ fn of_tight_places() -> BTreeSet<DropReason> {
         inject: Arc::new(crossbeam::queue::ArrayQueue::new(1)),
         hand_off: Box::new([]),
     };
+    let ports = vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)];
+    let setup = crate::worker::Setup { ports, home, moves: crate::worker::moves::Moves::new(1) };
     let mut worker = crate::worker::Worker::new(setup, Hand::default()).unwrap();
     worker.install(snapshot, &[]);
     worker.turn();
@@ -204,7 +207,7 @@ fn without_buffers() -> BTreeSet<DropReason> {
     let mut batch = Batch::new();
     batch.push(packet);
     let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-    bed.worker.line.run(&mut batch, &arrival, &mut out);
+    bed.worker.home.line.run(&mut batch, &arrival, &mut out);
     provoked(&bed)
 }
 

@@ -19,7 +19,7 @@ fn dropped(bed: &Bed, why: DropReason) -> u64 {
 
 fn known(bed: &Bed, from: Endpoint, to: Endpoint, protocol: u8) -> bool {
     let key = Key::between(from, to, protocol).unwrap();
-    let conns = &bed.worker.line.conns;
+    let conns = &bed.worker.home.line.conns;
     conns.find(conns.hash(&key), &key).is_some()
 }
 
@@ -37,7 +37,7 @@ fn a_wrong_header_checksum_opens_nothing() {
     let mut frame = tcp(client(), vip(), "S");
     frame[24] ^= 1;
     bed.client_sends(&frame);
-    assert_eq!((dropped(&bed, DropReason::BadIpChecksum), bed.worker.line.conns.used().ipv4), (1, 0));
+    assert_eq!((dropped(&bed, DropReason::BadIpChecksum), bed.worker.home.line.conns.used().ipv4), (1, 0));
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn nobody_speaks_from_addresses_that_cannot_be() {
     for from in [v4(127, 0, 0, 1), v4(224, 0, 0, 1), v4(0, 1, 2, 3), v4(255, 255, 255, 255), vip().address] {
         bed.client_sends(&tcp(at(from, 4000), vip(), "S"));
     }
-    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.line.conns.used().ipv4), (5, 0));
+    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.home.line.conns.used().ipv4), (5, 0));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn replies_of_this_machines_own_server_are_translated() {
     assert_eq!((port, &crate::packet::Packet::bytes(&given)[30..34]), (0, &[10, 0, 2, 2][..]));
     let mut answer = tcp(server(), client(), "SA");
     answer[..12].copy_from_slice(&[&ROUTER[..], &CLIENT_SIDE[..]].concat());
-    bed.worker.line.from_kernel(0, Frame::new(&answer), crate::time::Tick(0), &mut bed_out(&bed));
+    bed.worker.home.line.from_kernel(0, Frame::new(&answer), crate::time::Tick(0), &mut bed_out(&bed));
     assert_eq!(bed.board.destinations[0].out_packets.get(), 1);
 }
 

@@ -16,7 +16,7 @@ fn telling(level: u8) -> Bed {
 
 /// What was told, and forgotten then.
 fn told(bed: &Bed) -> Vec<(Kind, Record)> {
-    let events = &bed.worker.line.rings.events;
+    let events = &bed.worker.home.line.rings.events;
     let kind = |record: &Record| {
         let before = Kind::ALL.iter().rev().find(|kind| kind.first() <= record.site);
         *before.unwrap()
@@ -129,7 +129,7 @@ fn what_nobody_reads_is_counted() {
     for _ in 0..1000 {
         bed.client_sends(&tcp(client(), vip(), "S"));
     }
-    assert_eq!(bed.worker.line.rings.events.len(), 2048);
+    assert_eq!(bed.worker.home.line.rings.events.len(), 2048);
     assert!(bed.board.gauges.events_lost.get() > 500);
 }
 
@@ -142,7 +142,7 @@ fn a_protocol_that_is_off_is_the_kernels() {
     snapshot.settings.protocols_off = ProtocolSet::of(&[protocol::TCP]);
     bed.worker.install(snapshot, &[]);
     bed.worker.turn();
-    assert_eq!(bed.worker.line.conns.used().ipv4, 0, "its connections end");
+    assert_eq!(bed.worker.home.line.conns.used().ipv4, 0, "its connections end");
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.board.gauges.to_kernel.get(), 1);
 }

@@ -101,7 +101,7 @@ fn plan(method: Method, proto: u8, switches: u8) -> Plan {
 /// All that can be seen of a bed: what left it, what it counted, what it remembers.
 fn seen(bed: &mut Bed) -> (Vec<Vec<u8>>, String) {
     let frames = [&bed.outside, &bed.inside].into_iter().flat_map(|wire| std::iter::from_fn(|| wire.take()));
-    let (frames, line) = (frames.collect(), &bed.worker.line);
+    let (frames, line) = (frames.collect(), &bed.worker.home.line);
     let entries: Vec<_> = (0..16).map(|id| line.conns.entry(crate::conn::ConnId(id)).clone()).collect();
     let told = format!("{:?} {:?} {}", line.board, entries, line.ip_id);
     (frames, told)
@@ -114,7 +114,7 @@ fn play(
     frame: impl Fn(&Step) -> Vec<u8>,
 ) -> Result<(), TestCaseError> {
     let (mut one, mut other) = (make(), make());
-    other.worker.line.snapshot.lanes = Arc::default();
+    other.worker.home.line.snapshot.lanes = Arc::default();
     let mut clock = 0;
     for step in steps {
         clock += step.wait;

@@ -194,5 +194,5 @@ fn a_packet_longer_than_any_is_the_kernels() {
     let mut bed = plan(Method::Nat).build();
     bed.client_sends(&fragment(60, 0, 0x2000, 32768));
     bed.client_sends(&fragment(20, 32768, 0, 65515 - 32768));
-    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.line.conns.used().ipv4), (2, 0));
+    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.home.line.conns.used().ipv4), (2, 0));
 }

@@ -118,7 +118,7 @@ fn a_silent_connection_ends_and_takes_its_counts_along() {
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.board.destinations[0].load().active, 1);
     bed.at(60_100).worker.turn();
-    assert_eq!((bed.worker.line.conns.used().ipv4, bed.board.destinations[0].load().active), (0, 0));
+    assert_eq!((bed.worker.home.line.conns.used().ipv4, bed.board.destinations[0].load().active), (0, 0));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn an_established_connection_survives_a_flood() {
         bed.client_sends(&tcp(at(v4(198, 51, 100, 1), 1024 + port), vip(), "S"));
     }
     let key = crate::flow::Key::between(client(), vip(), protocol::TCP).unwrap();
-    let conns = &bed.worker.line.conns;
+    let conns = &bed.worker.home.line.conns;
     let (id, _) = conns.find(conns.hash(&key), &key).expect("the established one is there");
     assert_eq!(Millis(conns.entry(id).timeout), Millis::from_secs(900));
     assert!(bed.board.gauges.given_up.get() > 400);

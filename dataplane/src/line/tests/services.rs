@@ -41,7 +41,7 @@ fn plan() -> Plan {
 /// Which server a frame that left inside was sent to; all have one hardware address, so by the connection's entry.
 fn served_by(bed: &Bed, client: Endpoint, to: Endpoint) -> Option<u32> {
     let key = crate::flow::Key::between(client, to, protocol::TCP)?;
-    let conns = &bed.worker.line.conns;
+    let conns = &bed.worker.home.line.conns;
     let (id, _) = conns.find(conns.hash(&key), &key)?;
     Some(conns.entry(id).destination)
 }
@@ -61,7 +61,7 @@ fn clients_of_one_network_meet_one_destination() {
     let of = |client| served_by(bed, client, vip());
     assert_eq!(of(neighbours[0]), of(neighbours[1]));
     assert_ne!(of(neighbours[0]), of(stranger));
-    assert_eq!(bed.worker.line.shared.templates.len(), 2);
+    assert_eq!(bed.worker.home.line.shared.templates.len(), 2);
 }
 
 #[test]
@@ -71,11 +71,11 @@ fn a_template_ends_after_its_connections_and_its_time() {
     bed.client_sends(&tcp(client(), vip(), "S"));
     // The connection lives for a minute, the template for 50 seconds: it waits, a minute at a time.
     bed.at(59_000).worker.turn();
-    assert_eq!(bed.worker.line.shared.templates.len(), 1);
+    assert_eq!(bed.worker.home.line.shared.templates.len(), 1);
     bed.at(61_000).worker.turn();
-    assert_eq!((bed.worker.line.conns.used().ipv4, bed.worker.line.shared.templates.len()), (0, 1));
+    assert_eq!((bed.worker.home.line.conns.used().ipv4, bed.worker.home.line.shared.templates.len()), (0, 1));
     bed.at(120_000).worker.turn();
-    assert!(bed.worker.line.shared.templates.is_empty());
+    assert!(bed.worker.home.line.shared.templates.is_empty());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_call_meets_one_destination_whatever_its_port() {
     }
     let of = |port| {
         let key = crate::flow::Key::between(at(client().address, port), vip(), protocol::UDP).unwrap();
-        let conns = &bed.worker.line.conns;
+        let conns = &bed.worker.home.line.conns;
         conns.find(conns.hash(&key), &key).map(|(id, _)| conns.entry(id).destination)
     };
     assert!(of(5060).is_some());
@@ -192,7 +192,7 @@ fn one_packet_leaves_nothing_behind() {
         assert!(bed.inside.take().is_some());
     }
     let served: Vec<u64> = bed.board.destinations[..3].iter().map(|d| d.connections.get()).collect();
-    assert_eq!((served, bed.worker.line.conns.used().ipv4), (vec![1, 1, 1], 0));
+    assert_eq!((served, bed.worker.home.line.conns.used().ipv4), (vec![1, 1, 1], 0));
 }
 
 /// Templates of one-packet services go early by the packets they had: one that had more than eight stays.
@@ -210,7 +210,7 @@ fn a_template_counts_the_packets_of_one_packet_connections() {
             bed.client_sends(&udp(at(client().address, 1000 + n), vip(), b"query"));
         }
         bed.at(70_000).worker.turn();
-        assert_eq!(!bed.worker.line.shared.templates.is_empty(), stays, "after {packets} packets");
+        assert_eq!(!bed.worker.home.line.shared.templates.is_empty(), stays, "after {packets} packets");
     }
 }
 
@@ -272,7 +272,7 @@ fn drop_packet_takes_one_new_connection_in_rate() {
         bed.client_sends(&tcp(at(client().address, 1000 + n), vip(), "S"));
     }
     assert_eq!(bed.board.gauges.drops[DropReason::Defence as usize].get(), 2);
-    assert_eq!(bed.worker.line.conns.used().ipv4, 4);
+    assert_eq!(bed.worker.home.line.conns.used().ipv4, 4);
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn schedule_icmp_opens_the_connection_an_error_speaks_of() {
     let error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
     let mut bed = plan().build();
     bed.client_sends(&error);
-    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.line.conns.used().ipv4), (1, 0));
+    assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.home.line.conns.used().ipv4), (1, 0));
     let mut plan = plan();
     plan.settings.schedule_icmp = true;
     let mut bed = plan.build();

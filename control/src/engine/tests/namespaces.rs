@@ -1,0 +1,269 @@
+//! Requests about namespaces, with no worker to wait for.
+
+use serde_json::{Value, json};
+
+use super::{ask, ask_in, done, engine};
+use crate::edit::Errno;
+use crate::engine::Engine;
+use crate::error::Failure;
+
+fn blue() -> Value {
+    json!({ "namespace": { "name": "blue", "bindings": [{ "port": "1", "vlan": 100 }] } })
+}
+
+fn vip(destination: &str) -> Value {
+    json!({ "service": { "protocol": "tcp", "address": "10.9.9.1", "l4_port": 80,
+        "destinations": [{ "address": destination, "l4_port": 80, "method": "nat" }] } })
+}
+
+fn faults(outcome: Result<Value, Failure>) -> Vec<String> {
+    outcome
+        .unwrap_err()
+        .data()
+        .faults
+        .iter()
+        .map(|fault| format!("{} {}", fault.place, fault.problem))
+        .collect()
+}
+
+fn services(engine: &mut Engine, namespace: &str) -> Value {
+    ask_in(engine, namespace, "service.list", json!({})).unwrap()["services"].clone()
+}
+
+#[test]
+fn the_same_address_is_another_service_in_each() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    done(&mut engine, "service.add", vip("10.0.2.11"));
+    assert_eq!(ask_in(&mut engine, "blue", "service.add", vip("10.0.2.12")), Ok(json!({})));
+    for (namespace, destination) in [("default", "10.0.2.11"), ("blue", "10.0.2.12")] {
+        let list = services(&mut engine, namespace);
+        assert_eq!(
+            (&list[0]["destinations"][0]["address"], list.as_array().map(Vec::len)),
+            (&json!(destination), Some(1))
+        );
+    }
+    assert_eq!(ask_in(&mut engine, "blue", "settings.set", json!({ "tcp_timeout": 9 })), Ok(json!({})));
+    assert_eq!(ask_in(&mut engine, "blue", "service.flush", json!({})), Ok(json!({})));
+    assert_eq!(
+        (services(&mut engine, "blue"), services(&mut engine, "default")[0]["l4_port"].clone()),
+        (json!([]), json!(80))
+    );
+    let timeout = |engine: &mut Engine, namespace| {
+        ask_in(engine, namespace, "config.get", json!({})).unwrap()["settings"]["tcp_timeout"].clone()
+    };
+    assert_eq!((timeout(&mut engine, "default"), timeout(&mut engine, "blue")), (json!(900), json!(9)));
+}
+
+#[test]
+fn a_namespace_that_comes_again_is_empty() {
+    let mut engine = engine();
+    for _ in 0..2 {
+        done(&mut engine, "namespace.add", blue());
+        assert_eq!(services(&mut engine, "blue"), json!([]));
+        assert_eq!(ask_in(&mut engine, "blue", "service.add", vip("10.0.2.12")), Ok(json!({})));
+        done(&mut engine, "namespace.remove", json!({ "name": "blue" }));
+    }
+    assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap().get("namespaces"), None);
+}
+
+#[test]
+fn the_list_tells_what_is_bound_by_name() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let list = ask(&mut engine, "namespace.list", json!({})).unwrap()["namespaces"].clone();
+    assert_eq!((&list[0]["name"], &list[0]["bindings"]), (&json!("default"), &json!([])));
+    assert_eq!(list[1]["bindings"], json!([{ "port": "server", "vlan": 100 }]));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let before = ask(&mut engine, "config.get", json!({})).unwrap();
+    let rows = [
+        (
+            json!({ "name": "green", "bindings": [{ "port": "server", "vlan": 100 }] }),
+            "namespace.bindings[0] server VLAN 100 is bound to namespace \"blue\" already",
+        ),
+        (
+            json!({ "name": "green", "bindings": [{ "port": "0" }, { "port": "client" }] }),
+            "namespace.bindings[1] client is bound to namespace \"green\" already",
+        ),
+        (
+            json!({ "name": "green", "bindings": [{ "port": "eth9" }] }),
+            "namespace.bindings[0].port there is no port eth9",
+        ),
+        (
+            json!({ "name": "green", "bindings": [{ "port": "2" }] }),
+            "namespace.bindings[0].port there is no port 2",
+        ),
+        (
+            json!({ "name": "green", "bindings": [{ "port": "0", "vlan": 4095 }] }),
+            "namespace.bindings[0].vlan 4095 is outside 1 to 4094",
+        ),
+        (json!({ "name": "default" }), "namespace.name \"default\" is the namespace that is always there"),
+        (json!({ "name": "a/b" }), "namespace.name \"a/b\" cannot be a name"),
+        (json!({ "name": "" }), "namespace.name \"\" cannot be a name"),
+        (
+            json!({ "name": "green", "netns": "blue" }),
+            "namespace.netns \"blue\" is the network namespace of namespaces[0] already",
+        ),
+        (
+            json!({ "name": "green", "start": { "services": 0 } }),
+            "namespace.start.services 0 leaves no room for any",
+        ),
+        (
+            json!({ "name": "green", "settings": { "tcp_timeout": 0 } }),
+            "namespace.settings.tcp_timeout 0 seconds is outside 1 to 4000000",
+        ),
+    ];
+    for (namespace, told) in rows {
+        let refused = faults(ask(&mut engine, "namespace.add", json!({ "namespace": namespace })));
+        assert_eq!(refused.first().map(String::as_str), Some(told), "{namespace}");
+    }
+    let twice = ask(&mut engine, "namespace.add", blue()).unwrap_err();
+    assert_eq!((twice.code(), twice.data().errno), (-32001, Some(Errno::EExist)));
+    assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), before);
+}
+
+#[test]
+fn who_is_not_there_cannot_be_asked_or_removed() {
+    let mut engine = engine();
+    let asked = ask_in(&mut engine, "red", "service.list", json!({})).unwrap_err();
+    assert_eq!(
+        (asked.data().errno, asked.to_string()),
+        (
+            Some(Errno::ENoEnt),
+            "there is no namespace red; `pollux namespace list` shows those there are".to_owned()
+        )
+    );
+    let removed = ask(&mut engine, "namespace.remove", json!({ "name": "red" })).unwrap_err();
+    assert_eq!(removed.data().errno, Some(Errno::ENoEnt));
+    let told = faults(ask(&mut engine, "namespace.remove", json!({ "name": "default" })));
+    assert_eq!(told, ["name the default namespace is always there"]);
+}
+
+#[test]
+fn what_is_about_the_daemon_is_not_asked_of_one() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    for (method, params) in [
+        ("daemon.stop", json!({})),
+        ("version.get", json!({})),
+        ("namespace.list", json!({})),
+        ("namespace.add", blue()),
+        ("namespace.remove", json!({ "name": "blue" })),
+    ] {
+        let told = faults(ask_in(&mut engine, "blue", method, params));
+        assert_eq!(told, ["namespace this method is about the whole daemon"], "{method}");
+    }
+    assert!(!engine.is_stopping());
+    assert!(ask_in(&mut engine, "default", "version.get", json!({})).is_ok());
+}
+
+fn two() -> Value {
+    json!({ "namespaces": [
+        { "name": "blue", "bindings": [{ "port": "client" }], "settings": { "udp_timeout": 7 },
+          "services": [vip("10.0.2.12")["service"]], "marks": [{ "mark": 7 }] },
+        { "name": "green", "bindings": [{ "port": "server", "vlan": 5 }] },
+    ] })
+}
+
+#[test]
+fn a_configuration_replaces_all_namespaces_or_none() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let dry = ask(&mut engine, "config.apply", json!({ "config": two(), "dry_run": true })).unwrap();
+    assert_eq!(dry["namespaces"]["added"], json!(["green"]));
+    assert_eq!(dry["namespaces"]["changed"][0]["content"]["settings"], json!(["udp_timeout: 300 -> 7"]));
+    assert_eq!(services(&mut engine, "blue"), json!([]));
+    let applied = ask(&mut engine, "config.apply", json!({ "config": two() })).unwrap();
+    assert_eq!((&applied["namespaces"], &applied["dry_run"]), (&dry["namespaces"], &json!(false)));
+    assert_eq!(services(&mut engine, "blue")[0]["address"], json!("10.9.9.1"));
+    let config = ask(&mut engine, "config.get", json!({})).unwrap();
+    let again = ask(&mut engine, "config.apply", json!({ "config": config })).unwrap();
+    assert_eq!(again.get("namespaces"), None, "what is read can be applied and changes nothing: {again}");
+    let mut wrong = config.clone();
+    wrong["namespaces"][1]["services"] = json!([vip("224.0.0.1")["service"]]);
+    wrong["namespaces"][0]["settings"]["udp_timeout"] = json!(8);
+    let told = faults(ask(&mut engine, "config.apply", json!({ "config": wrong })));
+    assert!(told[0].starts_with("namespaces[1].services[0].destinations[0]"), "{told:?}");
+    assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), config);
+    let none = ask(&mut engine, "config.apply", json!({ "config": {} })).unwrap();
+    assert_eq!(none["namespaces"]["removed"], json!(["blue", "green"]));
+    assert!(ask_in(&mut engine, "blue", "service.list", json!({})).is_err());
+}
+
+#[test]
+fn a_configuration_can_be_applied_to_one_namespace() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    done(&mut engine, "service.add", vip("10.0.2.11"));
+    let config = json!({ "settings": { "tcp_timeout": 9 }, "services": [vip("10.0.2.12")["service"]] });
+    let applied = ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })).unwrap();
+    assert_eq!(
+        (applied["added"].as_array().map(Vec::len), &applied["settings"]),
+        (Some(1), &json!(["tcp_timeout: 900 -> 9"]))
+    );
+    assert_eq!(services(&mut engine, "default")[0]["destinations"][0]["address"], json!("10.0.2.11"));
+    let own = ask_in(&mut engine, "blue", "config.get", json!({})).unwrap();
+    let again = ask_in(&mut engine, "blue", "config.apply", json!({ "config": own })).unwrap();
+    assert_eq!(
+        (&again["added"], &again["settings"], &again["needs_restart"]),
+        (&json!([]), &json!([]), &json!([]))
+    );
+    for (config, place) in [
+        (json!({ "ports": [{ "name": "client" }] }), "ports a namespace has none to set up"),
+        (two(), "namespaces a namespace has none in it"),
+        (
+            json!({ "settings": { "tcp_timeout": 0 } }),
+            "settings.tcp_timeout 0 seconds is outside 1 to 4000000",
+        ),
+    ] {
+        let told = faults(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
+        assert_eq!(told[0], place);
+    }
+}
+
+#[test]
+fn links_of_static_facts_are_on_what_is_bound() {
+    let mut engine = engine();
+    let link = |port: &str, vlan: Value| json!({ "links": [{ "name": "l", "port": port, "vlan": vlan, "mac": "02:00:00:00:00:01", "mtu": 1500 }] });
+    let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "facts": link("client", json!(5)) });
+    done(&mut engine, "namespace.add", json!({ "namespace": own }));
+    let foreign =
+        json!({ "name": "green", "bindings": [{ "port": "server" }], "facts": link("client", json!(5)) });
+    let told = faults(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
+    assert_eq!(told, ["namespace.facts.links[0] client VLAN 5 belongs to namespace \"blue\""]);
+    let config = json!({ "facts": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
+    let told = faults(ask(&mut engine, "config.apply", json!({ "config": config })));
+    assert_eq!(told, ["facts.links[0] client belongs to namespace \"blue\""]);
+}
+
+#[test]
+fn a_namespace_keeps_its_network_namespace() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let config = json!({ "namespaces": [{ "name": "blue", "netns": "other" }] });
+    let told = faults(ask(&mut engine, "config.apply", json!({ "config": config })));
+    assert_eq!(told, ["namespaces.blue.netns a namespace keeps its network namespace"]);
+}
+
+#[test]
+fn what_the_kernel_refuses_changes_nothing() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let before = ask(&mut engine, "config.get", json!({})).unwrap();
+    let green = json!({ "name": "green", "bindings": [{ "port": "server" }] });
+    let blue = |bindings: Value| json!({ "name": "blue", "bindings": bindings, "settings": { "tcp_timeout": 9 }, "services": [vip("10.0.2.12")["service"]] });
+    let one = json!([{ "port": "server", "vlan": 100 }]);
+    let two = json!([{ "port": "client" }, { "port": "server", "vlan": 7 }]);
+    for namespaces in [json!([blue(one), green, { "name": "bad" }]), json!([green, blue(two)])] {
+        let config = json!({ "settings": { "tcp_timeout": 9 }, "namespaces": namespaces });
+        let refused = ask(&mut engine, "config.apply", json!({ "config": config })).unwrap_err();
+        assert_eq!(refused.code(), -32603, "{refused}");
+        assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), before);
+        assert!(ask_in(&mut engine, "green", "service.list", json!({})).is_err());
+    }
+}

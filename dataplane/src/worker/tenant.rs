@@ -1,0 +1,279 @@
+//! One namespace at one worker: its line, its outbox, and its rings to the kernel and to the other workers. Two
+//! namespaces have nothing in common but the ports, so nothing can cross.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::Port;
+use super::binding::{Binding, NamespaceId};
+use crate::config::{Command, Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::conn::{Shared, Sizes, Table};
+use crate::flow::Seed;
+use crate::forward;
+use crate::io::{BURST, Batch, QueuePair};
+use crate::line::defend::Defence;
+use crate::line::ending::Ending;
+use crate::line::outbox::{FROM_KERNEL, HandOffRing, RELAYED};
+use crate::line::paths::Paths;
+use crate::line::{self, Arrival, KernelRing, Line, Outbox};
+use crate::packet::Packet;
+use crate::sched::Memory;
+use crate::stats::Board;
+use crate::steer::{Steering, WorkerId};
+use crate::time::Tick;
+use crate::verdict::{DropReason, Verdict};
+
+/// What a namespace is made from, for one worker.
+pub struct TenantSetup<P> {
+    /// The worker's number.
+    pub me: WorkerId,
+    /// How flows are shared out; the same for all workers.
+    pub steering: Steering,
+    /// How many ports there are.
+    pub ports: usize,
+    /// The worker's share of the connections.
+    pub sizes: Sizes,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Services that can exist.
+    pub services: usize,
+    /// Its counters.
+    pub board: Arc<Board>,
+    /// To and from control.
+    pub rings: Arc<WorkerRings>,
+    /// Frames for the kernel.
+    pub kernel: KernelRing<P>,
+    /// Frames of the kernel for ports.
+    pub inject: Arc<ArrayQueue<(usize, P)>>,
+    /// Rings of all workers, by number.
+    pub hand_off: Box<[HandOffRing<P>]>,
+}
+
+/// One namespace at one worker.
+pub struct Tenant<P> {
+    /// The packets' way.
+    pub line: Line,
+    pub(super) out: Outbox<P>,
+    inject: Arc<ArrayQueue<(usize, P)>>,
+}
+
+impl<P: Packet> Tenant<P> {
+    /// Takes the memory.
+    ///
+    /// # Errors
+    /// When there is not enough of it.
+    pub fn new(setup: TenantSetup<P>) -> std::io::Result<Tenant<P>> {
+        let random = Seed::random();
+        let conns = Table::new(setup.sizes, random)?;
+        setup.board.gauges.table_bytes.set(conns.bytes() as u64);
+        let out = Outbox::new(setup.ports, setup.kernel, setup.hand_off);
+        let Seed(seed, step) = Seed::random();
+        let memory = |service: usize| Memory::new(seed.wrapping_add(step.wrapping_mul(service as u64)));
+        let line = Line {
+            me: setup.me,
+            steering: setup.steering,
+            conns,
+            snapshot: Box::default(),
+            memories: (0..setup.services).map(memory).collect(),
+            board: setup.board,
+            rings: setup.rings,
+            shared: setup.shared,
+            paths: Paths::new(),
+            defence: Defence::default(),
+            half_open: 0,
+            last_one_packet: None,
+            in_train: false,
+            tended: Tick(0),
+            flush_from: None,
+            ending: Ending::default(),
+            ip_id: 0,
+            piece_id: random.1 as u32,
+            works: line::works(),
+        };
+        Ok(Tenant { line, out, inject: setup.inject })
+    }
+
+    /// Runs a batch through the line, and what leaves out of the ports.
+    pub(super) fn run_line<Q: QueuePair<Packet = P>>(
+        &mut self,
+        batch: &mut Batch<P>,
+        arrival: &Arrival,
+        ports: &mut [Port<Q>],
+    ) {
+        if self.line.snapshot.debug.each_packet {
+            self.line.run_told(batch, arrival, &mut self.out);
+        } else {
+            self.line.run(batch, arrival, &mut self.out);
+        }
+        self.flush(ports);
+    }
+
+    /// Packets that other workers found to be ours.
+    pub(super) fn take_over<Q: QueuePair<Packet = P>>(
+        &mut self,
+        now: Tick,
+        ports: &mut [Port<Q>],
+        batch: &mut Batch<P>,
+    ) -> usize {
+        let me = usize::from(self.line.me.0);
+        let mut count = 0;
+        while count < BURST
+            && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| next(ring))
+        {
+            let (relayed, from_kernel) = (port & RELAYED != 0, port & FROM_KERNEL != 0);
+            let port = port & !(RELAYED | FROM_KERNEL);
+            count += 1;
+            if from_kernel {
+                self.line.from_kernel(port, packet, now, &mut self.out);
+                self.flush(ports);
+                continue;
+            }
+            // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
+            batch.push(packet);
+            let arrival = Arrival { port, mac: ports[usize::from(port)].mac, now, relayed };
+            self.run_line(batch, &arrival, ports);
+        }
+        self.line.board.gauges.taken_over.add(count as u64);
+        count
+    }
+
+    /// Frames of the kernel leave, by and large as they are, by what is bound to the namespace.
+    pub(super) fn inject<Q: QueuePair<Packet = P>>(
+        &mut self,
+        now: Tick,
+        me: NamespaceId,
+        ports: &mut [Port<Q>],
+    ) -> usize {
+        let mut count = 0;
+        while count < BURST
+            && let Some((port, packet)) = next(&self.inject)
+        {
+            count += 1;
+            let gauges = &self.line.board.gauges;
+            gauges.from_kernel.add(1);
+            let binding = ports.get(port).map(|port| &port.binding);
+            if binding.is_some_and(|binding: &Binding| binding.of(packet.bytes()) != me) {
+                gauges.drops[DropReason::OtherNamespace as usize].add(1);
+                continue;
+            }
+            self.line.from_kernel(port as u16, packet, now, &mut self.out);
+        }
+        if count > 0 {
+            self.flush(ports);
+        }
+        count
+    }
+
+    /// Sends what is in the outbox; what a port refuses twice is dropped.
+    pub(super) fn flush<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
+        let gauges = &self.line.board.gauges;
+        for (port, batch) in ports.iter_mut().zip(&mut self.out.ports) {
+            if batch.is_empty() {
+                continue;
+            }
+            let count = batch.len();
+            port.queues.transmit(batch);
+            if !batch.is_empty() {
+                port.queues.transmit(batch);
+            }
+            gauges.sent.add((count - batch.len()) as u64);
+            gauges.drops[DropReason::TransmitFull as usize].add(batch.len() as u64);
+            batch.clear();
+        }
+    }
+
+    /// Does what control asks; true when it asks to stop.
+    pub(super) fn obey<Q: QueuePair<Packet = P>>(&mut self, now: Tick, ports: &mut [Port<Q>]) -> bool {
+        let mut stops = false;
+        while let Some(command) = next(&self.line.rings.commands) {
+            let note = match command {
+                Command::Install(snapshot, events) => {
+                    let generation = snapshot.generation;
+                    let old = self.adopt(snapshot, &events, ports);
+                    Note::Adopted(generation, old, events)
+                }
+                Command::List(mut page) => {
+                    self.line.list(&mut page, now);
+                    Note::Listed(page)
+                }
+                Command::Stop => {
+                    stops = true;
+                    continue;
+                }
+            };
+            // Control keeps the ring deep enough for every answer it waits for.
+            let _ = self.line.rings.notes.push(note);
+        }
+        self.line.publish();
+        if self.out.trains.held() > 0 {
+            self.give_up_trains(now);
+        }
+        if !self.out.waiting.is_empty() {
+            self.give_up_waiting(now);
+        }
+        stops
+    }
+
+    /// Acts on another snapshot from now on; gives back the one before.
+    pub(super) fn adopt<Q: QueuePair<Packet = P>>(
+        &mut self,
+        snapshot: Box<Snapshot>,
+        events: &[Event],
+        ports: &mut [Port<Q>],
+    ) -> Box<Snapshot> {
+        let old = self.line.adopt(snapshot, events);
+        self.retry(ports);
+        old
+    }
+
+    /// Sends the waiting packets whose next hop's address has become known.
+    fn retry<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
+        let gauges = &self.line.board.gauges;
+        for _ in 0..self.out.waiting.len() {
+            let mut waiting = self.out.waiting.remove(0);
+            let NextHop::Unresolved(link, address) = waiting.departure.next else { continue };
+            let network = &self.line.snapshot.network;
+            let hop = network.neighbours.get(&(link, address)).and_then(|&id| network.hop_at(id));
+            match hop {
+                None => {
+                    // There is room: the packet has just left its place. It keeps the time it came.
+                    let _ = self.out.waiting.try_push(waiting);
+                }
+                Some(hop) => {
+                    let framed = forward::frame(&mut waiting.packet, &waiting.departure, hop);
+                    let verdict = match framed {
+                        Ok(()) => self.out.send(hop.port, waiting.packet),
+                        Err(why) => Verdict::Dropped(why),
+                    };
+                    if let Verdict::Dropped(why) = verdict {
+                        gauges.drops[why as usize].add(1);
+                    }
+                }
+            }
+        }
+        gauges.waiting.set(self.out.waiting.len() as u64);
+        self.flush(ports);
+    }
+
+    fn give_up_trains(&mut self, now: Tick) {
+        let gauges = &self.line.board.gauges;
+        self.out.trains.expire(now, |_| gauges.drops[DropReason::FragmentTimeout as usize].add(1));
+        gauges.gathering.set(self.out.trains.held() as u64);
+    }
+
+    fn give_up_waiting(&mut self, now: Tick) {
+        let before = self.out.waiting.len();
+        self.out.waiting.retain(|waiting| !waiting.is_over(now));
+        let gone = before - self.out.waiting.len();
+        let gauges = &self.line.board.gauges;
+        gauges.drops[DropReason::NeighbourUnresolved as usize].add(gone as u64);
+        gauges.waiting.set(self.out.waiting.len() as u64);
+    }
+}
+
+/// The first in a ring. Most are empty in most turns, and to pop from an empty one costs a fence.
+#[inline]
+fn next<T>(ring: &ArrayQueue<T>) -> Option<T> {
+    if ring.is_empty() { None } else { ring.pop() }
+}
