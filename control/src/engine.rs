@@ -4,8 +4,10 @@ mod connections;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
 
@@ -29,6 +31,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// How often the kernel is reminded of destinations whose hardware address is not known.
 const REMIND: Duration = Duration::from_secs(1);
 
+/// How often what is done from time to time is done, however many requests there are.
+const TICK: Duration = Duration::from_millis(5);
 /// How often the defences are looked at, as IPVS does.
 const DEFEND: Duration = Duration::from_secs(1);
 
@@ -55,6 +59,7 @@ pub struct Engine {
     swept: Instant,
     defended: Instant,
     reminded: Instant,
+    ticked: Instant,
     stopping: bool,
 }
 
@@ -83,6 +88,7 @@ impl Engine {
             swept: now,
             defended: now,
             reminded: now,
+            ticked: now,
             stopping: false,
         }
     }
@@ -166,12 +172,17 @@ impl Engine {
         Ok(Reply::Done(Done {}))
     }
 
-    fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
+    fn apply(&mut self, mut apply: Apply) -> Result<Reply, Failure> {
         validate(&apply.config)?;
-        let mut applied = diff::diff(self.compiler.config(), &apply.config);
+        let running = self.compiler.config().clone();
+        let known: HashMap<ServiceKey, _> =
+            running.services.shared().iter().map(|service| (service.key(), service)).collect();
+        // What is equal becomes the same, so that only what differs is looked at from here on.
+        apply.config.services.share_with(|service| known.get(&service.key()).copied());
+        let mut applied = diff::diff(&running, &apply.config);
         applied.dry_run = apply.dry_run;
+        self.compiler.check(&apply.config)?;
         if !apply.dry_run {
-            self.compiler.check(&apply.config)?;
             // Facts first: they can be refused, and then nothing has changed.
             if applied.facts {
                 let facts = apply.config.facts.clone().unwrap_or_else(|| self.heard.clone());
@@ -194,7 +205,9 @@ impl Engine {
         let workers = &self.workers;
         self.ledger.follow(&self.compiler, |id| workers.counted(id));
         installed?;
-        self.remind();
+        // What is new is asked for at once; the others are reminded of once a second.
+        let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();
+        wanted.into_iter().for_each(|(link, address)| self.resolve(link, address));
         Ok(())
     }
 
@@ -223,11 +236,16 @@ impl Engine {
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
         self.workers.gather();
+        if self.ticked.elapsed() < TICK {
+            return;
+        }
+        self.ticked = Instant::now();
         let wanted = self.workers.take_unresolved();
         for (link, address) in wanted {
             self.resolve(link.0, address);
         }
-        self.workers.share_loads(self.compiler.destination_ids());
+        let end = self.compiler.destination_end();
+        self.workers.share_loads(end);
         if self.reminded.elapsed() > REMIND {
             self.remind();
         }
@@ -253,7 +271,7 @@ impl Engine {
 
     fn remind(&mut self) {
         self.reminded = Instant::now();
-        let wanted: std::collections::BTreeSet<_> = self.compiler.unresolved().collect();
+        let wanted: BTreeSet<_> = self.compiler.unresolved().collect();
         for (link, address) in wanted {
             self.resolve(link, address);
         }
@@ -292,11 +310,8 @@ impl Engine {
     }
 
     fn services(&self, only: Option<ServiceKey>) -> ServiceList {
-        let mut services = {
-            let quotas = self.workers.shared().map(|shared| &shared.quotas);
-            observe::services(&self.compiler, self.boards(), &self.ledger, quotas)
-        };
-        services.retain(|service| only.is_none_or(|key| service.key() == key));
+        let quotas = self.workers.shared().map(|shared| &shared.quotas);
+        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, only);
         ServiceList { services, connection_capacity: self.capacity() }
     }
 

@@ -5,6 +5,7 @@
 
 mod destination;
 mod marks;
+mod services;
 mod settings;
 mod written;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
 pub use self::marks::MarkRule;
+pub use self::services::Services;
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 use crate::kernel::facts::Facts;
@@ -35,7 +37,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<MarkRule>,
     /// Virtual services with their destinations, in the order they are added.
-    pub services: Vec<Service>,
+    #[schemars(with = "Vec<Service>")]
+    pub services: Services,
     /// Addresses, routes and neighbours given by hand instead of read from the kernel; for benchmarks and replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,

@@ -15,7 +15,7 @@ use pollux_dataplane::wire::protocol;
 
 use crate::compile::Compiler;
 use crate::estimate::{Counted, Ledger};
-use crate::model::{Destination, Method, Service};
+use crate::model::{Destination, Method, Service, ServiceKey};
 use crate::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
 };
@@ -35,12 +35,13 @@ pub fn stats<'a>(boards: impl Iterator<Item = &'a Board>, id: DestinationId) -> 
     })
 }
 
-/// The configured services with what is counted of them.
+/// The configured services, or only one, with what is counted of them.
 pub fn services<'a>(
     compiler: &Compiler,
     boards: impl Iterator<Item = &'a Board> + Clone,
     ledger: &Ledger,
     quotas: Option<&Quotas>,
+    only: Option<ServiceKey>,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
@@ -60,7 +61,8 @@ pub fn services<'a>(
             rates,
         }
     };
-    compiler.config().services.iter().map(view).collect()
+    let meant = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    compiler.config().services.iter().filter(meant).map(view).collect()
 }
 
 fn destination<'a>(

@@ -233,7 +233,7 @@ mod tests {
             marks in prop::collection::vec(mark(), 0..3),
             (time, rate) in (any::<u32>(), any::<i32>()),
         ) {
-            let mut config = Config { services, marks, ..Config::default() };
+            let mut config = Config { services: services.into(), marks, ..Config::default() };
             config.settings.tcp_timeout = time;
             config.settings.am_droprate = rate;
             config.settings.timeouts.insert("tcp.SYN_RECV".to_owned(), time);

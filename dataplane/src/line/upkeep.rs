@@ -85,7 +85,7 @@ impl Line {
     /// Acts on `snapshot` from now on; gives back the one before.
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: &[Event]) -> Box<Snapshot> {
         for (place, event) in events.iter().enumerate() {
-            self.weigh(&snapshot, event, &events[..place]);
+            self.weigh(&snapshot, event, place.checked_sub(1).map(|place| &events[place]));
             let service = snapshot.services.service(event.service);
             if let (Some(service), Some(memory)) = (service, self.memories.get_mut(event.service.0 as usize))
             {
@@ -103,20 +103,20 @@ impl Line {
     }
 
     /// Thresholds that come or go with an edit change whose connections are counted.
-    fn weigh(&self, new: &Snapshot, event: &Event, before: &[Event]) {
+    fn weigh(&self, new: &Snapshot, event: &Event, before: Option<&Event>) {
         let (id, clears) = match event.kind {
             EventKind::Added(id) => (id, true),
             EventKind::Edited { destination, clears } => (destination, clears),
             EventKind::Fresh | EventKind::Removed(..) => return,
         };
-        let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
-        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
         let told = |event: &Event| matches!(event.kind, EventKind::Added(of) | EventKind::Edited { destination: of, .. } if of == id);
-        if before.iter().any(told) {
-            // Counted already; only what the edit lifts is new.
+        if before.is_some_and(told) {
+            // Counted already, events of one destination stand side by side; only what the edit lifts is new.
             return self.shared.quotas.clear(id, clears);
         }
-        if let (Some(old), Some(new)) = (old, new) {
+        let Some(old) = self.snapshot.services.destination(id) else { return };
+        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
+        if let Some(new) = new.services.destination(id) {
             let clears = clears
                 && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
             self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);
