@@ -20,9 +20,10 @@ use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
 use crate::model::{Config, ServiceKey};
 use crate::observe;
-use crate::request::{Apply, Done, Reply, Request};
+use crate::request::{Apply, Done, ListQuery, Reply, Request};
 use crate::sysctl;
 use crate::validate::validate;
+use crate::view::brief::BriefList;
 use crate::view::{PortView, ServiceList, StatsView, VersionView};
 use crate::workers::Workers;
 
@@ -120,7 +121,7 @@ impl Engine {
                 edit::flush(config);
                 Ok(())
             }),
-            Request::ServiceList(query) => Ok(Reply::Services(self.services(query.service))),
+            Request::ServiceList(query) => Ok(self.services(&query)),
             Request::DestinationAdd(add) => {
                 self.edit(|config| edit::add_destination(config, add.service, add.destination))
             }
@@ -309,10 +310,16 @@ impl Engine {
         self.workers.all().iter().map(|worker| worker.board.as_ref())
     }
 
-    fn services(&self, only: Option<ServiceKey>) -> ServiceList {
-        let quotas = self.workers.shared().map(|shared| &shared.quotas);
-        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, only);
-        ServiceList { services, connection_capacity: self.capacity() }
+    fn services(&self, query: &ListQuery) -> Reply {
+        let (quotas, connection_capacity) =
+            (self.workers.shared().map(|shared| &shared.quotas), self.capacity());
+        if query.brief {
+            let services = observe::brief(&self.compiler, self.boards(), quotas, query.service);
+            return Reply::Brief(BriefList { services, connection_capacity });
+        }
+        let services =
+            observe::services(&self.compiler, self.boards(), &self.ledger, quotas, query.service);
+        Reply::Services(ServiceList { services, connection_capacity })
     }
 
     fn capacity(&self) -> u64 {

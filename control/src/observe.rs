@@ -16,6 +16,7 @@ use pollux_dataplane::wire::protocol;
 use crate::compile::Compiler;
 use crate::estimate::{Counted, Ledger};
 use crate::model::{Destination, Method, Service, ServiceKey};
+use crate::view::brief::{BriefDestination, BriefService};
 use crate::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
 };
@@ -65,19 +66,71 @@ pub fn services<'a>(
     compiler.config().services.iter().filter(meant).map(view).collect()
 }
 
+/// The same in brief.
+pub fn brief<'a>(
+    compiler: &Compiler,
+    boards: impl Iterator<Item = &'a Board> + Clone,
+    quotas: Option<&Quotas>,
+    only: Option<ServiceKey>,
+) -> Vec<BriefService> {
+    let view = |service: &Service| {
+        let destinations = service.destinations.iter().map(|of| {
+            let id = compiler.destination_id(&(service.key(), of.key()));
+            brief_destination(of, id, boards.clone(), quotas)
+        });
+        BriefService {
+            key: service.key(),
+            scheduler: service.scheduler,
+            flags: service.flags,
+            persistence: service.persistence.clone(),
+            one_packet: service.one_packet,
+            destinations: destinations.collect(),
+        }
+    };
+    let meant = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    compiler.config().services.iter().filter(meant).map(view).collect()
+}
+
+fn brief_destination<'a>(
+    of: &Destination,
+    id: Option<DestinationId>,
+    boards: impl Iterator<Item = &'a Board>,
+    quotas: Option<&Quotas>,
+) -> BriefDestination {
+    let load = load(id, boards);
+    let of_quotas = quotas.zip(id);
+    BriefDestination {
+        address: of.address,
+        l4_port: of.l4_port,
+        method: of.method,
+        tunnel: of.tunnel,
+        weight: of.weight,
+        upper_threshold: of.upper_threshold,
+        lower_threshold: of.lower_threshold,
+        overloaded: of_quotas.is_some_and(|(quotas, id)| quotas.is_overloaded(id)),
+        active: load.active,
+        inactive: load.inactive,
+        persistent: of_quotas.map_or(0, |(quotas, id)| quotas.templates(id)),
+    }
+}
+
+/// What a destination carries at all workers together.
+fn load<'a>(id: Option<DestinationId>, boards: impl Iterator<Item = &'a Board>) -> Load {
+    let Some(id) = id else { return Load::default() };
+    let known = boards.filter_map(|board| Some(board.destinations.get(id.0 as usize)?.load()));
+    known.fold(Load::default(), |sum, load| Load {
+        active: sum.active.wrapping_add(load.active),
+        inactive: sum.inactive.wrapping_add(load.inactive),
+    })
+}
+
 fn destination<'a>(
     of: &Destination,
     id: Option<DestinationId>,
     boards: impl Iterator<Item = &'a Board> + Clone,
     (ledger, quotas): (&Ledger, Option<&Quotas>),
 ) -> DestinationView {
-    let known = id.into_iter().flat_map(|id| {
-        boards.clone().filter_map(move |board| Some(board.destinations.get(id.0 as usize)?.load()))
-    });
-    let load = known.fold(Load::default(), |sum, load| Load {
-        active: sum.active.wrapping_add(load.active),
-        inactive: sum.inactive.wrapping_add(load.inactive),
-    });
+    let load = load(id, boards);
     let of_quotas = quotas.zip(id);
     let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| ledger.destination(id));
     DestinationView {

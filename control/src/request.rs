@@ -12,6 +12,7 @@ use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ServiceEdit, SettingsEdit};
 use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
 use crate::sysctl;
+use crate::view::brief::BriefList;
 use crate::view::{ConnectionPage, ConnectionProtocol, ServiceList, StatsView, VersionView};
 
 /// A request: a JSON-RPC method with its parameters.
@@ -38,7 +39,7 @@ pub enum Request {
     ServiceFlush(NoParams),
     /// Services as they run, with counters.
     #[serde(rename = "service.list")]
-    ServiceList(ServiceQuery),
+    ServiceList(ListQuery),
     /// Add a destination to a service.
     #[serde(rename = "destination.add")]
     DestinationAdd(DestinationAdd),
@@ -149,7 +150,19 @@ pub struct SysctlGet {
     pub names: Vec<String>,
 }
 
-/// Parameters of `service.list` and `stats.zero`.
+/// Parameters of `service.list`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only this one; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceKey>,
+    /// Leave out `stats`, `live` and `rates`, and what is off, 0 or has its default.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub brief: bool,
+}
+
+/// Parameters of `stats.zero`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceQuery {
@@ -224,6 +237,8 @@ pub enum Reply {
     Applied(Applied),
     /// To `service.list`.
     Services(ServiceList),
+    /// To `service.list` in brief.
+    Brief(BriefList),
     /// To `connection.list`.
     Connections(ConnectionPage),
     /// To `stats.get`.

@@ -3,6 +3,8 @@
 //!
 //! Counters are 64 bit and start at 0 with the daemon. Bytes are IP bytes, as IPVS counts them.
 
+pub mod brief;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -68,6 +70,7 @@ pub struct Rates {
 
 /// A service as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "brief::Listed")]
 pub struct ServiceView {
     /// What tells it from others: `protocol`, `address` and `l4_port`, or `mark` and `family`.
     #[serde(flatten)]
@@ -75,13 +78,11 @@ pub struct ServiceView {
     /// How destinations are chosen.
     pub scheduler: Scheduler,
     /// The scheduler's switches.
-    #[serde(default)]
     pub flags: SchedulerFlags,
     /// How clients stick to a destination.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
     /// A UDP connection serves one packet.
-    #[serde(default)]
     pub one_packet: bool,
     /// Its destinations, in the order of the configuration.
     pub destinations: Vec<DestinationView>,
@@ -89,10 +90,8 @@ pub struct ServiceView {
     /// which comes every 2 s, less what it was when the counters were zeroed.
     pub stats: Stats,
     /// The same up to now, whatever was zeroed.
-    #[serde(default)]
     pub live: Stats,
     /// How fast it grows.
-    #[serde(default)]
     pub rates: Rates,
 }
 
@@ -127,12 +126,16 @@ pub struct DestinationView {
     #[serde(default)]
     pub overloaded: bool,
     /// Connections that are open or opening: ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
+    #[serde(default)]
     pub active: u32,
     /// Connections in any other state.
+    #[serde(default)]
     pub inactive: u32,
     /// Persistence templates.
+    #[serde(default)]
     pub persistent: u32,
     /// What was counted, as IPVS shows it.
+    #[serde(default)]
     pub stats: Stats,
     /// What was counted up to now.
     #[serde(default)]

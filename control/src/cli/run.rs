@@ -14,7 +14,9 @@ use crate::diff::Applied;
 use crate::fault::Faults;
 use crate::ipvsadm::{self, Layout};
 use crate::model::Config;
-use crate::request::{Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceQuery, SysctlGet};
+use crate::request::{
+    Apply, ConnectionQuery, Done, ListQuery, MarksSet, NoParams, Request, ServiceQuery, SysctlGet,
+};
 use crate::socket::client::{Client, ClientError};
 use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
 use crate::{host, parse, replay, schema, validate};
@@ -78,7 +80,9 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
         Command::List(args) => {
-            ask.show(&Request::ServiceList(ServiceQuery::default()), |list: &ServiceList| {
+            // Tables of counters need them, and whoever reads JSON gets all.
+            let brief = !(cli.json || args.stats || args.rate);
+            ask.show(&Request::ServiceList(ListQuery { service: None, brief }), |list: &ServiceList| {
                 let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
                 ipvsadm::services(
                     &rows,

@@ -49,6 +49,19 @@ impl TryFrom<Key> for ServiceKey {
     }
 }
 
+impl ServiceKey {
+    /// The key of a service whose key's fields stand among others: protocol, address and port, or mark and family.
+    ///
+    /// # Errors
+    /// When they are no key.
+    pub(crate) fn from_fields(
+        (protocol, address, l4_port): (Option<Protocol>, Option<IpAddr>, Option<u16>),
+        (mark, family): (Option<u32>, Option<Family>),
+    ) -> Result<ServiceKey, &'static str> {
+        Key { protocol, address, l4_port, mark, family }.try_into()
+    }
+}
+
 impl From<ServiceKey> for Key {
     fn from(key: ServiceKey) -> Key {
         match key {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::rpc::{self, RpcError};
 use crate::request::Request;
@@ -45,9 +46,9 @@ pub struct Client {
 
 /// What comes back: `result` or `error`. A null result counts as one.
 #[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    result: serde_json::Value,
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<RpcError>,
 }
@@ -62,7 +63,7 @@ impl Client {
         let stream = UnixStream::connect(path).map_err(unreachable)?;
         stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
         stream.set_write_timeout(Some(patience)).map_err(unreachable)?;
-        Ok(Client { stream: BufReader::new(stream), last_id: 0 })
+        Ok(Client { stream: BufReader::with_capacity(1 << 16, stream), last_id: 0 })
     }
 
     /// Asks, and waits for the reply.
@@ -78,10 +79,10 @@ impl Client {
             written?;
             return Err(ClientError::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
         }
-        let answer: Answer = serde_json::from_str(&line)?;
+        let answer: Answer<'_> = serde_json::from_str(&line)?;
         match answer.error {
             Some(error) => Err(ClientError::Refused(error)),
-            None => Ok(serde_json::from_value(answer.result)?),
+            None => Ok(serde_json::from_str(answer.result.map_or("null", RawValue::get))?),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! JSON-RPC 2.0 as bytes: what a line asks for, and how an answer is written.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::error::{ErrorData, Failure};
 use crate::fault::Fault;
+use crate::parse;
 use crate::request::{METHODS, Reply, Request};
 
 /// A line that was understood.
@@ -50,36 +54,33 @@ impl From<&Failure> for RpcError {
     }
 }
 
-/// Reads one line.
+/// Reads one line. Parameters are read where they stand: a configuration of many megabytes is not copied into a tree
+/// first.
 ///
 /// # Errors
 /// The error object to answer with.
 pub fn read(line: &[u8]) -> Result<Call, Refused> {
     let refuse =
         |id: &Value, code, message: String| Refused { id: id.clone(), error: RpcError::new(code, message) };
-    let message: Value =
-        serde_json::from_slice(line).map_err(|e| refuse(&Value::Null, -32700, format!("not JSON: {e}")))?;
-    let Value::Object(mut message) = message else {
-        let why = if message.is_array() {
-            "batches are not supported; send one request a line"
-        } else {
-            "a request is a JSON object"
-        };
-        return Err(refuse(&Value::Null, -32600, why.to_owned()));
+    let mut message = envelope(line).map_err(|(code, why)| refuse(&Value::Null, code, why))?;
+    let id = match message.remove("id").map(|id| serde_json::from_str::<Value>(id.get())) {
+        None => None,
+        Some(Ok(id @ (Value::Null | Value::Number(_) | Value::String(_)))) => Some(id),
+        Some(_) => {
+            let why = "id must be a string, a number or null";
+            return Err(refuse(&Value::Null, -32600, why.to_owned()));
+        }
     };
-    let id = message.remove("id");
     let answer_to = id.clone().unwrap_or(Value::Null);
     let invalid = |why: &str| refuse(&answer_to, -32600, why.to_owned());
-    if matches!(id, Some(Value::Bool(_) | Value::Array(_) | Value::Object(_))) {
-        return Err(invalid("id must be a string, a number or null"));
-    }
-    if message.remove("jsonrpc") != Some(json!("2.0")) {
+    let text = |raw: Option<&RawValue>| raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    if text(message.remove("jsonrpc")).as_deref() != Some("2.0") {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
-    let Some(Value::String(method)) = message.remove("method") else {
+    let Some(method) = text(message.remove("method")) else {
         return Err(invalid("method must be a string"));
     };
-    let params = message.remove("params").unwrap_or_else(|| json!({}));
+    let params = message.remove("params").map_or("{}", RawValue::get);
     if let Some(unknown) = message.keys().next() {
         return Err(invalid(&format!("unknown field {unknown:?}; use jsonrpc, id, method and params")));
     }
@@ -88,22 +89,34 @@ pub fn read(line: &[u8]) -> Result<Call, Refused> {
         .map_err(|error| Refused { id: answer_to, error })
 }
 
-fn request(method: &str, params: Value) -> Result<Request, RpcError> {
+/// The fields of a message, each as it is written; of two with one name the later counts. Else the code and the reason.
+fn envelope(line: &[u8]) -> Result<BTreeMap<String, &RawValue>, (i32, String)> {
+    let line = std::str::from_utf8(line).map_err(|error| (-32700, format!("not JSON: {error}")))?;
+    let whole: &RawValue =
+        serde_json::from_str(line).map_err(|error| (-32700, format!("not JSON: {error}")))?;
+    let why = match whole.get().as_bytes().first() {
+        Some(b'{') => {
+            return serde_json::from_str(whole.get()).map_err(|error| (-32700, format!("not JSON: {error}")));
+        }
+        Some(b'[') => "batches are not supported; send one request a line",
+        _ => "a request is a JSON object",
+    };
+    Err((-32600, why.to_owned()))
+}
+
+fn request(method: &str, params: &str) -> Result<Request, RpcError> {
     if !METHODS.contains(&method) {
         let known = METHODS.join(", ");
         return Err(RpcError::new(-32601, format!("unknown method {method:?}; there are {known}")));
     }
-    if !params.is_object() {
+    if !params.starts_with('{') {
         return Err(RpcError::new(-32602, "params must be an object; parameters go by name"));
     }
     // The method goes first, so that the parameters are read in place and an error knows the path it is at.
-    let whole = json!({ "method": method, "params": params });
-    serde_path_to_error::deserialize(whole).map_err(|error| {
-        let fault = Fault {
-            place: error.path().to_string(),
-            problem: error.inner().to_string(),
-            cure: format!("see `pollux schema` for {method}"),
-        };
+    let whole = format!("{{\"method\":\"{method}\",\"params\":{params}}}");
+    parse::json(&whole).map_err(|wrong| {
+        let fault =
+            Fault { place: wrong.place, problem: wrong.problem, cure: format!("see `pollux schema` for {method}") };
         RpcError {
             code: -32602,
             message: fault.to_string(),
@@ -112,30 +125,48 @@ fn request(method: &str, params: Value) -> Result<Request, RpcError> {
     })
 }
 
+/// An answer: to whom, and what.
+#[derive(Serialize)]
+struct Answer<'a, T> {
+    id: &'a Value,
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a RpcError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<T>,
+}
+
 /// Writes an answer as one line.
 pub fn answer(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
     match result {
-        Ok(reply) => line(&json!({ "jsonrpc": "2.0", "id": id, "result": reply })),
+        Ok(reply) => line(&Answer { id, jsonrpc: "2.0", error: None, result: Some(reply) }),
         Err(failure) => error(id, &RpcError::from(failure)),
     }
 }
 
 /// Writes an error object as one line.
 pub fn error(id: &Value, error: &RpcError) -> Vec<u8> {
-    line(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))
+    line(&Answer::<()> { id, jsonrpc: "2.0", error: Some(error), result: None })
+}
+
+/// A request: the method and its parameters stand beside the rest.
+#[derive(Serialize)]
+struct Message<'a> {
+    jsonrpc: &'static str,
+    id: u64,
+    #[serde(flatten)]
+    request: &'a Request,
 }
 
 /// Writes a request as one line.
 pub fn call(id: u64, request: &Request) -> Vec<u8> {
-    let mut message = json!(request);
-    message["jsonrpc"] = json!("2.0");
-    message["id"] = json!(id);
-    line(&message)
+    line(&Message { jsonrpc: "2.0", id, request })
 }
 
 /// JSON text has no line ends of its own: inside strings they are escaped.
-fn line(message: &Value) -> Vec<u8> {
-    let mut bytes = message.to_string().into_bytes();
+fn line(message: &impl Serialize) -> Vec<u8> {
+    // Every key of our types is text and no number of them is odd, which is all that could fail.
+    let mut bytes = serde_json::to_vec(message).unwrap_or_default();
     bytes.push(b'\n');
     bytes
 }
