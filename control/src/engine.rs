@@ -7,6 +7,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Sender;
 use hashbrown::HashMap;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::Board;
@@ -21,6 +22,7 @@ use crate::kernel::netlink::Mirror;
 use crate::model::{Config, ServiceKey};
 use crate::observe;
 use crate::request::{Apply, Done, ListQuery, Reply, Request};
+use crate::state::writer::{Waiting, Writer};
 use crate::sysctl;
 use crate::validate::validate;
 use crate::view::brief::BriefList;
@@ -57,6 +59,7 @@ pub struct Engine {
     epoch: Instant,
     began: Instant,
     ledger: Ledger,
+    writer: Option<Writer>,
     swept: Instant,
     defended: Instant,
     reminded: Instant,
@@ -86,6 +89,7 @@ impl Engine {
             epoch,
             began: now,
             ledger: Ledger::new(),
+            writer: None,
             swept: now,
             defended: now,
             reminded: now,
@@ -143,6 +147,32 @@ impl Engine {
                 self.stopping = true;
                 Ok(Reply::Done(Done {}))
             }
+        }
+    }
+
+    /// Keeps what is configured from now on, and what runs already.
+    pub fn keep(&mut self, writer: Writer) {
+        writer.hand(self.compiler.config().clone(), None);
+        self.writer = Some(writer);
+    }
+
+    /// Carries a request out and answers it. What it changed is on its way to the state file by then, or, if answers are
+    /// to wait for the disk, there.
+    pub fn answer(&mut self, request: Request, to: Sender<Result<Reply, Failure>>) {
+        let generation = self.compiler.snapshot().generation;
+        let configures = request.configures();
+        let digest = match &request {
+            Request::ConfigApply(apply) => apply.digest.clone(),
+            _ => None,
+        };
+        let answer = self.handle(request);
+        match &mut self.writer {
+            Some(writer) if configures && self.compiler.snapshot().generation != generation => {
+                writer.applied(digest);
+                writer.hand(self.compiler.config().clone(), Some(Waiting { to, answer }));
+            }
+            // A client that has gone does not want its answer.
+            _ => drop(to.send(answer)),
         }
     }
 
@@ -336,6 +366,7 @@ impl Engine {
             rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports: self.ports.views(),
+            state: self.writer.as_ref().map(Writer::view),
         }
     }
 
@@ -344,6 +375,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             dpdk: self.dpdk.clone(),
             uptime_secs: self.began.elapsed().as_secs(),
+            state: self.writer.as_ref().map(Writer::view),
         }
     }
 }

@@ -57,6 +57,14 @@ pub struct Wrong {
 /// # Errors
 /// When there is no such file, or it is no configuration.
 pub fn file(path: &Path) -> Result<Config, ParseError> {
+    file_and_digest(path).map(|(config, _)| config)
+}
+
+/// The same, with a few letters that tell this file from another.
+///
+/// # Errors
+/// Those of [`file`].
+pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
     let parse: fn(&str) -> Result<Config, Wrong> = match path.extension().and_then(|ext| ext.to_str()) {
         Some("toml") => toml,
         Some("json") => json,
@@ -69,7 +77,15 @@ pub fn file(path: &Path) -> Result<Config, ParseError> {
     if size as u64 > MAX_BYTES {
         return Err(ParseError::TooLarge(path.to_owned()));
     }
-    parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })
+    let config = parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })?;
+    Ok((config, digest(text.as_bytes())))
+}
+
+/// Length and FNV-1a: the same for the same bytes, whichever version of polluxd asks. It guards against mistakes, not
+/// against somebody who wants two files to look alike.
+fn digest(bytes: &[u8]) -> String {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:x}-{:016x}", bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 /// Reads TOML.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver, never, select};
+use crossbeam::channel::{self, Receiver, Sender, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::WorkerRings;
 use pollux_dataplane::conn::{Shared, Sizes};
@@ -30,6 +30,9 @@ use crate::kernel::netlink::{Mirror, Twin};
 use crate::kernel::tap::TapDevice;
 use crate::model::Config;
 use crate::socket::server::{Job, Server};
+use crate::state::begin::Beginning;
+use crate::state::reload;
+use crate::state::writer::Writer;
 use crate::workers::{RING_DEPTH, WorkerHandle, Workers};
 
 /// Frames on their way to the kernel, and from it.
@@ -109,8 +112,9 @@ pub enum RunError {
 ///
 /// # Errors
 /// Why it could not start.
-pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
+pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
+    let config = &begun.config;
     let cores = Cores::from_eal(&args.eal);
     // EAL's arguments without the program's name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
@@ -136,7 +140,13 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     if let Ok(first) = facts.try_recv() {
         engine.learn(first)?;
     }
-    let (jobs, server) = listen(&options.socket)?;
+    let failed = |what| move |why| RunError::System { what, why };
+    if let Some(keep) = begun.keep {
+        engine.keep(Writer::start(keep, options.state_sync).map_err(failed("keeping the state"))?);
+    }
+    let (sender, jobs) = channel::unbounded();
+    reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
+    let server = listen(&options.socket, sender)?;
     eprintln!("polluxd: ready; control socket {}", options.socket.display());
     serve(&mut engine, &jobs, &facts, stop);
     eprintln!("polluxd: stopping");
@@ -155,9 +165,7 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
     while !stop.load(Relaxed) && !engine.is_stopping() {
         select! {
             recv(jobs) -> job => if let Ok(job) = job {
-                let Job { request, reply } = job;
-                // A client that has gone does not want its answer.
-                let _ = reply.send(engine.handle(request));
+                engine.answer(job.request, job.reply);
             },
             recv(facts) -> facts => if let Ok(facts) = facts
                 && let Err(why) = engine.learn(facts)
@@ -170,11 +178,9 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
     }
 }
 
-fn listen(path: &std::path::Path) -> Result<(Receiver<Job>, Server), RunError> {
-    let (sender, jobs) = channel::unbounded();
-    let server = Server::start(path, sender)
-        .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })?;
-    Ok((jobs, server))
+fn listen(path: &std::path::Path, jobs: Sender<Job>) -> Result<Server, RunError> {
+    Server::start(path, jobs)
+        .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })
 }
 
 type KernelRing = Arc<ArrayQueue<(usize, Mbuf)>>;

@@ -7,6 +7,7 @@ pub mod brief;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -311,6 +312,25 @@ pub struct StatsView {
     pub workers: Vec<WorkerView>,
     /// By port.
     pub ports: Vec<PortView>,
+    /// The state file; none when nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
+}
+
+/// How keeping the state goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StateView {
+    /// The file.
+    pub path: PathBuf,
+    /// How often it was written.
+    pub written: u64,
+    /// How often that failed.
+    pub failed: u64,
+    /// Something is not written yet.
+    pub pending: bool,
+    /// Why the last try failed; absent when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Who answers.
@@ -323,4 +343,7 @@ pub struct VersionView {
     pub dpdk: Option<String>,
     /// Seconds since the daemon started.
     pub uptime_secs: u64,
+    /// The state file; none when nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
 }

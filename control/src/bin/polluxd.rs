@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use pollux_control::daemon_args::{self, DaemonArgs};
 use pollux_control::host::Outcome;
-use pollux_control::model::Config;
-use pollux_control::{host, parse, run, validate};
+use pollux_control::state::begin;
+use pollux_control::{host, run};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
@@ -44,15 +44,14 @@ fn check_host() -> anyhow::Result<()> {
 
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
-    let config = match &args.options.config {
-        Some(path) => parse::file(path)?,
-        None => Config::default(),
-    };
-    validate::validate(&config).context("the configuration has faults")?;
+    let begun = begin::begin(&args.options)?;
+    for line in &begun.told {
+        eprintln!("polluxd: {line}");
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
     }
-    run::run(args, &config, &stop)?;
-    Ok(())
+    let hint = if begun.from_state { "with what was kept; --fresh starts without it" } else { "starting" };
+    run::run(args, begun, &stop).context(hint)
 }

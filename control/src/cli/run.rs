@@ -18,7 +18,7 @@ use crate::request::{
     Apply, ConnectionQuery, Done, ListQuery, MarksSet, NoParams, Request, ServiceQuery, SysctlGet,
 };
 use crate::socket::client::{Client, ClientError};
-use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
+use crate::view::{ConnectionPage, ServiceList, StatsView};
 use crate::{host, parse, replay, schema, validate};
 
 /// An apply of ten thousand services answers well within this.
@@ -67,8 +67,9 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
     let ask = Ask { socket: &cli.socket, json: cli.json };
     match &cli.command {
         Command::Apply { file, dry_run } => {
-            let config = checked(file)?;
-            ask.show(&Request::ConfigApply(Apply { config, dry_run: *dry_run }), Applied::to_string)
+            let (config, digest) = checked(file)?;
+            let apply = Apply { config, dry_run: *dry_run, digest: Some(digest) };
+            ask.show(&Request::ConfigApply(apply), Applied::to_string)
         }
         Command::Service(command) => ask.done(&service::request(command)?),
         Command::Destination(command) => ask.done(&destination::request(command)?),
@@ -111,9 +112,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         },
         Command::Man { dir } => Ok(man::pages(dir.as_deref())?),
         Command::CheckHost => check_host(cli.json),
-        Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
-            format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
-        }),
+        Command::Version => ask.show(&Request::VersionGet(NoParams {}), table::version),
         Command::Stop => ask.done(&Request::DaemonStop(NoParams {})),
     }
 }
@@ -172,10 +171,11 @@ impl Ask<'_> {
     }
 }
 
-fn checked(file: &Path) -> Result<Config, CliError> {
-    let config = parse::file(file)?;
+/// The configuration of a file, and what tells that file from others.
+fn checked(file: &Path) -> Result<(Config, String), CliError> {
+    let (config, digest) = parse::file_and_digest(file)?;
     validate::validate(&config)?;
-    Ok(config)
+    Ok((config, digest))
 }
 
 fn pretty(value: &impl Serialize) -> Result<String, CliError> {
