@@ -40,11 +40,15 @@ pub const TRASH: Duration = Duration::from_secs(120);
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
     /// No service id is free.
-    #[error("start.services: {0} services are all in use; start the daemon with more")]
+    #[error(
+        "polluxd runs with room for {0} services, and this needs more; with a larger start.services in what is \
+         configured, restart it"
+    )]
     TooManyServices(usize),
     /// No destination id is free.
     #[error(
-        "start.destinations: {0} destinations are all in use, removed ones with connections included; start the daemon with more"
+        "polluxd runs with room for {0} destinations, removed ones with connections included, and this needs more; \
+         with a larger start.destinations in what is configured, restart it"
     )]
     TooManyDestinations(usize),
     /// A rule for marks is about a port that is not there.

@@ -120,7 +120,7 @@ fn request(method: &str, params: &str) -> Result<Request, RpcError> {
         RpcError {
             code: -32602,
             message: fault.to_string(),
-            data: ErrorData { errno: None, faults: vec![fault] },
+            data: ErrorData { faults: vec![fault], ..ErrorData::default() },
         }
     })
 }
