@@ -97,7 +97,12 @@ pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         Wrong { line, column, place, problem: error.message().to_owned() }
     };
-    let reader = toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error))?;
+    let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
+    // Keeping track of the path takes as long again, and only an error needs it.
+    if let Ok(value) = T::deserialize(parse()?) {
+        return Ok(value);
+    }
+    let reader = parse()?;
     serde_path_to_error::deserialize(reader).map_err(|e| wrong(e.path().to_string(), e.into_inner()))
 }
 
@@ -111,6 +116,9 @@ pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
         let tail = format!(" at line {line} column {column}");
         Wrong { line, column, place, problem: error.to_string().trim_end_matches(&tail).to_owned() }
     };
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;

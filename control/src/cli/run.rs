@@ -1,5 +1,6 @@
 //! Does what was typed: asks the daemon, or answers without it, and gives back the text to print.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::request::{
     Apply, ConnectionQuery, Done, ListQuery, MarksSet, NoParams, Request, ServiceQuery, SysctlGet,
 };
 use crate::socket::client::{Client, ClientError};
+use crate::sysctl::Values;
+use crate::sysctl::conf::Line;
 use crate::view::{ConnectionPage, ServiceList, StatsView};
 use crate::{host, parse, replay, schema, validate};
 
@@ -39,6 +42,9 @@ pub enum CliError {
     /// The daemon refused, or is not there.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A variable cannot be read or set.
+    #[error("{0}")]
+    Sysctl(String),
     /// This machine cannot run `polluxd`; the text is the list of checks.
     #[error("{0}")]
     NotReady(String),
@@ -194,9 +200,54 @@ fn marks(command: &MarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
 }
 
 fn sysctl(args: &SysctlArgs, ask: &Ask<'_>) -> Result<String, CliError> {
+    if args.load {
+        return load(args, ask);
+    }
     let changes = args.changes()?;
     if !changes.values.is_empty() {
-        ask.done(&Request::SysctlSet(changes))?;
+        set(&mut ask.client()?, changes, &BTreeMap::new())?;
     }
-    ask.show(&Request::SysctlGet(SysctlGet { names: args.shown() }), sysctl::text)
+    show(args, args.shown()?, ask)
+}
+
+fn show(args: &SysctlArgs, shown: Vec<String>, ask: &Ask<'_>) -> Result<String, CliError> {
+    if shown.is_empty() {
+        return Ok(String::new());
+    }
+    let names = shown.clone();
+    ask.show(&Request::SysctlGet(SysctlGet { names }), |values: &Values| args.text(&shown, values))
+}
+
+/// All that must be set is set together; what may fail comes after it, one by one.
+fn load(args: &SysctlArgs, ask: &Ask<'_>) -> Result<String, CliError> {
+    let (lines, skipped) = sysctl::files(args)?;
+    for line in skipped.iter().filter(|_| !args.quiet) {
+        eprintln!("pollux: {line}: not of net.ipv4.vs, passed over");
+    }
+    let values = |forgiven| {
+        let lines = lines.values().filter(move |line| line.forgiven == forgiven);
+        lines.map(|line| (line.name.clone(), line.value.clone()))
+    };
+    let mut client = ask.client()?;
+    set(&mut client, Values { values: values(false).collect() }, &lines)?;
+    let mut shown: Vec<String> = values(false).map(|(name, _)| name).collect();
+    for (name, value) in values(true) {
+        let one = Values { values: [(name.clone(), value)].into() };
+        match set(&mut client, one, &lines) {
+            Ok(()) => shown.push(name),
+            // Said, and forgiven.
+            Err(CliError::Sysctl(why)) => eprintln!("pollux: {why}"),
+            Err(error) => return Err(error),
+        }
+    }
+    shown.sort();
+    if args.quiet { Ok(String::new()) } else { show(args, shown, ask) }
+}
+
+fn set(client: &mut Client, values: Values, lines: &BTreeMap<String, Line>) -> Result<(), CliError> {
+    match client.call::<Done>(&Request::SysctlSet(values)) {
+        Ok(Done {}) => Ok(()),
+        Err(ClientError::Refused(error)) => Err(CliError::Sysctl(sysctl::told(&error, lines))),
+        Err(error) => Err(error.into()),
+    }
 }
