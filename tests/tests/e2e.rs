@@ -22,7 +22,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 24] = [
+const STORIES: [Story; 26] = [
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
     ("ten megabytes through NAT arrive unchanged", stories::http::big_download),
@@ -33,6 +33,8 @@ const STORIES: [Story; 24] = [
     ("a VLAN on the twin carries a service", stories::network::vlan),
     ("killed and started again, it forwards", stories::life::killed),
     ("stopped, it leaves nothing behind", stories::life::stopped),
+    ("what was edited survives a kill", stories::life::kept),
+    ("SIGHUP reads the configuration file again", stories::life::reloaded),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
     ("a DNS query is a connection of one packet", stories::dns::one_packet),

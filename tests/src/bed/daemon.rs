@@ -40,6 +40,7 @@ impl Daemon {
             command.arg(format!("--vdev=net_af_packet{number},iface={iface},qpairs={workers}"));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
+        command.arg("--state").arg(ledger.directory().join("state.json"));
         let mut process = Process::start(ledger, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
         for (address, twin) in [
@@ -56,6 +57,19 @@ impl Daemon {
     /// The file it was started with.
     pub fn config(&self) -> &PathBuf {
         &self.config
+    }
+
+    /// Sends it a signal by its name, as `kill -NAME` does.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        output(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string())).map(drop)
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Where it listens for requests.
