@@ -347,8 +347,7 @@ impl Engine {
             let services = observe::brief(&self.compiler, self.boards(), quotas, query.service);
             return Reply::Brief(BriefList { services, connection_capacity });
         }
-        let services =
-            observe::services(&self.compiler, self.boards(), &self.ledger, quotas, query.service);
+        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, query.service);
         Reply::Services(ServiceList { services, connection_capacity })
     }
 

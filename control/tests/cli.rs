@@ -146,7 +146,10 @@ fn a_file_of_variables_is_told_wrong_line_by_line() {
     };
     let out = load("net.ipv4.vs.nosuch = 1\n# fine\nnet.ipv4.vs.drop_entry 3\n");
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out.stderr).contains("vs.conf:1: net.ipv4.vs.nosuch: No such file or directory"), "{out:?}");
+    assert!(
+        text(&out.stderr).contains("vs.conf:1: net.ipv4.vs.nosuch: No such file or directory"),
+        "{out:?}"
+    );
     assert!(text(&out.stderr).contains("vs.conf:3: \"net.ipv4.vs.drop_entry 3\" sets nothing"), "{out:?}");
     let out = load("net.ipv4.ip_forward = 1\nnet.ipv4.vs.drop_entry = 3\n");
     assert!(text(&out.stderr).contains("vs.conf:1: net.ipv4.ip_forward: not of net.ipv4.vs"), "{out:?}");

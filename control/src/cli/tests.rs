@@ -4,8 +4,8 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sysctl::Values;
 use crate::cli::run::CliError;
+use crate::sysctl::Values;
 
 fn request(line: &str) -> Result<Value, CliError> {
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -145,12 +145,24 @@ fn variables_are_shown_and_set_as_sysctl_does() {
     let rows: [(&str, &[&str], &[(&str, &str)]); 10] = [
         ("net.ipv4.vs.drop_entry=3 sloppy_tcp", &["drop_entry", "sloppy_tcp"], &[("drop_entry", "3")]),
         ("-w net/ipv4/vs/drop_entry=3", &["drop_entry"], &[("drop_entry", "3")]),
-        ("-w drop_entry 3 am_droprate -1", &["drop_entry", "am_droprate"], &[("am_droprate", "-1"), ("drop_entry", "3")]),
+        (
+            "-w drop_entry 3 am_droprate -1",
+            &["drop_entry", "am_droprate"],
+            &[("am_droprate", "-1"), ("drop_entry", "3")],
+        ),
         ("drop_entry = 3", &["drop_entry"], &[("drop_entry", "3")]),
-        ("drop_entry= 3 sloppy_tcp =1", &["drop_entry", "sloppy_tcp"], &[("drop_entry", "3"), ("sloppy_tcp", "1")]),
+        (
+            "drop_entry= 3 sloppy_tcp =1",
+            &["drop_entry", "sloppy_tcp"],
+            &[("drop_entry", "3"), ("sloppy_tcp", "1")],
+        ),
         ("est_cpulist= sloppy_tcp", &["est_cpulist", "sloppy_tcp"], &[("est_cpulist", "")]),
         ("lblc*_expiration", &["lblc_expiration", "lblcr_expiration"], &[]),
-        ("net.ipv4.vs.sloppy_[a-t]*=1", &["sloppy_sctp", "sloppy_tcp"], &[("sloppy_sctp", "1"), ("sloppy_tcp", "1")]),
+        (
+            "net.ipv4.vs.sloppy_[a-t]*=1",
+            &["sloppy_sctp", "sloppy_tcp"],
+            &[("sloppy_sctp", "1"), ("sloppy_tcp", "1")],
+        ),
         ("-q drop_entry=1 sloppy_tcp", &["sloppy_tcp"], &[("drop_entry", "1")]),
         ("-e nosuch drop_entry", &["drop_entry"], &[]),
     ];

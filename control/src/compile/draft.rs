@@ -139,7 +139,9 @@ impl Written {
         for &id in &self.destinations {
             put(&mut to.destinations, id, from.destinations.get(id as usize).cloned().flatten());
         }
-        self.endpoints.iter().for_each(|key| set(&mut to.by_endpoint, *key, from.by_endpoint.get(key).copied()));
+        self.endpoints
+            .iter()
+            .for_each(|key| set(&mut to.by_endpoint, *key, from.by_endpoint.get(key).copied()));
         self.marks.iter().for_each(|key| set(&mut to.by_mark, *key, from.by_mark.get(key).copied()));
         self.nat_sources
             .iter()

@@ -55,7 +55,10 @@ impl Placing<'_> {
         // What was edited without any change.
         let left: HashSet<ServiceKey> = self.touched.iter().map(|(service, _)| *service).collect();
         if !left.is_empty() {
-            desired.iter().filter(|service| left.contains(&service.key())).for_each(|s| self.place_service(s));
+            desired
+                .iter()
+                .filter(|service| left.contains(&service.key()))
+                .for_each(|s| self.place_service(s));
         }
     }
 

@@ -55,7 +55,9 @@ fn seeds_are_understood() {
         state::file::parse(&String::from_utf8(seed).unwrap()).unwrap();
     }
     for seed in seeds("fuzz/seeds/conf") {
-        assert!(!sysctl::conf::read("seed", &String::from_utf8(seed).unwrap(), false).unwrap().lines.is_empty());
+        assert!(
+            !sysctl::conf::read("seed", &String::from_utf8(seed).unwrap(), false).unwrap().lines.is_empty()
+        );
     }
 }
 

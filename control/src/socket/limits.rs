@@ -60,13 +60,19 @@ impl Limits {
     /// The error for answers that are too long together.
     pub fn of_answers(&self) -> RpcError {
         let most = size(self.answers);
-        met("answers", format!("answers that no client has read are longer than {most} together; read them first"))
+        met(
+            "answers",
+            format!("answers that no client has read are longer than {most} together; read them first"),
+        )
     }
 
     /// The error for a line that does not come to its end.
     pub fn of_half_line(&self) -> RpcError {
         let most = self.half_line.as_secs();
-        met("half_line", format!("a request was not whole within {most} s; send it at once, and end it with a newline"))
+        met(
+            "half_line",
+            format!("a request was not whole within {most} s; send it at once, and end it with a newline"),
+        )
     }
 }
 

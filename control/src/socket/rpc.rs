@@ -115,8 +115,11 @@ fn request(method: &str, params: &str) -> Result<Request, RpcError> {
     // The method goes first, so that the parameters are read in place and an error knows the path it is at.
     let whole = format!("{{\"method\":\"{method}\",\"params\":{params}}}");
     parse::json(&whole).map_err(|wrong| {
-        let fault =
-            Fault { place: wrong.place, problem: wrong.problem, cure: format!("see `pollux schema` for {method}") };
+        let fault = Fault {
+            place: wrong.place,
+            problem: wrong.problem,
+            cure: format!("see `pollux schema` for {method}"),
+        };
         RpcError {
             code: -32602,
             message: fault.to_string(),

@@ -61,7 +61,9 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Re
         let mut line = Vec::new();
         match read(&mut reader, &mut line, common)? {
             Read::Gone => return Ok(()),
-            Read::Met(error) => return write(stream, &rpc::error(&Value::Null, &error), common.limits.unread),
+            Read::Met(error) => {
+                return write(stream, &rpc::error(&Value::Null, &error), common.limits.unread);
+            }
             Read::Whole if line.trim_ascii().is_empty() => {}
             Read::Whole => reply(stream, line, jobs, common)?,
         }

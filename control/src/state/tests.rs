@@ -83,8 +83,14 @@ fn a_state_that_cannot_be_used_names_its_place() {
     let bed = Bed::new();
     let text = serde_json::to_string(&saved(1)).unwrap();
     let rows = [
-        (text.replace("\"version\":1", "\"version\":2,\"more\":3"), "1:12: version: the file is of version 2"),
-        (text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""), "config.settings.tcp_timeout: invalid type"),
+        (
+            text.replace("\"version\":1", "\"version\":2,\"more\":3"),
+            "1:12: version: the file is of version 2",
+        ),
+        (
+            text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
+            "config.settings.tcp_timeout: invalid type",
+        ),
         (text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":0"), "config.settings.tcp_timeout: 0 seconds"),
         (text.replace("\"config\"", "\"confug\""), "confug: unknown field `confug`"),
         (text[..text.len() / 2].to_owned(), "EOF"),
@@ -139,7 +145,8 @@ fn a_file_that_was_written_since_goes_before_the_state_unless_it_was_applied() {
 #[test]
 fn a_broken_state_is_set_aside_and_never_used_in_part() {
     let bed = Bed::new();
-    fs::write(bed.path(), "{\"version\":1,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}").unwrap();
+    fs::write(bed.path(), "{\"version\":1,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
+        .unwrap();
     let begun = bed.begin(&[]).unwrap();
     assert_eq!((begun.config, begun.from_state), (Config::default(), false));
     assert!(begun.told[0].contains("state.json:1:64: config.services: invalid type"), "{:?}", begun.told);
@@ -187,7 +194,11 @@ fn the_last_of_many_changes_is_written_and_many_are_written_at_once() {
     assert!(writer.view().written < 500, "{:?}", writer.view());
     writer.hand(config(7), None);
     drop(writer);
-    assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(7), "the last is written on the way out");
+    assert_eq!(
+        file::read(&bed.path()).unwrap().unwrap().config,
+        config(7),
+        "the last is written on the way out"
+    );
 }
 
 #[test]

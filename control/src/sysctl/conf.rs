@@ -31,7 +31,8 @@ pub struct Read {
 /// # Errors
 /// Everything that is wrong with it; then nothing is to be set.
 pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
-    let (mut read, mut faults, mut out, mut wide) = (Read::default(), Faults::default(), Vec::new(), Vec::new());
+    let (mut read, mut faults, mut out, mut wide) =
+        (Read::default(), Faults::default(), Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let place = format!("{file}:{number}");
         let line = line.trim();
@@ -43,7 +44,11 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
             if forgiven {
                 out.push(dotted(line));
             } else {
-                faults.add(place, format!("{line:?} sets nothing"), "write NAME = VALUE, or # before a remark");
+                faults.add(
+                    place,
+                    format!("{line:?} sets nothing"),
+                    "write NAME = VALUE, or # before a remark",
+                );
             }
             continue;
         };

@@ -31,7 +31,8 @@ fn defaults_are_those_of_linux() {
 fn names_are_taken_as_people_write_them() {
     let mut config = Config::default();
     set(&mut config, &[("net.ipv4.vs.sloppy_tcp", " 1\n"), ("net/ipv4/vs/drop_packet", "3")]).unwrap();
-    set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77 5")]).unwrap();
+    set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77 5")])
+        .unwrap();
     let read = |name| read(&config.settings, name).unwrap();
     assert_eq!(read("sloppy_tcp"), "1");
     assert_eq!(read("net.ipv4.vs.drop_packet"), "3");
@@ -96,7 +97,8 @@ net.ipv4.vs.lblcr_expiration =\t70 \n";
 #[test]
 fn a_file_is_read_as_sysctl_does() {
     let read = conf::read("a.conf", CONF, false).unwrap();
-    let lines: Vec<_> = read.lines.iter().map(|l| (l.place.as_str(), l.name.as_str(), l.value.as_str())).collect();
+    let lines: Vec<_> =
+        read.lines.iter().map(|l| (l.place.as_str(), l.name.as_str(), l.value.as_str())).collect();
     let expected = [
         ("a.conf:7", "sloppy_tcp", "1"),
         ("a.conf:8", "lblc_expiration", "60"),

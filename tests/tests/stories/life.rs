@@ -62,15 +62,27 @@ pub fn reloaded() -> Result<()> {
     let bed = Bed::new(2)?;
     let nat = rules::HTTP[0];
     let daemon = bed.daemon(&config(&[nat], 2), 1)?;
-    let slow = bed.client.curl().args(["--limit-rate", "3M", "--output", "/dev/null"]).arg(format!("{}big", nat.url())).spawn();
+    let slow = bed
+        .client
+        .curl()
+        .args(["--limit-rate", "3M", "--output", "/dev/null"])
+        .arg(format!("{}big", nat.url()))
+        .spawn();
     let mut slow = slow?;
     let text = std::fs::read_to_string(daemon.config())?;
     std::fs::write(daemon.config(), "settings = { tcp_timeout = 0 }")?;
     daemon.signal("HUP")?;
-    wait::until("the fault is told", || Ok(daemon.log().contains("settings.tcp_timeout: 0 seconds").then_some(())))?;
-    std::fs::write(daemon.config(), format!("{text}\n[[services]]\nprotocol = \"tcp\"\naddress = \"10.9.9.7\"\nl4_port = 70\n"))?;
+    wait::until("the fault is told", || {
+        Ok(daemon.log().contains("settings.tcp_timeout: 0 seconds").then_some(()))
+    })?;
+    std::fs::write(
+        daemon.config(),
+        format!("{text}\n[[services]]\nprotocol = \"tcp\"\naddress = \"10.9.9.7\"\nl4_port = 70\n"),
+    )?;
     daemon.signal("HUP")?;
-    wait::until("the file is applied", || Ok(daemon.log().contains("+ service tcp 10.9.9.7:70").then_some(())))?;
+    wait::until("the file is applied", || {
+        Ok(daemon.log().contains("+ service tcp 10.9.9.7:70").then_some(()))
+    })?;
     assert!(daemon.pollux("list")?.contains("TCP  10.9.9.7:70"));
     assert!(slow.wait()?.success(), "a download broke while the file was read again");
     daemon.balanced()

@@ -63,16 +63,23 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_is_told_with_its_line() {
-        let read = conf::read("a.conf", "\nnet.ipv4.vs.drop_entry = 4\nnet.ipv4.vs.sloppy_tcp = x", false).unwrap();
-        let lines: BTreeMap<String, Line> = read.lines.into_iter().map(|line| (line.name.clone(), line)).collect();
-        let values = Values { values: lines.iter().map(|(name, line)| (name.clone(), line.value.clone())).collect() };
+        let read =
+            conf::read("a.conf", "\nnet.ipv4.vs.drop_entry = 4\nnet.ipv4.vs.sloppy_tcp = x", false).unwrap();
+        let lines: BTreeMap<String, Line> =
+            read.lines.into_iter().map(|line| (line.name.clone(), line)).collect();
+        let values =
+            Values { values: lines.iter().map(|(name, line)| (name.clone(), line.value.clone())).collect() };
         let refused = crate::error::Failure::from(write(&mut Config::default(), &values).unwrap_err());
         let said = told(&RpcError::from(&refused), &lines);
-        let wanted = "a.conf:3: setting key \"net.ipv4.vs.sloppy_tcp\": Invalid argument: \"x\" is not a number";
+        let wanted =
+            "a.conf:3: setting key \"net.ipv4.vs.sloppy_tcp\": Invalid argument: \"x\" is not a number";
         assert!(said.starts_with(wanted), "{said}");
         let one = Values { values: [("drop_entry".to_owned(), "4".to_owned())].into() };
         let refused = crate::error::Failure::from(write(&mut Config::default(), &one).unwrap_err());
         let said = told(&RpcError::from(&refused), &BTreeMap::new());
-        assert!(said.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"), "{said}");
+        assert!(
+            said.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"),
+            "{said}"
+        );
     }
 }

@@ -11,7 +11,11 @@ use crate::model::{Destination, Family, Persistence, Protocol, Service, ServiceK
 /// The lookups that services and destinations mean, made from all of them. A destination that is, or was, reached by NAT
 /// is a source of replies.
 fn indexed(compiler: &Compiler, from: &Services) -> Services {
-    let mut made = Services { services: from.services.clone(), destinations: from.destinations.clone(), ..Services::default() };
+    let mut made = Services {
+        services: from.services.clone(),
+        destinations: from.destinations.clone(),
+        ..Services::default()
+    };
     for (id, service) in (0..).map(ServiceId).zip(&from.services) {
         let Some(service) = service else { continue };
         match service.name {
@@ -46,7 +50,8 @@ fn indexed(compiler: &Compiler, from: &Services) -> Services {
             ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
             ServiceKey::Mark { .. } => None,
         };
-        for protocol in [6, 17, 132].into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
+        for protocol in [6, 17, 132].into_iter().filter(|number| of_service.is_none_or(|own| own == *number))
+        {
             let available = known.available && known.method == Method::Nat;
             *made.nat_sources.entry((known.endpoint, protocol)).or_default() |= available;
         }
@@ -76,12 +81,14 @@ fn destination() -> impl Strategy<Value = Destination> {
 
 fn service() -> impl Strategy<Value = Service> {
     let scheduler = prop_oneof![Just(model::Scheduler::Rr), Just(model::Scheduler::Sh)];
-    (0..5u8, prop::collection::vec(destination(), 0..5), scheduler).prop_map(|(number, mut given, scheduler)| {
-        given.sort_by_key(Destination::key);
-        given.dedup_by_key(|destination| destination.key());
-        let persistence = Some(Persistence::default());
-        Service { destinations: given, scheduler, persistence, ..Service::new(key(number)) }
-    })
+    (0..5u8, prop::collection::vec(destination(), 0..5), scheduler).prop_map(
+        |(number, mut given, scheduler)| {
+            given.sort_by_key(Destination::key);
+            given.dedup_by_key(|destination| destination.key());
+            let persistence = Some(Persistence::default());
+            Service { destinations: given, scheduler, persistence, ..Service::new(key(number)) }
+        },
+    )
 }
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
@@ -107,6 +114,15 @@ fn said(services: &Services) -> Vec<String> {
     said
 }
 
+/// What the lanes say; where headers are kept does not matter.
+fn lanes(snapshot: &Snapshot) -> Vec<String> {
+    let said = |lane: &pollux_dataplane::config::Lane| {
+        let way = (lane.ether, lane.port, lane.mtu, lane.is_available(), lane.is_open());
+        format!("{way:?} {:?}", snapshot.lanes.template(lane))
+    };
+    snapshot.lanes.lanes.iter().map(said).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
@@ -115,7 +131,9 @@ proptest! {
         steps in prop::collection::vec((services(), any::<bool>(), any::<bool>()), 1..8)
     ) {
         let start = model::Start { services: 8, destinations: 64, ..model::Start::default() };
-        let mut compiler = Compiler::new(&start, []);
+        let facts = crate::replay::topology::facts();
+        let mut compiler = Compiler::new(&start, facts.links.iter().map(|link| link.port.clone()));
+        compiler.learn(&facts).unwrap();
         let mut held = Vec::new();
         for ((services, hold, sweep), step) in steps.into_iter().zip(1..) {
             let mut config = Config { services: services.into(), ..Config::default() };
@@ -133,6 +151,9 @@ proptest! {
             }
             let now = compiler.snapshot().services.clone();
             prop_assert_eq!(said(&now), said(&indexed(&compiler, &now)));
+            let mut paved = compiler.snapshot().clone();
+            paved.pave();
+            prop_assert_eq!(lanes(&paved), lanes(compiler.snapshot()));
             for service in &config.services {
                 let of = now.service(compiler.service_id(&service.key()).unwrap()).unwrap();
                 prop_assert_eq!(of.destinations.len(), service.destinations.len());
@@ -157,7 +178,10 @@ fn addresses_of_the_past_leave_room_for_others() {
     let mut compiler = Compiler::new(&start, []);
     for n in 1..=50u8 {
         let (snapshot, _) = compiler.configure(&web("rr", &[(n, 1)]), seconds(u64::from(n) * 1000)).unwrap();
-        let id = compiler.destination_id(&(web("rr", &[]).services[0].key(), web("rr", &[(n, 1)]).services[0].destinations[0].key()));
+        let id = compiler.destination_id(&(
+            web("rr", &[]).services[0].key(),
+            web("rr", &[(n, 1)]).services[0].destinations[0].key(),
+        ));
         assert!(snapshot.services.destination(id.unwrap()).is_some(), "server {n}");
         assert!(snapshot.targets.len() <= 4);
         compiler.sweep(seconds(u64::from(n) * 1000 + 500), |_| 0);

@@ -7,11 +7,10 @@ use super::*;
 
 /// A service of servers 10.0.2.N with these weights, and so many others.
 fn config(weights: &[(u8, u32)], others: u16) -> Value {
-    let server = |(n, weight): &(u8, u32)| {
-        json!({ "address": format!("10.0.2.{n}"), "l4_port": 53, "method": "nat", "weight": weight })
-    };
+    let server = |(n, weight): &(u8, u32)| json!({ "address": format!("10.0.2.{n}"), "l4_port": 53, "method": "nat", "weight": weight });
     let servers: Vec<Value> = weights.iter().map(server).collect();
-    let mut services = vec![json!({ "protocol": "udp", "address": "10.9.9.1", "l4_port": 53, "scheduler": "rr",
+    let mut services =
+        vec![json!({ "protocol": "udp", "address": "10.9.9.1", "l4_port": 53, "scheduler": "rr",
         "destinations": servers })];
     services.extend((0..others).map(|n| {
         json!({ "protocol": "udp", "address": "10.9.9.2", "l4_port": 1000 + n,
@@ -100,7 +99,8 @@ fn no_packet_is_lost_to_an_apply() {
     });
     let stats = ask(&mut bed.engine, "stats.get", json!({})).unwrap();
     let workers = stats["workers"].as_array().unwrap();
-    let dropped: u64 = workers.iter().flat_map(|w| w["drops"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
+    let dropped: u64 =
+        workers.iter().flat_map(|w| w["drops"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
     assert_eq!((out, dropped), (PACKETS, 0), "{stats:#}");
     assert_eq!(stats["totals"]["in_packets"], json!(PACKETS));
     assert!(applies > 3, "{applies}");
@@ -117,9 +117,11 @@ fn more_than_the_daemon_was_started_for_needs_a_restart_and_says_so() {
     let mut more = config(&[(11, 1)], 1100);
     more["start"] = json!({ "services": 2000, "destinations": 4096 });
     for dry_run in [true, false] {
-        let refused = ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
+        let refused =
+            ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
         assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)));
-        let said = "polluxd runs with room for 1024 services, and this needs more; with a larger start.services";
+        let said =
+            "polluxd runs with room for 1024 services, and this needs more; with a larger start.services";
         assert!(refused.to_string().starts_with(said), "{refused}");
     }
     let mut fits = config(&[(11, 1)], 1);
