@@ -142,7 +142,8 @@ fn sysctl_args(line: &str) -> SysctlArgs {
 
 #[test]
 fn variables_are_shown_and_set_as_sysctl_does() {
-    let rows: [(&str, &[&str], &[(&str, &str)]); 10] = [
+    type Row = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+    let rows: [Row; 10] = [
         ("net.ipv4.vs.drop_entry=3 sloppy_tcp", &["drop_entry", "sloppy_tcp"], &[("drop_entry", "3")]),
         ("-w net/ipv4/vs/drop_entry=3", &["drop_entry"], &[("drop_entry", "3")]),
         (
