@@ -118,9 +118,9 @@ fn said(services: &Services) -> Vec<String> {
 fn lanes(snapshot: &Snapshot) -> Vec<String> {
     let said = |lane: &pollux_dataplane::config::Lane| {
         let way = (lane.ether, lane.port, lane.mtu, lane.is_available(), lane.is_open());
-        format!("{way:?} {:?}", snapshot.lanes.template(lane))
+        format!("{way:?} {:?}", snapshot.templates.get(lane.template()))
     };
-    snapshot.lanes.lanes.iter().map(said).collect()
+    snapshot.lanes.iter().map(said).collect()
 }
 
 proptest! {
