@@ -1,11 +1,14 @@
 //! From what is desired and what the kernel knows to one immutable snapshot; ids stay stable from one to the next.
 
+pub mod changes;
 mod convert;
+mod draft;
 mod ids;
 mod index;
 mod marks;
 mod network;
 mod place;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -13,15 +16,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
-use pollux_dataplane::config::{Event, MarkRule, Snapshot, Target};
-use pollux_dataplane::service::{DestinationId, ServiceId, Services};
+use pollux_dataplane::config::{Event, MarkRule, NextHop, Snapshot, Target};
+use pollux_dataplane::service::{DestinationId, ServiceId};
 use pollux_dataplane::trace::Switches;
 use thiserror::Error;
 
+use self::changes::Changes;
 pub use self::convert::protocol_number;
+use self::draft::Spare;
 use self::ids::Ids;
+use self::index::Index;
 pub use self::network::UnknownPort;
-use self::place::Placing;
+use self::place::{Placed, Placing};
+use self::targets::Targets;
 use crate::defence::{self, Defence, Modes, Pages};
 use crate::edit::Step;
 use crate::fault::Fault;
@@ -35,11 +42,15 @@ pub const TRASH: Duration = Duration::from_secs(120);
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
     /// No service id is free.
-    #[error("start.services: {0} services are all in use; start the daemon with more")]
+    #[error(
+        "polluxd runs with room for {0} services, and this needs more; with a larger start.services in what is \
+         configured, restart it"
+    )]
     TooManyServices(usize),
     /// No destination id is free.
     #[error(
-        "start.destinations: {0} destinations are all in use, removed ones with connections included; start the daemon with more"
+        "polluxd runs with room for {0} destinations, removed ones with connections included, and this needs more; \
+         with a larger start.destinations in what is configured, restart it"
     )]
     TooManyDestinations(usize),
     /// A rule for marks is about a port that is not there.
@@ -54,7 +65,7 @@ pub type FullKey = (ServiceKey, DestinationKey);
 pub struct Compiler {
     services: Ids<ServiceKey>,
     destinations: Ids<FullKey>,
-    targets: Ids<std::net::IpAddr>,
+    targets: Targets,
     /// Removed destinations, and when.
     ghosts: HashMap<FullKey, Duration>,
     /// Destinations that are, or were, reached by NAT: their old connections' replies still come from there.
@@ -64,8 +75,11 @@ pub struct Compiler {
     touched: HashSet<FullKey>,
     /// Free connection memory, for the automatic defences.
     available: Pages,
+    index: Index,
     config: Config,
     current: Snapshot,
+    spare: Spare,
+    changes: Changes,
 }
 
 impl Compiler {
@@ -74,14 +88,17 @@ impl Compiler {
         Compiler {
             services: Ids::new(start.services as usize),
             destinations: Ids::new(start.destinations as usize),
-            targets: Ids::new(start.destinations as usize),
+            targets: Targets::new(start.destinations as usize),
             ghosts: HashMap::new(),
             nat: HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
             touched: HashSet::new(),
             available: Pages::PLENTY,
             config: Config { start: start.clone(), ..Config::default() },
+            index: Index::default(),
             current: Snapshot::default(),
+            spare: Spare::default(),
+            changes: Changes::default(),
         }
     }
 
@@ -110,19 +127,9 @@ impl Compiler {
         self.destinations.key(id.0)
     }
 
-    /// The ids of a service's destinations, removed ones with connections too.
-    pub fn destinations_of(&self, key: &ServiceKey) -> impl Iterator<Item = DestinationId> {
-        let key = *key;
-        let of_service = move |full: &FullKey| full.0 == key;
-        self.destinations
-            .numbered()
-            .filter(move |(_, full)| of_service(full))
-            .map(|(id, _)| DestinationId(id))
-    }
-
-    /// The ids of all destinations, removed ones with connections too.
-    pub fn destination_ids(&self) -> impl Iterator<Item = DestinationId> {
-        self.destinations.numbered().map(|(id, _)| DestinationId(id))
+    /// One more than the largest id a destination ever had.
+    pub fn destination_end(&self) -> u32 {
+        self.destinations.end()
     }
 
     /// Compiles a validated configuration: the next snapshot, and what schedulers must hear. `now` is the daemon's
@@ -137,10 +144,11 @@ impl Compiler {
     ) -> Result<(Snapshot, Vec<Event>), CompileError> {
         self.check(desired)?;
         let marks = marks::compile(&desired.marks, &self.ports)?;
+        let before = std::mem::replace(&mut self.config, desired.clone());
         let mut placing = Placing::new(self, now);
-        placing.compare(desired);
-        let Placing { services, events, .. } = placing;
-        Ok((self.adopt(desired.clone(), services, marks), events))
+        placing.compare(&before.services, &desired.services);
+        let placed = placing.finish();
+        Ok(self.adopt(placed, marks))
     }
 
     /// The same for a configuration that came of these steps, which schedulers hear of one by one.
@@ -155,22 +163,29 @@ impl Compiler {
     ) -> Result<(Snapshot, Vec<Event>), CompileError> {
         self.check_steps(steps)?;
         let marks = marks::compile(&desired.marks, &self.ports)?;
+        self.config = desired;
         let mut placing = Placing::new(self, now);
         placing.follow(steps);
-        let Placing { services, events, .. } = placing;
-        Ok((self.adopt(desired, services, marks), events))
+        let placed = placing.finish();
+        Ok(self.adopt(placed, marks))
     }
 
-    fn adopt(&mut self, desired: Config, mut services: Services, marks: Vec<MarkRule>) -> Snapshot {
-        self.index(&mut services);
-        let written = desired.settings.clone();
-        self.config = desired;
-        let defence = self.defend(&written);
-        self.current.settings = convert::settings(&written, defence);
+    /// Makes what was placed the current generation.
+    fn adopt(&mut self, placed: Placed, marks: Vec<MarkRule>) -> (Snapshot, Vec<Event>) {
+        let Placed { draft, events, changes } = placed;
+        self.changes = changes;
+        let settings = self.config.settings.clone();
+        let defence = self.defend(&settings);
+        self.current.settings = convert::settings(&settings, defence);
         self.current.marks = marks.into();
-        self.current.services = Arc::new(services);
-        self.aim();
-        self.publish()
+        self.spare.publish(draft, &mut self.current.services);
+        self.current.targets = self.targets.aim(&self.current.network, &self.current.targets);
+        (self.publish(), events)
+    }
+
+    /// What the last [`Compiler::configure`] changed.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The next [`Compiler::configure`] tells the service's scheduler of an edit of this destination even if nothing
@@ -198,7 +213,7 @@ impl Compiler {
     }
 
     /// Removed destinations that are remembered.
-    pub fn trash(&self) -> std::collections::HashSet<DestinationId> {
+    pub fn trash(&self) -> HashSet<DestinationId> {
         self.ghosts.keys().filter_map(|key| self.destination_id(key)).collect()
     }
 
@@ -228,8 +243,10 @@ impl Compiler {
     pub fn learn(&mut self, facts: &Facts) -> Result<Snapshot, UnknownPort> {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(facts, &self.ports, generation)?);
-        self.aim();
-        Ok(self.publish())
+        self.current.targets = self.targets.aim_all(&self.current.network);
+        self.current.pave();
+        self.current.generation += 1;
+        Ok(self.current.clone())
     }
 
     /// Whether facts can be compiled.
@@ -254,17 +271,20 @@ impl Compiler {
         if over.is_empty() {
             return Vec::new();
         }
-        let mut services = Services::clone(&self.current.services);
-        let freed = over.iter().filter_map(|key| {
+        let mut draft = self.spare.draft(&self.current.services);
+        let mut freed = Vec::new();
+        for key in &over {
             self.ghosts.remove(key);
-            let id = self.destinations.free(key)?;
-            self.nat.remove(&DestinationId(id));
-            services.destinations[id as usize] = None;
-            Some(DestinationId(id))
-        });
-        let freed = freed.collect();
-        self.index(&mut services);
-        self.current.services = Arc::new(services);
+            let Some(id) = self.destinations.free(key).map(DestinationId) else { continue };
+            let nat = self.nat.remove(&id);
+            if let Some(old) = draft.known(id).cloned() {
+                self.index.destination(&mut draft, key.0, (&old, nat), false);
+            }
+            draft.put_destination(id, None);
+            self.targets.release(key.1.address);
+            freed.push(id);
+        }
+        self.spare.publish(draft, &mut self.current.services);
         self.publish();
         freed
     }
@@ -274,13 +294,14 @@ impl Compiler {
     /// # Errors
     /// What there are too few of, or what is not there.
     pub fn check(&self, desired: &Config) -> Result<(), CompileError> {
-        let new = desired.services.iter().filter(|s| self.services.get(&s.key()).is_none()).count();
-        let gone = self.services.len().saturating_sub(desired.services.len() - new);
-        if self.services.len() - gone + new > self.services.capacity() {
+        let (old, new) = model::Services::apart(&self.config.services, &desired.services);
+        let stay: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
+        let gone = old.iter().filter(|service| !stay.contains(&service.key())).count();
+        let come = new.iter().filter(|service| self.services.get(&service.key()).is_none()).count();
+        if self.services.len() - gone + come > self.services.capacity() {
             return Err(CompileError::TooManyServices(self.services.capacity()));
         }
-        let unknown = desired
-            .services
+        let unknown = new
             .iter()
             .flat_map(|s| s.destinations.iter().map(|d| (s.key(), d.key())))
             .filter(|key| self.destinations.get(key).is_none())
@@ -306,25 +327,28 @@ impl Compiler {
         Ok(())
     }
 
-    /// Looks the ways to all destinations up anew.
-    fn aim(&mut self) {
-        let network = &self.current.network;
-        let targets: Vec<Target> = self.targets.keys().map(|&address| network.target(address)).collect();
-        self.current.targets = targets.into();
-    }
-
-    /// The next generation, ready for workers.
+    /// The next generation, ready for workers; its services are the draft that was published last.
     fn publish(&mut self) -> Snapshot {
-        self.current.pave();
+        self.current.repave(self.spare.destinations());
         self.current.generation += 1;
         self.current.clone()
     }
 
     /// Addresses whose hardware address the kernel should look for: the next hops of all destinations.
     pub fn unresolved(&self) -> impl Iterator<Item = (u16, std::net::IpAddr)> + '_ {
-        self.current.targets.iter().filter_map(|target| match target.next {
-            pollux_dataplane::config::NextHop::Unresolved(link, address) => Some((link.0, address)),
-            _ => None,
-        })
+        let used = self.current.targets.iter().enumerate().filter(|(id, _)| self.targets.is_used(*id));
+        used.filter_map(|(_, target)| unresolved(target))
+    }
+
+    /// Those of them that the last [`Compiler::configure`] brought.
+    pub fn newly_unresolved(&self) -> impl Iterator<Item = (u16, std::net::IpAddr)> + '_ {
+        self.targets.fresh().filter_map(|id| unresolved(self.current.targets.get(id)?))
+    }
+}
+
+fn unresolved(target: &Target) -> Option<(u16, std::net::IpAddr)> {
+    match target.next {
+        NextHop::Unresolved(link, address) => Some((link.0, address)),
+        _ => None,
     }
 }

@@ -6,6 +6,7 @@ use clap::Parser;
 
 use crate::debug;
 use crate::socket::DEFAULT_PATH;
+use crate::state;
 
 /// What `polluxd` was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +32,8 @@ pub struct DaemonArgs {
         `pollux check-host` tells what the machine still lacks, `pollux check FILE` whether a configuration is right."
 )]
 pub struct Options {
-    /// Configuration to start with, TOML or JSON; none starts without services.
+    /// Configuration to start with, TOML or JSON, read again on SIGHUP; none starts with what was kept, or without
+    /// services.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where to listen for `pollux`.
@@ -43,6 +45,18 @@ pub struct Options {
     /// Twins are called this and the port's number.
     #[arg(long, value_name = "NAME", default_value = "pollux")]
     pub twin_prefix: String,
+    /// Where to keep what is configured, so that it survives a restart.
+    #[arg(long, value_name = "PATH", default_value = state::DEFAULT_PATH)]
+    pub state: PathBuf,
+    /// Keep nothing, and start from the configuration file alone.
+    #[arg(long)]
+    pub no_state: bool,
+    /// Start from the configuration file alone; what was kept is set aside.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Answer changes only when they are on the disk, not already when they are on their way there.
+    #[arg(long)]
+    pub state_sync: bool,
     /// How much to log: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub log_level: String,
@@ -60,9 +74,12 @@ fn query(text: &str) -> Result<String, String> {
 }
 
 /// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
-const VALUED: [&str; 6] =
-    ["--config", "--socket", "--twin-prefix", "--log-level", "--debug", "--debug-level"];
-const BARE: [&str; 5] = ["--no-kernel", "--help", "-h", "--version", "-V"];
+const VALUED: [&str; 7] =
+    ["--config", "--socket", "--state", "--twin-prefix", "--log-level", "--debug", "--debug-level"];
+const BARE: [&str; 8] =
+    ["--no-kernel", "--no-state", "--fresh", "--state-sync", "--help", "-h", "--version", "-V"];
+/// Of these, those that ask for a text.
+const ASKING: [&str; 4] = ["--help", "-h", "--version", "-V"];
 
 /// Reads the command line, the program's name first.
 ///
@@ -74,7 +91,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<DaemonArgs, clap:
     let args: Vec<String> = args.collect();
     let (eal, ours) = match args.iter().position(|arg| arg == "--") {
         // `polluxd --help -- ...` asks for our help, which says where DPDK's is.
-        Some(at) if !args[..at].iter().any(|arg| BARE[1..].contains(&arg.as_str())) => {
+        Some(at) if !args[..at].iter().any(|arg| ASKING.contains(&arg.as_str())) => {
             (args[..at].to_vec(), args[at + 1..].to_vec())
         }
         _ => split(args),

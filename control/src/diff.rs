@@ -1,8 +1,9 @@
 //! What tells two configurations apart: the answer to `apply`, and to `apply --dry-run` before anything happens.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 
+use hashbrown::HashMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -135,7 +136,7 @@ fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
 }
 
 fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
-    if old == new {
+    if std::ptr::eq(old, new) || old == new {
         return None;
     }
     let before: HashMap<DestinationKey, &Destination> =
@@ -157,9 +158,17 @@ fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
         removed: old.destinations.iter().map(Destination::key).filter(|k| !after.contains_key(k)).collect(),
         changed: kept
             .filter(|(old, new)| old != new)
-            .map(|(old, new)| DestinationChange { destination: new.key(), fields: fields("", old, new) })
+            .map(|(old, new)| DestinationChange { destination: new.key(), fields: destination(old, new) })
             .collect(),
     })
+}
+
+/// Most often weights change, and of many destinations at once: those need no JSON.
+fn destination(old: &Destination, new: &Destination) -> Vec<String> {
+    if *new == (Destination { weight: new.weight, ..old.clone() }) {
+        return vec![format!("weight: {} -> {}", old.weight, new.weight)];
+    }
+    fields("", old, new)
 }
 
 /// The fields that differ, found through their JSON so that a new field can never be forgotten here.

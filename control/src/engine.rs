@@ -10,7 +10,9 @@ mod namespaces;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Sender;
 
 use self::guest::Guest;
 pub use self::instance::Instance;
@@ -22,9 +24,13 @@ use crate::house::House;
 use crate::kernel::facts::Facts;
 use crate::model::{Config, namespace};
 use crate::request::{Apply, Done, Reply, Request};
+use crate::state::writer::{Waiting, Writer};
 use crate::validate::validate;
-use crate::view::{PortView, VersionView};
+use crate::view::{PortView, StatsView, VersionView};
 use crate::workers::Workers;
+
+/// How often what is done from time to time is done, however many requests there are.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What the engine asks of the ports.
 pub trait Ports {
@@ -43,7 +49,10 @@ pub struct Engine {
     ports: Box<dyn Ports>,
     house: Box<dyn House>,
     dpdk: Option<String>,
+    /// Keeps what is configured.
+    writer: Option<Writer>,
     began: Instant,
+    ticked: Instant,
     stopping: bool,
 }
 
@@ -51,7 +60,17 @@ impl Engine {
     /// An engine with nothing but the default namespace; facts come by [`Engine::learn`].
     pub fn new(home: Instance, ports: Box<dyn Ports>, house: Box<dyn House>, dpdk: Option<String>) -> Engine {
         let began = Instant::now();
-        Engine { home, guests: Vec::new(), ports, house, dpdk, began, stopping: false }
+        Engine {
+            home,
+            guests: Vec::new(),
+            ports,
+            house,
+            dpdk,
+            writer: None,
+            began,
+            ticked: began,
+            stopping: false,
+        }
     }
 
     /// Whether a request asked to stop.
@@ -80,6 +99,32 @@ impl Engine {
         Config { namespaces, ..self.home.config().clone() }
     }
 
+    /// Keeps what is configured from now on, and what runs already.
+    pub fn keep(&mut self, writer: Writer) {
+        writer.hand(self.config(), None);
+        self.writer = Some(writer);
+    }
+
+    /// Carries a request out and answers it. What it changed is on its way to the state file by then, or, if answers are
+    /// to wait for the disk, there.
+    pub fn answer(&mut self, namespace: Option<&str>, request: Request, to: Sender<Result<Reply, Failure>>) {
+        let before = (self.writer.is_some() && request.configures()).then(|| self.config());
+        let digest = match &request {
+            Request::ConfigApply(apply) if namespace.is_none() => apply.digest.clone(),
+            _ => None,
+        };
+        let answer = self.handle_in(namespace, request);
+        let now = before.map(|before| (before, self.config()));
+        match (&mut self.writer, now) {
+            (Some(writer), Some((before, now))) if before != now || (digest.is_some() && answer.is_ok()) => {
+                writer.applied(digest);
+                writer.hand(now, Some(Waiting { to, answer }));
+            }
+            // A client that has gone does not want its answer.
+            _ => drop(to.send(answer)),
+        }
+    }
+
     /// Answers one request about the default namespace, or about all.
     ///
     /// # Errors
@@ -91,7 +136,10 @@ impl Engine {
             Request::NamespaceAdd(add) => self.add_namespace(add.namespace),
             Request::NamespaceRemove(remove) => self.remove_namespace(&remove.name),
             Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
-            Request::StatsGet(_) => Ok(Reply::Stats(self.home.stats(self.ports.views()))),
+            Request::StatsGet(_) => {
+                let state = self.writer.as_ref().map(Writer::view);
+                Ok(Reply::Stats(StatsView { state, ..self.home.stats(self.ports.views()) }))
+            }
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
@@ -132,9 +180,13 @@ impl Engine {
         let mut config = apply.config;
         self.name_ports(&mut config)?;
         validate(&config)?;
-        let mut applied = diff::diff(&self.config(), &config);
+        let running = self.config();
+        config.services.share_with(&running.services);
+        let mut applied = diff::diff(&running, &config);
         applied.dry_run = apply.dry_run;
-        if !apply.dry_run {
+        if apply.dry_run {
+            self.check(&config, true)?;
+        } else {
             self.change(&config, true)?;
         }
         Ok(Reply::Applied(applied))
@@ -151,6 +203,12 @@ impl Engine {
 
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
+        self.home.gather();
+        self.guests.iter_mut().for_each(|guest| guest.instance.gather());
+        if self.ticked.elapsed() < TICK {
+            return;
+        }
+        self.ticked = Instant::now();
         self.home.tick();
         for guest in &mut self.guests {
             guest.learn();
@@ -163,6 +221,7 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             dpdk: self.dpdk.clone(),
             uptime_secs: self.began.elapsed().as_secs(),
+            state: self.writer.as_ref().map(Writer::view),
         }
     }
 }

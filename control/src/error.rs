@@ -16,6 +16,9 @@ pub enum Failure {
     /// A single edit does not fit what is there.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// The daemon was started with less room than is asked for.
+    #[error("{0}")]
+    NoRoom(String),
     /// A cursor of an earlier page means nothing any more.
     #[error("cursor {0:?} is unknown or too old; ask again without a cursor")]
     BadCursor(String),
@@ -52,7 +55,7 @@ impl From<CompileError> for Failure {
         match why {
             CompileError::UnknownMarkPort(fault) => Failure::Faults(Faults(vec![fault])),
             CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
-                Failure::Internal(why.to_string())
+                Failure::NoRoom(why.to_string())
             }
         }
     }
@@ -68,6 +71,9 @@ pub struct ErrorData {
     /// Everything wrong with what was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// The limit of the control socket that is met: `clients`, `line`, `requests`, `answers`, `half_line`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
 }
 
 impl Failure {
@@ -76,7 +82,7 @@ impl Failure {
     pub fn code(&self) -> i32 {
         match self {
             Failure::Faults(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
-            Failure::Edit(_) | Failure::NoMemory { .. } => -32001,
+            Failure::Edit(_) | Failure::NoRoom(_) | Failure::NoMemory { .. } => -32001,
             Failure::Stopping => -32002,
             Failure::WorkersLate { .. } => -32003,
             Failure::Internal(_) => -32603,
@@ -86,13 +92,15 @@ impl Failure {
     /// The parts of the failure a program can act on.
     pub fn data(&self) -> ErrorData {
         match self {
-            Failure::Faults(faults) => ErrorData { errno: None, faults: faults.0.clone() },
+            Failure::Faults(faults) => ErrorData { faults: faults.0.clone(), ..ErrorData::default() },
             Failure::Edit(error) => {
                 let faults =
                     if let EditError::Invalid(faults) = error { faults.0.clone() } else { Vec::new() };
-                ErrorData { errno: Some(error.errno()), faults }
+                ErrorData { errno: Some(error.errno()), faults, limit: None }
             }
-            Failure::NoMemory { .. } => ErrorData { errno: Some(Errno::ENoMem), faults: Vec::new() },
+            Failure::NoRoom(_) | Failure::NoMemory { .. } => {
+                ErrorData { errno: Some(Errno::ENoMem), ..ErrorData::default() }
+            }
             _ => ErrorData::default(),
         }
     }

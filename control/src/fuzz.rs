@@ -10,7 +10,7 @@ use crate::debug::{Debug, query};
 use crate::model::Config;
 use crate::replay::{self, case::Case};
 use crate::socket::rpc;
-use crate::{ipvsadm, parse, validate};
+use crate::{ipvsadm, parse, state, sysctl, validate};
 
 /// Later than any recording ends. A replay takes time in small steps, so a case that lasts for years would not end.
 const LAST_MS: f64 = 600_000.0;
@@ -82,6 +82,35 @@ pub fn debug(bytes: &[u8]) {
     if let Ok(filter) = query::parse_filter(&text) {
         debug.list(&filter);
     }
+}
+
+/// A state file: one that is read survives being written, and one that is not is refused with its place.
+pub fn state(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match state::file::parse(text) {
+        Ok(saved) => {
+            let again = serde_json::to_string(&saved).map(|text| state::file::parse(&text));
+            assert_eq!(again.ok(), Some(Ok(saved)), "a state survives writing");
+        }
+        Err(wrong) => assert!(!wrong.problem.is_empty(), "a refusal says why"),
+    }
+}
+
+/// Text in the syntax of sysctl.conf: every line that sets something sets a variable that is there, and what cannot be
+/// set changes nothing.
+pub fn conf(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(read) = sysctl::conf::read("fuzz", &text, false) else { return };
+    let mut config = Config::default();
+    for line in read.lines.into_iter().take(1000) {
+        assert!(sysctl::names().any(|name| name == line.name), "{line:?} is about a variable of ours");
+        let before = config.clone();
+        let values = sysctl::Values { values: [(line.name.clone(), line.value.clone())].into() };
+        if sysctl::write(&mut config, &values).is_err() {
+            assert_eq!(config, before, "{line:?} is refused and changes nothing");
+        }
+    }
+    assert!(validate::validate(&config).is_ok(), "variables lead to a valid configuration");
 }
 
 /// A recorded conversation: it can be replayed to a verdict, whatever it says.

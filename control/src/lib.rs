@@ -33,6 +33,7 @@ pub mod request;
 pub mod run;
 pub mod schema;
 pub mod socket;
+pub mod state;
 pub mod sysctl;
 pub mod timeouts;
 pub mod validate;

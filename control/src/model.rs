@@ -6,6 +6,7 @@
 mod destination;
 mod marks;
 pub mod namespace;
+mod services;
 mod settings;
 mod written;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
 pub use self::marks::MarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
+pub use self::services::Services;
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
@@ -38,7 +40,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<MarkRule>,
     /// Virtual services with their destinations, in the order they are added.
-    pub services: Vec<Service>,
+    #[schemars(with = "Vec<Service>")]
+    pub services: Services,
     /// Addresses, routes and neighbours given by hand instead of read from the kernel; for benchmarks and replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,

@@ -35,13 +35,13 @@ pub fn stats<'a>(boards: impl Iterator<Item = &'a Board>, id: DestinationId) -> 
     })
 }
 
-/// The configured services with what is counted of them.
+/// The configured services, or only one, with what is counted of them.
 pub fn services<'a>(
     compiler: &Compiler,
     boards: impl Iterator<Item = &'a Board> + Clone,
     ledger: &Ledger,
     quotas: Option<&Quotas>,
-    wanted: impl Fn(ServiceKey) -> bool,
+    only: Option<ServiceKey>,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
@@ -61,7 +61,18 @@ pub fn services<'a>(
             rates,
         }
     };
-    compiler.config().services.iter().filter(|service| wanted(service.key())).map(view).collect()
+    let meant = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    compiler.config().services.iter().filter(meant).map(view).collect()
+}
+
+/// What a destination carries at all workers together.
+fn load<'a>(id: Option<DestinationId>, boards: impl Iterator<Item = &'a Board>) -> Load {
+    let Some(id) = id else { return Load::default() };
+    let known = boards.filter_map(|board| Some(board.destinations.get(id.0 as usize)?.load()));
+    known.fold(Load::default(), |sum, load| Load {
+        active: sum.active.wrapping_add(load.active),
+        inactive: sum.inactive.wrapping_add(load.inactive),
+    })
 }
 
 fn destination<'a>(
@@ -70,13 +81,7 @@ fn destination<'a>(
     boards: impl Iterator<Item = &'a Board> + Clone,
     (ledger, quotas): (&Ledger, Option<&Quotas>),
 ) -> DestinationView {
-    let known = id.into_iter().flat_map(|id| {
-        boards.clone().filter_map(move |board| Some(board.destinations.get(id.0 as usize)?.load()))
-    });
-    let load = known.fold(Load::default(), |sum, load| Load {
-        active: sum.active.wrapping_add(load.active),
-        inactive: sum.inactive.wrapping_add(load.inactive),
-    });
+    let load = load(id, boards);
     let of_quotas = quotas.zip(id);
     let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| ledger.destination(id));
     DestinationView {

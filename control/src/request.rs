@@ -112,6 +112,29 @@ pub enum Request {
     DaemonStop(NoParams),
 }
 
+impl Request {
+    /// Whether it may change what is configured.
+    pub fn configures(&self) -> bool {
+        !matches!(
+            self,
+            Request::ConfigGet(_)
+                | Request::ConfigApply(Apply { dry_run: true, .. })
+                | Request::ServiceList(_)
+                | Request::ConnectionList(_)
+                | Request::StatsGet(_)
+                | Request::StatsZero(_)
+                | Request::SysctlGet(_)
+                | Request::DebugSites(_)
+                | Request::DebugSet(_)
+                | Request::DebugFollow(_)
+                | Request::ModuleList(_)
+                | Request::NamespaceList(_)
+                | Request::VersionGet(_)
+                | Request::DaemonStop(_)
+        )
+    }
+}
+
 /// The methods of [`Request`], in its order.
 pub const METHODS: [&str; 28] = [
     "config.get",
@@ -158,6 +181,9 @@ pub struct Apply {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// What tells the file it came from, so that a restart with that file knows that it was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// Parameters of `service.add`.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, Receiver, never, select};
+use crossbeam::channel::{self, Receiver, Sender, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
@@ -29,6 +29,9 @@ use crate::kernel::realm::{Face, Faces, Realms};
 use crate::kernel::tap::TapDevice;
 use crate::model::Config;
 use crate::socket::server::{Job, Server};
+use crate::state::begin::Beginning;
+use crate::state::reload;
+use crate::state::writer::Writer;
 use crate::workers::{WorkerHandle, Workers};
 use crate::{announce, say};
 
@@ -105,8 +108,9 @@ pub enum RunError {
 ///
 /// # Errors
 /// Why it could not start.
-pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
+pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
+    let config = &begun.config;
     let cores = Cores::from_eal(&args.eal);
     // EAL's arguments without the program's name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
@@ -138,7 +142,13 @@ pub fn run(args: &DaemonArgs, config: &Config, stop: &Arc<AtomicBool>) -> Result
     if let Ok(first) = facts.try_recv() {
         engine.learn(first)?;
     }
-    let (jobs, server) = listen(&options.socket)?;
+    let failed = |what| move |why| RunError::System { what, why };
+    if let Some(keep) = begun.keep {
+        engine.keep(Writer::start(keep, options.state_sync).map_err(failed("keeping the state"))?);
+    }
+    let (sender, jobs) = channel::unbounded();
+    reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
+    let server = listen(&options.socket, sender)?;
     announce::ready(engine.debug(), config, &options.socket);
     serve(&mut engine, &jobs, &facts, stop);
     say!(Info, "stopping");
@@ -159,8 +169,7 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
         select! {
             recv(jobs) -> job => if let Ok(job) = job {
                 let Job { namespace, request, reply } = job;
-                // A client that has gone does not want its answer.
-                let _ = reply.send(engine.handle_in(namespace.as_deref(), request));
+                engine.answer(namespace.as_deref(), request, reply);
             },
             recv(facts) -> facts => if let Ok(facts) = facts
                 && let Err(why) = engine.learn(facts)
@@ -173,11 +182,9 @@ fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, sto
     }
 }
 
-fn listen(path: &std::path::Path) -> Result<(Receiver<Job>, Server), RunError> {
-    let (sender, jobs) = channel::unbounded();
-    let server = Server::start(path, sender)
-        .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })?;
-    Ok((jobs, server))
+fn listen(path: &std::path::Path, jobs: Sender<Job>) -> Result<Server, RunError> {
+    Server::start(path, jobs)
+        .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })
 }
 
 /// Workers that run, and what control has of them.

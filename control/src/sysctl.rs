@@ -1,6 +1,7 @@
 //! `net.ipv4.vs.*`: the variables of Linux IPVS by their names, with values as text, as the kernel reads and prints
 //! them; spec 7.1. Most are fields of [`Settings`]; the others are here to be read, and tell why they cannot be changed.
 
+pub mod conf;
 #[cfg(test)]
 mod tests;
 
@@ -165,9 +166,10 @@ fn same_words(a: &str, b: &str) -> bool {
     a.split_whitespace().eq(b.split_whitespace())
 }
 
-/// A number as the kernel reads it: decimal, or hexadecimal after `0x`, or octal after `0`; spaces around do not count.
+/// A number as the kernel reads it: decimal, or hexadecimal after `0x`, or octal after `0`; spaces before it and
+/// whatever comes after the next space do not count.
 fn number(text: &str) -> Option<i32> {
-    let text = text.trim();
+    let text = text.split_ascii_whitespace().next()?;
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
     let (radix, digits) = match digits.strip_prefix('0') {
         Some(rest) if rest.starts_with(['x', 'X']) => (16, &rest[1..]),

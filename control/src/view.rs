@@ -8,6 +8,7 @@ mod debug;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,13 +80,11 @@ pub struct ServiceView {
     /// How destinations are chosen.
     pub scheduler: Scheduler,
     /// The scheduler's switches.
-    #[serde(default)]
     pub flags: SchedulerFlags,
     /// How clients stick to a destination.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
     /// A UDP connection serves one packet.
-    #[serde(default)]
     pub one_packet: bool,
     /// Its destinations, in the order of the configuration.
     pub destinations: Vec<DestinationView>,
@@ -94,10 +93,8 @@ pub struct ServiceView {
     #[serde(default)]
     pub stats: Stats,
     /// The same up to now, whatever was zeroed.
-    #[serde(default)]
     pub live: Stats,
     /// How fast it grows.
-    #[serde(default)]
     pub rates: Rates,
 }
 
@@ -320,6 +317,25 @@ pub struct StatsView {
     pub workers: Vec<WorkerView>,
     /// By port.
     pub ports: Vec<PortView>,
+    /// The state file; none when nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
+}
+
+/// How keeping the state goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StateView {
+    /// The file.
+    pub path: PathBuf,
+    /// How often it was written.
+    pub written: u64,
+    /// How often that failed.
+    pub failed: u64,
+    /// Something is not written yet.
+    pub pending: bool,
+    /// Why the last try failed; absent when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// One namespace.
@@ -361,4 +377,7 @@ pub struct VersionView {
     pub dpdk: Option<String>,
     /// Seconds since the daemon started.
     pub uptime_secs: u64,
+    /// The state file; none when nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateView>,
 }

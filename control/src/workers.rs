@@ -20,6 +20,8 @@ use crate::view::Stats;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long control sleeps between looks at the rings.
 pub(crate) const NAP: Duration = Duration::from_micros(50);
+/// Destinations whose loads are shared at once.
+const SHARED_AT_ONCE: u32 = 1 << 14;
 /// Messages a ring holds.
 pub const RING_DEPTH: usize = 1024;
 
@@ -46,13 +48,15 @@ pub struct Workers {
     listed: Option<Page>,
     resolve: Vec<(LinkId, IpAddr)>,
     ticket: u64,
+    /// Up to which destination loads were shared last.
+    shared_until: u32,
 }
 
 impl Workers {
     /// Control's view of these workers.
     pub fn new(all: Vec<WorkerHandle>) -> Workers {
         let adopted = vec![0; all.len()];
-        Workers { all, adopted, listed: None, resolve: Vec::new(), ticket: 0 }
+        Workers { all, adopted, listed: None, resolve: Vec::new(), ticket: 0, shared_until: 0 }
     }
 
     /// The workers, by number.
@@ -125,20 +129,27 @@ impl Workers {
         wanted
     }
 
-    /// Tells every worker what the others' destinations carry, for schedulers that compare loads.
-    pub fn share_loads(&self, destinations: impl Iterator<Item = DestinationId>) {
-        if self.all.len() < 2 {
+    /// Tells every worker what the others' destinations carry, for schedulers that compare loads. The destinations have
+    /// ids below `end`; of very many each call takes some.
+    pub fn share_loads(&mut self, end: u32) {
+        if self.all.len() < 2 || end == 0 {
             return;
         }
-        for id in destinations {
+        let from = if self.shared_until >= end { 0 } else { self.shared_until };
+        self.shared_until = end.min(from.saturating_add(SHARED_AT_ONCE));
+        for id in (from..self.shared_until).map(DestinationId) {
             let sum = self.load(id);
             for worker in &self.all {
-                let own = worker.board.destinations[id.0 as usize].load();
+                let Some(own) = worker.board.destinations.get(id.0 as usize) else { continue };
+                let own = own.load();
                 let others = Load {
                     active: sum.active.wrapping_sub(own.active),
                     inactive: sum.inactive.wrapping_sub(own.inactive),
                 };
-                worker.board.others.set(id, others);
+                // Workers read these lines: what has not changed is left in their caches.
+                if worker.board.others.get(id) != others {
+                    worker.board.others.set(id, others);
+                }
             }
         }
     }

@@ -175,3 +175,25 @@ fn manual_pages_are_made_from_the_help() {
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("does the directory exist?"), "{missing:?}");
 }
+
+#[test]
+fn a_file_of_variables_is_told_wrong_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vs.conf");
+    let load = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        pollux(&["--socket", "/nonexistent/s", "sysctl", "-p", &file.to_string_lossy()])
+    };
+    let out = load("net.ipv4.vs.nosuch = 1\n# fine\nnet.ipv4.vs.drop_entry 3\n");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        text(&out.stderr).contains("vs.conf:1: net.ipv4.vs.nosuch: No such file or directory"),
+        "{out:?}"
+    );
+    assert!(text(&out.stderr).contains("vs.conf:3: \"net.ipv4.vs.drop_entry 3\" sets nothing"), "{out:?}");
+    let out = load("net.ipv4.ip_forward = 1\nnet.ipv4.vs.drop_entry = 3\n");
+    assert!(text(&out.stderr).contains("vs.conf:1: net.ipv4.ip_forward: not of net.ipv4.vs"), "{out:?}");
+    assert!(text(&out.stderr).contains("cannot reach polluxd"), "{out:?}");
+    let missing = pollux(&["sysctl", "-p", "/nonexistent/vs.conf"]);
+    assert!(text(&missing.stderr).contains("cannot open \"/nonexistent/vs.conf\""), "{missing:?}");
+}

@@ -25,7 +25,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 28] = [
+const STORIES: [Story; 30] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -37,6 +37,8 @@ const STORIES: [Story; 28] = [
     ("a VLAN on the twin carries a service", stories::network::vlan),
     ("killed and started again, it forwards", stories::life::killed),
     ("stopped, it leaves nothing behind", stories::life::stopped),
+    ("what was edited survives a kill", stories::life::kept),
+    ("SIGHUP reads the configuration file again", stories::life::reloaded),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
     ("called ipvsadm, it saves and restores", stories::ipvsadm::saves_and_restores),

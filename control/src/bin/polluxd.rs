@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use pollux_control::daemon_args::{self, DaemonArgs};
 use pollux_control::host::Outcome;
-use pollux_control::model::Config;
-use pollux_control::{host, log, parse, run, say, validate};
+use pollux_control::state::begin;
+use pollux_control::{host, log, run, say};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
@@ -47,18 +47,17 @@ fn check_host() -> anyhow::Result<()> {
 
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
-    let mut config = match &args.options.config {
-        Some(path) => parse::file(path)?,
-        None => Config::default(),
-    };
-    if let Some(level) = args.options.debug_level {
-        config.settings.debug_level = level;
+    let mut begun = begin::begin(&args.options)?;
+    for line in &begun.told {
+        say!(Info, "{line}");
     }
-    validate::validate(&config).context("the configuration has faults")?;
+    if let Some(level) = args.options.debug_level {
+        begun.config.settings.debug_level = level;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
     }
-    run::run(args, &config, &stop)?;
-    Ok(())
+    let hint = if begun.from_state { "with what was kept; --fresh starts without it" } else { "starting" };
+    run::run(args, begun, &stop).context(hint)
 }

@@ -56,7 +56,7 @@ pub(super) fn run(command: &DebugCommand, ask: &Ask<'_>) -> Result<String, CliEr
         })),
         DebugCommand::Level { level: None } => {
             let names = vec!["debug_level".to_owned()];
-            ask.show(&Request::SysctlGet(SysctlGet { names }), sysctl::text)
+            ask.show(&Request::SysctlGet(SysctlGet { names }), sysctl::lines)
         }
     }
 }

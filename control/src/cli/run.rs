@@ -1,5 +1,6 @@
 //! Does what was typed: asks the daemon, or answers without it, and gives back the text to print.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use crate::request::{
     Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
 };
 use crate::socket::client::{Client, ClientError};
-use crate::view::{ConnectionPage, ServiceList, StatsView, VersionView};
+use crate::sysctl::Values;
+use crate::sysctl::conf::Line;
+use crate::view::{ConnectionPage, ServiceList, StatsView};
 use crate::{host, parse, replay, schema, validate};
 
 /// An apply of ten thousand services answers well within this.
@@ -40,6 +43,9 @@ pub enum CliError {
     /// The daemon refused, or is not there.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A variable cannot be read or set.
+    #[error("{0}")]
+    Sysctl(String),
     /// This machine cannot run `polluxd`; the text is the list of checks.
     #[error("{0}")]
     NotReady(String),
@@ -71,8 +77,9 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
     let ask = Ask { socket: &cli.socket, namespace: cli.namespace.as_ref(), json: cli.json };
     match &cli.command {
         Command::Apply { file, dry_run } => {
-            let config = checked(file)?;
-            ask.show(&Request::ConfigApply(Apply { config, dry_run: *dry_run }), Applied::to_string)
+            let (config, digest) = checked(file)?;
+            let apply = Apply { config, dry_run: *dry_run, digest: Some(digest) };
+            ask.show(&Request::ConfigApply(apply), Applied::to_string)
         }
         Command::Service(command) => ask.done(&service::request(command)?),
         Command::Destination(command) => ask.done(&destination::request(command)?),
@@ -85,7 +92,9 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
         Command::List(args) => {
-            ask.show(&Request::ServiceList(ServiceListQuery::default()), |list: &ServiceList| {
+            // Whoever reads JSON gets all.
+            let query = ServiceListQuery { service: None, brief: !cli.json };
+            ask.show(&Request::ServiceList(query), |list: &ServiceList| {
                 let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
                 ipvsadm::services(
                     &rows,
@@ -122,9 +131,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             let status = cli_ipvsadm::run(&cli.socket, cli.namespace.clone(), args.clone());
             Err(CliError::Status(status))
         }
-        Command::Version => ask.show(&Request::VersionGet(NoParams {}), |v: &VersionView| {
-            format!("polluxd {}, DPDK {}\n", v.version, v.dpdk.as_deref().unwrap_or("none"))
-        }),
+        Command::Version => ask.show(&Request::VersionGet(NoParams {}), table::version),
         Command::Stop => ask.done(&Request::DaemonStop(NoParams {})),
     }
 }
@@ -184,10 +191,11 @@ impl Ask<'_> {
     }
 }
 
-fn checked(file: &Path) -> Result<Config, CliError> {
-    let config = parse::file(file)?;
+/// The configuration of a file, and what tells that file from others.
+fn checked(file: &Path) -> Result<(Config, String), CliError> {
+    let (config, digest) = parse::file_and_digest(file)?;
     validate::validate(&config)?;
-    Ok(config)
+    Ok((config, digest))
 }
 
 fn pretty(value: &impl Serialize) -> Result<String, CliError> {
@@ -213,9 +221,54 @@ fn namespaces(command: &NamespaceCommand, ask: &Ask<'_>) -> Result<String, CliEr
 }
 
 fn sysctl(args: &SysctlArgs, ask: &Ask<'_>) -> Result<String, CliError> {
+    if args.load {
+        return load(args, ask);
+    }
     let changes = args.changes()?;
     if !changes.values.is_empty() {
-        ask.done(&Request::SysctlSet(changes))?;
+        set(&mut ask.client()?, changes, &BTreeMap::new())?;
     }
-    ask.show(&Request::SysctlGet(SysctlGet { names: args.shown() }), sysctl::text)
+    show(args, args.shown()?, ask)
+}
+
+fn show(args: &SysctlArgs, shown: Vec<String>, ask: &Ask<'_>) -> Result<String, CliError> {
+    if shown.is_empty() {
+        return Ok(String::new());
+    }
+    let names = shown.clone();
+    ask.show(&Request::SysctlGet(SysctlGet { names }), |values: &Values| args.text(&shown, values))
+}
+
+/// All that must be set is set together; what may fail comes after it, one by one.
+fn load(args: &SysctlArgs, ask: &Ask<'_>) -> Result<String, CliError> {
+    let (lines, skipped) = sysctl::files(args)?;
+    for line in skipped.iter().filter(|_| !args.quiet) {
+        eprintln!("pollux: {line}: not of net.ipv4.vs, passed over");
+    }
+    let values = |forgiven| {
+        let lines = lines.values().filter(move |line| line.forgiven == forgiven);
+        lines.map(|line| (line.name.clone(), line.value.clone()))
+    };
+    let mut client = ask.client()?;
+    set(&mut client, Values { values: values(false).collect() }, &lines)?;
+    let mut shown: Vec<String> = values(false).map(|(name, _)| name).collect();
+    for (name, value) in values(true) {
+        let one = Values { values: [(name.clone(), value)].into() };
+        match set(&mut client, one, &lines) {
+            Ok(()) => shown.push(name),
+            // Said, and forgiven.
+            Err(CliError::Sysctl(why)) => eprintln!("pollux: {why}"),
+            Err(error) => return Err(error),
+        }
+    }
+    shown.sort();
+    if args.quiet { Ok(String::new()) } else { show(args, shown, ask) }
+}
+
+fn set(client: &mut Client, values: Values, lines: &BTreeMap<String, Line>) -> Result<(), CliError> {
+    match client.call::<Done>(&Request::SysctlSet(values)) {
+        Ok(Done {}) => Ok(()),
+        Err(ClientError::Refused(error)) => Err(CliError::Sysctl(sysctl::told(&error, lines))),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -8,7 +8,7 @@ use crate::ipvsadm::rows::{
     Checksum, ConnectionRow, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };
 use crate::model::{self, Engine, Family, Method, Protocol, ServiceKey};
-use crate::view::{ConnectionView, DestinationView, ServiceView, StatsView};
+use crate::view::{ConnectionView, DestinationView, ServiceView, StateView, StatsView, VersionView};
 
 /// A service as a row.
 pub fn service_row(view: &ServiceView) -> ServiceRow {
@@ -124,5 +124,23 @@ pub fn stats(view: &StatsView) -> String {
         let link = if p.link { "up" } else { "down" };
         let _ = writeln!(out, "port {} ({}): {} link {link} twin {twin}", p.name, p.driver, p.mac);
     }
+    out.extend(view.state.as_ref().map(state));
     out
+}
+
+/// Who answers, and what becomes of its state.
+pub fn version(view: &VersionView) -> String {
+    let dpdk = view.dpdk.as_deref().unwrap_or("none");
+    let kept = view.state.as_ref().map(state).unwrap_or_default();
+    format!("polluxd {}, DPDK {dpdk}\n{kept}", view.version)
+}
+
+fn state(view: &StateView) -> String {
+    let pending = if view.pending { ", a change is on its way" } else { "" };
+    let failed = match &view.error {
+        Some(error) => format!(", failed {} times and still does: {error}", view.failed),
+        None if view.failed > 0 => format!(", failed {} times before", view.failed),
+        None => String::new(),
+    };
+    format!("state {}: written {} times{pending}{failed}\n", view.path.display(), view.written)
 }

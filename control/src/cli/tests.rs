@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::cli::run::CliError;
+use crate::sysctl::Values;
 
 fn request(line: &str) -> Result<Value, CliError> {
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -132,19 +133,75 @@ fn what_is_typed_wrong_is_not_understood() {
     }
 }
 
-#[test]
-fn variables_are_shown_and_set_as_sysctl_does() {
-    let args = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+fn sysctl_args(line: &str) -> SysctlArgs {
+    match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
         Command::Sysctl(args) => args,
         other => panic!("{other:?}"),
-    };
-    let some = args("pollux sysctl net.ipv4.vs.drop_entry=3 sloppy_tcp");
-    assert_eq!(some.shown(), ["drop_entry", "sloppy_tcp"]);
-    let changes = some.changes().unwrap();
-    assert_eq!(changes.values, [("drop_entry".to_owned(), "3".to_owned())].into());
-    assert_eq!(sysctl::text(&changes), "net.ipv4.vs.drop_entry = 3\n");
-    assert!(args("pollux sysctl -a").shown().is_empty());
-    assert!(args("pollux sysctl a=1 net.ipv4.vs.a=2").changes().is_err());
+    }
+}
+
+#[test]
+fn variables_are_shown_and_set_as_sysctl_does() {
+    type Row = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+    let rows: [Row; 10] = [
+        ("net.ipv4.vs.drop_entry=3 sloppy_tcp", &["drop_entry", "sloppy_tcp"], &[("drop_entry", "3")]),
+        ("-w net/ipv4/vs/drop_entry=3", &["drop_entry"], &[("drop_entry", "3")]),
+        (
+            "-w drop_entry 3 am_droprate -1",
+            &["drop_entry", "am_droprate"],
+            &[("am_droprate", "-1"), ("drop_entry", "3")],
+        ),
+        ("drop_entry = 3", &["drop_entry"], &[("drop_entry", "3")]),
+        (
+            "drop_entry= 3 sloppy_tcp =1",
+            &["drop_entry", "sloppy_tcp"],
+            &[("drop_entry", "3"), ("sloppy_tcp", "1")],
+        ),
+        ("est_cpulist= sloppy_tcp", &["est_cpulist", "sloppy_tcp"], &[("est_cpulist", "")]),
+        ("lblc*_expiration", &["lblc_expiration", "lblcr_expiration"], &[]),
+        (
+            "net.ipv4.vs.sloppy_[a-t]*=1",
+            &["sloppy_sctp", "sloppy_tcp"],
+            &[("sloppy_sctp", "1"), ("sloppy_tcp", "1")],
+        ),
+        ("-q drop_entry=1 sloppy_tcp", &["sloppy_tcp"], &[("drop_entry", "1")]),
+        ("-e nosuch drop_entry", &["drop_entry"], &[]),
+    ];
+    for (line, shown, set) in rows {
+        let args = sysctl_args(&format!("pollux sysctl {line}"));
+        assert_eq!(args.shown().unwrap(), shown, "{line}");
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        assert_eq!(args.changes().unwrap().values, set.iter().map(owned).collect(), "{line}");
+    }
+    for all in ["-a", "net.ipv4.vs", "*"] {
+        assert_eq!(sysctl_args(&format!("pollux sysctl {all}")).shown().unwrap().len(), 34, "{all}");
+    }
+}
+
+#[test]
+fn what_sysctl_cannot_do_is_told() {
+    let rows = [
+        ("drop_entry=1 net.ipv4.vs.drop_entry=2", "drop_entry is set twice"),
+        ("nosuch=1", "net.ipv4.vs.nosuch: No such file or directory"),
+        ("net.core.somaxconn=1", "net.ipv4.vs.net.core.somaxconn: No such file"),
+        ("=1", "names no variable"),
+        ("-w drop_entry", "drop_entry has no value"),
+    ];
+    for (line, told) in rows {
+        let error = sysctl_args(&format!("pollux sysctl {line}")).changes().unwrap_err().to_string();
+        assert!(error.contains(told), "{line}: {error}");
+    }
+}
+
+#[test]
+fn variables_are_printed_as_sysctl_does() {
+    let values = Values { values: [("drop_entry".to_owned(), "2".to_owned())].into() };
+    let shown = ["drop_entry".to_owned()];
+    for (switch, text) in
+        [("-a", "net.ipv4.vs.drop_entry = 2\n"), ("-a -n", "2\n"), ("-a --names", "net.ipv4.vs.drop_entry\n")]
+    {
+        assert_eq!(sysctl_args(&format!("pollux sysctl {switch}")).text(&shown, &values), text, "{switch}");
+    }
 }
 
 #[test]

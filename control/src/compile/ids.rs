@@ -38,14 +38,14 @@ impl<K: Copy + Eq + Hash> Ids<K> {
         self.keys.get(id as usize)?.as_ref()
     }
 
-    /// The keys with their numbers, in the order of the numbers.
-    pub fn numbered(&self) -> impl Iterator<Item = (u32, &K)> {
-        (0..).zip(&self.keys).filter_map(|(id, key)| Some((id, key.as_ref()?)))
+    /// One more than the largest number there ever was.
+    pub fn end(&self) -> u32 {
+        self.keys.len() as u32
     }
 
-    /// The keys in the order of their numbers; for ids that are never freed.
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
-        self.keys.iter().flatten()
+    /// Every number there ever was with its key, if it has one.
+    pub fn places(&self) -> impl Iterator<Item = Option<&K>> {
+        self.keys.iter().map(Option::as_ref)
     }
 
     /// The number of a key, a new one if it has none, and whether it is new. `None` when none is left.

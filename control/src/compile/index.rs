@@ -1,87 +1,139 @@
-//! The lookups of a generation, built anew from its services and destinations.
+//! The lookups of a generation. Each change of a service or destination changes what it means in them, so that a single
+//! edit costs the same however much is configured.
 
+use std::hash::Hash;
+
+use hashbrown::HashMap;
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{DestinationId, Method, Name, ServiceId, Services, Tunnel};
+use pollux_dataplane::service::{Destination, Method, Name, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
 use super::convert::protocol_number;
-use super::{Compiler, FullKey};
+use super::draft::Draft;
 use crate::model::ServiceKey;
 
 /// The port of FTP's control connection.
 const FTP: u16 = 21;
 
-impl Compiler {
-    /// Builds the lookups anew.
-    pub(super) fn index(&self, services: &mut Services) {
-        services.by_endpoint.clear();
-        services.by_mark.clear();
-        (services.any_port, services.ftp) = ([false; 2], [false; 2]);
-        services.hooked = [false; 2];
-        services.nat_sources.clear();
-        services.nat_addresses.clear();
-        services.addresses.clear();
-        services.gue_ends.clear();
-        for destination in services.destinations.iter().flatten() {
-            if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = destination.method {
-                services.gue_ends.insert(Endpoint { l4_port, ..destination.endpoint });
+/// How many services and destinations mean each entry of the lookups: what nobody means any more goes.
+#[derive(Default)]
+pub struct Index {
+    /// By family: services, those of any port, those of FTP's port.
+    hooked: [u32; 2],
+    any_port: [u32; 2],
+    ftp: [u32; 2],
+    addresses: Counts<std::net::IpAddr>,
+    nat_addresses: Counts<std::net::IpAddr>,
+    gue_ends: Counts<Endpoint>,
+    /// NAT destinations, ghosts included.
+    nat_sources: Counts<(Endpoint, u8)>,
+    /// Those of them that are still configured.
+    nat_available: Counts<(Endpoint, u8)>,
+}
+
+struct Counts<K>(HashMap<K, u32>);
+
+impl<K> Default for Counts<K> {
+    fn default() -> Counts<K> {
+        Counts(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Counts<K> {
+    /// Counts one more or one less; tells whether there is any now.
+    fn count(&mut self, key: K, more: bool) -> bool {
+        let count = self.0.entry(key).or_default();
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        let any = *count > 0;
+        if !any {
+            self.0.remove(&key);
+        }
+        any
+    }
+}
+
+impl Index {
+    /// A service comes (`more`), or goes.
+    pub fn name(&mut self, draft: &mut Draft, id: ServiceId, name: Name, more: bool) {
+        match name {
+            Name::Address(endpoint, protocol) => {
+                let family = usize::from(endpoint.address.is_ipv6());
+                step(&mut self.hooked[family], more);
+                if endpoint.l4_port == 0 {
+                    step(&mut self.any_port[family], more);
+                }
+                if endpoint.l4_port == FTP {
+                    step(&mut self.ftp[family], more);
+                }
+                self.address(draft, endpoint.address, more);
+                draft.endpoint((endpoint, protocol), more.then_some(id));
+            }
+            Name::Mark { mark, ipv6 } => {
+                step(&mut self.hooked[usize::from(ipv6)], more);
+                draft.mark((mark, ipv6), more.then_some(id));
             }
         }
-        let named: Vec<(ServiceId, Name)> = (0..)
-            .map(ServiceId)
-            .zip(&services.services)
-            .filter_map(|(id, service)| Some((id, service.as_ref()?.name)))
-            .collect();
-        for (id, name) in named {
-            index_name(services, id, name);
+        self.families(draft.services());
+    }
+
+    fn families(&self, services: &mut Services) {
+        services.hooked = self.hooked.map(|count| count > 0);
+        services.any_port = self.any_port.map(|count| count > 0);
+        services.ftp = self.ftp.map(|count| count > 0);
+    }
+
+    /// A destination, as it is, comes into the lookups (`more`) or goes from them. `nat` says that it is, or was, reached
+    /// by NAT: its old connections' replies still come from there.
+    pub fn destination(
+        &mut self,
+        draft: &mut Draft,
+        service: ServiceKey,
+        (known, nat): (&Destination, bool),
+        more: bool,
+    ) {
+        if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = known.method {
+            let end = Endpoint { l4_port, ..known.endpoint };
+            let any = self.gue_ends.count(end, more);
+            draft.gue_end(end, any);
         }
-        let nat: Vec<(FullKey, Endpoint, bool)> = (0..)
-            .map(DestinationId)
-            .zip(&services.destinations)
-            .filter(|(id, _)| self.nat.contains(id))
-            .filter_map(|(id, known)| {
-                let known = known.as_ref()?;
-                let is_nat = known.available && known.method == Method::Nat;
-                Some((*self.destination_key(id)?, known.endpoint, is_nat))
-            })
-            .collect();
-        for ((service, _), endpoint, is_nat) in nat {
-            index_nat(services, service, endpoint, is_nat);
+        if nat {
+            self.nat(draft, service, known, more);
         }
+    }
+
+    /// Where the destination's replies come from. Marks mean packets of any protocol. Where a service takes more than one
+    /// port, connections may keep the port that the client addressed even if the destination has one of its own; spec
+    /// 4.3 step 4.
+    fn nat(&mut self, draft: &mut Draft, service: ServiceKey, known: &Destination, more: bool) {
+        let endpoint = known.endpoint;
+        self.address(draft, endpoint.address, more);
+        if endpoint.l4_port == 0 || matches!(service.l4_port(), 0 | FTP) {
+            let any = self.nat_addresses.count(endpoint.address, more);
+            draft.nat_address(endpoint.address, any);
+        }
+        let of_service = match service {
+            ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
+            ServiceKey::Mark { .. } => None,
+        };
+        let available = known.available && known.method == Method::Nat;
+        let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
+        for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
+            let key = (endpoint, protocol);
+            let any = self.nat_sources.count(key, more);
+            if available {
+                self.nat_available.count(key, more);
+            }
+            let available = self.nat_available.0.contains_key(&key);
+            draft.nat_source(key, any.then_some(available));
+        }
+    }
+
+    fn address(&mut self, draft: &mut Draft, address: std::net::IpAddr, more: bool) {
+        let any = self.addresses.count(address, more);
+        draft.address(address, any);
     }
 }
 
-fn index_name(services: &mut Services, id: ServiceId, name: Name) {
-    match name {
-        Name::Address(endpoint, protocol) => {
-            let family = usize::from(endpoint.address.is_ipv6());
-            services.hooked[family] = true;
-            services.any_port[family] |= endpoint.l4_port == 0;
-            services.ftp[family] |= endpoint.l4_port == FTP;
-            services.addresses.insert(endpoint.address);
-            services.by_endpoint.insert((endpoint, protocol), id);
-        }
-        Name::Mark { mark, ipv6 } => {
-            services.hooked[usize::from(ipv6)] = true;
-            services.by_mark.insert((mark, ipv6), id);
-        }
-    }
-}
-
-/// Where the destination's replies come from. Marks mean packets of any protocol. Where a service takes more than one
-/// port, connections may keep the port that the client addressed even if the destination has one of its own; spec
-/// 4.3 step 4.
-fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint, is_nat: bool) {
-    services.addresses.insert(endpoint.address);
-    if endpoint.l4_port == 0 || matches!(service.l4_port(), 0 | FTP) {
-        services.nat_addresses.insert(endpoint.address);
-    }
-    let of_service = match service {
-        ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
-        ServiceKey::Mark { .. } => None,
-    };
-    let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
-    for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
-        *services.nat_sources.entry((endpoint, protocol)).or_default() |= is_nat;
-    }
+fn step(count: &mut u32, more: bool) {
+    *count = if more { *count + 1 } else { count.saturating_sub(1) };
 }

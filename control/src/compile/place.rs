@@ -1,5 +1,6 @@
 //! Puts services and destinations where their ids say, and notes what schedulers must hear.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,22 +8,21 @@ use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::sched;
-use pollux_dataplane::service::{Destination, DestinationId, Service, ServiceId, Services, TargetId};
+use pollux_dataplane::service::{Destination, DestinationId, Method, Service, ServiceId, TargetId};
 
+use super::changes::Changes;
+use super::draft::Draft;
 use super::{Compiler, FullKey, convert};
 use crate::edit::Step;
-use crate::model::{self, Config, ServiceKey};
+use crate::model::{self, ServiceKey, Services};
 
 /// A generation in the making.
 pub(super) struct Placing<'a> {
     compiler: &'a mut Compiler,
-    /// What the generation will hold.
-    pub services: Services,
-    /// What schedulers must hear.
-    pub events: Vec<Event>,
+    placed: Placed,
     /// Destinations whose schedulers hear of an edit in any case.
     touched: HashSet<FullKey>,
-    /// Of services whose weights were looked through and have not changed since.
+    /// The weights of services that something was done to.
     weights: HashMap<ServiceId, Weights>,
     /// Destinations that an event is about already.
     named: HashSet<DestinationId>,
@@ -31,15 +31,24 @@ pub(super) struct Placing<'a> {
     now: Duration,
 }
 
+/// A generation that is made.
+pub(super) struct Placed {
+    /// What it holds.
+    pub draft: Draft,
+    /// What schedulers must hear.
+    pub events: Vec<Event>,
+    /// What changes.
+    pub changes: Changes,
+}
+
 impl Placing<'_> {
     /// Begins with what the last generation holds.
     pub fn new(compiler: &mut Compiler, now: Duration) -> Placing<'_> {
-        let services = Services::clone(&compiler.current.services);
+        let draft = compiler.spare.draft(&compiler.current.services);
         let touched = std::mem::take(&mut compiler.touched);
         Placing {
             compiler,
-            services,
-            events: Vec::new(),
+            placed: Placed { draft, events: Vec::new(), changes: Changes::default() },
             touched,
             weights: HashMap::new(),
             named: HashSet::new(),
@@ -48,21 +57,25 @@ impl Placing<'_> {
         }
     }
 
-    /// Follows from the last configuration to this one, by comparing them.
-    pub fn compare(&mut self, desired: &Config) {
-        let stay: HashSet<ServiceKey> = desired.services.iter().map(model::Service::key).collect();
-        let known: Vec<ServiceKey> = self.compiler.config.services.iter().map(model::Service::key).collect();
-        for key in known.into_iter().filter(|key| !stay.contains(key)) {
-            self.remove_service(key);
+    /// Goes from what was desired last to what is desired now, by comparing them. Services that both share are not
+    /// looked at.
+    pub fn compare(&mut self, before: &Services, desired: &Services) {
+        let (old, new) = Services::apart(before, desired);
+        let stay: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
+        for service in old.iter().filter(|service| !stay.contains(&service.key())) {
+            self.remove_service(service.key());
         }
-        for service in &desired.services {
-            self.place_service(service);
-            self.remove_others(service);
-            for destination in &service.destinations {
-                self.place_destination((service.key(), destination), false);
+        let old: HashMap<ServiceKey, _> = old.iter().map(|service| (service.key(), service)).collect();
+        for service in new {
+            if old.get(&service.key()).is_none_or(|old| !Arc::ptr_eq(old, service)) {
+                self.place_whole(service);
             }
         }
-        self.finish();
+        // What was edited without any change.
+        let left: HashSet<ServiceKey> = self.touched.iter().map(|(service, _)| *service).collect();
+        if !left.is_empty() {
+            desired.iter().filter(|of| left.contains(&of.key())).for_each(|of| self.place_whole(of));
+        }
     }
 
     /// Follows from the last configuration step by step.
@@ -80,34 +93,61 @@ impl Placing<'_> {
                 }
             }
         }
-        self.finish();
+    }
+
+    /// Makes the tables of services whose schedulers heard of something; then all is in its place.
+    pub fn finish(mut self) -> Placed {
+        let draft = &mut self.placed.draft;
+        for id in self.changed {
+            let Some(mut service) = draft.take_service(id) else { continue };
+            let known = |id| draft.known(id);
+            service.slots =
+                sched::slots(service.scheduler, service.name.is_ipv6(), &service.destinations, known);
+            draft.put_service(id, service);
+        }
+        self.placed
     }
 
     /// Removes a service and its destinations.
     fn remove_service(&mut self, key: ServiceKey) {
-        let Some(id) = self.compiler.services.free(&key) else { return };
-        self.weights.remove(&ServiceId(id));
-        let gone = self.services.services[id as usize].take();
-        for destination in gone.into_iter().flat_map(|service| service.destinations) {
+        let Some(id) = self.compiler.services.free(&key).map(ServiceId) else { return };
+        self.weights.remove(&id);
+        self.placed.changes.service_goes(key);
+        let Some(gone) = self.placed.draft.take_service(id) else { return };
+        self.compiler.index.name(&mut self.placed.draft, id, gone.name, false);
+        for destination in gone.destinations {
             self.retire(destination);
             // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
-            self.push(ServiceId(id), EventKind::Removed(destination, None), Weights::default());
+            self.push(id, EventKind::Removed(destination, None), (1, 0));
+        }
+    }
+
+    /// Adds or changes a service with its destinations.
+    fn place_whole(&mut self, wanted: &model::Service) {
+        self.place_service(wanted);
+        self.remove_others(wanted);
+        for destination in &wanted.destinations {
+            self.place_destination((wanted.key(), destination), false);
         }
     }
 
     /// Adds or changes a service; its destinations stay as they are.
     fn place_service(&mut self, wanted: &model::Service) {
+        let key = wanted.key();
         // Room was checked before anything changed.
-        let Some((number, _)) = self.compiler.services.claim(wanted.key()) else { return };
+        let Some((number, new)) = self.compiler.services.claim(key) else { return };
         let id = ServiceId(number);
-        grow(&mut self.services.services, number);
-        let known = self.services.services[number as usize].take();
+        let known = self.placed.draft.take_service(id);
+        if new {
+            self.placed.changes.added.insert(key);
+            self.compiler.index.name(&mut self.placed.draft, id, convert::name(key), true);
+        }
         let scheduler = convert::scheduler(wanted.scheduler);
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
         let (destinations, slots) =
             known.map_or_else(|| (Vec::new(), Arc::default()), |known| (known.destinations, known.slots));
         let service = Service {
-            name: convert::name(wanted.key()),
+            name: convert::name(key),
             scheduler,
             fallback: wanted.flags.fallback,
             hash_l4_port: wanted.flags.l4_port,
@@ -119,7 +159,7 @@ impl Placing<'_> {
         if fresh {
             self.hear(id, EventKind::Fresh, &service);
         }
-        self.services.services[number as usize] = Some(service);
+        self.placed.draft.put_service(id, service);
     }
 
     /// Removes the destinations of a service that are not wanted any more.
@@ -127,7 +167,7 @@ impl Placing<'_> {
         let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key(), d.key()));
         let stay: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
         let id = self.compiler.service_id(&wanted.key());
-        let service = id.and_then(|id| self.services.service(id));
+        let service = id.and_then(|id| self.placed.draft.service(id));
         let there = service.map_or(&[][..], |service| &service.destinations);
         let gone: Vec<DestinationId> = there.iter().copied().filter(|id| !stay.contains(id)).collect();
         for id in gone {
@@ -137,124 +177,133 @@ impl Placing<'_> {
 
     fn remove_destination(&mut self, key: ServiceKey, gone: DestinationId) {
         let Some(id) = self.compiler.service_id(&key) else { return };
-        let Some(mut service) = self.take(id) else { return };
+        let Some(mut service) = self.placed.draft.take_service(id) else { return };
         if let Some(place) = service.destinations.iter().position(|id| *id == gone) {
+            self.weigh(id, &service);
             service.destinations.remove(place);
             let before = place.checked_sub(1).and_then(|place| service.destinations.get(place).copied());
+            let weight = self.placed.draft.known(gone).map_or(0, |known| known.weight);
+            self.weigh(id, &service).count(weight, false);
             self.retire(gone);
-            self.weights.remove(&id);
             self.hear(id, EventKind::Removed(gone, before), &service);
         }
-        self.services.services[id.0 as usize] = Some(service);
+        self.placed.draft.put_service(id, service);
     }
 
     /// Adds or changes a destination; `told` is when schedulers hear of it even if nothing changes.
     fn place_destination(&mut self, (service_key, wanted): (ServiceKey, &model::Destination), told: bool) {
         let key = (service_key, wanted.key());
         let Some(id) = self.compiler.service_id(&service_key) else { return };
-        let (Some((number, _)), Some((target, _))) =
-            (self.compiler.destinations.claim(key), self.compiler.targets.claim(wanted.address))
-        else {
-            return;
-        };
-        let Some(mut service) = self.take(id) else { return };
+        let Some((number, fresh)) = self.compiler.destinations.claim(key) else { return };
+        let Some(target) = self.compiler.targets.claim(wanted.address, fresh) else { return };
         self.compiler.ghosts.remove(&key);
         let destination = DestinationId(number);
-        if wanted.method == model::Method::Nat {
-            self.compiler.nat.insert(destination);
+        self.placed.changes.placed.insert(destination, key);
+        let told = self.touched.remove(&key) || told;
+        let old = self.placed.draft.known(destination).cloned();
+        let new = configured(wanted, old.as_ref(), id, target);
+        let there = old.as_ref().filter(|old| old.available);
+        if !told && there.is_some_and(|old| is_same(old, &new)) {
+            return;
         }
-        grow(&mut self.services.destinations, number);
-        let old = self.services.destinations[number as usize].take();
-        let new = configured(wanted, old.as_ref(), id, TargetId(target));
+        let Some(mut service) = self.placed.draft.take_service(id) else { return };
         // Spec 2.4; a destination that comes back follows the rule too.
         let clears = old.as_ref().is_some_and(|old| new.upper == 0 || new.upper > old.upper);
-        let same = old.as_ref().is_some_and(|old| is_same(old, &new));
-        let is_there = old.as_ref().is_some_and(|old| old.available);
-        if is_there && old.is_some_and(|old| old.weight != new.weight) {
-            self.weights.remove(&id);
+        let weights = self.weigh(id, &service);
+        if let Some(old) = there {
+            weights.count(old.weight, false);
         }
-        self.services.destinations[number as usize] = Some(new);
-        let edited = EventKind::Edited { destination, clears };
-        if !is_there {
+        weights.count(new.weight, true);
+        self.set(destination, service_key, old.as_ref(), new);
+        if there.is_none() {
             service.destinations.insert(0, destination);
             self.hear(id, EventKind::Added(destination), &service);
-            if clears {
-                self.hear(id, edited, &service);
-            }
-        } else if !same || told || self.touched.contains(&key) {
-            self.hear(id, edited, &service);
         }
-        self.services.services[id.0 as usize] = Some(service);
+        if there.is_some() || clears {
+            self.hear(id, EventKind::Edited { destination, clears }, &service);
+        }
+        self.placed.draft.put_service(id, service);
     }
 
-    /// Makes the tables of services whose schedulers heard of something.
-    fn finish(&mut self) {
-        for id in std::mem::take(&mut self.changed) {
-            let Some(mut service) = self.take(id) else { continue };
-            let (services, ipv6) = (&self.services, service.name.is_ipv6());
-            service.slots =
-                sched::slots(service.scheduler, ipv6, &service.destinations, |id| services.destination(id));
-            self.services.services[id.0 as usize] = Some(service);
+    /// Puts a destination in its place and into the lookups.
+    fn set(&mut self, id: DestinationId, service: ServiceKey, old: Option<&Destination>, new: Destination) {
+        let draft = &mut self.placed.draft;
+        let was_nat = self.compiler.nat.contains(&id);
+        if let Some(old) = old {
+            self.compiler.index.destination(draft, service, (old, was_nat), false);
         }
-    }
-
-    fn take(&mut self, id: ServiceId) -> Option<Service> {
-        self.services.services.get_mut(id.0 as usize)?.take()
+        let nat = was_nat || new.method == Method::Nat;
+        if nat {
+            self.compiler.nat.insert(id);
+        }
+        self.compiler.index.destination(draft, service, (&new, nat), true);
+        draft.put_destination(id, Some(new));
     }
 
     fn retire(&mut self, id: DestinationId) {
-        if let Some(Some(destination)) = self.services.destinations.get_mut(id.0 as usize) {
-            destination.available = false;
+        self.placed.changes.destination_goes(id);
+        let Some(&key) = self.compiler.destination_key(id) else { return };
+        self.compiler.ghosts.insert(key, self.now);
+        if let Some(old) = self.placed.draft.known(id).cloned() {
+            self.set(id, key.0, Some(&old), Destination { available: false, ..old.clone() });
         }
-        if let Some(&key) = self.compiler.destination_key(id) {
-            self.compiler.ghosts.insert(key, self.now);
-        }
+    }
+
+    /// The weights of a service's destinations.
+    fn weigh(&mut self, id: ServiceId, service: &Service) -> &mut Weights {
+        let draft = &self.placed.draft;
+        self.weights.entry(id).or_insert_with(|| Weights::of(&service.destinations, draft))
     }
 
     fn hear(&mut self, id: ServiceId, kind: EventKind, service: &Service) {
-        let weight = |id| self.services.destination(id).map_or(0, |destination| destination.weight);
-        let weights = match (self.weights.get(&id), kind) {
-            // One more: the others need not be looked at again.
-            (Some(known), EventKind::Added(id)) => known.with(weight(id)),
-            (Some(known), _) => *known,
-            (None, _) => {
-                service.destinations.iter().fold(Weights::default(), |known, &id| known.with(weight(id)))
-            }
-        };
-        self.weights.insert(id, weights);
+        let summary = self.weigh(id, service).summary();
         self.changed.insert(id);
-        self.push(id, kind, weights);
+        self.push(id, kind, summary);
     }
 
-    fn push(&mut self, service: ServiceId, kind: EventKind, Weights { gcd, max }: Weights) {
-        let named = match kind {
+    fn push(&mut self, service: ServiceId, kind: EventKind, (gcd, max_weight): (u32, u32)) {
+        let again = match kind {
             EventKind::Added(of) | EventKind::Edited { destination: of, .. } => !self.named.insert(of),
             EventKind::Fresh | EventKind::Removed(..) => false,
         };
-        self.events.push(Event { service, kind, gcd: gcd.unwrap_or(1), max_weight: max, again: named });
+        self.placed.events.push(Event { service, kind, gcd, max_weight, again });
     }
 }
 
-/// What schedulers must know of all positive weights of a service.
-#[derive(Clone, Copy, Default)]
-struct Weights {
-    gcd: Option<u32>,
-    max: u32,
-}
+/// How many destinations of a service have each weight but 0.
+#[derive(Default)]
+struct Weights(BTreeMap<u32, u32>);
 
 impl Weights {
-    fn with(self, weight: u32) -> Weights {
-        if weight == 0 {
-            return self;
-        }
-        let gcd = self.gcd.map_or(weight, |gcd| sched::gcd(gcd, weight));
-        Weights { gcd: Some(gcd), max: self.max.max(weight) }
+    fn of(destinations: &[DestinationId], draft: &Draft) -> Weights {
+        let mut weights = Weights::default();
+        let known = destinations.iter().filter_map(|&id| draft.known(id));
+        known.for_each(|destination| weights.count(destination.weight, true));
+        weights
     }
-}
 
-fn grow<T: Clone>(list: &mut Vec<Option<T>>, number: u32) {
-    if list.len() <= number as usize {
-        list.resize(number as usize + 1, None);
+    fn count(&mut self, weight: u32, more: bool) {
+        if weight == 0 {
+            return;
+        }
+        let count = self.0.entry(weight).or_default();
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.0.remove(&weight);
+        }
+    }
+
+    /// What schedulers must know of them: their greatest common divisor, 1 when there is none, and the greatest.
+    fn summary(&self) -> (u32, u32) {
+        let mut gcd = 0;
+        for &weight in self.0.keys() {
+            gcd = sched::gcd(gcd, weight);
+            // It cannot become less.
+            if gcd == 1 {
+                break;
+            }
+        }
+        (gcd.max(1), self.0.last_key_value().map_or(0, |(&weight, _)| weight))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Compilation keeps ids, tells schedulers what changed, and finds everything by what packets carry.
 
+mod laws;
 mod lookups;
 mod steps;
 

@@ -1,6 +1,8 @@
 //! A configuration that many edits change in turn: everything is found by its key, and what was done is noted in its
 //! order, so that a compiler can follow without comparing.
 
+use std::sync::Arc;
+
 use hashbrown::{HashMap, HashSet};
 
 use super::{
@@ -44,9 +46,12 @@ pub struct Desk {
     /// All but its services.
     rest: Config,
     /// Services in their order; one that is gone leaves a hole, so that the others stay where they are.
-    services: Vec<Option<Service>>,
+    services: Vec<Option<Arc<Service>>>,
     places: HashMap<ServiceKey, usize>,
-    destinations: HashSet<(ServiceKey, DestinationKey)>,
+    /// How many destinations all services have together.
+    destinations: usize,
+    /// Those of services that an edit was about: ten thousand in one service are not looked through for each edit.
+    known: HashMap<ServiceKey, HashSet<DestinationKey>>,
     steps: Vec<Step>,
     zeroed: Vec<Option<ServiceKey>>,
     settings: bool,
@@ -55,14 +60,10 @@ pub struct Desk {
 impl Desk {
     /// Begins with a configuration.
     pub fn new(mut config: Config) -> Desk {
-        let services = std::mem::take(&mut config.services);
-        let places = services.iter().map(Service::key).zip(0..).collect();
-        let keys = |service: &Service| {
-            let key = service.key();
-            service.destinations.iter().map(move |of| (key, of.key())).collect::<Vec<_>>()
-        };
-        let destinations = services.iter().flat_map(keys).collect();
-        let services = services.into_iter().map(Some).collect();
+        let services: Vec<_> = std::mem::take(&mut config.services).into_iter().map(Some).collect();
+        let all = || services.iter().flatten();
+        let places = all().map(|service| service.key()).zip(0..).collect();
+        let destinations = all().map(|service| service.destinations.len()).sum();
         Desk { rest: config, services, places, destinations, ..Desk::default() }
     }
 
@@ -105,14 +106,13 @@ impl Desk {
         })?;
         let start = &self.rest.start;
         room("services", start.services, self.places.len() + 1)?;
-        room("destinations", start.destinations, self.destinations.len() + new.destinations.len())?;
+        room("destinations", start.destinations, self.destinations + new.destinations.len())?;
         self.steps.push(Step::Service(head(&new)));
-        for of in &new.destinations {
-            self.destinations.insert((key, of.key()));
-            self.steps.push(Step::Destination(key, of.clone()));
-        }
+        let steps = new.destinations.iter().map(|of| Step::Destination(key, of.clone()));
+        self.steps.extend(steps);
+        self.destinations += new.destinations.len();
         self.places.insert(key, self.services.len());
-        self.services.push(Some(new));
+        self.services.push(Some(Arc::new(new)));
         Ok(())
     }
 
@@ -137,9 +137,8 @@ impl Desk {
     pub(super) fn remove_service(&mut self, key: ServiceKey) -> Result<(), EditError> {
         let at = self.places.remove(&key).ok_or(EditError::NoSuchService(key))?;
         let gone = self.services[at].take();
-        for of in gone.iter().flat_map(|service| &service.destinations) {
-            self.destinations.remove(&(key, of.key()));
-        }
+        self.destinations -= gone.map_or(0, |service| service.destinations.len());
+        self.known.remove(&key);
         self.steps.push(Step::ServiceGone(key));
         Ok(())
     }
@@ -148,22 +147,25 @@ impl Desk {
         let gone = self.services.drain(..).flatten().map(|service| Step::ServiceGone(service.key()));
         self.steps.extend(gone);
         self.places.clear();
-        self.destinations.clear();
+        self.destinations = 0;
+        self.known.clear();
     }
 
     pub(super) fn add_destination(&mut self, key: ServiceKey, new: Destination) -> Result<(), EditError> {
         let destination = new.key();
-        let service = self.owner(key, destination)?;
+        self.owner(key, destination)?;
         numbers_fit(&new)?;
-        if self.destinations.contains(&(key, destination)) {
+        if self.has(key, destination) {
             return Err(EditError::DestinationExists { service: key, destination });
         }
+        let service = self.owner(key, destination)?;
         valid(|faults| {
             validate::destination("destination", service, &new, self.rest.facts.as_ref(), faults);
             validate::count_destinations("service", service, service.destinations.len() + 1, faults);
         })?;
-        room("destinations", self.rest.start.destinations, self.destinations.len() + 1)?;
-        self.destinations.insert((key, destination));
+        room("destinations", self.rest.start.destinations, self.destinations + 1)?;
+        self.destinations += 1;
+        self.known_of(key).insert(destination);
         self.steps.push(Step::Destination(key, new.clone()));
         if let Some(service) = self.service_mut(key) {
             service.destinations.push(new);
@@ -198,9 +200,10 @@ impl Desk {
         destination: DestinationKey,
     ) -> Result<(), EditError> {
         self.owner(key, destination)?;
-        if !self.destinations.remove(&(key, destination)) {
+        if !self.known_of(key).remove(&destination) {
             return Err(EditError::NoSuchDestination { service: key, destination });
         }
+        self.destinations -= 1;
         if let Some(service) = self.service_mut(key) {
             service.destinations.retain(|old| old.key() != destination);
         }
@@ -227,12 +230,25 @@ impl Desk {
         Ok(())
     }
 
+    /// The destinations of a service.
+    fn known_of(&mut self, key: ServiceKey) -> &mut HashSet<DestinationKey> {
+        let (places, services) = (&self.places, &self.services);
+        self.known.entry(key).or_insert_with(|| {
+            let service = places.get(&key).and_then(|&at| services[at].as_ref());
+            service.into_iter().flat_map(|service| &service.destinations).map(Destination::key).collect()
+        })
+    }
+
+    fn has(&mut self, service: ServiceKey, destination: DestinationKey) -> bool {
+        self.known_of(service).contains(&destination)
+    }
+
     fn service(&self, key: ServiceKey) -> Option<&Service> {
-        self.services.get(*self.places.get(&key)?)?.as_ref()
+        self.services.get(*self.places.get(&key)?)?.as_deref()
     }
 
     fn service_mut(&mut self, key: ServiceKey) -> Option<&mut Service> {
-        self.services.get_mut(*self.places.get(&key)?)?.as_mut()
+        self.services.get_mut(*self.places.get(&key)?)?.as_mut().map(Arc::make_mut)
     }
 
     fn owner(&self, service: ServiceKey, destination: DestinationKey) -> Result<&Service, EditError> {

@@ -120,7 +120,7 @@ fn a_service_of_any_port_keeps_its_persistence() {
     add_service(&mut config, sticky.clone()).unwrap();
     let end = ServiceEdit { persistence: Some(None), ..ServiceEdit::new(key) };
     assert_eq!(edit_service(&mut config, &end).unwrap_err().errno(), Errno::EInval);
-    assert_eq!(config.services, [sticky]);
+    assert_eq!(config.services, vec![sticky].into());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_replacement_sets_everything_anew() {
     .unwrap();
     let expected =
         Service { scheduler: Scheduler::Sh, destinations: vec![tunnelled], ..Service::new(key(1)) };
-    assert_eq!(config.services, [expected]);
+    assert_eq!(config.services, vec![expected].into());
     let edit = DestinationEdit { method: Some(Method::Dr), ..DestinationEdit::new(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
     let plain = Destination { method: Method::Dr, upper_threshold: 9, ..server(1) };

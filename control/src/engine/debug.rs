@@ -1,7 +1,8 @@
 //! Debug events: what is asked about them, what configuration has to tell, and workers' records on their way out.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
+use hashbrown::HashSet;
 use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::told_here;
@@ -10,7 +11,7 @@ use super::Instance;
 use crate::debug::{Debug, query, sites};
 use crate::error::Failure;
 use crate::fault::Faults;
-use crate::model::{Config, ServiceKey, Settings};
+use crate::model::{Config, Service, Services, Settings};
 use crate::modules;
 use crate::request::{DebugQuery, Reply};
 use crate::say;
@@ -103,19 +104,15 @@ impl Instance {
     }
 
     fn tell_services(&mut self, before: &Config) {
-        let keys = |config: &Config| -> Vec<ServiceKey> { config.services.iter().map(|s| s.key()).collect() };
-        let (old, new) = (keys(before), self.compiler.config());
-        if old == keys(new) {
-            return;
-        }
-        let there: HashSet<ServiceKey> = old.iter().copied().collect();
-        for service in new.services.iter().filter(|service| !there.contains(&service.key())) {
+        let (old, new) = Services::apart(&before.services, &self.compiler.config().services);
+        let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key()).collect::<HashSet<_>>();
+        let (there, stay) = (keys(old), keys(new));
+        for service in new.iter().filter(|service| !there.contains(&service.key())) {
             self.debug.event(told_here!(sites, ServiceAdded), || {
                 [service.key().to_string(), service.scheduler.name().to_owned()]
             });
         }
-        let stay: HashSet<ServiceKey> = keys(new).into_iter().collect();
-        for key in old.iter().filter(|key| !stay.contains(key)) {
+        for key in old.iter().map(|service| service.key()).filter(|key| !stay.contains(key)) {
             self.debug.event(told_here!(sites, ServiceRemoved), || [key.to_string()]);
         }
     }

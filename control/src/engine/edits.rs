@@ -1,7 +1,7 @@
 //! Edits: one, or many that are adopted together.
 
 use super::Instance;
-use crate::edit::{Desk, Step};
+use crate::edit::Desk;
 use crate::error::Failure;
 use crate::request::{Done, Edit, EditedView, RefusedEdit, Reply};
 
@@ -35,11 +35,6 @@ impl Instance {
             self.compiler.note_available(self.workers.available());
             let now = self.began.elapsed();
             let level = edited.config.settings.debug_level;
-            for step in &edited.steps {
-                if let Step::ServiceGone(key) = step {
-                    self.ledger.end(key);
-                }
-            }
             self.compile(level, |compiler| compiler.follow(edited.config, &edited.steps, now))?;
         }
         for only in edited.zeroed {

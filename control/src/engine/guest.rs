@@ -10,6 +10,7 @@ use crate::fault::Faults;
 use crate::kernel::facts::Facts;
 use crate::kernel::realm::Heard;
 use crate::model::{Binding, Namespace};
+use crate::say;
 use crate::view::NamespaceView;
 
 /// A namespace beside the default one.
@@ -37,7 +38,7 @@ impl Guest {
     pub(super) fn learn(&mut self) {
         let Some(facts) = self.heard.as_ref().and_then(|heard| heard.try_recv().ok()) else { return };
         if let Err(why) = self.instance.learn(facts) {
-            eprintln!("polluxd: what the kernel says of namespace {} cannot be used: {why}", self.name);
+            say!(Warn, "what the kernel says of namespace {} cannot be used: {why}", self.name);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One namespace as control sees it: what is configured in it, its part of the workers, the network it knows.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::{Event, Snapshot};
@@ -17,7 +18,7 @@ use crate::estimate::{Counted, Ledger};
 use crate::fault::Faults;
 use crate::kernel::facts::Facts;
 use crate::kernel::netlink::Mirror;
-use crate::model::{Config, ServiceKey};
+use crate::model::Config;
 use crate::modules;
 use crate::observe;
 use crate::request::{Done, Edit, Reply, Request, ServiceListQuery};
@@ -212,7 +213,9 @@ impl Instance {
         let workers = &self.workers;
         self.ledger.follow(&self.compiler, |id| workers.counted(id));
         installed?;
-        self.remind();
+        // What is new is asked for at once; the others are reminded of once a second.
+        let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();
+        wanted.into_iter().for_each(|(link, address)| self.resolve(link, address));
         Ok(())
     }
 
@@ -243,15 +246,19 @@ impl Instance {
         self.workers.install(&snapshot, &[])
     }
 
-    /// What has to be done from time to time, every few milliseconds.
-    pub fn tick(&mut self) {
+    /// Takes in what workers answered.
+    pub(super) fn gather(&mut self) {
         self.workers.gather();
+    }
+
+    /// What has to be done from time to time, every few milliseconds.
+    pub(super) fn tick(&mut self) {
         self.hear_workers();
         let wanted = self.workers.take_unresolved();
         for (link, address) in wanted {
             self.resolve(link.0, address);
         }
-        self.workers.share_loads(self.compiler.destination_ids());
+        self.workers.share_loads(self.compiler.destination_end());
         if self.reminded.elapsed() > REMIND {
             self.remind();
         }
@@ -277,7 +284,7 @@ impl Instance {
 
     fn remind(&mut self) {
         self.reminded = Instant::now();
-        let wanted: std::collections::BTreeSet<_> = self.compiler.unresolved().collect();
+        let wanted: BTreeSet<_> = self.compiler.unresolved().collect();
         for (link, address) in wanted {
             self.resolve(link, address);
         }
@@ -319,8 +326,7 @@ impl Instance {
 
     fn list(&self, query: ServiceListQuery) -> Reply {
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
-        let wanted = |key: ServiceKey| query.service.is_none_or(|only| key == only);
-        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, wanted);
+        let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, query.service);
         let list = ServiceList { services, connection_capacity: self.capacity() };
         if query.brief { Reply::BriefServices(BriefList(list)) } else { Reply::Services(list) }
     }
@@ -340,6 +346,7 @@ impl Instance {
             rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports,
+            state: None,
         }
     }
 

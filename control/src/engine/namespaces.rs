@@ -63,12 +63,16 @@ impl Engine {
         let mut config = self.config();
         let place = format!("namespaces[{at}]");
         let old = config.namespaces[at].content();
-        config.namespaces[at] = config.namespaces[at].with_content(&apply.config);
+        let mut content = apply.config;
+        content.services.share_with(&old.services);
+        config.namespaces[at] = config.namespaces[at].with_content(&content);
         let new = config.namespaces[at].content();
         validate(&config).map_err(|faults| said_of(faults.into(), &format!("{place}."), ""))?;
         let mut applied = diff::diff(&old, &new);
         applied.dry_run = apply.dry_run;
-        if !apply.dry_run {
+        if apply.dry_run {
+            self.check(&config, false)?;
+        } else {
             self.change(&config, false)?;
         }
         Ok(Reply::Applied(applied))
@@ -109,14 +113,8 @@ impl Engine {
     /// # Errors
     /// What there is no room for, or what is not there: nothing has changed then. Or that workers are late.
     pub(super) fn change(&mut self, config: &Config, home: bool) -> Result<(), Failure> {
+        self.check(config, home)?;
         let wanted = &config.namespaces;
-        if home {
-            self.home.check(config)?;
-        }
-        for (guest, new) in self.guests.iter().filter_map(|guest| Some((guest, find(wanted, &guest.name)?))) {
-            guest.stays(new)?;
-            guest.instance.check(&new.content())?;
-        }
         let mut fresh = self.admit(wanted)?;
         if let Err(why) = self.rebind(wanted) {
             fresh.iter().for_each(|guest| drop(self.house.dismiss(guest.id)));
@@ -131,6 +129,20 @@ impl Engine {
         let place = |guest: &Guest| wanted.iter().position(|namespace| namespace.name == guest.name);
         self.guests.sort_by_key(place);
         outcomes.into_iter().collect()
+    }
+
+    /// Whether there is room for a validated configuration in what is there already.
+    pub(super) fn check(&self, config: &Config, home: bool) -> Result<(), Failure> {
+        if home {
+            self.home.check(config)?;
+        }
+        for guest in &self.guests {
+            if let Some(new) = find(&config.namespaces, &guest.name) {
+                guest.stays(new)?;
+                guest.instance.check(&new.content())?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the namespaces that are not there yet: all or none.

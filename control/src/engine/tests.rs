@@ -1,5 +1,9 @@
 //! Requests and what they lead to, with no worker to wait for.
 
+mod bed;
+mod difference;
+mod keeping;
+
 use serde_json::{Value, json};
 
 use pollux_dataplane::io::mem::Frame;

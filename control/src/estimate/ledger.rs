@@ -1,9 +1,9 @@
 //! An account for everything: destinations count on workers' boards, and what they counted goes to their service and to
 //! the total, which outlive them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use pollux_dataplane::service::DestinationId;
 
 use super::{Account, Counted, PERIOD};
@@ -41,6 +41,21 @@ struct OfDestination {
     board: Stats,
 }
 
+impl OfDestination {
+    /// Takes over what the boards say now, also for its service and for everything.
+    fn count(&mut self, now: Stats, total: &mut Account, services: &mut HashMap<ServiceKey, OfService>) {
+        let more = now.minus(self.board);
+        self.board = now;
+        if self.counts && more != Stats::default() {
+            self.account.add(more);
+            total.add(more);
+            if let Some(service) = services.get_mut(&self.key.0) {
+                service.account.add(more);
+            }
+        }
+    }
+}
+
 impl Ledger {
     /// Nothing counted yet.
     pub fn new() -> Ledger {
@@ -51,28 +66,26 @@ impl Ledger {
     /// Services that are new begin at zero. A destination that comes back goes on; if its service is another one by then,
     /// what is shown of it becomes zero.
     pub fn follow(&mut self, compiler: &Compiler, board: impl Fn(DestinationId) -> Stats) {
-        self.count(&board);
-        let config = compiler.config();
-        let mut before = std::mem::take(&mut self.services);
-        for service in &config.services {
-            let of = before.remove(&service.key()).unwrap_or_else(|| {
-                self.births += 1;
-                OfService { account: Account::default(), birth: self.births }
-            });
-            self.services.insert(service.key(), of);
+        let changes = compiler.changes();
+        for &id in changes.retired.iter().chain(changes.placed.keys()) {
+            self.count_one(id, board(id));
         }
-        for destination in self.destinations.values_mut() {
-            destination.counts = false;
+        for key in &changes.removed {
+            self.services.remove(key);
         }
-        for service in &config.services {
-            for destination in &service.destinations {
-                let key = (service.key(), destination.key());
-                if let Some(id) = compiler.destination_id(&key) {
-                    self.place(id, key);
-                }
+        for &key in &changes.added {
+            self.births += 1;
+            self.services.insert(key, OfService { account: Account::default(), birth: self.births });
+        }
+        for id in &changes.retired {
+            if let Some(destination) = self.destinations.get_mut(id) {
+                destination.counts = false;
             }
         }
-        self.count(&board);
+        for (&id, &key) in &changes.placed {
+            self.place(id, key);
+            self.count_one(id, board(id));
+        }
     }
 
     fn place(&mut self, id: DestinationId, key: FullKey) {
@@ -97,11 +110,6 @@ impl Ledger {
         known.counts = true;
     }
 
-    /// A service is gone: another one of the same key begins at zero.
-    pub fn end(&mut self, key: &ServiceKey) {
-        self.services.remove(key);
-    }
-
     /// Forgets destinations whose ids are free again.
     pub fn forget(&mut self, freed: &[DestinationId]) {
         for id in freed {
@@ -112,16 +120,13 @@ impl Ledger {
     /// Takes over what the boards counted since the last time.
     pub fn count(&mut self, board: impl Fn(DestinationId) -> Stats) {
         for (&id, destination) in &mut self.destinations {
-            let now = board(id);
-            let more = now.minus(destination.board);
-            destination.board = now;
-            if destination.counts && more != Stats::default() {
-                destination.account.add(more);
-                self.total.add(more);
-                if let Some(service) = self.services.get_mut(&destination.key.0) {
-                    service.account.add(more);
-                }
-            }
+            destination.count(board(id), &mut self.total, &mut self.services);
+        }
+    }
+
+    fn count_one(&mut self, id: DestinationId, now: Stats) {
+        if let Some(destination) = self.destinations.get_mut(&id) {
+            destination.count(now, &mut self.total, &mut self.services);
         }
     }
 

@@ -67,7 +67,7 @@ impl Bed {
     }
 
     fn configure(&mut self, services: &[Service]) {
-        let config = Config { services: services.to_vec(), ..Config::default() };
+        let config = Config { services: services.to_vec().into(), ..Config::default() };
         self.compiler.configure(&config, Duration::from_secs(self.secs)).unwrap();
         let boards = &self.boards;
         self.ledger.follow(&self.compiler, |id| boards.borrow().get(&id).copied().unwrap_or_default());

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::debug::query;
 use crate::model::Config;
-use crate::parse;
 use crate::socket::rpc;
+use crate::{parse, state, sysctl};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
@@ -39,6 +39,8 @@ fn every_seed_passes() {
     seeds("fuzz/seeds/config").iter().for_each(|seed| super::config(seed));
     seeds("fuzz/seeds/rules").iter().for_each(|seed| super::rules(seed));
     seeds("fuzz/seeds/debug").iter().for_each(|seed| super::debug(seed));
+    seeds("fuzz/seeds/state").iter().for_each(|seed| super::state(seed));
+    seeds("fuzz/seeds/conf").iter().for_each(|seed| super::conf(seed));
     seeds("tests/golden").iter().for_each(|seed| super::case(seed));
 }
 
@@ -53,6 +55,14 @@ fn seeds_are_understood() {
     for seed in seeds("fuzz/seeds/config") {
         let config = parse::toml::<Config>(&String::from_utf8(seed).unwrap()).unwrap();
         assert_ne!(config, Config::default());
+    }
+    for seed in seeds("fuzz/seeds/state") {
+        state::file::parse(&String::from_utf8(seed).unwrap()).unwrap();
+    }
+    for seed in seeds("fuzz/seeds/conf") {
+        assert!(
+            !sysctl::conf::read("seed", &String::from_utf8(seed).unwrap(), false).unwrap().lines.is_empty()
+        );
     }
 }
 
@@ -76,6 +86,16 @@ proptest! {
     #[test]
     fn queries_are_carried_out_or_refused(bytes in bent("fuzz/seeds/debug")) {
         super::debug(&bytes);
+    }
+
+    #[test]
+    fn a_state_survives_writing(bytes in bent("fuzz/seeds/state")) {
+        super::state(&bytes);
+    }
+
+    #[test]
+    fn a_file_of_variables_leads_to_what_a_file_could_say(bytes in bent("fuzz/seeds/conf")) {
+        super::conf(&bytes);
     }
 
     #[test]

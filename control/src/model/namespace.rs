@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, MarkRule, Service, Settings, Start};
+use super::{Config, MarkRule, Service, Services, Settings, Start};
 use crate::kernel::facts::Facts;
 
 /// The namespace that is always there. It has what is bound to no other, and stands at the top of the configuration.
@@ -35,7 +35,8 @@ pub struct Namespace {
     pub marks: Vec<MarkRule>,
     /// Virtual services with their destinations, in the order they are added.
     #[serde(default)]
-    pub services: Vec<Service>,
+    #[schemars(with = "Vec<Service>")]
+    pub services: Services,
     /// Addresses, routes and neighbours given by hand instead of read from the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Facts>,

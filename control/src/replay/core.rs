@@ -215,7 +215,7 @@ impl Balancer for Core {
 
     fn services(&self) -> Vec<ServiceView> {
         let boards = std::iter::once(&*self.board);
-        observe::services(&self.compiler, boards, &self.ledger, Some(&self.shared.quotas), |_| true)
+        observe::services(&self.compiler, boards, &self.ledger, Some(&self.shared.quotas), None)
     }
 
     fn connections(&mut self) -> Vec<ConnectionView> {

@@ -70,7 +70,7 @@ impl Client {
         let stream = UnixStream::connect(path).map_err(unreachable)?;
         stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
         stream.set_write_timeout(Some(patience)).map_err(unreachable)?;
-        Ok(Client { stream: BufReader::new(stream), namespace: None, last_id: 0 })
+        Ok(Client { stream: BufReader::with_capacity(1 << 16, stream), namespace: None, last_id: 0 })
     }
 
     /// Everything that is asked is about this namespace from now on.
@@ -93,7 +93,7 @@ impl Client {
             written?;
             return Err(ClientError::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
         }
-        let answer: Answer = serde_json::from_str(&line)?;
+        let answer: Answer<'_> = serde_json::from_str(&line)?;
         match answer.error {
             Some(error) => Err(ClientError::Refused(error)),
             None => Ok(serde_json::from_str(answer.result.map_or("null", RawValue::get))?),

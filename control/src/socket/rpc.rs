@@ -63,20 +63,20 @@ impl From<&Failure> for RpcError {
 /// The error object to answer with.
 pub fn read(line: &[u8]) -> Result<Call, Refused> {
     let mut message = fields(line)?;
-    let id = message.remove("id").map(|id| value(&id));
+    let id = message.remove("id").map(value);
     let answer_to = id.clone().unwrap_or(Value::Null);
     let invalid = |why: &str| refuse(&answer_to, -32600, why.to_owned());
     if matches!(id, Some(Value::Bool(_) | Value::Array(_) | Value::Object(_))) {
         return Err(invalid("id must be a string, a number or null"));
     }
-    if message.remove("jsonrpc").map(|of| value(&of)) != Some(json!("2.0")) {
+    if message.remove("jsonrpc").map(value) != Some(json!("2.0")) {
         return Err(invalid("jsonrpc must be \"2.0\""));
     }
-    let Some(Value::String(method)) = message.remove("method").map(|of| value(&of)) else {
+    let Some(Value::String(method)) = message.remove("method").map(value) else {
         return Err(invalid("method must be a string"));
     };
     let params = message.remove("params");
-    let namespace = match message.remove("namespace").map(|of| value(&of)) {
+    let namespace = match message.remove("namespace").map(value) {
         None => None,
         Some(Value::String(name)) => Some(name),
         Some(_) => return Err(invalid("namespace must be a string")),
@@ -86,7 +86,7 @@ pub fn read(line: &[u8]) -> Result<Call, Refused> {
             "unknown field {unknown:?}; use jsonrpc, id, method, namespace and params"
         )));
     }
-    request(&method, params.as_ref().map_or("{}", |params| params.get()))
+    request(&method, params.map_or("{}", RawValue::get))
         .map(|request| Call { id, namespace, request })
         .map_err(|error| Refused { id: answer_to, error })
 }
@@ -97,7 +97,7 @@ fn refuse(id: &Value, code: i32, message: String) -> Refused {
 
 /// The fields of a message. What they hold is not looked at yet: it may be long, and is best read at once for what it
 /// is.
-fn fields(line: &[u8]) -> Result<BTreeMap<String, Box<RawValue>>, Refused> {
+fn fields(line: &[u8]) -> Result<BTreeMap<String, &RawValue>, Refused> {
     serde_json::from_slice(line).map_err(|_| match serde_json::from_slice::<Value>(line) {
         Err(e) => refuse(&Value::Null, -32700, format!("not JSON: {e}")),
         Ok(Value::Array(_)) => {
@@ -137,7 +137,7 @@ fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
         RpcError {
             code: -32602,
             message: fault.to_string(),
-            data: ErrorData { errno: None, faults: vec![fault] },
+            data: ErrorData { faults: vec![fault], ..ErrorData::default() },
         }
     })
 }

@@ -4,7 +4,7 @@
 //! Only that loop changes anything, so requests are carried out in one order that everybody sees.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,23 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{self, RecvTimeoutError, Sender};
+use crossbeam::channel::Sender;
 use serde_json::Value;
 
-use super::{MAX_LINE, rpc};
-use crate::debug::follow::Follow;
+use super::limits::Limits;
+use super::rpc;
+use super::serve::{Common, serve};
 use crate::error::Failure;
 use crate::request::{Reply, Request};
-
-/// How many clients are served at once.
-pub const MAX_CLIENTS: usize = 128;
-
-/// How long a client may leave an answer unread before it is let go.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// After so long without events it is looked whether the client is still there, and for so long.
-const LULL: Duration = Duration::from_millis(500);
-const GLANCE: Duration = Duration::from_millis(1);
 
 /// A request on its way to the main loop, and where its answer goes. If the answer is dropped unsent, the client is
 /// told that the daemon is stopping.
@@ -78,6 +69,14 @@ impl Server {
     /// # Errors
     /// When another daemon listens there, or the system refuses.
     pub fn start(path: &Path, jobs: Sender<Job>) -> Result<Server, ServerError> {
+        Server::with_limits(path, jobs, Limits::default())
+    }
+
+    /// The same with limits of one's own.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`].
+    pub fn with_limits(path: &Path, jobs: Sender<Job>, limits: Limits) -> Result<Server, ServerError> {
         let failed = |source| ServerError::Listen { path: path.to_owned(), source };
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed)?;
@@ -95,7 +94,7 @@ impl Server {
         let stopped = Arc::clone(&stop);
         let listener = thread::Builder::new()
             .name("pollux-socket".to_owned())
-            .spawn(move || listen(&socket, &jobs, &stopped))
+            .spawn(move || listen(&socket, &jobs, &stopped, limits))
             .map_err(failed)?;
         Ok(Server { path: path.to_owned(), stop, listener: Some(listener), _lock: lock })
     }
@@ -137,7 +136,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool) {
+fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: Limits) {
+    let common = Arc::new(Common::new(limits));
     // Every client's thread holds one clone; the count of clones is the count of clients, even if a thread dies.
     let clients = Arc::new(());
     while !stop.load(Ordering::Acquire) {
@@ -149,86 +149,21 @@ fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool) {
         if stop.load(Ordering::Acquire) {
             return;
         }
-        if Arc::strong_count(&clients) > MAX_CLIENTS {
-            refuse(stream);
+        if Arc::strong_count(&clients) > limits.clients {
+            refuse(stream, &limits);
             continue;
         }
-        let (jobs, seat) = (jobs.clone(), Arc::clone(&clients));
+        let (jobs, seat, common) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&common));
         let client = move || {
             let _seat = seat;
             // An error here means that the client is gone, and there is nobody left to tell.
-            let _ = serve(&stream, &jobs);
+            let _ = serve(&stream, &jobs, &common);
         };
         let _ = thread::Builder::new().name("pollux-client".to_owned()).spawn(client);
     }
 }
 
-fn refuse(mut stream: UnixStream) {
-    let why = format!("{MAX_CLIENTS} clients are connected already; close one and try again");
+fn refuse(mut stream: UnixStream, limits: &Limits) {
     // One short line fits into the empty buffer of a new connection: this cannot block.
-    let _ = stream.write_all(&rpc::error(&Value::Null, &rpc::RpcError::new(-32004, why)));
-}
-
-/// Answers one client until it goes.
-fn serve(stream: &UnixStream, jobs: &Sender<Job>) -> io::Result<()> {
-    stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-    let mut reader = BufReader::new(stream);
-    let mut writer = stream;
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let size = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
-        if size == MAX_LINE && line.last() != Some(&b'\n') {
-            let why = format!("a request is longer than {} MiB", MAX_LINE >> 20);
-            return writer.write_all(&rpc::error(&Value::Null, &rpc::RpcError::new(-32600, why)));
-        }
-        // A last line without an end was cut off, and half a request must not be carried out.
-        if line.last() != Some(&b'\n') {
-            return Ok(());
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let (answer, follow) = answer(&line, jobs);
-        if let Some(answer) = answer {
-            writer.write_all(&answer)?;
-        }
-        if let Some(follow) = follow {
-            return stream_events(stream, &follow);
-        }
-    }
-}
-
-/// Writes events until the client goes, says something more, or does not read for [`WRITE_TIMEOUT`].
-fn stream_events(stream: &UnixStream, follow: &Follow) -> io::Result<()> {
-    let mut writer = stream;
-    stream.set_read_timeout(Some(GLANCE))?;
-    loop {
-        match follow.0.recv_timeout(LULL) {
-            Ok(heard) => writer.write_all(&rpc::notification(&heard))?,
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => match (&mut writer).read(&mut [0]) {
-                Err(quiet) if matches!(quiet.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                _ => return Ok(()),
-            },
-        }
-    }
-}
-
-/// The answer to one line, none to a notification; and what is to follow it.
-fn answer(line: &[u8], jobs: &Sender<Job>) -> (Option<Vec<u8>>, Option<Follow>) {
-    let call = match rpc::read(line) {
-        Ok(call) => call,
-        Err(refused) => return (Some(rpc::error(&refused.id, &refused.error)), None),
-    };
-    // Room for the one answer, so that the main loop never waits for a client.
-    let (reply, answered) = channel::bounded(1);
-    let sent = jobs.send(Job { namespace: call.namespace, request: call.request, reply });
-    let result =
-        if sent.is_ok() { answered.recv().unwrap_or(Err(Failure::Stopping)) } else { Err(Failure::Stopping) };
-    let answer = call.id.map(|id| rpc::answer(&id, &result));
-    match result {
-        Ok(Reply::Following(follow)) => (answer, Some(follow)),
-        _ => (answer, None),
-    }
+    let _ = stream.write_all(&rpc::error(&Value::Null, &limits.of_clients()));
 }

@@ -1,5 +1,7 @@
 //! A real socket with a small daemon behind it.
 
+mod clients;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -11,19 +13,37 @@ use crossbeam::channel;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientError};
-use super::server::{Job, MAX_CLIENTS, Server, ServerError};
+use super::limits::Limits;
+use super::server::{Job, Server, ServerError};
 use crate::debug::follow::{Followers, WAITING};
 use crate::edit::{EditError, Errno};
 use crate::error::Failure;
-use crate::model::{Config, Protocol, ServiceKey};
+use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceKey};
 use crate::request::{Done, NoParams, Reply, Request, ServiceRemove};
-use crate::view::DebugEvent;
+use crate::view::brief::BriefList;
+use crate::view::{DebugEvent, Rates, ServiceList, ServiceView, Stats};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Bed {
     dir: tempfile::TempDir,
     _server: Server,
+}
+
+/// Some 800 KiB as text.
+fn many_services() -> BriefList {
+    let service = |mark| ServiceView {
+        key: ServiceKey::Mark { mark, family: Family::Ipv6 },
+        scheduler: Scheduler::Wlc,
+        flags: SchedulerFlags::default(),
+        persistence: None,
+        one_packet: false,
+        destinations: Vec::new(),
+        stats: Stats::default(),
+        live: Stats::default(),
+        rates: Rates::default(),
+    };
+    BriefList(ServiceList { services: (1..=10_000).map(service).collect(), connection_capacity: 0 })
 }
 
 /// Answers `config.get`, knows no service and finds everything else done.
@@ -52,6 +72,7 @@ fn daemon(jobs: &channel::Receiver<Job>) {
                 });
                 Ok(Reply::Following(follow))
             }
+            Request::ServiceList(_) => Ok(Reply::BriefServices(many_services())),
             Request::DaemonStop(_) => return,
             _ => Ok(Reply::Done(Done {})),
         };
@@ -61,10 +82,14 @@ fn daemon(jobs: &channel::Receiver<Job>) {
 
 impl Bed {
     fn new() -> Bed {
+        Bed::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Bed {
         let dir = tempfile::tempdir().unwrap();
         let (jobs, queue) = channel::unbounded();
         thread::spawn(move || daemon(&queue));
-        let _server = Server::start(&dir.path().join("s"), jobs).unwrap();
+        let _server = Server::with_limits(&dir.path().join("s"), jobs, limits).unwrap();
         Bed { dir, _server }
     }
 
@@ -211,13 +236,13 @@ fn a_line_without_end_is_cut_off() {
     let chunk = vec![b' '; 1 << 20];
     // The server may close before everything is written.
     while endless.write_all(&chunk).is_ok() {}
-    assert_eq!(answer(&endless)["error"]["code"], json!(-32600));
+    assert_eq!(answer(&endless)["error"]["data"]["limit"], json!("line"));
 }
 
 #[test]
 fn a_hundred_clients_are_served_and_the_129th_is_told_why_not() {
     let bed = Bed::new();
-    let mut clients: Vec<Client> = (0..MAX_CLIENTS).map(|_| bed.client()).collect();
+    let mut clients: Vec<Client> = (0..Limits::default().clients).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(get(client), Config::default()));
     assert_eq!(answer(&bed.raw())["error"]["code"], json!(-32004));
     drop(clients);

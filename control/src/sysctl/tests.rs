@@ -31,7 +31,8 @@ fn defaults_are_those_of_linux() {
 fn names_are_taken_as_people_write_them() {
     let mut config = Config::default();
     set(&mut config, &[("net.ipv4.vs.sloppy_tcp", " 1\n"), ("net/ipv4/vs/drop_packet", "3")]).unwrap();
-    set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77")]).unwrap();
+    set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77 5")])
+        .unwrap();
     let read = |name| read(&config.settings, name).unwrap();
     assert_eq!(read("sloppy_tcp"), "1");
     assert_eq!(read("net.ipv4.vs.drop_packet"), "3");
@@ -77,4 +78,66 @@ fn what_cannot_change_may_be_set_to_what_it_is() {
     set(&mut config, &[("sync_threshold", "3 50"), ("conntrack", "0\n"), ("est_cpulist", "")]).unwrap();
     assert_eq!(config, Config::default());
     assert_eq!(read(&config.settings, "nosuch").unwrap_err().errno(), Errno::ENoEnt);
+}
+
+const CONF: &str = "\
+# a remark
+; another
+
+net.ipv4.vs.drop_entry = 3
+  net/ipv4/vs/drop_packet=1
+-net.ipv4.vs.nosuch = 1
+net.ipv4.vs.sloppy_* = 1
+net.ipv4.*.lblc*_expiration = 60
+-net.ipv4.vs.sloppy_sctp
+net.ipv4.ip_forward = 1
+net/ipv4/conf/eth0.7/rp_filter = 0
+net.ipv4.vs.lblcr_expiration =\t70 \n";
+
+#[test]
+fn a_file_is_read_as_sysctl_does() {
+    let read = conf::read("a.conf", CONF, false).unwrap();
+    let lines: Vec<_> =
+        read.lines.iter().map(|l| (l.place.as_str(), l.name.as_str(), l.value.as_str())).collect();
+    let expected = [
+        ("a.conf:7", "sloppy_tcp", "1"),
+        ("a.conf:8", "lblc_expiration", "60"),
+        ("a.conf:4", "drop_entry", "3"),
+        ("a.conf:5", "drop_packet", "1"),
+        ("a.conf:12", "lblcr_expiration", "70"),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(read.skipped, ["a.conf:10: net.ipv4.ip_forward", "a.conf:11: net.ipv4.conf.eth0.7.rp_filter"]);
+    assert!(conf::read("a.conf", "-net.ipv4.vs.drop_entry=9", false).unwrap().lines[0].forgiven);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_line_by_line() {
+    let text = "net.ipv4.vs.drop_entry 3\nnet.ipv4.vs.nosuch = 1\nnet.ipv4.vs.sloppy_tcp = 1\n";
+    let said = conf::read("a.conf", text, false).unwrap_err().to_string();
+    assert!(said.starts_with("a.conf:1: \"net.ipv4.vs.drop_entry 3\" sets nothing;"), "{said}");
+    assert!(said.contains("\na.conf:2: net.ipv4.vs.nosuch: No such file or directory;"), "{said}");
+    let lenient = conf::read("a.conf", "net.ipv4.vs.nosuch = 1", true).unwrap();
+    assert_eq!(lenient, conf::Read::default());
+}
+
+#[test]
+fn patterns_are_those_of_the_shell() {
+    let rows = [
+        ("*", "drop_entry", true),
+        ("drop_*", "drop_entry", true),
+        ("drop_*y", "drop_entry", true),
+        ("drop_?ntry", "drop_entry", true),
+        ("drop_[a-f]ntry", "drop_entry", true),
+        ("drop_[!a-f]ntry", "drop_entry", false),
+        ("drop_[]e]ntry", "drop_entry", true),
+        ("drop_[", "drop_[", true),
+        ("drop", "drop_entry", false),
+        ("net.*.vs", "net.ipv4.vs", true),
+        ("net.*", "net.ipv4.vs", false),
+        ("*****************************x", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+    ];
+    for (pattern, name, fits) in rows {
+        assert_eq!(conf::matches(pattern, name), fits, "{pattern} {name}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Services: keys, persistence, one-packet scheduling and how many fit.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::destinations::destination;
 use crate::fault::Faults;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::network::{Network, NextHop, Target};
 use crate::forward::encap::Outer;
 use crate::forward::template::Template;
-use crate::service::{Destination, Method, Services};
+use crate::service::{Destination, DestinationId, Method, Services};
 use crate::wire::ether;
 
 /// Smallest MTU a tunnel may leave for its payload, by the family outside; spec 6.7.
@@ -37,20 +37,58 @@ const _: () = assert!(size_of::<Lane>() == 32);
 /// The lanes to all destinations, by their ids, and the headers of the tunnels among them.
 pub fn pave(services: &Services, targets: &[Target], network: &Network) -> (Arc<[Lane]>, Arc<[Template]>) {
     let mut templates = Vec::new();
-    let lane = |destination: &Option<Destination>| {
-        let Some(destination) = destination else { return Lane::default() };
-        let target = targets.get(destination.target.0 as usize);
-        let mut lane = Lane::new(destination, target, network);
-        if lane.open
-            && let Some(template) = template(services, destination, target, &lane)
-        {
-            templates.push(template);
-            lane.template = templates.len() as u32;
-        }
-        lane
-    };
-    let lanes = services.destinations.iter().map(lane).collect();
+    let ids = (0..).map(DestinationId).take(services.destinations.len());
+    let lanes = ids.map(|id| make(id, (&mut templates, 0), (services, targets), network)).collect();
     (lanes, templates.into())
+}
+
+/// The same, where only the lanes to these destinations differ from those there were.
+pub fn repave(
+    (lanes, templates): (&[Lane], &Arc<[Template]>),
+    destinations: &[u32],
+    (services, targets): (&Services, &[Target]),
+    network: &Network,
+) -> (Arc<[Lane]>, Arc<[Template]>) {
+    // Headers that no lane needs any more stay; when there are too many of them all is made anew.
+    if templates.len() > services.destinations.len() * 2 {
+        return pave(services, targets, network);
+    }
+    let (mut lanes, mut headers) = (lanes.to_vec(), templates.to_vec());
+    lanes.resize(services.destinations.len(), Lane::default());
+    for &place in destinations {
+        if let Some(lane) = lanes.get_mut(place as usize) {
+            let headers = (&mut headers, lane.template);
+            *lane = make(DestinationId(place), headers, (services, targets), network);
+        }
+    }
+    (lanes.into(), headers.into())
+}
+
+/// The lane to a destination. The headers of its tunnel, if it is one, take `place`, or if that is 0 one of their own.
+fn make(
+    id: DestinationId,
+    (templates, place): (&mut Vec<Template>, u32),
+    (services, targets): (&Services, &[Target]),
+    network: &Network,
+) -> Lane {
+    let Some(destination) = services.destination(id) else { return Lane::default() };
+    let target = targets.get(destination.target.0 as usize);
+    let mut lane = Lane::new(destination, target, network);
+    if lane.open
+        && let Some(template) = template(services, destination, target, &lane)
+    {
+        lane.template = match templates.get_mut(place.wrapping_sub(1) as usize) {
+            Some(there) => {
+                *there = template;
+                place
+            }
+            None => {
+                templates.push(template);
+                templates.len() as u32
+            }
+        };
+    }
+    lane
 }
 
 /// The headers of the tunnel to a destination, if one leads there that has the same for every packet.

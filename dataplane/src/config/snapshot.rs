@@ -179,9 +179,18 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// Makes the lanes anew. To be called before workers get a snapshot whose services, targets or network changed.
+    /// Makes the lanes anew. To be called before workers get a snapshot whose targets or network changed.
     pub fn pave(&mut self) {
         (self.lanes, self.templates) = lane::pave(&self.services, &self.targets, &self.network);
+    }
+
+    /// Makes the lanes of these destinations anew, the only ones that differ from what the lanes were made of.
+    pub fn repave(&mut self, destinations: &[u32]) {
+        if !destinations.is_empty() {
+            let made = (&*self.lanes, &self.templates);
+            (self.lanes, self.templates) =
+                lane::repave(made, destinations, (&self.services, &self.targets), &self.network);
+        }
     }
 
     /// The way to a destination.

@@ -121,13 +121,13 @@ impl Line {
             EventKind::Edited { destination, clears } => (destination, clears),
             EventKind::Fresh | EventKind::Removed(..) => return,
         };
-        let (old, new) = (self.snapshot.services.destination(id), new.services.destination(id));
-        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
         if event.again {
             // Counted already; only what the edit lifts is new.
             return self.shared.quotas.clear(id, clears);
         }
-        if let (Some(old), Some(new)) = (old, new) {
+        let Some(old) = self.snapshot.services.destination(id) else { return };
+        let load = self.board.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
+        if let Some(new) = new.services.destination(id) {
             let clears = clears
                 && (!matches!(event.kind, EventKind::Added(_)) || new.upper == 0 || new.upper > old.upper);
             self.shared.quotas.edited(id, old, new, (load.active + load.inactive).cast_signed(), clears);

@@ -41,6 +41,7 @@ impl Daemon {
             command.arg(format!("--vdev=net_af_packet{number},iface={iface},qpairs={workers}"));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
+        command.arg("--state").arg(ledger.directory().join("state.json"));
         command.args(options);
         let mut process = Process::start(ledger, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
@@ -58,6 +59,14 @@ impl Daemon {
     /// The file it was started with.
     pub fn config(&self) -> &PathBuf {
         &self.config
+    }
+
+    /// Sends it a signal by its name, as `kill -NAME` does.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        output(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string())).map(drop)
     }
 
     /// Where it listens for requests.

@@ -55,6 +55,11 @@ impl Process {
         .map_err(|error| Trouble(format!("{error}\n--- log of {name}\n{}", read())))
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -34,7 +34,7 @@ pub fn measure(setup: &Setup, method: &str) -> Result<Window> {
     fs::write(&file, config(setup, method))?;
     let mut command = Command::new(program("polluxd")?);
     command.args(setup.eal(&ledger.prefix));
-    command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
+    command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket).arg("--no-state");
     let mut process = Process::start(&ledger, "polluxd", &mut command)?;
     process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
     let mut last = Value::Null;

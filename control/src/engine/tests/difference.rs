@@ -1,0 +1,132 @@
+//! An apply changes what differs and nothing else: connections, counters and schedulers of the rest go on.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::bed::{Bed, datagram};
+use super::*;
+
+/// A service of servers 10.0.2.N with these weights, and so many others.
+fn config(weights: &[(u8, u32)], others: u16) -> Value {
+    let server = |(n, weight): &(u8, u32)| json!({ "address": format!("10.0.2.{n}"), "l4_port": 53, "method": "nat", "weight": weight });
+    let servers: Vec<Value> = weights.iter().map(server).collect();
+    let mut services =
+        vec![json!({ "protocol": "udp", "address": "10.9.9.1", "l4_port": 53, "scheduler": "rr",
+        "destinations": servers })];
+    services.extend((0..others).map(|n| {
+        json!({ "protocol": "udp", "address": "10.9.9.2", "l4_port": 1000 + n,
+            "destinations": [{ "address": "10.0.2.40", "l4_port": 53, "method": "nat" }] })
+    }));
+    json!({ "start": { "services": 1024, "destinations": 4096 }, "services": services })
+}
+
+fn apply(bed: &mut Bed, config: &Value) -> Value {
+    ask(&mut bed.engine, "config.apply", json!({ "config": config })).unwrap()
+}
+
+fn live(bed: &mut Bed) -> Value {
+    // What workers count on their boards is gathered when somebody asks.
+    ask(&mut bed.engine, "stats.get", json!({})).unwrap();
+    let list = ask(&mut bed.engine, "service.list", json!({})).unwrap();
+    let of = |destination: &Value| destination["live"]["in_packets"].clone();
+    list["services"][0]["destinations"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
+    let mut bed = Bed::new(1);
+    apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 3));
+    assert_eq!([1, 2, 3, 4].map(|port| bed.server_of(port)), [13, 12, 11, 13], "the newest first");
+    let told = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 5));
+    assert_eq!((told["added"].as_array().unwrap().len(), told["changed"].as_array().unwrap().len()), (2, 0));
+    assert_eq!([5, 6].map(|port| bed.server_of(port)), [12, 11], "whose turn it is");
+    let told = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 7)], 1));
+    assert_eq!(told["changed"][0]["changed"][0]["fields"], json!(["weight: 1 -> 7"]));
+    assert_eq!(told["removed"].as_array().unwrap().len(), 4);
+    assert_eq!([7, 8, 9].map(|port| bed.server_of(port)), [13, 12, 11], "also where a weight changed");
+    assert_eq!([1, 2, 3].map(|port| bed.server_of(port)), [13, 12, 11], "connections stay");
+    assert_eq!(live(&mut bed), json!([4, 4, 4]), "and so do counters");
+    apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 0), (14, 1)], 1));
+    assert_eq!([1, 4, 7].map(|port| bed.server_of(port)), [13, 13, 13], "with weight 0 too");
+    assert_eq!(live(&mut bed), json!([4, 4, 7, 0]));
+    let again = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 0), (14, 1)], 1));
+    let nothing = json!({ "added": [], "removed": [], "changed": [], "settings": [], "marks": false, "facts": false,
+        "needs_restart": [], "dry_run": false });
+    assert_eq!(again, nothing);
+}
+
+#[test]
+fn an_apply_of_what_runs_is_no_edit() {
+    let mut bed = Bed::new(1);
+    apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
+    let generation = bed.engine.home.compiler.snapshot().generation;
+    assert_eq!(bed.server_of(1), 12);
+    apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
+    assert_eq!((bed.server_of(2), bed.server_of(3)), (11, 12));
+    assert_eq!(bed.engine.home.compiler.snapshot().generation, generation + 1);
+    assert_eq!(bed.engine.home.compiler.changes().placed.len(), 0);
+}
+
+/// Two workers forward while services come and go and weights change: what comes in goes out, packet for packet.
+#[test]
+fn no_packet_is_lost_to_an_apply() {
+    const PACKETS: u32 = 20_000;
+    let mut bed = Bed::new(2);
+    apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 10));
+    let (wires, done) = (bed.wires.clone(), AtomicBool::new(false));
+    let (applies, out) = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut out = 0;
+            for number in 0..PACKETS {
+                wires[number as usize % 2][0].put(&datagram((number % 10_000) as u16 + 1000));
+                out += take(&wires);
+            }
+            let began = Instant::now();
+            while out < PACKETS && began.elapsed() < Duration::from_secs(20) {
+                out += take(&wires);
+                std::thread::yield_now();
+            }
+            done.store(true, Relaxed);
+            out
+        });
+        let mut applies = 0;
+        while !done.load(Relaxed) {
+            applies += 1;
+            let weights = [(11, 1 + applies % 3), (12, 1), (13, 1 + applies % 2)];
+            apply(&mut bed, &config(&weights, (applies % 7 * 30) as u16));
+            bed.engine.tick();
+        }
+        (applies, sender.join().unwrap())
+    });
+    let stats = ask(&mut bed.engine, "stats.get", json!({})).unwrap();
+    let workers = stats["workers"].as_array().unwrap();
+    let dropped: u64 =
+        workers.iter().flat_map(|w| w["drops"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
+    assert_eq!((out, dropped), (PACKETS, 0), "{stats:#}");
+    assert_eq!(stats["totals"]["in_packets"], json!(PACKETS));
+    assert!(applies > 3, "{applies}");
+}
+
+fn take(wires: &[[pollux_dataplane::io::mem::Wire; 2]]) -> u32 {
+    let taken = wires.iter().flat_map(|wires| std::iter::from_fn(|| wires[1].take()));
+    taken.count() as u32
+}
+
+#[test]
+fn more_than_the_daemon_was_started_for_needs_a_restart_and_says_so() {
+    let mut bed = Bed::new(1);
+    let mut more = config(&[(11, 1)], 1100);
+    more["start"] = json!({ "services": 2000, "destinations": 4096, "templates": 64, "connections_ipv4": 65536,
+        "connections_ipv6": 64 });
+    for dry_run in [true, false] {
+        let refused =
+            ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
+        assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)));
+        let said =
+            "polluxd runs with room for 1024 services, and this needs more; with a larger start.services";
+        assert!(refused.to_string().starts_with(said), "{refused}");
+    }
+    let mut fits = config(&[(11, 1)], 1);
+    fits["start"] = more["start"].clone();
+    let told = apply(&mut bed, &fits);
+    assert_eq!(told["needs_restart"], json!(["start.services: 1024 -> 2000"]));
+}

@@ -1,0 +1,69 @@
+//! What is configured goes to the state file, whatever changed it; what is only asked does not.
+
+use crossbeam::channel;
+
+use super::*;
+use crate::daemon_args::Options;
+use crate::state::{begin, file};
+
+/// A namespace may stand before the method.
+fn send(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
+    let (to, answer) = channel::bounded(1);
+    let (namespace, method) =
+        method.split_once(' ').map_or((None, method), |(name, rest)| (Some(name), rest));
+    let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
+    engine.answer(namespace, request, to);
+    answer.recv_timeout(Duration::from_secs(20)).unwrap().map(|reply| json!(reply))
+}
+
+#[test]
+fn every_change_is_on_the_disk_when_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.json");
+    let options = ["polluxd", "--state", path.to_str().unwrap()];
+    let begun = begin::begin(&clap::Parser::try_parse_from(options).unwrap() as &Options).unwrap();
+    let mut engine = engine();
+    engine.keep(Writer::start(begun.keep.unwrap(), true).unwrap());
+    let key = json!({ "mark": 7, "family": "ipv6" });
+    let destination = json!({ "address": "2001:db8::1", "l4_port": 0 });
+    let changes = [
+        ("service.add", json!({ "service": sticky() })),
+        ("service.edit", json!({ "service": key, "scheduler": "rr" })),
+        ("destination.edit", json!({ "service": key, "destination": destination, "weight": 5 })),
+        ("destination.remove", json!({ "service": key, "destination": destination })),
+        ("settings.set", json!({ "tcp_timeout": 77, "timeouts": { "tcp.SYN_RECV": 5 } })),
+        ("sysctl.set", json!({ "values": { "drop_entry": "3" } })),
+        ("marks.set", json!({ "marks": [{ "mark": 7 }] })),
+        ("config.apply", json!({ "config": { "settings": { "udp_timeout": 9 } }, "digest": "a-1" })),
+        ("service.flush", json!({})),
+        (
+            "namespace.add",
+            json!({ "namespace": { "name": "blue", "bindings": [{ "port": "client", "vlan": 7 }] } }),
+        ),
+        ("blue service.add", json!({ "service": sticky() })),
+        (
+            "blue config.edit",
+            json!({ "edits": [{ "method": "service.edit", "params": { "service": key, "scheduler": "sh" } }] }),
+        ),
+        ("blue config.apply", json!({ "config": {}, "digest": "of blue" })),
+    ];
+    for (method, params) in changes {
+        send(&mut engine, method, params).unwrap();
+        let saved = file::read(&path).unwrap().unwrap();
+        assert_eq!(saved.config, engine.config(), "{method}");
+    }
+    let saved = file::read(&path).unwrap().unwrap();
+    assert_eq!((saved.config.settings.udp_timeout, saved.applied), (9, Some("a-1".to_owned())));
+    let before = engine.writer.as_ref().unwrap().view().written;
+    for (method, params) in [
+        ("config.get", json!({})),
+        ("service.list", json!({ "brief": true })),
+        ("config.apply", json!({ "config": {}, "dry_run": true })),
+        ("stats.zero", json!({})),
+    ] {
+        send(&mut engine, method, params).unwrap();
+    }
+    assert!(send(&mut engine, "service.remove", json!({ "service": key })).is_err());
+    let version = send(&mut engine, "version.get", json!({})).unwrap();
+    assert_eq!(version["state"], json!({ "path": path, "written": before, "failed": 0, "pending": false }));
+}

@@ -1,0 +1,170 @@
+//! The list of services. Two lists share what is the same in both, so that a copy with one change costs little however
+//! many services there are.
+
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Service, ServiceKey};
+
+/// Services in the order they were added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Services(Vec<Arc<Service>>);
+
+impl Services {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> Iter<'_> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// All of them, to be kept or told from others without looking inside.
+    pub fn shared(&self) -> &[Arc<Service>] {
+        &self.0
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, service: Service) {
+        self.0.push(Arc::new(service));
+    }
+
+    /// Removes the one at this place.
+    pub fn remove(&mut self, at: usize) {
+        self.0.remove(at);
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Puts `other`'s copy in the place of each that is equal, so that only what differs is looked at from then on.
+    pub fn share_with(&mut self, other: &Services) {
+        let known: HashMap<ServiceKey, _> = other.0.iter().map(|service| (service.key(), service)).collect();
+        for mine in &mut self.0 {
+            if let Some(&theirs) = known.get(&mine.key()).filter(|theirs| **theirs == &*mine) {
+                *mine = Arc::clone(theirs);
+            }
+        }
+    }
+
+    /// What is left of both lists without the services at the beginning and at the end that they share.
+    pub fn apart<'a>(old: &'a Services, new: &'a Services) -> (&'a [Arc<Service>], &'a [Arc<Service>]) {
+        let same = |(a, b): &(&Arc<Service>, &Arc<Service>)| Arc::ptr_eq(a, b);
+        let front = old.0.iter().zip(&new.0).take_while(same).count();
+        let (old, new) = (&old.0[front..], &new.0[front..]);
+        let back = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+        (&old[..old.len() - back], &new[..new.len() - back])
+    }
+}
+
+/// Walks through services.
+pub type Iter<'a> = std::iter::Map<std::slice::Iter<'a, Arc<Service>>, fn(&Arc<Service>) -> &Service>;
+
+impl<'a> IntoIterator for &'a Services {
+    type Item = &'a Service;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Services {
+    type Item = Arc<Service>;
+    type IntoIter = std::vec::IntoIter<Arc<Service>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl FromIterator<Arc<Service>> for Services {
+    fn from_iter<T: IntoIterator<Item = Arc<Service>>>(services: T) -> Services {
+        Services(services.into_iter().collect())
+    }
+}
+
+impl FromIterator<Service> for Services {
+    fn from_iter<T: IntoIterator<Item = Service>>(services: T) -> Services {
+        Services(services.into_iter().map(Arc::new).collect())
+    }
+}
+
+impl From<Vec<Service>> for Services {
+    fn from(services: Vec<Service>) -> Services {
+        services.into_iter().collect()
+    }
+}
+
+impl Index<usize> for Services {
+    type Output = Service;
+
+    fn index(&self, at: usize) -> &Service {
+        &self.0[at]
+    }
+}
+
+impl IndexMut<usize> for Services {
+    /// The service is copied first if another list has it too.
+    fn index_mut(&mut self, at: usize) -> &mut Service {
+        Arc::make_mut(&mut self.0[at])
+    }
+}
+
+impl Serialize for Services {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Services {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Services, D::Error> {
+        Vec::<Service>::deserialize(from).map(Services::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Family;
+
+    fn marks(marks: &[u32]) -> Services {
+        let of = |&mark: &u32| Service::new(ServiceKey::Mark { mark, family: Family::Ipv4 });
+        marks.iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_copy_with_one_change_differs_in_one_place() {
+        let old = marks(&[1, 2, 3]);
+        assert_eq!(Services::apart(&old, &old.clone()), (&[][..], &[][..]));
+        let mut new = old.clone();
+        new[1].one_packet = true;
+        assert!(!old[1].one_packet, "a copy is changed, not what others hold");
+        assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &new.shared()[1..2]));
+        new.remove(1);
+        assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &[][..]));
+        new.push(Service::new(ServiceKey::Mark { mark: 9, family: Family::Ipv6 }));
+        assert_eq!(Services::apart(&old, &new).1.len(), 2);
+    }
+
+    #[test]
+    fn equal_lists_are_made_to_share() {
+        let (old, mut new) = (marks(&[1, 2]), marks(&[2, 1, 3]));
+        assert_ne!(Services::apart(&old, &new).0.len(), 0);
+        new.share_with(&old);
+        assert!(Arc::ptr_eq(&old.shared()[0], &new.shared()[1]));
+        assert_eq!(new, marks(&[2, 1, 3]));
+    }
+}

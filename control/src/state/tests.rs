@@ -1,0 +1,247 @@
+//! A state that is written, broken, chosen, and kept while a disk is full.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use crossbeam::channel;
+
+use super::begin::{BeginError, Beginning, begin};
+use super::file::{self, Saved, StateError, VERSION};
+use super::writer::{Waiting, Writer};
+use crate::daemon_args::Options;
+use crate::model::{Config, Family, Service, ServiceKey};
+use crate::request::{Done, Reply};
+
+fn config(mark: u32) -> Config {
+    let mut config = Config::default();
+    config.settings.tcp_timeout = 77;
+    config.services.push(Service::new(ServiceKey::Mark { mark, family: Family::Ipv4 }));
+    config
+}
+
+fn saved(mark: u32) -> Saved {
+    Saved { version: VERSION, file: Some("a-1".to_owned()), applied: None, config: config(mark) }
+}
+
+struct Bed(tempfile::TempDir);
+
+impl Bed {
+    fn new() -> Bed {
+        Bed(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("state.json")
+    }
+
+    fn begin(&self, more: &[&str]) -> Result<Beginning, BeginError> {
+        let state = self.path();
+        let mut args = vec!["polluxd", "--state", state.to_str().unwrap()];
+        args.extend(more);
+        begin(&Options::try_parse_from(args).unwrap())
+    }
+
+    fn write_config(&self, text: &str) -> String {
+        let path = self.0.path().join("pollux.toml");
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Waits until the writer has written so often.
+fn until(writer: &Writer, done: impl Fn(&crate::view::StateView) -> bool) {
+    let began = Instant::now();
+    while !done(&writer.view()) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", writer.view());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn what_is_written_is_read_and_only_the_owner_reads_it() {
+    let bed = Bed::new();
+    assert_eq!(file::read(&bed.path()).unwrap(), None);
+    file::write(&bed.path(), &saved(1)).unwrap();
+    file::write(&bed.path(), &saved(2)).unwrap();
+    assert_eq!(file::read(&bed.path()).unwrap(), Some(saved(2)));
+    assert_eq!(bed.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(bed.names(), ["state.json"], "nothing else is left");
+}
+
+#[test]
+fn a_state_that_cannot_be_used_names_its_place() {
+    let bed = Bed::new();
+    let text = serde_json::to_string(&saved(1)).unwrap();
+    let rows = [
+        (
+            text.replace("\"version\":1", "\"version\":2,\"more\":3"),
+            "1:12: version: the file is of version 2",
+        ),
+        (
+            text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
+            "config.settings.tcp_timeout: invalid type",
+        ),
+        (text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":0"), "config.settings.tcp_timeout: 0 seconds"),
+        (text.replace("\"config\"", "\"confug\""), "confug: unknown field `confug`"),
+        (text[..text.len() / 2].to_owned(), "EOF"),
+        (format!("{text}{text}"), "trailing characters"),
+        (String::new(), "1:0: EOF"),
+        ("\0\0\0\0".to_owned(), "1:1: expected value"),
+    ];
+    for (text, said) in rows {
+        fs::write(bed.path(), &text).unwrap();
+        let error = file::read(&bed.path()).unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+        assert!(error.to_string().starts_with(&bed.path().display().to_string()), "{error}");
+    }
+    fs::remove_file(bed.path()).unwrap();
+    fs::create_dir(bed.path()).unwrap();
+    assert!(matches!(file::read(&bed.path()), Err(StateError::Read { .. })));
+}
+
+#[test]
+fn without_a_state_the_file_counts_and_with_one_what_was_edited_since() {
+    let bed = Bed::new();
+    let path = bed.write_config("[settings]\ntcp_timeout = 5");
+    let begun = bed.begin(&["--config", &path]).unwrap();
+    assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (5, false));
+    let keep = begun.keep.unwrap();
+    let edited = Saved { file: keep.file.clone(), ..saved(9) };
+    drop(keep);
+    file::write(&bed.path(), &edited).unwrap();
+    let begun = bed.begin(&["--config", &path]).unwrap();
+    assert_eq!((begun.config, begun.from_state), (config(9), true));
+    assert!(begun.told[0].contains("1 services"), "{:?}", begun.told);
+    drop(begun.keep);
+    assert_eq!(bed.begin(&[]).unwrap().config, config(9), "no file at all");
+    assert_eq!(bed.begin(&["--no-state"]).unwrap().config, Config::default());
+}
+
+#[test]
+fn a_file_that_was_written_since_goes_before_the_state_unless_it_was_applied() {
+    let bed = Bed::new();
+    let path = bed.write_config("[settings]\ntcp_timeout = 6");
+    let digest = bed.begin(&["--config", &path]).unwrap().keep.unwrap().file.unwrap();
+    file::write(&bed.path(), &Saved { applied: Some(digest.clone()), ..saved(3) }).unwrap();
+    let begun = bed.begin(&["--config", &path]).unwrap();
+    assert_eq!((begun.config, begun.keep.unwrap().applied), (config(3), Some(digest)), "it was applied");
+    let path = bed.write_config("[settings]\ntcp_timeout = 7");
+    let begun = bed.begin(&["--config", &path]).unwrap();
+    assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (7, false));
+    assert!(begun.told[0].contains("has changed since"), "{:?}", begun.told);
+    assert_eq!(file::read(&bed.path().with_extension("json.old")).unwrap().unwrap().config, config(3));
+}
+
+#[test]
+fn a_broken_state_is_set_aside_and_never_used_in_part() {
+    let bed = Bed::new();
+    fs::write(bed.path(), "{\"version\":1,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
+        .unwrap();
+    let begun = bed.begin(&[]).unwrap();
+    assert_eq!((begun.config, begun.from_state), (Config::default(), false));
+    assert!(begun.told[0].contains("state.json:1:64: config.services: invalid type"), "{:?}", begun.told);
+    assert!(begun.told[0].ends_with("starting from nothing"), "{:?}", begun.told);
+    let aside = bed.names().into_iter().find(|name| name.starts_with("state.json.broken-")).unwrap();
+    assert!(fs::read_to_string(bed.0.path().join(aside)).unwrap().contains("\"services\":7"));
+    assert!(!bed.path().exists());
+}
+
+#[test]
+fn fresh_keeps_the_old_one_aside() {
+    let bed = Bed::new();
+    file::write(&bed.path(), &saved(1)).unwrap();
+    assert_eq!(bed.begin(&["--fresh"]).unwrap().config, Config::default());
+    assert!(!bed.path().exists() && bed.path().with_extension("json.old").exists());
+}
+
+#[test]
+fn two_daemons_do_not_share_a_state() {
+    let bed = Bed::new();
+    let first = bed.begin(&[]).unwrap();
+    assert!(matches!(bed.begin(&[]), Err(BeginError::InUse(_))));
+    drop(first);
+    bed.begin(&[]).unwrap();
+}
+
+#[test]
+fn a_faulty_file_stops_the_start_whatever_was_kept() {
+    let bed = Bed::new();
+    file::write(&bed.path(), &saved(1)).unwrap();
+    let path = bed.write_config("[settings]\ntcp_timeout = 0");
+    assert!(matches!(bed.begin(&["--config", &path]), Err(BeginError::Faults(_))));
+    assert!(bed.path().exists());
+}
+
+#[test]
+fn the_last_of_many_changes_is_written_and_many_are_written_at_once() {
+    let bed = Bed::new();
+    let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), false).unwrap();
+    for mark in 1..=1000 {
+        writer.hand(config(mark), None);
+    }
+    until(&writer, |view| !view.pending);
+    assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(1000));
+    assert!(writer.view().written < 500, "{:?}", writer.view());
+    writer.hand(config(7), None);
+    drop(writer);
+    assert_eq!(
+        file::read(&bed.path()).unwrap().unwrap().config,
+        config(7),
+        "the last is written on the way out"
+    );
+}
+
+#[test]
+fn answers_wait_for_the_disk_if_they_are_to() {
+    let bed = Bed::new();
+    let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), true).unwrap();
+    for mark in 1..=20 {
+        let (to, answered) = channel::bounded(1);
+        writer.hand(config(mark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        assert_eq!(answered.recv().unwrap(), Ok(Reply::Done(Done {})));
+        assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(mark));
+    }
+}
+
+/// A directory in the file's place is as bad as a full disk, and can be mended.
+#[test]
+fn a_disk_that_fails_is_counted_and_nobody_waits_for_it() {
+    let bed = Bed::new();
+    let keep = bed.begin(&[]).unwrap().keep.unwrap();
+    fs::create_dir_all(bed.path().join("in the way")).unwrap();
+    let writer = Writer::start(keep, true).unwrap();
+    let ask = |mark| {
+        let (to, answered) = channel::bounded(1);
+        writer.hand(config(mark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+    };
+    ask(1);
+    until(&writer, |view| view.failed > 0);
+    ask(2);
+    assert!(writer.view().error.is_some() && writer.view().written == 0);
+    assert_eq!(bed.names(), ["state.json", "state.json.lock"], "what was half written is removed");
+    fs::remove_dir_all(bed.path()).unwrap();
+    until(&writer, |view| view.written > 0 && view.error.is_none());
+    assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(2));
+}
+
+#[test]
+fn without_a_place_to_write_the_daemon_starts_and_says_so() {
+    let options = ["polluxd", "--state", "/proc/nowhere/state.json"];
+    let begun = begin(&Options::try_parse_from(options).unwrap()).unwrap();
+    assert!(begun.told[0].contains("the state may not be kept"), "{:?}", begun.told);
+    let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
+    writer.hand(config(1), None);
+    until(&writer, |view| view.failed > 0);
+    assert_eq!(writer.path(), Path::new("/proc/nowhere/state.json"));
+}

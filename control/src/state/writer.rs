@@ -1,0 +1,188 @@
+//! The thread that writes the state. Whoever changes something hands the configuration over and goes on; what is handed
+//! over while a write is under way is written once, by the next.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Sender;
+
+use super::begin::Keep;
+use super::file::{self, Saved, VERSION};
+use crate::error::Failure;
+use crate::model::Config;
+use crate::request::Reply;
+use crate::say;
+use crate::view::StateView;
+
+/// The least time from one write to the next; after a write that took long, four times as long as it took.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait after a write that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// An answer that waits until the state is on the disk.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Whom to answer.
+    pub to: Sender<Result<Reply, Failure>>,
+    /// What to answer.
+    pub answer: Result<Reply, Failure>,
+}
+
+/// What both sides share. Neither holds it for longer than it takes to move a few words.
+#[derive(Default)]
+struct Desk {
+    next: Option<Saved>,
+    waiting: Vec<Waiting>,
+    writing: bool,
+    stop: bool,
+    written: u64,
+    failed: u64,
+    error: Option<String>,
+}
+
+type Shared = Arc<(Mutex<Desk>, Condvar)>;
+
+/// Keeps the state; dropping it writes what is left.
+pub struct Writer {
+    keep: Keep,
+    /// Answers wait for the disk.
+    sync: bool,
+    shared: Shared,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. With `sync`, answers to changes wait until the state is on the disk.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn start(keep: Keep, sync: bool) -> io::Result<Writer> {
+        let shared = Shared::default();
+        let (theirs, path) = (Arc::clone(&shared), keep.path.clone());
+        let thread = thread::Builder::new()
+            .name("pollux-state".to_owned())
+            .spawn(move || run(&theirs, |saved| file::write(&path, saved)))?;
+        Ok(Writer { keep, sync, shared, thread: Some(thread) })
+    }
+
+    /// Notes which file was applied.
+    pub fn applied(&mut self, digest: Option<String>) {
+        // A client that does not tell leaves what is known: the daemon's own file is still the same.
+        if digest.is_some() {
+            self.keep.applied = digest;
+        }
+    }
+
+    /// Hands a configuration over, and the answer to whoever asked for it.
+    pub fn hand(&self, config: Config, waiting: Option<Waiting>) {
+        let (file, applied) = (self.keep.file.clone(), self.keep.applied.clone());
+        let mut desk = lock(&self.shared);
+        desk.next = Some(Saved { version: VERSION, file, applied, config });
+        match waiting {
+            // Nobody waits for a disk that fails.
+            Some(waiting) if self.sync && desk.error.is_none() => desk.waiting.push(waiting),
+            Some(waiting) => waiting.send(),
+            None => {}
+        }
+        self.shared.1.notify_one();
+    }
+
+    /// How it goes.
+    pub fn view(&self) -> StateView {
+        let desk = lock(&self.shared);
+        StateView {
+            path: self.keep.path.clone(),
+            written: desk.written,
+            failed: desk.failed,
+            pending: desk.writing || desk.next.is_some(),
+            error: desk.error.clone(),
+        }
+    }
+
+    /// Where the state is.
+    pub fn path(&self) -> &Path {
+        &self.keep.path
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        lock(&self.shared).stop = true;
+        self.shared.1.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Waiting {
+    /// A client that has gone does not want its answer.
+    fn send(self) {
+        let _ = self.to.send(self.answer);
+    }
+}
+
+/// A thread that died with the lock left whole values behind.
+fn lock(shared: &Shared) -> MutexGuard<'_, Desk> {
+    shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run(shared: &Shared, write: impl Fn(&Saved) -> io::Result<()>) {
+    let mut rest = Duration::ZERO;
+    while let Some((saved, waiting)) = next(shared, rest) {
+        let began = Instant::now();
+        let outcome = write(&saved);
+        rest = if outcome.is_ok() { PAUSE.max(began.elapsed() * 4) } else { RETRY };
+        note(shared, saved, outcome);
+        waiting.into_iter().for_each(Waiting::send);
+    }
+}
+
+/// Waits for work, at least for `rest` unless somebody waits for us; none when it is time to go.
+fn next(shared: &Shared, rest: Duration) -> Option<(Saved, Vec<Waiting>)> {
+    let until = Instant::now() + rest;
+    let mut desk = lock(shared);
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let hurry = desk.stop || !desk.waiting.is_empty() || left.is_zero();
+        if let Some(saved) = desk.next.take_if(|_| hurry) {
+            desk.writing = true;
+            return Some((saved, std::mem::take(&mut desk.waiting)));
+        }
+        if desk.stop {
+            return None;
+        }
+        let idle = Duration::from_secs(3600);
+        let patience = if desk.next.is_some() { left } else { idle };
+        desk = shared.1.wait_timeout(desk, patience).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// Counts, and says it when it begins or ends to fail.
+fn note(shared: &Shared, saved: Saved, outcome: io::Result<()>) {
+    let mut desk = lock(shared);
+    desk.writing = false;
+    match outcome {
+        Ok(()) => {
+            desk.written += 1;
+            if desk.error.take().is_some() {
+                say!(Info, "the state is written again");
+            }
+        }
+        Err(error) => {
+            desk.failed += 1;
+            let said = error.to_string();
+            if desk.error.as_ref() != Some(&said) {
+                say!(Error, "the state cannot be written: {said}; going on, and trying again");
+            }
+            desk.error = Some(said);
+            // What came meanwhile is newer. On the way out there is no second try.
+            if desk.next.is_none() && !desk.stop {
+                desk.next = Some(saved);
+            }
+        }
+    }
+}
