@@ -22,6 +22,7 @@ impl Compiler {
         services.nat_addresses.clear();
         services.addresses.clear();
         services.gue_ends.clear();
+        services.callers.clear();
         for destination in services.destinations.iter().flatten() {
             if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = destination.method {
                 services.gue_ends.insert(Endpoint { l4_port, ..destination.endpoint });
@@ -48,6 +49,7 @@ impl Compiler {
         for ((service, _), endpoint, is_nat) in nat {
             index_nat(services, service, endpoint, is_nat);
         }
+        index_callers(services);
     }
 }
 
@@ -83,5 +85,21 @@ fn index_nat(services: &mut Services, service: ServiceKey, endpoint: Endpoint, i
     let all = [protocol::TCP, protocol::UDP, protocol::SCTP];
     for protocol in all.into_iter().filter(|number| of_service.is_none_or(|own| own == *number)) {
         *services.nat_sources.entry((endpoint, protocol)).or_default() |= is_nat;
+    }
+}
+
+/// The NAT destinations that may open connections. One that serves several such services speaks from the address of
+/// the first.
+fn index_callers(services: &mut Services) {
+    let with_engine = services.services.iter().flatten().filter(|service| {
+        let is_udp = matches!(service.name, Name::Address(at, protocol::UDP) if at.l4_port != 0);
+        is_udp && service.persistence.is_some_and(|persistence| persistence.sip)
+    });
+    for &id in with_engine.flat_map(|service| &service.destinations) {
+        let known = services.destinations.get(id.0 as usize).and_then(Option::as_ref);
+        if let Some(known) = known.filter(|known| known.method == Method::Nat && known.endpoint.l4_port != 0)
+        {
+            services.callers.entry(known.endpoint).or_insert(id);
+        }
     }
 }
