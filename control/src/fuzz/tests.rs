@@ -17,6 +17,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
     paths.sort();
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
@@ -39,7 +40,9 @@ fn every_seed_passes() {
     seeds("fuzz/seeds/config").iter().for_each(|seed| super::config(seed));
     seeds("fuzz/seeds/rules").iter().for_each(|seed| super::rules(seed));
     seeds("fuzz/seeds/debug").iter().for_each(|seed| super::debug(seed));
-    seeds("tests/golden").iter().for_each(|seed| super::case(seed));
+    for place in ["tests/golden", "tests/golden/by-hand"] {
+        seeds(place).iter().for_each(|seed| super::case(seed));
+    }
 }
 
 /// Seeds that are refused at the first look would prove nothing.
