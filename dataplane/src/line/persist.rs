@@ -36,14 +36,14 @@ impl Line {
         };
         let key = template_key(&opening.key, service, &persistence, data);
         let to_own_port = opening.key.ports().dst() == service_port(service);
-        let known = self.claim_template(&opening.key, &key, None, now);
+        let known = self.claim_template((&opening.key, &key), None, now);
         let hit = [known.is_some().into(), 0, 0, 0];
         let claim = match known {
             Some(claim) => claim,
             None => {
                 let Some(id) = self.pick(opening, now) else { return Choice::Leave };
                 let keeps_port = to_own_port && !of_ftp;
-                match self.make_template(&opening.key, key, id, &persistence, keeps_port, now) {
+                match self.make_template((&opening.key, key), id, &persistence, keeps_port, now) {
                     Some(claim) => claim,
                     None => return Choice::Drop(DropReason::TemplatesFull),
                 }
@@ -77,9 +77,9 @@ impl Line {
         let persistence = service.persistence?;
         let data = self.engine_data(frame, parsed, flow, &persistence)?;
         let key = template_key(flow, service, &persistence, data);
-        let claim = self.claim_template(flow, &key, Some(id), now).or_else(|| {
+        let claim = self.claim_template((flow, &key), Some(id), now).or_else(|| {
             let keeps_port = service_port(service) != FTP;
-            self.make_template(flow, key, id, &persistence, keeps_port, now)
+            self.make_template((flow, key), id, &persistence, keeps_port, now)
         });
         Some(claim.map(|claim| claim.template).ok_or(DropReason::TemplatesFull))
     }
@@ -103,8 +103,7 @@ impl Line {
     /// Claims the template that there is, if it can be used; with `only`, if it leads there.
     fn claim_template(
         &self,
-        flow: &Key,
-        key: &template::Key,
+        (flow, key): (&Key, &template::Key),
         only: Option<DestinationId>,
         now: Tick,
     ) -> Option<Claim> {
@@ -129,8 +128,7 @@ impl Line {
 
     fn make_template(
         &self,
-        flow: &Key,
-        key: template::Key,
+        (flow, key): (&Key, template::Key),
         id: DestinationId,
         persistence: &Persistence,
         keeps_port: bool,

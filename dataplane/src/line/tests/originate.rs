@@ -1,11 +1,13 @@
 //! Connections that servers open: SIP calls from inside.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::bed::*;
+use super::families;
 use super::rows::ends;
 use crate::config::Snapshot;
 use crate::conn::{Direction, Shared, Sizes};
@@ -234,6 +236,40 @@ fn calls_in_fragments_are_known_by_their_first() {
     }
 }
 
+#[test]
+fn calls_of_ipv6_leave_and_come_back() {
+    let mut bed = families::bed(Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }, 5060, 1500);
+    let (caller, phone) = (at(families::v6(families::SERVERS6, 2), 5060), families::client6());
+    let mut snapshot = bed.worker.home.line.snapshot.clone();
+    let services = Arc::make_mut(&mut snapshot.services);
+    services.callers.insert(caller, DestinationId(0));
+    services.services[0].as_mut().unwrap().persistence =
+        Some(Persistence { timeout: Millis::from_secs(50), mask: u128::MAX, sip: true });
+    neighbour(Arc::make_mut(&mut snapshot.network), 0, phone.address, ROUTER);
+    bed.worker.install(*snapshot, &[]);
+    bed.server_sends(&sip6(caller, phone, (SERVER_MAC, SERVER_SIDE)));
+    let call = bed.outside.take().expect("the call leaves");
+    assert_eq!(call[14..], sip6(families::vip6(5060), phone, (ROUTER, CLIENT_SIDE))[14..], "a hop and all");
+    bed.client_sends(&sip6(phone, families::vip6(5060), (ROUTER, CLIENT_SIDE)));
+    assert!(
+        bed.inside
+            .take()
+            .is_some_and(|answer| answer[38..54] == sip6(phone, caller, (ROUTER, ROUTER))[38..54])
+    );
+}
+
+fn sip6(from: Endpoint, to: Endpoint, (source, receiver): ([u8; 6], [u8; 6])) -> Vec<u8> {
+    let (IpAddr::V6(s), IpAddr::V6(d)) = (from.address, to.address) else { panic!("IPv6 only") };
+    let hops = if from == families::vip6(5060) { 63 } else { 64 };
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(source, receiver)
+        .ipv6(s.octets(), d.octets(), hops)
+        .udp(from.l4_port, to.l4_port)
+        .write(&mut frame, message("one").as_bytes())
+        .unwrap();
+    frame
+}
+
 fn cut(frame: &[u8]) -> Vec<Vec<u8>> {
     let mut pieces = Vec::new();
     let made = crate::forward::fragment::cut(Frame::new(frame), 14, false, 1400, 0, |piece| {
@@ -284,7 +320,7 @@ struct Model {
     /// Open connections, the newest last: a client, and the server it speaks with.
     open: Vec<(Endpoint, Endpoint)>,
     /// The server of each call of a client's network.
-    calls: HashMap<(std::net::IpAddr, u8), Endpoint>,
+    calls: HashMap<(IpAddr, u8), Endpoint>,
 }
 
 proptest! {
