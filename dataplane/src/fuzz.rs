@@ -14,8 +14,9 @@ use ipnet::Ipv6Net;
 use crate::config::{LinkId, Network, Route, Snapshot};
 use crate::flow::Endpoint;
 use crate::parse::{Kind, Parsed};
-use crate::service::{Method, Tunnel};
+use crate::service::{DestinationId, Method, Persistence, Tunnel};
 use crate::testkit::{self, Bed, CLIENT_SIDE, Plan, ROUTER, SERVER_MAC, SERVER_SIDE};
+use crate::time::Millis;
 use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
 
@@ -95,8 +96,27 @@ fn bed(choice: u8) -> std::io::Result<Bed> {
     plan.settings.nat_icmp_send = choice & 16 != 0;
     plan.settings.expire_nodest_conn = choice & 32 != 0;
     add_ipv6(&mut plan.network);
-    let snapshot = both_families(&plan);
+    let mut snapshot = both_families(&plan);
+    if choice & 64 != 0 {
+        speak_sip(&mut snapshot, choice & 128 != 0);
+    }
     plan.bed_with(snapshot)
+}
+
+/// Gives services the engine of SIP, and lets their NAT destinations call out.
+fn speak_sip(snapshot: &mut Snapshot, one_packet: bool) {
+    let mut services = (*snapshot.services).clone();
+    for service in services.services.iter_mut().flatten() {
+        service.one_packet = one_packet;
+        service.persistence =
+            Some(Persistence { timeout: Millis::from_secs(60), mask: u128::MAX, sip: true });
+    }
+    for (id, destination) in (0..).zip(&services.destinations) {
+        if let Some(known) = destination.as_ref().filter(|known| known.method == Method::Nat) {
+            services.callers.insert(known.endpoint, DestinationId(id));
+        }
+    }
+    snapshot.services = services.into();
 }
 
 fn v6(net: u16, host: u16) -> Ipv6Addr {

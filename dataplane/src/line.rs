@@ -11,6 +11,7 @@ mod errors;
 mod express;
 mod kernel;
 mod leave;
+mod originate;
 pub mod outbox;
 pub mod paths;
 mod persist;
@@ -136,8 +137,8 @@ pub struct Line {
     pub defence: Defence,
     /// Connections that are half open.
     pub half_open: u32,
-    /// The connection that served the packet in hand and no other.
-    pub last_one_packet: Option<ConnId>,
+    /// The connection that served the packet in hand and no other, and which way that went.
+    pub last_one_packet: Option<(ConnId, Direction)>,
     /// The packet in hand is the first fragment of several.
     pub in_train: bool,
     /// When schedulers, templates and paths were last seen to.

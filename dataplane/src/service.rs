@@ -182,6 +182,9 @@ pub struct Services {
     pub nat_sources: HashMap<(Endpoint, u8), bool>,
     /// NAT destinations that keep the port the client addressed, so that any port may be a reply's.
     pub nat_addresses: HashSet<IpAddr>,
+    /// NAT destinations of services with the `sip` engine, by where they are: a packet of theirs that no connection
+    /// claims opens one; spec 9.3. Empty unless there is such a service.
+    pub callers: HashMap<Endpoint, DestinationId>,
     /// Where GUE tunnels of IPv4 end: what errors about them quote.
     pub gue_ends: HashSet<Endpoint>,
     /// Addresses of services and NAT destinations: what a fragment of balanced traffic has at one end.

@@ -25,7 +25,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 30] = [
+const STORIES: [Story; 31] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -51,6 +51,7 @@ const STORIES: [Story; 30] = [
     ("two workers gather datagrams in fragments for NAT", stories::throughput::fragments),
     ("a TCP stream passes direct routing without loss", stories::throughput::stream),
     ("messages of a SIP call meet one server", stories::sip::calls_stick),
+    ("SIP servers call out from the virtual address", stories::sip::servers_call),
     ("http through GRE and GUE", stories::tunnels::http),
     ("GRE and GUE are right byte for byte", stories::tunnels::bytes),
     ("debug events are switched, told and followed", stories::debugging::events),

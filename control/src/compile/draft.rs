@@ -160,6 +160,7 @@ impl Written {
         }
         self.gue_ends.iter().for_each(|end| mark(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
         (to.hooked, to.any_port, to.ftp) = (from.hooked, from.any_port, from.ftp);
+        to.callers.clone_from(&from.callers);
     }
 }
 

@@ -1,11 +1,12 @@
 //! The lookups of a generation. Each change of a service or destination changes what it means in them, so that a single
 //! edit costs the same however much is configured.
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
 
 use hashbrown::HashMap;
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{Destination, Method, Name, ServiceId, Services, Tunnel};
+use pollux_dataplane::service::{Destination, Method, Name, Service, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
 use super::convert::protocol_number;
@@ -29,6 +30,8 @@ pub struct Index {
     nat_sources: Counts<(Endpoint, u8)>,
     /// Those of them that are still configured.
     nat_available: Counts<(Endpoint, u8)>,
+    /// Services whose destinations may open connections.
+    of_callers: BTreeSet<ServiceId>,
 }
 
 struct Counts<K>(HashMap<K, u32>);
@@ -74,6 +77,36 @@ impl Index {
             }
         }
         self.families(draft.services());
+    }
+
+    /// A service is as it is now, or with `None` gone.
+    pub fn caller(&mut self, id: ServiceId, service: Option<&Service>) {
+        let opens = |service: &Service| {
+            let is_udp = matches!(service.name, Name::Address(at, protocol::UDP) if at.l4_port != 0);
+            is_udp && service.persistence.is_some_and(|persistence| persistence.sip)
+        };
+        if service.is_some_and(opens) {
+            self.of_callers.insert(id);
+        } else {
+            self.of_callers.remove(&id);
+        }
+    }
+
+    /// The NAT destinations that may open connections. One that serves several such services speaks from the address
+    /// of the first.
+    pub fn callers(&self, draft: &mut Draft) {
+        let services = draft.services();
+        services.callers.clear();
+        let of_callers =
+            self.of_callers.iter().filter_map(|&id| services.services.get(id.0 as usize)?.as_ref());
+        for &id in of_callers.flat_map(|service| &service.destinations) {
+            let known = services.destinations.get(id.0 as usize).and_then(Option::as_ref);
+            if let Some(known) =
+                known.filter(|known| known.method == Method::Nat && known.endpoint.l4_port != 0)
+            {
+                services.callers.entry(known.endpoint).or_insert(id);
+            }
+        }
     }
 
     fn families(&self, services: &mut Services) {

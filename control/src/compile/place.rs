@@ -105,6 +105,7 @@ impl Placing<'_> {
                 sched::slots(service.scheduler, service.name.is_ipv6(), &service.destinations, known);
             draft.put_service(id, service);
         }
+        self.compiler.index.callers(draft);
         self.placed
     }
 
@@ -115,6 +116,7 @@ impl Placing<'_> {
         self.placed.changes.service_goes(key);
         let Some(gone) = self.placed.draft.take_service(id) else { return };
         self.compiler.index.name(&mut self.placed.draft, id, gone.name, false);
+        self.compiler.index.caller(id, None);
         for destination in gone.destinations {
             self.retire(destination);
             // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
@@ -159,6 +161,7 @@ impl Placing<'_> {
         if fresh {
             self.hear(id, EventKind::Fresh, &service);
         }
+        self.compiler.index.caller(id, Some(&service));
         self.placed.draft.put_service(id, service);
     }
 

@@ -324,7 +324,12 @@ impl Instance {
         self.workers.all().iter().map(|worker| worker.board.as_ref())
     }
 
-    fn list(&self, query: ServiceListQuery) -> Reply {
+    fn list(&mut self, query: ServiceListQuery) -> Reply {
+        // What is shown in brief is as old as the last look at the boards; `live` is not.
+        if !query.brief {
+            let workers = &self.workers;
+            self.ledger.count(|id| workers.counted(id));
+        }
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
         let services = observe::services(&self.compiler, self.boards(), &self.ledger, quotas, query.service);
         let list = ServiceList { services, connection_capacity: self.capacity() };

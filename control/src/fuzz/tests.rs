@@ -17,6 +17,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
     paths.sort();
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
@@ -41,7 +42,9 @@ fn every_seed_passes() {
     seeds("fuzz/seeds/debug").iter().for_each(|seed| super::debug(seed));
     seeds("fuzz/seeds/state").iter().for_each(|seed| super::state(seed));
     seeds("fuzz/seeds/conf").iter().for_each(|seed| super::conf(seed));
-    seeds("tests/golden").iter().for_each(|seed| super::case(seed));
+    for place in ["tests/golden", "tests/golden/by-hand"] {
+        seeds(place).iter().for_each(|seed| super::case(seed));
+    }
 }
 
 /// Seeds that are refused at the first look would prove nothing.

@@ -6,7 +6,7 @@ use super::{Arrival, Fate, Line, Work};
 use crate::config::{Ingress, Policy, marks};
 use crate::conn::entry::Endpoints;
 use crate::conn::template::Handle;
-use crate::conn::{ConnId, Entry, Flags, NewConnection};
+use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
 use crate::forward::rewrite;
 use crate::icmp::Message;
@@ -71,7 +71,7 @@ impl Line {
         if self.snapshot.settings.is_off(parsed.protocol) || self.is_martian(&key) {
             return Fate::ToKernel;
         }
-        if let Some(fate) = self.reply(packet, parsed) {
+        if let Some(fate) = self.reply(packet, parsed, arrival) {
             return fate;
         }
         if parsed.kind == Kind::Stub {
@@ -128,12 +128,17 @@ impl Line {
 
     /// The service a packet is for, if it is for this machine at all.
     fn service_of(&self, key: &Key, parsed: &Parsed, arrival: &Arrival) -> Option<ServiceId> {
-        let mark = self.mark(key, parsed, arrival.port);
-        let policy = Policy { from: Some(key.src_address()), mark };
-        let local = self.snapshot.network.is_local(key.dst_address(), policy);
+        let (local, mark) = self.is_for_us(key, parsed, arrival.port);
         let found = local.then(|| self.snapshot.services.lookup(key.dst(), key.protocol(), mark)).flatten();
         event!(self, ServiceLookup, |_| Record::of(key, [mark, found.is_some().into(), 0, 0]));
         found
+    }
+
+    /// Whether a packet is for this machine, and the mark that rules give it.
+    pub(super) fn is_for_us(&self, key: &Key, parsed: &Parsed, port: u16) -> (bool, u32) {
+        let mark = self.mark(key, parsed, port);
+        let policy = Policy { from: Some(key.src_address()), mark };
+        (self.snapshot.network.is_local(key.dst_address(), policy), mark)
     }
 
     /// The mark that rules give a packet with this key.
@@ -273,30 +278,42 @@ impl Line {
             if let Some(handle) = self.conns.template(id) {
                 self.shared.templates.count_packet(handle);
             }
-            self.last_one_packet = Some(id);
-            if !self.in_train {
-                self.end_one_packet();
-            }
+            self.served_one(id, Direction::In);
         }
         fate
     }
 
+    /// The packet in hand is the only one of its connection, which ends with it.
+    pub(super) fn served_one(&mut self, id: ConnId, direction: Direction) {
+        self.last_one_packet = Some((id, direction));
+        if !self.in_train {
+            self.end_one_packet();
+        }
+    }
+
     /// Forgets the connection that served one packet.
     pub(super) fn end_one_packet(&mut self) {
-        if let Some(id) = self.last_one_packet.take() {
+        if let Some((id, _)) = self.last_one_packet.take() {
             self.forget(id, false);
         }
     }
 
-    /// A packet that looks like a reply: one that its method sends past us, or one of a forgotten connection.
-    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed) -> Option<Fate> {
+    /// A packet that comes from a server: a reply that its method sends past us, a request of the server's own, or a
+    /// reply of a forgotten connection.
+    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, arrival: &Arrival) -> Option<Fate> {
         let (key, services) = (parsed.key, &self.snapshot.services);
         if services.addresses.contains(&key.src_address()) && self.past_us(&key.reversed()).is_some() {
             // A router between server and client that happens to be us. It is counted when the kernel sends it on.
             return Some(Fate::ToKernel);
         }
+        if let Some(caller) = self.caller(parsed)
+            && let Some(fate) = self.originate(packet, parsed, caller, arrival)
+        {
+            return Some(fate);
+        }
+        let (key, services) = (parsed.key, &self.snapshot.services);
         let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
-        let known = || self.snapshot.services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
+        let known = || services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
         if answers && parsed.tcp_flags & RST == 0 && known() {
             // A router has taken the hop off by the time it finds no connection, and quotes what it has.
             let ipv6 = matches!(key, Key::V6(_));

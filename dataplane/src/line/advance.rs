@@ -106,7 +106,13 @@ impl Line {
 
     /// A packet from a NAT destination.
     #[inline]
-    fn outwards<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, id: ConnId, now: Tick) -> Fate {
+    pub(super) fn outwards<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Fate {
         if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             return Fate::ToKernel;
         }

@@ -8,7 +8,7 @@ use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::proto::From;
 use crate::time::Tick;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::EtherHdr;
 use crate::wire::view;
 
@@ -30,7 +30,11 @@ impl Line {
         }
         if readable && self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             match parsed.kind {
-                Kind::Flow => self.reply_of_kernel(&mut packet, &parsed, now),
+                Kind::Flow => {
+                    if let Err(why) = self.reply_of_kernel(&mut packet, &parsed, now) {
+                        return self.dropped(&parsed, why);
+                    }
+                }
                 Kind::IcmpError => self.error_of_kernel(&mut packet, &parsed),
                 _ => {}
             }
@@ -52,17 +56,23 @@ impl Line {
         }
     }
 
-    fn reply_of_kernel<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, now: Tick) {
+    fn reply_of_kernel<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        parsed: &Parsed,
+        now: Tick,
+    ) -> Result<(), DropReason> {
         let key = parsed.key;
         let replied = match self.conns.find(self.conns.hash(&key), &key) {
             Some((id, Direction::Out)) => Some(id),
             _ => self.past_us(&key.reversed()),
         };
-        let Some(id) = replied else { return };
+        let Some(id) = replied else { return self.originate_here(packet, parsed, now) };
         self.count_out(id, parsed.len);
         self.advance(packet.bytes(), parsed, id, From::Destination, now);
         if self.conns.entry(id).flags.has(Flags::NAT) {
             self.translate(packet.bytes_mut(), parsed, id, Direction::Out);
         }
+        Ok(())
     }
 }

@@ -45,12 +45,8 @@ impl Line {
     }
 
     fn may_bypass(&self, to: IpAddr) -> bool {
-        let unicast = match to {
-            IpAddr::V4(to) => !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified(),
-            IpAddr::V6(to) => !to.is_multicast() && !to.is_unspecified(),
-        };
         self.snapshot.settings.cache_bypass
-            && unicast
+            && is_unicast(to)
             && !self.snapshot.network.is_local(to, Policy::default())
     }
 
@@ -75,5 +71,13 @@ impl Line {
             Some(id) => self.serve_first(packet, parsed, id, now),
             None => Fate::Drop(DropReason::TableFull),
         }
+    }
+}
+
+/// Whether one host has this address.
+pub(super) fn is_unicast(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(to) => !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified(),
+        IpAddr::V6(to) => !to.is_multicast() && !to.is_unspecified(),
     }
 }

@@ -31,30 +31,21 @@ impl Line {
         let Some(persistence) = service.persistence else { return Choice::Leave };
         let one_packet = service.one_packet && opening.key.protocol() == protocol::UDP;
         let of_ftp = service_port(service) == FTP;
-        let data = match persistence.sip.then(|| call_id(frame, parsed)) {
-            None => Box::default(),
-            Some(Some(call_id)) => {
-                let length = call_id.len() as u32;
-                event!(self, CallId, |_| Record::of(&opening.key, [length, 0, 0, 0]));
-                call_id.into()
-            }
-            Some(None) => return Choice::Drop(DropReason::NoCallId),
+        let Some(data) = self.engine_data(frame, parsed, &opening.key, &persistence) else {
+            return Choice::Drop(DropReason::NoCallId);
         };
         let key = template_key(&opening.key, service, &persistence, data);
         let to_own_port = opening.key.ports().dst() == service_port(service);
-        let known = self.claim_template(&key, now);
+        let known = self.claim_template((&opening.key, &key), None, now);
         let hit = [known.is_some().into(), 0, 0, 0];
-        event!(self, TemplateLookup, |_| Record::of(&opening.key, hit));
         let claim = match known {
             Some(claim) => claim,
             None => {
                 let Some(id) = self.pick(opening, now) else { return Choice::Leave };
-                match self.make_template(key, id, &persistence, to_own_port && !of_ftp, now) {
+                let keeps_port = to_own_port && !of_ftp;
+                match self.make_template((&opening.key, key), id, &persistence, keeps_port, now) {
                     Some(claim) => claim,
-                    None => {
-                        event!(self, TemplatesFull, |_| Record::of(&opening.key, [0; 4]));
-                        return Choice::Drop(DropReason::TemplatesFull);
-                    }
+                    None => return Choice::Drop(DropReason::TemplatesFull),
                 }
             }
         };
@@ -73,14 +64,59 @@ impl Line {
         Choice::Take(Chosen { destination: Some(id), endpoint, flags, template })
     }
 
-    fn claim_template(&self, key: &template::Key, now: Tick) -> Option<Claim> {
+    /// The template of a call that destination `id` opens itself: the one that sends the client there, or a new one in
+    /// its place. `None` when the packet does not say which call it is of.
+    pub(super) fn template_of_caller(
+        &self,
+        frame: &[u8],
+        parsed: &Parsed,
+        (flow, id): (&Key, DestinationId),
+        now: Tick,
+    ) -> Option<Result<Handle, DropReason>> {
+        let service = self.snapshot.services.service(self.snapshot.services.destination(id)?.service)?;
+        let persistence = service.persistence?;
+        let data = self.engine_data(frame, parsed, flow, &persistence)?;
+        let key = template_key(flow, service, &persistence, data);
+        let claim = self.claim_template((flow, &key), Some(id), now).or_else(|| {
+            let keeps_port = service_port(service) != FTP;
+            self.make_template((flow, key), id, &persistence, keeps_port, now)
+        });
+        Some(claim.map(|claim| claim.template).ok_or(DropReason::TemplatesFull))
+    }
+
+    /// What the service's engine tells templates apart by; `None` when the packet lacks it.
+    fn engine_data(
+        &self,
+        frame: &[u8],
+        parsed: &Parsed,
+        flow: &Key,
+        persistence: &Persistence,
+    ) -> Option<Box<[u8]>> {
+        if !persistence.sip {
+            return Some(Box::default());
+        }
+        let call_id = call_id(frame, parsed)?;
+        event!(self, CallId, |_| Record::of(flow, [call_id.len() as u32, 0, 0, 0]));
+        Some(call_id.into())
+    }
+
+    /// Claims the template that there is, if it can be used; with `only`, if it leads there.
+    fn claim_template(
+        &self,
+        (flow, key): (&Key, &template::Key),
+        only: Option<DestinationId>,
+        now: Tick,
+    ) -> Option<Claim> {
         let (services, settings) = (&self.snapshot.services, &self.snapshot.settings);
         let usable = |id| {
-            services
-                .destination(id)
-                .is_some_and(|d| d.available && !(settings.expire_quiescent_template && d.weight == 0))
+            only.is_none_or(|only| only == id)
+                && services
+                    .destination(id)
+                    .is_some_and(|d| d.available && !(settings.expire_quiescent_template && d.weight == 0))
         };
-        self.shared.templates.claim(key, now, usable)
+        let known = self.shared.templates.claim(key, now, usable);
+        event!(self, TemplateLookup, |_| Record::of(flow, [known.is_some().into(), 0, 0, 0]));
+        known
     }
 
     /// A connection that a template was claimed for ended, or was never made.
@@ -92,7 +128,7 @@ impl Line {
 
     fn make_template(
         &self,
-        key: template::Key,
+        (flow, key): (&Key, template::Key),
         id: DestinationId,
         persistence: &Persistence,
         keeps_port: bool,
@@ -108,11 +144,15 @@ impl Line {
             timeout: persistence.timeout,
             one_packet: service.is_some_and(|service| service.one_packet),
         };
-        let claim = self.shared.templates.make(key, new, now)?;
-        if claim.fresh {
-            self.shared.quotas.count_template(id, true);
+        let claim = self.shared.templates.make(key, new, now);
+        match claim {
+            Some(claim) if claim.fresh => self.shared.quotas.count_template(id, true),
+            Some(_) => {}
+            None => {
+                event!(self, TemplatesFull, |_| Record::of(flow, [0; 4]));
+            }
         }
-        Some(claim)
+        claim
     }
 
     /// Ends the templates whose time is over, of this worker's share.
@@ -151,9 +191,9 @@ fn masked(address: IpAddr, mask: u128) -> IpAddr {
     }
 }
 
-/// The Call-ID of a SIP message over UDP.
+/// The Call-ID of a SIP message over UDP; of one in fragments it stands in the first, which is all there is here.
 fn call_id<'a>(frame: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
-    let end = usize::from(parsed.l3) + usize::from(parsed.len);
+    let end = frame.len().min(usize::from(parsed.l3) + usize::from(parsed.len));
     let payload = frame.get(usize::from(parsed.l4) + udp::LEN..end)?;
     (parsed.protocol == protocol::UDP).then(|| sip::call_id(payload)).flatten()
 }

@@ -187,7 +187,7 @@ impl Line {
         let hops = rewrite::hops_left(scratch.bytes(), &work.parsed);
         out.scratch = scratch;
         let found = match self.last_one_packet {
-            Some(id) => Some((id, Direction::In)),
+            Some(found) => Some(found),
             None => self.conns.find(work.hash, &work.parsed.key),
         };
         if let Some((id, direction)) = found {

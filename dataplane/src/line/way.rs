@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{Fate, Line};
 use crate::config::lane::{MIN_MTU4, MIN_MTU6};
 use crate::config::{HopId, NextHop, Policy, Target};
+use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Direction, Flags};
 use crate::forward::Departure;
 use crate::forward::encap::{self, Outer};
@@ -42,12 +43,8 @@ impl Line {
 
     #[cold]
     fn find_client(&mut self, id: ConnId) -> (NextHop, u16) {
-        let (snapshot, endpoints) = (&self.snapshot, self.conns.endpoints(id));
-        let network = &snapshot.network;
-        // Translated replies are routed anew as if they began here, or keep the way they came by; spec 6.3.
-        let from = if snapshot.settings.snat_reroute { endpoints.virtual_ } else { endpoints.destination };
-        let policy = Policy { from: Some(from.address), mark: 0 };
-        let Target { next, mtu, .. } = network.target_by(endpoints.client.address, policy);
+        let Target { next, mtu, .. } = self.way_back(&self.conns.endpoints(id));
+        let network = &self.snapshot.network;
         if let NextHop::Hop(hop) = next {
             // A route with an MTU of its own is looked up every time: the hop knows only the link's. So is one that
             // rules have a say in.
@@ -57,6 +54,14 @@ impl Line {
             (entry.client_hop, entry.client_hop_generation) = (hop.0, generation);
         }
         (next, mtu)
+    }
+
+    /// The way back of a connection with these ends. Translated replies are routed anew as if they began here, or keep
+    /// the way they came by; spec 6.3.
+    pub(super) fn way_back(&self, ends: &Endpoints) -> Target {
+        let from = if self.snapshot.settings.snat_reroute { ends.virtual_ } else { ends.destination };
+        let policy = Policy { from: Some(from.address), mark: 0 };
+        self.snapshot.network.target_by(ends.client.address, policy)
     }
 
     /// Sends a packet to the connection's destination by its method; spec 6.3, 6.4, 6.6, 6.7.

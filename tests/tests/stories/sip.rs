@@ -1,7 +1,8 @@
-//! A story of SIP: messages of one call meet one server, whatever port they come from.
+//! Stories of SIP: messages of one call meet one server, whatever port they come from and whoever called.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
 
 use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::process::Process;
@@ -16,6 +17,8 @@ use super::http::warm_up;
 
 const CALLS: usize = 8;
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
+const NAT_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
+const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 2, 0, 11), Ipv4Addr::new(10, 2, 0, 12)];
 
 /// `sipp` as a server that writes down every message it gets.
 fn answerer(bed: &Bed, server: &Server) -> Result<Process> {
@@ -46,6 +49,16 @@ fn calls(bed: &Bed, method: &str) -> BTreeMap<String, BTreeSet<String>> {
     bed.servers.iter().map(of).collect()
 }
 
+/// A message within a call, from this socket.
+fn info(call: &str, socket: &UdpSocket) -> Result<Vec<u8>> {
+    let from = socket.local_addr()?;
+    let message = format!(
+        "INFO sip:service@10.9.9.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK-1\r\n\
+         From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: {call}\r\nCSeq: 9 INFO\r\nContent-Length: 0\r\n\r\n",
+    );
+    Ok(message.into_bytes())
+}
+
 pub fn calls_stick() -> Result<()> {
     let bed = Bed::new(2)?;
     let _answerers = bed.servers.iter().map(|server| answerer(&bed, server)).collect::<Result<Vec<_>>>()?;
@@ -68,12 +81,7 @@ pub fn calls_stick() -> Result<()> {
     // Each call goes on from a port of its own.
     for call in invited.values().flatten() {
         let socket = bed.client.namespace.inside(|| Ok(UdpSocket::bind("10.1.0.2:0")?))?;
-        let message = format!(
-            "INFO sip:service@10.9.9.2:5060 SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-1\r\n\
-             From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: {call}\r\nCSeq: 9 INFO\r\nContent-Length: 0\r\n\r\n",
-            socket.local_addr()?,
-        );
-        socket.send_to(message.as_bytes(), (VIP, 5060))?;
+        socket.send_to(&info(call, &socket)?, (VIP, 5060))?;
     }
     wait::until("messages from other ports meet the servers of their calls", || {
         Ok((calls(&bed, "INFO") == invited).then_some(()))
@@ -89,5 +97,70 @@ pub fn calls_stick() -> Result<()> {
         Wire { connections: wire.in_packets, ..wire }
     };
     counters::agree(&daemon, &key, count, false)?;
+    daemon.balanced()
+}
+
+/// `sipp` beside the client: a phone that takes calls on this port.
+fn phone(bed: &Bed, l4_port: u16) -> Result<Process> {
+    let port = l4_port.to_string();
+    let mut command = bed.client.namespace.command("sipp");
+    command.args(["-sn", "uas", "-i", "10.1.0.1", "-p", &port, "-nostdin"]);
+    let mut process = bed.process(&format!("phone-{port}"), &mut command)?;
+    let socket = || output(bed.client.namespace.command("ss").args(["-Hlun", "sport", "=", &port]));
+    process.until("the phone listens", |_| Ok((!socket()?.is_empty()).then_some(())))?;
+    Ok(process)
+}
+
+pub fn servers_call() -> Result<()> {
+    let bed = Bed::new(2)?;
+    let head = "protocol = \"udp\"\naddress = \"10.9.9.1\"\nl4_port = 5060\n\
+                persistence = { timeout = 60, engine = \"sip\" }";
+    let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 5060\nmethod = \"nat\"", 2);
+    let daemon = bed.daemon(&text, 2)?;
+    warm_up(&bed)?;
+    let witness = Witness::new(&bed.client.namespace)?;
+    let _phones = [phone(&bed, 5060)?, phone(&bed, 5062)?];
+    for (number, to) in ["10.1.0.1:5060", "10.1.0.1:5062"].into_iter().enumerate() {
+        let server = &bed.servers[number];
+        // The whole of each call, to its end: what the phone says to the virtual address comes back to the caller.
+        let mut caller = server.namespace.command("sipp");
+        caller.args([
+            "-sn",
+            "uac",
+            to,
+            "-i",
+            &ADDRESSES[number].to_string(),
+            "-p",
+            "5060",
+            "-nostdin",
+            "-r",
+            "20",
+        ]);
+        caller.args(["-m", &CALLS.to_string(), "-timeout", "15s", "-timeout_error"]);
+        output(&mut caller)?;
+        let own = witness.count(Flow { protocol: 17, vip: ADDRESSES[number].into(), l4_port: 0 });
+        assert_eq!(own, Wire::default(), "{}'s own address was seen outside", server.name);
+    }
+
+    // Each call goes on from a port of its own.
+    let templates = counters::connections(&daemon, true)?;
+    let calls: Vec<&str> = templates.iter().filter_map(|of| of["engine"]["data"].as_str()).collect();
+    for (server, address) in bed.servers.iter().zip(ADDRESSES) {
+        let socket = server.namespace.inside(|| Ok(UdpSocket::bind((address, 5060))?))?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let own: Vec<&&str> = calls.iter().filter(|call| call.ends_with(&address.to_string())).collect();
+        assert!(!own.is_empty(), "no calls of {}: {templates:?}", server.name);
+        for call in own {
+            let from = bed.client.namespace.inside(|| Ok(UdpSocket::bind("10.1.0.1:0")?))?;
+            from.send_to(&info(call, &from)?, (NAT_VIP, 5060))?;
+            let mut got = [0; 1500];
+            let (length, sender) = socket.recv_from(&mut got)?;
+            assert_eq!(sender, from.local_addr()?);
+            assert!(String::from_utf8_lossy(&got[..length]).contains(*call));
+        }
+    }
+    let key = json!({ "protocol": "udp", "address": "10.9.9.1" });
+    let count = || witness.count(Flow { protocol: 17, vip: NAT_VIP.into(), l4_port: 5060 });
+    counters::agree(&daemon, &key, count, true)?;
     daemon.balanced()
 }

@@ -26,6 +26,13 @@ fn indexed(compiler: &Compiler, from: &Services) -> Services {
                 made.ftp[family] |= endpoint.l4_port == 21;
                 made.addresses.insert(endpoint.address);
                 made.by_endpoint.insert((endpoint, protocol), id);
+                let calls = protocol == 17 && endpoint.l4_port != 0 && service.persistence.unwrap().sip;
+                for &id in service.destinations.iter().filter(|_| calls) {
+                    let known = from.destination(id).unwrap();
+                    if known.method == Method::Nat && known.endpoint.l4_port != 0 {
+                        made.callers.entry(known.endpoint).or_insert(id);
+                    }
+                }
             }
             Name::Mark { mark, ipv6 } => {
                 made.hooked[usize::from(ipv6)] = true;
@@ -65,6 +72,8 @@ fn key(number: u8) -> ServiceKey {
         1 => ServiceKey::Mark { mark: 1, family: Family::Ipv6 },
         2 => ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 1].into(), l4_port: 21 },
         3 => ServiceKey::Address { protocol: Protocol::Udp, address: [10, 0, 2, 1].into(), l4_port: 0 },
+        4 => ServiceKey::Address { protocol: Protocol::Udp, address: [10, 9, 9, 2].into(), l4_port: 5060 },
+        5 => ServiceKey::Address { protocol: Protocol::Udp, address: [10, 9, 9, 3].into(), l4_port: 5060 },
         _ => ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 1].into(), l4_port: 80 },
     }
 }
@@ -81,11 +90,12 @@ fn destination() -> impl Strategy<Value = Destination> {
 
 fn service() -> impl Strategy<Value = Service> {
     let scheduler = prop_oneof![Just(model::Scheduler::Rr), Just(model::Scheduler::Sh)];
-    (0..5u8, prop::collection::vec(destination(), 0..5), scheduler).prop_map(
-        |(number, mut given, scheduler)| {
+    (0..7u8, prop::collection::vec(destination(), 0..5), scheduler, any::<bool>()).prop_map(
+        |(number, mut given, scheduler, sip)| {
             given.sort_by_key(Destination::key);
             given.dedup_by_key(|destination| destination.key());
-            let persistence = Some(Persistence::default());
+            let engine = sip.then_some(model::Engine::Sip);
+            let persistence = Some(Persistence { engine, ..Persistence::default() });
             Service { destinations: given, scheduler, persistence, ..Service::new(key(number)) }
         },
     )
@@ -108,6 +118,7 @@ fn said(services: &Services) -> Vec<String> {
     more.extend(services.nat_sources.iter().map(|entry| format!("source {entry:?}")));
     more.extend(services.nat_addresses.iter().map(|entry| format!("nat {entry:?}")));
     more.extend(services.addresses.iter().map(|entry| format!("address {entry:?}")));
+    more.extend(services.callers.iter().map(|entry| format!("caller {entry:?}")));
     more.extend(services.gue_ends.iter().map(|entry| format!("gue {entry:?}")));
     more.sort();
     said.extend(more);

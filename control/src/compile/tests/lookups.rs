@@ -79,6 +79,44 @@ fn replies_are_known_by_where_they_come_from() {
 }
 
 #[test]
+fn servers_of_sip_may_open_connections() {
+    let service = |head: &str, destinations: &str| {
+        format!(
+            "[[services]]\nscheduler = 'rr'\npersistence = {{ timeout = 60, engine = 'sip' }}\n{head}\n\
+             destinations = [{destinations}]\n"
+        )
+    };
+    let at = |address: &str, l4_port: u16, method: &str| {
+        format!("{{ address = '{address}', l4_port = {l4_port}, method = '{method}' }},")
+    };
+    let udp =
+        |address: &str, l4_port: u16| format!("protocol = 'udp'\naddress = '{address}'\nl4_port = {l4_port}");
+    let text = service(&udp("10.9.9.1", 5060), &(at("10.0.2.1", 5060, "nat") + &at("10.0.2.2", 5060, "nat")))
+        + &service(&udp("10.9.9.2", 5060), &(at("10.0.2.1", 5060, "nat") + &at("10.0.2.3", 5060, "nat")))
+        + &service(&udp("10.9.9.3", 5060), &at("10.0.2.4", 5060, "dr"))
+        + &service(&udp("10.9.9.4", 0), &at("10.0.2.5", 5060, "nat"))
+        + &service("mark = 7", &at("10.0.2.6", 5060, "nat"))
+        + &service(&udp("2001:db8::9", 5060), &at("2001:db8::1", 5062, "nat"))
+        + &service(&udp("10.9.9.5", 5060), &at("10.0.2.7", 5060, "nat")).replace(", engine = 'sip'", "");
+    let mut compiler = compiler();
+    let callers = |services: &Services| {
+        let mut callers: Vec<_> =
+            services.callers.iter().map(|(at, id)| (at.address.to_string(), *id)).collect();
+        callers.sort();
+        let of = |id| services.destination(id).map(|destination| destination.service.0);
+        callers.into_iter().map(|(address, id)| (address, of(id).unwrap())).collect::<Vec<_>>()
+    };
+    let owned =
+        |list: &[(&str, u32)]| list.iter().map(|(at, id)| ((*at).to_owned(), *id)).collect::<Vec<_>>();
+    let services = compile(&mut compiler, &config(&text)).0;
+    let all = [("10.0.2.1", 0), ("10.0.2.2", 0), ("10.0.2.3", 1), ("2001:db8::1", 5)];
+    assert_eq!(callers(&services), owned(&all));
+    let fewer = text.replace(&at("10.0.2.2", 5060, "nat"), "");
+    let services = compile(&mut compiler, &config(&fewer)).0;
+    assert_eq!(callers(&services), owned(&[all[0], all[2], all[3]]), "a removed one opens none");
+}
+
+#[test]
 fn persistence_is_a_mask_whatever_the_family() {
     let services = services(ALL);
     let of = |id| services.service(ServiceId(id)).unwrap().persistence;

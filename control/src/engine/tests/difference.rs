@@ -24,8 +24,6 @@ fn apply(bed: &mut Bed, config: &Value) -> Value {
 }
 
 fn live(bed: &mut Bed) -> Value {
-    // What workers count on their boards is gathered when somebody asks.
-    ask(&mut bed.engine, "stats.get", json!({})).unwrap();
     let list = ask(&mut bed.engine, "service.list", json!({})).unwrap();
     let of = |destination: &Value| destination["live"]["in_packets"].clone();
     list["services"][0]["destinations"].as_array().unwrap().iter().map(of).collect()

@@ -21,8 +21,7 @@ pub(super) fn tcp(from: Endpoint, to: Endpoint, flags: &str) -> Vec<u8> {
 
 /// The same with data.
 pub(super) fn tcp_with(from: Endpoint, to: Endpoint, flags: &str, data: &[u8]) -> Vec<u8> {
-    let (source, receiver) = if from == server() { (SERVER_MAC, SERVER_SIDE) } else { (ROUTER, CLIENT_SIDE) };
-    let ether = PacketBuilder::ethernet2(source, receiver);
+    let ether = between(from);
     let ip = match (from.address, to.address) {
         (IpAddr::V4(s), IpAddr::V4(d)) => ether.ipv4(s.octets(), d.octets(), 64),
         (IpAddr::V6(s), IpAddr::V6(d)) => ether.ipv6(s.octets(), d.octets(), 64),
@@ -43,10 +42,16 @@ pub(super) fn tcp_with(from: Endpoint, to: Endpoint, flags: &str, data: &[u8]) -
     frame
 }
 
+/// The frame's header, by which side its sender is on.
+fn between(from: Endpoint) -> etherparse::PacketBuilderStep<etherparse::Ethernet2Header> {
+    let inside = (0..10).any(|n| nth_server(n) == from);
+    let (source, receiver) = if inside { (SERVER_MAC, SERVER_SIDE) } else { (ROUTER, CLIENT_SIDE) };
+    PacketBuilder::ethernet2(source, receiver)
+}
+
 /// UDP likewise.
 pub(super) fn udp(from: Endpoint, to: Endpoint, data: &[u8]) -> Vec<u8> {
-    let (source, receiver) = if from == server() { (SERVER_MAC, SERVER_SIDE) } else { (ROUTER, CLIENT_SIDE) };
-    let ether = PacketBuilder::ethernet2(source, receiver);
+    let ether = between(from);
     let (IpAddr::V4(s), IpAddr::V4(d)) = (from.address, to.address) else { panic!("IPv4 only") };
     let mut frame = Vec::new();
     ether.ipv4(s.octets(), d.octets(), 64).udp(from.l4_port, to.l4_port).write(&mut frame, data).unwrap();

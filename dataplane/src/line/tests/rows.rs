@@ -8,7 +8,7 @@ use crate::time::Millis;
 use crate::wire::protocol;
 
 /// Source and destination of a frame with its TTL, checksums verified.
-fn ends(frame: &[u8]) -> (crate::flow::Endpoint, crate::flow::Endpoint, u8) {
+pub(super) fn ends(frame: &[u8]) -> (crate::flow::Endpoint, crate::flow::Endpoint, u8) {
     let headers = PacketHeaders::from_ethernet_slice(frame).unwrap();
     let Some(NetHeaders::Ipv4(ip, _)) = headers.net else { panic!("not IPv4") };
     assert_eq!(ip.header_checksum, ip.calc_header_checksum(), "IP checksum");
