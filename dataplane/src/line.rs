@@ -11,6 +11,7 @@ mod errors;
 mod express;
 mod kernel;
 mod leave;
+mod modern;
 mod originate;
 pub mod outbox;
 pub mod paths;
@@ -183,7 +184,8 @@ pub fn works() -> Box<[Work]> {
 
 impl Line {
     /// Takes a burst to its verdicts.
-    pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: &Arrival, out: &mut Outbox<P>) {
+    #[inline(always)]
+    fn run_burst<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: &Arrival, out: &mut Outbox<P>) {
         // Taken out for the burst, so that the line itself can be changed while they are looked at.
         let mut works = std::mem::take(&mut self.works);
         for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
@@ -288,7 +290,7 @@ impl Line {
     }
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
-    #[inline]
+    #[inline(always)]
     fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
         let port = match work.step {
             Step::Express => self.dispatch4(&mut packet, work, arrival),
@@ -307,8 +309,10 @@ impl Line {
 
     #[inline(always)]
     fn dispatch4<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
-        let guess = self.conns.confirm(work.guess, &work.key);
-        let found = guess.or_else(|| self.look_further(work))?;
+        let found = match self.conns.confirm(work.guess, &work.key) {
+            Some(found) => found,
+            None => self.look_further(work)?,
+        };
         self.express::<Ipv4Hdr, P>(packet, work, found, Table::address4, arrival.now)
     }
 

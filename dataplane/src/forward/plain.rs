@@ -72,7 +72,7 @@ impl<A> Change<A> {
                 head.l4_ports[0].set(self.l4_port);
             }
         }
-        head.ip.take_hop(self.delta_l3);
+        head.ip.take_hop_and(self.delta_l3);
         let patched = self.delta_l4.patch(sum.get());
         sum.set(if protocol == protocol::UDP { never_zero(patched) } else { patched });
     }

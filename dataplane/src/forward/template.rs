@@ -102,7 +102,7 @@ impl Template {
         }
         let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<ROOM>()?;
         let inner = view_mut::<I>(rest, 0)?;
-        inner.take_hop(checksum::Delta::default());
+        inner.take_hop();
         *room = self.bytes;
         if self.outer_ipv6 {
             self.fill6(room, inner, len)

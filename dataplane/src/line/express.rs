@@ -14,7 +14,6 @@ use crate::packet::Packet;
 use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::time::{Millis, Tick};
-use crate::wire::checksum::Delta;
 use crate::wire::plain::Ip;
 use crate::wire::tcp::SYN;
 use crate::wire::{ether, protocol};
@@ -143,7 +142,7 @@ fn rewrite<I: Ip, P: Packet>(
     }
     match change {
         Some(change) => change.apply(head, plain::transport_sum(rest, of.protocol)?, of.protocol),
-        None => head.ip.take_hop(Delta::default()),
+        None => head.ip.take_hop(),
     }
     head.ether = *ether;
     cut(packet, of.len);

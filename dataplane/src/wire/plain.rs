@@ -37,8 +37,10 @@ pub trait Ip: Header {
     fn dont_fragment(&self) -> bool;
     /// Hops left.
     fn hops(&self) -> u8;
-    /// Takes a hop off. `delta` is how the header's checksum changes besides, if it has one.
-    fn take_hop(&mut self, delta: Delta);
+    /// Takes a hop off.
+    fn take_hop(&mut self);
+    /// Takes a hop off; `delta` is how the header's checksum changes besides, if it has one.
+    fn take_hop_and(&mut self, delta: Delta);
     /// Replaces the source.
     fn set_src(&mut self, address: Self::Address);
     /// Replaces the destination.
@@ -67,8 +69,16 @@ impl Ip for Ipv4Hdr {
         self.ttl
     }
 
+    /// What a TTL less by one takes from the sum is added to the checksum, and 0xffff is written as 0; RFC 1624.
     #[inline(always)]
-    fn take_hop(&mut self, delta: Delta) {
+    fn take_hop(&mut self) {
+        self.ttl = self.ttl.wrapping_sub(1);
+        let sum = u32::from(self.sum.get()) + 0x0100;
+        self.sum.set((sum + u32::from(sum >= 0xffff)) as u16);
+    }
+
+    #[inline(always)]
+    fn take_hop_and(&mut self, delta: Delta) {
         self.ttl = self.ttl.wrapping_sub(1);
         let sum = u32::from(!self.sum.get()) + u32::from(delta.0) + HOP;
         let sum = (sum >> 16) + (sum & 0xffff);
@@ -106,8 +116,13 @@ impl Ip for Ipv6Hdr {
     }
 
     #[inline(always)]
-    fn take_hop(&mut self, _: Delta) {
+    fn take_hop(&mut self) {
         self.hop_limit = self.hop_limit.wrapping_sub(1);
+    }
+
+    #[inline(always)]
+    fn take_hop_and(&mut self, _: Delta) {
+        self.take_hop();
     }
 
     #[inline(always)]
@@ -139,4 +154,26 @@ pub struct Words {
     pub dst: U32,
     /// Source and destination port.
     pub l4_ports: U32,
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    /// Both ways to take a hop off agree for every checksum there is.
+    #[test]
+    fn a_hop_less_changes_the_checksum_as_its_delta_says() {
+        for sum in 0..=u16::MAX {
+            let mut plain = Ipv4Hdr::new_zeroed();
+            plain.ttl = 64;
+            plain.sum.set(sum);
+            let mut with_delta = Ipv4Hdr::new_zeroed();
+            with_delta.as_mut_bytes().copy_from_slice(plain.as_bytes());
+            plain.take_hop();
+            with_delta.take_hop_and(Delta::default());
+            assert_eq!(plain.as_bytes(), with_delta.as_bytes(), "{sum:#06x}");
+        }
+    }
 }
