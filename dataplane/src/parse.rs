@@ -68,7 +68,7 @@ pub struct Parsed {
 pub const NO_CHUNK: u8 = 0x80;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
-const KEY_EXCHANGE: Ports = Ports::new(500, 500);
+pub(crate) const KEY_EXCHANGE: Ports = Ports::new(500, 500);
 
 impl Parsed {
     /// Whether the packet is IPv6.

@@ -118,7 +118,10 @@ impl Line {
         };
         let fate = self.error_inwards(packet, parsed, id);
         if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
-            self.forget(id, false);
+            self.last_one_packet = Some(id);
+            if !self.in_train {
+                self.end_one_packet();
+            }
         }
         fate
     }

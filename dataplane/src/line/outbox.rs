@@ -69,7 +69,7 @@ impl<P: Packet> Outbox<P> {
     pub fn new(ports: usize, kernel: KernelRing<P>, hand_off: Box<[HandOffRing<P>]>) -> Outbox<P> {
         let trains = Trains::new(Limits::default(), Seed::random());
         let ports = (0..ports).map(|_| Batch::new()).collect();
-        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new(), trains, scratch: Scratch::default() }
+        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new(), trains, scratch: Scratch::new() }
     }
 
     /// Puts a packet with those that leave by `port`.
