@@ -168,6 +168,7 @@ impl Plan {
             }
             if method == Method::Nat {
                 to.nat_sources.insert((endpoint, self.protocol), true);
+                to.addresses.insert(endpoint.address);
             }
         }
         let (protocol, scheduler) = (self.protocol, self.scheduler);

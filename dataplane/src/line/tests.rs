@@ -10,4 +10,5 @@ mod fragments;
 mod rows;
 mod services;
 mod steering;
+mod trains;
 mod tunnels;
