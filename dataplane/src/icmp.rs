@@ -50,14 +50,10 @@ impl Message {
     }
 }
 
-/// Where an ICMP message lies in its frame: to where its IP header says that the packet ends.
+/// Where an ICMP message lies in its frame.
 fn message(frame: &[u8], parsed: &Parsed) -> Option<Range<usize>> {
-    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
-    let len = match parsed.key {
-        Key::V4(_) => view::<Ipv4Hdr>(frame, l3)?.len.get().into(),
-        Key::V6(_) => ipv6::LEN + usize::from(view::<Ipv6Hdr>(frame, l3)?.len.get()),
-    };
-    frame.get(l4..l3 + len).map(|_| l4..l3 + len)
+    let at = parsed.l4.into()..parsed.end(frame)?;
+    frame.get(at.clone()).map(|_| at)
 }
 
 /// The checksum's sum over the message there.

@@ -68,13 +68,23 @@ pub struct Parsed {
 pub const NO_CHUNK: u8 = 0x80;
 
 /// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
-pub(crate) const KEY_EXCHANGE: Ports = Ports::new(500, 500);
+const KEY_EXCHANGE: Ports = Ports::new(500, 500);
 
 impl Parsed {
     /// Whether the packet is IPv6.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
         matches!(self.key, Key::V6(_))
+    }
+
+    /// Where the packet ends in its frame, as its header says. [`Parsed::len`] may be that of its longest fragment.
+    pub fn end(&self, frame: &[u8]) -> Option<usize> {
+        let l3 = usize::from(self.l3);
+        let len = match self.key {
+            Key::V4(_) => view::<Ipv4Hdr>(frame, l3)?.len.get().into(),
+            Key::V6(_) => ipv6::LEN + usize::from(view::<Ipv6Hdr>(frame, l3)?.len.get()),
+        };
+        Some(l3 + len)
     }
 
     /// Whether it is an ICMP error.

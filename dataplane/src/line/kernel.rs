@@ -74,7 +74,7 @@ impl Line {
             return self.send_as_it_is(arrival.port, packet, out);
         };
         let Some(mut whole) = self.put_together(packet, &info, arrival.now, out) else { return };
-        if let Some(parsed) = self.read_train(&whole, fragment, arrival, &mut out.scratch) {
+        if let Some(parsed) = self.read_train(&whole, fragment.is_ipv6(), arrival, &mut out.scratch) {
             if let Some(owner) = self.owner_of_kernels(&parsed, arrival.port) {
                 return self.hand_train(whole, owner, arrival.port | FROM_KERNEL, out);
             }
@@ -99,9 +99,9 @@ impl Line {
             }
             return;
         }
-        let Some(first) = whole.pieces.first().filter(|_| parsed.kind == Kind::Flow) else { return };
-        out.scratch.copy(first.packet.bytes());
-        if let Some(id) = self.reply_of_kernel(out.scratch.bytes(), parsed, now) {
+        if parsed.kind == Kind::Flow
+            && let Some(id) = self.reply_of_kernel(out.scratch.bytes(), parsed, now)
+        {
             let (entry, end) = (self.conns.entry(id), self.end(id, Direction::Out));
             train::translate(whole, parsed.is_ipv6(), entry, Direction::Out, end);
         }

@@ -153,7 +153,6 @@ fn masked(address: IpAddr, mask: u128) -> IpAddr {
 
 /// The Call-ID of a SIP message over UDP.
 fn call_id<'a>(frame: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
-    let end = usize::from(parsed.l3) + usize::from(parsed.len);
-    let payload = frame.get(usize::from(parsed.l4) + udp::LEN..end)?;
+    let payload = frame.get(usize::from(parsed.l4) + udp::LEN..parsed.end(frame)?)?;
     (parsed.protocol == protocol::UDP).then(|| sip::call_id(payload)).flatten()
 }

@@ -5,7 +5,7 @@
 //! worker that owns the flow. The decision is made on a copy of the first fragment's headers, as if the packet had been
 //! put together again; then every piece is changed as the whole would have been.
 
-mod as_one;
+mod head;
 mod scratch;
 
 use super::outbox::{Outbox, RELAYED};
@@ -24,7 +24,7 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv6::FragmentHdr;
 use crate::wire::{protocol, view};
 
-use as_one::{as_one, beginning};
+use head::beginning;
 pub use scratch::Scratch;
 
 /// What is known of the packet that a train was.
@@ -110,7 +110,7 @@ impl Line {
         arrival: &Arrival,
         out: &mut Outbox<P>,
     ) {
-        let Some(parsed) = self.read_train(&whole, fragment, arrival, &mut out.scratch) else {
+        let Some(parsed) = self.read_train(&whole, fragment.is_ipv6(), arrival, &mut out.scratch) else {
             return self.give_to_kernel(whole, arrival, out);
         };
         let owner = self.steering.owner(&parsed, arrival.port, &self.snapshot);
@@ -122,26 +122,24 @@ impl Line {
         self.decide_train(whole, parsed, arrival, out);
     }
 
-    /// What the packet would have been parsed as, had it come whole; `None` when it is none of a balancer's. One of ICMP
-    /// is then in the scratch.
+    /// What the packet is, now that it is in the scratch as if it had come whole; `None` when it is none of a
+    /// balancer's.
     pub(super) fn read_train<P: Packet>(
         &self,
         whole: &Whole<P>,
-        fragment: &Parsed,
+        ipv6: bool,
         arrival: &Arrival,
         scratch: &mut Scratch,
     ) -> Option<Parsed> {
-        if !matches!(whole.transport(), Some((protocol::ICMP | protocol::ICMPV6, _))) {
-            let off = |parsed: &Parsed| self.snapshot.settings.is_off(parsed.protocol);
-            return as_one(whole, fragment).filter(|parsed| parsed.kind != Kind::Ipsec || !off(parsed));
-        }
-        scratch.join(whole, fragment.is_ipv6())?;
+        scratch.join(whole, ipv6)?;
         let (frame, mut parsed) = (scratch.bytes(), Parsed::NOTHING);
         parse::parse_any(frame, &arrival.mac, &mut parsed).ok()?;
         let ours = match parsed.kind {
-            Kind::IcmpError if self.is_tunnel(&parsed) => parse::inside(frame, &mut parsed),
-            Kind::TunnelError => parse::inside(frame, &mut parsed),
-            kind => kind == Kind::IcmpError,
+            Kind::Flow | Kind::Stub => true,
+            Kind::Ipsec => !self.snapshot.settings.is_off(parsed.protocol),
+            Kind::IcmpError if !self.is_tunnel(&parsed) => true,
+            Kind::IcmpError | Kind::TunnelError => parse::inside(frame, &mut parsed),
+            Kind::Fragment | Kind::Other => false,
         };
         ours.then_some(parsed)
     }
@@ -179,9 +177,6 @@ impl Line {
         }
         let work = Work::of(parsed, self.hash_of(&parsed), Step::Find);
         let mut scratch = std::mem::take(&mut out.scratch);
-        if let Some(first) = whole.pieces.first().filter(|_| !parsed.is_error()) {
-            scratch.copy(first.packet.bytes());
-        }
         let before = self.found_by(&work).map(|(id, _)| (id, self.conns.entry(id).in_packets));
         self.in_train = true;
         let fate = match parsed.kind {

@@ -452,3 +452,29 @@ fn trains_of_errors_and_of_the_kernel_meet_at_the_owner() {
     assert_eq!(owner.kernel.len(), 3, "the destination is on this machine");
     assert_eq!(owner.board.destinations[0].in_packets.get(), 2);
 }
+
+/// A SIP message longer than a link: its Call-ID may stand in any fragment.
+#[test]
+fn a_call_in_fragments_meets_its_destination() {
+    for at in [200, 1600] {
+        let plan = Plan { servers: 3, protocol: protocol::UDP, ..Plan::new(Method::Nat) };
+        let mut snapshot = plan.snapshot();
+        let services = Arc::make_mut(&mut snapshot.services);
+        let timeout = crate::time::Millis::from_secs(50);
+        let sip = crate::service::Persistence { timeout, mask: u128::MAX, sip: true };
+        services.services[0].as_mut().unwrap().persistence = Some(sip);
+        let mut bed = plan.bed_with(snapshot).unwrap();
+        let message = |port: u16| {
+            let via = "x".repeat(at);
+            let text = format!("INVITE sip:a@b SIP/2.0\r\nVia: {via}\r\nCall-ID: one\r\nCSeq: 1\r\n\r\n");
+            with_byte(udp(Endpoint { l4_port: port, ..client() }, vip(), text.as_bytes()), 20, 0)
+        };
+        let mut served = Vec::new();
+        for port in 5060..5064 {
+            fragments(&message(port), &[20, 185], port).iter().for_each(|piece| bed.client_sends(piece));
+            served.push(bed.inside.take().map(|frame| frame[30..34].to_vec()));
+            taken(&bed);
+        }
+        assert!(served[0].is_some() && served.iter().all(|to| *to == served[0]), "{served:?}");
+    }
+}

@@ -1,19 +1,17 @@
-//! The copy of a packet in fragments that a decision is made on.
+//! The packet that fragments were cut from, put together for the time of a decision.
 
-use super::as_one::head_of_whole;
+use super::head::{head_of_whole, headers};
 use crate::frag::Whole;
 use crate::packet::Packet;
 use crate::wire::ipv4;
-use crate::wire::ipv6;
 
-/// Bytes of a first fragment that a decision may look at, and room in front for headers that are tried out.
-const LOOK: usize = 2048;
+/// Room in front for headers.
 const ROOM: usize = 128;
 
 /// The longest packet there can be, and a frame header in front of it.
 const LONGEST: usize = 64 + u16::MAX as usize;
 
-/// The copy that decisions are made on.
+/// What decisions are made on.
 pub struct Scratch {
     buffer: Box<[u8]>,
     start: usize,
@@ -32,11 +30,11 @@ impl Scratch {
         Scratch { buffer: vec![0; ROOM + LONGEST].into_boxed_slice(), start: ROOM, end: ROOM }
     }
 
-    /// Takes in the beginning of a frame.
+    /// Takes in a frame, for tests of packets that have no siblings.
+    #[cfg(test)]
     pub(in crate::line) fn copy(&mut self, frame: &[u8]) {
-        let count = frame.len().min(LOOK);
-        (self.start, self.end) = (ROOM, ROOM + count);
-        self.buffer[ROOM..ROOM + count].copy_from_slice(&frame[..count]);
+        (self.start, self.end) = (ROOM, ROOM + frame.len());
+        self.buffer[ROOM..ROOM + frame.len()].copy_from_slice(frame);
     }
 
     /// Takes in the packet that fragments were cut from. `None` when no packet can be that long.
@@ -76,13 +74,6 @@ impl Scratch {
         // It is as long as it was.
         _ = whole.write(0, payload);
     }
-}
-
-/// Where the payload of the packet that fragments were cut from begins: where that of the first does, but for its
-/// fragment header.
-fn headers<P>(whole: &Whole<P>, ipv6: bool) -> Option<usize> {
-    let gap = if ipv6 { ipv6::FRAGMENT_LEN } else { 0 };
-    usize::from(whole.pieces.first()?.place.payload).checked_sub(gap)
 }
 
 impl Packet for Scratch {
