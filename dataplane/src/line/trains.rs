@@ -2,8 +2,8 @@
 //!
 //! Only the first fragment has the ports, so no fragment's flow is known before the train is complete. All fragments of
 //! a datagram meet at the worker that its addresses and identification choose; the complete train then goes to the
-//! worker that owns the flow. The decision is made on a copy of the first fragment's headers, as if the packet had been
-//! put together again; then every piece is changed as the whole would have been.
+//! worker that owns the flow. The decision is made on the packet put together again in the [`Scratch`]; then every piece
+//! is changed as the whole was, or would have been.
 
 mod head;
 mod scratch;
@@ -247,7 +247,8 @@ impl Line {
             (Fate::Answer(message), _) => self.answer_train(whole, message, of, out),
             (Fate::ToKernel, _) | (Fate::Forward(_), None) => self.give_to_kernel(whole, arrival, out),
             (Fate::Drop(why), _) => {
-                for _ in whole.pieces {
+                self.dropped(parsed, why);
+                for _ in 1..whole.pieces.len() {
                     self.settle(Verdict::Dropped(why));
                 }
             }
