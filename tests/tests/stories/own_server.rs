@@ -31,7 +31,7 @@ fn ask(client: &UdpSocket, server: &UdpSocket, vip: SocketAddr) -> Result<Option
     let mut buffer = vec![0; 65536];
     client.send_to(b"query", vip)?;
     let Ok((_, from)) = server.recv_from(&mut buffer) else { return Ok(None) };
-    let answer: Vec<u8> = (0..LONG).map(|at| (at * 31 >> 3) as u8).collect();
+    let answer: Vec<u8> = (0..LONG).map(|at| ((at * 31) >> 3) as u8).collect();
     server.send_to(&answer, from)?;
     let Ok((len, who)) = client.recv_from(&mut buffer) else { return Ok(None) };
     assert_eq!(who, vip, "it comes from where it was asked");

@@ -46,7 +46,7 @@ fn fragments(frame: &[u8], cuts: &[usize], id: u16) -> Vec<Vec<u8>> {
         } else {
             piece[16..18].copy_from_slice(&((end - from) as u16 + 20).to_be_bytes());
             piece[18..20].copy_from_slice(&id.to_be_bytes());
-            piece[20..22].copy_from_slice(&(offset / 8 | more << 13).to_be_bytes());
+            piece[20..22].copy_from_slice(&((offset / 8) | (more << 13)).to_be_bytes());
             ipv4::fill_checksum(&mut piece[14..]);
         }
         piece.extend_from_slice(&payload[from..end]);

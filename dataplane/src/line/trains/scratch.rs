@@ -11,17 +11,12 @@ const ROOM: usize = 128;
 /// The longest packet there can be, and a frame header in front of it.
 const LONGEST: usize = 64 + u16::MAX as usize;
 
-/// What decisions are made on.
+/// What decisions are made on. By default it has no room, and takes the place of the one in use.
+#[derive(Default)]
 pub struct Scratch {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-}
-
-impl Default for Scratch {
-    fn default() -> Scratch {
-        Scratch { buffer: Box::default(), start: 0, end: 0 }
-    }
 }
 
 impl Scratch {
