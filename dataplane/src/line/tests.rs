@@ -7,6 +7,7 @@ mod events;
 mod express;
 mod families;
 mod fragments;
+mod kernel;
 mod rows;
 mod services;
 mod steering;
