@@ -46,8 +46,8 @@ fn lies_inside(parsed: &Parsed, len: usize) {
 /// A worker and frames, both read from `bytes`: no frame is lost or counted twice, and what leaves can be parsed.
 ///
 /// The first byte chooses the worker: method, protocol and switches. Then come frames: a byte (its lowest bit is the
-/// side, the rest how many seconds have passed), the length as two bytes in network order, and the frame from its
-/// ethertype on.
+/// side, the rest how many seconds have passed, or 127 for one that the kernel sends), the length as two bytes in network
+/// order, and the frame from its ethertype on.
 pub fn line(bytes: &[u8]) {
     let Some((&choice, mut rest)) = bytes.split_first() else { return };
     let Ok(mut bed) = bed(choice) else { return };
@@ -55,6 +55,11 @@ pub fn line(bytes: &[u8]) {
     while let Some((&[control, high, low], after)) = rest.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
         let (body, next) = after.split_at(len);
+        if control >> 1 == KERNEL {
+            kernel_sends(&mut bed, body);
+            rest = next;
+            continue;
+        }
         clock += u64::from(control >> 1) * 1000;
         bed.at(clock);
         if control & 1 == 0 {
@@ -65,6 +70,17 @@ pub fn line(bytes: &[u8]) {
         rest = next;
     }
     departed(&bed);
+}
+
+/// In place of seconds: the kernel sends the frame.
+const KERNEL: u8 = 127;
+
+/// The kernel sends no frames that cannot be read.
+fn kernel_sends(bed: &mut Bed, body: &[u8]) {
+    let frame = framed(CLIENT_SIDE, ROUTER, body);
+    if crate::parse::parse(&frame, &ROUTER, &mut { Parsed::NOTHING }).is_ok() {
+        bed.kernel_sends(0, &frame);
+    }
 }
 
 fn framed(from: MacBytes, to: MacBytes, body: &[u8]) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! ICMP errors: translated when they quote a packet of ours, and made when we must refuse one.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use zerocopy::network_endian::{U16, U32, U128};
 
@@ -49,24 +50,30 @@ impl Message {
     }
 }
 
-/// Whether the ICMP error's own checksum is right.
-pub fn checksum_is_right(frame: &[u8], parsed: &Parsed) -> bool {
-    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
-    let end = l3 + usize::from(parsed.len);
-    let Some(message) = frame.get(l4..end) else { return false };
+/// Where an ICMP message lies in its frame.
+fn message(frame: &[u8], parsed: &Parsed) -> Option<Range<usize>> {
+    let at = parsed.l4.into()..parsed.end(frame)?;
+    frame.get(at.clone()).map(|_| at)
+}
+
+/// The checksum's sum over the message there.
+fn sum(frame: &[u8], parsed: &Parsed, at: Range<usize>) -> u64 {
+    let (l3, len) = (usize::from(parsed.l3), at.len());
     let pseudo = match parsed.key {
         Key::V4(_) => 0,
-        Key::V6(_) => {
-            checksum::pseudo(checksum::sum(&frame[l3 + 8..l3 + 40]), protocol::ICMPV6, message.len())
-        }
+        Key::V6(_) => checksum::pseudo(checksum::sum(&frame[l3 + 8..l3 + 40]), protocol::ICMPV6, len),
     };
-    checksum::fold(pseudo + checksum::sum(message)) == 0xffff
+    pseudo + checksum::sum(&frame[at])
+}
+
+/// Whether the ICMP error's own checksum is right.
+pub fn checksum_is_right(frame: &[u8], parsed: &Parsed) -> bool {
+    message(frame, parsed).is_some_and(|at| checksum::fold(sum(frame, parsed, at)) == 0xffff)
 }
 
 /// The same of ICMPv6 as Linux 6.1 reckons it behind NAT: without the pseudo header.
 pub fn checksum_is_right_without_pseudo(frame: &[u8], parsed: &Parsed) -> bool {
-    let end = usize::from(parsed.l3) + usize::from(parsed.len);
-    frame.get(parsed.l4.into()..end).is_some_and(|message| checksum::fold(checksum::sum(message)) == 0xffff)
+    message(frame, parsed).is_some_and(|at| checksum::fold(checksum::sum(&frame[at])) == 0xffff)
 }
 
 /// The MTU that an ICMPv4 error tells: "fragmentation needed", RFC 1191.
@@ -113,17 +120,12 @@ pub fn translate(frame: &mut [u8], parsed: &Parsed, direction: Direction, end: N
 }
 
 fn fill_checksum(frame: &mut [u8], parsed: &Parsed) {
-    let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
-    let end = l3 + usize::from(parsed.len);
-    let pseudo = match parsed.key {
-        Key::V4(_) => 0,
-        Key::V6(_) => checksum::pseudo(checksum::sum(&frame[l3 + 8..l3 + 40]), protocol::ICMPV6, end - l4),
-    };
-    if let Some(message) = view_mut::<IcmpHdr>(frame, l4) {
+    let Some(at) = message(frame, parsed) else { return };
+    if let Some(message) = view_mut::<IcmpHdr>(frame, at.start) {
         message.sum.set(0);
     }
-    let sum = !checksum::fold(pseudo + checksum::sum(&frame[l4..end]));
-    if let Some(message) = view_mut::<IcmpHdr>(frame, l4) {
+    let sum = !checksum::fold(sum(frame, parsed, at.clone()));
+    if let Some(message) = view_mut::<IcmpHdr>(frame, at.start) {
         message.sum.set(sum);
     }
 }

@@ -258,12 +258,15 @@ impl Line {
             },
         };
         if work.step == Step::Find {
-            let parsed = &work.parsed;
-            let quotes = parsed.kind == Kind::IcmpError;
-            work.hash =
-                if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) };
+            work.hash = self.hash_of(&work.parsed);
             self.conns.prefetch_line(work.hash);
         }
+    }
+
+    /// By which a packet's connection is found. What an error quotes went the other way.
+    fn hash_of(&self, parsed: &Parsed) -> u64 {
+        let quotes = parsed.kind == Kind::IcmpError;
+        if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) }
     }
 
     /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.

@@ -77,6 +77,16 @@ impl Parsed {
         matches!(self.key, Key::V6(_))
     }
 
+    /// Where the packet ends in its frame, as its header says. [`Parsed::len`] may be that of its longest fragment.
+    pub fn end(&self, frame: &[u8]) -> Option<usize> {
+        let l3 = usize::from(self.l3);
+        let len = match self.key {
+            Key::V4(_) => view::<Ipv4Hdr>(frame, l3)?.len.get().into(),
+            Key::V6(_) => ipv6::LEN + usize::from(view::<Ipv6Hdr>(frame, l3)?.len.get()),
+        };
+        Some(l3 + len)
+    }
+
     /// Whether it is an ICMP error.
     #[inline]
     pub fn is_error(&self) -> bool {

@@ -75,6 +75,8 @@ pub struct Bed {
     pub inside: Wire,
     /// What the kernel got.
     pub kernel: KernelRing<Frame>,
+    /// What the kernel sends, with the port it leaves by.
+    pub inject: KernelRing<Frame>,
     /// The worker's counters.
     pub board: Arc<Board>,
     /// By which namespaces come to the worker and go.
@@ -211,12 +213,13 @@ impl Plan {
             binding: Binding::default(),
         };
         let home = self.tenant(Arc::clone(&board), Arc::clone(&kernel));
+        let inject = Arc::clone(&home.inject);
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
         let moves = Moves::new(4);
         let setup = Setup { ports, home, moves: Arc::clone(&moves) };
         let mut worker = Worker::new(setup, Hand::default())?;
         worker.install(snapshot, &[]);
-        Ok(Bed { worker, outside, inside, kernel, board, moves })
+        Ok(Bed { worker, outside, inside, kernel, inject, board, moves })
     }
 
     /// What a namespace at the bed's worker is made from.
@@ -274,6 +277,14 @@ impl Bed {
     /// Takes a frame in at the servers' side.
     pub fn server_sends(&mut self, frame: &[u8]) {
         self.inside.put(frame);
+        self.worker.turn();
+        self.reconciles();
+    }
+
+    /// Lets the kernel send a frame out of a port.
+    pub fn kernel_sends(&mut self, port: usize, frame: &[u8]) {
+        // The ring is emptied by every turn.
+        _ = self.inject.push((port, Frame::new(frame)));
         self.worker.turn();
         self.reconciles();
     }

@@ -13,6 +13,7 @@ mod stories {
     pub mod life;
     pub mod namespaces;
     pub mod network;
+    pub mod own_server;
     pub mod persistence;
     pub mod sctp;
     pub mod sip;
@@ -25,7 +26,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 31] = [
+const STORIES: [Story; 32] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -49,6 +50,7 @@ const STORIES: [Story; 31] = [
     ("sctp_test speaks through NAT", stories::sctp::programs),
     ("ESP follows its key exchange", stories::esp::follows_isakmp),
     ("two workers gather datagrams in fragments for NAT", stories::throughput::fragments),
+    ("a server on the balancer sends long answers", stories::own_server::long_answers),
     ("a TCP stream passes direct routing without loss", stories::throughput::stream),
     ("messages of a SIP call meet one server", stories::sip::calls_stick),
     ("SIP servers call out from the virtual address", stories::sip::servers_call),

@@ -5,6 +5,9 @@ use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, FragmentHdr, Ipv6Hdr};
 use crate::wire::view;
 
+/// Makes a protocol of those that are gathered one that is not: it names datagrams of the kernel.
+const KERNELS: u8 = 0x40;
+
 /// Where a fragment's payload lies, in its frame and in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -37,6 +40,15 @@ impl FragmentInfo {
     /// for an IPv6 packet without a fragment header. A whole IPv4 packet reads as a fragment that is first and last.
     pub fn read(frame: &[u8], l3: u16, ipv6: bool) -> Option<FragmentInfo> {
         if ipv6 { read6(frame, l3) } else { read4(frame, l3) }
+    }
+
+    /// The same of a datagram that this machine's kernel sends: it has nothing to do with one that comes from outside
+    /// and says the same of itself.
+    #[must_use]
+    pub fn of_kernel(mut self) -> FragmentInfo {
+        let (Key::V4(Key4 { protocol, .. }) | Key::V6(Key6 { protocol, .. })) = &mut self.datagram;
+        *protocol ^= KERNELS;
+        self
     }
 }
 

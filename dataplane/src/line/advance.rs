@@ -191,8 +191,8 @@ impl Line {
 
     #[inline(never)]
     fn advance_sctp(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, from: From) -> Millis {
-        let end = usize::from(parsed.l3) + usize::from(parsed.len);
-        let event = frame.get(parsed.l4.into()..end).and_then(sctp::event);
+        let packet = parsed.end(frame).and_then(|end| frame.get(parsed.l4.into()..end));
+        let event = packet.and_then(sctp::event);
         let entry = self.conns.entry(id);
         let (state, timeout) = (sctp::State::from_number(entry.state), Millis(entry.timeout));
         let Some(event) = event else { return timeout };

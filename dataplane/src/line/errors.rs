@@ -118,7 +118,7 @@ impl Line {
         };
         let fate = self.error_inwards(packet, parsed, id);
         if self.conns.entry(id).flags.has(Flags::ONE_PACKET) {
-            self.forget(id, false);
+            self.served_one(id, Direction::In);
         }
         fate
     }

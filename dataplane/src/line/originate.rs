@@ -86,30 +86,30 @@ impl Line {
         Some(fate)
     }
 
-    /// The same of a destination on this machine, whose packets the kernel has routed already.
+    /// The same of a destination on this machine, whose packets the kernel has routed already: gives the connection to
+    /// translate by, which is over then if it served one packet.
     ///
     /// # Errors
     /// Why the packet must not leave.
-    pub(super) fn originate_here<P: Packet>(
+    pub(super) fn originate_here(
         &mut self,
-        packet: &mut P,
+        frame: &[u8],
         parsed: &Parsed,
         now: Tick,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<ConnId>, DropReason> {
         let Some(caller) = self.caller(parsed).filter(|_| !self.snapshot.settings.is_off(protocol::UDP))
         else {
-            return Ok(());
+            return Ok(None);
         };
-        let Some(id) = self.open_for_caller(packet.bytes(), parsed, caller, now).transpose()? else {
-            return Ok(());
+        let Some(id) = self.open_for_caller(frame, parsed, caller, now).transpose()? else {
+            return Ok(None);
         };
         self.count_out(id, parsed.len);
-        self.advance(packet.bytes(), parsed, id, From::Destination, now);
-        self.translate(packet.bytes_mut(), parsed, id, Direction::Out);
+        self.advance(frame, parsed, id, From::Destination, now);
         if caller.one_packet {
-            self.served_one(id, Direction::Out);
+            self.last_one_packet = Some((id, Direction::Out));
         }
-        Ok(())
+        Ok(Some(id))
     }
 
     /// Makes the connection, under the template that all of the call share. `None` when the packet does not say which

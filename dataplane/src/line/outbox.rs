@@ -1,5 +1,6 @@
 //! Where packets go from the line: ports, the kernel, other workers, or a short wait for a neighbour's address.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -29,6 +30,8 @@ pub const FROM_KERNEL: u16 = 0x4000;
 
 /// Packets that may wait for neighbours' addresses at once.
 const WAITING: usize = BURST;
+/// Packets that may leave behind a full batch: all that waited for the rest of their datagrams, or what a burst is cut to.
+const LATE: usize = 1024 + BURST;
 /// How long a packet waits: ARP asks three times in that time.
 const PATIENCE: Millis = Millis(3000);
 
@@ -52,6 +55,8 @@ impl<P> Waiting<P> {
 pub struct Outbox<P> {
     /// By port.
     pub ports: Box<[Batch<P>]>,
+    /// What found its port's batch full, with the port: a burst may end many trains, and be cut into more.
+    late: VecDeque<(u16, P)>,
     /// To the kernel.
     pub kernel: KernelRing<P>,
     /// To other workers, by their number; our own is what they give us.
@@ -69,7 +74,15 @@ impl<P: Packet> Outbox<P> {
     pub fn new(ports: usize, kernel: KernelRing<P>, hand_off: Box<[HandOffRing<P>]>) -> Outbox<P> {
         let trains = Trains::new(Limits::default(), Seed::random());
         let ports = (0..ports).map(|_| Batch::new()).collect();
-        Outbox { ports, kernel, hand_off, waiting: ArrayVec::new(), trains, scratch: Scratch::default() }
+        Outbox {
+            ports,
+            late: VecDeque::with_capacity(LATE),
+            kernel,
+            hand_off,
+            waiting: ArrayVec::new(),
+            trains,
+            scratch: Scratch::new(),
+        }
     }
 
     /// Puts a packet with those that leave by `port`.
@@ -77,9 +90,32 @@ impl<P: Packet> Outbox<P> {
     pub fn send(&mut self, port: u16, packet: P) -> Verdict {
         match self.ports.get_mut(usize::from(port)).map(|batch| batch.try_push(packet)) {
             Some(Ok(())) => Verdict::Sent,
-            Some(Err(_)) => Verdict::Dropped(DropReason::TransmitFull),
+            Some(Err(full)) => self.send_late(port, full.element()),
             None => Verdict::Dropped(DropReason::NoRoute),
         }
+    }
+
+    #[cold]
+    fn send_late(&mut self, port: u16, packet: P) -> Verdict {
+        if self.late.len() >= LATE {
+            return Verdict::Dropped(DropReason::TransmitFull);
+        }
+        self.late.push_back((port, packet));
+        Verdict::Sent
+    }
+
+    /// Fills the batches, which have been sent, with what found them full; false when there is no more.
+    pub fn refill(&mut self) -> bool {
+        let mut any = false;
+        while let Some((port, packet)) = self.late.pop_front() {
+            let Some(batch) = self.ports.get_mut(usize::from(port)) else { continue };
+            any = true;
+            if let Err(full) = batch.try_push(packet) {
+                self.late.push_front((port, full.element()));
+                break;
+            }
+        }
+        any
     }
 
     /// Gives a packet to the kernel.

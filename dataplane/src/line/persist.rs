@@ -193,7 +193,7 @@ fn masked(address: IpAddr, mask: u128) -> IpAddr {
 
 /// The Call-ID of a SIP message over UDP; of one in fragments it stands in the first, which is all there is here.
 fn call_id<'a>(frame: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
-    let end = frame.len().min(usize::from(parsed.l3) + usize::from(parsed.len));
+    let end = frame.len().min(parsed.end(frame)?);
     let payload = frame.get(usize::from(parsed.l4) + udp::LEN..end)?;
     (parsed.protocol == protocol::UDP).then(|| sip::call_id(payload)).flatten()
 }

@@ -165,8 +165,16 @@ impl<P: Packet> Tenant<P> {
         count
     }
 
-    /// Sends what is in the outbox; what a port refuses twice is dropped.
+    /// Sends what is in the outbox.
     pub(super) fn flush<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
+        self.transmit(ports);
+        while self.out.refill() {
+            self.transmit(ports);
+        }
+    }
+
+    /// Sends the outbox's batches; what a port refuses twice is dropped.
+    fn transmit<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         let gauges = &self.line.board.gauges;
         for (port, batch) in ports.iter_mut().zip(&mut self.out.ports) {
             if batch.is_empty() {

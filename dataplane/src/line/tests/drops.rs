@@ -202,7 +202,7 @@ fn without_buffers() -> BTreeSet<DropReason> {
     plan.network.links[1].mtu = 600;
     let mut bed = plan.build();
     let mut out: Outbox<Scratch> = Outbox::new(2, Arc::new(ArrayQueue::new(1)), Box::new([]));
-    let mut packet = Scratch::default();
+    let mut packet = Scratch::new();
     packet.copy(&with_byte(tcp_with(client(), vip(), "S", &[0; 1000]), 20, 0));
     let mut batch = Batch::new();
     batch.push(packet);

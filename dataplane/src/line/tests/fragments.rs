@@ -196,3 +196,28 @@ fn a_packet_longer_than_any_is_the_kernels() {
     bed.client_sends(&fragment(20, 32768, 0, 65515 - 32768));
     assert_eq!((bed.board.gauges.to_kernel.get(), bed.worker.home.line.conns.used().ipv4), (2, 0));
 }
+
+/// A burst may end many trains, and cut many packets: more leaves then than came, and all of it.
+#[test]
+fn a_burst_may_leave_as_more_than_one() {
+    let mut bed = plan(Method::Nat).build();
+    let all: Vec<_> = (0..12).flat_map(|id| fragments(8000, 1500, id)).collect();
+    assert_eq!(all.len(), 72);
+    all[..8].iter().for_each(|frame| bed.client_sends(frame));
+    assert_eq!(bed.board.gauges.gathering.get(), 2);
+    all[8..].iter().for_each(|frame| bed.outside.put(frame));
+    bed.worker.turn();
+    assert_eq!((bed.board.gauges.sent.get(), dropped(&bed, DropReason::TransmitFull)), (72, 0));
+    bed.reconciles();
+
+    let mut narrow = plan(Method::Dr);
+    narrow.network.links[1].mtu = 600;
+    for hop in &mut narrow.network.hops {
+        hop.mtu = 600;
+    }
+    let mut bed = narrow.build();
+    (0..64).for_each(|_| bed.outside.put(&loose(&[1; 1400])));
+    bed.worker.turn();
+    assert_eq!((bed.board.gauges.sent.get(), dropped(&bed, DropReason::TransmitFull)), (64 * 3, 0));
+    bed.reconciles();
+}
