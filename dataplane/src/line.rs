@@ -6,6 +6,7 @@
 mod admit;
 mod advance;
 pub mod defend;
+mod depart;
 pub mod ending;
 mod errors;
 mod express;
@@ -16,6 +17,7 @@ mod originate;
 pub mod outbox;
 pub mod paths;
 mod persist;
+mod read;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,29 +27,30 @@ mod way;
 
 use std::sync::Arc;
 
-use crate::config::{HopId, NextHop, Note, Policy, Snapshot, WorkerRings};
+use crate::config::{Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
-use crate::conn::{ConnId, Direction, Guess, Quotas, Shared, Table};
-use crate::flow::{Key, Key4, Ports};
-use crate::forward::{self, Departure, fragment};
-use crate::icmp::{self, Message};
-use crate::io::{BURST, Batch};
+use crate::conn::{ConnId, Direction, Quotas, Shared, Table};
+use crate::flow::Key;
+use crate::forward::Departure;
+use crate::icmp::Message;
+use crate::io::Batch;
 use crate::packet::Packet;
-use crate::parse::{self, Kind, Parsed, Plain};
+use crate::parse::Kind;
 use crate::sched::{self, Load, Memory};
 use crate::service::DestinationId;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
-use crate::trace::{Record, event};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
-use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr, protocol};
+use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr};
 
 use defend::Defence;
 use ending::Ending;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
+use read::Step;
+pub use read::{Work, works};
 
 /// How many packets ahead a header is asked for while another is parsed.
 const AHEAD: usize = 4;
@@ -76,46 +79,6 @@ pub struct Arrival {
     pub now: Tick,
     /// Another worker has gathered the fragments that come now; they are ours.
     pub relayed: bool,
-}
-
-/// What the first stage found out about a packet.
-///
-/// Of a plain packet for us it is in the first line, and `parsed` says nothing but for the key of IPv6.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub struct Work {
-    key: Key4,
-    plain: Plain,
-    step: Step,
-    hash: u64,
-    guess: Guess,
-    parsed: Parsed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// A plain packet of IPv4, for the express way if it finds its connection.
-    Express,
-    /// The same of IPv6.
-    Express6,
-    Find,
-    Gather,
-    ToKernel,
-    HandOff(WorkerId),
-    Drop(DropReason),
-}
-
-impl Work {
-    /// What is known of a packet that may be anything.
-    fn of(parsed: Parsed, hash: u64, step: Step) -> Work {
-        let key = Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 };
-        Work { key, plain: Plain::NOTHING, step, hash, guess: Guess::NONE, parsed }
-    }
-
-    /// The key of a plain packet.
-    fn key(&self) -> Key {
-        if self.step == Step::Express6 { self.parsed.key } else { Key::V4(self.key) }
-    }
 }
 
 /// One worker's state, packets and queues aside.
@@ -176,12 +139,6 @@ impl sched::Loads for Scales<'_> {
     }
 }
 
-/// Room for the first stage's findings about a burst.
-pub fn works() -> Box<[Work]> {
-    let nothing = Work::of(Parsed::NOTHING, 0, Step::ToKernel);
-    vec![nothing; BURST].into_boxed_slice()
-}
-
 impl Line {
     /// Takes a burst to its verdicts.
     #[inline(always)]
@@ -203,93 +160,6 @@ impl Line {
             self.dispatch(packet, work, arrival, out);
         }
         self.works = works;
-    }
-
-    /// First stage: parse, steer, hash, ask for the index line.
-    #[inline(always)]
-    fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some((plain, key)) = Plain::read(frame, &arrival.mac) else {
-            return self.read_other(frame, arrival, work);
-        };
-        (work.plain, work.key, work.step) = (plain, key, Step::Express);
-        if self.steering.workers > 1 {
-            work.step = self.steer_plain(&plain, Key::V4(key), arrival.port);
-        }
-        work.hash = self.conns.hash(&Key::V4(key));
-        self.conns.prefetch_line(work.hash);
-    }
-
-    /// The same for packets that are not plain IPv4.
-    #[inline(never)]
-    fn read_other(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some((plain, key)) = Plain::read6(frame, &arrival.mac) else {
-            return self.read_any(frame, arrival, work);
-        };
-        let key = Key::V6(key);
-        (work.plain, work.parsed.key, work.step) = (plain, key, Step::Express6);
-        if self.steering.workers > 1 {
-            work.step = self.steer_plain(&plain, key, arrival.port);
-        }
-        work.hash = self.conns.hash(&key);
-        self.conns.prefetch_line(work.hash);
-    }
-
-    fn steer_plain(&self, plain: &Plain, key: Key, port: u16) -> Step {
-        match (self.steer(&plain.parsed(key), port), key) {
-            (Step::Find, Key::V4(_)) => Step::Express,
-            (Step::Find, Key::V6(_)) => Step::Express6,
-            (other, _) => other,
-        }
-    }
-
-    /// The same for packets that are not plain.
-    fn read_any(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let port = arrival.port;
-        work.step = match parse::parse_any(frame, &arrival.mac, &mut work.parsed) {
-            Err(why) => Step::Drop(why),
-            Ok(()) => match work.parsed.kind {
-                Kind::Ipsec if self.snapshot.settings.is_off(work.parsed.protocol) => Step::ToKernel,
-                Kind::Flow | Kind::Stub | Kind::Ipsec => self.steer(&work.parsed, port),
-                Kind::IcmpError if self.is_tunnel(&work.parsed) => self.unwrap(frame, &mut work.parsed, port),
-                Kind::IcmpError => self.steer(&work.parsed, port),
-                Kind::TunnelError => self.unwrap(frame, &mut work.parsed, port),
-                Kind::Other => Step::ToKernel,
-                Kind::Fragment => self.fragment(frame, &work.parsed, arrival),
-            },
-        };
-        if work.step == Step::Find {
-            work.hash = self.hash_of(&work.parsed);
-            self.conns.prefetch_line(work.hash);
-        }
-    }
-
-    /// By which a packet's connection is found. What an error quotes went the other way.
-    fn hash_of(&self, parsed: &Parsed) -> u64 {
-        let quotes = parsed.kind == Kind::IcmpError;
-        if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) }
-    }
-
-    /// Whether an error quotes a UDP datagram that is one of our GUE tunnels.
-    fn is_tunnel(&self, parsed: &Parsed) -> bool {
-        let (tunnels, to) = (&self.snapshot.services.gue_ends, parsed.key.dst());
-        !tunnels.is_empty() && parsed.key.protocol() == protocol::UDP && tunnels.contains(&to)
-    }
-
-    /// An error about what may be a tunnel packet of ours: the flow is that of the packet inside.
-    #[cold]
-    fn unwrap(&self, frame: &[u8], parsed: &mut Parsed, port: u16) -> Step {
-        if parse::inside(frame, parsed) { self.steer(parsed, port) } else { Step::ToKernel }
-    }
-
-    #[inline]
-    fn steer(&self, parsed: &Parsed, port: u16) -> Step {
-        if self.steering.workers == 1 {
-            return Step::Find;
-        }
-        match self.steering.owner(parsed, port, &self.snapshot) {
-            Some(owner) if owner != self.me => Step::HandOff(owner),
-            _ => Step::Find,
-        }
     }
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
@@ -385,131 +255,6 @@ impl Line {
             Verdict::ToKernel => gauges.to_kernel.add(1),
             Verdict::HandedOff => gauges.handed_off.add(1),
             Verdict::Dropped(why) => gauges.drops[why as usize].add(1),
-        }
-    }
-
-    /// Sends a packet to its next hop. `None` when it waits for the next hop's address.
-    #[inline(always)]
-    fn depart<P: Packet>(
-        &mut self,
-        mut packet: P,
-        departure: Departure,
-        arrival: &Arrival,
-        out: &mut Outbox<P>,
-    ) -> Option<Verdict> {
-        match departure.next {
-            NextHop::Hop(id) => {
-                let Some(hop) = self.snapshot.network.hop_at(id) else {
-                    return Some(Verdict::Dropped(DropReason::NoRoute));
-                };
-                if packet.bytes().len() > usize::from(departure.l3) + usize::from(departure.mtu) {
-                    return Some(self.depart_in_pieces(packet, departure, id, out));
-                }
-                Some(match forward::frame(&mut packet, &departure, hop) {
-                    Ok(()) => out.send(hop.port, packet),
-                    Err(why) => Verdict::Dropped(why),
-                })
-            }
-            NextHop::Unresolved(link, address) => {
-                // A full ring loses only a reminder: the next packet makes another.
-                let _ = self.rings.notes.push(Note::Resolve(link, address));
-                let waits = out.wait(packet, departure, arrival.now);
-                if waits {
-                    self.board.gauges.waiting.add(1);
-                    return None;
-                }
-                Some(Verdict::Dropped(DropReason::NeighbourUnresolved))
-            }
-            NextHop::Local | NextHop::Kernel => Some(out.to_kernel(arrival.port, packet)),
-            NextHop::None => Some(Verdict::Dropped(DropReason::NoRoute)),
-        }
-    }
-
-    /// Sends a packet that its way cannot carry whole; the pieces past the first are counted apart.
-    #[cold]
-    fn depart_in_pieces<P: Packet>(
-        &mut self,
-        packet: P,
-        departure: Departure,
-        to: HopId,
-        out: &mut Outbox<P>,
-    ) -> Verdict {
-        self.piece_id = self.piece_id.wrapping_add(0x9e37_79b9);
-        let Some(hop) = self.snapshot.network.hop_at(to) else {
-            return Verdict::Dropped(DropReason::NoRoute);
-        };
-        let (gauges, mut first) = (&self.board.gauges, None);
-        let each = |mut piece: P| {
-            let verdict = match forward::frame(&mut piece, &departure, hop) {
-                Ok(()) => out.send(hop.port, piece),
-                Err(why) => Verdict::Dropped(why),
-            };
-            if first.is_none() {
-                first = Some(verdict);
-                return;
-            }
-            gauges.pieces.add(1);
-            if let Verdict::Dropped(why) = verdict {
-                gauges.drops[why as usize].add(1);
-            }
-        };
-        match fragment::cut(packet, departure.l3, departure.ipv6, departure.mtu, self.piece_id, each) {
-            Ok(()) => first.unwrap_or(Verdict::Sent),
-            Err(why) => Verdict::Dropped(why),
-        }
-    }
-
-    /// Turns a packet into an ICMP message to its sender.
-    fn answer<P: Packet>(
-        &mut self,
-        mut packet: P,
-        parsed: &Parsed,
-        message: Message,
-        arrival: &Arrival,
-        out: &mut Outbox<P>,
-    ) {
-        event!(self, Answered, |_| Record::of(&parsed.key, [message.answer as u32, 0, 0, 0]));
-        let network = &self.snapshot.network;
-        let (sender, asked) = parsed.ends(packet.bytes());
-        let policy = Policy { from: Some(asked), mark: 0 };
-        let back = network.target_by(sender, policy);
-        // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
-        let ours = if asked.is_ipv4() {
-            network.is_local(asked, Policy::default())
-        } else {
-            network.local.contains(&asked)
-        };
-        let source = if ours { asked } else { back.source };
-        if !ours
-            && asked.is_ipv4()
-            && network.is_local(
-                asked,
-                Policy { from: Some(sender), mark: self.mark(&parsed.key, parsed, arrival.port) },
-            )
-        {
-            // It was taken in by a rule; an address that is not ours cannot be the source of an answer.
-            return self.settle(Verdict::Dropped(DropReason::Unanswerable));
-        }
-        let mut len = 0;
-        let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
-        let verdict = match made {
-            Ok(l3) => {
-                len = (packet.bytes().len() - usize::from(l3)) as u16;
-                let departure = Departure { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
-                self.depart(packet, departure, arrival, out)
-            }
-            Err(why) => Some(Verdict::Dropped(why)),
-        };
-        match verdict {
-            None => {}
-            Some(Verdict::Sent) => {
-                // IPVS sees its own messages pass, as it sees those of others.
-                if let Some(id) = self.past_us(&parsed.key) {
-                    self.count_out(id, len);
-                }
-                self.settle(Verdict::Answered(message.answer));
-            }
-            Some(other) => self.settle(other),
         }
     }
 }

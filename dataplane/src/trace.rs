@@ -150,7 +150,7 @@ const _: () = assert!(Kind::SITES as usize <= WORDS * 64, "there is a switch for
 pub struct Switches {
     on: [u64; WORDS],
     /// A site is on that tells of every packet: bursts are taken apart.
-    pub each_packet: bool,
+    each_packet: bool,
 }
 
 impl Switches {
@@ -166,10 +166,16 @@ impl Switches {
         switches
     }
 
+    /// Whether each packet is told of, at its own time.
+    #[inline]
+    pub fn each_packet(&self) -> bool {
+        !cfg!(feature = "silent") && self.each_packet
+    }
+
     /// Whether a site is on.
     #[inline]
     pub fn is_on(&self, site: u16) -> bool {
-        self.on[usize::from(site) / 64 % WORDS] >> (site % 64) & 1 != 0
+        !cfg!(feature = "silent") && self.on[usize::from(site) / 64 % WORDS] >> (site % 64) & 1 != 0
     }
 }
 

@@ -84,9 +84,9 @@ fn an_event_is_told_by_its_flag_or_by_the_level() {
     assert!(!on(&debug, scheduled) && !on(&debug, failed));
     assert_eq!(debug.set(&query::parse("func open level 6 +p").unwrap()), 1);
     assert!(on(&debug, scheduled) && !on(&debug, failed));
-    assert!(!debug.switches().each_packet);
+    assert!(!debug.switches().each_packet());
     debug.set_level(12);
-    assert!(debug.switches().each_packet);
+    assert!(debug.switches().each_packet());
 }
 
 #[test]

@@ -101,7 +101,7 @@ impl<P: Packet> Tenant<P> {
         arrival: &Arrival,
         ports: &mut [Port<Q>],
     ) {
-        if self.line.snapshot.debug.each_packet {
+        if self.line.snapshot.debug.each_packet() {
             self.line.run_told(batch, arrival, &mut self.out);
         } else {
             self.line.run(batch, arrival, &mut self.out);
