@@ -1,100 +1,137 @@
-//! Cycles per packet of `polluxd` and of `dpdk-testpmd` on identical ports in the same run, alternating. Run by
-//! `scripts/bench`, which builds first and lends huge pages.
+//! What `polluxd` costs and bears, beside `dpdk-testpmd` on identical ports in the same run. Run by `scripts/bench`,
+//! which builds first and lends huge pages.
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use pollux_tests::bed::command::{Result, Trouble};
-use pollux_tests::bench::report::Sample;
-use pollux_tests::bench::{Setup, daemon, pcap, testpmd};
+use pollux_tests::bench::conditions::Conditions;
+use pollux_tests::bench::kinds::{Family, Method, Pattern, Size};
+use pollux_tests::bench::matrix::{self, Choice, Row, Run};
 use serde_json::{Value, json};
 
-const FLOWS: [u32; 3] = [1_000, 100_000, 1_000_000];
-const METHODS: [&str; 3] = ["nat", "dr", "tunnel"];
-
+/// Measures polluxd and dpdk-testpmd (macswap) in turn on identical ports.
 #[derive(Parser)]
+#[command(name = "scripts/bench")]
 struct Options {
-    /// One round of a thousand and a million flows instead of five rounds of all.
+    /// One round of a thousand and a million flows; fails when a ratio is above its limit.
     #[arg(long)]
     quick: bool,
-    /// There are huge pages for both programs.
+    /// Only these numbers of flows, in every kind of traffic that is chosen.
+    #[arg(long, value_delimiter = ',')]
+    flows: Vec<u32>,
+    /// Only these methods.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    methods: Vec<Method>,
+    /// Only these families.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    families: Vec<Family>,
+    /// Only these sizes of frames.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    sizes: Vec<Size>,
+    /// Only these patterns.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    patterns: Vec<Pattern>,
+    /// How often each row is measured.
     #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds that each measurement counts.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// There are huge pages for both programs.
+    #[arg(long, hide = true)]
     huge: bool,
     /// One CPU for control, one that forwards.
     #[arg(long, default_value = "0,1")]
     cpus: String,
 }
 
-fn main() -> std::process::ExitCode {
+impl Options {
+    fn choice(&self) -> Choice {
+        if self.quick {
+            return matrix::quick();
+        }
+        Choice {
+            flows: self.flows.clone(),
+            methods: self.methods.clone(),
+            families: self.families.clone(),
+            sizes: self.sizes.clone(),
+            patterns: self.patterns.clone(),
+        }
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+}
+
+fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 fn run(options: &Options) -> Result<()> {
-    let rounds = if options.quick { 1 } else { 5 };
+    let conditions = Conditions::read(options.huge)?;
+    println!("{}", conditions.text());
+    let rows = matrix(options, &conditions)?;
+    save(&conditions, json!({ "matrix": rows.iter().map(Row::json).collect::<Vec<_>>() }))?;
+    if options.quick { gate(&rows) } else { Ok(()) }
+}
+
+fn matrix(options: &Options, conditions: &Conditions) -> Result<Vec<Row>> {
+    let run = Run {
+        rounds: options.rounds(),
+        window: Duration::from_secs_f64(options.seconds),
+        huge: options.huge,
+        cpus: &options.cpus,
+        gigahertz: conditions.gigahertz,
+    };
     println!(
-        "UDP, 64-byte frames, one forwarding core, NAT one way; cycles per packet, median [least-most] of {rounds}"
+        "UDP, one forwarding core, of NAT both directions; per packet, median [least-most] of {} rounds",
+        run.rounds
     );
-    println!(
-        "{:>8} {:7} {:>24} {:>24} {:>6} {:>6} {:>11}",
-        "flows", "method", "polluxd", "testpmd macswap", "ratio", "Mpps", "bytes/conn."
-    );
-    let directory = tempfile::tempdir()?;
+    println!("{}", matrix::head());
     let mut rows = Vec::new();
-    for flows in FLOWS {
-        if options.quick && flows == 100_000 {
-            continue;
-        }
-        let file = directory.path().join(format!("{flows}.pcap"));
-        pcap::write(&file, flows)?;
-        let setup = Setup { pcap: &file, flows, huge: options.huge, cpus: &options.cpus };
-        for method in METHODS {
-            rows.push(row(&setup, method, rounds)?);
-        }
-        fs::remove_file(&file)?;
+    for group in matrix::groups(&options.choice()) {
+        let measured = matrix::measure(&run, &group)?;
+        measured.iter().for_each(|row| println!("{}", row.line()));
+        rows.extend(measured);
     }
-    save(options, &rows)
+    Ok(rows)
 }
 
-/// Measures both programs in turn and prints a line of the table.
-fn row(setup: &Setup, method: &str, rounds: usize) -> Result<Value> {
-    let (mut ours, mut theirs, mut mpps, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
-    for _ in 0..rounds {
-        theirs.push(testpmd::cycles(setup)?);
-        let window = daemon::measure(setup, method)?;
-        ours.push(window.cycles);
-        mpps.push(window.mpps);
-        bytes = window.bytes_per_connection;
-    }
-    let (ours, theirs, mpps) = (Sample::new(ours), Sample::new(theirs), Sample::new(mpps));
-    let ratio = ours.median() / theirs.median();
-    println!(
-        "{:>8} {method:7} {:>24} {:>24} {ratio:>6.2} {:>6.2} {bytes:>11.1}",
-        setup.flows,
-        ours.text(),
-        theirs.text(),
-        mpps.median()
-    );
-    Ok(json!({
-        "flows": setup.flows, "method": method, "ratio": ratio, "bytes_per_connection": bytes,
-        "polluxd_cycles_per_packet": ours.json(), "testpmd_cycles_per_packet": theirs.json(),
-        "polluxd_mpps": mpps.json(),
-    }))
+/// Fails when a ratio is above what continuous integration lets pass.
+fn gate(rows: &[Row]) -> Result<()> {
+    let slow = rows.iter().filter(|row| row.ratio.median() > matrix::limit(row.traffic.flows));
+    let lines: Vec<String> = slow
+        .map(|row| {
+            format!(
+                "{}\nis above the limit of {} times testpmd",
+                row.line(),
+                matrix::limit(row.traffic.flows)
+            )
+        })
+        .collect();
+    if lines.is_empty() { Ok(()) } else { Err(Trouble(lines.join("\n"))) }
 }
 
-fn save(options: &Options, rows: &[Value]) -> Result<()> {
+fn save(conditions: &Conditions, mut result: Value) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Trouble(error.to_string()))?;
     let place = Path::new("bench-results");
     fs::create_dir_all(place)?;
     let file = place.join(format!("{}.json", now.as_secs()));
-    let result = json!({ "unix_time": now.as_secs(), "huge_pages": options.huge, "rows": rows });
+    result["format"] = json!("pollux-bench");
+    result["version"] = json!(1);
+    result["unix_time"] = json!(now.as_secs());
+    result["conditions"] = conditions.json();
     fs::write(&file, format!("{result:#}\n"))?;
     println!("written to {}", file.display());
     Ok(())
