@@ -1,11 +1,15 @@
 //! Measuring `polluxd` against `dpdk-testpmd` on the same ports: what both are started with and what they report.
 
+pub mod chase;
 pub mod conditions;
 pub mod daemon;
 pub mod frame;
+pub mod inside;
 pub mod kinds;
 pub mod matrix;
+pub mod page;
 pub mod pcap;
+pub mod plot;
 pub mod random;
 pub mod report;
 pub mod testpmd;

@@ -32,6 +32,27 @@ pub fn reply(family: Family, flow: u32, len: usize) -> Vec<u8> {
     udp([BEYOND[1], PORTS[1].mac], ends, len.saturating_sub(headers(family)))
 }
 
+/// A TCP segment without payload, of a flow's client or else of its server, with SYN and with ACK or not.
+pub fn segment(family: Family, flow: u32, request: bool, [syn, ack]: [bool; 2]) -> Vec<u8> {
+    let server = world::server(family, world::server_of(family, flow));
+    let (macs, [from, to]) = if request {
+        ([BEYOND[0], PORTS[0].mac], [world::client(family, flow), world::service(family)])
+    } else {
+        ([BEYOND[1], PORTS[1].mac], [server, world::client(family, flow)])
+    };
+    let mut step = ip(macs, from.ip(), to.ip()).tcp(from.port(), to.port(), 1, 4096);
+    if syn {
+        step = step.syn();
+    }
+    if ack {
+        step = step.ack(1);
+    }
+    let mut bytes = Vec::with_capacity(60);
+    // A vector takes all.
+    let _ = step.write(&mut bytes, &[]);
+    bytes
+}
+
 fn udp(macs: [[u8; 6]; 2], [from, to]: [SocketAddr; 2], payload: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(payload + 64);
     let step = ip(macs, from.ip(), to.ip()).udp(from.port(), to.port());

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::inside::throughput::Case;
 use super::kinds::{Family, Method, Pattern, Size, word};
 use super::report::Sample;
 use super::traffic::{Files, Traffic};
@@ -21,6 +22,17 @@ pub struct Choice {
     pub sizes: Vec<Size>,
     /// Patterns.
     pub patterns: Vec<Pattern>,
+}
+
+impl Choice {
+    /// Whether a case of the generator inside the process is among those that are wanted.
+    pub fn takes(&self, case: &Case) -> bool {
+        has(&self.flows, case.flows)
+            && has(&self.methods, case.method)
+            && has(&self.families, case.family)
+            && has(&self.patterns, case.pattern)
+            && has(&self.sizes, Size::Small)
+    }
 }
 
 /// One traffic and the methods it is measured with.
