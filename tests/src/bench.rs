@@ -8,10 +8,13 @@ pub mod inside;
 pub mod kinds;
 pub mod matrix;
 pub mod page;
+pub mod peers;
+
 pub mod pcap;
 pub mod plot;
 pub mod random;
 pub mod report;
+pub mod search;
 pub mod testpmd;
 pub mod traffic;
 pub mod world;

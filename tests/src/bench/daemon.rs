@@ -64,13 +64,18 @@ pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
     })
 }
 
-fn stats(socket: &Path) -> Result<Value> {
+/// What `pollux stats` says.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub fn stats(socket: &Path) -> Result<Value> {
     let mut command = Command::new(program("pollux")?);
     let text = output(command.arg("--socket").arg(socket).args(["--json", "stats"]))?;
     Ok(serde_json::from_str(&text)?)
 }
 
-fn count(stats: &Value, name: &str) -> u64 {
+/// The sum of a counter of all workers.
+pub fn count(stats: &Value, name: &str) -> u64 {
     stats["workers"].as_array().into_iter().flatten().filter_map(|worker| worker[name].as_u64()).sum()
 }
 
@@ -81,7 +86,9 @@ fn config(setup: &Setup<'_>, method: Method) -> String {
         method,
         protocol: "udp",
         scheduler: "sh",
-        ports: setup.files.looped.len() + usize::from(setup.files.first.is_some()),
+        ports: &world::PORTS[..setup.files.looped.len() + usize::from(setup.files.first.is_some())],
+        inside: usize::from(method.is_mixed()),
+        key: None,
         // A tenth to spare: flows spread over the index by chance.
         connections: flows + flows / 10 + 1000,
         buffers: setup.buffers(),

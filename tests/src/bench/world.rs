@@ -11,6 +11,9 @@ pub const BEYOND: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 0xfe], [2, 0, 0, 0, 2, 2]];
 /// The service's L4 port, and the servers'.
 pub const L4_PORT: u16 = 80;
 
+/// Where packets go that a mark is for: where testpmd's flowgen sends them.
+pub const MARKED: &str = "10.253.0.0/16";
+
 /// One of our ports.
 pub struct Port {
     /// Its name in DPDK.
@@ -85,8 +88,12 @@ pub struct Plan<'a> {
     pub protocol: &'a str,
     /// Its scheduler.
     pub scheduler: &'a str,
-    /// How many ports there are.
-    pub ports: usize,
+    /// The ports: of clients, of servers, and others.
+    pub ports: &'a [Port],
+    /// The number of the port before the servers.
+    pub inside: usize,
+    /// What the service is by, in place of its address: `mark = 7`.
+    pub key: Option<&'a str>,
     /// Room for connections of this family.
     pub connections: u32,
     /// Packet buffers of all ports; 0 for as many as `polluxd` thinks right.
@@ -95,8 +102,7 @@ pub struct Plan<'a> {
     pub settings: &'a str,
 }
 
-/// A configuration with the facts about the network in it. Servers are behind the second port when the method takes
-/// replies, else behind the first.
+/// A configuration with the facts about the network in it.
 pub fn config(plan: &Plan<'_>) -> String {
     let (ipv4, ipv6) = match plan.family {
         Family::Ipv4 => (plan.connections, 1024),
@@ -109,20 +115,20 @@ pub fn config(plan: &Plan<'_>) -> String {
         Method::Gue => ("tunnel", ", tunnel = { type = \"gue\", l4_port = 6080 }"),
     };
     let service = service(plan.family);
+    let address = format!("address = \"{}\"\nl4_port = {}", service.ip(), service.port());
+    let address = format!("protocol = \"{}\"\n{address}", plan.protocol);
+    let key = plan.key.unwrap_or(&address);
     let mut text = format!(
         "[start]\nkernel = false\nconnections_ipv4 = {ipv4}\nconnections_ipv6 = {ipv6}\npacket_buffers = {}\n\
          [settings]\n{}\n\
-         [[services]]\nprotocol = \"{}\"\naddress = \"{}\"\nl4_port = {}\nscheduler = \"{}\"\ndestinations = [\n",
-        plan.buffers,
-        plan.settings,
-        plan.protocol,
-        service.ip(),
-        service.port(),
-        plan.scheduler
+         [[services]]\n{key}\nscheduler = \"{}\"\ndestinations = [\n",
+        plan.buffers, plan.settings, plan.scheduler
     );
     for n in 0..SERVERS {
         let server = server(plan.family, n);
-        let (address, l4_port) = (server.ip(), server.port());
+        // By a mark, any L4 port is served, and kept.
+        let l4_port = if plan.key.is_some() { 0 } else { server.port() };
+        let address = server.ip();
         text +=
             &format!("{{ address = \"{address}\", l4_port = {l4_port}, method = \"{method}\"{tunnel} }},\n");
     }
@@ -131,15 +137,14 @@ pub fn config(plan: &Plan<'_>) -> String {
 
 /// All that is known of the network.
 fn facts(plan: &Plan<'_>) -> String {
-    let Plan { family, ports, .. } = *plan;
-    let inside = usize::from(plan.method.is_mixed());
+    let Plan { family, ports, inside, .. } = *plan;
     let (all, net, host, router, ours) = match family {
         Family::Ipv4 => ("0.0.0.0/0", 24, 32, "10.1.0.1", ["10.1.0.254", "10.2.0.254"]),
         Family::Ipv6 => ("::/0", 64, 128, "2001:db8:1::1", ["2001:db8:1::fe", "2001:db8:2::fe"]),
     };
     let (mut links, mut addresses, mut routes) = (String::new(), String::new(), String::new());
     // A tunnel adds headers to packets of any size.
-    for (place, port) in PORTS[..ports].iter().enumerate() {
+    for (place, port) in ports.iter().enumerate() {
         let mac = mac(port.mac);
         links +=
             &format!("{{ name = \"p{place}\", port = \"{}\", mac = \"{mac}\", mtu = 1600 }},\n", port.name);
@@ -157,6 +162,10 @@ fn facts(plan: &Plan<'_>) -> String {
     let mut neighbours = neighbour(0, router, BEYOND[0]);
     for n in 0..SERVERS {
         neighbours += &neighbour(inside, &server(family, n).ip().to_string(), BEYOND[1]);
+    }
+    // What has a mark is balanced only if it is for this machine.
+    if plan.key.is_some() {
+        routes += &format!("{{ destination = \"{MARKED}\", kind = \"local\", link = \"lo\" }},\n");
     }
     format!(
         "[facts]\nlinks = [\n{links}]\n\
@@ -204,7 +213,9 @@ mod tests {
                     method,
                     protocol: "udp",
                     scheduler: "sh",
-                    ports: 2,
+                    ports: &PORTS[..2],
+                    inside: 1,
+                    key: None,
                     connections: 1000,
                     buffers: 0,
                     settings: "udp_timeout = 1",
@@ -223,7 +234,9 @@ mod tests {
                 method: Method::Nat,
                 protocol: "udp",
                 scheduler: "sh",
-                ports: 2,
+                ports: &PORTS[..2],
+                inside: 1,
+                key: None,
                 connections: 1000,
                 buffers: 0,
                 settings: "",

@@ -274,6 +274,8 @@ fn save(options: &Options, conditions: &Conditions, mut result: Value) -> Result
     result["version"] = json!(page::VERSION);
     result["unix_time"] = json!(now.as_secs());
     result["conditions"] = conditions.json();
+    result["conditions"]["rounds"] = json!(options.rounds());
+    result["conditions"]["seconds_a_round"] = json!(options.seconds);
     let place = Path::new("bench-results").join(now.as_secs().to_string());
     let published = options.publish.then(|| Path::new("docs/performance").to_owned());
     for place in iter::once(place).chain(published) {

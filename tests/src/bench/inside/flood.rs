@@ -12,7 +12,7 @@ use super::throughput::Run;
 use crate::bed::command::{Result, Trouble};
 use crate::bench::kinds::{Family, Method};
 use crate::bench::random::{Random, shuffled};
-use crate::bench::world::{Plan, config};
+use crate::bench::world::{PORTS, Plan, config};
 
 /// Connections the table holds.
 const ROOM: u32 = 1_000_000;
@@ -51,7 +51,9 @@ pub fn measure(run: &Run) -> Result<Row> {
         method: Method::Nat,
         protocol: "tcp",
         scheduler: "sh",
-        ports: 2,
+        ports: &PORTS[..2],
+        inside: 1,
+        key: None,
         connections: ROOM,
         buffers: 0,
         settings: "",

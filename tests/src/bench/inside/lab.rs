@@ -13,6 +13,9 @@ use super::buffer::{Buffer, Pool};
 use super::script::Script;
 use crate::bed::command::{Result, Trouble};
 
+/// How long the worker sleeps at a time while nothing is played.
+const DOZE: Duration = Duration::from_millis(2);
+
 /// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free.
 pub struct Lab {
     /// What is played.
@@ -49,11 +52,14 @@ impl QueuePair for Side {
     fn receive(&mut self, batch: &mut Batch<Buffer>) {
         let mut lab = lock(&self.lab);
         let Lab { script, pool, resting, asked } = &mut *lab;
-        if *resting {
-            *asked += 1;
-        } else {
+        if !*resting {
             script.receive(self.number, batch, pool);
+            return;
         }
+        *asked += 1;
+        drop(lab);
+        // The core is somebody else's meanwhile: of the worker that does nothing.
+        thread::sleep(DOZE);
     }
 
     fn transmit(&mut self, batch: &mut Batch<Buffer>) {

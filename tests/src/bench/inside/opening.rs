@@ -16,7 +16,7 @@ use super::throughput::{Run, nanos};
 use crate::bed::command::Result;
 use crate::bench::kinds::{Family, Method};
 use crate::bench::report::Sample;
-use crate::bench::world::{Plan, config};
+use crate::bench::world::{PORTS, Plan, config};
 
 /// Connections there are in steady state.
 const LIVE: u64 = 1_000_000;
@@ -96,7 +96,9 @@ impl Case {
             method: self.method,
             protocol: if self.first == Kind::Syn { "tcp" } else { "udp" },
             scheduler: self.scheduler,
-            ports: 2,
+            ports: &PORTS[..2],
+            inside: 1,
+            key: None,
             connections: 2 * LIVE as u32,
             buffers: 0,
             settings: "udp_timeout = 1\ntimeouts = { \"tcp.SYN_RECV\" = 1 }",

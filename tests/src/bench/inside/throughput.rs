@@ -14,7 +14,7 @@ use crate::bench::kinds::{Family, Method, Pattern, Size, word};
 use crate::bench::matrix::{self, Choice};
 use crate::bench::random::{Random, shuffled, zipf};
 use crate::bench::report::Sample;
-use crate::bench::world::{Plan, config};
+use crate::bench::world::{PORTS, Plan, config};
 
 /// Flows in the order of their packets; more would only take memory away.
 const ORDER: usize = 1 << 24;
@@ -88,7 +88,9 @@ impl Case {
             method: self.method,
             protocol: "udp",
             scheduler: "sh",
-            ports: 2,
+            ports: &PORTS[..2],
+            inside: 1,
+            key: None,
             connections: room + room / 10 + 1000,
             buffers: 0,
             settings,
