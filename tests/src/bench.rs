@@ -1,22 +1,36 @@
 //! Measuring `polluxd` against `dpdk-testpmd` on the same ports: what both are started with and what they report.
 
+pub mod chase;
+pub mod conditions;
 pub mod daemon;
-pub mod pcap;
-pub mod report;
-pub mod testpmd;
+pub mod frame;
+pub mod inside;
+pub mod kinds;
+pub mod matrix;
+pub mod page;
+pub mod peers;
 
-use std::path::Path;
+pub mod pcap;
+pub mod plot;
+pub mod random;
+pub mod report;
+pub mod search;
+pub mod testpmd;
+pub mod traffic;
+pub mod world;
+
 use std::time::Duration;
 
-/// How long each measurement counts.
-pub const WINDOW: Duration = Duration::from_secs(3);
+use self::traffic::{Files, Traffic};
 
 /// What both programs are started with, so that only what they do with a packet differs.
 pub struct Setup<'a> {
-    /// The file packets come from, again and again.
-    pub pcap: &'a Path,
-    /// Flows in that file, each with one packet.
-    pub flows: u32,
+    /// What is sent.
+    pub traffic: &'a Traffic,
+    /// The files it comes from.
+    pub files: &'a Files,
+    /// How long each measurement counts.
+    pub window: Duration,
     /// Whether there are huge pages.
     pub huge: bool,
     /// CPUs: one for control, one that forwards.
@@ -29,9 +43,11 @@ impl Setup<'_> {
         let memory: &[&str] = if self.huge {
             &["--in-memory"]
         } else {
-            &["--no-huge", "-m", if self.flows > 200_000 { "5000" } else { "1500" }]
+            &["--no-huge", "-m", if self.files.packets > 200_000 { "5000" } else { "1500" }]
         };
-        let vdev = format!("--vdev=net_pcap0,rx_pcap={},infinite_rx=1", self.pcap.display());
+        let looped = self.files.looped.iter().map(|file| format!("rx_pcap={},infinite_rx=1", file.display()));
+        let first = self.files.first.iter().map(|file| format!("rx_pcap={}", file.display()));
+        let vdevs = looped.chain(first).enumerate();
         let mut arguments: Vec<String> = ["-l", self.cpus, "--no-pci", "--no-telemetry"]
             .iter()
             .chain(memory)
@@ -40,12 +56,13 @@ impl Setup<'_> {
         if !self.huge {
             arguments.push(format!("--file-prefix={prefix}"));
         }
-        arguments.push(vdev);
+        arguments.extend(vdevs.map(|(number, source)| format!("--vdev=net_pcap{number},{source}")));
         arguments
     }
 
-    /// Packet buffers: the file's packets stay in memory, twice while they are read, and some are on their way.
+    /// Packet buffers: the files' packets stay in memory, twice while they are read, and some are on their way.
     pub fn buffers(&self) -> u32 {
-        self.flows + self.flows / 20 + 50_000
+        let packets = self.files.packets as u32;
+        packets + packets / 20 + 50_000
     }
 }

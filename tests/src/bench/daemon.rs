@@ -1,4 +1,4 @@
-//! `polluxd` with static facts on the same port: warm-up until every flow is known, then a window is counted.
+//! `polluxd` with static facts on the same ports: warm-up until every flow is known, then a window is counted.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{Setup, WINDOW};
+use super::kinds::Method;
+use super::{Setup, world};
 use crate::bed::command::{Result, Trouble, output, program};
 use crate::bed::ledger::Ledger;
 use crate::bed::process::Process;
@@ -26,8 +27,8 @@ pub struct Window {
 /// Runs the daemon with one service of this method and counts a window.
 ///
 /// # Errors
-/// When it does not start, or does not forward every flow.
-pub fn measure(setup: &Setup, method: &str) -> Result<Window> {
+/// When it does not start, or does not forward every packet.
+pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
     let ledger = Ledger::open()?;
     let socket = ledger.directory().join("pollux.sock");
     let file = ledger.directory().join("pollux.toml");
@@ -38,15 +39,17 @@ pub fn measure(setup: &Setup, method: &str) -> Result<Window> {
     let mut process = Process::start(&ledger, "polluxd", &mut command)?;
     process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
     let mut last = Value::Null;
+    let flows = u64::from(setup.traffic.flows);
+    let thrice = 3 * flows.max(setup.files.packets as u64);
     wait::until("every flow has a connection, and was seen three times", || {
         last = stats(&socket)?;
-        let known = count(&last, "connections") == u64::from(setup.flows);
-        Ok((known && count(&last, "received") > 3 * u64::from(setup.flows)).then_some(()))
+        let known = count(&last, "connections") == flows;
+        Ok((known && count(&last, "received") > thrice).then_some(()))
     })
     .map_err(|error| Trouble(format!("{error}\n{last:#}")))?;
     let before = stats(&socket)?;
     let clock = Instant::now();
-    std::thread::sleep(WINDOW);
+    std::thread::sleep(setup.window);
     let after = stats(&socket)?;
     let seconds = clock.elapsed().as_secs_f64();
     let grew = |name: &str| (count(&after, name) - count(&before, name)) as f64;
@@ -61,45 +64,34 @@ pub fn measure(setup: &Setup, method: &str) -> Result<Window> {
     })
 }
 
-fn stats(socket: &Path) -> Result<Value> {
+/// What `pollux stats` says.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub fn stats(socket: &Path) -> Result<Value> {
     let mut command = Command::new(program("pollux")?);
     let text = output(command.arg("--socket").arg(socket).args(["--json", "stats"]))?;
     Ok(serde_json::from_str(&text)?)
 }
 
-fn count(stats: &Value, name: &str) -> u64 {
+/// The sum of a counter of all workers.
+pub fn count(stats: &Value, name: &str) -> u64 {
     stats["workers"].as_array().into_iter().flatten().filter_map(|worker| worker[name].as_u64()).sum()
 }
 
-/// One UDP service over three servers, and all that is known of the network.
-fn config(setup: &Setup, method: &str) -> String {
-    // A tenth to spare: flows spread over the index by chance.
-    let capacity = setup.flows + setup.flows / 10 + 1000;
-    let mut text = format!(
-        "[start]\nkernel = false\nconnections_ipv4 = {capacity}\nconnections_ipv6 = 1024\npacket_buffers = {}\n\
-         [[services]]\nprotocol = \"udp\"\naddress = \"10.9.9.1\"\nl4_port = 80\nscheduler = \"rr\"\n",
-        setup.buffers()
-    );
-    for last in 11..=13 {
-        text += &format!(
-            "[[services.destinations]]\naddress = \"10.2.0.{last}\"\nl4_port = 80\nmethod = \"{method}\"\n"
-        );
-    }
-    text += "[facts]\n\
-        links = [{ name = \"p0\", port = \"net_pcap0\", mac = \"02:70:63:61:70:00\", mtu = 1500 }]\n\
-        addresses = [\n\
-        { address = \"10.2.0.254\", prefix_len = 24, link = \"p0\" },\n\
-        { address = \"10.9.9.1\", prefix_len = 32, link = \"lo\" }]\n\
-        routes = [\n\
-        { destination = \"0.0.0.0/0\", via = \"10.2.0.1\", link = \"p0\" },\n\
-        { destination = \"10.2.0.0/24\", link = \"p0\" },\n\
-        { destination = \"10.2.0.254/32\", kind = \"local\", link = \"p0\" },\n\
-        { destination = \"10.9.9.1/32\", kind = \"local\", link = \"lo\" }]\n\
-        neighbours = [\n";
-    for last in [1, 11, 12, 13] {
-        text += &format!(
-            "{{ link = \"p0\", address = \"10.2.0.{last}\", mac = \"02:00:00:00:02:{last:02x}\" }},\n"
-        );
-    }
-    text + "]\n"
+fn config(setup: &Setup<'_>, method: Method) -> String {
+    let flows = setup.traffic.flows;
+    world::config(&world::Plan {
+        family: setup.traffic.family,
+        method,
+        protocol: "udp",
+        scheduler: "sh",
+        ports: &world::PORTS[..setup.files.looped.len() + usize::from(setup.files.first.is_some())],
+        inside: usize::from(method.is_mixed()),
+        key: None,
+        // A tenth to spare: flows spread over the index by chance.
+        connections: flows + flows / 10 + 1000,
+        buffers: setup.buffers(),
+        settings: "",
+    })
 }

@@ -1,8 +1,9 @@
-//! Medians and the lines of the table.
+//! Medians of what was measured, as text and as JSON.
 
 use serde_json::{Value, json};
 
 /// Some measurements of one thing.
+#[derive(Clone, Debug)]
 pub struct Sample(Vec<f64>);
 
 impl Sample {
@@ -22,9 +23,14 @@ impl Sample {
         format!("{:.1} [{:.1}-{:.1}]", self.median(), self.0[0], self.0[self.0.len() - 1])
     }
 
+    /// The same with two digits, for small numbers.
+    pub fn fine(&self) -> String {
+        format!("{:.2} [{:.2}-{:.2}]", self.median(), self.0[0], self.0[self.0.len() - 1])
+    }
+
     /// All of them, for the file.
     pub fn json(&self) -> Value {
-        json!({ "median": self.median(), "all": self.0 })
+        json!({ "median": self.median(), "least": self.0[0], "most": self.0[self.0.len() - 1], "all": self.0 })
     }
 }
 
@@ -33,6 +39,10 @@ mod tests {
     #[test]
     fn the_median_is_in_the_middle() {
         let sample = super::Sample::new(vec![3.0, 1.0, 2.0]);
-        assert_eq!(sample.text(), "2.0 [1.0-3.0]");
+        assert_eq!(
+            (sample.text(), sample.fine()),
+            ("2.0 [1.0-3.0]".to_owned(), "2.00 [1.00-3.00]".to_owned())
+        );
+        assert_eq!(sample.json()["least"], 1.0);
     }
 }

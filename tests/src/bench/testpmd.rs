@@ -2,15 +2,20 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use super::{Setup, WINDOW};
+use super::Setup;
+use super::kinds::Size;
 use crate::bed::command::{Result, Trouble};
+
+/// How long it may take to start.
+const STARTS: Duration = Duration::from_secs(1);
 
 /// Runs testpmd for a window and gives its cycles per packet, as it reports them.
 ///
 /// # Errors
 /// When it cannot be started or reports no cycles.
-pub fn cycles(setup: &Setup) -> Result<f64> {
+pub fn cycles(setup: &Setup<'_>) -> Result<f64> {
     let mut child = Command::new("dpdk-testpmd")
         .args(setup.eal("px-testpmd"))
         .args(["--", "-i", "--nb-cores=1", "--record-core-cycles"])
@@ -23,7 +28,7 @@ pub fn cycles(setup: &Setup) -> Result<f64> {
     let mut input = child.stdin.take().ok_or_else(|| Trouble("dpdk-testpmd has no input".to_owned()))?;
     input.write_all(b"set fwd macswap\nstart\n")?;
     // It reads commands when it is ready; the window then holds at least the rest of this time.
-    std::thread::sleep(WINDOW + WINDOW);
+    std::thread::sleep(setup.window * 2 + STARTS);
     input.write_all(b"stop\nquit\n")?;
     drop(input);
     let done = child.wait_with_output()?;
@@ -41,12 +46,16 @@ fn read(text: &str) -> Option<f64> {
     rest[..end].parse().ok()
 }
 
-/// Its own buffers serve, of the size polluxd has; only a large file needs more, and then smaller ones to fit.
-fn buffers(setup: &Setup) -> Vec<String> {
-    if setup.flows < 200_000 {
+/// Its own buffers serve, of the size polluxd has; only large files need more, and then smaller ones if frames are small.
+fn buffers(setup: &Setup<'_>) -> Vec<String> {
+    if setup.files.packets < 100_000 {
         return Vec::new();
     }
-    vec!["--mbuf-size=384".to_owned(), format!("--total-num-mbufs={}", setup.buffers())]
+    let mut arguments = vec![format!("--total-num-mbufs={}", setup.buffers())];
+    if setup.traffic.size == Size::Small {
+        arguments.push("--mbuf-size=384".to_owned());
+    }
+    arguments
 }
 
 #[cfg(test)]

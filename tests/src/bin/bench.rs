@@ -1,101 +1,298 @@
-//! Cycles per packet of `polluxd` and of `dpdk-testpmd` on identical ports in the same run, alternating. Run by
-//! `scripts/bench`, which builds first and lends huge pages.
+//! What `polluxd` costs and bears, beside `dpdk-testpmd` on identical ports in the same run. Run by `scripts/bench`,
+//! which builds first and lends huge pages.
 
-use std::fs;
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{fs, iter};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use pollux_tests::bed::command::{Result, Trouble};
-use pollux_tests::bench::report::Sample;
-use pollux_tests::bench::{Setup, daemon, pcap, testpmd};
+use pollux_tests::bench::chase;
+use pollux_tests::bench::conditions::Conditions;
+use pollux_tests::bench::inside::{self, flood, latency, opening, spread, throughput};
+use pollux_tests::bench::kinds::{Family, Method, Pattern, Size};
+use pollux_tests::bench::matrix::{self, Choice, Row, Run};
+use pollux_tests::bench::page;
 use serde_json::{Value, json};
 
-const FLOWS: [u32; 3] = [1_000, 100_000, 1_000_000];
-const METHODS: [&str; 3] = ["nat", "dr", "tunnel"];
+/// What is measured, part by part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Loads from memory of all sizes.
+    Memory,
+    /// polluxd and testpmd in turn on identical ports.
+    Matrix,
+    /// Up to 10 million flows, by the generator inside the process.
+    Inside,
+    /// New connections a second.
+    Opening,
+    /// A SYN flood.
+    Flood,
+    /// Delays, in quiet and while control is busy.
+    Latency,
+    /// How evenly flows are spread.
+    Spread,
+}
 
-#[derive(Parser)]
+/// Measures polluxd and dpdk-testpmd (macswap) in turn on identical ports, and the worker by a generator in its process.
+#[derive(Clone, Parser)]
+#[command(name = "scripts/bench")]
 struct Options {
-    /// One round of a thousand and a million flows instead of five rounds of all.
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// One round of a thousand and a million flows; fails when a ratio is above its limit.
     #[arg(long)]
     quick: bool,
-    /// There are huge pages for both programs.
+    /// Only these numbers of flows, in every kind of traffic that is chosen.
+    #[arg(long, value_delimiter = ',')]
+    flows: Vec<u32>,
+    /// Only these methods.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    methods: Vec<Method>,
+    /// Only these families.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    families: Vec<Family>,
+    /// Only these sizes of frames.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    sizes: Vec<Size>,
+    /// Only these patterns.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    patterns: Vec<Pattern>,
+    /// How often each row is measured.
     #[arg(long)]
+    rounds: Option<usize>,
+    /// Seconds that each measurement counts.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Put report, plots and result in docs/performance too.
+    #[arg(long)]
+    publish: bool,
+    /// Measure nothing; write report and plots beside this result.json.
+    #[arg(long, value_name = "RESULT")]
+    show: Option<PathBuf>,
+    /// There are huge pages for both programs.
+    #[arg(long, hide = true)]
     huge: bool,
     /// One CPU for control, one that forwards.
     #[arg(long, default_value = "0,1")]
     cpus: String,
 }
 
-fn main() -> std::process::ExitCode {
+impl Options {
+    fn choice(&self) -> Choice {
+        if self.quick {
+            return matrix::quick();
+        }
+        Choice {
+            flows: self.flows.clone(),
+            methods: self.methods.clone(),
+            families: self.families.clone(),
+            sizes: self.sizes.clone(),
+            patterns: self.patterns.clone(),
+        }
+    }
+
+    fn has(&self, part: Part) -> bool {
+        match (self.quick, &self.only[..]) {
+            (true, _) => part == Part::Matrix,
+            (false, []) => true,
+            (false, only) => only.contains(&part),
+        }
+    }
+
+    /// How everything inside the process is measured.
+    fn inside(&self) -> Result<inside::Run> {
+        let cpus: Vec<usize> = self.cpus.split(',').filter_map(|cpu| cpu.trim().parse().ok()).collect();
+        let cpus = <[usize; 2]>::try_from(cpus);
+        let cpus = cpus.map_err(|_| Trouble(format!("--cpus {}: give two numbers, as in 0,1", self.cpus)))?;
+        Ok(inside::Run { rounds: self.rounds(), window: self.window(), cpus })
+    }
+
+    fn window(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.clamp(0.1, 3600.0))
+    }
+
+    /// The rows of the matrix that the generator inside the process is held against.
+    fn calibration(&self) -> Options {
+        Options {
+            flows: vec![1_000_000],
+            families: vec![Family::Ipv4],
+            sizes: vec![Size::Small],
+            patterns: vec![Pattern::Uniform],
+            ..self.clone()
+        }
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+}
+
+fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
-            std::process::ExitCode::FAILURE
+            ExitCode::FAILURE
         }
     }
 }
 
 fn run(options: &Options) -> Result<()> {
-    let rounds = if options.quick { 1 } else { 5 };
-    println!(
-        "UDP, 64-byte frames, one forwarding core, NAT one way; cycles per packet, median [least-most] of {rounds}"
-    );
-    println!(
-        "{:>8} {:7} {:>24} {:>24} {:>6} {:>6} {:>11}",
-        "flows", "method", "polluxd", "testpmd macswap", "ratio", "Mpps", "bytes/conn."
-    );
-    let directory = tempfile::tempdir()?;
+    if let Some(file) = &options.show {
+        return show(file);
+    }
+    let conditions = Conditions::read(options.huge)?;
+    println!("{}", conditions.text());
+    let mut result = json!({});
     let mut rows = Vec::new();
-    for flows in FLOWS {
-        if options.quick && flows == 100_000 {
-            continue;
-        }
-        let file = directory.path().join(format!("{flows}.pcap"));
-        pcap::write(&file, flows)?;
-        let setup = Setup { pcap: &file, flows, huge: options.huge, cpus: &options.cpus };
-        for method in METHODS {
-            rows.push(row(&setup, method, rounds)?);
-        }
-        fs::remove_file(&file)?;
+    if options.has(Part::Memory) {
+        result["memory"] = memory(options)?;
     }
-    save(options, &rows)
+    if options.has(Part::Matrix) {
+        rows = matrix(options, &conditions)?;
+        result["matrix"] = rows.iter().map(Row::json).collect();
+    }
+    let inside = options.inside()?;
+    if options.has(Part::Inside) {
+        // What it is held against was measured on ports in the same run.
+        let beside = if rows.is_empty() { matrix(&options.calibration(), &conditions)? } else { Vec::new() };
+        result["inside"] = throughput(options, &inside, rows.iter().chain(&beside))?;
+    }
+    if options.has(Part::Opening) {
+        println!("\nNew connections in steady state, as many ending as beginning, at a million live ones");
+        println!("{}", opening::Row::head());
+        let each = opening::CASES.into_iter().map(|case| {
+            let row = opening::measure(&inside, case)?;
+            println!("{}", row.line());
+            Ok(row.json())
+        });
+        result["opening"] = each.collect::<Result<_>>()?;
+    }
+    if options.has(Part::Flood) {
+        let flood = flood::measure(&inside)?;
+        println!("\n{}", flood.text());
+        result["flood"] = flood.json();
+    }
+    if options.has(Part::Latency) {
+        result["latency"] = delays(&inside)?;
+    }
+    if options.has(Part::Spread) {
+        println!();
+        let rows = spread::measure(inside.cpus)?;
+        rows.iter().for_each(|row| println!("{}", row.line()));
+        result["spread"] = rows.iter().map(spread::Row::json).collect();
+    }
+    save(options, &conditions, result)?;
+    if options.quick { gate(&rows) } else { Ok(()) }
 }
 
-/// Measures both programs in turn and prints a line of the table.
-fn row(setup: &Setup, method: &str, rounds: usize) -> Result<Value> {
-    let (mut ours, mut theirs, mut mpps, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
-    for _ in 0..rounds {
-        theirs.push(testpmd::cycles(setup)?);
-        let window = daemon::measure(setup, method)?;
-        ours.push(window.cycles);
-        mpps.push(window.mpps);
-        bytes = window.bytes_per_connection;
-    }
-    let (ours, theirs, mpps) = (Sample::new(ours), Sample::new(theirs), Sample::new(mpps));
-    let ratio = ours.median() / theirs.median();
+fn memory(options: &Options) -> Result<Value> {
+    let rows = chase::measure(options.huge)?;
+    println!("{}", chase::Row::head());
+    rows.iter().for_each(|row| println!("{}", row.line()));
+    println!();
+    Ok(rows.iter().map(chase::Row::json).collect())
+}
+
+/// The generator inside the process: the same million flows as on ports first, to see how far the two agree.
+fn throughput<'a>(
+    options: &Options,
+    run: &inside::Run,
+    matrix: impl Iterator<Item = &'a Row> + Clone,
+) -> Result<Value> {
     println!(
-        "{:>8} {method:7} {:>24} {:>24} {ratio:>6.2} {:>6.2} {bytes:>11.1}",
-        setup.flows,
-        ours.text(),
-        theirs.text(),
-        mpps.median()
+        "\nInside the process, without a driver, 64-byte UDP; per packet, median [least-most] of {} rounds",
+        run.rounds
     );
-    Ok(json!({
-        "flows": setup.flows, "method": method, "ratio": ratio, "bytes_per_connection": bytes,
-        "polluxd_cycles_per_packet": ours.json(), "testpmd_cycles_per_packet": theirs.json(),
-        "polluxd_mpps": mpps.json(),
-    }))
+    println!("{}", throughput::Row::head());
+    let mut rows = Vec::new();
+    for case in throughput::cases(&options.choice()) {
+        let row = throughput::measure(run, case)?;
+        println!("{}", row.line());
+        if let Some(text) = row.beside(matrix.clone()) {
+            println!("    {text}");
+        }
+        rows.push(row.json());
+    }
+    Ok(rows.into())
 }
 
-fn save(options: &Options, rows: &[Value]) -> Result<()> {
+fn delays(run: &inside::Run) -> Result<Value> {
+    let report = latency::measure(run)?;
+    println!("\nDelays at a million flows, NAT in both directions; full speed is {:.2} Mpps", report.full);
+    println!("{}", latency::Row::head());
+    report.rows.iter().for_each(|row| println!("{}", row.line()));
+    Ok(
+        json!({ "full_mpps": report.full, "rows": report.rows.iter().map(latency::Row::json).collect::<Vec<_>>() }),
+    )
+}
+
+fn matrix(options: &Options, conditions: &Conditions) -> Result<Vec<Row>> {
+    let run = Run {
+        rounds: options.rounds(),
+        window: options.window(),
+        huge: options.huge,
+        cpus: &options.cpus,
+        gigahertz: conditions.gigahertz,
+    };
+    println!(
+        "UDP, one forwarding core, of NAT both directions; per packet, median [least-most] of {} rounds",
+        run.rounds
+    );
+    println!("{}", matrix::head());
+    let mut rows = Vec::new();
+    for group in matrix::groups(&options.choice()) {
+        let measured = matrix::measure(&run, &group)?;
+        measured.iter().for_each(|row| println!("{}", row.line()));
+        rows.extend(measured);
+    }
+    Ok(rows)
+}
+
+/// Fails when a ratio is above what continuous integration lets pass.
+fn gate(rows: &[Row]) -> Result<()> {
+    let slow = rows.iter().filter(|row| row.ratio.median() > matrix::limit(row.traffic.flows));
+    let lines: Vec<String> = slow
+        .map(|row| {
+            format!(
+                "{}\nis above the limit of {} times testpmd",
+                row.line(),
+                matrix::limit(row.traffic.flows)
+            )
+        })
+        .collect();
+    if lines.is_empty() { Ok(()) } else { Err(Trouble(lines.join("\n"))) }
+}
+
+/// Writes the result with its page and plots; the directory is named by the time.
+fn save(options: &Options, conditions: &Conditions, mut result: Value) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Trouble(error.to_string()))?;
-    let place = Path::new("bench-results");
-    fs::create_dir_all(place)?;
-    let file = place.join(format!("{}.json", now.as_secs()));
-    let result = json!({ "unix_time": now.as_secs(), "huge_pages": options.huge, "rows": rows });
-    fs::write(&file, format!("{result:#}\n"))?;
-    println!("written to {}", file.display());
+    result["format"] = json!(page::FORMAT);
+    result["version"] = json!(page::VERSION);
+    result["unix_time"] = json!(now.as_secs());
+    result["conditions"] = conditions.json();
+    result["conditions"]["rounds"] = json!(options.rounds());
+    result["conditions"]["seconds_a_round"] = json!(options.seconds);
+    let place = Path::new("bench-results").join(now.as_secs().to_string());
+    let published = options.publish.then(|| Path::new("docs/performance").to_owned());
+    for place in iter::once(place).chain(published) {
+        fs::create_dir_all(&place)?;
+        page::write(&place, &result)?;
+        println!("written to {}/report.md, with result.json and plots", place.display());
+    }
     Ok(())
+}
+
+/// Shows a result that was stored before.
+fn show(file: &Path) -> Result<()> {
+    let result: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
+    if (&result["format"], &result["version"]) != (&json!(page::FORMAT), &json!(page::VERSION)) {
+        let (format, version) = (&result["format"], &result["version"]);
+        let wanted = format!("{} {}", page::FORMAT, page::VERSION);
+        return Err(Trouble(format!("{} is {format} {version}; it must be {wanted}", file.display())));
+    }
+    page::write(file.parent().unwrap_or(Path::new(".")), &result)
 }

@@ -1,0 +1,16 @@
+//! The generator inside the process: `polluxd`'s own engine and worker between two ports in memory, for what files of
+//! packets cannot hold or a driver would hide.
+
+pub mod buffer;
+pub mod flood;
+pub mod histogram;
+pub mod lab;
+pub mod latency;
+pub mod maker;
+pub mod opening;
+pub mod rig;
+pub mod script;
+pub mod spread;
+pub mod throughput;
+
+pub use throughput::Run;

@@ -1,0 +1,135 @@
+//! A packet buffer without DPDK: of fixed size, with what the generator notes about the packet beside it.
+
+use std::collections::VecDeque;
+
+use pollux_dataplane::packet::Packet;
+
+/// Room in front of a new frame: the longest tunnel header of IPv6 fits.
+const HEADROOM: usize = 64;
+const ROOM: usize = 256;
+/// Buffers that take turns, as those of a port's queue do; in all as large as a second-level cache.
+const BUFFERS: usize = 2048;
+
+#[repr(align(64))]
+struct Inner {
+    bytes: [u8; ROOM],
+    start: usize,
+    end: usize,
+    note: Note,
+}
+
+/// What is known of a packet on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// When it was to be there, in nanoseconds of the script's clock.
+    pub due: u64,
+    /// The number of the source that made it.
+    pub source: u8,
+}
+
+/// A frame and its note.
+pub struct Buffer(Box<Inner>);
+
+impl Buffer {
+    fn new() -> Buffer {
+        Buffer(Box::new(Inner { bytes: [0; ROOM], start: HEADROOM, end: HEADROOM, note: Note::default() }))
+    }
+
+    /// Fills it with a frame of at most 192 bytes.
+    pub fn fill(&mut self, frame: &[u8], note: Note) -> &mut [u8] {
+        let end = (HEADROOM + frame.len()).min(ROOM);
+        (self.0.start, self.0.end, self.0.note) = (HEADROOM, end, note);
+        let place = &mut self.0.bytes[HEADROOM..end];
+        place.copy_from_slice(&frame[..end - HEADROOM]);
+        place
+    }
+
+    /// What was noted.
+    pub fn note(&self) -> Note {
+        self.0.note
+    }
+}
+
+impl Packet for Buffer {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.0.bytes[self.0.start..self.0.end]
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0.bytes[self.0.start..self.0.end]
+    }
+
+    #[inline]
+    fn push_front(&mut self, count: usize) -> bool {
+        let start = self.0.start.checked_sub(count);
+        start.inspect(|&start| self.0.start = start).is_some()
+    }
+
+    #[inline]
+    fn pull_front(&mut self, count: usize) -> bool {
+        let fits = count <= self.bytes().len();
+        if fits {
+            self.0.start += count;
+        }
+        fits
+    }
+
+    fn sibling(&self, len: usize) -> Option<Buffer> {
+        let mut buffer = Buffer::new();
+        buffer.0.end = HEADROOM.checked_add(len).filter(|&end| end <= ROOM)?;
+        Some(buffer)
+    }
+
+    #[inline]
+    fn truncate(&mut self, len: usize) {
+        self.0.end = self.0.end.min(self.0.start + len);
+    }
+}
+
+/// Buffers that are free, the one that has been for longest first.
+pub struct Pool(VecDeque<Buffer>);
+
+impl Pool {
+    /// A pool of its usual size.
+    pub fn new() -> Pool {
+        Pool((0..BUFFERS).map(|_| Buffer::new()).collect())
+    }
+
+    /// A free buffer; a new one when those that were given out have not come back.
+    #[inline]
+    pub fn take(&mut self) -> Buffer {
+        self.0.pop_front().unwrap_or_else(Buffer::new)
+    }
+
+    /// Takes a buffer back.
+    #[inline]
+    pub fn give(&mut self, buffer: Buffer) {
+        self.0.push_back(buffer);
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_in_front_and_is_used_again() {
+        let mut pool = Pool::new();
+        let mut buffer = pool.take();
+        buffer.fill(&[7; 60], Note { due: 5, source: 1 });
+        assert!(buffer.push_front(56) && !buffer.push_front(56));
+        assert!(buffer.pull_front(100) && buffer.bytes() == [7; 16]);
+        buffer.truncate(3);
+        assert_eq!((buffer.bytes().len(), buffer.note().due), (3, 5));
+        buffer.fill(&[1; 62], Note::default());
+        assert_eq!(buffer.bytes(), [1; 62]);
+    }
+}

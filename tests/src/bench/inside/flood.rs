@@ -1,0 +1,164 @@
+//! A flood of SYNs from anybody against a full table, and whether those who were there before still get through.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::lab::Time;
+use super::maker::{Kind, Maker};
+use super::rig::Rig;
+use super::script::{Flows, Script, Source};
+use super::throughput::Run;
+use crate::bed::command::{Result, Trouble};
+use crate::bench::kinds::{Family, Method};
+use crate::bench::random::{Random, shuffled};
+use crate::bench::world::{PORTS, Plan, config};
+
+/// Connections the table holds.
+const ROOM: u32 = 1_000_000;
+/// Established ones.
+const GOOD: u32 = 100_000;
+/// Where the flood comes from.
+const BAD: (u32, u32) = (1 << 24, 1 << 27);
+
+/// What came of it.
+pub struct Row {
+    sent: u64,
+    passed: u64,
+    syns: u64,
+    syns_passed: u64,
+    seconds: f64,
+    alone: f64,
+    given_up: u64,
+    connections: u64,
+}
+
+fn source(kind: Kind, flows: Flows) -> Source {
+    Source::new(Maker::new(Family::Ipv4, kind), flows)
+}
+
+fn everyone() -> Flows {
+    Flows::Fresh { first: 0, span: GOOD }
+}
+
+/// Floods for a window: half of the clients' packets are SYNs, half of established connections, which are answered.
+///
+/// # Errors
+/// When connections cannot be established before the flood.
+pub fn measure(run: &Run) -> Result<Row> {
+    let plan = Plan {
+        family: Family::Ipv4,
+        method: Method::Nat,
+        protocol: "tcp",
+        scheduler: "sh",
+        ports: &PORTS[..2],
+        inside: 1,
+        key: None,
+        connections: ROOM,
+        buffers: 0,
+        settings: "",
+    };
+    let mut rig = Rig::start(&config(&plan), run.cpus, Time::Wall(Instant::now()))?;
+    establish(&mut rig)?;
+    rig.play(background());
+    let (packets, took) = super::throughput::window(&mut rig, run.window);
+    let alone = packets as f64 / took.as_secs_f64() / 1e6;
+    rig.stop();
+    // Until the table is full and has begun to give connections up.
+    let began = Instant::now();
+    rig.play(flooded());
+    while rig.board.gauges.given_up.get() == 0 {
+        rig.rest(run.window / 10);
+        if began.elapsed().as_secs() > 60 {
+            return Err(Trouble(format!(
+                "the flood does not fill the table: {} connections",
+                rig.connections()
+            )));
+        }
+    }
+    rig.stop();
+    let (began, given_up) = (Instant::now(), rig.board.gauges.given_up.get());
+    rig.play(flooded());
+    rig.rest(run.window);
+    let script = rig.stop();
+    let seconds = began.elapsed().as_secs_f64();
+    let [good, bad] = &script.sides[0][..] else {
+        return Err(Trouble("the flood has lost its sources".to_owned()));
+    };
+    let replies = &script.sides[1][0];
+    Ok(Row {
+        sent: good.sent + replies.sent,
+        passed: good.passed + replies.passed,
+        syns: bad.sent,
+        syns_passed: bad.passed,
+        seconds,
+        alone,
+        given_up: rig.board.gauges.given_up.get() - given_up,
+        connections: rig.connections(),
+    })
+}
+
+fn establish(rig: &mut Rig) -> Result<()> {
+    let once = |kind| source(kind, everyone()).times(GOOD.into());
+    rig.play_out(Script::new(vec![once(Kind::Syn)], Vec::new()))?;
+    rig.play_out(Script::new(Vec::new(), vec![once(Kind::SynAck)]))?;
+    rig.play_out(Script::new(vec![once(Kind::Ack)], Vec::new()))?;
+    if rig.lost() > 0 || rig.connections() != u64::from(GOOD) {
+        let (lost, known) = (rig.lost(), rig.connections());
+        return Err(Trouble(format!(
+            "{known} of {GOOD} connections are established; {lost} packets were lost"
+        )));
+    }
+    Ok(())
+}
+
+fn listed(seed: u64) -> Flows {
+    Flows::Listed(shuffled(GOOD, seed).into())
+}
+
+/// Established connections in both directions.
+fn background() -> Script {
+    Script::new(vec![source(Kind::Ack, listed(1))], vec![source(Kind::ServerAck, listed(2))])
+}
+
+fn flooded() -> Script {
+    let mut script = background();
+    let (first, span) = BAD;
+    script.sides[0].push(source(Kind::Syn, Flows::Chance { first, span, random: Random::new(3) }));
+    script
+}
+
+impl Row {
+    /// Packets of established connections that did not get through.
+    pub fn lost(&self) -> u64 {
+        self.sent - self.passed
+    }
+
+    /// What is printed.
+    pub fn text(&self) -> String {
+        format!(
+            "SYN flood of {:.2} million a second against a full table of {ROOM}, {GOOD} connections established:\n\
+             of {} packets of theirs {} were lost ({:.2} million a second got through; without the flood {:.2});\n\
+             {} of {} SYNs were passed on, {} half-open connections given up, {} connections at the end",
+            self.syns as f64 / self.seconds / 1e6,
+            self.sent,
+            self.lost(),
+            self.passed as f64 / self.seconds / 1e6,
+            self.alone,
+            self.syns_passed,
+            self.syns,
+            self.given_up,
+            self.connections
+        )
+    }
+
+    /// For the file.
+    pub fn json(&self) -> Value {
+        json!({
+            "table": ROOM, "established": GOOD, "established_sent": self.sent, "established_lost": self.lost(),
+            "syns": self.syns, "syns_passed": self.syns_passed, "seconds": self.seconds,
+            "established_million_a_second_alone": self.alone, "given_up": self.given_up,
+            "connections_after": self.connections,
+        })
+    }
+}

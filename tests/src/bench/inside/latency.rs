@@ -1,0 +1,244 @@
+//! How long packets take by a schedule that waits for nobody, in quiet and while control is busy.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pollux_control::model::{Config, Service, ServiceKey};
+use pollux_control::request::{Apply, ConnectionQuery, Reply, Request};
+use serde_json::{Value, json};
+
+use super::histogram::{Histogram, Summary};
+use super::lab::baseline;
+use super::maker::{Kind, Maker};
+use super::rig::Rig;
+use super::script::{Flows, Pace, Script, Source};
+use super::throughput::{Case, Run, window};
+use crate::bed::command::{Result, Trouble};
+use crate::bench::kinds::{Family, Method, Pattern};
+
+/// Flows, in both directions by NAT.
+const FLOWS: u32 = 1_000_000;
+/// Connections that expire together.
+const IDLE: u32 = 1_000_000;
+/// Services that are applied.
+const SERVICES: u32 = 10_000;
+/// Seconds until an idle connection expires; all flows have their turn within at a tenth of full speed.
+const TIMEOUT: u64 = 5;
+/// What is not measured after a change of pace.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// A situation as it was measured.
+pub struct Row {
+    name: String,
+    load: u32,
+    mpps: f64,
+    delays: Summary,
+    lost: u64,
+    note: String,
+}
+
+/// All situations, and what full speed is.
+pub struct Report {
+    /// Millions of packets a second at full speed.
+    pub full: f64,
+    /// The situations.
+    pub rows: Vec<Row>,
+}
+
+struct Bench<'a> {
+    run: &'a Run,
+    case: Case,
+    orders: [Arc<[u32]>; 2],
+    full: f64,
+    rig: Rig,
+}
+
+/// Measures full speed, then delays below it.
+///
+/// # Errors
+/// When a flow gets no connection, or control refuses something.
+pub fn measure(run: &Run) -> Result<Report> {
+    let case = Case { family: Family::Ipv4, method: Method::Nat, flows: FLOWS, pattern: Pattern::Uniform };
+    let (orders, settings) = (case.orders(), format!("udp_timeout = {TIMEOUT}"));
+    let rig = case.rig(run.cpus, FLOWS + IDLE, &settings)?;
+    let mut bench = Bench { run, case, orders, full: 0.0, rig };
+    bench.full = bench.full_speed();
+    let nothing = bench.nothing(50)?;
+    let mut rows = vec![nothing];
+    for load in [10, 50, 90] {
+        rows.push(bench.quiet(load));
+    }
+    rows.push(bench.during("while 10 thousand services are applied", apply)?);
+    rows.push(bench.during("while a million are listed", list)?);
+    rows.push(bench.expiring()?);
+    Ok(Report { full: bench.full, rows })
+}
+
+impl Bench<'_> {
+    fn script(&self, pace: Pace) -> Script {
+        let mut script = self.case.script(&self.orders);
+        script.pace = pace;
+        script.delays = Some(Box::default());
+        script
+    }
+
+    /// Both sides together send this part of what full speed is.
+    fn pace(&self, load: u32) -> Pace {
+        Pace::Every((2e6 / (self.full * f64::from(load) / 100.0)) as u64)
+    }
+
+    fn full_speed(&mut self) -> f64 {
+        self.rig.play(self.script(Pace::Full));
+        self.rig.rest(SETTLE);
+        let (packets, took) = window(&mut self.rig, self.run.window);
+        self.rig.stop();
+        packets as f64 / took.as_secs_f64() / 1e6
+    }
+
+    /// A worker that does nothing, by the same schedule: what the machine itself adds.
+    fn nothing(&self, load: u32) -> Result<Row> {
+        let script = self.script(self.pace(load));
+        let (script, took) = baseline(script, self.run.cpus[1], self.run.window)?;
+        Ok(row("no balancer, the machine's own".to_owned(), load, &script, took, String::new()))
+    }
+
+    fn quiet(&mut self, load: u32) -> Row {
+        self.begin(load);
+        self.rig.rest(self.run.window);
+        self.end("quiet".to_owned(), load, self.run.window, String::new())
+    }
+
+    fn begin(&mut self, load: u32) {
+        self.rig.play(self.script(self.pace(load)));
+        self.rig.rest(SETTLE);
+        self.rig.look(|script| script.delays = Some(Box::default()));
+    }
+
+    fn end(&mut self, name: String, load: u32, took: Duration, note: String) -> Row {
+        let script = self.rig.stop();
+        row(name, load, &script, took + SETTLE, note)
+    }
+
+    /// At half speed, while control does something again and again.
+    fn during(&mut self, name: &str, work: fn(&mut Rig) -> Result<String>) -> Result<Row> {
+        self.begin(50);
+        let (began, mut note) = (Instant::now(), String::new());
+        while note.is_empty() || began.elapsed() < self.run.window {
+            note = work(&mut self.rig)?;
+        }
+        let took = began.elapsed();
+        Ok(self.end(name.to_owned(), 50, took, note))
+    }
+
+    /// At half speed, while a million connections, opened together, come to their end.
+    fn expiring(&mut self) -> Result<Row> {
+        let idle = Flows::Fresh { first: 1 << 24, span: IDLE };
+        let idle = Source::new(Maker::new(Family::Ipv4, Kind::Request), idle).times(IDLE.into());
+        let before = self.rig.connections();
+        self.rig.play_out(Script::new(vec![idle], Vec::new()))?;
+        let opened = self.rig.connections() - before;
+        self.begin(50);
+        let began = Instant::now();
+        while self.rig.connections() > before + opened / 100 && began.elapsed().as_secs() < 6 * TIMEOUT {
+            self.rig.rest(Duration::from_millis(100));
+        }
+        let (took, left) = (began.elapsed(), self.rig.connections());
+        let note = format!("{opened} connections opened, {left} are left after {:.1} s", took.as_secs_f64());
+        Ok(self.end("while a million expire".to_owned(), 50, took, note))
+    }
+}
+
+fn row(name: String, load: u32, script: &Script, took: Duration, note: String) -> Row {
+    let (sent, passed) = script.counts();
+    let delays = script.delays.as_deref().map_or_else(|| Histogram::default().summary(), Histogram::summary);
+    Row { name, load, mpps: passed as f64 / took.as_secs_f64() / 1e6, delays, lost: sent - passed, note }
+}
+
+/// Applies so many services with as many destinations as ours has, and takes them away again.
+fn apply(rig: &mut Rig) -> Result<String> {
+    let few = rig.engine.config();
+    let began = Instant::now();
+    apply_one(rig, many(&few))?;
+    let took = began.elapsed();
+    apply_one(rig, few)?;
+    Ok(format!("an apply takes {:.2} s", took.as_secs_f64()))
+}
+
+fn many(few: &Config) -> Config {
+    let mut config = few.clone();
+    let Some(ours) = few.services.iter().next() else { return config };
+    for number in 0..SERVICES {
+        let address: IpAddr = Ipv4Addr::from_bits(0x0a0a_0000 + number).into();
+        let key = match ours.key {
+            ServiceKey::Address { protocol, l4_port, .. } => {
+                ServiceKey::Address { protocol, address, l4_port }
+            }
+            ServiceKey::Mark { family, .. } => ServiceKey::Mark { mark: 1 + number, family },
+        };
+        config.services.push(Service { key, ..ours.clone() });
+    }
+    config
+}
+
+fn apply_one(rig: &mut Rig, config: Config) -> Result<()> {
+    let request = Request::ConfigApply(Apply { config, dry_run: false, digest: None });
+    rig.engine.handle(request).map(drop).map_err(|why| Trouble(why.to_string()))
+}
+
+/// Lists all connections, page by page.
+fn list(rig: &mut Rig) -> Result<String> {
+    let (began, mut cursor, mut count) = (Instant::now(), None, 0);
+    loop {
+        let query = ConnectionQuery { limit: 10_000, cursor, ..ConnectionQuery::default() };
+        match rig.engine.handle(Request::ConnectionList(query)).map_err(|why| Trouble(why.to_string()))? {
+            Reply::Connections(page) => {
+                count += page.connections.len();
+                cursor = page.next;
+            }
+            _ => return Err(Trouble("connection.list was not answered by connections".to_owned())),
+        }
+        rig.engine.tick();
+        if cursor.is_none() {
+            return Ok(format!("{count} connections in {:.2} s", began.elapsed().as_secs_f64()));
+        }
+    }
+}
+
+impl Row {
+    /// The head of the table.
+    pub fn head() -> String {
+        format!(
+            "{:40} {:>5} {:>6} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6} {:>6}",
+            "latency in microseconds", "load", "Mpps", "min", "p50", "p99", "p99.9", "max", "ratio", "lost"
+        )
+    }
+
+    /// A line of the table.
+    pub fn line(&self) -> String {
+        let micro = |nanos: u64| nanos as f64 / 1000.0;
+        let Summary { least, p50, p99, p999, most } = self.delays;
+        let ratio = p999 as f64 / p50.max(1) as f64;
+        let line = format!(
+            "{:40} {:>3} % {:>6.2} {:>8.2} {:>8.2} {:>8.2} {:>9.2} {:>9.1} {ratio:>6.1} {:>6}",
+            self.name,
+            self.load,
+            self.mpps,
+            micro(least),
+            micro(p50),
+            micro(p99),
+            micro(p999),
+            micro(most),
+            self.lost
+        );
+        if self.note.is_empty() { line } else { format!("{line}\n    {}", self.note) }
+    }
+
+    /// For the file.
+    pub fn json(&self) -> Value {
+        json!({
+            "situation": self.name, "load_percent": self.load, "mpps": self.mpps,
+            "nanoseconds": self.delays.json(), "lost": self.lost, "note": self.note,
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! `polluxd` between peers that speak to it over shared memory, as two virtual machines would: memif, or vhost-user with
+//! virtio-user. One CPU sends and takes, the other forwards.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::daemon::{count, stats};
+use super::kinds::{Family, Method, Size, word};
+use super::search::Trial;
+use super::world::{Plan, Port, config};
+use crate::bed::command::{Result, Trouble, program};
+use crate::bed::ledger::Ledger;
+use crate::bed::process::Process;
+
+/// What is between peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// Rings in shared memory, as VPP has them.
+    Memif,
+    /// `polluxd` is what a hypervisor's switch is, peers are what its guests are.
+    Vhost,
+}
+
+impl Via {
+    /// `polluxd`'s ports, as its driver calls them.
+    pub fn ports(self) -> [Port; 2] {
+        match self {
+            Via::Memif => [
+                Port { name: "net_memif0", mac: [2, 0x70, 0x63, 0x61, 0x70, 0] },
+                Port { name: "net_memif1", mac: [2, 0x70, 0x63, 0x61, 0x70, 1] },
+            ],
+            // The driver chooses the addresses, by the port's number.
+            Via::Vhost => [
+                Port { name: "net_vhost0", mac: [0x56, 0x48, 0x4f, 0x53, 0x54, 0] },
+                Port { name: "net_vhost1", mac: [0x56, 0x48, 0x4f, 0x53, 0x54, 1] },
+            ],
+        }
+    }
+
+    /// The same for the packets of testpmd's flowgen, which are all addressed to one station.
+    ///
+    /// # Errors
+    /// When the driver does not let ports have that address.
+    pub fn ports_for_flowgen(self) -> Result<[Port; 2]> {
+        match self {
+            Via::Memif => Ok(self.ports().map(|port| Port { mac: [0, 1, 2, 3, 4, 1], ..port })),
+            Via::Vhost => Err(Trouble(
+                "testpmd's flowgen sends to 00:01:02:03:04:01 alone, which a vhost port cannot be called; use --via memif"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn devices(self, macs: Option<[[u8; 6]; 2]>, place: &Path) -> Vec<String> {
+        let place = place.display();
+        let device = |number: usize| match (self, macs) {
+            (Via::Memif, macs) => {
+                let role = if macs.is_some() { "server" } else { "client" };
+                let socket = format!("id={number},socket={place}/memif.sock,socket-abstract=no,rsize=11");
+                let mac = macs.map_or(String::new(), |macs| format!(",mac={}", written(macs[number])));
+                format!("--vdev=net_memif{number},role={role},{socket}{mac}")
+            }
+            (Via::Vhost, Some(_)) => {
+                format!("--vdev=net_vhost{number},iface={place}/vhost{number}.sock,queues=1")
+            }
+            (Via::Vhost, None) => {
+                format!(
+                    "--vdev=net_virtio_user{number},path={place}/vhost{number}.sock,queues=1,queue_size=1024"
+                )
+            }
+        };
+        (0..2).map(device).collect()
+    }
+}
+
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// What is measured between.
+pub struct Setting<'a> {
+    /// What is between.
+    pub via: Via,
+    /// The daemon's ports.
+    pub ports: &'a [Port; 2],
+    /// How packets reach the servers.
+    pub method: Method,
+    /// Addresses.
+    pub family: Family,
+    /// Frames.
+    pub size: Size,
+    /// Flows.
+    pub flows: u32,
+    /// One CPU for control and peers, one that forwards.
+    pub cpus: &'a [usize; 2],
+    /// What the service is by, in place of its address.
+    pub key: Option<&'a str>,
+    /// What the configuration has in the end.
+    pub marks: &'a str,
+}
+
+/// The daemon, and where its peers find it.
+pub struct Middle {
+    ledger: Ledger,
+    socket: PathBuf,
+    _daemon: Process,
+}
+
+impl Middle {
+    /// Starts the daemon between two ports.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(setting: &Setting<'_>) -> Result<Middle> {
+        let ledger = Ledger::open()?;
+        let place = ledger.directory().to_owned();
+        let (file, socket) = (place.join("pollux.toml"), place.join("pollux.sock"));
+        let ports = setting.ports;
+        let plan = Plan {
+            family: setting.family,
+            method: setting.method,
+            protocol: "udp",
+            scheduler: "sh",
+            ports,
+            inside: 1,
+            key: setting.key,
+            connections: setting.flows + setting.flows / 10 + 1000,
+            buffers: 0,
+            settings: "",
+        };
+        fs::write(&file, config(&plan) + setting.marks)?;
+        let mut command = Command::new(program("polluxd")?);
+        let [control, worker] = setting.cpus;
+        command.args(["-l", &format!("{control},{worker}")]).args(eal());
+        command.args(setting.via.devices(Some([ports[0].mac, ports[1].mac]), &place));
+        command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
+        let mut daemon = Process::start(&ledger, "polluxd", &mut command)?;
+        daemon.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
+        Ok(Middle { ledger, socket, _daemon: daemon })
+    }
+
+    /// EAL arguments of a program at the other ends.
+    pub fn other_end(&self, via: Via) -> Vec<String> {
+        eal().iter().map(ToString::to_string).chain(via.devices(None, self.ledger.directory())).collect()
+    }
+
+    /// What the daemon has counted.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn counts(&self) -> Result<[u64; 3]> {
+        let stats: Value = stats(&self.socket)?;
+        Ok(["received", "sent", "busy_cycles"].map(|name| count(&stats, name)))
+    }
+}
+
+/// Peers share memory by its descriptors, so each needs memory that has one: huge pages.
+fn eal() -> [&'static str; 4] {
+    ["--no-pci", "--in-memory", "--no-telemetry", "--single-file-segments"]
+}
+
+/// The paced sender and sink, a program of its own because it needs DPDK.
+pub struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts it at the other ends.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(middle: &Middle, setting: &Setting<'_>) -> Result<Peer> {
+        let mac = written(setting.ports[0].mac);
+        let control = setting.cpus[0];
+        let mut child = Command::new(program("peer")?)
+            .args(["--family", &word(setting.family), "--size", &word(setting.size)])
+            .args(["--flows", &setting.flows.to_string(), "--to", &mac, "--"])
+            .args(["-l", &control.to_string()])
+            .args(middle.other_end(setting.via))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let missing = || Trouble("the peer has no input or output".to_owned());
+        let input = child.stdin.take().ok_or_else(missing)?;
+        let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
+        let mut peer = Peer { child, input, output };
+        peer.answer()?;
+        Ok(peer)
+    }
+
+    /// One trial: so many packets a second, for so long.
+    ///
+    /// # Errors
+    /// When the peer has ended.
+    pub fn trial(&mut self, load: f64, seconds: f64) -> Result<Trial> {
+        writeln!(self.input, "{load} {seconds}")?;
+        self.input.flush()?;
+        let answer: Value = serde_json::from_str(&self.answer()?)?;
+        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+        let took = answer["seconds"].as_f64().unwrap_or(seconds);
+        Ok(Trial {
+            load: number("sent") as f64 / took.max(1e-9),
+            seconds: took,
+            sent: number("sent"),
+            received: number("received"),
+        })
+    }
+
+    /// The next line that is JSON; DPDK says other things there too.
+    fn answer(&mut self) -> Result<String> {
+        loop {
+            let mut line = String::new();
+            if self.output.read_line(&mut line)? == 0 {
+                return Err(Trouble(format!(
+                    "the peer has ended: {:?}; its log is above",
+                    self.child.try_wait()?
+                )));
+            }
+            if line.starts_with('{') {
+                return Ok(line);
+            }
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // An error says that it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,168 @@
+//! Sends packets between two DPDK ports at a pace and counts those that come back by the other: `LOAD SECONDS` on a line,
+//! and a line of JSON in answer. Started by `peers`.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, PoolSetup, Port, PortSetup, Queue};
+use pollux_dataplane::io::{Batch, QueuePair};
+use pollux_tests::bench::frame;
+use pollux_tests::bench::kinds::{Family, Size};
+use pollux_tests::bench::random::shuffled;
+use serde_json::json;
+
+/// Most packets sent at once: longer bursts are lost where shorter ones are not.
+const AT_ONCE: u64 = 32;
+/// How long packets may be on their way.
+const TAIL: Duration = Duration::from_millis(200);
+
+#[derive(Parser)]
+struct Options {
+    /// Addresses.
+    #[arg(long, value_enum)]
+    family: Family,
+    /// Frames.
+    #[arg(long, value_enum)]
+    size: Size,
+    /// Flows.
+    #[arg(long)]
+    flows: u32,
+    /// Hardware address of the balancer's port.
+    #[arg(long)]
+    to: String,
+    /// EAL arguments.
+    #[arg(last = true)]
+    eal: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("peer: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let eal = Eal::init(&options.eal)?;
+    let pool =
+        PoolSetup { name: "peer".to_owned(), packets: 32_767, cache: 256, frame_room: 2048, socket: None };
+    let pool = Pool::create(&eal, &pool)?;
+    let (mut started, mut queues) = (Vec::new(), Vec::new());
+    for port in Port::all(&eal)? {
+        let (port, mut queue) = port.start(&PortSetup::new(pool.clone()))?;
+        started.push(port);
+        queues.append(&mut queue);
+    }
+    let queues =
+        <[Queue; 2]>::try_from(queues).map_err(|ports| anyhow!("{} ports; give two", ports.len()))?;
+    let until = Instant::now() + Duration::from_secs(10);
+    while !started.iter().all(|port| port.link().is_ok_and(|link| link.up)) {
+        if Instant::now() > until {
+            return Err(anyhow!("the links are not up after ten seconds; is polluxd at their other ends?"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut peer = Peer { queues, pool, frames: frames(options)?, next: 0 };
+    say(&json!({ "ready": true }))?;
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let (load, seconds) = line.split_once(' ').context("write LOAD SECONDS")?;
+        let (load, seconds) = (load.parse().context("load")?, seconds.parse().context("seconds")?);
+        say(&peer.trial(load, seconds).json())?;
+    }
+    Ok(())
+}
+
+fn say(what: &serde_json::Value) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{what}")?;
+    Ok(out.flush()?)
+}
+
+fn frames(options: &Options) -> Result<Vec<Vec<u8>>> {
+    let to: Vec<u8> =
+        options.to.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+    // Enough for the sizes to have their turns.
+    let order: Vec<u32> =
+        shuffled(options.flows, 1).into_iter().cycle().take(options.flows.max(1020) as usize).collect();
+    let frame = |(nth, flow): (usize, u32)| {
+        let mut frame = frame::request(options.family, flow, options.size.frame(nth));
+        let place =
+            frame.get_mut(..6).filter(|place| place.len() == to.len()).context("--to has six bytes")?;
+        place.copy_from_slice(&to);
+        Ok(frame)
+    };
+    order.into_iter().enumerate().map(frame).collect()
+}
+
+struct Peer {
+    queues: [Queue; 2],
+    pool: Pool,
+    frames: Vec<Vec<u8>>,
+    next: usize,
+}
+
+#[derive(Default)]
+struct Counts {
+    sent: u64,
+    refused: u64,
+    received: u64,
+    seconds: f64,
+}
+
+impl Counts {
+    fn json(&self) -> serde_json::Value {
+        json!({ "sent": self.sent, "refused": self.refused, "received": self.received, "seconds": self.seconds })
+    }
+}
+
+impl Peer {
+    /// Sends when packets are due, whatever becomes of them; one that the ring has no room for is lost, as on a wire.
+    fn trial(&mut self, load: f64, seconds: f64) -> Counts {
+        let (mut counts, mut batch, began) = (Counts::default(), Batch::new(), Instant::now());
+        let all = (load * seconds) as u64;
+        while counts.sent < all {
+            let due = ((began.elapsed().as_secs_f64() * load) as u64 + 1).min(all);
+            for _ in 0..due.saturating_sub(counts.sent).min(AT_ONCE) {
+                // Without a buffer it is lost too.
+                self.packet().into_iter().for_each(|packet| batch.push(packet));
+                counts.sent += 1;
+            }
+            self.queues[0].transmit(&mut batch);
+            counts.refused += batch.len() as u64;
+            batch.clear();
+            counts.received += self.take();
+            if began.elapsed().as_secs_f64() > seconds * 1.2 {
+                // The sender is not that fast.
+                break;
+            }
+        }
+        counts.seconds = began.elapsed().as_secs_f64();
+        let until = Instant::now() + TAIL;
+        while Instant::now() < until {
+            counts.received += self.take();
+        }
+        counts
+    }
+
+    fn packet(&mut self) -> Option<Mbuf> {
+        let packet = self.pool.packet(&self.frames[self.next]);
+        self.next = (self.next + 1) % self.frames.len();
+        packet
+    }
+
+    /// Takes what came by the other port; what comes back by the first is no traffic of ours.
+    fn take(&mut self) -> u64 {
+        let mut batch = Batch::new();
+        self.queues[0].receive(&mut batch);
+        batch.clear();
+        self.queues[1].receive(&mut batch);
+        batch.len() as u64
+    }
+}
