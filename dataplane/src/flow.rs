@@ -166,8 +166,9 @@ impl Seed {
                 mix(addresses ^ self.0, rest ^ self.1)
             }
             Key::V6(k) => {
-                let src = mix(k.src as u64 ^ self.0, (k.src >> 64) as u64 ^ self.1);
-                let dst = mix(k.dst as u64 ^ self.1, (k.dst >> 64) as u64 ^ src);
+                // The two do not wait for each other, and secrets are in both.
+                let src = fold(k.src as u64 ^ self.0, (k.src >> 64) as u64 ^ self.1);
+                let dst = fold(k.dst as u64 ^ self.1, (k.dst >> 64) as u64 ^ self.0.rotate_left(32));
                 let rest = u64::from(k.ports.0) << 8 | u64::from(k.protocol);
                 mix(dst ^ self.0, rest ^ src)
             }
@@ -175,11 +176,16 @@ impl Seed {
     }
 }
 
-/// Both halves of a 128-bit product, folded; then once more so that every input bit reaches every output bit.
+/// Both halves of a 128-bit product, folded.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b ^ 0x9e37_79b9_7f4a_7c15);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+/// The same, and once more so that every input bit reaches every output bit.
 #[inline]
 fn mix(a: u64, b: u64) -> u64 {
-    let first = u128::from(a) * u128::from(b ^ 0x9e37_79b9_7f4a_7c15);
-    let folded = (first as u64) ^ (first >> 64) as u64;
-    let second = u128::from(folded) * 0xd6e8_feb8_6659_fd93;
-    (second as u64) ^ (second >> 64) as u64
+    let product = u128::from(fold(a, b)) * 0xd6e8_feb8_6659_fd93;
+    (product as u64) ^ (product >> 64) as u64
 }

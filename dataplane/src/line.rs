@@ -101,6 +101,8 @@ pub struct Line {
     pub defence: Defence,
     /// Connections that are half open.
     pub half_open: u32,
+    /// Connections opened in this turn.
+    pub opened: u32,
     /// The connection that served the packet in hand and no other, and which way that went.
     pub last_one_packet: Option<(ConnId, Direction)>,
     /// The packet in hand is the first fragment of several.

@@ -204,7 +204,7 @@ impl Plain {
     }
 
     /// The same of IPv6.
-    #[inline]
+    #[inline(always)]
     pub fn read6(frame: &[u8], mac: &MacBytes) -> Option<(Plain, Key6)> {
         let head = view::<Head<Ipv6Hdr>>(frame, 0)?;
         let (ip, protocol) = (&head.ip, head.ip.next);

@@ -93,9 +93,9 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         moved += self.home.take_over(now, &mut self.ports, &mut self.batch);
         moved += self.home.inject(now, NamespaceId::DEFAULT, &mut self.ports);
-        self.home.line.expire(now);
+        self.home.line.expire(now, moved > 0);
         if !self.guests.is_empty() {
-            moved += self.see_to_guests(now);
+            moved += self.see_to_guests(now, moved > 0);
         }
         let gauges = &self.home.line.board.gauges;
         if moved > 0 {
@@ -155,13 +155,13 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     }
 
     /// What a turn does for every namespace beside the default one.
-    fn see_to_guests(&mut self, now: Tick) -> usize {
+    fn see_to_guests(&mut self, now: Tick, hurried: bool) -> usize {
         let mut moved = 0;
         for (id, guest) in (1..).map(NamespaceId).zip(&mut self.guests) {
             let Some(guest) = guest else { continue };
             moved += guest.take_over(now, &mut self.ports, &mut self.batch);
             moved += guest.inject(now, id, &mut self.ports);
-            guest.line.expire(now);
+            guest.line.expire(now, hurried);
         }
         moved
     }

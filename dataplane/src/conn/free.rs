@@ -1,6 +1,7 @@
 //! Which places of a table are free.
 
 use super::Entry;
+use super::slab::prefetch_at;
 use crate::time::wheel::Links;
 
 /// The free ids of one family: a list of those given back, and those never used.
@@ -28,6 +29,8 @@ impl Free {
             }
             listed => {
                 self.list = entries[(listed - 1) as usize].links.next;
+                // The next connection takes the next place.
+                prefetch_at(entries, self.list.wrapping_sub(1) as usize);
                 listed - 1
             }
         };

@@ -254,6 +254,10 @@ impl Table {
         let key = new.endpoints.key_in(new.protocol)?;
         let free = if matches!(key, Key::V4(_)) { &mut self.ipv4 } else { &mut self.ipv6 };
         let id = ConnId(free.take(&self.entries)?);
+        let out = new.flags.has(Flags::NAT).then(|| new.endpoints.key_out(new.protocol)).flatten();
+        let out = out.map(|key| (self.seed.hash(&key), key));
+        // Its line comes while the entry is filled.
+        out.iter().for_each(|(hash, _)| self.index.prefetch(*hash));
         self.fill(id, new, &key, now);
         if new.flags.has(Flags::ONE_PACKET) {
             return Some(id);
@@ -263,9 +267,8 @@ impl Table {
             self.give_back(id);
             return None;
         }
-        if new.flags.has(Flags::NAT)
-            && let Some(out) = new.endpoints.key_out(new.protocol)
-            && !self.put(self.seed.hash(&out), Slot::new(id, Direction::Out), &out)
+        if let Some((hash_out, out)) = out
+            && !self.put(hash_out, Slot::new(id, Direction::Out), &out)
         {
             self.index.remove(hash, Slot::new(id, Direction::In));
             self.give_back(id);
@@ -392,6 +395,15 @@ impl Table {
             self.wheel.arm(&mut self.entries, id.0, deadline);
         }
         None
+    }
+
+    /// Asks for all that [`Table::remove`] will look at.
+    pub fn prefetch_removal(&self, id: ConnId) {
+        let (endpoints, entry) = (self.endpoints(id), self.entry(id));
+        let out = entry.flags.has(Flags::NAT).then(|| endpoints.key_out(entry.protocol)).flatten();
+        for key in endpoints.key_in(entry.protocol).into_iter().chain(out) {
+            self.index.prefetch(self.seed.hash(&key));
+        }
     }
 
     /// Looks at up to `reach` connections of the family of `key` for one that `may_go`, going on where it stopped.

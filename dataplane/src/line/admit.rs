@@ -242,6 +242,7 @@ impl Line {
                 made?
             }
         };
+        self.opened += 1;
         if let Some(of) = chosen.destination {
             if let Some(counters) = self.board.destinations.get(of.0 as usize) {
                 counters.connections.add(1);

@@ -71,7 +71,7 @@ impl Line {
     }
 
     /// The same for packets that are not plain IPv4.
-    #[inline(never)]
+    #[inline(always)]
     fn read_other(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let Some((plain, key)) = Plain::read6(frame, &arrival.mac) else {
             return self.read_any(frame, arrival, work);
@@ -94,6 +94,7 @@ impl Line {
     }
 
     /// The same for packets that are not plain.
+    #[inline(never)]
     fn read_any(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let port = arrival.port;
         work.step = match parse::parse_any(frame, &arrival.mac, &mut work.parsed) {

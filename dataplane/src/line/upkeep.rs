@@ -1,5 +1,7 @@
 //! What a worker does between bursts: connections expire, configurations are adopted, pages of connections are filled.
 
+use arrayvec::ArrayVec;
+
 use super::Line;
 use crate::config::ring::Connection;
 use crate::config::{Event, EventKind, Page, Snapshot};
@@ -11,20 +13,29 @@ use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::trace::{Record, event};
 
-/// Timers looked at after a burst: enough to keep up with connections made at line rate, few enough not to be felt.
+/// Timers looked at in a turn that has time for them.
 const EXPIRE_BUDGET: u32 = 64;
+/// Timers looked at in a turn that packets came in, beside one for each connection that it opened: a mass expiry goes on
+/// under traffic, and is not felt.
+const EXPIRE_AT_LEAST: u32 = 8;
+/// Connections that end together, so that what is looked up for one comes while another is seen to.
+const TOGETHER: usize = 16;
 
 /// How often schedulers, templates and paths are seen to.
 const TEND: Millis = Millis(100);
 
 impl Line {
-    /// Forgets connections whose time is over.
-    pub fn expire(&mut self, now: Tick) {
+    /// Forgets connections whose time is over; only a few when it is `hurried`, because packets come.
+    pub fn expire(&mut self, now: Tick, hurried: bool) {
         self.take_leave(now);
-        let mut budget = EXPIRE_BUDGET;
-        while let Some(id) = self.conns.pop_expired(now, &mut budget) {
-            event!(self, Expired, |line| line.told(id));
-            self.forget(id, false);
+        let opened = std::mem::take(&mut self.opened);
+        let mut budget = if hurried { EXPIRE_AT_LEAST + opened } else { EXPIRE_BUDGET.max(opened) };
+        let mut over = ArrayVec::<ConnId, TOGETHER>::new();
+        while !self.pop_expired(&mut over, now, &mut budget) {
+            for id in over.drain(..) {
+                event!(self, Expired, |line| line.told(id));
+                self.forget(id, false);
+            }
         }
         if now.since(self.tended) >= TEND {
             self.tended = now;
@@ -34,6 +45,18 @@ impl Line {
         if let Some(from) = self.flush_from {
             self.flush(from);
         }
+    }
+
+    /// Takes some whose time is over, and asks for what is needed to forget them; true when there are none.
+    #[inline]
+    fn pop_expired(&mut self, over: &mut ArrayVec<ConnId, TOGETHER>, now: Tick, budget: &mut u32) -> bool {
+        while over.remaining_capacity() > 0
+            && let Some(id) = self.conns.pop_expired(now, budget)
+        {
+            self.conns.prefetch_removal(id);
+            over.push(id);
+        }
+        over.is_empty()
     }
 
     /// `expire_nodest_conn`: connections of removed destinations end, and in any case those of protocols that are off, a part of the table at a time.

@@ -82,6 +82,7 @@ impl<P: Packet> Tenant<P> {
             paths: Paths::new(),
             defence: Defence::default(),
             half_open: 0,
+            opened: 0,
             last_one_packet: None,
             in_train: false,
             tended: Tick(0),
