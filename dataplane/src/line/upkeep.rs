@@ -29,7 +29,7 @@ impl Line {
     pub fn expire(&mut self, now: Tick, hurried: bool) {
         self.take_leave(now);
         let opened = std::mem::take(&mut self.opened);
-        let mut budget = if hurried { EXPIRE_AT_LEAST + opened } else { EXPIRE_BUDGET.max(opened) };
+        let mut budget = if hurried { EXPIRE_AT_LEAST + 2 * opened } else { EXPIRE_BUDGET };
         let mut over = ArrayVec::<ConnId, TOGETHER>::new();
         while !self.pop_expired(&mut over, now, &mut budget) {
             for id in over.drain(..) {
