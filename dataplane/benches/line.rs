@@ -22,6 +22,7 @@ use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::sched::{Memory, Scene};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::stats::Board;
+use pollux_dataplane::steer::WorkerId;
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
 use pollux_dataplane::trace::{Kind, Switches};
@@ -263,6 +264,76 @@ fn idle(criterion: &mut Criterion) {
     }
 }
 
+/// The first of two workers, and packets of flows that are its own, or the other's.
+struct Pair {
+    bed: Bed,
+    frames: Vec<Frame>,
+}
+
+impl Pair {
+    fn new(owner: WorkerId) -> Pair {
+        let plan = Plan { protocol: UDP, workers: 2, hand_off_ring: 4096, servers: 10, ..Plan::new(Method::Nat) };
+        let plan = Plan { sizes: Sizes { ipv4: THOUSAND * 2, ipv6: 0 }, ..plan };
+        let bed = plan.bed().expect("memory for the table");
+        let line = &bed.worker.home.line;
+        let owned = |frame: &Frame| {
+            let mut parsed = Parsed::NOTHING;
+            let bytes = pollux_dataplane::packet::Packet::bytes(frame);
+            parse(bytes, &CLIENT_SIDE, &mut parsed).expect("a plain packet");
+            line.steering.owner(&parsed, 0, &line.snapshot) == Some(owner)
+        };
+        let frames = (0..MILLION).map(|n| datagram(nth_client(n))).filter(owned).take(THOUSAND as usize);
+        let mut pair = Pair { frames: frames.collect(), bed };
+        for first in (0..THOUSAND as usize).step_by(BURST) {
+            pair.receive(first);
+            pair.bed.worker.turn();
+        }
+        pair.clear();
+        pair
+    }
+
+    fn burst(&self, first: usize) -> impl Iterator<Item = Frame> {
+        (first..first + BURST).map(|place| self.frames[place % self.frames.len()].clone())
+    }
+
+    fn receive(&self, first: usize) {
+        self.burst(first).for_each(|frame| self.bed.outside.put_frame(frame));
+    }
+
+    /// As the other worker does it.
+    fn hand_over(&self, first: usize) {
+        for frame in self.burst(first) {
+            self.bed.hand_off[0].push((0, frame)).expect("room in the ring");
+        }
+    }
+
+    fn clear(&self) {
+        while self.bed.inside.take().is_some() {}
+        while self.bed.hand_off[1].pop().is_some() {}
+    }
+}
+
+/// A turn over a burst of our own, over one that is the other worker's, and over one that the other worker handed to us.
+/// All on one core: what rings cost when their lines travel is not in it.
+fn hand_off(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hand-off");
+    group.throughput(Throughput::Elements(BURST as u64));
+    let rows: [(&str, u16, fn(&Pair, usize)); 3] =
+        [("own", 0, Pair::receive), ("given", 1, Pair::receive), ("taken", 0, Pair::hand_over)];
+    for (name, owner, come) in rows {
+        let pair = std::cell::RefCell::new(Pair::new(WorkerId(owner)));
+        let mut first = 0;
+        group.bench_function(name, |b| {
+            let burst = || {
+                first += BURST;
+                pair.borrow().clear();
+                come(&pair.borrow(), first);
+            };
+            b.iter_batched(burst, |()| pair.borrow_mut().bed.worker.turn(), BatchSize::PerIteration);
+        });
+    }
+}
+
 /// Short by default; `--measurement-time` and `--sample-size` ask for more.
 fn brief() -> Criterion {
     Criterion::default()
@@ -273,7 +344,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line, told, idle] {
+    for group in [parsing, lookup, schedule, line, told, idle, hand_off] {
         group(&mut criterion);
     }
     criterion.final_summary();

@@ -12,6 +12,7 @@ use crate::conn::{Shared, Sizes};
 use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
+use crate::line::outbox::HandOffRing;
 use crate::sched;
 use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
@@ -81,6 +82,8 @@ pub struct Bed {
     pub board: Arc<Board>,
     /// By which namespaces come to the worker and go.
     pub moves: Arc<Moves<Frame>>,
+    /// What is handed over, by worker.
+    pub hand_off: Box<[HandOffRing<Frame>]>,
 }
 
 /// What a bed is made with.
@@ -107,6 +110,8 @@ pub struct Plan {
     pub debug: Switches,
     /// Room for frames to the kernel.
     pub kernel_ring: usize,
+    /// Room for packets that are handed over.
+    pub hand_off_ring: usize,
 }
 
 impl Plan {
@@ -124,6 +129,7 @@ impl Plan {
             protocol: protocol::TCP,
             debug: Switches::default(),
             kernel_ring: 64,
+            hand_off_ring: 1,
         }
     }
 
@@ -213,13 +219,13 @@ impl Plan {
             binding: Binding::default(),
         };
         let home = self.tenant(Arc::clone(&board), Arc::clone(&kernel));
-        let inject = Arc::clone(&home.inject);
+        let (inject, hand_off) = (Arc::clone(&home.inject), home.hand_off.clone());
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
         let moves = Moves::new(4);
         let setup = Setup { ports, home, moves: Arc::clone(&moves) };
         let mut worker = Worker::new(setup, Hand::default())?;
         worker.install(snapshot, &[]);
-        Ok(Bed { worker, outside, inside, kernel, inject, board, moves })
+        Ok(Bed { worker, outside, inside, kernel, inject, board, moves, hand_off })
     }
 
     /// What a namespace at the bed's worker is made from.
@@ -235,7 +241,7 @@ impl Plan {
             rings: WorkerRings::new(16),
             kernel,
             inject: Arc::new(ArrayQueue::new(8)),
-            hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(1))).collect(),
+            hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(self.hand_off_ring))).collect(),
         }
     }
 }

@@ -69,7 +69,12 @@ pub struct Wire(Arc<Mutex<(VecDeque<Frame>, VecDeque<Frame>)>>);
 impl Wire {
     /// Puts a frame where the port will receive it.
     pub fn put(&self, bytes: &[u8]) {
-        self.lock().0.push_back(Frame::new(bytes));
+        self.put_frame(Frame::new(bytes));
+    }
+
+    /// The same for a frame that is made already.
+    pub fn put_frame(&self, frame: Frame) {
+        self.lock().0.push_back(frame);
     }
 
     /// Takes the next frame that left the port.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 
 use super::Port;
@@ -110,7 +111,7 @@ impl<P: Packet> Tenant<P> {
         self.flush(ports);
     }
 
-    /// Packets that other workers found to be ours.
+    /// Packets that other workers found to be ours. Those that came in by one port are a burst, as they were there.
     pub(super) fn take_over<Q: QueuePair<Packet = P>>(
         &mut self,
         now: Tick,
@@ -118,25 +119,34 @@ impl<P: Packet> Tenant<P> {
         batch: &mut Batch<P>,
     ) -> usize {
         let me = usize::from(self.line.me.0);
-        let mut count = 0;
-        while count < BURST
-            && let Some((port, packet)) = self.out.hand_off.get(me).and_then(|ring| next(ring))
-        {
-            let (relayed, from_kernel) = (port & RELAYED != 0, port & FROM_KERNEL != 0);
-            let port = port & !(RELAYED | FROM_KERNEL);
-            count += 1;
-            if from_kernel {
-                self.line.from_kernel(port, packet, now, &mut self.out);
-                self.flush(ports);
-                continue;
-            }
-            // Ports differ in address, so each packet is a burst; hand-off is the slow way, RSS the fast one.
-            batch.push(packet);
-            let arrival = Arrival { port, mac: ports[usize::from(port)].mac, now, relayed };
-            self.run_line(batch, &arrival, ports);
+        let Some(ring) = self.out.hand_off.get(me).filter(|ring| !ring.is_empty()) else { return 0 };
+        let mut given: Given<P> = std::iter::from_fn(|| ring.pop()).take(BURST).collect();
+        let count = given.len();
+        while let Some(&(tag, _)) = given.first() {
+            part(&mut given, tag, batch);
+            self.run_given(tag, batch, now, ports);
         }
         self.line.board.gauges.taken_over.add(count as u64);
         count
+    }
+
+    /// Runs what was handed over with one tag.
+    fn run_given<Q: QueuePair<Packet = P>>(
+        &mut self,
+        tag: u16,
+        batch: &mut Batch<P>,
+        now: Tick,
+        ports: &mut [Port<Q>],
+    ) {
+        let (relayed, port) = (tag & RELAYED != 0, tag & !(RELAYED | FROM_KERNEL));
+        if tag & FROM_KERNEL == 0 {
+            let arrival = Arrival { port, mac: ports[usize::from(port)].mac, now, relayed };
+            return self.run_line(batch, &arrival, ports);
+        }
+        for packet in batch.drain(..) {
+            self.line.from_kernel(port, packet, now, &mut self.out);
+        }
+        self.flush(ports);
     }
 
     /// Frames of the kernel leave, by and large as they are, by what is bound to the namespace.
@@ -278,6 +288,23 @@ impl<P: Packet> Tenant<P> {
         let gauges = &self.line.board.gauges;
         gauges.drops[DropReason::NeighbourUnresolved as usize].add(gone as u64);
         gauges.waiting.set(self.out.waiting.len() as u64);
+    }
+}
+
+/// Packets that were handed over, with their tags: the port, and whence they are.
+type Given<P> = ArrayVec<(u16, P), BURST>;
+
+/// Moves the packets with this tag, which the first has, to the empty `batch`; all keep their order.
+fn part<P>(given: &mut Given<P>, tag: u16, batch: &mut Batch<P>) {
+    if given.iter().all(|&(other, _)| other == tag) {
+        return batch.extend(given.drain(..).map(|(_, packet)| packet));
+    }
+    for (other, packet) in std::mem::take(given) {
+        if other == tag {
+            batch.push(packet);
+        } else {
+            given.push((other, packet));
+        }
     }
 }
 
