@@ -1,7 +1,9 @@
 //! One core of a layer-4 load balancer, as a library: packets and time go in, packets and verdicts come out.
 //!
-//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk` and `conn::slab`.
+//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `line::modern`
+//! and `apart`.
 
+pub mod apart;
 pub mod config;
 pub mod conn;
 #[cfg(feature = "dpdk")]

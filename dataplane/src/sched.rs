@@ -131,7 +131,10 @@ impl Candidate<'_> {
 }
 
 /// What a worker's copy of a scheduler remembers of one service.
+///
+/// A line each: all that a choice writes.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub struct Memory {
     cursor: Cursor,
     draws: twos::Draws,
@@ -139,6 +142,8 @@ pub struct Memory {
     lblc: Option<Box<lblc::Cache>>,
     lblcr: Option<Box<lblcr::Cache>>,
 }
+
+const _: () = assert!(size_of::<Memory>() == 64, "a memory is a line");
 
 /// A place in the list of destinations.
 #[derive(Clone, Copy, Debug, Default)]

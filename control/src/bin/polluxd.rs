@@ -10,7 +10,12 @@ use pollux_control::daemon_args::{self, DaemonArgs};
 use pollux_control::host::Outcome;
 use pollux_control::state::begin;
 use pollux_control::{host, log, run, say};
+use pollux_dataplane::apart::Apart;
 use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Workers' blocks share no cache line.
+#[global_allocator]
+static HEAP: Apart = Apart;
 
 fn main() -> ExitCode {
     let args = match daemon_args::parse(std::env::args()) {

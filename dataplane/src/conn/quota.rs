@@ -5,33 +5,47 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::service::{Destination, DestinationId};
 
-/// One destination's.
+/// What workers count together of one destination.
 #[derive(Debug, Default)]
 struct Quota {
     /// Of all workers; counted only while a threshold is set.
     connections: AtomicI32,
-    overloaded: AtomicBool,
     templates: AtomicU32,
 }
 
-/// By destination.
+/// By destination. Whether one is overloaded is asked in every choice, of all its rivals too, and seldom changes: that
+/// lies apart from what is counted, and is written only when it changes.
 #[derive(Debug)]
-pub struct Quotas(Box<[Quota]>);
+pub struct Quotas {
+    counts: Box<[Quota]>,
+    overloaded: Box<[AtomicBool]>,
+}
 
 impl Quotas {
     /// For so many destinations.
     pub fn new(destinations: usize) -> Quotas {
-        Quotas((0..destinations).map(|_| Quota::default()).collect())
+        Quotas {
+            counts: (0..destinations).map(|_| Quota::default()).collect(),
+            overloaded: (0..destinations).map(|_| AtomicBool::default()).collect(),
+        }
     }
 
     fn at(&self, id: DestinationId) -> Option<&Quota> {
-        self.0.get(id.0 as usize)
+        self.counts.get(id.0 as usize)
     }
 
     /// Whether the destination gets no new connections for now.
     #[inline]
     pub fn is_overloaded(&self, id: DestinationId) -> bool {
-        self.at(id).is_some_and(|quota| quota.overloaded.load(Relaxed))
+        self.overloaded.get(id.0 as usize).is_some_and(|overloaded| overloaded.load(Relaxed))
+    }
+
+    fn overload(&self, id: DestinationId, now: bool) {
+        if let Some(overloaded) = self.overloaded.get(id.0 as usize)
+            && overloaded.load(Relaxed) != now
+        {
+            overloaded.store(now, Relaxed);
+        }
     }
 
     /// A connection was bound to the destination.
@@ -39,7 +53,7 @@ impl Quotas {
         if let Some(quota) = self.at(id).filter(|_| limits(destination)) {
             let count = quota.connections.fetch_add(1, Relaxed) + 1;
             if destination.upper != 0 && i64::from(count) >= i64::from(destination.upper) {
-                quota.overloaded.store(true, Relaxed);
+                self.overload(id, true);
             }
         }
     }
@@ -48,15 +62,12 @@ impl Quotas {
     pub fn unbind(&self, id: DestinationId, destination: &Destination) {
         let Some(quota) = self.at(id) else { return };
         if !limits(destination) {
-            if quota.overloaded.load(Relaxed) {
-                quota.overloaded.store(false, Relaxed);
-            }
-            return;
+            return self.overload(id, false);
         }
         let count = i64::from(quota.connections.fetch_sub(1, Relaxed)) - 1;
         let (upper, lower) = (i64::from(destination.upper), i64::from(destination.lower));
         if (lower != 0 && count < lower) || (lower == 0 && 4 * count < 3 * upper) {
-            quota.overloaded.store(false, Relaxed);
+            self.overload(id, false);
         }
     }
 
@@ -68,15 +79,13 @@ impl Quotas {
             (true, false) => _ = quota.connections.fetch_sub(own, Relaxed),
             _ => {}
         }
-        if clears {
-            quota.overloaded.store(false, Relaxed);
-        }
+        self.clear(id, clears);
     }
 
     /// The destination is no longer overloaded, if an edit `clears` that.
     pub fn clear(&self, id: DestinationId, clears: bool) {
-        if let Some(quota) = self.at(id).filter(|_| clears) {
-            quota.overloaded.store(false, Relaxed);
+        if clears {
+            self.overload(id, false);
         }
     }
 
@@ -99,9 +108,9 @@ impl Quotas {
     pub fn reset(&self, id: DestinationId) {
         if let Some(quota) = self.at(id) {
             quota.connections.store(0, Relaxed);
-            quota.overloaded.store(false, Relaxed);
             quota.templates.store(0, Relaxed);
         }
+        self.overload(id, false);
     }
 }
 

@@ -114,6 +114,8 @@ impl Linked for Template {
     }
 }
 
+/// Workers wait for one shard, not for what lies beside it.
+#[repr(align(128))]
 struct Shard {
     by_key: HashMap<Key, u32>,
     places: Vec<Template>,
@@ -121,6 +123,8 @@ struct Shard {
     capacity: usize,
     wheel: Wheel,
 }
+
+const _: () = assert!(align_of::<Shard>() >= crate::apart::PAIR, "shards lie on lines of their own");
 
 /// All templates.
 pub struct Templates {

@@ -13,6 +13,8 @@ use crate::io::{Batch, QueuePair};
 /// Receive queue N and transmit queue N of a port. The port runs until its last queue is gone.
 pub struct Queue {
     pub(super) running: Arc<Running>,
+    /// The port's number: kept here, since what queues share may change.
+    pub(super) id: u16,
     pub(super) number: u16,
 }
 
@@ -26,7 +28,7 @@ impl QueuePair for Queue {
         // SAFETY: `had` is at most the capacity.
         let free = unsafe { batch.as_mut_ptr().add(had) };
         // SAFETY: the port runs while we hold it, the queue is ours alone, and there is room for so many pointers.
-        let came = unsafe { sys::pollux_rx_burst(self.running.id, self.number, free.cast(), room) };
+        let came = unsafe { sys::pollux_rx_burst(self.id, self.number, free.cast(), room) };
         // SAFETY: DPDK wrote `came` buffers, which are ours now; an `Mbuf` is a pointer to one.
         unsafe { batch.set_len(had + usize::from(came)) };
         if !batch[had..].iter().all(Mbuf::is_single) {
@@ -42,7 +44,7 @@ impl QueuePair for Queue {
         }
         let first = batch.as_mut_ptr();
         // SAFETY: the port runs while we hold it, the queue is ours alone, and the pointers are of buffers we own.
-        let sent = unsafe { sys::pollux_tx_burst(self.running.id, self.number, first.cast(), count as u16) };
+        let sent = unsafe { sys::pollux_tx_burst(self.id, self.number, first.cast(), count as u16) };
         let sent = usize::from(sent);
         if sent < count {
             // SAFETY: `sent` is within the batch.

@@ -117,7 +117,7 @@ impl Port {
         // SAFETY: the port is configured and its queues are set up.
         checked(unsafe { sys::rte_eth_dev_start(self.id) }).map_err(|why| self.failed("start", why))?;
         let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), _claim: claim });
-        let queue = |number| Queue { running: Arc::clone(&running), number };
+        let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
         let started = StartedPort { port: Port { mtu, ..self }, rss, fast_free, running };
         started.set_promiscuous(setup.promiscuous)?;
