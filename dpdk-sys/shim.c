@@ -108,6 +108,7 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 	out->min_rx_buffer = info.min_rx_bufsize;
 	out->socket = rte_eth_dev_socket_id(port);
 	out->rss = (info.flow_type_rss_offloads & SPREAD) != 0;
+	out->reta = info.reta_size;
 	out->fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
 	return 0;
 }
@@ -146,13 +147,52 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 	if (fault != 0)
 		return fault;
 	eth.rxmode.mtu = conf->mtu;
+	uint8_t key[UINT8_MAX] = {0};
 	if (conf->rss) {
 		eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		eth.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & SPREAD;
 	}
+	if (conf->rss && conf->rss_key != NULL) {
+		/* Nothing that is hashed is as long as a longer key. */
+		memcpy(key, conf->rss_key, 40);
+		eth.rx_adv_conf.rss_conf.rss_key = key;
+		eth.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40;
+	}
 	if (conf->fast_free)
 		eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
+}
+
+/* Entry N of the table that hashes choose from: queue (N modulo buckets) modulo queues. The key is the one that the port
+ * was configured with. */
+int pollux_port_spread(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues)
+{
+	uint8_t has[UINT8_MAX] = {0};
+	struct rte_eth_rss_conf conf = {.rss_key = has, .rss_key_len = sizeof(has)};
+	struct rte_eth_dev_info info;
+	struct rte_eth_rss_reta_entry64 table[4096 / RTE_ETH_RETA_GROUP_SIZE] = {0};
+	int fault = rte_eth_dev_info_get(port, &info);
+	if (fault != 0)
+		return fault;
+	if (info.reta_size == 0 || info.reta_size > 4096 || info.reta_size % buckets != 0)
+		return -ENOTSUP;
+	for (uint16_t n = 0; n < info.reta_size; n++) {
+		table[n / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (n % RTE_ETH_RETA_GROUP_SIZE);
+		table[n / RTE_ETH_RETA_GROUP_SIZE].reta[n % RTE_ETH_RETA_GROUP_SIZE] = n % buckets % queues;
+	}
+	fault = rte_eth_dev_rss_reta_update(port, table, info.reta_size);
+	if (fault != 0)
+		return fault;
+	/* Some drivers keep their own key until they are told again; not all can say which they have. */
+	if (rte_eth_dev_rss_hash_conf_get(port, &conf) != 0 || memcmp(has, key, 40) == 0)
+		return 0;
+	memset(has, 0, sizeof(has));
+	memcpy(has, key, 40);
+	conf = (struct rte_eth_rss_conf){
+		.rss_key = has, .rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40,
+		.rss_hf = info.flow_type_rss_offloads & SPREAD,
+	};
+	return rte_eth_dev_rss_hash_update(port, &conf);
 }
 
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool)

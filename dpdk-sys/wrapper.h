@@ -49,6 +49,7 @@ struct pollux_port_info {
 	uint32_t min_rx_buffer;
 	int socket;
 	bool rss;       /* can spread IP, TCP, UDP or SCTP by a hash */
+	uint16_t reta;  /* entries of the table that hashes choose queues from; 0 when there is none */
 	bool fast_free; /* can free what it sent in bulk, to one pool */
 };
 
@@ -67,6 +68,7 @@ struct pollux_port_conf {
 	uint16_t mtu;
 	bool rss;
 	bool fast_free;
+	const uint8_t *rss_key; /* 40 bytes, for devices that take a key of so many or more; NULL leaves theirs */
 };
 
 /* EAL */
@@ -89,6 +91,7 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out);
 int pollux_port_stats(uint16_t port, struct pollux_port_stats *out);
 int pollux_port_link(uint16_t port, struct pollux_link *out);
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
+int pollux_port_spread(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
 

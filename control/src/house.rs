@@ -12,7 +12,7 @@ use pollux_dataplane::flow::Seed;
 use pollux_dataplane::line::KernelRing;
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::stats::Board;
-use pollux_dataplane::steer::{Steering, WorkerId};
+use pollux_dataplane::steer::{Spread, Steering, WorkerId};
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
 use pollux_dataplane::worker::moves::{Move, Moves};
 use pollux_dataplane::worker::tenant::{Tenant, TenantSetup};
@@ -118,12 +118,19 @@ pub struct Tenants<P> {
     ports: usize,
     carrier: Box<dyn Carries<P>>,
     orders: u64,
+    spread: Option<Arc<Spread>>,
 }
 
 impl<P: Packet> Tenants<P> {
     /// A house of these workers, which share `ports` ports.
     pub fn new(seats: Vec<Seat<P>>, ports: usize, carrier: Box<dyn Carries<P>>) -> Tenants<P> {
-        Tenants { seats, ports, carrier, orders: 0 }
+        Tenants { seats, ports, carrier, orders: 0, spread: None }
+    }
+
+    /// Flows of all namespaces are shared out by the rule that ports were given.
+    #[must_use]
+    pub fn spread_by(self, spread: Option<Arc<Spread>>) -> Tenants<P> {
+        Tenants { spread, ..self }
     }
 
     /// Has every worker carry out an order, and frees what they give back.
@@ -166,12 +173,13 @@ pub struct Parts<P> {
     pub rings: KernelRings<P>,
 }
 
-/// Rings, counters and what workers share, for workers on these cores.
-pub fn parts<P>(start: &Start, cores: &[u16], ports: usize) -> Parts<P> {
+/// Rings, counters and what workers share, for workers on these cores. Without a rule that devices know, they share
+/// flows out by one of their own.
+pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<Spread>>) -> Parts<P> {
     let count = cores.len();
     let share = |total: u32| total.div_ceil(count.max(1) as u32);
     let sizes = Sizes { ipv4: share(start.connections_ipv4), ipv6: share(start.connections_ipv6) };
-    let steering = Steering { workers: count as u16, seed: Seed::random() };
+    let steering = Steering { workers: count as u16, seed: Seed::random(), spread: spread.cloned() };
     let hand_off: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
     let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
@@ -190,7 +198,7 @@ pub fn parts<P>(start: &Start, cores: &[u16], ports: usize) -> Parts<P> {
         };
         setups.push(TenantSetup {
             me: WorkerId(number as u16),
-            steering,
+            steering: steering.clone(),
             ports,
             sizes,
             shared: Arc::clone(&shared),
@@ -210,7 +218,7 @@ impl<P: Packet> House for Tenants<P> {
     fn admit(&mut self, id: NamespaceId, of: &Namespace) -> Result<Admitted, Failure> {
         let start = &Start::from(&of.start);
         let cores: Vec<u16> = self.seats.iter().map(|seat| seat.core).collect();
-        let Parts { setups, handles, rings } = parts(start, &cores, self.ports);
+        let Parts { setups, handles, rings } = parts(start, &cores, self.ports, self.spread.as_ref());
         let made: Result<Vec<_>, _> = setups.into_iter().map(Tenant::new).collect();
         let (ipv4, ipv6) = (start.connections_ipv4, start.connections_ipv6);
         let no_memory = |why: std::io::Error| Failure::NoMemory { ipv4, ipv6, why: why.to_string() };

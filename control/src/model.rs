@@ -99,6 +99,19 @@ pub struct Port {
     /// Take frames that are addressed to other stations too.
     #[serde(default)]
     pub promiscuous: bool,
+    /// Whose packets come in by it; lets a device that can bring each to the worker that owns its flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<Faces>,
+}
+
+/// Whom a port faces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Faces {
+    /// Packets come from clients.
+    Clients,
+    /// Packets come from servers, to clients.
+    Servers,
 }
 
 fn default_mtu() -> u32 {

@@ -12,6 +12,7 @@ use crossbeam::channel::{self, Receiver, Sender, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
+use pollux_dataplane::steer::Spread;
 use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::{Setup, Worker};
 use thiserror::Error;
@@ -115,13 +116,14 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     // EAL's arguments without the program's name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
-    let (mut ports, pool) = OpenPorts::start(&eal, config, count)?;
+    let spread = ports::spread(config);
+    let (mut ports, pool) = OpenPorts::start(&eal, config, count, spread.as_deref())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let (clock, epoch) = (Tsc::new(&eal), Instant::now());
     let Started { handles, seats, threads, rings } =
-        start_workers(&eal, config, (&cores, clock), &mut ports)?;
+        start_workers(&eal, config, (&cores, clock), &mut ports, spread.as_ref())?;
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
     let faces = faces(&named, &ports);
@@ -133,7 +135,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let home =
         Instance::new(Compiler::new(&config.start, ports.names()), Workers::new(handles), mirror, epoch);
     let realms = realms(switch, faces, pool, use_kernel);
-    let house = Tenants::new(seats, ports.names().len(), Box::new(realms));
+    let house = Tenants::new(seats, ports.names().len(), Box::new(realms)).spread_by(spread);
     let mut engine = Engine::new(home, Box::new(ports), Box::new(house), Some(Eal::version()));
     announce::configuration(&mut debug, config);
     engine.use_debug(debug);
@@ -200,9 +202,10 @@ fn start_workers(
     config: &Config,
     (cores, clock): (&Cores, Tsc),
     ports: &mut OpenPorts,
+    spread: Option<&Arc<Spread>>,
 ) -> Result<Started, RunError> {
     let numbers: Vec<u16> = cores.workers.iter().map(|&core| core as u16).collect();
-    let Parts { setups, mut handles, rings } = house::parts(&config.start, &numbers, ports.names().len());
+    let Parts { setups, mut handles, rings } = house::parts(&config.start, &numbers, ports.names().len(), spread);
     let (mut seats, mut threads) = (Vec::new(), Vec::new());
     for ((number, home), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
         let (sizes, moves) = (home.sizes, Moves::new(ORDERS));

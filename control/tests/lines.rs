@@ -109,7 +109,7 @@ fn built() -> Built {
         templates: 50,
         ..Start::default()
     };
-    let mut parts = record_for(HOUSE, || house::parts(&start, &CORES, PORTS));
+    let mut parts = record_for(HOUSE, || house::parts(&start, &CORES, PORTS, None));
     let hand_off = parts.setups[0].hand_off.clone();
     let setups = std::mem::take(&mut parts.setups);
     let tenants = setups.into_iter().enumerate();
@@ -215,7 +215,7 @@ fn assert_apart<T>(ring: &ArrayQueue<T>) {
 fn a_worker_takes_blocks_of_its_own() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let Parts { setups, handles, rings } = record_for(HOUSE, || {
-        house::parts(&Start { connections_ipv4: 100, ..Start::default() }, &CORES, PORTS)
+        house::parts(&Start { connections_ipv4: 100, ..Start::default() }, &CORES, PORTS, None)
     });
     let workers: Vec<_> = setups
         .into_iter()

@@ -3,21 +3,29 @@
 //! The snapshot alone tells which end of a packet is the client: the source of what goes to a service, the
 //! destination of what comes from a NAT destination or from a service's own address.
 
+pub mod spread;
+
+use std::sync::Arc;
+
 use crate::config::{Ingress, Snapshot, marks};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::parse::{Kind, Parsed};
+
+pub use spread::{Faces, Spread};
 
 /// The number of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u16);
 
 /// The rule that all workers share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Steering {
     /// How many workers there are.
     pub workers: u16,
     /// The same at every worker.
     pub seed: Seed,
+    /// Flows are shared out by what devices know too, and not by the seed.
+    pub spread: Option<Arc<Spread>>,
 }
 
 impl Steering {
@@ -39,6 +47,9 @@ impl Steering {
     }
 
     fn of(&self, client: Endpoint) -> WorkerId {
+        if let Some(spread) = &self.spread {
+            return WorkerId(spread.bucket(client) % self.workers.max(1));
+        }
         let Some(key) = Key::between(client, client, 0) else { return WorkerId(0) };
         self.share(self.seed.hash(&key))
     }

@@ -232,7 +232,7 @@ impl Plan {
     pub fn tenant(&self, board: Arc<Board>, kernel: KernelRing<Frame>) -> TenantSetup<Frame> {
         TenantSetup {
             me: WorkerId(0),
-            steering: Steering { workers: self.workers, seed: Seed(3, 5) },
+            steering: Steering { workers: self.workers, seed: Seed(3, 5), spread: None },
             ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),

@@ -10,8 +10,10 @@ use std::{fs, thread};
 use pollux_dataplane::dpdk::{
     Eal, EalError, Mbuf, Pool, PoolSetup, Port, PortError, PortSetup, Queue, StartedPort, Tsc, free_batch,
 };
+use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::{BURST, Batch, QueuePair};
 use pollux_dataplane::packet::Packet;
+use pollux_dataplane::steer::{Faces, Spread};
 use pollux_dataplane::time::Clock;
 use proptest::prelude::*;
 
@@ -244,6 +246,21 @@ fn every_fault_of_a_setup_is_told() {
     let _held = port.clone().start(&good).expect("nothing was left behind by the faults");
     assert_eq!(fault(good), "port net_ring_faults: started already");
     assert!(matches!(Port::attach(&EAL, "net_nothing0"), Err(PortError::Attach { .. })));
+}
+
+#[test]
+fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
+    let spread = Spread::new(Seed(3, 5));
+    let rss_key = Some(*spread.key(Faces::Clients));
+    let spreads = |devargs: &str, queues| {
+        let port = Port::attach(&EAL, devargs).expect("the virtual device can be made");
+        let setup = PortSetup { queues, rss_key, ..PortSetup::new(pool(8191)) };
+        let (started, _queues) = port.start(&setup).expect("it starts");
+        (started.rss, started.spreads)
+    };
+    assert_eq!(spreads("net_null_spread", 3), (true, true));
+    assert_eq!(spreads("net_null_single", 1), (false, false), "one queue has nothing to spread over");
+    assert_eq!(spreads("net_ring_spread", 1), (false, false));
 }
 
 #[test]

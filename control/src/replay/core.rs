@@ -76,7 +76,7 @@ impl Core {
         let inject = Arc::new(ArrayQueue::new(DEPTH));
         let home = TenantSetup {
             me: WorkerId(0),
-            steering: Steering { workers: 1, seed: Seed::random() },
+            steering: Steering { workers: 1, seed: Seed::random(), spread: None },
             ports: Side::ALL.len(),
             sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
             shared: Arc::clone(&shared),

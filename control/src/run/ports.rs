@@ -1,7 +1,11 @@
 //! Opening DPDK's ports, and what is shown of them.
 
+use std::sync::Arc;
+
 use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
+use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
+use pollux_dataplane::steer::{Faces, Spread};
 use pollux_dataplane::worker::Port;
 use pollux_dataplane::worker::binding::Binding;
 
@@ -30,7 +34,12 @@ pub struct OpenPorts {
 
 impl OpenPorts {
     /// Starts every port DPDK has with a queue pair for each worker.
-    pub fn start(eal: &Eal, config: &Config, workers: usize) -> Result<(OpenPorts, Pool), RunError> {
+    pub fn start(
+        eal: &Eal,
+        config: &Config,
+        workers: usize,
+        spread: Option<&Spread>,
+    ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
         let setup = |pool| PortSetup { queues: workers as u16, ..PortSetup::new(pool) };
@@ -58,11 +67,15 @@ impl OpenPorts {
             let mut setup = setup(pool.clone());
             setup.mtu = given.map(|port| port.mtu as u16);
             setup.promiscuous = given.is_some_and(|port| port.promiscuous);
+            let faces = given.and_then(|port| port.faces).map(faces);
+            setup.rss_key = spread.zip(faces).map(|(spread, faces)| *spread.key(faces));
             let name = device.name.clone();
             let (started, queues) = device.start(&setup)?;
             let (rss, queues_count) = (started.rss, queues.len());
             let how = if queues_count == 1 {
                 "one queue"
+            } else if started.spreads {
+                "RSS by the client: packets come in at the worker that owns their flow"
             } else if rss {
                 "RSS over its queues; the rest is handed off"
             } else {
@@ -123,6 +136,19 @@ impl OpenPorts {
     fn find(&self, name: &str) -> Option<&StartedPort> {
         self.started.iter().find(|started| started.port.name == name)
     }
+}
+
+fn faces(faces: model::Faces) -> Faces {
+    match faces {
+        model::Faces::Clients => Faces::Clients,
+        model::Faces::Servers => Faces::Servers,
+    }
+}
+
+/// The rule that devices are given, if some port is said to face somebody.
+pub fn spread(config: &Config) -> Option<Arc<Spread>> {
+    let faces = config.ports.iter().any(|port| port.faces.is_some());
+    faces.then(|| Arc::new(Spread::new(Seed::random())))
 }
 
 fn wanted_mtu(config: &Config, device: &Device) -> u16 {

@@ -33,6 +33,8 @@ pub struct Port {
     pub mtu_range: RangeInclusive<u16>,
     /// Whether it can spread IP, TCP, UDP or SCTP flows over its queues by a hash.
     pub rss: bool,
+    /// Entries of the table that its hash chooses queues from; 0 when there is none.
+    pub reta: u16,
     /// Whether it can free sent packets in bulk to one pool.
     pub fast_free: bool,
     /// The least room for a frame its receive queues want of a pool.
@@ -180,6 +182,7 @@ impl Port {
             mtu: info.mtu,
             mtu_range: info.min_mtu..=info.max_mtu,
             rss: info.rss,
+            reta: info.reta,
             fast_free: info.fast_free,
             min_frame_room: info.min_rx_buffer,
             shared: Arc::clone(&eal.shared),

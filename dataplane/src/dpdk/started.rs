@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +12,7 @@ use super::eal::{Shared, checked, lock};
 use super::mempool::Pool;
 use super::port::{self, Link, Port, PortError};
 use super::queue::Queue;
+use crate::steer::spread::{BUCKETS, KEY};
 
 /// What a frame has around its MTU: the Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
@@ -30,6 +32,8 @@ pub struct PortSetup {
     pub promiscuous: bool,
     /// Whether to spread flows over the queues by a hash, where the device can.
     pub rss: bool,
+    /// The hash's key, by which the device spreads flows as workers share them out, where it can take one.
+    pub rss_key: Option<[u8; KEY]>,
     /// Whether the device may free what it sent without looking, where it can. That needs all packets to come from one
     /// pool, so it is done only when there is one pool, and then no other can be made.
     pub fast_free: bool,
@@ -47,6 +51,7 @@ impl PortSetup {
             mtu: None,
             promiscuous: false,
             rss: true,
+            rss_key: None,
             fast_free: false,
             pool,
         }
@@ -82,6 +87,8 @@ pub struct StartedPort {
     pub port: Port,
     /// Whether it spreads flows over its queues by a hash.
     pub rss: bool,
+    /// Whether it does so by the key and the table of the rule that workers share flows out by.
+    pub spreads: bool,
     /// Whether it frees what it sent without looking.
     pub fast_free: bool,
     running: Arc<Running>,
@@ -112,14 +119,23 @@ impl Port {
         let claim = self.claim()?;
         let rss = setup.rss && self.rss && setup.queues > 1;
         let fast_free = setup.fast_free && self.fast_free && setup.pool.seal();
-        self.configure(&sys::pollux_port_conf { queues: setup.queues, mtu, rss, fast_free }, setup)?;
+        // A device without a table to choose from cannot be told which queue is whose.
+        let key = setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta % BUCKETS == 0);
+        let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
+        let conf = sys::pollux_port_conf { queues: setup.queues, mtu, rss, fast_free, rss_key };
+        self.configure(&conf, setup)?;
         self.set_up_queues(setup)?;
         // SAFETY: the port is configured and its queues are set up.
         checked(unsafe { sys::rte_eth_dev_start(self.id) }).map_err(|why| self.failed("start", why))?;
         let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), _claim: claim });
+        // SAFETY: the port runs, all queues are there, and the key outlives the call.
+        let told = |key: &[u8; KEY]| unsafe {
+            sys::pollux_port_spread(self.id, key.as_ptr(), BUCKETS, setup.queues)
+        };
+        let spreads = key.is_some_and(|key| told(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: Port { mtu, ..self }, rss, fast_free, running };
+        let started = StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
     }

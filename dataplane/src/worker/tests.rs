@@ -1,5 +1,6 @@
 //! Namespaces at a worker: the same addresses in each, and nothing that crosses.
 
+mod spread;
 mod world;
 
 use std::net::IpAddr;

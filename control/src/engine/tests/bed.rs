@@ -34,7 +34,7 @@ impl Bed {
         let facts = topology::facts();
         let wires: Vec<[Wire; 2]> = (0..workers).map(|_| [Wire::default(), Wire::default()]).collect();
         let cores: Vec<u16> = (0..workers).collect();
-        let Parts { setups, handles, .. } = parts(&start, &cores, 2);
+        let Parts { setups, handles, .. } = parts(&start, &cores, 2, None);
         let (mut seats, mut threads) = (Vec::new(), Vec::new());
         for ((home, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
             let ports = facts.links.iter().zip(wires).zip(0..).map(|((link, wire), number)| Port {

@@ -40,7 +40,7 @@ impl Live {
             ..Start::default()
         };
         let names = ["client".to_owned(), "server".to_owned()];
-        let Parts { mut setups, handles, .. } = parts(&start, &[0], 2);
+        let Parts { mut setups, handles, .. } = parts(&start, &[0], 2, None);
         let (outside, inside, moves) = (Wire::default(), Wire::default(), Moves::new(ORDERS));
         let port = |number, mac, wire: &Wire| Port {
             number,

@@ -175,7 +175,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     let home = crate::worker::tenant::TenantSetup {
         shared: std::sync::Arc::new(crate::conn::Shared::new(1, 1)),
         me: crate::steer::WorkerId(0),
-        steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1) },
+        steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1), spread: None },
         ports: 2,
         sizes: plan.sizes,
         services: 1,

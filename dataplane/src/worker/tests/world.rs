@@ -12,7 +12,7 @@ use crate::flow::{Endpoint, Key, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::service::Method;
 use crate::stats::{Board, Counter};
-use crate::steer::{Steering, WorkerId};
+use crate::steer::{Spread, Steering, WorkerId};
 use crate::testkit::*;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
@@ -33,6 +33,11 @@ pub(super) struct Realm {
 
 impl Realm {
     pub(super) fn new(workers: u16) -> Realm {
+        Realm::spread(workers, None)
+    }
+
+    /// One whose flows are shared out by what devices know too.
+    pub(super) fn spread(workers: u16, spread: Option<Arc<Spread>>) -> Realm {
         let (kernel, inject) = (Arc::new(ArrayQueue::new(64)), Arc::new(ArrayQueue::new(8)));
         let shared = Arc::new(Shared::new(16, 64));
         let hand_off: Box<[_]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(64))).collect();
@@ -40,7 +45,7 @@ impl Realm {
         let rings: Vec<_> = (0..workers).map(|_| WorkerRings::new(8)).collect();
         let setup = |me: u16| TenantSetup {
             me: WorkerId(me),
-            steering: Steering { workers, seed: Seed(3, 5) },
+            steering: Steering { workers, seed: Seed(3, 5), spread: spread.clone() },
             ports: 2,
             sizes: Sizes { ipv4: 64, ipv6: 8 },
             shared: Arc::clone(&shared),
@@ -96,7 +101,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(workers: u16) -> World {
-        let mut home = Realm::new(workers);
+        World::of(Realm::new(workers))
+    }
+
+    /// Workers whose default namespace is this.
+    pub(super) fn of(mut home: Realm) -> World {
         let mut world = World {
             workers: Vec::new(),
             moves: Vec::new(),

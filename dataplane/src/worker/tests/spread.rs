@@ -1,0 +1,137 @@
+//! A device that hashes as real ones do before several workers: with the keys of the rule nothing is handed over.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::world::{Realm, World, serving, syn};
+use crate::flow::{Endpoint, Seed};
+use crate::steer::spread::{BUCKETS, Faces, KEY, Spread};
+use crate::testkit::*;
+
+/// The hash of a device: of both addresses and both ports, by the whole key.
+fn toeplitz(key: &[u8; KEY], source: Endpoint, destination: Endpoint) -> u32 {
+    let address = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let ports = [source.l4_port.to_be_bytes(), destination.l4_port.to_be_bytes()].concat();
+    let input = [address(source.address), address(destination.address), ports].concat();
+    let bit = |bytes: &[u8], at: usize| u32::from(bytes[at / 8] >> (7 - at % 8) & 1);
+    let window = |at: usize| (at..at + 32).fold(0, |word, at| word << 1 | bit(key, at));
+    (0..input.len() * 8).filter(|&at| bit(&input, at) == 1).fold(0, |hash, at| hash ^ window(at))
+}
+
+/// The key and the hashes that vendors verify devices by.
+#[test]
+fn the_device_hashes_as_real_ones_do() {
+    let key = [
+        0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0,
+        0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42,
+        0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+    ];
+    let rows = [
+        ("66.9.149.187", 2794, "161.142.100.80", 1766, 0x51cc_c178),
+        ("199.92.111.2", 14230, "65.69.140.83", 4739, 0xc626_b0ea),
+        ("3ffe:2501:200:1fff::7", 2794, "3ffe:2501:200:3::1", 1766, 0x4020_7d3d),
+    ];
+    for (source, source_port, destination, port, hash) in rows {
+        let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
+        assert_eq!(toeplitz(&key, at(source, source_port), at(destination, port)), hash);
+    }
+}
+
+fn bucket(spread: &Spread, faces: Faces, source: Endpoint, destination: Endpoint) -> u16 {
+    toeplitz(spread.key(faces), source, destination) as u16 % BUCKETS
+}
+
+proptest! {
+    /// The device's choice is the rule's, whoever is at the other end.
+    #[test]
+    fn the_rule_is_the_devices(seed: (u64, u64), client: (u32, u16), other: (u32, u16), six: (u128, u128)) {
+        let spread = Spread::new(Seed(seed.0, seed.1));
+        let [client4, other4] = [client, other].map(|(address, port)| at(IpAddr::from(address.to_be_bytes()), port));
+        let rule = spread.bucket(client4);
+        prop_assert_eq!(bucket(&spread, Faces::Clients, client4, other4), rule);
+        prop_assert_eq!(bucket(&spread, Faces::Servers, other4, client4), rule);
+        let [client6, other6] = [(six.0, client.1), (six.1, other.1)]
+            .map(|(address, port)| at(Ipv6Addr::from_bits(address).into(), port));
+        prop_assert_eq!(bucket(&spread, Faces::Clients, client6, other6), spread.bucket(client6));
+    }
+
+    /// Neighbours differ in their last bits: ports alone, or addresses alone, reach every bucket equally often.
+    #[test]
+    fn neighbours_are_spread_evenly(seed: (u64, u64), first: u16, address: u32, six: u128) {
+        let spread = Spread::new(Seed(seed.0, seed.1));
+        let even = |client: &dyn Fn(u16) -> Endpoint| {
+            let mut counts = [0; BUCKETS as usize];
+            (0..BUCKETS).for_each(|n| counts[usize::from(spread.bucket(client(n)))] += 1);
+            counts == [1; BUCKETS as usize]
+        };
+        let base = |n| IpAddr::from((address & !127 | u32::from(n)).to_be_bytes());
+        let base6 = |n| Ipv6Addr::from_bits(six & !127 | u128::from(n)).into();
+        prop_assert!(even(&|n| at(base(n), first)));
+        prop_assert!(even(&|n| at(base(0), first & !127 | n)));
+        prop_assert!(even(&|n| at(base6(n), first)));
+        prop_assert!(even(&|n| at(base6(0), first & !127 | n)));
+    }
+}
+
+/// A device before all workers, and its table of queues.
+struct Device<'a> {
+    spread: &'a Spread,
+    faces: Faces,
+    queues: &'a [crate::io::mem::Wire],
+}
+
+impl Device<'_> {
+    fn receive(&self, frame: &[u8], source: Endpoint, destination: Endpoint) {
+        let entry = bucket(self.spread, self.faces, source, destination);
+        self.queues[usize::from(entry) % self.queues.len()].put(frame);
+    }
+}
+
+/// Two hundred NAT flows, both ways; how many packets were handed over.
+fn handed_over(workers: u16, faces: [Faces; 2]) -> u64 {
+    let spread = Arc::new(Spread::new(Seed(0x1234_5678_9abc_def1, 0xfeed_beef_0bad_cafe)));
+    let mut world = World::of(Realm::spread(workers, Some(Arc::clone(&spread))));
+    world.workers.iter_mut().for_each(|worker| worker.install(serving(0, None), &[]));
+    let clients: Vec<_> = (0..200).map(|n| at(v4(198, 51, 100, n / 3), 1024 + 77 * u16::from(n))).collect();
+    // No more than a table holds and a ring takes at once.
+    for few in clients.chunks(20) {
+        for &client in few {
+            let outside = Device { spread: &spread, faces: faces[0], queues: &world.outside };
+            outside.receive(&syn(client, vip(), None), client, vip());
+        }
+        world.turn();
+        for &client in few {
+            let inside = Device { spread: &spread, faces: faces[1], queues: &world.inside };
+            inside.receive(&syn(nth_server(0), client, None), nth_server(0), client);
+        }
+        world.turn();
+    }
+    let home = &world.home;
+    home.reconciles();
+    assert_eq!(home.sum(|b| b.destinations[0].connections.get()), 200);
+    assert_eq!(home.sum(|b| b.destinations[0].in_packets.get()), 200);
+    assert_eq!(home.sum(|b| b.destinations[0].out_packets.get()), 200);
+    for board in &home.boards {
+        let own = board.destinations[0].connections.get();
+        assert!(own >= 100 / u64::from(workers), "every worker has its share");
+    }
+    home.sum(|b| b.gauges.handed_off.get())
+}
+
+#[test]
+fn nothing_is_handed_over_when_the_device_spreads_by_the_rule() {
+    for workers in [2, 3, 8] {
+        assert_eq!(handed_over(workers, [Faces::Clients, Faces::Servers]), 0, "{workers} workers");
+    }
+}
+
+#[test]
+fn servers_packets_are_handed_over_when_their_port_spreads_by_sources() {
+    let handed = handed_over(2, [Faces::Clients, Faces::Clients]);
+    assert!((1..=200).contains(&handed), "{handed}");
+}
