@@ -205,7 +205,8 @@ fn start_workers(
     spread: Option<&Arc<Spread>>,
 ) -> Result<Started, RunError> {
     let numbers: Vec<u16> = cores.workers.iter().map(|&core| core as u16).collect();
-    let Parts { setups, mut handles, rings } = house::parts(&config.start, &numbers, ports.names().len(), spread);
+    let Parts { setups, mut handles, rings } =
+        house::parts(&config.start, &numbers, ports.names().len(), spread);
     let (mut seats, mut threads) = (Vec::new(), Vec::new());
     for ((number, home), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
         let (sizes, moves) = (home.sizes, Moves::new(ORDERS));

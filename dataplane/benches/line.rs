@@ -272,7 +272,8 @@ struct Pair {
 
 impl Pair {
     fn new(owner: WorkerId) -> Pair {
-        let plan = Plan { protocol: UDP, workers: 2, hand_off_ring: 4096, servers: 10, ..Plan::new(Method::Nat) };
+        let plan =
+            Plan { protocol: UDP, workers: 2, hand_off_ring: 4096, servers: 10, ..Plan::new(Method::Nat) };
         let plan = Plan { sizes: Sizes { ipv4: THOUSAND * 2, ipv6: 0 }, ..plan };
         let bed = plan.bed().expect("memory for the table");
         let line = &bed.worker.home.line;
@@ -318,16 +319,16 @@ impl Pair {
 fn hand_off(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hand-off");
     group.throughput(Throughput::Elements(BURST as u64));
-    let rows: [(&str, u16, fn(&Pair, usize)); 3] =
-        [("own", 0, Pair::receive), ("given", 1, Pair::receive), ("taken", 0, Pair::hand_over)];
-    for (name, owner, come) in rows {
+    let rows = [("own", 0, false), ("given", 1, false), ("taken", 0, true)];
+    for (name, owner, is_handed) in rows {
         let pair = std::cell::RefCell::new(Pair::new(WorkerId(owner)));
         let mut first = 0;
         group.bench_function(name, |b| {
             let burst = || {
                 first += BURST;
                 pair.borrow().clear();
-                come(&pair.borrow(), first);
+                let pair = pair.borrow();
+                if is_handed { pair.hand_over(first) } else { pair.receive(first) }
             };
             b.iter_batched(burst, |()| pair.borrow_mut().bed.worker.turn(), BatchSize::PerIteration);
         });

@@ -1,7 +1,10 @@
 //! Memory in which no two blocks share a cache line, so that what one worker writes never takes a line out of another's
 //! cache. Workers write on their packets' way only into blocks as large as [`OWN_LINES`] and more; smaller ones, of
 //! which control has very many, are packed as they always are.
-#![allow(unsafe_code, reason = "an allocator is unsafe to write; this one only asks the system's for larger blocks")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is unsafe to write; this one only asks the system's for larger blocks"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 

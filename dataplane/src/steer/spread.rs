@@ -63,7 +63,9 @@ impl Spread {
     pub fn new(seed: Seed) -> Spread {
         let (mut clients, mut servers) = ([0; KEY], [0; KEY]);
         let mut random = [seed.0, seed.1, seed.0.rotate_left(32) ^ seed.1].into_iter();
-        for (range, further) in SOURCES.into_iter().zip([Some(BETWEEN_ADDRESSES), Some(BETWEEN_PORTS), None, None]) {
+        for (range, further) in
+            SOURCES.into_iter().zip([Some(BETWEEN_ADDRESSES), Some(BETWEEN_PORTS), None, None])
+        {
             let bits = random.next().unwrap_or(seed.0.rotate_left(17) ^ seed.1.rotate_left(41));
             let last = *range.end();
             for bit in range.filter(|&bit| bit == last || bits >> (bit % 64) & 1 == 1) {
