@@ -173,7 +173,8 @@ impl Line {
             _ => return self.take_long_way(packet, work, arrival, out),
         };
         let Some(port) = port else {
-            let work = Work { step: Step::Find, parsed: work.plain.parsed(work.key()), ..*work };
+            let parsed = work.plain.parsed(work.key());
+            let work = Work { step: self.steer(&parsed, arrival.port), parsed, ..*work };
             return self.take_long_way(packet, &work, arrival, out);
         };
         let verdict = out.send(port, packet);

@@ -56,16 +56,14 @@ pub fn works() -> Box<[Work]> {
 }
 
 impl Line {
-    /// First stage: parse, steer, hash, ask for the index line.
+    /// First stage: parse, hash, ask for the index line. A plain packet is steered only when its connection is not here:
+    /// a connection is at its owner and nowhere else, and to find it costs less than to ask whose it is.
     #[inline(always)]
     pub(super) fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let Some((plain, key)) = Plain::read(frame, &arrival.mac) else {
             return self.read_other(frame, arrival, work);
         };
         (work.plain, work.key, work.step) = (plain, key, Step::Express);
-        if self.steering.workers > 1 {
-            work.step = self.steer_plain(&plain, Key::V4(key), arrival.port);
-        }
         work.hash = self.conns.hash(&Key::V4(key));
         self.conns.prefetch_line(work.hash);
     }
@@ -78,19 +76,8 @@ impl Line {
         };
         let key = Key::V6(key);
         (work.plain, work.parsed.key, work.step) = (plain, key, Step::Express6);
-        if self.steering.workers > 1 {
-            work.step = self.steer_plain(&plain, key, arrival.port);
-        }
         work.hash = self.conns.hash(&key);
         self.conns.prefetch_line(work.hash);
-    }
-
-    fn steer_plain(&self, plain: &Plain, key: Key, port: u16) -> Step {
-        match (self.steer(&plain.parsed(key), port), key) {
-            (Step::Find, Key::V4(_)) => Step::Express,
-            (Step::Find, Key::V6(_)) => Step::Express6,
-            (other, _) => other,
-        }
     }
 
     /// The same for packets that are not plain.
