@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::mem::{align_of_val, size_of_val};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
 use pollux_control::house::{self, ORDERS, Parts};
@@ -16,6 +16,7 @@ use pollux_control::model::Start;
 use pollux_dataplane::apart::{Apart, OWN_LINES, PAIR};
 use pollux_dataplane::config::Snapshot;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
+use pollux_dataplane::line::outbox::HandOffRing;
 use pollux_dataplane::worker::binding::Binding;
 use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::tenant::Tenant;
@@ -96,7 +97,7 @@ fn range<T: ?Sized>(of: &T) -> Range<usize> {
 struct Built {
     tenants: Vec<Box<Tenant<Frame>>>,
     parts: Parts<Frame>,
-    hand_off: Box<[Arc<ArrayQueue<(u16, Frame)>>]>,
+    hand_off: Box<[HandOffRing<Frame>]>,
 }
 
 fn built() -> Built {

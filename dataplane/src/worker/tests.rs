@@ -191,6 +191,27 @@ fn two_workers_hand_over_within_a_namespace() {
 }
 
 #[test]
+fn what_is_handed_over_by_two_ports_at_once_keeps_its_port() {
+    let mut world = World::new(2);
+    world.workers.iter_mut().for_each(|worker| worker.install(serving(0, None), &[]));
+    let clients: Vec<_> = (1..=20).map(|host| at(v4(192, 0, 2, host), 40000)).collect();
+    clients.iter().for_each(|&from| world.outside[0].put(&syn(from, vip(), None)));
+    world.turn();
+    // Both directions come in at worker 0, and a turn of worker 1 finds both in its ring.
+    for &from in &clients {
+        world.outside[0].put(&syn(from, vip(), None));
+        world.inside[0].put(&syn(nth_server(0), from, None));
+    }
+    world.turn();
+    let home = &world.home;
+    assert!(home.sum(|b| b.gauges.handed_off.get()) > 0, "some are the other worker's");
+    assert_eq!(home.drops(DropReason::OtherHost), 0);
+    assert_eq!(home.sum(|b| b.destinations[0].in_packets.get()), 40);
+    assert_eq!(home.sum(|b| b.destinations[0].out_packets.get()), 20);
+    home.reconciles();
+}
+
+#[test]
 fn the_kernel_sends_by_what_is_bound_to_its_namespace_only() {
     let mut world = World::new(1);
     let blue = world.enter(BLUE, &serving(1, Some(100)));

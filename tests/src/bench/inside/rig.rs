@@ -138,7 +138,7 @@ fn start_worker(
     cpu: usize,
     time: Time,
 ) -> Result<(JoinHandle<()>, WorkerHandle, Seat<Buffer>)> {
-    let Parts { mut setups, mut handles, .. } = parts(start, &[cpu as u16], 2);
+    let Parts { mut setups, mut handles, .. } = parts(start, &[cpu as u16], 2, None);
     let moves = Moves::new(ORDERS);
     let seat = Seat { core: cpu as u16, moves: Arc::clone(&moves) };
     let port = |(number, queues): (usize, Side)| Port {
