@@ -120,7 +120,8 @@ impl Port {
         let rss = setup.rss && self.rss && setup.queues > 1;
         let fast_free = setup.fast_free && self.fast_free && setup.pool.seal();
         // A device without a table to choose from cannot be told which queue is whose.
-        let key = setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta % BUCKETS == 0);
+        let key =
+            setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta.is_multiple_of(BUCKETS));
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
         let conf = sys::pollux_port_conf { queues: setup.queues, mtu, rss, fast_free, rss_key };
         self.configure(&conf, setup)?;
