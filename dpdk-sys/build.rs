@@ -8,13 +8,15 @@ use std::process::{Command, ExitCode};
 const OLDEST: &str = "22.11";
 
 /// DPDK's own functions that Rust may call: exported, of plain arguments, and unchanged from 22.11 on.
-const PLAIN: [&str; 20] = [
+const PLAIN: [&str; 22] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
     "rte_eal_has_hugepages",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",
     "rte_eth_dev_get_port_by_name",
+    "rte_eth_dev_rx_intr_disable",
+    "rte_eth_dev_rx_intr_enable",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_start",
     "rte_eth_dev_stop",

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_epoll.h>
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <rte_mempool.h>
@@ -160,6 +161,7 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 	}
 	if (conf->fast_free)
 		eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	eth.intr_conf.rxq = conf->interrupts;
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
 }
 
@@ -204,6 +206,20 @@ int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, s
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
 {
 	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL);
+}
+
+/* Puts the queue's interrupt into an epoll set. */
+int pollux_rx_interrupt_watch(uint16_t port, uint16_t queue, int epoll)
+{
+	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_ADD, NULL);
+}
+
+/* Takes what the set was told, in the way the device wants it taken: some count in a descriptor that must be read. A
+ * set has the one interrupt of one queue. */
+void pollux_interrupts_heard(int epoll)
+{
+	struct rte_epoll_event event;
+	rte_epoll_wait(epoll, &event, 1, 0);
 }
 
 uint16_t pollux_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t count)

@@ -69,6 +69,7 @@ struct pollux_port_conf {
 	bool rss;
 	bool fast_free;
 	const uint8_t *rss_key; /* 40 bytes, for devices that take a key of so many or more; NULL leaves theirs */
+	bool interrupts; /* receive queues tell of frames */
 };
 
 /* EAL */
@@ -94,6 +95,10 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
 int pollux_port_spread(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
+
+/* interrupts of receive queues */
+int pollux_rx_interrupt_watch(uint16_t port, uint16_t queue, int epoll);
+void pollux_interrupts_heard(int epoll);
 
 /* bursts */
 uint16_t pollux_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t count);

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::debug;
+use crate::model::Idle;
 use crate::socket::DEFAULT_PATH;
 use crate::state;
+use crate::validate::NAP;
 
 /// What `polluxd` was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,15 @@ pub struct Options {
     /// Answer changes only when they are on the disk, not already when they are on their way there.
     #[arg(long)]
     pub state_sync: bool,
+    /// What workers do when no packet comes; goes before start.idle of the configuration.
+    ///
+    /// busy looks again at once; pause lets the processor pause in between; sleep takes naps; interrupt takes naps and
+    /// lets ports end them. An idle worker that sleeps takes a few percent of its core.
+    #[arg(long, value_name = "MODE")]
+    pub idle: Option<Idle>,
+    /// The longest nap of sleep and interrupt, 10 to 10000; goes before start.longest_nap of the configuration.
+    #[arg(long, value_name = "MICROSECONDS", value_parser = nap)]
+    pub longest_nap: Option<u32>,
     /// How much to log: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub log_level: String,
@@ -73,9 +84,23 @@ fn query(text: &str) -> Result<String, String> {
     debug::query::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+fn nap(text: &str) -> Result<u32, String> {
+    let micros = text.parse().ok().filter(|micros| NAP.contains(micros));
+    micros.ok_or_else(|| format!("not a number of microseconds from {} to {}", NAP.start(), NAP.end()))
+}
+
 /// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
-const VALUED: [&str; 7] =
-    ["--config", "--socket", "--state", "--twin-prefix", "--log-level", "--debug", "--debug-level"];
+const VALUED: [&str; 9] = [
+    "--config",
+    "--socket",
+    "--state",
+    "--twin-prefix",
+    "--idle",
+    "--longest-nap",
+    "--log-level",
+    "--debug",
+    "--debug-level",
+];
 const BARE: [&str; 8] =
     ["--no-kernel", "--no-state", "--fresh", "--state-sync", "--help", "-h", "--version", "-V"];
 /// Of these, those that ask for a text.
@@ -150,6 +175,21 @@ mod tests {
         let args = read("polluxd -l 0,1 --debug +p --debug-level -1 --log-level warn").unwrap();
         assert_eq!((args.options.debug, args.options.debug_level), (vec!["+p".to_owned()], Some(-1)));
         assert_eq!(args.options.log_level, "warn");
+    }
+
+    #[test]
+    fn idle_is_a_word_and_a_nap_is_short() {
+        let options = read("polluxd -l 0,1 --idle sleep --longest-nap=500 --no-pci").unwrap();
+        assert_eq!((options.options.idle, options.options.longest_nap), (Some(Idle::Sleep), Some(500)));
+        assert_eq!(options.eal, ["polluxd", "-l", "0,1", "--no-pci"]);
+        let options = read("polluxd -l 0,1").unwrap().options;
+        assert_eq!((options.idle, options.longest_nap), (None, None), "the configuration says it");
+        let fault = read("polluxd --idle lazy").unwrap_err().to_string();
+        assert!(fault.contains("[possible values: busy, pause, sleep, interrupt]"), "{fault}");
+        for nap in ["9", "10001", "soon", "-1"] {
+            let fault = read(&format!("polluxd --longest-nap={nap}")).unwrap_err().to_string();
+            assert!(fault.contains("not a number of microseconds from 10 to 10000"), "{fault}");
+        }
     }
 
     #[test]

@@ -68,6 +68,26 @@ pub struct Start {
     pub packet_buffers: u32,
     /// Mirror addresses, routes and neighbours from the kernel and give every port a TAP twin.
     pub kernel: bool,
+    /// What a worker does when no packet comes; `polluxd --idle` goes before it.
+    pub idle: Idle,
+    /// The longest nap of a worker that sleeps, in microseconds; `polluxd --longest-nap` goes before it.
+    pub longest_nap: u32,
+}
+
+/// What a worker does when no packet comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// It looks again at once: all of its core, and the shortest delay.
+    #[default]
+    Busy,
+    /// It pauses for about a microsecond between looks: as much of its core, with less heat and less in the way of the
+    /// sibling hyperthread.
+    Pause,
+    /// After about a millisecond of pauses it takes naps that grow to the longest: little of its core.
+    Sleep,
+    /// The same, and ports that can do so wake it up when a packet comes.
+    Interrupt,
 }
 
 impl Default for Start {
@@ -80,6 +100,8 @@ impl Default for Start {
             templates: 1 << 17,
             packet_buffers: 0,
             kernel: true,
+            idle: Idle::default(),
+            longest_nap: 250,
         }
     }
 }

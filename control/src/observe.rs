@@ -201,5 +201,9 @@ pub fn worker(handle: &WorkerHandle) -> WorkerView {
         table_bytes: gauges.table_bytes.get(),
         busy_cycles: gauges.busy_cycles.get(),
         bursts: gauges.bursts.get(),
+        pauses: gauges.pauses.get(),
+        naps: gauges.naps.get(),
+        napped_us: gauges.napped_us.get(),
+        woken: gauges.woken.get(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod cores;
 mod ports;
+mod rest;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use crossbeam::channel::{self, Receiver, Sender, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
+use pollux_dataplane::rest::{Mode, Rule};
 use pollux_dataplane::steer::Spread;
 use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::{Setup, Worker};
@@ -117,13 +119,16 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
     let spread = ports::spread(config);
-    let (mut ports, pool) = OpenPorts::start(&eal, config, count, spread.as_deref())?;
+    let rule = rest::rule(options, &config.start);
+    let interrupts = rule.mode == Mode::Interrupt;
+    let (mut ports, pool) = OpenPorts::start(&eal, config, (count, interrupts), spread.as_deref())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let (clock, epoch) = (Tsc::new(&eal), Instant::now());
     let Started { handles, seats, threads, rings } =
-        start_workers(&eal, config, (&cores, clock), &mut ports, spread.as_ref())?;
+        start_workers(&eal, config, (&cores, clock, rule), &mut ports, spread.as_ref())?;
+    rest::announce(rule);
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
     let faces = faces(&named, &ports);
@@ -200,7 +205,7 @@ struct Started {
 fn start_workers(
     eal: &Arc<Eal>,
     config: &Config,
-    (cores, clock): (&Cores, Tsc),
+    (cores, clock, rest): (&Cores, Tsc, Rule),
     ports: &mut OpenPorts,
     spread: Option<&Arc<Spread>>,
 ) -> Result<Started, RunError> {
@@ -211,7 +216,7 @@ fn start_workers(
     for ((number, home), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
         let (sizes, moves) = (home.sizes, Moves::new(ORDERS));
         seats.push(Seat { core: core as u16, moves: Arc::clone(&moves) });
-        let setup = Setup { ports: ports.queues_of_worker(), home, moves };
+        let setup = Setup { ports: ports.queues_of_worker(), home, moves, rest };
         let (thread, entry_bytes) = start_worker((eal, clock), setup, number, core, sizes)?;
         handles[number].entry_bytes = entry_bytes;
         threads.push(thread);
@@ -234,6 +239,7 @@ fn start_worker(
             let _ = started.send(Err(RunError::Pin(core)));
             return;
         }
+        rest::be_punctual(setup.rest);
         // Without a place in EAL's table the pools work too, only slower.
         let _registered = eal.register_thread().ok();
         match Worker::new(setup, clock) {

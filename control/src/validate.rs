@@ -18,6 +18,8 @@ pub use namespaces::MAX_NAMESPACES;
 pub use services::{MAX_PERSISTENCE, MH_SLOTS, count_destinations, service};
 pub use settings::{MAX_TIMEOUT, settings};
 
+use std::ops::RangeInclusive;
+
 use crate::fault::Faults;
 use crate::model::{Config, Start};
 
@@ -25,6 +27,9 @@ use crate::model::{Config, Start};
 pub const MAX_CONNECTIONS: u32 = 1 << 30;
 /// The most templates: their places are numbered in 28 bits of a handle.
 pub const MAX_TEMPLATES: u32 = 1 << 28;
+
+/// The longest nap, in microseconds: the 10 ms above are as long as a tick of Linux.
+pub const NAP: RangeInclusive<u32> = 10..=10_000;
 
 /// Checks a whole configuration.
 ///
@@ -66,6 +71,13 @@ fn start(start: &Start, faults: &mut Faults) {
             "start.templates",
             format!("{} is above {MAX_TEMPLATES}", start.templates),
             "use a smaller number",
+        );
+    }
+    if !NAP.contains(&start.longest_nap) {
+        faults.add(
+            "start.longest_nap",
+            format!("{} microseconds is outside {} to {}", start.longest_nap, NAP.start(), NAP.end()),
+            "use a number between, or leave it out",
         );
     }
     let counts =

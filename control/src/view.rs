@@ -280,6 +280,18 @@ pub struct WorkerView {
     pub busy_cycles: u64,
     /// Turns that moved packets.
     pub bursts: u64,
+    /// Pauses of about a microsecond after turns that moved none.
+    #[serde(default)]
+    pub pauses: u64,
+    /// Naps.
+    #[serde(default)]
+    pub naps: u64,
+    /// Microseconds of all naps together.
+    #[serde(default)]
+    pub napped_us: u64,
+    /// Naps that a port ended by an interrupt.
+    #[serde(default)]
+    pub woken: u64,
 }
 
 /// One DPDK port.

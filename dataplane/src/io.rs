@@ -2,6 +2,8 @@
 
 pub mod mem;
 
+use std::os::fd::BorrowedFd;
+
 use arrayvec::ArrayVec;
 
 use crate::packet::Packet;
@@ -22,4 +24,15 @@ pub trait QueuePair: Send + 'static {
 
     /// Sends what it can of `batch`, in order, and takes it out; what the device refused stays in `batch`.
     fn transmit(&mut self, batch: &mut Batch<Self::Packet>);
+
+    /// What becomes readable when frames come while the queue is armed; none where the device cannot tell.
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// From now on the device tells when frames come; those that are there already have to be looked for.
+    fn arm(&mut self) {}
+
+    /// Ends that.
+    fn disarm(&mut self) {}
 }

@@ -20,6 +20,7 @@ pub mod line;
 pub mod packet;
 pub mod parse;
 pub mod proto;
+pub mod rest;
 pub mod sched;
 pub mod service;
 pub mod stats;

@@ -13,6 +13,7 @@ use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
 use crate::line::KernelRing;
 use crate::line::outbox::HandOffRing;
+use crate::rest::Rule;
 use crate::sched;
 use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
@@ -222,7 +223,7 @@ impl Plan {
         let (inject, hand_off) = (Arc::clone(&home.inject), home.hand_off.clone());
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
         let moves = Moves::new(4);
-        let setup = Setup { ports, home, moves: Arc::clone(&moves) };
+        let setup = Setup { ports, home, moves: Arc::clone(&moves), rest: Rule::default() };
         let mut worker = Worker::new(setup, Hand::default())?;
         worker.install(snapshot, &[]);
         Ok(Bed { worker, outside, inside, kernel, inject, board, moves, hand_off })

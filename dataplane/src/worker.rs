@@ -2,6 +2,7 @@
 //! are for, send what left.
 
 pub mod binding;
+mod idle;
 pub mod moves;
 pub mod tenant;
 #[cfg(test)]
@@ -13,11 +14,13 @@ use crate::config::Snapshot;
 use crate::io::{Batch, QueuePair};
 use crate::line::Arrival;
 use crate::packet::Packet;
+use crate::rest::Rule;
 use crate::time::{Clock, Tick};
 use crate::verdict::DropReason;
 use crate::wire::ether::MacBytes;
 
 use binding::{Binding, NamespaceId};
+use idle::Idle;
 use moves::{Move, Moves, Retired};
 use tenant::{Tenant, TenantSetup};
 
@@ -41,6 +44,8 @@ pub struct Setup<Q: QueuePair> {
     pub home: TenantSetup<Q::Packet>,
     /// By which others come and go.
     pub moves: Arc<Moves<Q::Packet>>,
+    /// What it does when nothing comes.
+    pub rest: Rule,
 }
 
 /// One core's loop and everything it owns.
@@ -55,6 +60,7 @@ pub struct Worker<Q: QueuePair, C: Clock> {
     batch: Batch<Q::Packet>,
     /// What of a burst is for one namespace, while it is shared out.
     part: Batch<Q::Packet>,
+    idle: Idle,
     stopped: bool,
 }
 
@@ -72,14 +78,17 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             clock,
             batch: Batch::new(),
             part: Batch::new(),
+            idle: Idle::new(setup.rest),
             stopped: false,
         })
     }
 
-    /// Turns until control says stop.
+    /// Turns until control says stop, and rests as its rule says when nothing comes.
     pub fn run(&mut self) {
         while !self.stopped {
-            self.turn();
+            if self.turn() == 0 {
+                self.rest();
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use std::process::Command;
 
 use client::Client;
 use command::Result;
-use daemon::Daemon;
+use daemon::{Daemon, Device};
 use ledger::Ledger;
 use namespace::Namespace;
 use process::Process;
@@ -82,7 +82,28 @@ impl Bed {
     /// # Errors
     /// As [`Bed::daemon`].
     pub fn daemon_with(&self, config: &str, workers: usize, options: &[&str]) -> Result<Daemon> {
-        Daemon::start(&self.ledger, &self.balancer, config, (workers, options), &PORTS)
+        Daemon::start(&self.ledger, &self.balancer, config, (workers, options), (Device::Packet, &PORTS))
+    }
+
+    /// The same with one worker on TAPs, which are bridged to the ports.
+    ///
+    /// # Errors
+    /// As [`Bed::daemon`], and when the bridges cannot be made; a second daemon on TAPs needs a new world.
+    pub fn daemon_on_taps(&self, config: &str, options: &[&str]) -> Result<Daemon> {
+        let daemon =
+            Daemon::start(&self.ledger, &self.balancer, config, (1, options), (Device::Tap, &PORTS))?;
+        for (port, number) in PORTS.iter().zip(1..) {
+            let (bridge, tap) = (format!("{port}-br"), daemon::tap(port));
+            self.balancer.ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"))?;
+            self.balancer.close(&bridge)?;
+            // What is for the port's address must not be the bridge's own.
+            self.balancer.ip(&format!("link set {tap} address 02:00:00:00:99:0{number}"))?;
+            for member in [*port, &tap] {
+                self.balancer.ip(&format!("link set {member} up master {bridge}"))?;
+            }
+            self.balancer.ip(&format!("link set {bridge} up"))?;
+        }
+        Ok(daemon)
     }
 
     /// The same on the ports of two worlds: those of the other, whose balancer's namespace then has none, come after
@@ -97,7 +118,7 @@ impl Bed {
             self.balancer.ip(&format!("link set {name} up"))?;
         }
         let ports = [PORTS[0], PORTS[1], OTHER_PORTS[0], OTHER_PORTS[1]];
-        Daemon::start(&self.ledger, &self.balancer, config, (workers, &[]), &ports)
+        Daemon::start(&self.ledger, &self.balancer, config, (workers, &[]), (Device::Packet, &ports))
     }
 
     /// Starts a program beside us; its output goes to a log of this world.

@@ -9,6 +9,7 @@ mod stories {
     pub mod dns;
     pub mod esp;
     pub mod http;
+    pub mod idle;
     pub mod ipvsadm;
     pub mod life;
     pub mod namespaces;
@@ -26,7 +27,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 32] = [
+const STORIES: [Story; 36] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -59,6 +60,10 @@ const STORIES: [Story; 32] = [
     ("debug events are switched, told and followed", stories::debugging::events),
     ("modules are switched off unless a service uses them", stories::debugging::modules),
     ("a download survives a SYN flood", stories::defences::flood),
+    ("bursts after silences pass a worker that sleeps", stories::idle::sleep),
+    ("two workers that sleep hand over to each other", stories::idle::two_workers),
+    ("interrupts wake a worker up", stories::idle::interrupt),
+    ("a port without interrupts is looked at after naps", stories::idle::no_interrupts),
 ];
 
 /// Programs that stories need beside those of every bed, by a word of their names.

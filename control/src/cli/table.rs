@@ -115,6 +115,14 @@ pub fn stats(view: &StatsView) -> String {
             w.connections,
             w.connection_capacity,
         );
+        if w.pauses + w.naps > 0 {
+            let ms = w.napped_us / 1000;
+            let _ = writeln!(
+                out,
+                "  rested: {} pauses, {} naps of {ms} ms in all, {} ended by interrupts",
+                w.pauses, w.naps, w.woken
+            );
+        }
         for (reason, packets) in w.drops.iter().filter(|(_, packets)| **packets > 0) {
             let _ = writeln!(out, "  dropped {packets}: {reason}");
         }

@@ -93,8 +93,9 @@ impl From<&NamespaceStart> for Start {
             services: start.services,
             destinations: start.destinations,
             templates: start.templates,
-            packet_buffers: 0,
             kernel: start.kernel,
+            // What is left is the daemon's.
+            ..Start::default()
         }
     }
 }

@@ -9,6 +9,7 @@ use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
 use pollux_dataplane::packet::Packet;
+use pollux_dataplane::rest::Rule;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::{Board, Counter};
 use pollux_dataplane::steer::{Steering, WorkerId};
@@ -87,7 +88,7 @@ impl Core {
             inject: inject.clone(),
             hand_off: Box::new([Arc::new(ArrayQueue::new(DEPTH))]),
         };
-        let setup = Setup { ports: ports.collect(), home, moves: Moves::new(1) };
+        let setup = Setup { ports: ports.collect(), home, moves: Moves::new(1), rest: Rule::default() };
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, Hand::default())?;

@@ -33,16 +33,16 @@ pub struct OpenPorts {
 }
 
 impl OpenPorts {
-    /// Starts every port DPDK has with a queue pair for each worker.
+    /// Starts every port DPDK has with a queue pair for each worker, and with interrupts if they are wanted.
     pub fn start(
         eal: &Eal,
         config: &Config,
-        workers: usize,
+        (workers, interrupts): (usize, bool),
         spread: Option<&Spread>,
     ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
-        let setup = |pool| PortSetup { queues: workers as u16, ..PortSetup::new(pool) };
+        let setup = |pool| PortSetup { queues: workers as u16, interrupts, ..PortSetup::new(pool) };
         let per_queue = 1024 + 512 + BURST as u32;
         let wanted =
             devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
@@ -82,6 +82,9 @@ impl OpenPorts {
                 "no RSS: packets are handed to the worker that owns their flow"
             };
             say!(Info, "port {name}: driver {}, {how}", started.port.driver);
+            if interrupts && !started.interrupts {
+                say!(Warn, "port {name}: no interrupts; what comes there waits for the end of a nap");
+            }
             open.started.push(started);
             open.queues.push(queues);
         }

@@ -84,6 +84,12 @@ fn sizes_and_settings() {
         "start.connections_ipv4: 2000000000 is above",
     );
     row("too many templates", "start.templates = 300000000", "start.templates: 300000000 is above 268435456");
+    row(
+        "a nap too long",
+        "start.longest_nap = 10001",
+        "start.longest_nap: 10001 microseconds is outside 10 to 10000",
+    );
+    row("no nap", "start.longest_nap = 0", "start.longest_nap: 0 microseconds is outside 10 to 10000");
     row("no room for templates", "start.templates = 0", "start.templates: 0 leaves no room");
     row("no room for services", "start.services = 0", "start.services: 0 leaves no room");
     row(

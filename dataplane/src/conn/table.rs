@@ -406,6 +406,11 @@ impl Table {
         }
     }
 
+    /// Whether [`Table::pop_expired`] may find more at `now`, having used up its budget.
+    pub fn is_behind(&self, now: Tick) -> bool {
+        self.wheel.is_behind(now)
+    }
+
     /// Looks at up to `reach` connections of the family of `key` for one that `may_go`, going on where it stopped.
     pub fn find_victim(
         &mut self,

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code, reason = "DPDK is C; all calls into it are in this module")]
 
+mod bell;
 pub mod clock;
 pub mod eal;
 pub mod mbuf;

@@ -1,11 +1,13 @@
 //! One queue pair of a started port: bursts go straight from DPDK into a worker's batch and back, a call for each.
 
+use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
 
+use super::bell::Bell;
 use super::mbuf::Mbuf;
 use super::started::Running;
 use crate::io::{Batch, QueuePair};
@@ -55,9 +57,29 @@ impl QueuePair for Queue {
         // SAFETY: the first `count - sent` places hold what was refused; the rest is the driver's.
         unsafe { batch.set_len(count - sent) };
     }
+
+    fn bell(&self) -> Option<BorrowedFd<'_>> {
+        self.own_bell().map(Bell::descriptor)
+    }
+
+    fn arm(&mut self) {
+        if let Some(bell) = self.own_bell() {
+            bell.arm();
+        }
+    }
+
+    fn disarm(&mut self) {
+        if let Some(bell) = self.own_bell() {
+            bell.disarm();
+        }
+    }
 }
 
 impl Queue {
+    fn own_bell(&self) -> Option<&Bell> {
+        self.running.bells.get(usize::from(self.number))
+    }
+
     /// Drops frames that lie in several buffers: their first buffer is full, so that they cannot be put into one.
     /// It takes a frame longer than the pool's room, which `PortSetup` and the MTU let through on virtual ports only.
     #[cold]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dpdk_sys as sys;
 
+use super::bell::Bell;
 use super::eal::{Shared, checked, lock};
 use super::mempool::Pool;
 use super::port::{self, Link, Port, PortError};
@@ -37,6 +38,8 @@ pub struct PortSetup {
     /// Whether the device may free what it sent without looking, where it can. That needs all packets to come from one
     /// pool, so it is done only when there is one pool, and then no other can be made.
     pub fast_free: bool,
+    /// Whether receive queues are to tell of frames by interrupts, where the device can.
+    pub interrupts: bool,
     /// Where received frames are put.
     pub pool: Pool,
 }
@@ -53,6 +56,7 @@ impl PortSetup {
             rss: true,
             rss_key: None,
             fast_free: false,
+            interrupts: false,
             pool,
         }
     }
@@ -91,6 +95,8 @@ pub struct StartedPort {
     pub spreads: bool,
     /// Whether it frees what it sent without looking.
     pub fast_free: bool,
+    /// Whether all its receive queues can tell of frames by interrupts.
+    pub interrupts: bool,
     running: Arc<Running>,
 }
 
@@ -98,6 +104,9 @@ pub struct StartedPort {
 pub(super) struct Running {
     pub(super) id: u16,
     pub(super) segmented: AtomicU64,
+    /// Interrupts of its receive queues, by number; none where the device has none. DPDK forgets them when it closes
+    /// the port, so they go after that.
+    pub(super) bells: Vec<Bell>,
     _claim: Claim,
 }
 
@@ -123,12 +132,11 @@ impl Port {
         let key =
             setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta.is_multiple_of(BUCKETS));
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
-        let conf = sys::pollux_port_conf { queues: setup.queues, mtu, rss, fast_free, rss_key };
-        self.configure(&conf, setup)?;
-        self.set_up_queues(setup)?;
-        // SAFETY: the port is configured and its queues are set up.
-        checked(unsafe { sys::rte_eth_dev_start(self.id) }).map_err(|why| self.failed("start", why))?;
-        let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), _claim: claim });
+        let (queues, interrupts) = (setup.queues, setup.interrupts);
+        let conf = sys::pollux_port_conf { queues, mtu, rss, fast_free, rss_key, interrupts };
+        let bells = if self.bring_up(conf, setup)? { self.bells(queues) } else { Vec::new() };
+        let interrupts = !bells.is_empty();
+        let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), bells, _claim: claim });
         // SAFETY: the port runs, all queues are there, and the key outlives the call.
         let told = |key: &[u8; KEY]| unsafe {
             sys::pollux_port_spread(self.id, key.as_ptr(), BUCKETS, setup.queues)
@@ -136,9 +144,29 @@ impl Port {
         let spreads = key.is_some_and(|key| told(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, running };
+        let started = StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, interrupts, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
+    }
+
+    /// Configures and starts the device; tells whether with interrupts. One that refuses them is asked without.
+    fn bring_up(&self, conf: sys::pollux_port_conf, setup: &PortSetup) -> Result<bool, PortError> {
+        if conf.interrupts && self.try_bring_up(&conf, setup).is_ok() {
+            return Ok(true);
+        }
+        self.try_bring_up(&sys::pollux_port_conf { interrupts: false, ..conf }, setup).map(|()| false)
+    }
+
+    fn try_bring_up(&self, conf: &sys::pollux_port_conf, setup: &PortSetup) -> Result<(), PortError> {
+        self.configure(conf, setup)?;
+        self.set_up_queues(setup)?;
+        // SAFETY: the port is configured and its queues are set up.
+        checked(unsafe { sys::rte_eth_dev_start(self.id) }).map(drop).map_err(|why| self.failed("start", why))
+    }
+
+    /// The interrupts of all receive queues, or none: a device that took the setting may still have no interrupts.
+    fn bells(&self, queues: u16) -> Vec<Bell> {
+        (0..queues).map(|queue| Bell::new(self.id, queue)).collect::<io::Result<_>>().unwrap_or_default()
     }
 
     fn check(&self, setup: &PortSetup, mtu: u16) -> Result<(), PortError> {

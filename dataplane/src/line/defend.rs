@@ -63,6 +63,11 @@ impl Defence {
         true
     }
 
+    /// Whether a look goes on.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.left > 0
+    }
+
     fn begin(&mut self, entries: u32, seed: u64, now: Tick) {
         self.random = (self.random ^ seed).wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(now.0 | 1);
         self.at = ((self.random >> 32).wrapping_mul(u64::from(entries)) >> 32) as u32;

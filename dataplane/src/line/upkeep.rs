@@ -59,6 +59,12 @@ impl Line {
         over.is_empty()
     }
 
+    /// Whether [`Line::expire`] has more to do than one turn allows.
+    pub fn is_behind(&self, now: Tick) -> bool {
+        let sweeps = self.snapshot.settings.drop_entry && self.defence.is_sweeping();
+        sweeps || self.flush_from.is_some() || self.conns.is_behind(now)
+    }
+
     /// `expire_nodest_conn`: connections of removed destinations end, and in any case those of protocols that are off, a part of the table at a time.
     #[cold]
     fn flush(&mut self, from: u32) {

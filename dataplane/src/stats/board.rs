@@ -115,6 +115,14 @@ pub struct Gauges {
     pub busy_cycles: Counter,
     /// Bursts that held packets.
     pub bursts: Counter,
+    /// Pauses between turns that found nothing.
+    pub pauses: Counter,
+    /// Naps.
+    pub naps: Counter,
+    /// Microseconds of all naps together.
+    pub napped_us: Counter,
+    /// Naps that a device's interrupt ended.
+    pub woken: Counter,
 }
 
 impl Default for Gauges {
@@ -139,6 +147,10 @@ impl Default for Gauges {
             table_bytes: Counter::default(),
             busy_cycles: Counter::default(),
             bursts: Counter::default(),
+            pauses: Counter::default(),
+            naps: Counter::default(),
+            napped_us: Counter::default(),
+            woken: Counter::default(),
         }
     }
 }

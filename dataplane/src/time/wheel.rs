@@ -105,6 +105,11 @@ impl Wheel {
         }
         None
     }
+
+    /// Whether a slot that has passed at `now` may still hold an entry.
+    pub fn is_behind(&self, now: Tick) -> bool {
+        self.turn < slot_of(now)
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +147,7 @@ mod tests {
                     let due = deadlines[&id];
                     if due <= now { deadlines.remove(&id); } else { wheel.arm(&mut timers, id, Tick(due)); }
                 }
+                prop_assert!(!wheel.is_behind(Tick(now)));
                 prop_assert!(deadlines.values().all(|&due| due + 32 > now), "an overdue timer stayed");
             }
         }

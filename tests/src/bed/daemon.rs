@@ -12,6 +12,29 @@ use super::namespace::Namespace;
 use super::process::Process;
 use super::wait;
 
+/// What DPDK sees the ports as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The interfaces themselves, by `net_af_packet`, which has no interrupts.
+    Packet,
+    /// TAPs beside them, by `net_tap`, which has.
+    Tap,
+}
+
+impl Device {
+    fn vdev(self, number: usize, iface: &str, queues: usize) -> String {
+        match self {
+            Device::Packet => format!("--vdev=net_af_packet{number},iface={iface},qpairs={queues}"),
+            Device::Tap => format!("--vdev=net_tap{number},iface={}", tap(iface)),
+        }
+    }
+}
+
+/// The TAP beside an interface.
+pub(super) fn tap(iface: &str) -> String {
+    format!("{iface}-tap")
+}
+
 /// A daemon that forwards; it is killed when this is dropped.
 pub struct Daemon {
     process: Process,
@@ -25,7 +48,7 @@ impl Daemon {
         balancer: &Namespace,
         config: &str,
         (workers, options): (usize, &[&str]),
-        ports: &[&str],
+        (device, ports): (Device, &[&str]),
     ) -> Result<Daemon> {
         let socket = ledger.directory().join("pollux.sock");
         let file = ledger.directory().join("pollux.toml");
@@ -38,7 +61,7 @@ impl Daemon {
         command.args(["--no-huge", "-m", "512", "--no-pci", "--no-telemetry"]);
         command.arg(format!("--file-prefix={}", ledger.prefix));
         for (number, iface) in ports.iter().enumerate() {
-            command.arg(format!("--vdev=net_af_packet{number},iface={iface},qpairs={workers}"));
+            command.arg(device.vdev(number, iface, workers));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
         command.arg("--state").arg(ledger.directory().join("state.json"));
@@ -67,6 +90,11 @@ impl Daemon {
     /// When it has ended.
     pub fn signal(&self, name: &str) -> Result<()> {
         output(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string())).map(drop)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where it listens for requests.

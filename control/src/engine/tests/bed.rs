@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::mem::{Hand, Wire};
+use pollux_dataplane::rest::Rule;
 use pollux_dataplane::worker::binding::Binding;
 use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::{Port, Setup, Worker};
@@ -44,7 +45,8 @@ impl Bed {
                 binding: Binding::default(),
             });
             let moves = Moves::new(ORDERS);
-            let setup = Setup { ports: ports.collect(), home, moves: Arc::clone(&moves) };
+            let setup =
+                Setup { ports: ports.collect(), home, moves: Arc::clone(&moves), rest: Rule::default() };
             seats.push(Seat { core, moves });
             threads.push(thread::spawn(move || Worker::new(setup, Hand::default()).unwrap().run()));
         }

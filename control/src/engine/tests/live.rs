@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::mem::{Hand, Wire};
+use pollux_dataplane::rest::Rule;
 use pollux_dataplane::testkit::{CLIENT_SIDE, ROUTER, SERVER_SIDE};
 use pollux_dataplane::wire::ipv4;
 use pollux_dataplane::worker::binding::Binding;
@@ -49,7 +50,7 @@ impl Live {
             binding: Binding::default(),
         };
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let setup = Setup { ports, home: setups.remove(0), moves: Arc::clone(&moves) };
+        let setup = Setup { ports, home: setups.remove(0), moves: Arc::clone(&moves), rest: Rule::default() };
         let mut worker = Worker::new(setup, Hand::default()).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -186,7 +186,12 @@ fn of_tight_places() -> BTreeSet<DropReason> {
         hand_off: Box::new([]),
     };
     let ports = vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)];
-    let setup = crate::worker::Setup { ports, home, moves: crate::worker::moves::Moves::new(1) };
+    let setup = crate::worker::Setup {
+        ports,
+        home,
+        moves: crate::worker::moves::Moves::new(1),
+        rest: crate::rest::Rule::default(),
+    };
     let mut worker = crate::worker::Worker::new(setup, Hand::default()).unwrap();
     worker.install(snapshot, &[]);
     worker.turn();

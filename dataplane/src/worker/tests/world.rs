@@ -10,6 +10,7 @@ use crate::config::{Command, Snapshot, WorkerRings};
 use crate::conn::{Shared, Sizes};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
+use crate::rest::Rule;
 use crate::service::Method;
 use crate::stats::{Board, Counter};
 use crate::steer::{Spread, Steering, WorkerId};
@@ -123,7 +124,7 @@ impl World {
                 binding: Binding::default(),
             };
             let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-            let setup = Setup { ports, home: setup, moves: Arc::clone(&moves) };
+            let setup = Setup { ports, home: setup, moves: Arc::clone(&moves), rest: Rule::default() };
             world.workers.push(Worker::new(setup, Hand::default()).unwrap());
             world.moves.push(moves);
             world.outside.push(outside);

@@ -1,0 +1,63 @@
+//! How workers rest: what the command line and the configuration say, and what a thread needs for it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use pollux_dataplane::rest::{Mode, Rule};
+
+use crate::daemon_args::Options;
+use crate::model::{Idle, Start};
+use crate::say;
+
+/// The rule for all workers: the command line goes before the configuration.
+pub fn rule(options: &Options, start: &Start) -> Rule {
+    let mode = match options.idle.unwrap_or(start.idle) {
+        Idle::Busy => Mode::Busy,
+        Idle::Pause => Mode::Pause,
+        Idle::Sleep => Mode::Sleep,
+        Idle::Interrupt => Mode::Interrupt,
+    };
+    Rule { mode, longest: Duration::from_micros(options.longest_nap.unwrap_or(start.longest_nap).into()) }
+}
+
+/// Has naps of this thread end when they should: Linux adds up to 50 microseconds unless told otherwise.
+pub fn be_punctual(rule: Rule) {
+    if matches!(rule.mode, Mode::Sleep | Mode::Interrupt)
+        && let Err(why) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1))
+    {
+        say!(Warn, "naps of workers may be 50 microseconds longer than asked for: timer slack: {why}");
+    }
+}
+
+/// Says how workers rest.
+pub fn announce(rule: Rule) {
+    let longest = rule.longest.as_micros();
+    let how = match rule.mode {
+        Mode::Busy => return,
+        Mode::Pause => "pause between looks".to_owned(),
+        Mode::Sleep => format!("take naps of up to {longest} microseconds"),
+        Mode::Interrupt => {
+            format!("take naps of up to {longest} microseconds, which ports with interrupts end")
+        }
+    };
+    say!(Info, "when no packet comes, workers {how}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_goes_before_the_configuration() {
+        let start = Start { idle: Idle::Sleep, longest_nap: 70, ..Start::default() };
+        let rule_of = |line: &str| {
+            let args = line.split(' ').map(str::to_owned);
+            rule(&crate::daemon_args::parse(args).unwrap().options, &start)
+        };
+        let micros = Duration::from_micros;
+        assert_eq!(rule_of("polluxd"), Rule { mode: Mode::Sleep, longest: micros(70) });
+        let given = rule_of("polluxd --idle interrupt --longest-nap 500");
+        assert_eq!(given, Rule { mode: Mode::Interrupt, longest: micros(500) });
+        assert_eq!(rule_of("polluxd --idle busy").mode, Mode::Busy);
+    }
+}
