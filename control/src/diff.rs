@@ -263,6 +263,8 @@ mod tests {
     const NEW: &str = r#"
         [start]
         services = 5
+        idle = "sleep"
+        longest_nap = 100
         [[ports]]
         name = "net_tap0"
         [settings]
@@ -289,6 +291,8 @@ mod tests {
   + destination 10.0.2.13:80
   ~ destination 10.0.2.12:80 method: nat -> dr, weight: 1 -> 0
 ~ settings tcp_timeout: 900 -> 600
+! needs a restart: start.idle: busy -> sleep
+! needs a restart: start.longest_nap: 250 -> 100
 ! needs a restart: start.services: 16384 -> 5
 ! needs a restart: ports
 ";

@@ -16,6 +16,7 @@ use pollux_dataplane::packet::Packet;
 use pollux_dataplane::steer::{Faces, Spread};
 use pollux_dataplane::time::Clock;
 use proptest::prelude::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// EAL starts once per process, so all tests share it; each has its own pools and devices.
 static EAL: LazyLock<Eal> = LazyLock::new(|| {
@@ -264,6 +265,22 @@ fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
 }
 
 #[test]
+fn a_device_without_interrupts_starts_without() {
+    let pool = pool(255);
+    let port = Port::attach(&EAL, "net_ring_bells").expect("the virtual device can be made");
+    let setup = PortSetup { interrupts: true, ..PortSetup::new(pool.clone()) };
+    let (started, mut queues) = port.start(&setup).expect("it starts");
+    let queue = &mut queues[0];
+    assert!(!started.interrupts && queue.bell().is_none());
+    queue.arm();
+    let mut batch = frames(&pool, 3);
+    queue.transmit(&mut batch);
+    queue.receive(&mut batch);
+    assert_eq!(batch.len(), 3);
+    queue.disarm();
+}
+
+#[test]
 fn a_port_runs_until_its_last_queue_is_gone() {
     let pool = pool(255);
     let (port, mut queue) = start("net_ring_last", &pool);
@@ -379,4 +396,34 @@ fn frames_cross_a_cable_between_kernel_interfaces() {
     });
     assert!(came.take_while(|_| Instant::now() < limit).any(|found| found), "the frame arrives");
     assert!(far_port.stats().expect("the device counts").ipackets >= 1);
+}
+
+#[test]
+fn a_tap_rings_when_a_frame_comes() {
+    let name = format!("dpkbell{}", std::process::id() % 100_000);
+    let Ok(port) = Port::attach(&EAL, &format!("net_tap_bell,iface={name}")) else {
+        eprintln!("skipped: a TAP needs root");
+        return;
+    };
+    let pool = pool(2047);
+    let setup = PortSetup { interrupts: true, ..PortSetup::new(pool) };
+    let (started, mut queues) = port.start(&setup).expect("it starts");
+    let mut queue = queues.remove(0);
+    assert!(started.interrupts);
+    assert!(ip(&["link", "set", &name, "up"]) && ip(&["address", "add", "192.0.2.1/30", "dev", &name]));
+    queue.arm();
+    // The kernel asks for the receiver's address.
+    let socket = std::net::UdpSocket::bind("192.0.2.1:0").expect("the address is there");
+    socket.send_to(&[1], "192.0.2.2:9").expect("there is a route");
+    let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let bell = queue.bell().expect("it has interrupts");
+    assert_eq!(poll(&mut [PollFd::from_borrowed_fd(bell, PollFlags::IN)], Some(&limit)), Ok(1));
+    queue.disarm();
+    let limit = Instant::now() + Duration::from_secs(5);
+    let came = std::iter::repeat_with(|| {
+        let mut batch = Batch::new();
+        queue.receive(&mut batch);
+        !batch.is_empty()
+    });
+    assert!(came.take_while(|_| Instant::now() < limit).any(|found| found), "the frame is there");
 }
