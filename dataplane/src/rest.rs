@@ -65,7 +65,7 @@ impl Rest {
     }
 
     /// What follows another turn that moved nothing.
-    pub fn next(&mut self) -> Step {
+    pub fn step(&mut self) -> Step {
         self.empty = self.empty.saturating_add(1);
         match self.rule.mode {
             Mode::Busy => Step::Turn,
@@ -102,7 +102,7 @@ mod tests {
     fn runs(mode: Mode, longest: u64, turns: u32) -> Vec<(Step, u32)> {
         let mut rest = Rest::new(Rule { mode, longest: micros(longest) });
         let mut runs: Vec<(Step, u32)> = Vec::new();
-        for step in (0..turns).map(|_| rest.next()) {
+        for step in (0..turns).map(|_| rest.step()) {
             match runs.last_mut() {
                 Some((last, count)) if *last == step => *count += 1,
                 _ => runs.push((step, 1)),
@@ -129,7 +129,7 @@ mod tests {
     fn empty_turns_without_end_are_counted_without_end() {
         let mut rest = Rest::new(Rule { mode: Mode::Sleep, longest: micros(100) });
         rest.empty = u32::MAX - 1;
-        assert!((0..3).all(|_| matches!(rest.next(), Step::Nap(_))));
+        assert!((0..3).all(|_| matches!(rest.step(), Step::Nap(_))));
     }
 
     fn mode() -> impl Strategy<Value = Mode> {
@@ -147,7 +147,7 @@ mod tests {
             for silence in silences {
                 let mut before = Duration::ZERO;
                 for turn in 0..silence {
-                    let step = rest.next();
+                    let step = rest.step();
                     if turn < EAGER || mode == Mode::Busy {
                         prop_assert_eq!(step, Step::Turn, "at once back to full speed");
                     }

@@ -41,7 +41,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             self.idle.bursts = bursts;
             self.stir();
         }
-        match self.idle.rest.next() {
+        match self.idle.rest.step() {
             Step::Turn => {}
             Step::Pause => {
                 (0..HINTS).for_each(|_| std::hint::spin_loop());

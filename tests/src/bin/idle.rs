@@ -25,6 +25,12 @@ struct Options {
     /// Echoes asked for.
     #[arg(long, default_value_t = 200)]
     probes: usize,
+    /// The modes that are measured.
+    #[arg(long, value_delimiter = ',', default_value = "busy,pause,sleep,interrupt")]
+    modes: Vec<String>,
+    /// The ports they are measured on.
+    #[arg(long, value_delimiter = ',', default_value = "net_af_packet,net_tap")]
+    ports: Vec<String>,
     /// The longest nap in microseconds.
     #[arg(long, default_value_t = 250)]
     longest_nap: u32,
@@ -52,22 +58,25 @@ fn run(options: &Options) -> Result<()> {
         "{:14} {:10} {:>8} {:>8} {:>9} {:>9} {:>9}",
         "ports", "mode", "worker", "process", "p50, us", "p99, us", "most, us"
     );
-    for taps in [false, true] {
-        for mode in ["busy", "pause", "sleep", "interrupt"] {
-            row(options, taps, mode)?;
+    for ports in &options.ports {
+        for mode in &options.modes {
+            row(options, ports, mode)?;
         }
     }
     Ok(())
 }
 
 /// Measures one mode in a world of its own.
-fn row(options: &Options, taps: bool, mode: &str) -> Result<()> {
+fn row(options: &Options, ports: &str, mode: &str) -> Result<()> {
     let bed = Bed::new(1)?;
     let config = config(&[rules::ECHO], 1);
     let nap = options.longest_nap.to_string();
     let given = ["--idle", mode, "--longest-nap", &nap];
-    let daemon =
-        if taps { bed.daemon_on_taps(&config, &given)? } else { bed.daemon_with(&config, 1, &given)? };
+    let daemon = match ports {
+        "net_af_packet" => bed.daemon_with(&config, 1, &given)?,
+        "net_tap" => bed.daemon_on_taps(&config, &given)?,
+        _ => return Err(Trouble(format!("ports {ports}: neither net_af_packet nor net_tap"))),
+    };
     let socket = asker(&bed)?;
     sleep(SILENCE);
     let before = busy(&daemon)?;
@@ -79,8 +88,7 @@ fn row(options: &Options, taps: bool, mode: &str) -> Result<()> {
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times.get((times.len() as f64 * part) as usize).or(times.last()).copied();
     println!(
-        "{:14} {mode:10} {:>6.1} % {:>6.1} % {:>9.0} {:>9.0} {:>9.0}",
-        if taps { "net_tap" } else { "net_af_packet" },
+        "{ports:14} {mode:10} {:>6.1} % {:>6.1} % {:>9.0} {:>9.0} {:>9.0}",
         share(|busy| busy.worker),
         share(|busy| busy.all),
         at(0.5).unwrap_or_default(),

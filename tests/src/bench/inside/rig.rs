@@ -12,6 +12,7 @@ use pollux_control::model::{self, Config, Namespace, Start};
 use pollux_control::parse;
 use pollux_control::view::PortView;
 use pollux_control::workers::{WorkerHandle, Workers};
+use pollux_dataplane::rest::Rule;
 use pollux_dataplane::stats::Board;
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
 use pollux_dataplane::worker::moves::Moves;
@@ -148,7 +149,7 @@ fn start_worker(
         binding: Binding::default(),
     };
     let ports = Side::pair(lab).into_iter().enumerate().map(port).collect();
-    let setup = Setup { ports, home: setups.remove(0), moves };
+    let setup = Setup { ports, home: setups.remove(0), moves, rest: Rule::default() };
     let (started, outcome) = crossbeam::channel::bounded(1);
     let body = move || {
         // Its memory is taken on its core, as the daemon does.
