@@ -292,7 +292,7 @@ mod tests {
   ~ destination 10.0.2.12:80 method: nat -> dr, weight: 1 -> 0
 ~ settings tcp_timeout: 900 -> 600
 ! needs a restart: start.idle: busy -> sleep
-! needs a restart: start.longest_nap: 250 -> 100
+! needs a restart: start.longest_nap: 500 -> 100
 ! needs a restart: start.services: 16384 -> 5
 ! needs a restart: ports
 ";

@@ -101,7 +101,7 @@ impl Default for Start {
             packet_buffers: 0,
             kernel: true,
             idle: Idle::default(),
-            longest_nap: 250,
+            longest_nap: 500,
         }
     }
 }

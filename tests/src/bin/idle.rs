@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "net_af_packet,net_tap")]
     ports: Vec<String>,
     /// The longest nap in microseconds.
-    #[arg(long, default_value_t = 250)]
+    #[arg(long, default_value_t = 500)]
     longest_nap: u32,
 }
 

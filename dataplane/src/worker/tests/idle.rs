@@ -106,7 +106,7 @@ fn nobody_naps_while_connections_are_overdue() {
     let sizes = Sizes { ipv4: 1024, ipv6: 8 };
     let mut bed = Plan { sizes, ..Plan::new(Method::Nat) }.bed().unwrap();
     bed.worker.idle = Idle::new(rule(Mode::Sleep));
-    for l4_port in 1..=200 {
+    for l4_port in 10_001..=10_200 {
         bed.outside.put(&syn(at(client().address, l4_port), vip(), None));
     }
     rounds(&mut bed.worker, LONG);
