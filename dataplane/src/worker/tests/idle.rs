@@ -116,8 +116,8 @@ fn nobody_naps_while_connections_are_overdue() {
     assert!(naps > 0);
     bed.worker.clock().0 = Tick(1_000_000);
     // 64 timers are looked at in a turn, each is due, and what is left is published with the next.
-    rounds(&mut bed.worker, 4);
-    assert_eq!((held(), bed.board.gauges.naps.get()), (8, naps));
+    rounds(&mut bed.worker, 3);
+    assert_eq!((held(), bed.board.gauges.naps.get()), (72, naps));
     rounds(&mut bed.worker, 4);
     assert_eq!(held(), 0);
     assert!(bed.board.gauges.naps.get() > naps);
