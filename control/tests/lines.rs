@@ -17,6 +17,7 @@ use pollux_dataplane::apart::{Apart, OWN_LINES, PAIR};
 use pollux_dataplane::config::Snapshot;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
 use pollux_dataplane::line::outbox::HandOffRing;
+use pollux_dataplane::rest::Rule;
 use pollux_dataplane::worker::binding::Binding;
 use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::tenant::Tenant;
@@ -225,7 +226,9 @@ fn a_worker_takes_blocks_of_its_own() {
             let queues = Wire::default();
             let port = Port { number: 0, mac: [0; 6], queues, binding: Binding::default() };
             let moves = Moves::new(ORDERS);
-            record_for(number, || Worker::new(Setup { ports: vec![port], home, moves }, Hand::default()))
+            record_for(number, || {
+                Worker::new(Setup { ports: vec![port], home, moves, rest: Rule::default() }, Hand::default())
+            })
         })
         .collect();
     for worker in 0..CORES.len() {

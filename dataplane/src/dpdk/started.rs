@@ -144,7 +144,8 @@ impl Port {
         let spreads = key.is_some_and(|key| told(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, interrupts, running };
+        let started =
+            StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, interrupts, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
     }
