@@ -138,9 +138,9 @@ pub fn stats(view: &StatsView) -> String {
 
 /// Who answers, and what becomes of its state.
 pub fn version(view: &VersionView) -> String {
-    let dpdk = view.dpdk.as_deref().unwrap_or("none");
+    let dpdk = view.dpdk.as_deref().unwrap_or("no DPDK");
     let kept = view.state.as_ref().map(state).unwrap_or_default();
-    format!("polluxd {}, DPDK {dpdk}\n{kept}", view.version)
+    format!("polluxd {}, {dpdk}\n{kept}", view.version)
 }
 
 fn state(view: &StateView) -> String {
