@@ -1,7 +1,7 @@
 //! A story of a flood: half-open connections go early, a download goes on.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pollux_tests::bed::command::{Result, Trouble};
 use pollux_tests::bed::daemon::Daemon;
@@ -17,8 +17,8 @@ use super::http::warm_up;
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
 /// What the flood comes to, at most; it ends with the download.
 const SYNS: u16 = 4000;
-const BATCH: u16 = 50;
-const PAUSE: Duration = Duration::from_millis(50);
+/// Its pace: one a millisecond, however late this process comes to it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn sum(daemon: &Daemon, name: &str) -> Result<u64> {
     let stats = daemon.json("stats")?;
@@ -42,9 +42,11 @@ pub fn flood() -> Result<()> {
     let mut download =
         curl.args(["--limit-rate", "2M", "--output", "/dev/null", "http://10.9.9.1/big"]).spawn()?;
     let raw = Raw::open(&bed.client.namespace, 6)?;
-    let mut ports = 20_000..20_000 + SYNS;
+    let (mut ports, began) = (20_000..20_000 + SYNS, Instant::now());
     let status = loop {
-        for port in ports.by_ref().take(BATCH.into()) {
+        let due = began.elapsed().as_millis().min(SYNS.into()) as u16;
+        let sent = ports.start - 20_000;
+        for port in ports.by_ref().take(due.saturating_sub(sent).into()) {
             let from = SocketAddrV4::new(Ipv4Addr::new(10, 1, 0, 1), port);
             raw.send(VIP, &syn(from, SocketAddrV4::new(VIP, 80)))?;
         }
