@@ -29,9 +29,12 @@ pub enum Refusal {
     NoSync,
 }
 
-/// What the daemon is to do for a command; nothing for those that only read, or that nobody can carry out.
-pub fn edit(command: Command) -> Option<Edit> {
-    Some(match command {
+/// What the daemon is to change for a command.
+///
+/// # Errors
+/// Gives the command back if it only reads, or nobody can carry it out.
+pub fn edit(command: Command) -> Result<Edit, Command> {
+    Ok(match command {
         Command::AddService(service) => Edit::ServiceAdd(ServiceAdd { service }),
         Command::EditService(new) => Edit::ServiceEdit(ServiceEdit::replacing(new)),
         Command::DeleteService(service) => Edit::ServiceRemove(ServiceRemove { service }),
@@ -47,14 +50,14 @@ pub fn edit(command: Command) -> Option<Edit> {
         }
         Command::Zero(service) => Edit::StatsZero(ServiceQuery { service }),
         Command::SetTimeouts { tcp, tcp_fin, udp } => Edit::SettingsSet(timeouts(tcp, tcp_fin, udp)),
-        Command::NobodyHas { .. }
+        other @ (Command::NobodyHas { .. }
         | Command::StartDaemon { .. }
         | Command::StopDaemon
         | Command::List(_)
         | Command::Save { .. }
         | Command::Restore
         | Command::Help
-        | Command::Version => return None,
+        | Command::Version) => return Err(other),
     })
 }
 

@@ -154,20 +154,13 @@ impl<'a, A: Ask> Program<'a, A> {
     }
 
     fn carry_out(&mut self, command: Command) -> Result<(), End> {
-        if !matches!(
-            command,
-            Command::NobodyHas { .. }
-                | Command::StartDaemon { .. }
-                | Command::StopDaemon
-                | Command::List(_)
-                | Command::Save { .. }
-                | Command::Restore
-                | Command::Help
-                | Command::Version
-        ) {
-            self.edits.extend(apply::edit(command));
-            return if self.edits.len() < AT_ONCE { Ok(()) } else { self.send() };
-        }
+        let command = match apply::edit(command) {
+            Ok(edit) => {
+                self.edits.push(edit);
+                return if self.edits.len() < AT_ONCE { Ok(()) } else { self.send() };
+            }
+            Err(other) => other,
+        };
         self.send()?;
         self.status = 0;
         match command {

@@ -1,4 +1,4 @@
-//! The first stage: a packet is parsed, its owner found, its key hashed, and the index line asked for.
+//! The first stage: a packet is parsed, its key hashed, and the index line asked for; what is not plain is steered, too.
 
 use super::{Arrival, Line};
 use crate::conn::Guess;
