@@ -16,7 +16,7 @@ mod tests;
 
 pub use entry::{ConnId, Direction, Entry, Flags};
 pub use quota::Quotas;
-pub use table::{Guess, NewConnection, Sizes, Table};
+pub use table::{NewConnection, Sizes, Table};
 
 /// What the workers of a process share of flows: touched when connections are made, are first found open, and end,
 /// never by the packets in between.

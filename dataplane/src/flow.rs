@@ -2,6 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::cpu;
+
 /// The two L4 ports of a packet, source in the upper half, so that one compare does for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ports(pub u32);
@@ -32,17 +37,73 @@ impl Ports {
     }
 }
 
-/// The flow key of an IPv4 packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The flow key of an IPv4 packet, as the packet itself has it but for the order: the receiver's end, then the sender's.
+///
+/// That it is sixteen bytes in the order of the network makes one shuffle of a packet's header into a key, a key into
+/// the input of a hash, and one compare of a key with two of the three ends that a connection remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C, align(16))]
 pub struct Key4 {
-    /// Source address.
-    pub src: u32,
-    /// Destination address.
-    pub dst: u32,
-    /// Both ports.
-    pub ports: Ports,
+    dst: U32,
+    dst_port: U16,
     /// Protocol number.
     pub protocol: u8,
+    zero: u8,
+    src: U32,
+    src_port: U16,
+    zeros: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Key4>() == 16);
+
+impl Key4 {
+    /// The key of nothing.
+    pub const NONE: Key4 = Key4::new(0, 0, Ports(0), 0);
+
+    /// From addresses, ports and the protocol's number.
+    #[inline]
+    pub const fn new(src: u32, dst: u32, ports: Ports, protocol: u8) -> Key4 {
+        Key4 {
+            dst: U32::new(dst),
+            dst_port: U16::new(ports.dst()),
+            protocol,
+            zero: 0,
+            src: U32::new(src),
+            src_port: U16::new(ports.src()),
+            zeros: [0; 2],
+        }
+    }
+
+    /// Source address.
+    #[inline]
+    pub fn src(&self) -> u32 {
+        self.src.get()
+    }
+
+    /// Destination address.
+    #[inline]
+    pub fn dst(&self) -> u32 {
+        self.dst.get()
+    }
+
+    /// Both ports.
+    #[inline]
+    pub fn ports(&self) -> Ports {
+        Ports::new(self.src_port.get(), self.dst_port.get())
+    }
+
+    /// Replaces both ports.
+    #[inline]
+    pub fn set_ports(&mut self, ports: Ports) {
+        (self.src_port, self.dst_port) = (U16::new(ports.src()), U16::new(ports.dst()));
+    }
+
+    /// The key of the packets that go the other way.
+    #[inline]
+    pub fn reversed(self) -> Key4 {
+        let Key4 { dst, dst_port, src, src_port, .. } = self;
+        Key4 { dst: src, dst_port: src_port, src: dst, src_port: dst_port, ..self }
+    }
 }
 
 /// The flow key of an IPv6 packet.
@@ -56,6 +117,14 @@ pub struct Key6 {
     pub ports: Ports,
     /// Protocol number.
     pub protocol: u8,
+}
+
+impl Key6 {
+    /// What is not an address, in one word.
+    #[inline]
+    pub fn rest(&self) -> u64 {
+        u64::from(self.ports.0) << 8 | u64::from(self.protocol)
+    }
 }
 
 /// The flow key of a packet of either family.
@@ -72,7 +141,7 @@ impl Key {
     #[inline]
     pub fn reversed(self) -> Key {
         match self {
-            Key::V4(k) => Key::V4(Key4 { src: k.dst, dst: k.src, ports: k.ports.reversed(), ..k }),
+            Key::V4(k) => Key::V4(k.reversed()),
             Key::V6(k) => Key::V6(Key6 { src: k.dst, dst: k.src, ports: k.ports.reversed(), ..k }),
         }
     }
@@ -90,7 +159,7 @@ impl Key {
     /// The source address.
     pub fn src_address(&self) -> IpAddr {
         match self {
-            Key::V4(k) => Ipv4Addr::from_bits(k.src).into(),
+            Key::V4(k) => Ipv4Addr::from_bits(k.src()).into(),
             Key::V6(k) => Ipv6Addr::from_bits(k.src).into(),
         }
     }
@@ -98,7 +167,7 @@ impl Key {
     /// The destination address.
     pub fn dst_address(&self) -> IpAddr {
         match self {
-            Key::V4(k) => Ipv4Addr::from_bits(k.dst).into(),
+            Key::V4(k) => Ipv4Addr::from_bits(k.dst()).into(),
             Key::V6(k) => Ipv6Addr::from_bits(k.dst).into(),
         }
     }
@@ -107,7 +176,7 @@ impl Key {
     #[inline]
     pub fn ports(&self) -> Ports {
         match self {
-            Key::V4(k) => k.ports,
+            Key::V4(k) => k.ports(),
             Key::V6(k) => k.ports,
         }
     }
@@ -126,7 +195,7 @@ impl Key {
         let ports = Ports::new(src.l4_port, dst.l4_port);
         match (src.address, dst.address) {
             (IpAddr::V4(s), IpAddr::V4(d)) => {
-                Some(Key::V4(Key4 { src: s.to_bits(), dst: d.to_bits(), ports, protocol }))
+                Some(Key::V4(Key4::new(s.to_bits(), d.to_bits(), ports, protocol)))
             }
             (IpAddr::V6(s), IpAddr::V6(d)) => {
                 Some(Key::V6(Key6 { src: s.to_bits(), dst: d.to_bits(), ports, protocol }))
@@ -146,7 +215,8 @@ pub struct Endpoint {
 }
 
 /// Secret numbers that keep outsiders from choosing where their flows fall.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C, align(16))]
 pub struct Seed(pub u64, pub u64);
 
 impl Seed {
@@ -156,23 +226,29 @@ impl Seed {
         Seed(RandomState::new().hash_one(1u8) | 1, RandomState::new().hash_one(2u8) | 1)
     }
 
-    /// The hash of a flow key.
+    /// The hash of a flow key, by what this processor hashes with: it is the same for as long as the process runs, no longer.
     #[inline]
-    pub fn hash(self, key: &Key) -> u64 {
+    pub fn hash(&self, key: &Key) -> u64 {
         match key {
-            Key::V4(k) => {
-                let addresses = u64::from(k.src) << 32 | u64::from(k.dst);
-                let rest = u64::from(k.ports.0) << 8 | u64::from(k.protocol);
-                mix(addresses ^ self.0, rest ^ self.1)
-            }
-            Key::V6(k) => {
-                // The two do not wait for each other, and secrets are in both.
-                let src = fold(k.src as u64 ^ self.0, (k.src >> 64) as u64 ^ self.1);
-                let dst = fold(k.dst as u64 ^ self.1, (k.dst >> 64) as u64 ^ self.0.rotate_left(32));
-                let rest = u64::from(k.ports.0) << 8 | u64::from(k.protocol);
-                mix(dst ^ self.0, rest ^ src)
-            }
+            Key::V4(key) => cpu::hash4(self, key),
+            Key::V6(key) => cpu::hash6(self, key),
         }
+    }
+
+    /// The hash of a key by multiplication, as any processor does it.
+    #[inline]
+    pub fn multiply4(&self, key: &Key4) -> u64 {
+        let [a, b]: [u64; 2] = zerocopy::transmute!(*key);
+        mix(a ^ self.0, b ^ self.1)
+    }
+
+    /// The same of IPv6.
+    #[inline]
+    pub fn multiply6(&self, key: &Key6) -> u64 {
+        // The two do not wait for each other, and secrets are in both.
+        let src = fold(key.src as u64 ^ self.0, (key.src >> 64) as u64 ^ self.1);
+        let dst = fold(key.dst as u64 ^ self.1, (key.dst >> 64) as u64 ^ self.0.rotate_left(32));
+        mix(dst ^ self.0, key.rest() ^ src)
     }
 }
 

@@ -1,11 +1,12 @@
 //! One core of a layer-4 load balancer, as a library: packets and time go in, packets and verdicts come out.
 //!
-//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `line::modern`
+//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `line::modern`, `cpu`
 //! and `apart`.
 
 pub mod apart;
 pub mod config;
 pub mod conn;
+pub mod cpu;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod flow;

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use crate::config::{Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{ConnId, Direction, Quotas, Shared, Table};
+use crate::cpu::Cpu;
 use crate::flow::Key;
 use crate::forward::Departure;
 use crate::icmp::Message;
@@ -79,6 +80,14 @@ pub struct Arrival {
     pub now: Tick,
     /// Another worker has gathered the fragments that come now; they are ours.
     pub relayed: bool,
+}
+
+/// What is the same for all packets of a burst.
+struct Burst<'a, C> {
+    cpu: C,
+    arrival: &'a Arrival,
+    /// How many connections had come and gone when the packets' connections were guessed.
+    changes: u32,
 }
 
 /// One worker's state, packets and queues aside.
@@ -144,38 +153,52 @@ impl sched::Loads for Scales<'_> {
 impl Line {
     /// Takes a burst to its verdicts.
     #[inline(always)]
-    fn run_burst<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: &Arrival, out: &mut Outbox<P>) {
+    fn run_burst<C: Cpu, P: Packet>(
+        &mut self,
+        cpu: C,
+        packets: &mut Batch<P>,
+        arrival: &Arrival,
+        out: &mut Outbox<P>,
+    ) {
         // Taken out for the burst, so that the line itself can be changed while they are looked at.
         let mut works = std::mem::take(&mut self.works);
+        let start = cpu.start(&arrival.mac);
         for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
             if let Some(ahead) = packets.get(place + AHEAD) {
                 prefetch_at(ahead.bytes(), 0);
             }
-            self.read(packet.bytes(), arrival, work);
+            self.read((cpu, start), packet.bytes(), arrival, work);
         }
         for work in &mut works[..packets.len()] {
             if matches!(work.step, Step::Express | Step::Express6 | Step::Find) {
-                work.guess = self.conns.prefetch_entry(work.hash);
+                work.guess = self.conns.prefetch_entry(cpu, work.spot);
             }
         }
+        let burst = Burst { cpu, arrival, changes: self.conns.changes() };
         for (packet, work) in packets.drain(..).zip(&works) {
-            self.dispatch(packet, work, arrival, out);
+            self.dispatch(packet, work, &burst, out);
         }
         self.works = works;
     }
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline(always)]
-    fn dispatch<P: Packet>(&mut self, mut packet: P, work: &Work, arrival: &Arrival, out: &mut Outbox<P>) {
+    fn dispatch<C: Cpu, P: Packet>(
+        &mut self,
+        mut packet: P,
+        work: &Work,
+        burst: &Burst<C>,
+        out: &mut Outbox<P>,
+    ) {
         let port = match work.step {
-            Step::Express => self.dispatch4(&mut packet, work, arrival),
-            Step::Express6 => self.dispatch6(&mut packet, work, arrival),
-            _ => return self.take_long_way(packet, work, arrival, out),
+            Step::Express => self.dispatch4(&mut packet, work, burst),
+            Step::Express6 => self.dispatch6(&mut packet, work, burst),
+            _ => return self.take_long_way(packet, work, burst.arrival, out),
         };
         let Some(port) = port else {
             let parsed = work.plain.parsed(work.key());
-            let work = Work { step: self.steer(&parsed, arrival.port), parsed, ..*work };
-            return self.take_long_way(packet, &work, arrival, out);
+            let work = Work { step: self.steer(&parsed, burst.arrival.port), parsed, ..*work };
+            return self.take_long_way(packet, &work, burst.arrival, out);
         };
         let verdict = out.send(port, packet);
         if verdict != Verdict::Sent {
@@ -184,20 +207,22 @@ impl Line {
     }
 
     #[inline(always)]
-    fn dispatch4<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
-        let found = match self.conns.confirm(work.guess, &work.key) {
+    fn dispatch4<C: Cpu, P: Packet>(&mut self, packet: &mut P, work: &Work, burst: &Burst<C>) -> Option<u16> {
+        let sure = burst.changes == self.conns.changes();
+        let found = match self.conns.confirm(burst.cpu, work.guess, &work.key).filter(|_| sure) {
             Some(found) => found,
             None => self.look_further(work)?,
         };
-        self.express::<Ipv4Hdr, P>(packet, work, found, Table::address4, arrival.now)
+        self.express::<Ipv4Hdr, P>(packet, work, found, burst.arrival.now)
     }
 
     #[inline(never)]
-    fn dispatch6<P: Packet>(&mut self, packet: &mut P, work: &Work, arrival: &Arrival) -> Option<u16> {
+    fn dispatch6<C: Cpu, P: Packet>(&mut self, packet: &mut P, work: &Work, burst: &Burst<C>) -> Option<u16> {
         let Key::V6(key) = &work.parsed.key else { return None };
-        let guess = self.conns.confirm6(work.guess, key);
+        let sure = burst.changes == self.conns.changes();
+        let guess = self.conns.confirm6(work.guess, key).filter(|_| sure);
         let found = guess.or_else(|| self.look_further(work))?;
-        self.express::<Ipv6Hdr, P>(packet, work, found, Table::address6, arrival.now)
+        self.express::<Ipv6Hdr, P>(packet, work, found, burst.arrival.now)
     }
 
     /// A guess was wrong: the flow's home line is full, or something came or went during the burst.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::cpu::{self, Cpu, Head4};
 use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
@@ -10,7 +11,7 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    plain::{Head, Words},
+    plain::Head,
     protocol, sctp, tcp, udp, view,
 };
 
@@ -131,7 +132,7 @@ impl Parsed {
 
     /// Nothing known; what a burst's array is filled with.
     pub const NOTHING: Parsed = Parsed {
-        key: Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 }),
+        key: Key::V4(Key4::NONE),
         kind: Kind::Other,
         l3: 0,
         l4: 0,
@@ -155,7 +156,7 @@ impl Parsed {
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    match Plain::read(frame, mac) {
+    match Plain::read(cpu::Any, frame, *mac) {
         Some((plain, key)) => {
             *parsed = plain.parsed(Key::V4(key));
             Ok(())
@@ -180,27 +181,20 @@ impl Plain {
     /// Nothing known; what a burst's array is filled with.
     pub const NOTHING: Plain = Plain { len: 0, tcp_flags: 0, protocol: 0 };
 
-    /// Reads a plain frame of IPv4 for the hardware address `mac`; `None` of any other.
-    ///
-    /// The headers are read as a few words and taken apart in registers: field by field it is twice as many loads.
+    /// Reads a plain frame of IPv4 that begins as `start` says; `None` of any other.
     #[inline(always)]
-    pub fn read(frame: &[u8], mac: &MacBytes) -> Option<(Plain, Key4)> {
-        let words: &Words = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Words>() }>()?);
-        let (first, second, dst) = (words.first.get(), words.second.get(), words.dst.get());
-        let (protocol, len, fragment) = ((second >> 48) as u8, (first >> 32) as u16, first as u16);
-        if words.receiver != *mac
-            || words.kind.get() != ether::IPV4
-            || first >> 56 != 0x45
-            || fragment & ipv4::FRAGMENT != 0
+    pub fn read<C: Cpu>(cpu: C, frame: &[u8], start: C::Start) -> Option<(Plain, Key4)> {
+        let head: &Head4 = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Head4>() }>()?);
+        let (protocol, len) = (head.ip.protocol, head.ip.len.get());
+        if !cpu.is_plain(head, start)
             || usize::from(len) < ipv4::LEN + headers(protocol)?
             || frame.len() < ether::LEN + usize::from(len)
-            || !ipv4::words_are_right(first, second, dst)
+            || !ipv4::fixed_checksum_is_right(&head.ip)
         {
             return None;
         }
         let tcp_flags = flags(frame, protocol, ether::LEN + ipv4::LEN)?;
-        let key = Key4 { src: second as u32, dst, ports: Ports(words.l4_ports.get()), protocol };
-        Some((Plain { len, tcp_flags, protocol }, key))
+        Some((Plain { len, tcp_flags, protocol }, cpu.key(head)))
     }
 
     /// The same of IPv6.
@@ -305,18 +299,19 @@ fn parse4(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     let l4 = l3 + header_len;
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, l4 as u16, len as u16);
     let packet = &frame[..l3 + len];
-    let mut key = Key4 { src: ip.src.get(), dst: ip.dst.get(), ports: Ports(0), protocol: ip.protocol };
+    let mut key = Key4::new(ip.src.get(), ip.dst.get(), Ports(0), ip.protocol);
     parsed.protocol = ip.protocol;
     match ip.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP | protocol::ICMP if ip.is_fragment() => {
             parsed.kind = Kind::Fragment;
         }
         protocol::TCP | protocol::UDP | protocol::SCTP => {
-            key.ports = transport(packet, ip.protocol, parsed);
+            key.set_ports(transport(packet, ip.protocol, parsed));
         }
         protocol::ESP | protocol::AH => {
             parsed.kind = Kind::Ipsec;
-            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+            key.protocol = protocol::UDP;
+            key.set_ports(KEY_EXCHANGE);
         }
         protocol::ICMP => {
             parsed.key = Key::V4(key);
@@ -406,13 +401,13 @@ fn icmp_error4(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     let quoted_l4 = at + quoted.header_len();
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
     if matches!(quoted.protocol, protocol::IPV4 | protocol::GRE) {
-        parsed.key = Key::V4(Key4 { src, dst, ports: Ports(0), protocol: quoted.protocol });
+        parsed.key = Key::V4(Key4::new(src, dst, Ports(0), quoted.protocol));
         quotes(parsed, at, quoted_l4);
         parsed.kind = Kind::TunnelError;
         return Ok(());
     }
     let Some((ports, protocol)) = quoted_flow(packet, quoted.protocol, quoted_l4) else { return Ok(()) };
-    parsed.key = Key::V4(Key4 { src, dst, ports, protocol });
+    parsed.key = Key::V4(Key4::new(src, dst, ports, protocol));
     parsed.ports_quoted = protocol == quoted.protocol;
     quotes(parsed, at, quoted_l4);
     Ok(())
@@ -482,7 +477,7 @@ pub fn inside(frame: &[u8], parsed: &mut Parsed) -> bool {
     }
     let l4 = at + ip.header_len();
     let Some((ports, protocol)) = quoted_flow(frame, ip.protocol, l4) else { return false };
-    parsed.key = Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol });
+    parsed.key = Key::V4(Key4::new(ip.src.get(), ip.dst.get(), ports, protocol));
     quotes(parsed, at, l4);
     parsed.kind = Kind::TunnelError;
     true

@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::FromZeros;
+use zerocopy::network_endian::{U16, U32};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
+use crate::cpu::Cpu;
 use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
 use crate::service::{Method, Tunnel};
-use crate::time::wheel::{Linked, Links};
+use crate::time::wheel::{Linked, Links, Wheel};
+use crate::time::{Millis, Tick};
 
 /// Names a connection inside its worker's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,7 +25,8 @@ pub enum Direction {
 }
 
 /// Switches of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(transparent)]
 pub struct Flags(pub u16);
 
 impl Flags {
@@ -94,30 +98,37 @@ impl Flags {
 }
 
 /// A connection. Everything a packet of an IPv4 flow reads or writes is in this one line.
-#[derive(Clone, Debug, FromZeros)]
+///
+/// It begins with its three ends in the order virtual, client, destination, each of eight bytes: so a packet from the
+/// client has its key in the first sixteen and one from the destination in the last, and one compare tells whether a packet is the connection's.
+#[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Entry {
-    /// Client address; like the next two only of IPv4, see [`Addresses6`].
-    pub client: u32,
-    /// Virtual address.
-    pub virtual_address: u32,
-    /// Destination address.
-    pub destination_address: u32,
-    /// Client port in the upper half, virtual port in the lower: the ports of a packet from the client.
-    pub client_ports: u32,
-    /// Port of the destination.
-    pub destination_port: u16,
+    /// Virtual address; like the next two only of IPv4, see [`Addresses6`].
+    pub virtual_address: U32,
+    /// Virtual port.
+    pub virtual_port: U16,
     /// Protocol number.
     pub protocol: u8,
     /// State of the protocol's machine.
     pub state: u8,
+    /// Client address.
+    pub client: U32,
+    /// Client port.
+    pub client_port: U16,
+    /// Protocol number, where it is in the key of packets from the destination.
+    pub protocol_again: u8,
+    unused: u8,
+    /// Destination address.
+    pub destination_address: U32,
+    /// Port of the destination.
+    pub destination_port: U16,
     /// Switches.
     pub flags: Flags,
     /// How a transport checksum changes from client to destination: addresses and ports.
     pub delta_l4: u16,
     /// How an IPv4 header checksum changes likewise: addresses.
     pub delta_l3: u16,
-    unused: u16,
     /// Index of the destination in the snapshot; ids are stable over generations.
     pub destination: u32,
     /// When its last packet came: the lower 32 bits of the tick.
@@ -177,32 +188,33 @@ impl Entry {
     /// The ports as a packet from the client carries them.
     #[inline]
     pub fn ports_in(&self) -> Ports {
-        Ports(self.client_ports)
+        Ports::new(self.client_port.get(), self.virtual_port.get())
     }
 
     /// The ports as a packet from a NAT destination carries them.
     #[inline]
     pub fn ports_out(&self) -> Ports {
-        Ports::new(self.destination_port, (self.client_ports >> 16) as u16)
+        Ports::new(self.destination_port.get(), self.client_port.get())
     }
 
-    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection.
-    #[inline]
-    pub fn matches4(&self, key: &Key4, out: bool) -> bool {
-        let (src, dst, ports) = if out {
-            (self.destination_address, self.client, self.ports_out())
-        } else {
-            (self.client, self.virtual_address, self.ports_in())
-        };
-        // One branch for all five: they agree nearly always.
-        (src ^ key.src) | (dst ^ key.dst) | (ports.0 ^ key.ports.0) | u32::from(self.protocol ^ key.protocol)
-            == 0
-            && self.flags.has(Flags::LIVE)
+    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection, which is in the index.
+    #[inline(always)]
+    pub fn matches4<C: Cpu>(&self, cpu: C, key: &Key4, out: bool) -> bool {
+        let at = usize::from(out) * 8;
+        self.as_bytes()[at..].first_chunk().is_some_and(|ends| cpu.are_ends(ends, key))
+    }
+
+    /// Notes that a packet came and how long the connection now lives without another; true when its timer stands too
+    /// late for that.
+    #[inline(always)]
+    pub fn touch(&mut self, timeout: Millis, now: Tick) -> bool {
+        (self.seen, self.timeout) = (now.0 as u32, timeout.0);
+        Wheel::is_late(&self.links, now.after(timeout))
     }
 
     /// The endpoints of an IPv4 connection.
     pub fn endpoints4(&self) -> Endpoints {
-        let v4 = |bits| IpAddr::V4(Ipv4Addr::from_bits(bits));
+        let v4 = |address: U32| IpAddr::V4(Ipv4Addr::from_bits(address.get()));
         self.endpoints(v4(self.client), v4(self.virtual_address), v4(self.destination_address))
     }
 
@@ -217,7 +229,7 @@ impl Entry {
         Endpoints {
             client: Endpoint { address: client, l4_port: ports.src() },
             virtual_: Endpoint { address: virtual_address, l4_port: ports.dst() },
-            destination: Endpoint { address: destination, l4_port: self.destination_port },
+            destination: Endpoint { address: destination, l4_port: self.destination_port.get() },
         }
     }
 }

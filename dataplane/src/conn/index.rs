@@ -7,7 +7,8 @@
 use zerocopy::FromZeros;
 
 use super::entry::{ConnId, Direction};
-use super::slab::{Slab, equal_lanes, prefetch_at};
+use super::slab::{Slab, prefetch_at};
+use crate::cpu::{Any, Cpu};
 
 const WAYS: usize = 8;
 /// Lines a search may touch. It stops at the first that nothing went past; few searches touch a second line.
@@ -61,6 +62,13 @@ impl Slot {
     }
 }
 
+/// Where the search for a flow begins: its home line, and its tag.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spot {
+    home: u32,
+    tag: u16,
+}
+
 /// The index of one worker's table.
 pub struct Index {
     lines: Slab<Line>,
@@ -68,7 +76,7 @@ pub struct Index {
     homes: usize,
 }
 
-#[inline]
+#[inline(always)]
 fn tag(hash: u64) -> u16 {
     (hash as u16).max(1)
 }
@@ -98,23 +106,29 @@ impl Index {
     }
 
     /// A multiplication in place of a division: the hash's upper half, scaled to the number of lines.
-    #[inline]
+    #[inline(always)]
     fn home(&self, hash: u64) -> usize {
         (((hash >> 32) * self.homes as u64) >> 32) as usize
     }
 
-    /// Asks for the home line of `hash`.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        prefetch_at(&self.lines, self.home(hash));
+    /// Where the search for a flow with this hash begins.
+    #[inline(always)]
+    pub fn spot(&self, hash: u64) -> Spot {
+        Spot { home: self.home(hash) as u32, tag: tag(hash) }
     }
 
-    /// The first slot whose tag agrees, nearly always the right one: what is worth prefetching.
-    #[inline]
-    pub fn candidate(&self, hash: u64) -> Option<Slot> {
-        let line = &self.lines[self.home(hash)];
-        let hits = equal_lanes(&line.tags, tag(hash));
-        (hits != 0).then(|| Slot(line.slots[way(hits)]))
+    /// Asks for the home line.
+    #[inline(always)]
+    pub fn prefetch(&self, spot: Spot) {
+        prefetch_at(&self.lines, spot.home as usize);
+    }
+
+    /// The first slot in the home line whose tag agrees, nearly always the right one: what is worth prefetching.
+    #[inline(always)]
+    pub fn candidate<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
+        let Some(line) = self.lines.get(spot.home as usize) else { return Slot::NONE };
+        let hits = cpu.equal_lanes(&line.tags, spot.tag);
+        if hits == 0 { Slot::NONE } else { Slot(line.slots[way(hits)]) }
     }
 
     /// The slot with this hash that `is_it` accepts.
@@ -122,7 +136,7 @@ impl Index {
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let home = self.home(hash);
         for line in &self.lines[home..home + PROBES] {
-            let mut hits = equal_lanes(&line.tags, tag(hash));
+            let mut hits = Any.equal_lanes(&line.tags, tag(hash));
             while hits != 0 {
                 let slot = Slot(line.slots[way(hits)]);
                 if is_it(slot) {
@@ -183,7 +197,7 @@ impl Index {
 }
 
 /// The way of the lowest match.
-#[inline]
+#[inline(always)]
 fn way(hits: u32) -> usize {
     (hits.trailing_zeros() / 2) as usize & (WAYS - 1)
 }

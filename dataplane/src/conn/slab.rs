@@ -1,8 +1,8 @@
-//! Fixed arrays of plain records in memory taken at start, on huge pages where the machine has them; and the two
-//! instructions that make looking things up in them fast: prefetch, and eight compares at once.
+//! Fixed arrays of plain records in memory taken at start, on huge pages where the machine has them; and prefetch,
+//! which makes looking things up in them fast.
 //!
 //! This is the one file of the connection table with `unsafe` in it.
-#![allow(unsafe_code, reason = "memory from mmap seen as records, prefetch and vector instructions")]
+#![allow(unsafe_code, reason = "memory from mmap seen as records, and prefetch")]
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -100,29 +100,4 @@ pub fn prefetch_at<T>(records: &[T], place: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (records, place);
-}
-
-/// Two equal bits for every lane that equals `want`, the first lane's lowest.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-pub fn equal_lanes(lanes: &[u16; 8], want: u16) -> u32 {
-    use std::arch::x86_64::{_mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi16};
-    // SAFETY: the load reads the 16 bytes of `lanes` and needs no alignment.
-    let lanes = unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) };
-    // SAFETY: SSE2 is part of every x86-64 processor; so for the next two.
-    let want = unsafe { _mm_set1_epi16(want.cast_signed()) };
-    // SAFETY: as above.
-    let equal = unsafe { _mm_cmpeq_epi16(lanes, want) };
-    // SAFETY: as above.
-    unsafe { _mm_movemask_epi8(equal) }.cast_unsigned()
-}
-
-/// Two equal bits for every lane that equals `want`, the first lane's lowest.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-pub fn equal_lanes(lanes: &[u16; 8], want: u16) -> u32 {
-    lanes
-        .iter()
-        .enumerate()
-        .fold(0, |hits, (lane, &value)| hits | (3 * u32::from(value == want)) << (2 * lane))
 }

@@ -4,12 +4,14 @@
 //! alone tells the family and where everything is.
 
 use zerocopy::FromZeros;
+use zerocopy::network_endian::U32;
 
 use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
 use super::free::Free;
-use super::index::{Index, Slot};
+use super::index::{Index, Slot, Spot};
 use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
+use crate::cpu::{self, Cpu};
 use crate::flow::{Key, Key4, Key6, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
@@ -68,18 +70,6 @@ pub struct Table {
     changes: u32,
 }
 
-/// The first slot whose tag agrees with a packet's hash. It holds as long as no connection comes or goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Guess {
-    slot: Slot,
-    changes: u32,
-}
-
-impl Guess {
-    /// There was none.
-    pub const NONE: Guess = Guess { slot: Slot::NONE, changes: 0 };
-}
-
 impl Table {
     /// Takes the memory for `sizes` connections.
     ///
@@ -134,42 +124,53 @@ impl Table {
         self.seed.hash(key)
     }
 
-    /// First of three steps of a burst's lookup: asks for the index line.
-    #[inline]
-    pub fn prefetch_line(&self, hash: u64) {
-        self.index.prefetch(hash);
+    /// What keys are hashed with.
+    #[inline(always)]
+    pub fn seed(&self) -> &Seed {
+        &self.seed
     }
 
-    /// Second step: asks for the entry that the line most probably names.
-    #[inline]
-    pub fn prefetch_entry(&self, hash: u64) -> Guess {
-        let Some(slot) = self.index.candidate(hash) else { return Guess::NONE };
+    /// First of three steps of a burst's lookup: asks for the index line, and tells where it is.
+    #[inline(always)]
+    pub fn prefetch_line(&self, hash: u64) -> Spot {
+        let spot = self.index.spot(hash);
+        self.index.prefetch(spot);
+        spot
+    }
+
+    /// Second step: asks for the entry that the line most probably names. It holds until [`Table::changes`] changes.
+    #[inline(always)]
+    pub fn prefetch_entry<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
+        let slot = self.index.candidate(cpu, spot);
         let id = slot.id().0;
         prefetch_at(&self.entries, id as usize);
         if id >= self.sizes.ipv4 {
             prefetch_at(&self.addresses, (id - self.sizes.ipv4) as usize);
         }
-        Guess { slot, changes: self.changes }
+        slot
     }
 
-    /// Third step for plain packets of IPv4: the guess, if it is the connection that [`Table::find`] would find.
+    /// How many connections have come and gone.
     #[inline(always)]
-    pub fn confirm(&self, guess: Guess, key: &Key4) -> Option<(ConnId, Direction)> {
-        let Guess { slot, changes } = guess;
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// Third step for plain packets of IPv4: the connection in a slot that [`Table::prefetch_entry`] gave, if it is the
+    /// one that [`Table::find`] would find.
+    #[inline(always)]
+    pub fn confirm<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key4) -> Option<(ConnId, Direction)> {
         let id = slot.id();
         let entry = self.entries.get(id.0 as usize)?;
-        let right = changes == self.changes && id.0 < self.sizes.ipv4 && entry.matches4(key, slot.out());
-        right.then(|| (id, slot.direction()))
+        (id.0 < self.sizes.ipv4 && entry.matches4(cpu, key, slot.out())).then(|| (id, slot.direction()))
     }
 
     /// The same of IPv6.
     #[inline]
-    pub fn confirm6(&self, guess: Guess, key: &Key6) -> Option<(ConnId, Direction)> {
-        let Guess { slot, changes } = guess;
+    pub fn confirm6(&self, slot: Slot, key: &Key6) -> Option<(ConnId, Direction)> {
         let id = slot.id();
         let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
-        let right = changes == self.changes && addresses.matches(self.entry(id), key, slot.out());
-        right.then(|| (id, slot.direction()))
+        addresses.matches(self.entry(id), key, slot.out()).then(|| (id, slot.direction()))
     }
 
     /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
@@ -178,7 +179,7 @@ impl Table {
         let slot = match key {
             Key::V4(key) => self.index.find(hash, |slot| {
                 let id = slot.id().0;
-                id < self.sizes.ipv4 && self.entries[id as usize].matches4(key, slot.out())
+                id < self.sizes.ipv4 && self.entries[id as usize].matches4(cpu::Any, key, slot.out())
             }),
             Key::V6(key) => self.index.find(hash, |slot| {
                 let Some(id) = slot.id().0.checked_sub(self.sizes.ipv4) else { return false };
@@ -226,27 +227,35 @@ impl Table {
     /// are in the low 32 bits.
     #[inline]
     pub fn address(&self, id: ConnId, direction: Direction) -> u128 {
-        if self.is_ipv6(id) { self.address6(id, direction) } else { self.address4(id, direction).into() }
+        let entry = self.entry(id);
+        match (id.0.checked_sub(self.sizes.ipv4), direction) {
+            (None, Direction::In) => entry.destination_address.get().into(),
+            (None, Direction::Out) => entry.virtual_address.get().into(),
+            (Some(six), Direction::In) => self.addresses[six as usize].destination_address,
+            (Some(six), Direction::Out) => self.addresses[six as usize].virtual_address,
+        }
     }
 
-    /// The same of an IPv4 connection.
-    #[inline]
-    pub fn address4(&self, id: ConnId, direction: Direction) -> u32 {
-        let entry = self.entry(id);
-        match direction {
+    /// An IPv4 connection and the address NAT puts into packets that go in `direction`, in one look.
+    #[inline(always)]
+    pub fn connection4(&mut self, id: ConnId, direction: Direction) -> Option<(&mut Entry, U32)> {
+        let entry = self.entries.get_mut(id.0 as usize)?;
+        let address = match direction {
             Direction::In => entry.destination_address,
             Direction::Out => entry.virtual_address,
-        }
+        };
+        Some((entry, address))
     }
 
     /// The same of an IPv6 connection.
-    #[inline]
-    pub fn address6(&self, id: ConnId, direction: Direction) -> u128 {
-        let addresses = &self.addresses[(id.0 - self.sizes.ipv4) as usize];
-        match direction {
+    #[inline(always)]
+    pub fn connection6(&mut self, id: ConnId, direction: Direction) -> Option<(&mut Entry, u128)> {
+        let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
+        let address = match direction {
             Direction::In => addresses.destination_address,
             Direction::Out => addresses.virtual_address,
-        }
+        };
+        Some((self.entries.get_mut(id.0 as usize)?, address))
     }
 
     /// Makes a connection. `None` when there is no room for it.
@@ -257,7 +266,7 @@ impl Table {
         let out = new.flags.has(Flags::NAT).then(|| new.endpoints.key_out(new.protocol)).flatten();
         let out = out.map(|key| (self.seed.hash(&key), key));
         // Its line comes while the entry is filled.
-        out.iter().for_each(|(hash, _)| self.index.prefetch(*hash));
+        out.iter().for_each(|(hash, _)| _ = self.prefetch_line(*hash));
         self.fill(id, new, &key, now);
         if new.flags.has(Flags::ONE_PACKET) {
             return Some(id);
@@ -285,7 +294,7 @@ impl Table {
             let id = held.id().0;
             let entry = &entries[id as usize];
             match (key, id.checked_sub(sizes.ipv4)) {
-                (Key::V4(key), None) => entry.matches4(key, held.out()),
+                (Key::V4(key), None) => entry.matches4(cpu::Any, key, held.out()),
                 (Key::V6(key), Some(six)) => addresses[six as usize].matches(entry, key, held.out()),
                 _ => false,
             }
@@ -294,9 +303,10 @@ impl Table {
 
     fn fill(&mut self, id: ConnId, new: &NewConnection, key: &Key, now: Tick) {
         let mut entry = Entry::new_zeroed();
-        entry.client_ports = key.ports().0;
-        entry.destination_port = new.endpoints.destination.l4_port;
-        entry.protocol = new.protocol;
+        entry.client_port = new.endpoints.client.l4_port.into();
+        entry.virtual_port = new.endpoints.virtual_.l4_port.into();
+        entry.destination_port = new.endpoints.destination.l4_port.into();
+        (entry.protocol, entry.protocol_again) = (new.protocol, new.protocol);
         entry.destination = new.destination;
         entry.seen = now.0 as u32;
         entry.timeout = new.timeout.0;
@@ -306,15 +316,15 @@ impl Table {
             self.templates[id.0 as usize] = handle + 1;
         }
         let out = new.endpoints.key_out(new.protocol);
-        let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port));
+        let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port.get()));
         match (key, out) {
             (Key::V4(key), out) => {
-                entry.client = key.src;
-                entry.virtual_address = key.dst;
+                entry.client = key.src().into();
+                entry.virtual_address = key.dst().into();
                 if let Some(Key::V4(out)) = out {
-                    entry.destination_address = out.src;
+                    entry.destination_address = out.src().into();
                 }
-                let (was, is) = (of_u32(key.dst), of_u32(entry.destination_address));
+                let (was, is) = (of_u32(key.dst()), of_u32(entry.destination_address.get()));
                 entry.delta_l3 = Delta::new(was, is).0;
                 (old, fresh) = (old + was, fresh + is);
             }
@@ -360,16 +370,14 @@ impl Table {
     /// Notes that a packet came and how long the connection now lives without another.
     #[inline(always)]
     pub fn touch(&mut self, id: ConnId, timeout: Millis, now: Tick) {
-        let entry = &mut self.entries[id.0 as usize];
-        (entry.seen, entry.timeout) = (now.0 as u32, timeout.0);
-        let deadline = now.after(timeout);
-        if Wheel::is_late(&entry.links, deadline) {
-            self.rearm(id, deadline);
+        if self.entries[id.0 as usize].touch(timeout, now) {
+            self.rearm(id, now.after(timeout));
         }
     }
 
+    /// Puts a connection's timer where [`Entry::touch`] says that it must be.
     #[cold]
-    fn rearm(&mut self, id: ConnId, deadline: Tick) {
+    pub fn rearm(&mut self, id: ConnId, deadline: Tick) {
         self.wheel.disarm(&mut self.entries, id.0);
         self.wheel.arm(&mut self.entries, id.0, deadline);
     }
@@ -402,7 +410,7 @@ impl Table {
         let (endpoints, entry) = (self.endpoints(id), self.entry(id));
         let out = entry.flags.has(Flags::NAT).then(|| endpoints.key_out(entry.protocol)).flatten();
         for key in endpoints.key_in(entry.protocol).into_iter().chain(out) {
-            self.index.prefetch(self.seed.hash(&key));
+            self.prefetch_line(self.seed.hash(&key));
         }
     }
 

@@ -135,9 +135,8 @@ impl Packet for Mbuf {
     #[inline]
     fn truncate(&mut self, len: usize) {
         let head = self.head_mut();
-        match u16::try_from(len) {
-            Ok(len) if len < head.data_len => head.set_len(len),
-            _ => {}
+        if len < usize::from(head.data_len) {
+            head.set_len(len as u16);
         }
     }
 }

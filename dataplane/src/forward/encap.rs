@@ -254,7 +254,7 @@ fn put_gue(datagram: &mut [u8], (src, dst): (u16, u16), inner: u8, sum_of: Optio
     let Some(addresses) = sum_of else { return };
     let total = checksum::pseudo(addresses, protocol::UDP, len) + checksum::sum(datagram);
     if let Some(place) = view_mut::<UdpHdr>(datagram, 0) {
-        place.sum.set(never_zero(!checksum::fold(total)));
+        place.sum = never_zero(U16::new(!checksum::fold(total)));
     }
 }
 

@@ -3,29 +3,45 @@
 
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
+use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::rewrite::never_zero;
 use crate::conn::{Direction, Entry};
+use crate::wire::Header;
 use crate::wire::checksum::Delta;
 use crate::wire::plain::{Head, Ip};
-use crate::wire::protocol;
 
-/// Where the checksum of a UDP datagram and of a TCP segment lies behind the ports.
-const UDP_SUM: usize = 2;
-const TCP_SUM: usize = 12;
+/// The start of a frame with a UDP datagram.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Datagram<I> {
+    /// Up to the ports.
+    pub head: Head<I>,
+    len: U16,
+    /// The datagram's checksum; zero is none.
+    pub sum: U16,
+}
+
+/// The start of a frame with a TCP segment.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Segment<I> {
+    /// Up to the ports.
+    pub head: Head<I>,
+    between: [u8; 12],
+    /// The segment's checksum.
+    pub sum: U16,
+}
+
+/// The start of a frame.
+#[inline(always)]
+pub fn start<T: Header>(frame: &mut [u8]) -> Option<&mut T> {
+    T::mut_from_prefix(frame).ok().map(|(start, _)| start)
+}
 
 /// The start of a plain frame and what follows.
 #[inline(always)]
 pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
-}
-
-/// The transport checksum in what follows a head; `None` of a datagram without one.
-#[inline(always)]
-pub fn transport_sum(rest: &mut [u8], protocol: u8) -> Option<&mut U16> {
-    let udp = protocol == protocol::UDP;
-    let (sum, _) = U16::mut_from_prefix(rest.get_mut(if udp { UDP_SUM } else { TCP_SUM }..)?).ok()?;
-    (!udp || sum.get() != 0).then_some(sum)
 }
 
 /// What NAT puts into a packet; `A` is an address.
@@ -35,7 +51,7 @@ pub struct Change<A> {
     /// The new address.
     address: A,
     /// The new L4 port.
-    l4_port: u16,
+    l4_port: U16,
     /// How the header's checksum changes.
     delta_l3: Delta,
     /// How the transport checksum changes.
@@ -53,27 +69,34 @@ impl<A> Change<A> {
             }
             Direction::Out => {
                 let (l4_port, delta_l3, delta_l4) =
-                    (entry.ports_in().dst(), delta_l3.reversed(), delta_l4.reversed());
+                    (entry.virtual_port, delta_l3.reversed(), delta_l4.reversed());
                 Change { direction, address, l4_port, delta_l3, delta_l4 }
             }
         }
     }
 
-    /// Replaces one end and takes a hop off. `sum` is the checksum of the packet's transport `protocol`.
+    /// Replaces one end and takes a hop off.
     #[inline(always)]
-    pub fn apply<I: Ip<Address = A>>(self, head: &mut Head<I>, sum: &mut U16, protocol: u8) {
+    pub fn apply<I: Ip<Address = A>>(&self, head: &mut Head<I>)
+    where
+        A: Copy,
+    {
         match self.direction {
             Direction::In => {
                 head.ip.set_dst(self.address);
-                head.l4_ports[1].set(self.l4_port);
+                head.l4_ports[1] = self.l4_port;
             }
             Direction::Out => {
                 head.ip.set_src(self.address);
-                head.l4_ports[0].set(self.l4_port);
+                head.l4_ports[0] = self.l4_port;
             }
         }
         head.ip.take_hop_and(self.delta_l3);
-        let patched = self.delta_l4.patch(sum.get());
-        sum.set(if protocol == protocol::UDP { never_zero(patched) } else { patched });
+    }
+
+    /// The transport checksum after the change.
+    #[inline(always)]
+    pub fn patch(&self, sum: U16) -> U16 {
+        self.delta_l4.patch(sum)
     }
 }

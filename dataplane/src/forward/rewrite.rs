@@ -1,5 +1,7 @@
 //! Translation of addresses, ports and their checksums; hops taken off.
 
+use zerocopy::network_endian::U16;
+
 use crate::conn::{Direction, Entry};
 use crate::flow::Key;
 use crate::parse::Parsed;
@@ -73,7 +75,7 @@ pub fn translate_addresses(
             delta = delta.reversed();
         }
     }
-    ip.sum.set(delta.patch(ip.sum.get()));
+    ip.sum = delta.patch(ip.sum);
 }
 
 #[inline]
@@ -84,7 +86,7 @@ fn translate_transport(frame: &mut [u8], parsed: &Parsed, direction: Direction, 
             Direction::In => tcp.dst.set(l4_port),
             Direction::Out => tcp.src.set(l4_port),
         }
-        tcp.sum.set(delta.patch(tcp.sum.get()));
+        tcp.sum = delta.patch(tcp.sum);
         return;
     }
     if parsed.key.protocol() != protocol::UDP {
@@ -99,13 +101,13 @@ fn translate_transport(frame: &mut [u8], parsed: &Parsed, direction: Direction, 
         // A datagram that came without a checksum leaves with one, as from Linux; spec 5.5.
         return fill_udp_sum(frame, parsed);
     }
-    udp.sum.set(never_zero(delta.patch(udp.sum.get())));
+    udp.sum = never_zero(delta.patch(udp.sum));
 }
 
 /// On the wire a UDP checksum of zero means that there is none, so a computed zero is sent as its other form.
 #[inline]
-pub(super) fn never_zero(sum: u16) -> u16 {
-    if sum == 0 { 0xffff } else { sum }
+pub fn never_zero(sum: U16) -> U16 {
+    if sum == U16::ZERO { U16::MAX_VALUE } else { sum }
 }
 
 fn fill_udp_sum(frame: &mut [u8], parsed: &Parsed) {
@@ -117,16 +119,16 @@ fn fill_udp_sum(frame: &mut [u8], parsed: &Parsed) {
     };
     let sum = udp_sum(addresses, std::iter::once(&frame[l4..end]));
     if let Some(udp) = view_mut::<UdpHdr>(frame, l4) {
-        udp.sum.set(sum);
+        udp.sum = sum;
     }
 }
 
 /// The checksum of a UDP datagram between addresses that sum to `addresses`. It may lie in pieces, each but the last of
 /// an even length; its checksum field is zero.
-pub fn udp_sum<'a>(addresses: u64, pieces: impl Iterator<Item = &'a [u8]>) -> u16 {
+pub fn udp_sum<'a>(addresses: u64, pieces: impl Iterator<Item = &'a [u8]>) -> U16 {
     let (len, total) =
         pieces.fold((0, 0), |(len, total), piece| (len + piece.len(), total + checksum::sum(piece)));
-    never_zero(!checksum::fold(checksum::pseudo(addresses, protocol::UDP, len) + total))
+    never_zero(U16::new(!checksum::fold(checksum::pseudo(addresses, protocol::UDP, len) + total)))
 }
 
 /// The CRC covers no address, so it stays unless the port changes; then it covers too much to be patched.

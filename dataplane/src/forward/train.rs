@@ -3,6 +3,8 @@
 //!
 //! A header may be spread over several fragments, so it is read and written through the train and not as a view.
 
+use zerocopy::network_endian::U16;
+
 use super::rewrite::{NewEnd, never_zero, sctp_crc, translate_addresses, udp_sum};
 use crate::conn::{Direction, Entry};
 use crate::frag::Whole;
@@ -34,7 +36,7 @@ pub fn translate<P: Packet>(
     match protocol {
         protocol::TCP => {
             let Some(sum) = word(whole, at + TCP_SUM_AT) else { return };
-            put(whole, at + TCP_SUM_AT, delta.patch(sum));
+            put(whole, at + TCP_SUM_AT, delta.patch(U16::new(sum)).get());
             put(whole, at + port_at(direction), end.l4_port);
         }
         protocol::UDP => {
@@ -43,9 +45,9 @@ pub fn translate<P: Packet>(
             let sum = match sum {
                 // As in `rewrite`: a datagram without a checksum leaves with one.
                 0 => udp_sum(addresses(whole, ipv6), whole.payload_from(at)),
-                sum => never_zero(delta.patch(sum)),
+                sum => never_zero(delta.patch(U16::new(sum))),
             };
-            put(whole, at + UDP_SUM_AT, sum);
+            put(whole, at + UDP_SUM_AT, sum.get());
         }
         protocol::SCTP => {
             let old = word(whole, at + port_at(direction));

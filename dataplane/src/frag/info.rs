@@ -90,7 +90,7 @@ fn read4(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
     let place = place(frame, l3, head, ip.len.get().into()).filter(|_| head >= ipv4::LEN)?;
     let ports = Ports(ip.id.get().into());
     Some(FragmentInfo {
-        datagram: Key::V4(Key4 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ip.protocol }),
+        datagram: Key::V4(Key4::new(ip.src.get(), ip.dst.get(), ports, ip.protocol)),
         protocol: ip.protocol,
         place: Place {
             offset: (field & ipv4::OFFSET) << 3,

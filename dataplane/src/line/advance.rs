@@ -138,12 +138,7 @@ impl Line {
     /// Counts a packet from the client.
     #[inline(always)]
     pub(super) fn count_in(&mut self, id: ConnId, len: u16) {
-        let entry = self.conns.entry_mut(id);
-        entry.in_packets = entry.in_packets.wrapping_add(1);
-        if let Some(counters) = self.board.destinations.get(entry.destination as usize) {
-            counters.in_packets.add(1);
-            counters.in_bytes.add(len.into());
-        }
+        super::express::count_in(&self.board, self.conns.entry_mut(id), len);
     }
 
     /// Counts a packet to the client.

@@ -5,50 +5,73 @@
 //! [`Lane`](crate::config::Lane) of its destination or the next hop to the client. Whatever is not as usual takes the long way, and
 //! nothing has changed before that is known; a law in the tests holds the two to the same results.
 
+use zerocopy::network_endian::{U16, U32};
+
 use super::{Line, Work};
 use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags, Table};
-use crate::forward::plain::{self, Change};
+use crate::forward::plain::{self, Change, Datagram, Segment};
+use crate::forward::rewrite::never_zero;
 use crate::forward::template::Numbers;
 use crate::packet::Packet;
 use crate::parse::Plain;
 use crate::proto::{From, tcp};
+use crate::stats::Board;
 use crate::time::{Millis, Tick};
+use crate::wire::ipv4::Ipv4Hdr;
+use crate::wire::ipv6::Ipv6Hdr;
 use crate::wire::plain::Ip;
 use crate::wire::tcp::SYN;
 use crate::wire::{ether, protocol};
 
-/// How a table tells the address that NAT puts into a packet.
-type AddressOf<I> = fn(&Table, ConnId, Direction) -> <I as Ip>::Address;
+/// How a table tells of a connection what plain packets need.
+pub(super) trait Family: Ip {
+    /// The connection, and the address that NAT puts into packets that go in `direction`.
+    fn connection(conns: &mut Table, id: ConnId, direction: Direction)
+    -> Option<(&mut Entry, Self::Address)>;
+}
+
+impl Family for Ipv4Hdr {
+    #[inline(always)]
+    fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, U32)> {
+        conns.connection4(id, direction)
+    }
+}
+
+impl Family for Ipv6Hdr {
+    #[inline(always)]
+    fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, u128)> {
+        conns.connection6(id, direction)
+    }
+}
 
 impl Line {
     /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
     /// it must take the long way.
     #[inline(always)]
-    pub(super) fn express<I: Ip, P: Packet>(
+    pub(super) fn express<I: Family, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         (id, direction): (ConnId, Direction),
-        address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
         match direction {
-            Direction::In => self.express_in::<I, P>(packet, work, id, address, now),
-            Direction::Out => self.express_out::<I, P>(packet, work, id, address, now),
+            Direction::In => self.express_in::<I, P>(packet, work, id, now),
+            Direction::Out => self.express_out::<I, P>(packet, work, id, now),
         }
     }
 
     #[inline(always)]
-    fn express_in<I: Ip, P: Packet>(
+    fn express_in<I: Family, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         id: ConnId,
-        address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
-        let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
+        let (of, snapshot) = (&work.plain, &self.snapshot);
+        let (entry, address) = I::connection(&mut self.conns, id, Direction::In)?;
         let (lane, flags) = (snapshot.lanes.get(entry.destination as usize)?, entry.flags);
         // A SYN may open a connection anew, and a template may have to hear of this one.
         if !lane.is_open() || of.tcp_flags & SYN != 0 || flags.is_unsure() {
@@ -57,30 +80,36 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let timeout = steady(&snapshot.settings, entry, of, from)?;
         if flags.has(Flags::TUNNEL) {
-            return self.express_tunnel::<I, P>(packet, work, (id, lane.template()), timeout, now);
+            return self.express_tunnel::<I, P>(packet, work, id, timeout, now);
         }
-        let nat = flags.has(Flags::NAT);
-        let change = nat.then(|| Change::new(entry, Direction::In, address(&self.conns, id, Direction::In)));
-        rewrite::<I, P>(packet, of, (&lane.ether, lane.mtu), change)?;
+        let way = (&lane.ether, lane.mtu);
+        if flags.has(Flags::NAT) {
+            translate::<I, P>(packet, of, way, &Change::new(entry, Direction::In, address))?;
+        } else {
+            forward::<I, P>(packet, of, way)?;
+        }
         let port = lane.port;
-        self.count_in(id, of.len);
-        self.conns.touch(id, timeout, now);
+        count_in(&self.board, entry, of.len);
+        if entry.touch(timeout, now) {
+            self.conns.rearm(id, now.after(timeout));
+        }
         Some(port)
     }
 
     /// The rest of the way into a tunnel. It stands apart: inlined, it takes registers from all others.
     #[inline(never)]
-    fn express_tunnel<I: Ip, P: Packet>(
+    fn express_tunnel<I: Family, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
-        (id, template): (ConnId, usize),
+        id: ConnId,
         timeout: Millis,
         now: Tick,
     ) -> Option<u16> {
         let (of, snapshot) = (&work.plain, &self.snapshot);
-        let lane = snapshot.lanes.get(self.conns.entry(id).destination as usize)?;
-        let template = snapshot.templates.get(template)?;
+        let (entry, _) = I::connection(&mut self.conns, id, Direction::In)?;
+        let lane = snapshot.lanes.get(entry.destination as usize)?;
+        let template = snapshot.templates.get(lane.template())?;
         let fits = of.len <= lane.mtu - template.overhead() && template.is_for(I::IPV6);
         if !fits || !self.paths.is_empty() || plain::split::<I>(packet.bytes_mut())?.0.ip.hops() <= 1 {
             return None;
@@ -90,22 +119,24 @@ impl Line {
         cut(packet, of.len);
         template.wrap::<I, P>(packet, of.len, flow, numbers)?;
         let port = lane.port;
-        self.count_in(id, of.len);
-        self.conns.touch(id, timeout, now);
+        count_in(&self.board, entry, of.len);
+        if entry.touch(timeout, now) {
+            self.conns.rearm(id, now.after(timeout));
+        }
         Some(port)
     }
 
     #[inline(always)]
-    fn express_out<I: Ip, P: Packet>(
+    fn express_out<I: Family, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         id: ConnId,
-        address: AddressOf<I>,
         now: Tick,
     ) -> Option<u16> {
-        let (of, snapshot, entry) = (&work.plain, &self.snapshot, self.conns.entry(id));
+        let (of, snapshot) = (&work.plain, &self.snapshot);
         let network = &snapshot.network;
+        let (entry, address) = I::connection(&mut self.conns, id, Direction::Out)?;
         if !snapshot.services.hooked[usize::from(I::IPV6)]
             || entry.client_hop_generation != network.generation
             || entry.flags.is_unsure()
@@ -116,21 +147,31 @@ impl Line {
         let lane = snapshot.lanes.get(entry.destination as usize)?;
         let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
-        let change = Change::new(entry, Direction::Out, address(&self.conns, id, Direction::Out));
-        rewrite::<I, P>(packet, of, (ether, hop.mtu), Some(change))?;
+        translate::<I, P>(packet, of, (ether, hop.mtu), &Change::new(entry, Direction::Out, address))?;
+        let port = hop.port;
         let counters = self.board.destinations.get(entry.destination as usize);
         if let Some(counters) = counters.filter(|_| lane.is_available()) {
             counters.out_packets.add(1);
             counters.out_bytes.add(of.len.into());
         }
-        let port = hop.port;
-        let flags = &mut self.conns.entry_mut(id).flags;
-        flags.set(Flags::REPLIED, true);
+        entry.flags.set(Flags::REPLIED, true);
         if of.protocol != protocol::UDP {
-            flags.set(Flags::NO_OUTPUT, false);
+            entry.flags.set(Flags::NO_OUTPUT, false);
         }
-        self.conns.touch(id, timeout, now);
+        if entry.touch(timeout, now) {
+            self.conns.rearm(id, now.after(timeout));
+        }
         Some(port)
+    }
+}
+
+/// Counts a packet from the client.
+#[inline(always)]
+pub(super) fn count_in(board: &Board, entry: &mut Entry, len: u16) {
+    entry.in_packets = entry.in_packets.wrapping_add(1);
+    if let Some(counters) = board.destinations.get(entry.destination as usize) {
+        counters.in_packets.add(1);
+        counters.in_bytes.add(len.into());
     }
 }
 
@@ -145,22 +186,47 @@ fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<
     (next == state).then(|| settings.timeouts.tcp[next as usize])
 }
 
-/// Addresses a frame to the next hop, takes a hop off it and makes NAT's change, if any.
+/// The addresses in front of frames to a next hop, and the largest IP packet on the way there.
+type Way<'a> = (&'a [u8; ether::ADDRESSES], u16);
+
+/// Addresses a frame to the next hop and takes a hop off it.
 #[inline(always)]
-fn rewrite<I: Ip, P: Packet>(
-    packet: &mut P,
-    of: &Plain,
-    (ether, mtu): (&[u8; ether::ADDRESSES], u16),
-    change: Option<Change<I::Address>>,
-) -> Option<()> {
-    let (head, rest) = plain::split::<I>(packet.bytes_mut())?;
+fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Way) -> Option<()> {
+    let (head, _) = plain::split::<I>(packet.bytes_mut())?;
     if of.len > mtu || head.ip.hops() <= 1 {
         return None;
     }
-    match change {
-        Some(change) => change.apply(head, plain::transport_sum(rest, of.protocol)?, of.protocol),
-        None => head.ip.take_hop(),
-    }
+    head.ip.take_hop();
+    head.ether = *ether;
+    cut(packet, of.len);
+    Some(())
+}
+
+/// The same with NAT's change.
+#[inline(always)]
+fn translate<I: Ip, P: Packet>(
+    packet: &mut P,
+    of: &Plain,
+    (ether, mtu): Way,
+    change: &Change<I::Address>,
+) -> Option<()> {
+    let frame = packet.bytes_mut();
+    let head = if of.protocol == protocol::UDP {
+        let Datagram { head, sum, .. } = plain::start::<Datagram<I>>(frame)?;
+        if of.len > mtu || head.ip.hops() <= 1 || *sum == U16::ZERO {
+            return None;
+        }
+        *sum = never_zero(change.patch(*sum));
+        head
+    } else {
+        let Segment { head, sum, .. } = plain::start::<Segment<I>>(frame)?;
+        if of.len > mtu || head.ip.hops() <= 1 {
+            return None;
+        }
+        *sum = change.patch(*sum);
+        head
+    };
+    change.apply(head);
     head.ether = *ether;
     cut(packet, of.len);
     Some(())
@@ -169,8 +235,5 @@ fn rewrite<I: Ip, P: Packet>(
 /// Cuts off what a frame has behind its IP packet.
 #[inline(always)]
 fn cut<P: Packet>(packet: &mut P, len: u16) {
-    let len = ether::LEN + usize::from(len);
-    if packet.bytes().len() != len {
-        packet.truncate(len);
-    }
+    packet.truncate(ether::LEN + usize::from(len));
 }

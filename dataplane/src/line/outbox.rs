@@ -86,7 +86,7 @@ impl<P: Packet> Outbox<P> {
     }
 
     /// Puts a packet with those that leave by `port`.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, port: u16, packet: P) -> Verdict {
         match self.ports.get_mut(usize::from(port)).map(|batch| batch.try_push(packet)) {
             Some(Ok(())) => Verdict::Sent,

@@ -1,8 +1,9 @@
 //! The first stage: a packet is parsed, its key hashed, and the index line asked for; what is not plain is steered, too.
 
 use super::{Arrival, Line};
-use crate::conn::Guess;
-use crate::flow::{Key, Key4, Ports};
+use crate::conn::index::{Slot, Spot};
+use crate::cpu::Cpu;
+use crate::flow::{Key, Key4};
 use crate::io::BURST;
 use crate::parse::{self, Kind, Parsed, Plain};
 use crate::steer::WorkerId;
@@ -19,7 +20,9 @@ pub struct Work {
     pub(super) plain: Plain,
     pub(super) step: Step,
     pub(super) hash: u64,
-    pub(super) guess: Guess,
+    pub(super) spot: Spot,
+    /// Where the connection probably is; holds as long as no connection comes or goes.
+    pub(super) guess: Slot,
     pub(super) parsed: Parsed,
 }
 
@@ -39,8 +42,8 @@ pub(super) enum Step {
 impl Work {
     /// What is known of a packet that may be anything.
     pub(super) fn of(parsed: Parsed, hash: u64, step: Step) -> Work {
-        let key = Key4 { src: 0, dst: 0, ports: Ports(0), protocol: 0 };
-        Work { key, plain: Plain::NOTHING, step, hash, guess: Guess::NONE, parsed }
+        let (spot, guess) = (Spot::default(), Slot::NONE);
+        Work { key: Key4::NONE, plain: Plain::NOTHING, step, hash, spot, guess, parsed }
     }
 
     /// The key of a plain packet.
@@ -59,25 +62,30 @@ impl Line {
     /// First stage: parse, hash, ask for the index line. A plain packet is steered only when its connection is not here:
     /// a connection is at its owner and nowhere else, and to find it costs less than to ask whose it is.
     #[inline(always)]
-    pub(super) fn read(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some((plain, key)) = Plain::read(frame, &arrival.mac) else {
-            return self.read_other(frame, arrival, work);
+    pub(super) fn read<C: Cpu>(
+        &self,
+        (cpu, start): (C, C::Start),
+        frame: &[u8],
+        arrival: &Arrival,
+        work: &mut Work,
+    ) {
+        let Some((plain, key)) = Plain::read(cpu, frame, start) else {
+            return self.read_other(cpu, frame, arrival, work);
         };
         (work.plain, work.key, work.step) = (plain, key, Step::Express);
-        work.hash = self.conns.hash(&Key::V4(key));
-        self.conns.prefetch_line(work.hash);
+        work.hash = cpu.hash4(self.conns.seed(), &key);
+        work.spot = self.conns.prefetch_line(work.hash);
     }
 
     /// The same for packets that are not plain IPv4.
     #[inline(always)]
-    fn read_other(&self, frame: &[u8], arrival: &Arrival, work: &mut Work) {
+    fn read_other<C: Cpu>(&self, cpu: C, frame: &[u8], arrival: &Arrival, work: &mut Work) {
         let Some((plain, key)) = Plain::read6(frame, &arrival.mac) else {
             return self.read_any(frame, arrival, work);
         };
-        let key = Key::V6(key);
-        (work.plain, work.parsed.key, work.step) = (plain, key, Step::Express6);
-        work.hash = self.conns.hash(&key);
-        self.conns.prefetch_line(work.hash);
+        (work.plain, work.parsed.key, work.step) = (plain, Key::V6(key), Step::Express6);
+        work.hash = cpu.hash6(self.conns.seed(), &key);
+        work.spot = self.conns.prefetch_line(work.hash);
     }
 
     /// The same for packets that are not plain.
@@ -98,7 +106,7 @@ impl Line {
         };
         if work.step == Step::Find {
             work.hash = self.hash_of(&work.parsed);
-            self.conns.prefetch_line(work.hash);
+            work.spot = self.conns.prefetch_line(work.hash);
         }
     }
 

@@ -23,8 +23,8 @@ impl Line {
     pub(super) fn end(&self, id: ConnId, direction: Direction) -> NewEnd {
         let entry = self.conns.entry(id);
         let l4_port = match direction {
-            Direction::In => entry.destination_port,
-            Direction::Out => entry.ports_in().dst(),
+            Direction::In => entry.destination_port.get(),
+            Direction::Out => entry.virtual_port.get(),
         };
         NewEnd { address: self.conns.address(id, direction), l4_port }
     }

@@ -4,7 +4,7 @@
 //! looked at and, if that is later, the entry is put further on. So a timer costs the packet path nothing unless its
 //! deadline moves *earlier*.
 
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::clock::Tick;
 
@@ -17,7 +17,7 @@ const SLOT_SHIFT: u32 = 5;
 const SLOTS: u32 = 1 << 15;
 
 /// An entry's place in the wheel.
-#[derive(Clone, Copy, Debug, Default, FromZeros)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Links {
     /// The next entry of the slot plus one.

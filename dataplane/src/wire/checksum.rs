@@ -1,5 +1,7 @@
 //! The Internet checksum, RFC 1071, and how to change what it covers without reading it all, RFC 1624.
 
+use zerocopy::network_endian::U16;
+
 /// The unfolded one's complement sum of `bytes` as big-endian words; an odd last byte counts as the upper half.
 pub fn sum(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(4);
@@ -39,15 +41,19 @@ const fn of_u64(value: u64) -> u64 {
     of_u32((value >> 32) as u32) + of_u32(value as u32)
 }
 
-/// What a checksum must change by when the fields it covers change.
+/// What a checksum must change by when the fields it covers change. It is in the order of the network, in which a sum is as
+/// right as in any other, so that no checksum is turned around to be changed; RFC 1071.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(pub u16);
+
+/// How the checksum of an IPv4 header changes when a hop is taken off.
+pub const HOP: Delta = Delta::new(0x0100, 0);
 
 impl Delta {
     /// The delta of replacing fields that sum to `old` by fields that sum to `new`.
     #[inline]
     pub const fn new(old: u64, new: u64) -> Delta {
-        Delta(fold(new + (!fold(old)) as u64))
+        Delta(fold(new + (!fold(old)) as u64).to_be())
     }
 
     /// The delta of the change undone.
@@ -56,12 +62,19 @@ impl Delta {
         Delta(!self.0)
     }
 
+    /// The delta of both changes.
+    #[inline]
+    pub const fn and(self, other: Delta) -> Delta {
+        // Two words carry no further than once.
+        let (sum, carry) = self.0.overflowing_add(other.0);
+        Delta(sum + carry as u16)
+    }
+
     /// The checksum after the change.
     #[inline]
-    pub const fn patch(self, sum: u16) -> u16 {
-        // Two words carry no further than once.
-        let (sum, carry) = (!sum).overflowing_add(self.0);
-        !(sum + carry as u16)
+    pub fn patch(self, sum: U16) -> U16 {
+        let sum = Delta(!u16::from_ne_bytes(sum.to_bytes()));
+        U16::from_bytes((!self.and(sum).0).to_ne_bytes())
     }
 }
 
@@ -90,8 +103,9 @@ mod tests {
             let old = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
             bytes[4..8].copy_from_slice(&new.to_be_bytes());
             let delta = Delta::new(of_u32(old), of_u32(new));
-            prop_assert_eq!(delta.patch(old_sum), !fold(sum(&bytes)));
-            prop_assert_eq!(delta.reversed().patch(delta.patch(old_sum)), old_sum);
+            let patched = delta.patch(U16::new(old_sum));
+            prop_assert_eq!(patched.get(), !fold(sum(&bytes)));
+            prop_assert_eq!(delta.reversed().patch(patched).get(), old_sum);
         }
     }
 }

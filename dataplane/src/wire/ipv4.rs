@@ -3,7 +3,7 @@
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::{self, Delta};
+use super::checksum::{self, HOP};
 
 /// Bytes of a header without options.
 pub const LEN: usize = 20;
@@ -78,36 +78,35 @@ impl Ipv4Hdr {
     #[inline]
     pub fn decrement_ttl(&mut self) {
         self.ttl -= 1;
-        self.sum.set(Delta::new(0x0100, 0).patch(self.sum.get()));
+        self.sum = HOP.patch(self.sum);
     }
 }
 
 /// Whether a header, options included, sums up right; RFC 1071.
 #[inline]
 pub fn checksum_is_right(header: &[u8]) -> bool {
-    match header.first_chunk::<LEN>() {
-        Some(fixed) if header.len() == LEN => fixed_checksum_is_right(fixed),
-        Some(_) => checksum::fold(checksum::sum(header)) == 0xffff,
-        None => false,
+    match Ipv4Hdr::ref_from_bytes(header) {
+        Ok(fixed) => fixed_checksum_is_right(fixed),
+        Err(_) => header.len() > LEN && checksum::fold(checksum::sum(header)) == 0xffff,
     }
 }
 
-fn fixed_checksum_is_right(header: &[u8; LEN]) -> bool {
-    let [a0, a1, a2, a3, a4, a5, a6, a7, b0, b1, b2, b3, b4, b5, b6, b7, c0, c1, c2, c3] = *header;
-    let (a, b) = ([a0, a1, a2, a3, a4, a5, a6, a7], [b0, b1, b2, b3, b4, b5, b6, b7]);
-    words_are_right(u64::from_ne_bytes(a), u64::from_ne_bytes(b), u32::from_ne_bytes([c0, c1, c2, c3]))
-}
-
-/// Whether a header without options sums up right, given as words in any byte order.
+/// Whether a header without options sums up right.
 ///
 /// One's complement sums do not care how words are grouped nor in which byte order they are added, and one is right when
 /// `0xffff` divides it: a multiplication tells, where folding takes a dozen steps. No header is all zeros.
 #[inline(always)]
-pub fn words_are_right(first: u64, second: u64, third: u32) -> bool {
-    let (sum, carry) = first.overflowing_add(second);
-    let last = u64::from(third) + u64::from(carry);
+pub fn fixed_checksum_is_right(header: &Ipv4Hdr) -> bool {
+    let Words(first, second, third): &Words = zerocopy::transmute_ref!(header);
+    let (sum, carry) = u64::from_ne_bytes(*first).overflowing_add(u64::from_ne_bytes(*second));
+    let last = u64::from(u32::from_ne_bytes(*third)) + u64::from(carry);
     ((sum >> 32) + (sum & 0xffff_ffff) + last).is_multiple_of(0xffff)
 }
+
+/// A header without options in as few words as can be.
+#[derive(FromBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Words([u8; 8], [u8; 8], [u8; 4]);
 
 /// Writes the checksum of the header, options included, that starts `packet`.
 pub fn fill_checksum(packet: &mut [u8]) {

@@ -3,13 +3,16 @@
 //! Plain is nearly every packet: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
 //! header.
 
-use zerocopy::network_endian::{U16, U32, U64};
+use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::ether::{self, MacBytes};
+use super::ether;
 use super::ipv4::Ipv4Hdr;
 use super::ipv6::Ipv6Hdr;
-use super::{Header, checksum::Delta};
+use super::{
+    Header,
+    checksum::{Delta, HOP},
+};
 
 /// The start of a plain frame whose IP header is an `I`.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -28,7 +31,7 @@ pub struct Head<I> {
 /// What plain packets of both families have.
 pub trait Ip: Header {
     /// An address.
-    type Address;
+    type Address: Copy;
     /// Whether it is IPv6.
     const IPV6: bool;
     /// DSCP and ECN.
@@ -47,11 +50,8 @@ pub trait Ip: Header {
     fn set_dst(&mut self, address: Self::Address);
 }
 
-/// How the checksum of an IPv4 header changes when a hop is taken off.
-const HOP: u32 = Delta::new(0x0100, 0).0 as u32;
-
 impl Ip for Ipv4Hdr {
-    type Address = u32;
+    type Address = U32;
     const IPV6: bool = false;
 
     #[inline(always)]
@@ -73,26 +73,24 @@ impl Ip for Ipv4Hdr {
     #[inline(always)]
     fn take_hop(&mut self) {
         self.ttl = self.ttl.wrapping_sub(1);
-        let sum = u32::from(self.sum.get()) + 0x0100;
-        self.sum.set((sum + u32::from(sum >= 0xffff)) as u16);
+        let sum = u32::from(u16::from_ne_bytes(self.sum.to_bytes())) + u32::from(0x0100_u16.to_be());
+        self.sum = U16::from_bytes(((sum + u32::from(sum >= 0xffff)) as u16).to_ne_bytes());
     }
 
     #[inline(always)]
     fn take_hop_and(&mut self, delta: Delta) {
         self.ttl = self.ttl.wrapping_sub(1);
-        let sum = u32::from(!self.sum.get()) + u32::from(delta.0) + HOP;
-        let sum = (sum >> 16) + (sum & 0xffff);
-        self.sum.set(!((sum >> 16) + sum) as u16);
+        self.sum = delta.and(HOP).patch(self.sum);
     }
 
     #[inline(always)]
-    fn set_src(&mut self, address: u32) {
-        self.src.set(address);
+    fn set_src(&mut self, address: U32) {
+        self.src = address;
     }
 
     #[inline(always)]
-    fn set_dst(&mut self, address: u32) {
-        self.dst.set(address);
+    fn set_dst(&mut self, address: U32) {
+        self.dst = address;
     }
 }
 
@@ -134,26 +132,6 @@ impl Ip for Ipv6Hdr {
     fn set_dst(&mut self, address: u128) {
         self.dst.set(address);
     }
-}
-
-/// The start of a plain frame of IPv4 in as few words as can be.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
-#[repr(C)]
-pub struct Words {
-    /// Receiver of the frame.
-    pub receiver: MacBytes,
-    /// Its sender.
-    pub sender: MacBytes,
-    /// EtherType.
-    pub kind: U16,
-    /// Of the IPv4 header: version, header length, TOS, total length, identification, flags and fragment offset.
-    pub first: U64,
-    /// TTL, protocol, checksum and source.
-    pub second: U64,
-    /// Destination.
-    pub dst: U32,
-    /// Source and destination port.
-    pub l4_ports: U32,
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ proptest! {
         let end = NewEnd { address: u32::from_be_bytes(new).into(), l4_port: port };
         let entry = if inwards { entry(old, &new, (old_port, port)) } else { entry(&new, old, (port, old_port)) };
 
-        let key = Key::V4(Key4 { src: 0, dst: 0, ports: Ports(0), protocol });
+        let key = Key::V4(Key4::new(0, 0, Ports(0), protocol));
         let parsed = Parsed { key, l4: 20, len, ..Parsed::NOTHING };
         let cut = |packet: &[u8]| {
             let mut pieces = Vec::new();
