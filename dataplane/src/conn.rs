@@ -14,7 +14,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{ConnId, Direction, Entry, Flags};
+pub use entry::{ConnId, Direction, Entry, Flags, Lease};
 pub use quota::Quotas;
 pub use table::{NewConnection, Sizes, Table};
 

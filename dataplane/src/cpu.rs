@@ -241,8 +241,10 @@ mod modern {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn agree(bytes: &[u8; 32], want: __m256i, mask: &[u8; 32]) -> bool {
-        let (bytes, mask): (__m256i, __m256i) = (transmute!(*bytes), transmute!(*mask));
-        _mm256_testz_si256(_mm256_xor_si256(bytes, want), mask) != 0
+        // An ordinary load would be taken apart for the fields that are read later.
+        // SAFETY: the load reads the 32 bytes and needs no alignment.
+        let bytes = unsafe { _mm256_lddqu_si256(bytes.as_ptr().cast()) };
+        _mm256_testz_si256(_mm256_xor_si256(bytes, want), transmute!(*mask)) != 0
     }
 
     /// Whether the ends that a connection remembers are those of a key.
@@ -250,15 +252,15 @@ mod modern {
     #[inline]
     fn agree_in_key(ends: &Ends, key: &Ends) -> bool {
         let (ends, key): (__m128i, __m128i) = (transmute!(*ends), transmute!(*key));
-        let equal = _mm_movemask_epi8(_mm_cmpeq_epi8(ends, key));
-        equal & KEY_BITS == KEY_BITS
+        !_mm_movemask_epi8(_mm_cmpeq_epi8(ends, key)) & KEY_BITS == 0
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     fn shuffle(bytes: &Ends, from: &Ends) -> Ends {
-        let (bytes, from): (__m128i, __m128i) = (transmute!(*bytes), transmute!(*from));
-        transmute!(_mm_shuffle_epi8(bytes, from))
+        // SAFETY: the load reads the 16 bytes and needs no alignment.
+        let bytes = unsafe { _mm_lddqu_si128(bytes.as_ptr().cast()) };
+        transmute!(_mm_shuffle_epi8(bytes, transmute!(*from)))
     }
 
     /// Three rounds of AES under a secret key, after which every bit depends on every other.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use crate::config::{Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
-use crate::conn::{ConnId, Direction, Quotas, Shared, Table};
+use crate::conn::{ConnId, Direction, Lease, Quotas, Shared, Table};
 use crate::cpu::Cpu;
 use crate::flow::Key;
 use crate::forward::Departure;
@@ -88,6 +88,8 @@ struct Burst<'a, C> {
     arrival: &'a Arrival,
     /// How many connections had come and gone when the packets' connections were guessed.
     changes: u32,
+    /// What a datagram's connection lives on.
+    udp: Lease,
 }
 
 /// One worker's state, packets and queues aside.
@@ -151,34 +153,48 @@ impl sched::Loads for Scales<'_> {
 }
 
 impl Line {
-    /// Takes a burst to its verdicts.
+    /// First stage: parse, hash, ask for the index lines.
     #[inline(always)]
-    fn run_burst<C: Cpu, P: Packet>(
-        &mut self,
+    fn read_burst<C: Cpu, P: Packet>(
+        &self,
         cpu: C,
-        packets: &mut Batch<P>,
+        packets: &Batch<P>,
         arrival: &Arrival,
-        out: &mut Outbox<P>,
+        works: &mut [Work],
     ) {
-        // Taken out for the burst, so that the line itself can be changed while they are looked at.
-        let mut works = std::mem::take(&mut self.works);
         let start = cpu.start(&arrival.mac);
-        for (place, (packet, work)) in packets.iter().zip(&mut works).enumerate() {
+        for (place, (packet, work)) in packets.iter().zip(works).enumerate() {
             if let Some(ahead) = packets.get(place + AHEAD) {
                 prefetch_at(ahead.bytes(), 0);
             }
             self.read((cpu, start), packet.bytes(), arrival, work);
         }
-        for work in &mut works[..packets.len()] {
+    }
+
+    /// Second stage: ask for the entries.
+    #[inline(always)]
+    fn guess_burst<C: Cpu>(&self, cpu: C, works: &mut [Work]) {
+        for work in works {
             if matches!(work.step, Step::Express | Step::Express6 | Step::Find) {
                 work.guess = self.conns.prefetch_entry(cpu, work.spot);
             }
         }
-        let burst = Burst { cpu, arrival, changes: self.conns.changes() };
-        for (packet, work) in packets.drain(..).zip(&works) {
+    }
+
+    /// Last stage: decide, and make it so.
+    #[inline(always)]
+    fn dispatch_burst<C: Cpu, P: Packet>(
+        &mut self,
+        cpu: C,
+        packets: &mut Batch<P>,
+        (arrival, works): (&Arrival, &[Work]),
+        out: &mut Outbox<P>,
+    ) {
+        let udp = Lease::new(self.snapshot.settings.timeouts.udp, arrival.now);
+        let burst = Burst { cpu, arrival, changes: self.conns.changes(), udp };
+        for (packet, work) in packets.drain(..).zip(works) {
             self.dispatch(packet, work, &burst, out);
         }
-        self.works = works;
     }
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
@@ -213,7 +229,7 @@ impl Line {
             Some(found) => found,
             None => self.look_further(work)?,
         };
-        self.express::<Ipv4Hdr, P>(packet, work, found, burst.arrival.now)
+        self.express::<Ipv4Hdr, C, P>(packet, work, found, burst)
     }
 
     #[inline(never)]
@@ -222,7 +238,7 @@ impl Line {
         let sure = burst.changes == self.conns.changes();
         let guess = self.conns.confirm6(work.guess, key).filter(|_| sure);
         let found = guess.or_else(|| self.look_further(work))?;
-        self.express::<Ipv6Hdr, P>(packet, work, found, burst.arrival.now)
+        self.express::<Ipv6Hdr, C, P>(packet, work, found, burst)
     }
 
     /// A guess was wrong: the flow's home line is full, or something came or went during the burst.

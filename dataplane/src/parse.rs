@@ -186,14 +186,13 @@ impl Plain {
     pub fn read<C: Cpu>(cpu: C, frame: &[u8], start: C::Start) -> Option<(Plain, Key4)> {
         let head: &Head4 = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Head4>() }>()?);
         let (protocol, len) = (head.ip.protocol, head.ip.len.get());
-        if !cpu.is_plain(head, start)
-            || usize::from(len) < ipv4::LEN + headers(protocol)?
-            || frame.len() < ether::LEN + usize::from(len)
-            || !ipv4::fixed_checksum_is_right(&head.ip)
-        {
+        if !ipv4::fixed_checksum_is_right(&head.ip) || !cpu.is_plain(head, start) {
             return None;
         }
-        let tcp_flags = flags(frame, protocol, ether::LEN + ipv4::LEN)?;
+        let (headers, tcp_flags) = headers(frame, protocol, ether::LEN + ipv4::LEN)?;
+        if usize::from(len) < ipv4::LEN + headers || frame.len() - ether::LEN < usize::from(len) {
+            return None;
+        }
         Some((Plain { len, tcp_flags, protocol }, cpu.key(head)))
     }
 
@@ -203,16 +202,16 @@ impl Plain {
         let head = view::<Head<Ipv6Hdr>>(frame, 0)?;
         let (ip, protocol) = (&head.ip, head.ip.next);
         let len = ipv6::LEN + usize::from(ip.len.get());
+        let (headers, tcp_flags) = headers(frame, protocol, ether::LEN + ipv6::LEN)?;
         if head.ether[..6] != *mac
             || head.kind.get() != ether::IPV6
             || ip.version_class_flow.get() >> 28 != 6
-            || len < ipv6::LEN + headers(protocol)?
+            || len < ipv6::LEN + headers
             || frame.len() < ether::LEN + len
             || len > usize::from(u16::MAX)
         {
             return None;
         }
-        let tcp_flags = flags(frame, protocol, ether::LEN + ipv6::LEN)?;
         let ports = Ports::new(head.l4_ports[0].get(), head.l4_ports[1].get());
         let key = Key6 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol };
         Some((Plain { len: len as u16, tcp_flags, protocol }, key))
@@ -235,20 +234,15 @@ impl Plain {
     }
 }
 
-/// Bytes of the transport header that a plain packet has at least; `None` where no packet is plain.
+/// Bytes of the transport header at `l4` that a plain packet has at least, and the flags of a TCP segment; `None` where
+/// no packet is plain.
 #[inline(always)]
-fn headers(protocol: u8) -> Option<usize> {
+fn headers(frame: &[u8], protocol: u8, l4: usize) -> Option<(usize, u8)> {
     match protocol {
-        protocol::UDP => Some(udp::LEN),
-        protocol::TCP => Some(tcp::LEN),
+        protocol::UDP => Some((udp::LEN, 0)),
+        protocol::TCP => Some((tcp::LEN, *frame.get(l4 + 13)?)),
         _ => None,
     }
-}
-
-/// The flags of a TCP segment whose header starts at `l4`; none of a datagram.
-#[inline(always)]
-fn flags(frame: &[u8], protocol: u8, l4: usize) -> Option<u8> {
-    if protocol == protocol::UDP { Some(0) } else { frame.get(l4 + 13).copied() }
 }
 
 /// [`parse`] for packets that are not plain.

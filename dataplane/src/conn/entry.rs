@@ -108,17 +108,19 @@ pub struct Entry {
     pub virtual_address: U32,
     /// Virtual port.
     pub virtual_port: U16,
-    /// Protocol number.
-    pub protocol: u8,
+    /// Protocol number where packets from the client have it in their keys; zero, which none has, of IPv6 and once
+    /// the connection is gone.
+    pub key_in_protocol: u8,
     /// State of the protocol's machine.
     pub state: u8,
     /// Client address.
     pub client: U32,
     /// Client port.
     pub client_port: U16,
-    /// Protocol number, where it is in the key of packets from the destination.
-    pub protocol_again: u8,
-    unused: u8,
+    /// The same for packets from the destination.
+    pub key_out_protocol: u8,
+    /// Protocol number.
+    pub protocol: u8,
     /// Destination address.
     pub destination_address: U32,
     /// Port of the destination.
@@ -146,6 +148,34 @@ pub struct Entry {
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
+
+/// How long a connection lives after a packet, as [`Entry`] and its timer have it: the same for all packets of a burst
+/// that leave their connections in the same state.
+#[derive(Clone, Copy, Debug)]
+pub struct Lease {
+    seen: u32,
+    timeout: u32,
+    due: u32,
+}
+
+impl Lease {
+    /// Another `timeout` from now.
+    #[inline(always)]
+    pub fn new(timeout: Millis, now: Tick) -> Lease {
+        Lease { seen: now.0 as u32, timeout: timeout.0, due: Wheel::due(now.after(timeout)) }
+    }
+
+    /// How long.
+    #[inline(always)]
+    pub fn timeout(&self) -> Millis {
+        Millis(self.timeout)
+    }
+
+    /// Until when, given at what time it began.
+    pub fn end(&self, now: Tick) -> Tick {
+        now.after(Millis(self.timeout))
+    }
+}
 
 impl Linked for Entry {
     #[inline]
@@ -207,9 +237,9 @@ impl Entry {
     /// Notes that a packet came and how long the connection now lives without another; true when its timer stands too
     /// late for that.
     #[inline(always)]
-    pub fn touch(&mut self, timeout: Millis, now: Tick) -> bool {
-        (self.seen, self.timeout) = (now.0 as u32, timeout.0);
-        Wheel::is_late(&self.links, now.after(timeout))
+    pub fn touch(&mut self, lease: &Lease) -> bool {
+        (self.seen, self.timeout) = (lease.seen, lease.timeout);
+        lease.due < self.links.armed
     }
 
     /// The endpoints of an IPv4 connection.

@@ -78,7 +78,7 @@ pub struct Index {
 
 #[inline(always)]
 fn tag(hash: u64) -> u16 {
-    (hash as u16).max(1)
+    hash as u16 | 1
 }
 
 impl Index {

@@ -6,7 +6,7 @@
 use zerocopy::FromZeros;
 use zerocopy::network_endian::U32;
 
-use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags};
+use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags, Lease};
 use super::free::Free;
 use super::index::{Index, Slot, Spot};
 use super::slab::{Slab, prefetch, prefetch_at};
@@ -162,7 +162,7 @@ impl Table {
     pub fn confirm<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key4) -> Option<(ConnId, Direction)> {
         let id = slot.id();
         let entry = self.entries.get(id.0 as usize)?;
-        (id.0 < self.sizes.ipv4 && entry.matches4(cpu, key, slot.out())).then(|| (id, slot.direction()))
+        entry.matches4(cpu, key, slot.out()).then(|| (id, slot.direction()))
     }
 
     /// The same of IPv6.
@@ -177,10 +177,9 @@ impl Table {
     #[inline]
     pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
         let slot = match key {
-            Key::V4(key) => self.index.find(hash, |slot| {
-                let id = slot.id().0;
-                id < self.sizes.ipv4 && self.entries[id as usize].matches4(cpu::Any, key, slot.out())
-            }),
+            Key::V4(key) => self
+                .index
+                .find(hash, |slot| self.entries[slot.id().0 as usize].matches4(cpu::Any, key, slot.out())),
             Key::V6(key) => self.index.find(hash, |slot| {
                 let Some(id) = slot.id().0.checked_sub(self.sizes.ipv4) else { return false };
                 let entry = &self.entries[slot.id().0 as usize];
@@ -306,7 +305,7 @@ impl Table {
         entry.client_port = new.endpoints.client.l4_port.into();
         entry.virtual_port = new.endpoints.virtual_.l4_port.into();
         entry.destination_port = new.endpoints.destination.l4_port.into();
-        (entry.protocol, entry.protocol_again) = (new.protocol, new.protocol);
+        entry.protocol = new.protocol;
         entry.destination = new.destination;
         entry.seen = now.0 as u32;
         entry.timeout = new.timeout.0;
@@ -319,6 +318,7 @@ impl Table {
         let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port.get()));
         match (key, out) {
             (Key::V4(key), out) => {
+                (entry.key_in_protocol, entry.key_out_protocol) = (new.protocol, new.protocol);
                 entry.client = key.src().into();
                 entry.virtual_address = key.dst().into();
                 if let Some(Key::V4(out)) = out {
@@ -362,7 +362,9 @@ impl Table {
     }
 
     fn give_back(&mut self, id: ConnId) {
-        self.entries[id.0 as usize].flags = Flags::default();
+        let entry = &mut self.entries[id.0 as usize];
+        entry.flags = Flags::default();
+        (entry.key_in_protocol, entry.key_out_protocol) = (0, 0);
         let free = if id.0 < self.sizes.ipv4 { &mut self.ipv4 } else { &mut self.ipv6 };
         free.give(&mut self.entries, id.0);
     }
@@ -370,8 +372,9 @@ impl Table {
     /// Notes that a packet came and how long the connection now lives without another.
     #[inline(always)]
     pub fn touch(&mut self, id: ConnId, timeout: Millis, now: Tick) {
-        if self.entries[id.0 as usize].touch(timeout, now) {
-            self.rearm(id, now.after(timeout));
+        let lease = Lease::new(timeout, now);
+        if self.entries[id.0 as usize].touch(&lease) {
+            self.rearm(id, lease.end(now));
         }
     }
 

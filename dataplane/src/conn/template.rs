@@ -386,7 +386,7 @@ impl Shard {
         let template = &mut self.places[place as usize];
         template.since = now;
         let deadline = template.deadline();
-        if Wheel::is_late(&template.links, deadline) {
+        if Wheel::due(deadline) < template.links.armed {
             self.wheel.disarm(&mut self.places, place);
             self.wheel.arm(&mut self.places, place, deadline);
         }

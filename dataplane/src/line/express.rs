@@ -7,9 +7,9 @@
 
 use zerocopy::network_endian::{U16, U32};
 
-use super::{Line, Work};
+use super::{Burst, Line, Work};
 use crate::config::{HopId, Settings};
-use crate::conn::{ConnId, Direction, Entry, Flags, Table};
+use crate::conn::{ConnId, Direction, Entry, Flags, Lease, Table};
 use crate::forward::plain::{self, Change, Datagram, Segment};
 use crate::forward::rewrite::never_zero;
 use crate::forward::template::Numbers;
@@ -49,26 +49,26 @@ impl Line {
     /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
     /// it must take the long way.
     #[inline(always)]
-    pub(super) fn express<I: Family, P: Packet>(
+    pub(super) fn express<I: Family, C, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         (id, direction): (ConnId, Direction),
-        now: Tick,
+        burst: &Burst<C>,
     ) -> Option<u16> {
         match direction {
-            Direction::In => self.express_in::<I, P>(packet, work, id, now),
-            Direction::Out => self.express_out::<I, P>(packet, work, id, now),
+            Direction::In => self.express_in::<I, C, P>(packet, work, id, burst),
+            Direction::Out => self.express_out::<I, C, P>(packet, work, id, burst),
         }
     }
 
     #[inline(always)]
-    fn express_in<I: Family, P: Packet>(
+    fn express_in<I: Family, C, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         id: ConnId,
-        now: Tick,
+        burst: &Burst<C>,
     ) -> Option<u16> {
         let (of, snapshot) = (&work.plain, &self.snapshot);
         let (entry, address) = I::connection(&mut self.conns, id, Direction::In)?;
@@ -78,9 +78,9 @@ impl Line {
             return None;
         }
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
-        let timeout = steady(&snapshot.settings, entry, of, from)?;
+        let lease = steady(&snapshot.settings, entry, of, from, burst)?;
         if flags.has(Flags::TUNNEL) {
-            return self.express_tunnel::<I, P>(packet, work, id, timeout, now);
+            return self.express_tunnel::<I, P>(packet, work, id, lease.timeout(), burst.arrival.now);
         }
         let way = (&lane.ether, lane.mtu);
         if flags.has(Flags::NAT) {
@@ -90,8 +90,8 @@ impl Line {
         }
         let port = lane.port;
         count_in(&self.board, entry, of.len);
-        if entry.touch(timeout, now) {
-            self.conns.rearm(id, now.after(timeout));
+        if entry.touch(&lease) {
+            self.conns.rearm(id, lease.end(burst.arrival.now));
         }
         Some(port)
     }
@@ -120,19 +120,20 @@ impl Line {
         template.wrap::<I, P>(packet, of.len, flow, numbers)?;
         let port = lane.port;
         count_in(&self.board, entry, of.len);
-        if entry.touch(timeout, now) {
-            self.conns.rearm(id, now.after(timeout));
+        let lease = Lease::new(timeout, now);
+        if entry.touch(&lease) {
+            self.conns.rearm(id, lease.end(now));
         }
         Some(port)
     }
 
     #[inline(always)]
-    fn express_out<I: Family, P: Packet>(
+    fn express_out<I: Family, C, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
         id: ConnId,
-        now: Tick,
+        burst: &Burst<C>,
     ) -> Option<u16> {
         let (of, snapshot) = (&work.plain, &self.snapshot);
         let network = &snapshot.network;
@@ -145,7 +146,7 @@ impl Line {
         }
         let hop = network.hop_at(HopId(entry.client_hop))?;
         let lane = snapshot.lanes.get(entry.destination as usize)?;
-        let timeout = steady(&snapshot.settings, entry, of, From::Destination)?;
+        let lease = steady(&snapshot.settings, entry, of, From::Destination, burst)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
         translate::<I, P>(packet, of, (ether, hop.mtu), &Change::new(entry, Direction::Out, address))?;
         let port = hop.port;
@@ -158,8 +159,8 @@ impl Line {
         if of.protocol != protocol::UDP {
             entry.flags.set(Flags::NO_OUTPUT, false);
         }
-        if entry.touch(timeout, now) {
-            self.conns.rearm(id, now.after(timeout));
+        if entry.touch(&lease) {
+            self.conns.rearm(id, lease.end(burst.arrival.now));
         }
         Some(port)
     }
@@ -175,15 +176,15 @@ pub(super) fn count_in(board: &Board, entry: &mut Entry, len: u16) {
     }
 }
 
-/// The time-out that a packet leaves its connection with, if it leaves its state as it is.
+/// What a packet's connection lives on, if the packet leaves its state as it is.
 #[inline(always)]
-fn steady(settings: &Settings, entry: &Entry, of: &Plain, from: From) -> Option<Millis> {
+fn steady<C>(settings: &Settings, entry: &Entry, of: &Plain, from: From, burst: &Burst<C>) -> Option<Lease> {
     if of.protocol == protocol::UDP {
-        return Some(settings.timeouts.udp);
+        return Some(burst.udp);
     }
     let state = tcp::State::from_number(entry.state);
     let next = tcp::next(state, from, of.tcp_flags, settings.secure_tcp);
-    (next == state).then(|| settings.timeouts.tcp[next as usize])
+    (next == state).then(|| Lease::new(settings.timeouts.tcp[next as usize], burst.arrival.now))
 }
 
 /// The addresses in front of frames to a next hop, and the largest IP packet on the way there.

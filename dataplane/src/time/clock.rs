@@ -12,6 +12,7 @@ pub struct Millis(pub u32);
 
 impl Tick {
     /// The point `wait` later.
+    #[inline(always)]
     pub fn after(self, wait: Millis) -> Tick {
         Tick(self.0 + u64::from(wait.0))
     }

@@ -49,6 +49,7 @@ impl Default for Wheel {
     }
 }
 
+#[inline(always)]
 fn slot_of(at: Tick) -> u32 {
     (at.0 >> SLOT_SHIFT) as u32
 }
@@ -86,10 +87,10 @@ impl Wheel {
         *entries[id as usize].links_mut() = Links::default();
     }
 
-    /// Whether an entry with these links would come up later than `deadline` wants.
-    #[inline]
-    pub fn is_late(links: &Links, deadline: Tick) -> bool {
-        slot_of(deadline) + 1 < links.armed
+    /// The latest that [`Links::armed`] may be for an entry that is to come up at `deadline`.
+    #[inline(always)]
+    pub fn due(deadline: Tick) -> u32 {
+        slot_of(deadline) + 1
     }
 
     /// Takes out one entry whose slot has passed at `now`. Its deadline may be later still: then arm it again.

@@ -69,12 +69,14 @@ impl Ip for Ipv4Hdr {
         self.ttl
     }
 
-    /// What a TTL less by one takes from the sum is added to the checksum, and 0xffff is written as 0; RFC 1624.
+    /// What a TTL less by one takes from the sum is added to the checksum, and 0xffff is written as 0; RFC 1624. The two are
+    /// one word, the TTL its lowest byte: taking one off and adding to the checksum is one addition.
     #[inline(always)]
     fn take_hop(&mut self) {
-        self.ttl = self.ttl.wrapping_sub(1);
-        let sum = u32::from(u16::from_ne_bytes(self.sum.to_bytes())) + u32::from(0x0100_u16.to_be());
-        self.sum = U16::from_bytes(((sum + u32::from(sum >= 0xffff)) as u16).to_ne_bytes());
+        let Some(bytes) = self.as_mut_bytes()[8..].first_chunk_mut() else { return };
+        let word = u32::from_le_bytes(*bytes);
+        let carry = if word >= 0xfffe_0000 { 0x1_0000 } else { 0 };
+        *bytes = word.wrapping_add(0xffff).wrapping_add(carry).to_le_bytes();
     }
 
     #[inline(always)]
