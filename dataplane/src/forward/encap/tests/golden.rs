@@ -29,7 +29,7 @@ fn same_source_l4_port(made: &mut [u8], want: &[u8], at: usize) {
     let delta = Delta::new(udp.src.get().into(), wanted.src.get().into());
     udp.src = wanted.src;
     if udp.sum.get() != 0 {
-        udp.sum.set(delta.patch(udp.sum.get()));
+        udp.sum = delta.patch(udp.sum);
     }
 }
 
