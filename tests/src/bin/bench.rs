@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, iter};
 
 use clap::{Parser, ValueEnum};
+use pollux_dataplane::apart::Apart;
 use pollux_tests::bed::command::{Result, Trouble};
 use pollux_tests::bench::chase;
 use pollux_tests::bench::conditions::Conditions;
@@ -15,6 +16,10 @@ use pollux_tests::bench::kinds::{Family, Method, Pattern, Size};
 use pollux_tests::bench::matrix::{self, Choice, Row, Run};
 use pollux_tests::bench::page;
 use serde_json::{Value, json};
+
+/// As polluxd has it, since workers of it run in this process.
+#[global_allocator]
+static MEMORY: Apart = Apart;
 
 /// What is measured, part by part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

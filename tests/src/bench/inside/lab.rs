@@ -17,11 +17,14 @@ use crate::bed::command::{Result, Trouble};
 /// How long the worker sleeps at a time while nothing is played.
 const DOZE: Duration = Duration::from_millis(2);
 
-/// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free.
+/// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free. It has its lines for
+/// itself, since another worker's lab may be beside it.
+#[repr(align(128))]
 pub struct Lab {
     /// What is played.
     pub script: Script,
-    pool: Pool,
+    /// Free buffers.
+    pub pool: Pool,
     /// Nothing is played.
     pub resting: bool,
     /// How often a port was asked in vain.

@@ -21,7 +21,7 @@ use pollux_dataplane::worker::moves::Moves;
 use pollux_dataplane::worker::tenant::TenantSetup;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
-use super::buffer::Buffer;
+use super::buffer::{self, Buffer};
 use super::lab::{Lab, Side, Time, lock, pin};
 use super::script::Script;
 use crate::bed::command::{Result, Trouble};
@@ -91,9 +91,11 @@ impl Rig {
 
     /// Begins one at each worker.
     pub fn play_each(&mut self, scripts: Vec<Script>) {
-        for (lab, script) in self.labs.iter().zip(scripts) {
+        let pools = self.labs.iter().map(|lab| std::mem::take(&mut lock(lab).pool));
+        let pools = buffer::apart(pools.collect());
+        for ((lab, script), pool) in self.labs.iter().zip(scripts).zip(pools) {
             let mut lab = lock(lab);
-            lab.script = script;
+            (lab.script, lab.pool) = (script, pool);
             lab.resting = false;
         }
     }

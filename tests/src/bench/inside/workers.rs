@@ -2,15 +2,18 @@
 
 mod arrive;
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use serde_json::{Value, json};
 
 use self::arrive::{Arrive, Lists, owned};
-use super::lab::{Time, baseline};
+use super::lab::{Time, baseline, pin};
 use super::maker::{Kind, Maker};
-use super::rig::Rig;
+use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
 use super::throughput::Run;
 use crate::bed::command::{Result, Trouble};
@@ -39,13 +42,46 @@ const CASES: [Case; 3] = [
 pub fn tell(run: &Run) -> Result<Value> {
     println!("\nOne worker and two, flows of each; nanoseconds of a core per packet, 64-byte UDP over IPv4");
     println!("{}", Row::head());
+    let line = line_between(run.cpus)?;
     let mut all = Vec::new();
     for case in CASES {
         let rows = measure(run, case)?;
         rows.iter().for_each(|row| println!("{}", row.line()));
         all.extend(rows.iter().map(Row::json));
     }
-    Ok(all.into())
+    println!("A line of memory that one core has written comes to the other in {line:.0} ns");
+    Ok(json!({ "ns_of_a_line_between_cores": line, "rows": all }))
+}
+
+/// Nanoseconds until what one core writes is seen by the other.
+fn line_between(cpus: Cpus) -> Result<f64> {
+    const TURNS: u64 = 200_000;
+    let ball = CachePadded::new(AtomicU64::new(0));
+    let play = |me: u64| {
+        let ball = &ball;
+        move || {
+            pin(cpus[me as usize])?;
+            let began = Instant::now();
+            for turn in (me..TURNS).step_by(2) {
+                while ball.load(Acquire) != turn {
+                    // A CPU of both would never come to an end.
+                    if began.elapsed() > Duration::from_secs(10) {
+                        return Err(Trouble("the other core does not answer".to_owned()));
+                    }
+                }
+                ball.store(turn + 1, Release);
+            }
+            Ok(began.elapsed())
+        }
+    };
+    let took = thread::scope(|scope| {
+        let other = scope.spawn(play(1));
+        let mine = scope.spawn(play(0)).join();
+        let _ = other.join();
+        mine
+    });
+    let took: Duration = took.map_err(|_| Trouble("a thread has panicked".to_owned()))??;
+    Ok(took.as_nanos() as f64 / TURNS as f64)
 }
 
 /// What was measured.

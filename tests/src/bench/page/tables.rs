@@ -38,10 +38,13 @@ pub fn spread(result: &Value, text: &mut String, _: &mut Plots) {
 }
 
 pub fn workers(result: &Value, text: &mut String, _: &mut Plots) {
-    let mut all = rows(&result["workers"]).peekable();
+    let mut all = rows(&result["workers"]["rows"]).peekable();
     if all.peek().is_none() {
         return;
     }
+    let line = number(&result["workers"], "ns_of_a_line_between_cores");
+    let _ =
+        writeln!(text, "A line of memory that one core has written comes to the other in {line:.0} ns.\n");
     *text += "Nanoseconds are those of a core, both cores together for each packet.\n\n\
               | method | flows of each | packets come in | Mpps | times one worker | ns | generator alone, ns | above, ns | handed over | lost |\n\
               | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
