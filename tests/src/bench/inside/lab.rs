@@ -29,15 +29,16 @@ pub struct Lab {
     pub resting: bool,
     /// How often a port was asked in vain.
     pub asked: u64,
-    /// Rings that the worker gives packets of other workers into: while one is half full, nothing comes.
+    /// Rings that the worker gives packets of other workers into: while many wait in one, nothing comes.
     pub ahead: Vec<HandOffRing<Buffer>>,
     /// Bursts since those were looked at.
     unseen: u32,
 }
 
-/// Bursts between two looks at other workers' rings, which cost a line of memory that they write; a ring of 4096 has room
-/// for them when it is half full.
-const UNSEEN: u32 = 8;
+/// Bursts between two looks at other workers' rings, which cost lines of memory that they write.
+const UNSEEN: u32 = 2;
+/// Most that should wait there: nothing is lost, and what waits is still in a cache when its turn comes.
+const WAITING: usize = 256;
 
 impl Default for Lab {
     fn default() -> Lab {
@@ -53,7 +54,7 @@ impl Lab {
         if self.unseen < UNSEEN || self.ahead.is_empty() {
             return false;
         }
-        let full = self.ahead.iter().any(|ring| ring.len() > ring.capacity() / 2);
+        let full = self.ahead.iter().any(|ring| ring.len() > WAITING);
         if !full {
             self.unseen = 0;
         }
