@@ -89,6 +89,11 @@ impl Pktgen {
         self.send(part, (part * self.line_rate as f64 * seconds) as u64, seconds)
     }
 
+    /// Packets a second that are a hundred per cent.
+    pub fn line_rate(&self) -> f64 {
+        self.line_rate as f64
+    }
+
     /// As fast as it can, so many packets as take some such time.
     ///
     /// # Errors

@@ -124,13 +124,15 @@ fn run(options: &Options) -> Result<()> {
             pktgen.trial(KNOWN_AT, options.known_after())?;
             let flat_out = pktgen.flat_out(options.seconds)?;
             println!(
-                "pktgen, which waits for room in a ring, sent {:.3} Mpps; {}",
+                "pktgen, which waits for room in a ring, sent {:.3} of {:.3} Mpps of its link; {}",
                 flat_out.load / 1e6,
+                pktgen.line_rate() / 1e6,
                 passed(&flat_out)
             );
+            let most = (flat_out.load * 1.1).min(pktgen.line_rate());
             // A load above is one that it cannot send in time, whoever of both is the slower.
             let trial = |load, seconds| Ok(in_time(pktgen.trial(load, seconds)?, seconds));
-            search(options, flat_out.load * 1.1, trial)?
+            search(options, most, trial)?
         }
         With::Testpmd => flood(options, &setting, &middle)?,
     };
