@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod matrix;
 pub mod page;
 pub mod peers;
+pub mod pktgen;
 
 pub mod pcap;
 pub mod plot;

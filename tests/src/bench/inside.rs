@@ -12,5 +12,6 @@ pub mod rig;
 pub mod script;
 pub mod spread;
 pub mod throughput;
+pub mod workers;
 
 pub use throughput::Run;

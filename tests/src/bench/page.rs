@@ -1,5 +1,6 @@
 //! The report: a page and its plots, made of nothing but the result file, so that any result can be shown again.
 
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -49,13 +50,14 @@ pub fn write(place: &Path, result: &Value) -> Result<()> {
 type Plots = Vec<(&'static str, String)>;
 type Part = fn(&Value, &mut String, &mut Plots);
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("Beside testpmd on the same ports", matrix),
     ("Up to ten million flows, without a driver", inside),
     ("New connections", opening),
-    ("SYN flood", flood),
+    ("SYN flood", tables::flood),
     ("Latency", latency),
-    ("Spread", spread),
+    ("Spread", tables::spread),
+    ("Two workers on two cores", tables::workers),
     ("The machine's memory", memory),
 ];
 
@@ -199,23 +201,6 @@ fn opening(result: &Value, text: &mut String, plots: &mut Plots) {
     *text += "\n";
 }
 
-fn flood(result: &Value, text: &mut String, _: &mut Plots) {
-    let of = &result["flood"];
-    if of.is_null() {
-        return;
-    }
-    let _ = writeln!(
-        text,
-        "{:.2} million SYNs a second from anybody against a full table of {}, in which {} connections are established: of {} \
-         packets of theirs {} were lost.\n",
-        number(of, "syns") / number(of, "seconds").max(1e-9) / 1e6,
-        of["table"],
-        of["established"],
-        of["established_sent"],
-        of["established_lost"]
-    );
-}
-
 fn latency(result: &Value, text: &mut String, plots: &mut Plots) {
     let all: Vec<&Value> = rows(&result["latency"]["rows"]).collect();
     if all.is_empty() {
@@ -244,20 +229,6 @@ fn latency(result: &Value, text: &mut String, plots: &mut Plots) {
             let _ = write!(text, " {:.2} |", micros(row, name));
         }
         let _ = writeln!(text, " {} | {} |", row["lost"], word(row, "note"));
-    }
-    *text += "\n";
-}
-
-fn spread(result: &Value, text: &mut String, _: &mut Plots) {
-    let mut all = rows(&result["spread"]).peekable();
-    if all.peek().is_none() {
-        return;
-    }
-    *text += "| over | flows | least, of the mean | most, of the mean |\n| --- | --- | --- | --- |\n";
-    for row in all {
-        let ends = (number(row, "least_of_mean"), number(row, "most_of_mean"));
-        let _ =
-            writeln!(text, "| {} | {} | {:.3} | {:.3} |", word(row, "over"), row["flows"], ends.0, ends.1);
     }
     *text += "\n";
 }

@@ -10,7 +10,9 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::daemon::{count, stats};
+use super::frame;
 use super::kinds::{Family, Method, Size, word};
+use super::random::shuffled;
 use super::search::Trial;
 use super::world::{Plan, Port, config};
 use crate::bed::command::{Result, Trouble, program};
@@ -144,6 +146,11 @@ impl Middle {
         Ok(Middle { ledger, socket, _daemon: daemon })
     }
 
+    /// Where files of the other ends belong.
+    pub fn place(&self) -> &Path {
+        self.ledger.directory()
+    }
+
     /// EAL arguments of a program at the other ends.
     pub fn other_end(&self, via: Via) -> Vec<String> {
         eal().iter().map(ToString::to_string).chain(via.devices(None, self.ledger.directory())).collect()
@@ -162,6 +169,18 @@ impl Middle {
 /// Peers share memory by its descriptors, so each needs memory that has one: huge pages.
 fn eal() -> [&'static str; 4] {
     ["--no-pci", "--in-memory", "--no-telemetry", "--single-file-segments"]
+}
+
+/// What any sender sends, in this order and again: a packet of each flow, to this hardware address.
+pub fn frames(family: Family, size: Size, flows: u32, to: [u8; 6]) -> Vec<Vec<u8>> {
+    // Enough for the sizes to have their turns.
+    let order = shuffled(flows, 1).into_iter().cycle().take(flows.max(1020) as usize);
+    let frame = |(nth, flow): (usize, u32)| {
+        let mut frame = frame::request(family, flow, size.frame(nth));
+        frame[..6].copy_from_slice(&to);
+        frame
+    };
+    order.enumerate().map(frame).collect()
 }
 
 /// The paced sender and sink, a program of its own because it needs DPDK.

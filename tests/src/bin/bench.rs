@@ -7,14 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, iter};
 
 use clap::{Parser, ValueEnum};
+use pollux_dataplane::apart::Apart;
 use pollux_tests::bed::command::{Result, Trouble};
 use pollux_tests::bench::chase;
 use pollux_tests::bench::conditions::Conditions;
-use pollux_tests::bench::inside::{self, flood, latency, opening, spread, throughput};
+use pollux_tests::bench::inside::{self, flood, latency, opening, spread, throughput, workers};
 use pollux_tests::bench::kinds::{Family, Method, Pattern, Size};
 use pollux_tests::bench::matrix::{self, Choice, Row, Run};
 use pollux_tests::bench::page;
 use serde_json::{Value, json};
+
+/// As polluxd has it, since workers of it run in this process.
+#[global_allocator]
+static MEMORY: Apart = Apart;
 
 /// What is measured, part by part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,6 +38,8 @@ enum Part {
     Latency,
     /// How evenly flows are spread.
     Spread,
+    /// Two workers on two cores, and packets that come in at the wrong one.
+    Workers,
 }
 
 /// Measures polluxd and dpdk-testpmd (macswap) in turn on identical ports, and the worker by a generator in its process.
@@ -184,6 +191,9 @@ fn run(options: &Options) -> Result<()> {
         let rows = spread::measure(inside.cpus)?;
         rows.iter().for_each(|row| println!("{}", row.line()));
         result["spread"] = rows.iter().map(spread::Row::json).collect();
+    }
+    if options.has(Part::Workers) {
+        result["workers"] = workers::tell(&inside)?;
     }
     save(options, &conditions, result)?;
     if options.quick { gate(&rows) } else { Ok(()) }

@@ -9,9 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, PoolSetup, Port, PortSetup, Queue};
 use pollux_dataplane::io::{Batch, QueuePair};
-use pollux_tests::bench::frame;
 use pollux_tests::bench::kinds::{Family, Size};
-use pollux_tests::bench::random::shuffled;
+use pollux_tests::bench::peers;
 use serde_json::json;
 
 /// Most packets sent at once: longer bursts are lost where shorter ones are not.
@@ -88,17 +87,8 @@ fn say(what: &serde_json::Value) -> Result<()> {
 fn frames(options: &Options) -> Result<Vec<Vec<u8>>> {
     let to: Vec<u8> =
         options.to.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
-    // Enough for the sizes to have their turns.
-    let order: Vec<u32> =
-        shuffled(options.flows, 1).into_iter().cycle().take(options.flows.max(1020) as usize).collect();
-    let frame = |(nth, flow): (usize, u32)| {
-        let mut frame = frame::request(options.family, flow, options.size.frame(nth));
-        let place =
-            frame.get_mut(..6).filter(|place| place.len() == to.len()).context("--to has six bytes")?;
-        place.copy_from_slice(&to);
-        Ok(frame)
-    };
-    order.into_iter().enumerate().map(frame).collect()
+    let to = <[u8; 6]>::try_from(to).map_err(|_| anyhow!("--to {}: give six bytes", options.to))?;
+    Ok(peers::frames(options.family, options.size, options.flows, to))
 }
 
 struct Peer {

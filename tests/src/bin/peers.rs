@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,8 @@ use pollux_tests::bed::command::{Result, Trouble};
 use pollux_tests::bench::conditions::Conditions;
 use pollux_tests::bench::kinds::{Family, Method, Size, word};
 use pollux_tests::bench::peers::{Middle, Peer, Setting, Via};
-use pollux_tests::bench::search::{Found, GOALS, Goal, Search};
+use pollux_tests::bench::pktgen::{self, Pktgen, in_time};
+use pollux_tests::bench::search::{Found, GOALS, Goal, Search, Trial};
 use pollux_tests::bench::world::MARKED;
 use serde_json::{Value, json};
 
@@ -23,7 +24,12 @@ enum With {
     Paced,
     /// testpmd, which cannot pace on such ports: how much passes when flowgen floods both.
     Testpmd,
+    /// Pktgen-DPDK: the same search, with its rates and its counters.
+    Pktgen,
 }
+
+/// Packets a second while flows become known.
+const KNOWN_AT: f64 = 100_000.0;
 
 /// polluxd between two peers on shared memory.
 #[derive(Parser)]
@@ -35,6 +41,9 @@ struct Options {
     /// Who is at the other ends.
     #[arg(long, value_enum, default_value = "paced")]
     with: With,
+    /// Where pktgen is, if it is not in PATH.
+    #[arg(long, value_name = "FILE")]
+    pktgen: Option<PathBuf>,
     /// How packets reach the servers.
     #[arg(long, value_enum, default_value = "nat")]
     method: Method,
@@ -56,6 +65,13 @@ struct Options {
     /// One CPU for control and peers, one that forwards.
     #[arg(long, default_value = "0,1")]
     cpus: String,
+}
+
+impl Options {
+    /// Seconds until every flow is known, before a packet counts.
+    fn known_after(&self) -> f64 {
+        (f64::from(self.flows) * 2.0 / KNOWN_AT).max(0.5)
+    }
 }
 
 fn main() -> ExitCode {
@@ -89,25 +105,61 @@ fn run(options: &Options) -> Result<()> {
         key: testpmd.then_some("mark = 1"),
         marks: if testpmd { &marks } else { "" },
     };
+    // Who has no pktgen is told so before anything starts.
+    let program =
+        if options.with == With::Pktgen { pktgen::find(options.pktgen.as_deref())? } else { PathBuf::new() };
     let middle = Middle::start(&setting)?;
     let result = match options.with {
-        With::Paced => search(options, &setting, &middle)?,
+        With::Paced => {
+            let mut peer = Peer::start(&middle, &setting)?;
+            peer.trial(KNOWN_AT, options.known_after())?;
+            let flat_out = peer.trial(1e9, options.seconds)?;
+            println!("the sender can offer {:.3} Mpps; {}", flat_out.load * 0.9 / 1e6, passed(&flat_out));
+            // What it can do now and then is no load that it can hold.
+            search(options, flat_out.load * 0.9, |load, seconds| peer.trial(load, seconds))?
+        }
+        With::Pktgen => {
+            let mut pktgen = Pktgen::start(&program, &middle, &setting)?;
+            agree(&mut pktgen, &middle)?;
+            pktgen.trial(KNOWN_AT, options.known_after())?;
+            let flat_out = pktgen.flat_out(options.seconds)?;
+            println!(
+                "pktgen, which waits for room in a ring, sent {:.3} of {:.3} Mpps of its link; {}",
+                flat_out.load / 1e6,
+                pktgen.line_rate() / 1e6,
+                passed(&flat_out)
+            );
+            let most = (flat_out.load * 1.1).min(pktgen.line_rate());
+            // A load above is one that it cannot send in time, whoever of both is the slower.
+            let trial = |load, seconds| Ok(in_time(pktgen.trial(load, seconds)?, seconds));
+            search(options, most, trial)?
+        }
         With::Testpmd => flood(options, &setting, &middle)?,
     };
-    save(&conditions, &setting, result)
+    save(&conditions, &setting, options.with, result)
 }
 
-fn search(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Value> {
-    let mut peer = Peer::start(middle, setting)?;
-    // Every flow is known before a packet counts, and the sender shows what it can.
-    peer.trial(100_000.0, (f64::from(options.flows) / 50_000.0).max(0.5))?;
-    let flat_out = peer.trial(1e9, options.seconds)?;
-    // What the sender can do now and then is no load that it can hold.
-    let most = flat_out.load * 0.9;
-    println!("the sender can offer {:.3} Mpps; of all it could send, {:.3} Mpps passed", most / 1e6, {
-        flat_out.received as f64 / flat_out.seconds / 1e6
-    });
-    let mut search = Search::new(most, options.seconds, |load, seconds| peer.trial(load, seconds));
+/// Whether pktgen counts as polluxd does, which its releases differ in.
+fn agree(pktgen: &mut Pktgen, middle: &Middle) -> Result<()> {
+    let before = middle.counts()?;
+    let trial = pktgen.trial(10_000.0, 0.2)?;
+    let sent = middle.counts()?[1] - before[1];
+    if trial.received == sent && sent > 0 {
+        return Ok(());
+    }
+    Err(Trouble(format!(
+        "of {} packets of pktgen's polluxd passed {sent} on, and pktgen says that {} arrived; is it release 23.10.2, as \
+         scripts/pktgen builds it?",
+        trial.sent, trial.received
+    )))
+}
+
+fn passed(trial: &Trial) -> String {
+    format!("of all it could send, {:.3} Mpps passed", trial.received as f64 / trial.seconds / 1e6)
+}
+
+fn search(options: &Options, most: f64, trial: impl FnMut(f64, f64) -> Result<Trial>) -> Result<Value> {
+    let mut search = Search::new(most, options.seconds, trial);
     let mut found: Vec<Found> = Vec::new();
     for goal in GOALS {
         let one = search.find(Goal { duration_sum: options.sum, ..goal })?;
@@ -165,7 +217,7 @@ fn flood(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Va
     }))
 }
 
-fn save(conditions: &Conditions, setting: &Setting<'_>, mut result: Value) -> Result<()> {
+fn save(conditions: &Conditions, setting: &Setting<'_>, with: With, mut result: Value) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Trouble(error.to_string()))?;
     result["format"] = json!("pollux-peers");
     result["version"] = json!(1);
@@ -173,7 +225,7 @@ fn save(conditions: &Conditions, setting: &Setting<'_>, mut result: Value) -> Re
     result["conditions"] = conditions.json();
     result["setting"] = json!({
         "via": word(setting.via), "method": word(setting.method), "family": word(setting.family),
-        "size": word(setting.size), "flows": setting.flows,
+        "size": word(setting.size), "flows": setting.flows, "with": word(with),
     });
     let place = Path::new("bench-results");
     fs::create_dir_all(place)?;

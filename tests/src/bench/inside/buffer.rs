@@ -110,9 +110,27 @@ impl Pool {
     }
 }
 
+/// The same pools, when packets were handed over among them: of their usual size again, and each with memory of its own,
+/// since processors fetch what lies beside.
+pub fn apart(pools: Vec<Pool>) -> Vec<Pool> {
+    let count = pools.len();
+    if count < 2 {
+        return pools;
+    }
+    let mut all: Vec<Buffer> = pools.into_iter().flat_map(|pool| pool.0).collect();
+    all.resize_with(all.len().max(count * BUFFERS), Buffer::new);
+    all.sort_by_key(|buffer| std::ptr::from_ref(&*buffer.0).addr());
+    let each = all.len() / count;
+    let mut all = all.into_iter();
+    (0..count)
+        .map(|_| Pool(all.by_ref().take(each).collect::<VecDeque<_>>().into_iter().take(BUFFERS).collect()))
+        .collect()
+}
+
 impl Default for Pool {
+    /// One without buffers.
     fn default() -> Pool {
-        Pool::new()
+        Pool(VecDeque::new())
     }
 }
 
@@ -131,5 +149,22 @@ mod tests {
         assert_eq!((buffer.bytes().len(), buffer.note().due), (3, 5));
         buffer.fill(&[1; 62], Note::default());
         assert_eq!(buffer.bytes(), [1; 62]);
+    }
+
+    #[test]
+    fn pools_get_what_lies_together() {
+        let mut mixed = [Pool::new(), Pool::new()];
+        for _ in 0..BUFFERS / 2 {
+            let [one, other] = &mut mixed;
+            let (here, there) = (one.take(), other.take());
+            (0..2).for_each(|_| one.give(Buffer::new()));
+            one.give(there);
+            other.give(here);
+        }
+        let address = |buffer: &Buffer| std::ptr::from_ref(&*buffer.0).addr();
+        let pools = apart(mixed.into());
+        let [one, other] = <[Pool; 2]>::try_from(pools).map_err(|_| "two").unwrap();
+        assert_eq!((one.0.len(), other.0.len()), (BUFFERS, BUFFERS));
+        assert!(one.0.iter().map(address).max() < other.0.iter().map(address).min());
     }
 }

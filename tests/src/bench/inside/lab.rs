@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::{Batch, QueuePair};
+use pollux_dataplane::line::outbox::HandOffRing;
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::time::{Clock, Tick};
 
@@ -16,20 +17,48 @@ use crate::bed::command::{Result, Trouble};
 /// How long the worker sleeps at a time while nothing is played.
 const DOZE: Duration = Duration::from_millis(2);
 
-/// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free.
+/// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free. It has its lines for
+/// itself, since another worker's lab may be beside it.
+#[repr(align(128))]
 pub struct Lab {
     /// What is played.
     pub script: Script,
-    pool: Pool,
+    /// Free buffers.
+    pub pool: Pool,
     /// Nothing is played.
     pub resting: bool,
     /// How often a port was asked in vain.
     pub asked: u64,
+    /// Rings that the worker gives packets of other workers into: while many wait in one, nothing comes.
+    pub ahead: Vec<HandOffRing<Buffer>>,
+    /// Bursts since those were looked at.
+    unseen: u32,
 }
+
+/// Bursts between two looks at other workers' rings, which cost lines of memory that they write.
+const UNSEEN: u32 = 2;
+/// Most that should wait there: nothing is lost, and what waits is still in a cache when its turn comes.
+const WAITING: usize = 256;
 
 impl Default for Lab {
     fn default() -> Lab {
-        Lab { script: Script::new(Vec::new(), Vec::new()), pool: Pool::new(), resting: true, asked: 0 }
+        let script = Script::new(Vec::new(), Vec::new());
+        Lab { script, pool: Pool::new(), resting: true, asked: 0, ahead: Vec::new(), unseen: 0 }
+    }
+}
+
+impl Lab {
+    /// Whether another worker has as much before it as it should.
+    fn waits(&mut self) -> bool {
+        self.unseen += 1;
+        if self.unseen < UNSEEN || self.ahead.is_empty() {
+            return false;
+        }
+        let full = self.ahead.iter().any(|ring| ring.len() > WAITING);
+        if !full {
+            self.unseen = 0;
+        }
+        full
     }
 }
 
@@ -51,12 +80,14 @@ impl QueuePair for Side {
 
     fn receive(&mut self, batch: &mut Batch<Buffer>) {
         let mut lab = lock(&self.lab);
-        let Lab { script, pool, resting, asked } = &mut *lab;
-        if !*resting {
-            script.receive(self.number, batch, pool);
+        if !lab.resting {
+            if !lab.waits() {
+                let Lab { script, pool, .. } = &mut *lab;
+                script.receive(self.number, batch, pool);
+            }
             return;
         }
-        *asked += 1;
+        lab.asked += 1;
         drop(lab);
         // The core is somebody else's meanwhile: of the worker that does nothing.
         thread::sleep(DOZE);

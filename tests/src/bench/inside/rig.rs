@@ -1,4 +1,4 @@
-//! The daemon without its ports: engine, control's rings and one worker on a core of its own, between a generator's ports.
+//! The daemon without its ports: engine, control's rings and workers, each on a core of its own between a generator's ports.
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -8,17 +8,20 @@ use pollux_control::compile::Compiler;
 use pollux_control::engine::{Engine, Instance, Ports};
 use pollux_control::house::{Carries, KernelRings, ORDERS, Parts, Seat, Tenants, parts};
 use pollux_control::kernel::realm::{Heard, RealmError};
-use pollux_control::model::{self, Config, Namespace, Start};
+use pollux_control::model::{self, Config, Namespace};
 use pollux_control::parse;
 use pollux_control::view::PortView;
-use pollux_control::workers::{WorkerHandle, Workers};
+use pollux_control::workers::Workers;
+use pollux_dataplane::line::outbox::HandOffRing;
 use pollux_dataplane::rest::Rule;
-use pollux_dataplane::stats::Board;
+use pollux_dataplane::stats::{Board, Counter};
+use pollux_dataplane::steer::Steering;
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
 use pollux_dataplane::worker::moves::Moves;
+use pollux_dataplane::worker::tenant::TenantSetup;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
-use super::buffer::Buffer;
+use super::buffer::{self, Buffer};
 use super::lab::{Lab, Side, Time, lock, pin};
 use super::script::Script;
 use crate::bed::command::{Result, Trouble};
@@ -28,10 +31,15 @@ use crate::bench::world::PORTS;
 pub struct Rig {
     /// The control thread's part; this thread is the control thread.
     pub engine: Engine,
-    /// What the worker counts.
+    /// What the worker counts; of several, the first.
     pub board: Arc<Board>,
-    lab: Arc<Mutex<Lab>>,
-    worker: Option<JoinHandle<()>>,
+    /// What each worker counts.
+    pub boards: Vec<Arc<Board>>,
+    /// How flows are shared out among the workers.
+    pub steering: Steering,
+    labs: Vec<Arc<Mutex<Lab>>>,
+    hand_off: Box<[HandOffRing<Buffer>]>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 /// One CPU for control, one that forwards.
@@ -43,38 +51,74 @@ impl Rig {
     /// # Errors
     /// When there is no memory, or the configuration is refused.
     pub fn start(config: &str, cpus: Cpus, time: Time) -> Result<Rig> {
+        Rig::of_many(config, cpus[0], &[cpus[1]], &time)
+    }
+
+    /// The same with a worker on each of these CPUs.
+    ///
+    /// # Errors
+    /// When there is no memory, or the configuration is refused.
+    pub fn of_many(config: &str, control: usize, cpus: &[usize], time: &Time) -> Result<Rig> {
         let config: Config = parse::toml(config).map_err(|wrong| Trouble(wrong.to_string()))?;
-        let lab = Arc::new(Mutex::new(Lab::default()));
-        pin(cpus[0])?;
-        let (worker, handle, seat) = start_worker(&config.start, &lab, cpus[1], time)?;
-        let board = Arc::clone(&handle.board);
+        pin(control)?;
+        let cores: Vec<u16> = cpus.iter().map(|&cpu| cpu as u16).collect();
+        let Parts { setups, handles, .. } = parts(&config.start, &cores, 2, None);
+        let none = || Trouble("a rig has at least one worker".to_owned());
+        let first = setups.first().ok_or_else(none)?;
+        let (steering, hand_off) = (first.steering.clone(), first.hand_off.clone());
+        let boards: Vec<Arc<Board>> = handles.iter().map(|handle| Arc::clone(&handle.board)).collect();
+        let (mut labs, mut workers, mut seats) = (Vec::new(), Vec::new(), Vec::new());
+        for (home, &cpu) in setups.into_iter().zip(cpus) {
+            let mut lab = Lab::default();
+            lab.ahead = others(&hand_off, labs.len());
+            labs.push(Arc::new(Mutex::new(lab)));
+            let (worker, seat) = start_worker(home, &labs[labs.len() - 1], cpu, time.clone())?;
+            workers.push(worker);
+            seats.push(seat);
+        }
         let compiler = Compiler::new(&config.start, NoPorts.names());
-        let home = Instance::new(compiler, Workers::new(vec![handle]), None, Instant::now());
-        let house = Tenants::new(vec![seat], 2, Box::new(NoKernel));
+        let home = Instance::new(compiler, Workers::new(handles), None, Instant::now());
+        let house = Tenants::new(seats, 2, Box::new(NoKernel));
         let mut engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
         engine.start(&config).map_err(|why| Trouble(why.to_string()))?;
-        Ok(Rig { engine, board, lab, worker: Some(worker) })
+        Ok(Rig { engine, board: Arc::clone(&boards[0]), boards, steering, labs, hand_off, workers })
     }
 
     /// Begins a play.
     pub fn play(&mut self, script: Script) {
-        let mut lab = lock(&self.lab);
-        lab.script = script;
-        lab.resting = false;
+        self.play_each(vec![script]);
+    }
+
+    /// Begins one at each worker.
+    pub fn play_each(&mut self, scripts: Vec<Script>) {
+        let pools = self.labs.iter().map(|lab| std::mem::take(&mut lock(lab).pool));
+        let pools = buffer::apart(pools.collect());
+        for ((lab, script), pool) in self.labs.iter().zip(scripts).zip(pools) {
+            let mut lab = lock(lab);
+            (lab.script, lab.pool) = (script, pool);
+            lab.resting = false;
+        }
     }
 
     /// Ends it, once all packets that came have gone; gives what it counted.
     pub fn stop(&mut self) -> Script {
-        let asked = {
-            let mut lab = lock(&self.lab);
-            lab.resting = true;
-            lab.asked
-        };
-        // A port is asked again when all that came before has left.
-        while lock(&self.lab).asked < asked + 4 {
+        self.stop_each().swap_remove(0)
+    }
+
+    /// Ends it at each worker.
+    pub fn stop_each(&mut self) -> Vec<Script> {
+        let rest = |lab: &Arc<Mutex<Lab>>| lock(lab).resting = true;
+        self.labs.iter().for_each(rest);
+        while !self.hand_off.iter().all(|ring| ring.is_empty()) {
             self.rest(Duration::from_millis(1));
         }
-        std::mem::replace(&mut lock(&self.lab).script, Script::new(Vec::new(), Vec::new()))
+        let asked: Vec<u64> = self.labs.iter().map(|lab| lock(lab).asked).collect();
+        // A port is asked again when all that came before has left.
+        while self.labs.iter().zip(&asked).any(|(lab, asked)| lock(lab).asked < asked + 4) {
+            self.rest(Duration::from_millis(1));
+        }
+        let nothing = || Script::new(Vec::new(), Vec::new());
+        self.labs.iter().map(|lab| std::mem::replace(&mut lock(lab).script, nothing())).collect()
     }
 
     /// Plays to the end of all sources.
@@ -82,20 +126,34 @@ impl Rig {
     /// # Errors
     /// When it takes minutes.
     pub fn play_out(&mut self, script: Script) -> Result<Script> {
-        self.play(script);
+        Ok(self.play_each_out(vec![script])?.swap_remove(0))
+    }
+
+    /// The same at each worker.
+    ///
+    /// # Errors
+    /// When it takes minutes.
+    pub fn play_each_out(&mut self, scripts: Vec<Script>) -> Result<Vec<Script>> {
+        self.play_each(scripts);
         let began = Instant::now();
-        while !lock(&self.lab).script.is_over() {
+        while !self.labs.iter().all(|lab| lock(lab).script.is_over()) {
             if began.elapsed() > Duration::from_secs(300) {
-                return Err(Trouble("the worker has not taken all packets in five minutes".to_owned()));
+                return Err(Trouble("a worker has not taken all packets in five minutes".to_owned()));
             }
             self.rest(Duration::from_millis(5));
         }
-        Ok(self.stop())
+        Ok(self.stop_each())
     }
 
     /// Looks at the play as it goes on.
     pub fn look<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
-        look(&mut lock(&self.lab).script)
+        look(&mut lock(&self.labs[0]).script)
+    }
+
+    /// Packets sent and packets that left, of all workers.
+    pub fn counts(&self) -> (u64, u64) {
+        let each = self.labs.iter().map(|lab| lock(lab).script.counts());
+        each.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
     /// Lets time pass as the daemon's loop does.
@@ -113,33 +171,40 @@ impl Rig {
 
     /// Connections there are.
     pub fn connections(&self) -> u64 {
-        self.board.gauges.connections_ipv4.get() + self.board.gauges.connections_ipv6.get()
+        let all = self.boards.iter().map(|board| &board.gauges);
+        all.map(|gauges| gauges.connections_ipv4.get() + gauges.connections_ipv6.get()).sum()
     }
 
     /// Packets that were dropped or went to the kernel.
     pub fn lost(&self) -> u64 {
-        let gauges = &self.board.gauges;
-        gauges.to_kernel.get() + gauges.drops.iter().map(|counter| counter.get()).sum::<u64>()
+        let all = self.boards.iter().map(|board| &board.gauges);
+        let dropped = |drops: &[Counter]| drops.iter().map(|counter| counter.get()).sum::<u64>();
+        all.map(|gauges| gauges.to_kernel.get() + dropped(&gauges.drops)).sum()
     }
 }
 
 impl Drop for Rig {
     fn drop(&mut self) {
         self.engine.workers().stop();
-        if let Some(worker) = self.worker.take() {
+        for worker in self.workers.drain(..) {
             let _ = worker.join();
         }
     }
 }
 
+/// The rings that a worker gives packets into.
+fn others(hand_off: &[HandOffRing<Buffer>], me: usize) -> Vec<HandOffRing<Buffer>> {
+    let all = hand_off.iter().enumerate();
+    all.filter(|&(number, _)| number != me).map(|(_, ring)| Arc::clone(ring)).collect()
+}
+
 /// The one place that knows how a worker is made.
 fn start_worker(
-    start: &Start,
+    home: TenantSetup<Buffer>,
     lab: &Arc<Mutex<Lab>>,
     cpu: usize,
     time: Time,
-) -> Result<(JoinHandle<()>, WorkerHandle, Seat<Buffer>)> {
-    let Parts { mut setups, mut handles, .. } = parts(start, &[cpu as u16], 2, None);
+) -> Result<(JoinHandle<()>, Seat<Buffer>)> {
     let moves = Moves::new(ORDERS);
     let seat = Seat { core: cpu as u16, moves: Arc::clone(&moves) };
     let port = |(number, queues): (usize, Side)| Port {
@@ -149,7 +214,7 @@ fn start_worker(
         binding: Binding::default(),
     };
     let ports = Side::pair(lab).into_iter().enumerate().map(port).collect();
-    let setup = Setup { ports, home: setups.remove(0), moves, rest: Rule::default() };
+    let setup = Setup { ports, home, moves, rest: Rule::default() };
     let (started, outcome) = crossbeam::channel::bounded(1);
     let body = move || {
         // Its memory is taken on its core, as the daemon does.
@@ -164,7 +229,7 @@ fn start_worker(
     };
     let thread = thread::Builder::new().name("worker".to_owned()).spawn(body)?;
     outcome.recv().map_err(|_| Trouble("the worker has ended".to_owned()))??;
-    Ok((thread, handles.remove(0), seat))
+    Ok((thread, seat))
 }
 
 /// There is nothing to tell of the generator's ports.

@@ -33,7 +33,8 @@ pub enum Flows {
     },
 }
 
-/// A source of packets of one kind.
+/// A source of packets of one kind, which counts apart from those of other workers.
+#[repr(align(128))]
 pub struct Source {
     /// Makes them.
     pub maker: Maker,

@@ -22,6 +22,9 @@ fn every_part_that_was_measured_is_shown() {
         "latency": { "full_mpps": 9.0, "rows": [{ "situation": "quiet", "load_percent": 50, "mpps": 4.5,
             "nanoseconds": nanos, "lost": 0, "note": "" }] },
         "spread": [{ "over": "2 workers", "flows": 10, "counts": [4, 6], "least_of_mean": 0.8, "most_of_mean": 1.2 }],
+        "workers": { "ns_of_a_line_between_cores": 98.7, "rows": [{ "method": "nat", "flows_of_each_worker": 1000, "packets_come_in": "two, all at the other",
+            "mpps": sample, "times_one_worker": sample, "core_ns_per_packet": sample,
+            "generator_ns_per_packet": sample, "ns_above_generator": sample, "handed_off_part": 1.0, "lost": 0 }] },
         "memory": [{ "bytes": 65536, "huge_pages": true, "ns_alone": 1.5, "ns_of_16_side_by_side": 0.5 }],
     });
     let place = tempfile::tempdir().unwrap();
@@ -35,6 +38,8 @@ fn every_part_that_was_measured_is_shown() {
         "3.00 million SYNs a second",
         "| quiet | 50 % | 0.10 | 0.50 | 0.90 | 1.00 | 12.00 | 0 |",
         "| 2 workers | 10 | 0.800 | 1.200 |",
+        "comes to the other in 99 ns",
+        "| nat | 1000 | two, all at the other | 2.00 (1.50 to 2.50) |",
         "| 64 | 2 MiB | 1.50 | 0.50 |",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");

@@ -1,0 +1,91 @@
+//! Which flows each worker owns, and which of them come in where.
+
+use std::time::Duration;
+
+use pollux_control::compile::Compiler;
+use pollux_control::model::Config;
+use pollux_control::parse;
+use pollux_dataplane::parse::{Parsed, parse as parse_packet};
+use pollux_dataplane::steer::Steering;
+
+use crate::bed::command::{Result, Trouble};
+use crate::bench::frame;
+use crate::bench::kinds::Family;
+use crate::bench::random::shuffled;
+use crate::bench::world::PORTS;
+
+/// Flows in order, by worker.
+pub type Lists = Vec<Vec<u32>>;
+
+/// Where packets come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrive {
+    /// There is one worker.
+    Alone,
+    /// At the owner of their flow.
+    Own,
+    /// Those of every other flow at the other worker.
+    Half,
+    /// All at the other worker.
+    Other,
+}
+
+impl Arrive {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Arrive::Alone => "one worker",
+            Arrive::Own => "two, all at their owner",
+            Arrive::Half => "two, half at the other",
+            Arrive::Other => "two, all at the other",
+        }
+    }
+
+    /// What comes in at each worker, of what each owns. A flow comes in at one of them only.
+    pub fn lists(self, owned: &Lists) -> Lists {
+        match self {
+            Arrive::Alone => vec![owned.concat()],
+            Arrive::Own => owned.clone(),
+            Arrive::Other => owned.iter().rev().cloned().collect(),
+            Arrive::Half => {
+                let part = |me: usize| {
+                    let (mine, others) = (&owned[me], &owned[1 - me]);
+                    let both = mine.iter().step_by(2).chain(others.iter().skip(1).step_by(2));
+                    let both: Vec<u32> = both.copied().collect();
+                    shuffled(both.len() as u32, 3).into_iter().map(|at| both[at as usize]).collect()
+                };
+                vec![part(0), part(1)]
+            }
+        }
+    }
+}
+
+/// The first flows of each worker, so many, in an order by chance.
+///
+/// # Errors
+/// When the configuration is refused.
+pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
+    let config: Config = parse::toml(config).map_err(|wrong| Trouble(wrong.to_string()))?;
+    let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
+    let trouble = |why: &dyn std::fmt::Display| Trouble(why.to_string());
+    if let Some(facts) = &config.facts {
+        compiler.learn(facts).map_err(|why| trouble(&why))?;
+    }
+    let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
+    let (mut lists, mut parsed) = (vec![Vec::new(); usize::from(steering.workers)], Parsed::NOTHING);
+    for flow in 0.. {
+        let frame = frame::request(Family::Ipv4, flow, 60);
+        let read = parse_packet(&frame, &PORTS[0].mac, &mut parsed).is_ok();
+        let owner = steering.owner(&parsed, 0, &snapshot).filter(|_| read);
+        let owner = owner.ok_or_else(|| Trouble(format!("nobody owns flow {flow}")))?;
+        let list: &mut Vec<u32> = &mut lists[usize::from(owner.0)];
+        if list.len() < each as usize {
+            list.push(flow);
+        }
+        if lists.iter().all(|list| list.len() == each as usize) {
+            break;
+        }
+    }
+    let mix = |list: Vec<u32>| shuffled(each, 1).into_iter().map(|at| list[at as usize]).collect();
+    Ok(lists.into_iter().map(mix).collect())
+}
