@@ -5,14 +5,19 @@
 #![allow(unsafe_code, reason = "code for processors that have more must only run there")]
 
 use zerocopy::IntoBytes;
+use zerocopy::network_endian::U128;
 
 use crate::flow::{Key4, Key6, Ports, Seed};
 use crate::wire::ether::{self, MacBytes};
 use crate::wire::ipv4::Ipv4Hdr;
+use crate::wire::ipv6::Ipv6Hdr;
 use crate::wire::plain::Head;
 
 /// The start of a plain frame of IPv4.
 pub type Head4 = Head<Ipv4Hdr>;
+
+/// The same of IPv6.
+pub type Head6 = Head<Ipv6Hdr>;
 
 /// Two of the three ends that a connection remembers, as [`Key4`] has them and with more between.
 pub type Ends = [u8; 16];
@@ -31,7 +36,10 @@ pub trait Cpu: Copy {
     /// Whether a frame is for us, untagged, IPv4, without options and in one piece.
     fn is_plain(self, head: &Head4, start: Self::Start) -> bool;
 
-    /// The flow that a plain frame belongs to.
+    /// The same of IPv6, extension headers aside.
+    fn is_plain6(self, head: &Head6, start: Self::Start) -> bool;
+
+    /// The flow that a plain frame of IPv4 belongs to.
     fn key(self, head: &Head4) -> Key4;
 
     /// The hash of a key; [`Seed::hash`] gives the same.
@@ -42,6 +50,9 @@ pub trait Cpu: Copy {
 
     /// Whether these are the ends of a key.
     fn are_ends(self, ends: &Ends, key: &Key4) -> bool;
+
+    /// Whether these are the addresses of a key.
+    fn are_addresses(self, these: &[u8; 32], addresses: &[U128; 2]) -> bool;
 
     /// Two equal bits for every lane that equals `want`, the first lane's lowest.
     fn equal_lanes(self, lanes: &[u16; 8], want: u16) -> u32;
@@ -69,6 +80,12 @@ impl Cpu for Any {
     }
 
     #[inline(always)]
+    fn is_plain6(self, head: &Head6, mac: MacBytes) -> bool {
+        let kind = head.kind.get() == ether::IPV6;
+        head.ether[..mac.len()] == mac && kind && head.ip.version_class_flow.get() >> 28 == 6
+    }
+
+    #[inline(always)]
     fn key(self, head: &Head4) -> Key4 {
         let (ip, [src, dst]) = (&head.ip, head.l4_ports);
         Key4::new(ip.src.get(), ip.dst.get(), Ports::new(src.get(), dst.get()), ip.protocol)
@@ -88,6 +105,11 @@ impl Cpu for Any {
     fn are_ends(self, ends: &Ends, key: &Key4) -> bool {
         let key: Ends = zerocopy::transmute!(*key);
         (u128::from_ne_bytes(*ends) ^ u128::from_ne_bytes(key)) & u128::from_ne_bytes(KEY) == 0
+    }
+
+    #[inline(always)]
+    fn are_addresses(self, these: &[u8; 32], addresses: &[U128; 2]) -> bool {
+        these == addresses.as_bytes()
     }
 
     #[inline(always)]
@@ -148,16 +170,20 @@ mod modern {
         }
     }
 
-    /// What of a frame's first bytes is the same in all plain frames for one address: receiver, EtherType, version and
-    /// header length, and that it is no fragment.
+    /// What of a frame's first bytes is the same in all plain frames of IPv4 for one address: receiver, EtherType, version
+    /// and header length, and that it is no fragment.
     const FIXED: [u8; 32] = {
         let mut mask = [0; 32];
-        let mut at = 0;
-        while at < 6 {
-            mask[at] = !0;
-            at += 1;
-        }
+        mask.split_at_mut(6).0.copy_from_slice(&[!0; 6]);
         (mask[12], mask[13], mask[14], mask[20], mask[21]) = (!0, !0, !0, 0x3f, !0);
+        mask
+    };
+
+    /// The same of IPv6: receiver, EtherType and version.
+    const FIXED6: Ends = {
+        let mut mask = [0; 16];
+        mask.split_at_mut(6).0.copy_from_slice(&[!0; 6]);
+        (mask[12], mask[13], mask[14]) = (!0, !0, 0xf0);
         mask
     };
 
@@ -179,23 +205,34 @@ mod modern {
 
     // SAFETY of every call below: there is a `Modern` only where the processor has what they need.
     impl Cpu for Modern {
-        type Start = __m256i;
+        /// Of IPv4 and IPv6.
+        type Start = (__m256i, __m128i);
 
         #[inline(always)]
-        fn start(self, mac: &MacBytes) -> __m256i {
+        fn start(self, mac: &MacBytes) -> Self::Start {
             let &[a, b, c, d, e, f] = mac;
-            let [kind, ip] = [ether::IPV4.to_be_bytes(), [0x45, 0]];
             let first = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-            let second = u64::from_le_bytes([0, 0, 0, 0, kind[0], kind[1], ip[0], ip[1]]);
+            let second = |kind: u16, version| {
+                let [high, low] = kind.to_be_bytes();
+                u64::from_le_bytes([0, 0, 0, 0, high, low, version, 0])
+            };
+            let (second4, second6) = (second(ether::IPV4, 0x45), second(ether::IPV6, 0x60));
             // SAFETY: see above.
-            unsafe { of_words([first, second, 0, 0]) }
+            unsafe { of_words([first, second4], [first, second6]) }
         }
 
         #[inline(always)]
-        fn is_plain(self, head: &Head4, start: __m256i) -> bool {
+        fn is_plain(self, head: &Head4, (start, _): Self::Start) -> bool {
             let Some(bytes) = head.as_bytes().first_chunk() else { return false };
             // SAFETY: see above.
             unsafe { agree(bytes, start, &FIXED) }
+        }
+
+        #[inline(always)]
+        fn is_plain6(self, head: &Head6, (_, start): Self::Start) -> bool {
+            let Some(bytes) = head.as_bytes().first_chunk() else { return false };
+            // SAFETY: see above.
+            unsafe { agree6(bytes, start, &FIXED6) }
         }
 
         #[inline(always)]
@@ -224,6 +261,12 @@ mod modern {
         }
 
         #[inline(always)]
+        fn are_addresses(self, these: &[u8; 32], addresses: &[U128; 2]) -> bool {
+            // SAFETY: see above.
+            unsafe { equal(these, zerocopy::transmute_ref!(addresses)) }
+        }
+
+        #[inline(always)]
         fn equal_lanes(self, lanes: &[u16; 8], want: u16) -> u32 {
             // SAFETY: see above.
             unsafe { equal_lanes(lanes, want) }
@@ -232,9 +275,25 @@ mod modern {
 
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn of_words(words: [u64; 4]) -> __m256i {
-        let [a, b, c, d] = words.map(u64::cast_signed);
-        _mm256_set_epi64x(d, c, b, a)
+    fn of_words(four: [u64; 2], six: [u64; 2]) -> (__m256i, __m128i) {
+        let [a, b] = four.map(u64::cast_signed);
+        let [c, d] = six.map(u64::cast_signed);
+        (_mm256_set_epi64x(0, 0, b, a), _mm_set_epi64x(d, c))
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn equal(these: &[u8; 32], others: &[u8; 32]) -> bool {
+        let (these, others): (__m256i, __m256i) = (transmute!(*these), transmute!(*others));
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(these, others)) == -1
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn agree6(bytes: &Ends, want: __m128i, mask: &Ends) -> bool {
+        // SAFETY: the load reads the 16 bytes and needs no alignment.
+        let bytes = unsafe { _mm_lddqu_si128(bytes.as_ptr().cast()) };
+        _mm_testz_si128(_mm_xor_si128(bytes, want), transmute!(*mask)) != 0
     }
 
     /// Whether these bytes are the wanted ones where the mask has bits.
@@ -285,10 +344,9 @@ mod modern {
     fn rounds6(seed: &Seed, key: &Key6) -> u64 {
         let turned = _mm_set_epi64x(seed.0.cast_signed(), seed.1.cast_signed());
         let seed: __m128i = transmute!(*seed);
-        let (src, dst): (__m128i, __m128i) = (transmute!(key.src), transmute!(key.dst));
-        let rest = _mm_set_epi64x(0, key.rest().cast_signed());
+        let [dst, src]: [__m128i; 2] = transmute!(key.addresses);
         let src = _mm_aesenc_si128(_mm_aesenc_si128(_mm_xor_si128(src, seed), turned), seed);
-        let dst = _mm_aesenc_si128(_mm_aesenc_si128(_mm_xor_si128(dst, turned), seed), rest);
+        let dst = _mm_aesenc_si128(_mm_aesenc_si128(_mm_xor_si128(dst, turned), seed), transmute!(key.rest));
         last_rounds(_mm_xor_si128(src, dst), seed)
     }
 
@@ -355,7 +413,7 @@ mod tests {
         fn a_hash_is_the_same_by_all_ways_to_it(seed: [u64; 2], words: [u128; 2], rest: u32, protocol: u8) {
             let seed = Seed(seed[0], seed[1]);
             let key4 = Key4::new(words[0] as u32, words[1] as u32, Ports(rest), protocol);
-            let key6 = Key6 { src: words[0], dst: words[1], ports: Ports(rest), protocol };
+            let key6 = Key6::new(words[0], words[1], Ports(rest), protocol);
             prop_assert_eq!(Any.hash4(&seed, &key4), seed.hash(&crate::flow::Key::V4(key4)));
             prop_assert_eq!(Any.hash6(&seed, &key6), seed.hash(&crate::flow::Key::V6(key6)));
             if let Some(modern) = Modern::found() {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::{U16, U32, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cpu;
@@ -74,6 +74,12 @@ impl Key4 {
         }
     }
 
+    /// The key of nothing but a source and a destination port.
+    #[inline]
+    pub fn between([src_port, dst_port]: [U16; 2]) -> Key4 {
+        Key4 { src_port, dst_port, ..Key4::NONE }
+    }
+
     /// Source address.
     #[inline]
     pub fn src(&self) -> u32 {
@@ -106,24 +112,55 @@ impl Key4 {
     }
 }
 
-/// The flow key of an IPv6 packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The flow key of an IPv6 packet: its addresses, as the packet has them, and a key without addresses for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
 pub struct Key6 {
-    /// Source address.
-    pub src: u128,
-    /// Destination address.
-    pub dst: u128,
-    /// Both ports.
-    pub ports: Ports,
-    /// Protocol number.
-    pub protocol: u8,
+    /// Destination and source address.
+    pub addresses: [U128; 2],
+    /// Ports, and the protocol with [`IPV6`] flipped.
+    pub rest: Key4,
 }
 
+/// What is flipped in the protocol number of an IPv6 key's rest: no packet of IPv4 with ports has the same then.
+pub const IPV6: u8 = 0x40;
+
 impl Key6 {
-    /// What is not an address, in one word.
+    /// From addresses, ports and the protocol's number.
     #[inline]
-    pub fn rest(&self) -> u64 {
-        u64::from(self.ports.0) << 8 | u64::from(self.protocol)
+    pub const fn new(src: u128, dst: u128, ports: Ports, protocol: u8) -> Key6 {
+        Key6 { addresses: [U128::new(dst), U128::new(src)], rest: Key4::new(0, 0, ports, protocol ^ IPV6) }
+    }
+
+    /// Source address.
+    #[inline]
+    pub fn src(&self) -> u128 {
+        self.addresses[1].get()
+    }
+
+    /// Destination address.
+    #[inline]
+    pub fn dst(&self) -> u128 {
+        self.addresses[0].get()
+    }
+
+    /// Protocol number.
+    #[inline]
+    pub fn protocol(&self) -> u8 {
+        self.rest.protocol ^ IPV6
+    }
+
+    /// Replaces it.
+    #[inline]
+    pub fn set_protocol(&mut self, protocol: u8) {
+        self.rest.protocol = protocol ^ IPV6;
+    }
+
+    /// The key of the packets that go the other way.
+    #[inline]
+    pub fn reversed(self) -> Key6 {
+        let [dst, src] = self.addresses;
+        Key6 { addresses: [src, dst], rest: self.rest.reversed() }
     }
 }
 
@@ -142,7 +179,7 @@ impl Key {
     pub fn reversed(self) -> Key {
         match self {
             Key::V4(k) => Key::V4(k.reversed()),
-            Key::V6(k) => Key::V6(Key6 { src: k.dst, dst: k.src, ports: k.ports.reversed(), ..k }),
+            Key::V6(k) => Key::V6(k.reversed()),
         }
     }
 
@@ -160,7 +197,7 @@ impl Key {
     pub fn src_address(&self) -> IpAddr {
         match self {
             Key::V4(k) => Ipv4Addr::from_bits(k.src()).into(),
-            Key::V6(k) => Ipv6Addr::from_bits(k.src).into(),
+            Key::V6(k) => Ipv6Addr::from_bits(k.src()).into(),
         }
     }
 
@@ -168,7 +205,7 @@ impl Key {
     pub fn dst_address(&self) -> IpAddr {
         match self {
             Key::V4(k) => Ipv4Addr::from_bits(k.dst()).into(),
-            Key::V6(k) => Ipv6Addr::from_bits(k.dst).into(),
+            Key::V6(k) => Ipv6Addr::from_bits(k.dst()).into(),
         }
     }
 
@@ -177,7 +214,7 @@ impl Key {
     pub fn ports(&self) -> Ports {
         match self {
             Key::V4(k) => k.ports(),
-            Key::V6(k) => k.ports,
+            Key::V6(k) => k.rest.ports(),
         }
     }
 
@@ -186,7 +223,7 @@ impl Key {
     pub fn protocol(&self) -> u8 {
         match self {
             Key::V4(k) => k.protocol,
-            Key::V6(k) => k.protocol,
+            Key::V6(k) => k.protocol(),
         }
     }
 
@@ -198,7 +235,7 @@ impl Key {
                 Some(Key::V4(Key4::new(s.to_bits(), d.to_bits(), ports, protocol)))
             }
             (IpAddr::V6(s), IpAddr::V6(d)) => {
-                Some(Key::V6(Key6 { src: s.to_bits(), dst: d.to_bits(), ports, protocol }))
+                Some(Key::V6(Key6::new(s.to_bits(), d.to_bits(), ports, protocol)))
             }
             _ => None,
         }
@@ -245,10 +282,11 @@ impl Seed {
     /// The same of IPv6.
     #[inline]
     pub fn multiply6(&self, key: &Key6) -> u64 {
+        let [dst, src, rest]: [[u64; 2]; 3] = zerocopy::transmute!(*key);
         // The two do not wait for each other, and secrets are in both.
-        let src = fold(key.src as u64 ^ self.0, (key.src >> 64) as u64 ^ self.1);
-        let dst = fold(key.dst as u64 ^ self.1, (key.dst >> 64) as u64 ^ self.0.rotate_left(32));
-        mix(dst ^ self.0, key.rest() ^ src)
+        let src = fold(src[0] ^ self.0, src[1] ^ self.1);
+        let dst = fold(dst[0] ^ self.1, dst[1] ^ self.0.rotate_left(32));
+        mix(dst ^ self.0 ^ rest[0], src ^ rest[1].rotate_left(16))
     }
 }
 

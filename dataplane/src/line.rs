@@ -48,6 +48,7 @@ use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr};
 
 use defend::Defence;
 use ending::Ending;
+use modern::Compiled;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
 use read::Step;
@@ -183,7 +184,7 @@ impl Line {
 
     /// Last stage: decide, and make it so.
     #[inline(always)]
-    fn dispatch_burst<C: Cpu, P: Packet>(
+    fn dispatch_burst<C: Compiled, P: Packet>(
         &mut self,
         cpu: C,
         packets: &mut Batch<P>,
@@ -199,7 +200,7 @@ impl Line {
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline(always)]
-    fn dispatch<C: Cpu, P: Packet>(
+    fn dispatch<C: Compiled, P: Packet>(
         &mut self,
         mut packet: P,
         work: &Work,
@@ -208,7 +209,7 @@ impl Line {
     ) {
         let port = match work.step {
             Step::Express => self.dispatch4(&mut packet, work, burst),
-            Step::Express6 => self.dispatch6(&mut packet, work, burst),
+            Step::Express6 => burst.cpu.dispatch6(self, &mut packet, work, burst),
             _ => return self.take_long_way(packet, work, burst.arrival, out),
         };
         let Some(port) = port else {
@@ -223,7 +224,12 @@ impl Line {
     }
 
     #[inline(always)]
-    fn dispatch4<C: Cpu, P: Packet>(&mut self, packet: &mut P, work: &Work, burst: &Burst<C>) -> Option<u16> {
+    fn dispatch4<C: Compiled, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<C>,
+    ) -> Option<u16> {
         let sure = burst.changes == self.conns.changes();
         let found = match self.conns.confirm(burst.cpu, work.guess, &work.key).filter(|_| sure) {
             Some(found) => found,
@@ -232,12 +238,19 @@ impl Line {
         self.express::<Ipv4Hdr, C, P>(packet, work, found, burst)
     }
 
-    #[inline(never)]
-    fn dispatch6<C: Cpu, P: Packet>(&mut self, packet: &mut P, work: &Work, burst: &Burst<C>) -> Option<u16> {
+    #[inline(always)]
+    fn dispatch6<C: Compiled, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<C>,
+    ) -> Option<u16> {
         let Key::V6(key) = &work.parsed.key else { return None };
         let sure = burst.changes == self.conns.changes();
-        let guess = self.conns.confirm6(work.guess, key).filter(|_| sure);
-        let found = guess.or_else(|| self.look_further(work))?;
+        let found = match self.conns.confirm6(burst.cpu, work.guess, key).filter(|_| sure) {
+            Some(found) => found,
+            None => self.look_further(work)?,
+        };
         self.express::<Ipv6Hdr, C, P>(packet, work, found, burst)
     }
 

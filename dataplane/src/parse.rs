@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cpu::{self, Cpu, Head4};
-use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
+use crate::cpu::{self, Cpu, Head4, Head6};
+use crate::flow::{self, Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
     ether::{self, EtherHdr, MacBytes, VlanTag},
@@ -11,7 +11,6 @@ use crate::wire::{
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
     ipv6::{self, Ipv6Hdr},
-    plain::Head,
     protocol, sctp, tcp, udp, view,
 };
 
@@ -198,22 +197,20 @@ impl Plain {
 
     /// The same of IPv6.
     #[inline(always)]
-    pub fn read6(frame: &[u8], mac: &MacBytes) -> Option<(Plain, Key6)> {
-        let head = view::<Head<Ipv6Hdr>>(frame, 0)?;
+    pub fn read6<C: Cpu>(cpu: C, frame: &[u8], start: C::Start) -> Option<(Plain, Key6)> {
+        let head: &Head6 = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Head6>() }>()?);
         let (ip, protocol) = (&head.ip, head.ip.next);
-        let len = ipv6::LEN + usize::from(ip.len.get());
-        let (headers, tcp_flags) = headers(frame, protocol, ether::LEN + ipv6::LEN)?;
-        if head.ether[..6] != *mac
-            || head.kind.get() != ether::IPV6
-            || ip.version_class_flow.get() >> 28 != 6
-            || len < ipv6::LEN + headers
-            || frame.len() < ether::LEN + len
-            || len > usize::from(u16::MAX)
-        {
+        if !cpu.is_plain6(head, start) {
             return None;
         }
-        let ports = Ports::new(head.l4_ports[0].get(), head.l4_ports[1].get());
-        let key = Key6 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol };
+        let len = ipv6::LEN + usize::from(ip.len.get());
+        let (headers, tcp_flags) = headers(frame, protocol, ether::LEN + ipv6::LEN)?;
+        if len < ipv6::LEN + headers || frame.len() - ether::LEN < len || len > usize::from(u16::MAX) {
+            return None;
+        }
+        let mut rest = Key4::between(head.l4_ports);
+        rest.protocol = protocol ^ flow::IPV6;
+        let key = Key6 { addresses: [ip.dst, ip.src], rest };
         Some((Plain { len: len as u16, tcp_flags, protocol }, key))
     }
 
@@ -331,11 +328,11 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
     let payload = ipv6::payload(&packet[l3..], ip.next).ok_or(DropReason::ShortIp)?;
     (parsed.l3, parsed.l4, parsed.len) = (l3 as u16, (l3 + payload.at) as u16, len as u16);
     let (src, dst) = (ip.src.get(), ip.dst.get());
-    let mut key = Key6 { src, dst, ports: Ports(0), protocol: payload.protocol };
+    let mut key = Key6::new(src, dst, Ports(0), payload.protocol);
     parsed.protocol = payload.protocol;
     match payload.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
-            key.ports = transport(packet, payload.protocol, parsed);
+            key.rest.set_ports(transport(packet, payload.protocol, parsed));
             if payload.at != ipv6::LEN {
                 // Spec 5.2: the header is taken to be right behind the fixed one.
                 parsed.state_flags = packet.get(l3 + ipv6::LEN + 13).copied().unwrap_or(0);
@@ -343,7 +340,8 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
         }
         protocol::ESP | protocol::AH => {
             parsed.kind = Kind::Ipsec;
-            (key.protocol, key.ports) = (protocol::UDP, KEY_EXCHANGE);
+            key.set_protocol(protocol::UDP);
+            key.rest.set_ports(KEY_EXCHANGE);
         }
         protocol::ICMPV6 => {
             parsed.key = Key::V6(key);
@@ -420,7 +418,7 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
         return Ok(());
     };
     let (src, dst) = (quoted.src.get(), quoted.dst.get());
-    parsed.key = Key::V6(Key6 { src, dst, ports, protocol });
+    parsed.key = Key::V6(Key6::new(src, dst, ports, protocol));
     parsed.ports_quoted = protocol == payload.protocol;
     quotes(parsed, at, at + payload.at);
     Ok(())

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use zerocopy::network_endian::{U16, U32};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::network_endian::{U16, U32, U128};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::cpu::Cpu;
-use crate::flow::{Endpoint, Key, Key4, Key6, Ports};
+use crate::flow::{Endpoint, Key, Key4, Key6};
 use crate::service::{Method, Tunnel};
 use crate::time::wheel::{Linked, Links, Wheel};
 use crate::time::{Millis, Tick};
@@ -108,8 +108,7 @@ pub struct Entry {
     pub virtual_address: U32,
     /// Virtual port.
     pub virtual_port: U16,
-    /// Protocol number where packets from the client have it in their keys; zero, which none has, of IPv6 and once
-    /// the connection is gone.
+    /// Protocol number as the keys of packets from the client have it; zero, which none has, once the connection is gone.
     pub key_in_protocol: u8,
     /// State of the protocol's machine.
     pub state: u8,
@@ -189,16 +188,24 @@ impl Linked for Entry {
     }
 }
 
-/// The addresses of an IPv6 connection.
-#[derive(Clone, FromZeros)]
+/// The addresses of an IPv6 connection, in the order of an [`Entry`]'s ends.
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Addresses6 {
-    /// Client address.
-    pub client: u128,
     /// Virtual address.
-    pub virtual_address: u128,
+    pub virtual_address: U128,
+    /// Client address.
+    pub client: U128,
     /// Destination address.
-    pub destination_address: u128,
+    pub destination_address: U128,
+    unused: [u8; 16],
+}
+
+impl Addresses6 {
+    /// From the three addresses.
+    pub fn new(virtual_address: U128, client: U128, destination_address: U128) -> Addresses6 {
+        Addresses6 { virtual_address, client, destination_address, unused: [0; 16] }
+    }
 }
 
 const _: () = assert!(size_of::<Addresses6>() == 64);
@@ -215,19 +222,8 @@ pub struct Endpoints {
 }
 
 impl Entry {
-    /// The ports as a packet from the client carries them.
-    #[inline]
-    pub fn ports_in(&self) -> Ports {
-        Ports::new(self.client_port.get(), self.virtual_port.get())
-    }
-
-    /// The ports as a packet from a NAT destination carries them.
-    #[inline]
-    pub fn ports_out(&self) -> Ports {
-        Ports::new(self.destination_port.get(), self.client_port.get())
-    }
-
-    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection, which is in the index.
+    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection. Of an IPv6 connection it is
+    /// so much as does not lie in its addresses.
     #[inline(always)]
     pub fn matches4<C: Cpu>(&self, cpu: C, key: &Key4, out: bool) -> bool {
         let at = usize::from(out) * 8;
@@ -250,15 +246,14 @@ impl Entry {
 
     /// The endpoints of an IPv6 connection.
     pub fn endpoints6(&self, addresses: &Addresses6) -> Endpoints {
-        let v6 = |bits| IpAddr::V6(Ipv6Addr::from_bits(bits));
+        let v6 = |address: U128| IpAddr::V6(Ipv6Addr::from_bits(address.get()));
         self.endpoints(v6(addresses.client), v6(addresses.virtual_address), v6(addresses.destination_address))
     }
 
     fn endpoints(&self, client: IpAddr, virtual_address: IpAddr, destination: IpAddr) -> Endpoints {
-        let ports = self.ports_in();
         Endpoints {
-            client: Endpoint { address: client, l4_port: ports.src() },
-            virtual_: Endpoint { address: virtual_address, l4_port: ports.dst() },
+            client: Endpoint { address: client, l4_port: self.client_port.get() },
+            virtual_: Endpoint { address: virtual_address, l4_port: self.virtual_port.get() },
             destination: Endpoint { address: destination, l4_port: self.destination_port.get() },
         }
     }
@@ -266,15 +261,12 @@ impl Entry {
 
 impl Addresses6 {
     /// Whether a packet with this key, in this direction, belongs to the connection with these addresses.
-    #[inline]
-    pub fn matches(&self, entry: &Entry, key: &Key6, out: bool) -> bool {
-        let (src, dst, ports) = if out {
-            (self.destination_address, self.client, entry.ports_out())
-        } else {
-            (self.client, self.virtual_address, entry.ports_in())
-        };
-        let rest = (ports.0 ^ key.ports.0) | u32::from(entry.protocol ^ key.protocol);
-        (src ^ key.src) | (dst ^ key.dst) | u128::from(rest) == 0 && entry.flags.has(Flags::LIVE)
+    #[inline(always)]
+    pub fn matches<C: Cpu>(&self, cpu: C, entry: &Entry, key: &Key6, out: bool) -> bool {
+        let at = usize::from(out) * size_of::<U128>();
+        let addresses = self.as_bytes()[at..].first_chunk();
+        addresses.is_some_and(|these| cpu.are_addresses(these, &key.addresses))
+            && entry.matches4(cpu, &key.rest, out)
     }
 }
 

@@ -4,7 +4,7 @@
 //! alone tells the family and where everything is.
 
 use zerocopy::FromZeros;
-use zerocopy::network_endian::U32;
+use zerocopy::network_endian::{U32, U128};
 
 use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags, Lease};
 use super::free::Free;
@@ -12,7 +12,7 @@ use super::index::{Index, Slot, Spot};
 use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
 use crate::cpu::{self, Cpu};
-use crate::flow::{Key, Key4, Key6, Seed};
+use crate::flow::{self, Key, Key4, Key6, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
@@ -166,11 +166,12 @@ impl Table {
     }
 
     /// The same of IPv6.
-    #[inline]
-    pub fn confirm6(&self, slot: Slot, key: &Key6) -> Option<(ConnId, Direction)> {
+    #[inline(always)]
+    pub fn confirm6<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key6) -> Option<(ConnId, Direction)> {
         let id = slot.id();
         let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
-        addresses.matches(self.entry(id), key, slot.out()).then(|| (id, slot.direction()))
+        let entry = self.entries.get(id.0 as usize)?;
+        addresses.matches(cpu, entry, key, slot.out()).then(|| (id, slot.direction()))
     }
 
     /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
@@ -183,7 +184,7 @@ impl Table {
             Key::V6(key) => self.index.find(hash, |slot| {
                 let Some(id) = slot.id().0.checked_sub(self.sizes.ipv4) else { return false };
                 let entry = &self.entries[slot.id().0 as usize];
-                self.addresses[id as usize].matches(entry, key, slot.out())
+                self.addresses[id as usize].matches(cpu::Any, entry, key, slot.out())
             }),
         };
         slot.map(|slot| (slot.id(), slot.direction()))
@@ -230,8 +231,8 @@ impl Table {
         match (id.0.checked_sub(self.sizes.ipv4), direction) {
             (None, Direction::In) => entry.destination_address.get().into(),
             (None, Direction::Out) => entry.virtual_address.get().into(),
-            (Some(six), Direction::In) => self.addresses[six as usize].destination_address,
-            (Some(six), Direction::Out) => self.addresses[six as usize].virtual_address,
+            (Some(six), Direction::In) => self.addresses[six as usize].destination_address.get(),
+            (Some(six), Direction::Out) => self.addresses[six as usize].virtual_address.get(),
         }
     }
 
@@ -248,7 +249,7 @@ impl Table {
 
     /// The same of an IPv6 connection.
     #[inline(always)]
-    pub fn connection6(&mut self, id: ConnId, direction: Direction) -> Option<(&mut Entry, u128)> {
+    pub fn connection6(&mut self, id: ConnId, direction: Direction) -> Option<(&mut Entry, U128)> {
         let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
         let address = match direction {
             Direction::In => addresses.destination_address,
@@ -294,7 +295,9 @@ impl Table {
             let entry = &entries[id as usize];
             match (key, id.checked_sub(sizes.ipv4)) {
                 (Key::V4(key), None) => entry.matches4(cpu::Any, key, held.out()),
-                (Key::V6(key), Some(six)) => addresses[six as usize].matches(entry, key, held.out()),
+                (Key::V6(key), Some(six)) => {
+                    addresses[six as usize].matches(cpu::Any, entry, key, held.out())
+                }
                 _ => false,
             }
         })
@@ -315,10 +318,11 @@ impl Table {
             self.templates[id.0 as usize] = handle + 1;
         }
         let out = new.endpoints.key_out(new.protocol);
+        let key_protocol = if let Key::V6(_) = key { new.protocol ^ flow::IPV6 } else { new.protocol };
+        (entry.key_in_protocol, entry.key_out_protocol) = (key_protocol, key_protocol);
         let (mut old, mut fresh) = (u64::from(key.ports().dst()), u64::from(entry.destination_port.get()));
         match (key, out) {
             (Key::V4(key), out) => {
-                (entry.key_in_protocol, entry.key_out_protocol) = (new.protocol, new.protocol);
                 entry.client = key.src().into();
                 entry.virtual_address = key.dst().into();
                 if let Some(Key::V4(out)) = out {
@@ -329,14 +333,11 @@ impl Table {
                 (old, fresh) = (old + was, fresh + is);
             }
             (Key::V6(key), out) => {
-                let addresses = &mut self.addresses[(id.0 - self.sizes.ipv4) as usize];
-                let destination = if let Some(Key::V6(out)) = out { out.src } else { 0 };
-                *addresses = Addresses6 {
-                    client: key.src,
-                    virtual_address: key.dst,
-                    destination_address: destination,
-                };
-                (old, fresh) = (old + of_u128(key.dst), fresh + of_u128(destination));
+                let destination = if let Some(Key::V6(out)) = out { out.src() } else { 0 };
+                let [virtual_address, client] = key.addresses;
+                self.addresses[(id.0 - self.sizes.ipv4) as usize] =
+                    Addresses6::new(virtual_address, client, destination.into());
+                (old, fresh) = (old + of_u128(key.dst()), fresh + of_u128(destination));
             }
         }
         entry.delta_l4 = Delta::new(old, fresh).0;

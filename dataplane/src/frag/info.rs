@@ -46,8 +46,10 @@ impl FragmentInfo {
     /// and says the same of itself.
     #[must_use]
     pub fn of_kernel(mut self) -> FragmentInfo {
-        let (Key::V4(Key4 { protocol, .. }) | Key::V6(Key6 { protocol, .. })) = &mut self.datagram;
-        *protocol ^= KERNELS;
+        match &mut self.datagram {
+            Key::V4(key) => key.protocol ^= KERNELS,
+            Key::V6(key) => key.rest.protocol ^= KERNELS,
+        }
         self
     }
 }
@@ -109,7 +111,7 @@ fn read6(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
     let place = place(frame, l3, found.at + ipv6::FRAGMENT_LEN, len)?;
     let (ports, field) = (Ports(header.id.get()), header.offset.get());
     Some(FragmentInfo {
-        datagram: Key::V6(Key6 { src: ip.src.get(), dst: ip.dst.get(), ports, protocol: ipv6::FRAGMENT }),
+        datagram: Key::V6(Key6::new(ip.src.get(), ip.dst.get(), ports, ipv6::FRAGMENT)),
         protocol: header.next,
         place: Place { offset: field & !7, more: field & ipv6::MORE_FRAGMENTS != 0, ..place },
     })

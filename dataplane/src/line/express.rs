@@ -5,8 +5,9 @@
 //! [`Lane`](crate::config::Lane) of its destination or the next hop to the client. Whatever is not as usual takes the long way, and
 //! nothing has changed before that is known; a law in the tests holds the two to the same results.
 
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::{U16, U32, U128};
 
+use super::modern::Compiled;
 use super::{Burst, Line, Work};
 use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags, Lease, Table};
@@ -40,7 +41,7 @@ impl Family for Ipv4Hdr {
 
 impl Family for Ipv6Hdr {
     #[inline(always)]
-    fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, u128)> {
+    fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, U128)> {
         conns.connection6(id, direction)
     }
 }
@@ -49,7 +50,7 @@ impl Line {
     /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
     /// it must take the long way.
     #[inline(always)]
-    pub(super) fn express<I: Family, C, P: Packet>(
+    pub(super) fn express<I: Family, C: Compiled, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
@@ -63,7 +64,7 @@ impl Line {
     }
 
     #[inline(always)]
-    fn express_in<I: Family, C, P: Packet>(
+    fn express_in<I: Family, C: Compiled, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
@@ -80,7 +81,7 @@ impl Line {
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
         let lease = steady(&snapshot.settings, entry, of, from, burst)?;
         if flags.has(Flags::TUNNEL) {
-            return self.express_tunnel::<I, P>(packet, work, id, lease.timeout(), burst.arrival.now);
+            return burst.cpu.tunnel::<I, P>(self, packet, work, (id, lease.timeout(), burst.arrival.now));
         }
         let way = (&lane.ether, lane.mtu);
         if flags.has(Flags::NAT) {
@@ -96,15 +97,13 @@ impl Line {
         Some(port)
     }
 
-    /// The rest of the way into a tunnel. It stands apart: inlined, it takes registers from all others.
-    #[inline(never)]
-    fn express_tunnel<I: Family, P: Packet>(
+    /// The rest of the way into a tunnel.
+    #[inline(always)]
+    pub(super) fn express_tunnel<I: Family, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,
-        id: ConnId,
-        timeout: Millis,
-        now: Tick,
+        (id, timeout, now): (ConnId, Millis, Tick),
     ) -> Option<u16> {
         let (of, snapshot) = (&work.plain, &self.snapshot);
         let (entry, _) = I::connection(&mut self.conns, id, Direction::In)?;
@@ -128,7 +127,7 @@ impl Line {
     }
 
     #[inline(always)]
-    fn express_out<I: Family, C, P: Packet>(
+    fn express_out<I: Family, C: Compiled, P: Packet>(
         &mut self,
         packet: &mut P,
         work: &Work,

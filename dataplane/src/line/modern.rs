@@ -1,14 +1,39 @@
-//! The three stages of a burst, compiled twice: for every processor, and for those that have what all of the last ten years have.
+//! The stages of a burst, compiled twice: for every processor, and for those that have what all of the last ten years have.
 //!
-//! Each stage of the latter is a function of its own, so that what one loop needs in registers is not kept from another's.
+//! Each stage of the latter, and what only some packets need, is a function of its own, so that what one needs in
+//! registers is not kept from another.
 #![allow(unsafe_code, reason = "code for processors that have more must only run there")]
 
-use super::{Arrival, Line, Outbox, Work};
-use crate::cpu::Any;
+use super::express::Family;
+use super::{Arrival, Burst, Line, Outbox, Work};
+use crate::conn::ConnId;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::Modern;
+use crate::cpu::{Any, Cpu};
 use crate::io::Batch;
 use crate::packet::Packet;
+use crate::time::{Millis, Tick};
+
+/// What stands apart from the stages, as it is compiled for a kind of processor.
+pub(super) trait Compiled: Cpu {
+    /// See [`Line::dispatch6`].
+    fn dispatch6<P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<Self>,
+    ) -> Option<u16>;
+
+    /// See [`Line::express_tunnel`].
+    fn tunnel<I: Family, P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        of: (ConnId, Millis, Tick),
+    ) -> Option<u16>;
+}
 
 impl Line {
     /// Takes a burst to its verdicts.
@@ -30,7 +55,7 @@ impl Line {
         #[cfg(target_arch = "x86_64")]
         if let Some(cpu) = Modern::found() {
             // SAFETY: this processor has what the function needs.
-            return unsafe { self.run_modern(cpu, packets, (arrival, works), out) };
+            return unsafe { modern::run(self, cpu, packets, (arrival, works), out) };
         }
         self.read_burst(Any, packets, arrival, works);
         self.guess_burst(Any, works);
@@ -38,37 +63,112 @@ impl Line {
     }
 }
 
+impl Compiled for Any {
+    #[inline(never)]
+    fn dispatch6<P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<Any>,
+    ) -> Option<u16> {
+        line.dispatch6(packet, work, burst)
+    }
+
+    #[inline(never)]
+    fn tunnel<I: Family, P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        of: (ConnId, Millis, Tick),
+    ) -> Option<u16> {
+        line.express_tunnel::<I, P>(packet, work, of)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Compiled for Modern {
+    #[inline(always)]
+    fn dispatch6<P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<Modern>,
+    ) -> Option<u16> {
+        // SAFETY: there is a `Modern` only where the processor has what it needs; so below.
+        unsafe { modern::dispatch6(line, packet, work, burst) }
+    }
+
+    #[inline(always)]
+    fn tunnel<I: Family, P: Packet>(
+        self,
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        of: (ConnId, Millis, Tick),
+    ) -> Option<u16> {
+        // SAFETY: see above.
+        unsafe { modern::tunnel::<I, P>(line, packet, work, of) }
+    }
+}
+
 /// The features are those that [`Modern::found`] looks for.
 #[cfg(target_arch = "x86_64")]
-impl Line {
+mod modern {
+    use super::*;
+
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
-    fn run_modern<P: Packet>(
-        &mut self,
+    pub(super) fn run<P: Packet>(
+        line: &mut Line,
         cpu: Modern,
         packets: &mut Batch<P>,
         (arrival, works): (&Arrival, &mut [Work]),
         out: &mut Outbox<P>,
     ) {
-        self.read_modern(cpu, packets, arrival, works);
-        self.guess_burst(cpu, works);
-        self.dispatch_modern(cpu, packets, (arrival, works), out);
+        read(line, cpu, packets, arrival, works);
+        line.guess_burst(cpu, works);
+        dispatch(line, cpu, packets, (arrival, works), out);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    fn read_modern<P: Packet>(&self, cpu: Modern, packets: &Batch<P>, arrival: &Arrival, works: &mut [Work]) {
-        self.read_burst(cpu, packets, arrival, works);
+    fn read<P: Packet>(line: &Line, cpu: Modern, packets: &Batch<P>, arrival: &Arrival, works: &mut [Work]) {
+        line.read_burst(cpu, packets, arrival, works);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    fn dispatch_modern<P: Packet>(
-        &mut self,
+    fn dispatch<P: Packet>(
+        line: &mut Line,
         cpu: Modern,
         packets: &mut Batch<P>,
         of: (&Arrival, &[Work]),
         out: &mut Outbox<P>,
     ) {
-        self.dispatch_burst(cpu, packets, of, out);
+        line.dispatch_burst(cpu, packets, of, out);
+    }
+
+    #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
+    #[inline(never)]
+    pub(super) fn dispatch6<P: Packet>(
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        burst: &Burst<Modern>,
+    ) -> Option<u16> {
+        line.dispatch6(packet, work, burst)
+    }
+
+    #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
+    #[inline(never)]
+    pub(super) fn tunnel<I: Family, P: Packet>(
+        line: &mut Line,
+        packet: &mut P,
+        work: &Work,
+        of: (ConnId, Millis, Tick),
+    ) -> Option<u16> {
+        line.express_tunnel::<I, P>(packet, work, of)
     }
 }

@@ -70,22 +70,24 @@ impl Line {
         work: &mut Work,
     ) {
         let Some((plain, key)) = Plain::read(cpu, frame, start) else {
-            return self.read_other(cpu, frame, arrival, work);
+            if !self.read6(cpu, start, frame, work) {
+                self.read_any(frame, arrival, work);
+            }
+            return;
         };
         (work.plain, work.key, work.step) = (plain, key, Step::Express);
         work.hash = cpu.hash4(self.conns.seed(), &key);
         work.spot = self.conns.prefetch_line(work.hash);
     }
 
-    /// The same for packets that are not plain IPv4.
+    /// The same for plain packets of IPv6; false, and nothing has changed, of others.
     #[inline(always)]
-    fn read_other<C: Cpu>(&self, cpu: C, frame: &[u8], arrival: &Arrival, work: &mut Work) {
-        let Some((plain, key)) = Plain::read6(frame, &arrival.mac) else {
-            return self.read_any(frame, arrival, work);
-        };
+    fn read6<C: Cpu>(&self, cpu: C, start: C::Start, frame: &[u8], work: &mut Work) -> bool {
+        let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
         (work.plain, work.parsed.key, work.step) = (plain, Key::V6(key), Step::Express6);
         work.hash = cpu.hash6(self.conns.seed(), &key);
         work.spot = self.conns.prefetch_line(work.hash);
+        true
     }
 
     /// The same for packets that are not plain.

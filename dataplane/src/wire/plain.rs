@@ -3,7 +3,7 @@
 //! Plain is nearly every packet: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
 //! header.
 
-use zerocopy::network_endian::{U16, U32};
+use zerocopy::network_endian::{U16, U32, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::ether;
@@ -97,7 +97,7 @@ impl Ip for Ipv4Hdr {
 }
 
 impl Ip for Ipv6Hdr {
-    type Address = u128;
+    type Address = U128;
     const IPV6: bool = true;
 
     #[inline(always)]
@@ -126,13 +126,13 @@ impl Ip for Ipv6Hdr {
     }
 
     #[inline(always)]
-    fn set_src(&mut self, address: u128) {
-        self.src.set(address);
+    fn set_src(&mut self, address: U128) {
+        self.src = address;
     }
 
     #[inline(always)]
-    fn set_dst(&mut self, address: u128) {
-        self.dst.set(address);
+    fn set_dst(&mut self, address: U128) {
+        self.dst = address;
     }
 }
 

@@ -173,7 +173,7 @@ fn a_datagram_without_a_sum_gets_one_over_ipv6_too() {
     packet.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
     packet.extend_from_slice(&[0xfd; 16]);
     packet.extend_from_slice(&[0x13, 0x88, 0, 53, 0, 11, 0, 0, 1, 2, 3]);
-    let key = Key6 { src: 1, dst: 0, ports: Ports(0), protocol: protocol::UDP };
+    let key = Key6::new(1, 0, Ports(0), protocol::UDP);
     let parsed = Parsed { key: Key::V6(key), l4: 40, len: 51, ..Parsed::NOTHING };
     let end = NewEnd { address, l4_port: 5353 };
     translate(&mut packet, &parsed, &Entry::new_zeroed(), Direction::In, end);
