@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use crossbeam::queue::ArrayQueue;
 use etherparse::PacketBuilder;
-use pollux_dataplane::config::{Event, EventKind};
+use pollux_dataplane::config::{Counting, Event, EventKind};
 use pollux_dataplane::conn::entry::Endpoints;
 use pollux_dataplane::conn::{Flags, NewConnection, Sizes, Table};
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
@@ -148,8 +148,13 @@ fn schedule(criterion: &mut Criterion) {
         let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
         let (services, settings) = (&*snapshot.services, &snapshot.settings);
         let mut memory = Memory::new(1);
-        let fresh =
-            Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1, again: false };
+        let fresh = Event {
+            service: ServiceId(0),
+            kind: EventKind::Fresh,
+            gcd: 1,
+            max_weight: 1,
+            counting: Counting::Never,
+        };
         memory.hear(scheduler, &fresh);
         let (virtual_address, now) = (vip().address, Tick(0));
         let mut n = 0;

@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod helper;
 pub mod icmp;
 pub mod io;
+pub mod leisure;
 pub mod line;
 pub mod packet;
 pub mod parse;

@@ -4,14 +4,17 @@
 //! then the entries are asked for, and only then is each packet looked at again.
 
 mod admit;
+mod adopt;
 mod advance;
 pub mod defend;
 mod depart;
 pub mod ending;
 mod errors;
 mod express;
+pub mod flush;
 mod kernel;
 mod leave;
+mod list;
 mod modern;
 mod originate;
 pub mod outbox;
@@ -27,7 +30,7 @@ mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Snapshot, WorkerRings};
+use crate::config::{News, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{ConnId, Direction, Quotas, Shared, Table};
 use crate::flow::Key;
@@ -47,6 +50,7 @@ use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr};
 
 use defend::Defence;
 use ending::Ending;
+use flush::Flush;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
 use read::Step;
@@ -112,7 +116,9 @@ pub struct Line {
     /// Connections that are to expire now.
     pub ending: Ending,
     /// Connections of removed destinations are looked for from here on.
-    pub flush_from: Option<u32>,
+    pub flush: Option<Flush>,
+    /// What came with the snapshot and was not heard yet.
+    pub news: News,
     /// Counters.
     pub board: Arc<Board>,
     /// To and from control.

@@ -8,11 +8,12 @@ use crossbeam::queue::ArrayQueue;
 
 use super::Port;
 use super::binding::{Binding, NamespaceId};
-use crate::config::{Command, Event, NextHop, Note, Snapshot, WorkerRings};
+use crate::config::{Command, News, NextHop, Note, Page, Snapshot, WorkerRings};
 use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
 use crate::forward;
 use crate::io::{BURST, Batch, QueuePair};
+use crate::leisure::Leisure;
 use crate::line::defend::Defence;
 use crate::line::ending::Ending;
 use crate::line::outbox::{FROM_KERNEL, HandOffRing, RELAYED};
@@ -51,12 +52,22 @@ pub struct TenantSetup<P> {
     pub hand_off: Box<[HandOffRing<P>]>,
 }
 
+/// What control asked for and takes more than a turn. Commands are carried out one after the other.
+enum Chore {
+    /// News of this generation are heard; the snapshot before is kept to go back with them.
+    Adopt(u64, Box<Snapshot>),
+    /// A page of connections is filled.
+    List(Page),
+}
+
 /// One namespace at one worker.
 pub struct Tenant<P> {
     /// The packets' way.
     pub line: Line,
     pub(super) out: Outbox<P>,
     inject: Arc<ArrayQueue<(usize, P)>>,
+    /// What control asked for and is not done yet.
+    chore: Option<Chore>,
 }
 
 impl<P: Packet> Tenant<P> {
@@ -87,13 +98,14 @@ impl<P: Packet> Tenant<P> {
             last_one_packet: None,
             in_train: false,
             tended: Tick(0),
-            flush_from: None,
+            flush: None,
+            news: News::default(),
             ending: Ending::default(),
             ip_id: 0,
             piece_id: random.1 as u32,
             works: line::works(),
         };
-        Ok(Tenant { line, out, inject: setup.inject })
+        Ok(Tenant { line, out, inject: setup.inject, chore: None })
     }
 
     /// Runs a batch through the line, and what leaves out of the ports.
@@ -205,24 +217,17 @@ impl<P: Packet> Tenant<P> {
     /// Does what control asks; true when it asks to stop.
     pub(super) fn obey<Q: QueuePair<Packet = P>>(&mut self, now: Tick, ports: &mut [Port<Q>]) -> bool {
         let mut stops = false;
-        while let Some(command) = next(&self.line.rings.commands) {
-            let note = match command {
-                Command::Install(snapshot, events) => {
+        while self.chore.is_none()
+            && let Some(command) = next(&self.line.rings.commands)
+        {
+            match command {
+                Command::Install(snapshot, news) => {
                     let generation = snapshot.generation;
-                    let old = self.adopt(snapshot, &events, ports);
-                    Note::Adopted(generation, old, events)
+                    self.chore = Some(Chore::Adopt(generation, self.adopt(snapshot, news, ports)));
                 }
-                Command::List(mut page) => {
-                    self.line.list(&mut page, now);
-                    Note::Listed(page)
-                }
-                Command::Stop => {
-                    stops = true;
-                    continue;
-                }
-            };
-            // Control keeps the ring deep enough for every answer it waits for.
-            let _ = self.line.rings.notes.push(note);
+                Command::List(page) => self.chore = Some(Chore::List(page)),
+                Command::Stop => stops = true,
+            }
         }
         self.line.publish();
         if self.out.trains.held() > 0 {
@@ -234,14 +239,48 @@ impl<P: Packet> Tenant<P> {
         stops
     }
 
+    /// What no packet asked for, in a turn that moved so many.
+    pub(super) fn attend(&mut self, now: Tick, moved: usize) {
+        self.line.expire(now, moved > 0);
+        let mut leisure = Leisure::beside(moved);
+        self.line.flush(&mut leisure);
+        if let Some(chore) = self.chore.take() {
+            self.go_on(chore, now, &mut leisure);
+        }
+    }
+
+    /// Goes on with a chore; when it is done, control hears of it.
+    #[cold]
+    fn go_on(&mut self, chore: Chore, now: Tick, leisure: &mut Leisure) {
+        let note = match chore {
+            Chore::Adopt(generation, old) => match self.line.hear(leisure) {
+                Some(news) => Note::Adopted(generation, old, news),
+                None => return self.chore = Some(Chore::Adopt(generation, old)),
+            },
+            Chore::List(mut page) => {
+                if !self.line.list(&mut page, now, leisure) {
+                    return self.chore = Some(Chore::List(page));
+                }
+                Note::Listed(page)
+            }
+        };
+        // Control keeps the ring deep enough for every answer it waits for.
+        let _ = self.line.rings.notes.push(note);
+    }
+
+    /// Whether work is left that a turn does only a part of.
+    pub(super) fn is_behind(&self, now: Tick) -> bool {
+        self.chore.is_some() || self.line.is_behind(now)
+    }
+
     /// Acts on another snapshot from now on; gives back the one before.
     pub(super) fn adopt<Q: QueuePair<Packet = P>>(
         &mut self,
         snapshot: Box<Snapshot>,
-        events: &[Event],
+        news: News,
         ports: &mut [Port<Q>],
     ) -> Box<Snapshot> {
-        let old = self.line.adopt(snapshot, events);
+        let old = self.line.adopt(snapshot, news);
         self.retry(ports);
         old
     }
