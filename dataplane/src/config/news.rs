@@ -109,3 +109,93 @@ fn threshold(event: &Event) -> Option<(DestinationId, Counting, bool)> {
     };
     matters.then_some((id, event.counting, clears))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::service::Method;
+    use crate::testkit::{Plan, nth_server, vip};
+
+    /// As many services by `wrr`, which hears everything.
+    fn services(count: u32) -> Services {
+        let plan = Plan { scheduler: Scheduler::Wrr, ..Plan::new(Method::Nat) };
+        let mut services = Services::default();
+        (0..count).for_each(|_| plan.serve(&mut services, vip(), std::iter::once(nth_server(0))));
+        services
+    }
+
+    /// An event that is told from others by its greatest weight.
+    fn event(service: u32, number: u32) -> Event {
+        let (service, kind) = (ServiceId(service), EventKind::Added(DestinationId(0)));
+        Event { service, kind, gcd: 1, max_weight: number, counting: Counting::Never }
+    }
+
+    proptest! {
+        /// Whoever is heard of first, each service hears all that is about it, once and in order.
+        #[test]
+        fn each_service_hears_what_happened_in_its_order(
+            told in proptest::collection::vec(0u32..5, 0..60),
+            asked in proptest::collection::vec((0usize..20, 0u32..6), 0..12),
+        ) {
+            let events: Vec<_> = told.iter().zip(0..).map(|(&service, n)| event(service, n)).collect();
+            let mut news = News::new(&events, &services(5));
+            let mut heard = vec![Vec::new(); 6];
+            let mut note = |service: ServiceId, piece| {
+                let Piece::Scheduler(_, event) = piece else { panic!("there are no thresholds") };
+                heard[service.0 as usize].push(event.max_weight);
+            };
+            for (some, service) in asked {
+                for _ in 0..some {
+                    news.next(&mut { Leisure::ENDLESS }).into_iter().for_each(|(of, piece)| note(of, piece));
+                }
+                news.of(ServiceId(service)).for_each(|piece| note(ServiceId(service), piece));
+            }
+            while let Some((of, piece)) = news.next(&mut { Leisure::ENDLESS }) {
+                note(of, piece);
+            }
+            prop_assert!(news.is_over());
+            for service in 0..6 {
+                let expected: Vec<u32> =
+                    told.iter().zip(0..).filter(|(of, _)| **of == service).map(|(_, n)| n).collect();
+                prop_assert_eq!(&heard[service as usize], &expected);
+            }
+        }
+    }
+
+    #[test]
+    fn what_changes_nothing_is_left_out() {
+        let mut services = services(2);
+        let scheduler = |services: &mut Services, to| {
+            services.services[0].as_mut().map(|service| service.scheduler = to);
+        };
+        let kinds = [
+            EventKind::Fresh,
+            EventKind::Added(DestinationId(0)),
+            EventKind::Removed(DestinationId(0), None),
+        ];
+        let events: Vec<_> = kinds.into_iter().map(|kind| Event { kind, ..event(0, 1) }).collect();
+        for (to, count) in [(Scheduler::Wrr, 3), (Scheduler::Rr, 2), (Scheduler::Sh, 1)] {
+            scheduler(&mut services, to);
+            assert_eq!(News::new(&events, &services).entries.len(), count, "{to:?}");
+        }
+        assert_eq!(News::new(&[event(9, 1)], &services).entries.len(), 0, "the service is gone");
+        let edit = |counting, clears| {
+            let kind = EventKind::Edited { destination: DestinationId(1), clears };
+            let event = Event { service: ServiceId(9), kind, counting, ..event(9, 1) };
+            News::new(&[event], &services).entries.first().map(|entry| entry.service)
+        };
+        assert_eq!(edit(Counting::Never, true), None);
+        assert_eq!(edit(Counting::GoesOn, false), None);
+        for (counting, clears) in
+            [(Counting::GoesOn, true), (Counting::Begins, false), (Counting::Ends, false)]
+        {
+            assert_eq!(
+                edit(counting, clears),
+                Some(ServiceId(1)),
+                "by the service that the destination is of"
+            );
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub struct TenantSetup<P> {
 }
 
 /// What control asked for and takes more than a turn. Commands are carried out one after the other.
-enum Chore {
+pub(super) enum Chore {
     /// News of this generation are heard; the snapshot before is kept to go back with them.
     Adopt(u64, Box<Snapshot>),
     /// A page of connections is filled.
@@ -67,7 +67,7 @@ pub struct Tenant<P> {
     pub(super) out: Outbox<P>,
     inject: Arc<ArrayQueue<(usize, P)>>,
     /// What control asked for and is not done yet.
-    chore: Option<Chore>,
+    pub(super) chore: Option<Chore>,
 }
 
 impl<P: Packet> Tenant<P> {
@@ -268,9 +268,14 @@ impl<P: Packet> Tenant<P> {
         let _ = self.line.rings.notes.push(note);
     }
 
+    /// Whether something that control asked for is not done yet.
+    pub fn is_busy(&self) -> bool {
+        self.chore.is_some()
+    }
+
     /// Whether work is left that a turn does only a part of.
     pub(super) fn is_behind(&self, now: Tick) -> bool {
-        self.chore.is_some() || self.line.is_behind(now)
+        self.is_busy() || self.line.is_behind(now)
     }
 
     /// Acts on another snapshot from now on; gives back the one before.

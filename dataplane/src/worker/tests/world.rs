@@ -209,7 +209,7 @@ pub(super) fn serving(nth: u8, vlan: Option<u16>) -> Snapshot {
 }
 
 pub(super) fn syn(from: Endpoint, to: Endpoint, vlan: Option<u16>) -> Vec<u8> {
-    let inwards = to == vip();
+    let inwards = to.address == vip().address;
     let (source, receiver) = if inwards { (ROUTER, CLIENT_SIDE) } else { (SERVER_MAC, SERVER_SIDE) };
     let (IpAddr::V4(s), IpAddr::V4(d)) = (from.address, to.address) else { panic!("IPv4 only") };
     let ether = PacketBuilder::ethernet2(source, receiver);
