@@ -6,6 +6,9 @@ use crate::conn::ConnId;
 use crate::leisure::Leisure;
 use crate::service::DestinationId;
 
+/// Deeds that it takes to end a connection, whose lines are all over the index.
+const ENDING: u32 = 3;
+
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
@@ -51,7 +54,7 @@ impl Line {
             leisure.look(next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from));
             if let Some(id) = found.filter(|&id| self.is_to_go(id, settings_expire)) {
                 self.forget(id, true);
-                leisure.act();
+                (0..ENDING).for_each(|_| leisure.act());
             }
             let Some(next) = next else {
                 return settings_expire.then_some(Flush::Templates(0));

@@ -18,12 +18,12 @@ impl Line {
             }
             let (found, next) = self.conns.next_live(from, reach.min(leisure.looks()));
             let looked = next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from);
-            leisure.look(looked);
             page.went_on(next, looked);
             if let Some(id) = found {
                 page.connections.push(self.listed(id, now));
                 leisure.act();
             }
+            leisure.look(looked - u32::from(found.is_some()));
         }
         true
     }
