@@ -2,6 +2,7 @@
 //! are for, send what left.
 
 pub mod binding;
+mod chores;
 mod idle;
 pub mod moves;
 pub mod tenant;

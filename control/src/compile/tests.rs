@@ -120,7 +120,8 @@ fn thresholds_that_come_and_go_are_told_once() {
         let about = |event: &&Event| !matches!(event.kind, EventKind::Fresh);
         events.iter().filter(about).map(|event| event.counting).collect::<Vec<_>>()
     };
-    let rows: [(Option<(u32, u32)>, &[Counting]); 9] = [
+    type Row<'a> = (Option<(u32, u32)>, &'a [Counting]);
+    let rows: [Row<'_>; 9] = [
         (Some((0, 0)), &[Never]),
         (Some((10, 0)), &[Begins]),
         (Some((9, 4)), &[GoesOn]),

@@ -168,7 +168,7 @@ mod tests {
     fn what_changes_nothing_is_left_out() {
         let mut services = services(2);
         let scheduler = |services: &mut Services, to| {
-            services.services[0].as_mut().map(|service| service.scheduler = to);
+            services.services[0].iter_mut().for_each(|service| service.scheduler = to);
         };
         let kinds = [
             EventKind::Fresh,

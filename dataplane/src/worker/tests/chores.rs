@@ -9,7 +9,7 @@ use crate::flow::{Endpoint, Key};
 use crate::io::BURST;
 use crate::service::{DestinationId, Persistence, Scheduler, ServiceId, Services};
 use crate::time::Millis;
-use crate::worker::tenant::Chore;
+use crate::worker::chores::Chore;
 
 const ROOM: u32 = 2000;
 
