@@ -45,9 +45,9 @@ impl Leisure {
         self.0 = self.0.saturating_sub(places);
     }
 
-    /// Something was done.
-    pub fn act(&mut self) {
-        self.look(DEED);
+    /// Something was done that is worth so many deeds.
+    pub fn act(&mut self, deeds: u32) {
+        self.look(deeds * DEED);
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     fn packets_leave_little_of_it_and_never_nothing() {
         let deeds = |moved| {
             let mut leisure = Leisure::beside(moved);
-            std::iter::from_fn(|| (!leisure.is_over()).then(|| leisure.act())).count()
+            std::iter::from_fn(|| (!leisure.is_over()).then(|| leisure.act(1))).count()
         };
         assert_eq!([0, 1, BURST - 1, BURST, 2 * BURST].map(deeds), [64, 48, 48, 4, 4]);
     }
@@ -69,7 +69,7 @@ mod tests {
         let mut leisure = Leisure::beside(BURST);
         assert_eq!(leisure.looks(), 32);
         leisure.look(7);
-        leisure.act();
+        leisure.act(1);
         assert_eq!(leisure.looks(), 17);
         leisure.look(100);
         assert!(leisure.is_over());

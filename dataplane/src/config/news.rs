@@ -8,6 +8,9 @@ use crate::service::{DestinationId, Scheduler, ServiceId, Services};
 /// How many places ahead the next ones are known, so that what they change can be asked for.
 const AHEAD: usize = 8;
 
+/// Deeds that it takes to hear of something: control has just written it, and what it changes is in no cache.
+const HEARING: u32 = 3;
+
 /// One thing to hear.
 #[derive(Clone, Copy, Debug)]
 pub enum Piece {
@@ -72,7 +75,7 @@ impl News {
             let entry = self.entries.get_mut(self.at)?;
             self.at += 1;
             if !std::mem::replace(&mut entry.heard, true) {
-                leisure.act();
+                leisure.act(HEARING);
                 return Some((entry.service, entry.piece));
             }
             leisure.look(1);

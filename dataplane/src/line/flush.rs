@@ -54,7 +54,7 @@ impl Line {
             leisure.look(next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from));
             if let Some(id) = found.filter(|&id| self.is_to_go(id, settings_expire)) {
                 self.forget(id, true);
-                (0..ENDING).for_each(|_| leisure.act());
+                leisure.act(ENDING);
             }
             let Some(next) = next else {
                 return settings_expire.then_some(Flush::Templates(0));

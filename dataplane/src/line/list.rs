@@ -21,7 +21,7 @@ impl Line {
             page.went_on(next, looked);
             if let Some(id) = found {
                 page.connections.push(self.listed(id, now));
-                leisure.act();
+                leisure.act(1);
             }
             leisure.look(looked - u32::from(found.is_some()));
         }

@@ -180,7 +180,7 @@ fn a_packet_hears_what_came_about_its_service_before_others_do() {
     let mut bed = plan().bed().unwrap();
     let snapshot = several(Scheduler::Wrr, 4);
     // The first services are spoken of at such length that the last has not its turn for long.
-    let long = (0..3).flat_map(|service| (0..400).map(move |_| event(service, EventKind::Fresh)));
+    let long = (0..3).flat_map(|service| (0..100).map(move |_| event(service, EventKind::Fresh)));
     let events: Vec<_> = std::iter::once(event(3, EventKind::Fresh)).chain(long).collect();
     ask(&bed, Command::Install(Box::new(snapshot.clone()), News::new(&events, &snapshot.services)));
     let of = |bed: &Bed, n| {
