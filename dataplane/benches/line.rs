@@ -351,14 +351,14 @@ fn beside(criterion: &mut Criterion) {
         group.bench_function(name, |b| {
             let prepare = || {
                 let mut traffic = traffic.borrow_mut();
-                let burst = traffic.burst();
-                while traffic.bed.inside.take().is_some() {}
-                burst.into_iter().take(SOME).for_each(|frame| traffic.bed.outside.put_frame(frame));
                 match name {
                     "a list" => traffic.list(),
                     "an adoption" => traffic.adopt(&many),
                     _ => {}
                 }
+                let burst = traffic.burst();
+                while traffic.bed.inside.take().is_some() {}
+                burst.into_iter().take(SOME).for_each(|frame| traffic.bed.outside.put_frame(frame));
             };
             let turn = |()| traffic.borrow_mut().bed.worker.turn();
             b.iter_batched(prepare, turn, BatchSize::PerIteration);
