@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pollux_dataplane::config::{Command, Event, LinkId, Note, Page, Snapshot, WorkerRings};
+use pollux_dataplane::config::ring::Connection;
+use pollux_dataplane::config::{Command, Event, LinkId, News, Note, Page, Snapshot, WorkerRings};
 use pollux_dataplane::conn::Shared;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::DestinationId;
@@ -46,6 +47,8 @@ pub struct Workers {
     all: Vec<WorkerHandle>,
     adopted: Vec<u64>,
     listed: Option<Page>,
+    /// The buffer of the page before: workers fill memory that is there.
+    buffer: Vec<Connection>,
     resolve: Vec<(LinkId, IpAddr)>,
     ticket: u64,
     /// Up to which destination loads were shared last.
@@ -56,7 +59,15 @@ impl Workers {
     /// Control's view of these workers.
     pub fn new(all: Vec<WorkerHandle>) -> Workers {
         let adopted = vec![0; all.len()];
-        Workers { all, adopted, listed: None, resolve: Vec::new(), ticket: 0, shared_until: 0 }
+        Workers {
+            all,
+            adopted,
+            listed: None,
+            buffer: Vec::new(),
+            resolve: Vec::new(),
+            ticket: 0,
+            shared_until: 0,
+        }
     }
 
     /// The workers, by number.
@@ -75,7 +86,7 @@ impl Workers {
     /// When a worker does not take it in time.
     pub fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
         for worker in &self.all {
-            let command = Command::Install(Box::new(snapshot.clone()), events.into());
+            let command = Command::Install(Box::new(snapshot.clone()), News::new(events, &snapshot.services));
             worker.rings.commands.push(command).map_err(|_| late())?;
         }
         let generation = snapshot.generation;
@@ -89,9 +100,14 @@ impl Workers {
     pub fn list(&mut self, worker: usize, from: u32, limit: usize) -> Result<Page, Failure> {
         self.ticket += 1;
         let ticket = self.ticket;
-        let page = Page { ticket, from, next: None, connections: Vec::with_capacity(limit) };
+        let page = Page::new(ticket, from, limit, std::mem::take(&mut self.buffer));
         self.all[worker].rings.commands.push(Command::List(page)).map_err(|_| late())?;
         self.wait(|workers| workers.listed.take_if(|page| page.ticket == ticket))
+    }
+
+    /// Takes back a page that was read.
+    pub fn take_back(&mut self, page: Page) {
+        self.buffer = page.connections;
     }
 
     fn wait<T>(&mut self, mut done: impl FnMut(&mut Workers) -> Option<T>) -> Result<T, Failure> {
@@ -113,7 +129,7 @@ impl Workers {
         for (worker, adopted) in self.all.iter().zip(&mut self.adopted) {
             while let Some(note) = worker.rings.notes.pop() {
                 match note {
-                    Note::Adopted(generation, _retired, _events) => *adopted = generation,
+                    Note::Adopted(generation, _retired, _news) => *adopted = generation,
                     Note::Listed(page) => self.listed = Some(page),
                     Note::Resolve(link, address) => self.resolve.push((link, address)),
                 }

@@ -11,16 +11,18 @@ use std::time::Duration;
 use criterion::{BatchSize, Bencher, BenchmarkId, Criterion, Throughput};
 use crossbeam::queue::ArrayQueue;
 use etherparse::PacketBuilder;
-use pollux_dataplane::config::{Event, EventKind};
+use pollux_dataplane::config::{Command, Counting, Event, EventKind, News, Note, Page, Snapshot};
 use pollux_dataplane::conn::entry::Endpoints;
+use pollux_dataplane::conn::index::Spot;
 use pollux_dataplane::conn::{Flags, NewConnection, Sizes, Table};
+use pollux_dataplane::cpu::Any;
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
 use pollux_dataplane::line::{Arrival, Outbox};
 use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::sched::{Memory, Scene};
-use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
+use pollux_dataplane::service::{DestinationId, Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::stats::Board;
 use pollux_dataplane::steer::WorkerId;
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
@@ -121,14 +123,14 @@ fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usi
 
 /// As the line does it: all index lines are asked for, then all entries, then each is looked at.
 fn find_burst(table: &Table, keys: &[Key]) -> usize {
-    let mut hashes = [0; BURST];
-    for (hash, key) in hashes.iter_mut().zip(keys) {
+    let (mut hashes, mut spots) = ([0; BURST], [Spot::default(); BURST]);
+    for ((hash, spot), key) in hashes.iter_mut().zip(&mut spots).zip(keys) {
         *hash = table.hash(key);
-        table.prefetch_line(*hash);
+        *spot = table.prefetch_line(*hash);
     }
-    let guesses = hashes.map(|hash| table.prefetch_entry(hash));
+    let guesses = spots.map(|spot| table.prefetch_entry(Any, spot));
     let found = |(place, key): (usize, &Key)| match key {
-        Key::V4(plain) if table.confirm(guesses[place], plain).is_some() => true,
+        Key::V4(plain) if table.confirm(Any, guesses[place], plain).is_some() => true,
         key => table.find(hashes[place], key).is_some(),
     };
     keys.iter().enumerate().filter(|&row| found(row)).count()
@@ -148,8 +150,13 @@ fn schedule(criterion: &mut Criterion) {
         let service = snapshot.services.service(ServiceId(0)).expect("the plan's service");
         let (services, settings) = (&*snapshot.services, &snapshot.settings);
         let mut memory = Memory::new(1);
-        let fresh =
-            Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1, again: false };
+        let fresh = Event {
+            service: ServiceId(0),
+            kind: EventKind::Fresh,
+            gcd: 1,
+            max_weight: 1,
+            counting: Counting::Never,
+        };
         memory.hear(scheduler, &fresh);
         let (virtual_address, now) = (vip().address, Tick(0));
         let mut n = 0;
@@ -176,7 +183,7 @@ struct Traffic {
 impl Traffic {
     fn new(method: Method, flows: u32) -> Traffic {
         let sizes = Sizes { ipv4: flows, ipv6: 0 };
-        let plan = Plan { protocol: UDP, sizes, servers: 10, ..Plan::new(method) };
+        let plan = Plan { protocol: UDP, sizes, servers: 10, services: 10_001, ..Plan::new(method) };
         let bed = plan.bed().expect("memory for the table");
         let out = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
         let mut traffic = Traffic { bed, out, frames: Vec::new(), next: 0 };
@@ -335,6 +342,77 @@ fn hand_off(criterion: &mut Criterion) {
     }
 }
 
+/// A turn over some packets, beside what control asks for at the same time: to list a million connections, to adopt ten
+/// thousand services with eight destinations each.
+fn beside(criterion: &mut Criterion) {
+    const SOME: usize = 16;
+    let mut group = criterion.benchmark_group("beside");
+    for name in ["nothing", "a list", "an adoption"] {
+        let traffic = std::cell::RefCell::new(Traffic::new(Method::Nat, MILLION));
+        let many = many_services(&traffic.borrow().bed.worker.home.line.snapshot);
+        group.bench_function(name, |b| {
+            let prepare = || {
+                let mut traffic = traffic.borrow_mut();
+                match name {
+                    "a list" => traffic.list(),
+                    "an adoption" => traffic.adopt(&many),
+                    _ => {}
+                }
+                let burst = traffic.burst();
+                while traffic.bed.inside.take().is_some() {}
+                burst.into_iter().take(SOME).for_each(|frame| traffic.bed.outside.put_frame(frame));
+            };
+            let turn = |()| traffic.borrow_mut().bed.worker.turn();
+            b.iter_batched(prepare, turn, BatchSize::PerIteration);
+        });
+    }
+}
+
+/// These services and ten thousand others, and what schedulers hear of them.
+fn many_services(snapshot: &Snapshot) -> (Snapshot, Vec<Event>) {
+    let (mut snapshot, mut services, mut events) =
+        (snapshot.clone(), (*snapshot.services).clone(), Vec::new());
+    let plan = Plan { protocol: UDP, ..Plan::new(Method::Nat) };
+    for n in 0..10_000_u32 {
+        let first = services.destinations.len() as u32;
+        let address = |net: u8| IpAddr::from(Ipv4Addr::from_bits(u32::from(net) << 24 | n));
+        plan.serve(&mut services, at(address(11), 80), (0..8).map(|port| at(address(12), port)));
+        let service = ServiceId(n + 1);
+        let mut tell =
+            |kind| events.push(Event { service, kind, gcd: 1, max_weight: 1, counting: Counting::Never });
+        tell(EventKind::Fresh);
+        (first..first + 8).for_each(|id| tell(EventKind::Added(DestinationId(id))));
+    }
+    snapshot.services = Arc::new(services);
+    (snapshot, events)
+}
+
+impl Traffic {
+    /// Asks for another page when the one before is done.
+    fn list(&self) {
+        let rings = &self.bed.worker.home.line.rings;
+        if self.bed.worker.home.is_busy() {
+            return;
+        }
+        let (buffer, from) = match rings.notes.pop() {
+            Some(Note::Listed(page)) => (page.connections, page.next.unwrap_or(0)),
+            _ => (Vec::new(), 0),
+        };
+        assert!(rings.commands.push(Command::List(Page::new(1, from, 10_000, buffer))).is_ok());
+    }
+
+    /// Has all before adopted and heard, and asks for another adoption.
+    fn adopt(&mut self, (snapshot, events): &(Snapshot, Vec<Event>)) {
+        let rings = Arc::clone(&self.bed.worker.home.line.rings);
+        while self.bed.worker.home.is_busy() {
+            self.bed.worker.turn();
+        }
+        rings.notes.pop();
+        let news = News::new(events, &snapshot.services);
+        assert!(rings.commands.push(Command::Install(Box::new(snapshot.clone()), news)).is_ok());
+    }
+}
+
 /// Short by default; `--measurement-time` and `--sample-size` ask for more.
 fn brief() -> Criterion {
     Criterion::default()
@@ -345,7 +423,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line, told, idle, hand_off] {
+    for group in [parsing, lookup, schedule, line, told, idle, hand_off, beside] {
         group(&mut criterion);
     }
     criterion.final_summary();

@@ -165,6 +165,10 @@ mod modern {
         /// This processor, if it is one. Looked up once; later calls read a word.
         #[inline]
         pub fn found() -> Option<Modern> {
+            #[cfg(test)]
+            if super::tests::is_old() {
+                return None;
+            }
             let all = has!("avx2") && has!("aes") && has!("bmi1") && has!("bmi2") && has!("movbe");
             all.then_some(Modern(()))
         }
@@ -365,11 +369,28 @@ mod modern {
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
     use zerocopy::FromBytes;
 
     use super::*;
+
+    thread_local! {
+        static OLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+
+    /// Whether this thread acts as on a processor that is not modern.
+    pub(super) fn is_old() -> bool {
+        OLD.get()
+    }
+
+    /// Does something as on a processor that is not modern.
+    pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
+        OLD.set(true);
+        let result = act();
+        OLD.set(false);
+        result
+    }
 
     const MAC: MacBytes = [2, 0x70, 0x63, 0x61, 0x70, 1];
 

@@ -1,7 +1,7 @@
 //! One core of a layer-4 load balancer, as a library: packets and time go in, packets and verdicts come out.
 //!
-//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `line::modern`, `cpu`
-//! and `apart`.
+//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `cpu`,
+//! `line::compiled` and `apart`.
 
 pub mod apart;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod fuzz;
 pub mod helper;
 pub mod icmp;
 pub mod io;
+pub mod leisure;
 pub mod line;
 pub mod packet;
 pub mod parse;

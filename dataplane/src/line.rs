@@ -4,15 +4,18 @@
 //! then the entries are asked for, and only then is each packet looked at again.
 
 mod admit;
+mod adopt;
 mod advance;
+mod compiled;
 pub mod defend;
 mod depart;
 pub mod ending;
 mod errors;
 mod express;
+pub mod flush;
 mod kernel;
 mod leave;
-mod modern;
+mod list;
 mod originate;
 pub mod outbox;
 pub mod paths;
@@ -27,7 +30,7 @@ mod way;
 
 use std::sync::Arc;
 
-use crate::config::{Snapshot, WorkerRings};
+use crate::config::{News, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{ConnId, Direction, Lease, Quotas, Shared, Table};
 use crate::cpu::Cpu;
@@ -46,9 +49,10 @@ use crate::verdict::{DropReason, Verdict};
 use crate::wire::ether::MacBytes;
 use crate::wire::{ipv4::Ipv4Hdr, ipv6::Ipv6Hdr};
 
+use compiled::Compiled;
 use defend::Defence;
 use ending::Ending;
-use modern::Compiled;
+use flush::Flush;
 pub use outbox::{KernelRing, Outbox};
 use paths::Paths;
 use read::Step;
@@ -124,7 +128,9 @@ pub struct Line {
     /// Connections that are to expire now.
     pub ending: Ending,
     /// Connections of removed destinations are looked for from here on.
-    pub flush_from: Option<u32>,
+    pub flush: Option<Flush>,
+    /// What came with the snapshot and was not heard yet.
+    pub news: News,
     /// Counters.
     pub board: Arc<Board>,
     /// To and from control.

@@ -130,6 +130,17 @@ impl Candidate<'_> {
     }
 }
 
+impl Scheduler {
+    /// Whether what a worker remembers for it hears of this; what it does not hear changes nothing.
+    pub fn hears(self, kind: EventKind) -> bool {
+        match self {
+            Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr => true,
+            Scheduler::Rr => matches!(kind, EventKind::Fresh | EventKind::Removed(..)),
+            _ => kind == EventKind::Fresh,
+        }
+    }
+}
+
 /// What a worker's copy of a scheduler remembers of one service.
 ///
 /// A line each: all that a choice writes.

@@ -153,6 +153,13 @@ pub struct Destination {
     pub target: TargetId,
 }
 
+impl Destination {
+    /// Whether it has thresholds, so that its connections are counted.
+    pub fn is_limited(&self) -> bool {
+        self.upper != 0 || self.lower != 0
+    }
+}
+
 /// The port of FTP's control connection, whose service also takes what may be its data; spec 2.5.
 const FTP: u16 = 21;
 /// The port active FTP sends data from.

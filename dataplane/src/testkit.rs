@@ -107,6 +107,8 @@ pub struct Plan {
     pub workers: u16,
     /// The service's protocol.
     pub protocol: u8,
+    /// Services that can exist.
+    pub services: usize,
     /// Which debug events are told.
     pub debug: Switches,
     /// Room for frames to the kernel.
@@ -128,6 +130,7 @@ impl Plan {
             weight: 1,
             workers: 1,
             protocol: protocol::TCP,
+            services: 4,
             debug: Switches::default(),
             kernel_ring: 64,
             hand_off_ring: 1,
@@ -237,7 +240,7 @@ impl Plan {
             ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),
-            services: 4,
+            services: self.services,
             board,
             rings: WorkerRings::new(16),
             kernel,

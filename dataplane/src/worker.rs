@@ -2,6 +2,7 @@
 //! are for, send what left.
 
 pub mod binding;
+mod chores;
 mod idle;
 pub mod moves;
 pub mod tenant;
@@ -10,8 +11,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::config::Snapshot;
+use crate::config::{Event, News, Snapshot};
 use crate::io::{Batch, QueuePair};
+use crate::leisure::Leisure;
 use crate::line::Arrival;
 use crate::packet::Packet;
 use crate::rest::Rule;
@@ -102,9 +104,9 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         moved += self.home.take_over(now, &mut self.ports, &mut self.batch);
         moved += self.home.inject(now, NamespaceId::DEFAULT, &mut self.ports);
-        self.home.line.expire(now, moved > 0);
+        self.home.attend(now, moved);
         if !self.guests.is_empty() {
-            moved += self.see_to_guests(now, moved > 0);
+            moved += self.see_to_guests(now, moved);
         }
         let gauges = &self.home.line.board.gauges;
         if moved > 0 {
@@ -164,13 +166,13 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     }
 
     /// What a turn does for every namespace beside the default one.
-    fn see_to_guests(&mut self, now: Tick, hurried: bool) -> usize {
+    fn see_to_guests(&mut self, now: Tick, before: usize) -> usize {
         let mut moved = 0;
         for (id, guest) in (1..).map(NamespaceId).zip(&mut self.guests) {
             let Some(guest) = guest else { continue };
             moved += guest.take_over(now, &mut self.ports, &mut self.batch);
             moved += guest.inject(now, id, &mut self.ports);
-            guest.line.expire(now, hurried);
+            guest.attend(now, before);
         }
         moved
     }
@@ -236,9 +238,11 @@ fn split<P: Packet>(batch: &mut Batch<P>, part: &mut Batch<P>, is_part: impl Fn(
 /// A worker's starting snapshot is empty: everything is the kernel's until control installs one.
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// Installs a snapshot in the default namespace; for replay and tests, where there is no control thread.
-    pub fn install(&mut self, mut snapshot: Snapshot, events: &[crate::config::Event]) {
+    pub fn install(&mut self, mut snapshot: Snapshot, events: &[Event]) {
         snapshot.pave();
-        self.home.adopt(Box::new(snapshot), events, &mut self.ports);
+        let news = News::new(events, &snapshot.services);
+        self.home.adopt(Box::new(snapshot), news, &mut self.ports);
+        self.home.line.hear(&mut { Leisure::ENDLESS });
     }
 
     /// A namespace beside the default one, for tests.

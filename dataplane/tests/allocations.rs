@@ -1,6 +1,6 @@
 //! The packet's way does not allocate: not for a new connection, not for a known one, not for an answer.
 
-use pollux_dataplane::config::{Event, EventKind};
+use pollux_dataplane::config::{Counting, Event, EventKind};
 use pollux_dataplane::io::Batch;
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::line::{Arrival, Outbox};
@@ -62,8 +62,13 @@ fn choosing_does_not_allocate() {
         let plan = Plan { scheduler, servers: 10, ..Plan::new(Method::Dr) };
         let (snapshot, bed) = (plan.snapshot(), plan.bed().unwrap());
         let service = snapshot.services.service(ServiceId(0)).unwrap();
-        let fresh =
-            Event { service: ServiceId(0), kind: EventKind::Fresh, gcd: 1, max_weight: 1, again: false };
+        let fresh = Event {
+            service: ServiceId(0),
+            kind: EventKind::Fresh,
+            gcd: 1,
+            max_weight: 1,
+            counting: Counting::Never,
+        };
         let mut memory = Memory::new(1);
         memory.hear(scheduler, &fresh);
         let mut pick = |host| {

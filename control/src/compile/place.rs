@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
-use pollux_dataplane::config::{Event, EventKind};
+use pollux_dataplane::config::{Counting, Event, EventKind};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::sched;
 use pollux_dataplane::service::{Destination, DestinationId, Method, Service, ServiceId, TargetId};
@@ -24,8 +24,6 @@ pub(super) struct Placing<'a> {
     touched: HashSet<FullKey>,
     /// The weights of services that something was done to.
     weights: HashMap<ServiceId, Weights>,
-    /// Destinations that an event is about already.
-    named: HashSet<DestinationId>,
     /// Services whose tables must be made anew.
     changed: HashSet<ServiceId>,
     now: Duration,
@@ -51,7 +49,6 @@ impl Placing<'_> {
             placed: Placed { draft, events: Vec::new(), changes: Changes::default() },
             touched,
             weights: HashMap::new(),
-            named: HashSet::new(),
             changed: HashSet::new(),
             now,
         }
@@ -120,7 +117,7 @@ impl Placing<'_> {
         for destination in gone.destinations {
             self.retire(destination);
             // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
-            self.push(id, EventKind::Removed(destination, None), (1, 0));
+            self.push(id, EventKind::Removed(destination, None), (1, 0), Counting::Never);
         }
     }
 
@@ -159,7 +156,7 @@ impl Placing<'_> {
             slots,
         };
         if fresh {
-            self.hear(id, EventKind::Fresh, &service);
+            self.hear(id, EventKind::Fresh, Counting::Never, &service);
         }
         self.compiler.index.caller(id, Some(&service));
         self.placed.draft.put_service(id, service);
@@ -188,7 +185,7 @@ impl Placing<'_> {
             let weight = self.placed.draft.known(gone).map_or(0, |known| known.weight);
             self.weigh(id, &service).count(weight, false);
             self.retire(gone);
-            self.hear(id, EventKind::Removed(gone, before), &service);
+            self.hear(id, EventKind::Removed(gone, before), Counting::Never, &service);
         }
         self.placed.draft.put_service(id, service);
     }
@@ -217,13 +214,16 @@ impl Placing<'_> {
             weights.count(old.weight, false);
         }
         weights.count(new.weight, true);
+        let mut counting = Counting::between(old.as_ref(), &new);
+        let after = Counting::between(Some(&new), &new);
         self.set(destination, service_key, old.as_ref(), new);
         if there.is_none() {
             service.destinations.insert(0, destination);
-            self.hear(id, EventKind::Added(destination), &service);
+            let counting = std::mem::replace(&mut counting, after);
+            self.hear(id, EventKind::Added(destination), counting, &service);
         }
         if there.is_some() || clears {
-            self.hear(id, EventKind::Edited { destination, clears }, &service);
+            self.hear(id, EventKind::Edited { destination, clears }, counting, &service);
         }
         self.placed.draft.put_service(id, service);
     }
@@ -258,18 +258,20 @@ impl Placing<'_> {
         self.weights.entry(id).or_insert_with(|| Weights::of(&service.destinations, draft))
     }
 
-    fn hear(&mut self, id: ServiceId, kind: EventKind, service: &Service) {
+    fn hear(&mut self, id: ServiceId, kind: EventKind, counting: Counting, service: &Service) {
         let summary = self.weigh(id, service).summary();
         self.changed.insert(id);
-        self.push(id, kind, summary);
+        self.push(id, kind, summary, counting);
     }
 
-    fn push(&mut self, service: ServiceId, kind: EventKind, (gcd, max_weight): (u32, u32)) {
-        let again = match kind {
-            EventKind::Added(of) | EventKind::Edited { destination: of, .. } => !self.named.insert(of),
-            EventKind::Fresh | EventKind::Removed(..) => false,
-        };
-        self.placed.events.push(Event { service, kind, gcd, max_weight, again });
+    fn push(
+        &mut self,
+        service: ServiceId,
+        kind: EventKind,
+        (gcd, max_weight): (u32, u32),
+        counting: Counting,
+    ) {
+        self.placed.events.push(Event { service, kind, gcd, max_weight, counting });
     }
 }
 

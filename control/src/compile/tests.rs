@@ -6,7 +6,7 @@ mod steps;
 
 use std::time::Duration;
 
-use pollux_dataplane::config::{Event, EventKind};
+use pollux_dataplane::config::{Counting, Event, EventKind};
 use pollux_dataplane::service::{DestinationId, Services};
 
 use super::*;
@@ -99,6 +99,43 @@ fn an_edit_lifts_an_overload_when_the_limit_ends_or_grows() {
     assert_eq!(limited(9), [edited(A, false)]);
     assert_eq!(limited(10), [edited(A, true)]);
     assert_eq!(limited(0), [edited(A, true)]);
+}
+
+/// Whether connections are to be counted is told step by step, also of a destination that goes and comes back.
+#[test]
+fn thresholds_that_come_and_go_are_told_once() {
+    use Counting::{Begins, Ends, GoesOn, Never};
+    let mut compiler = compiler();
+    let config = web("lc", &[(1, 1)]);
+    let mut limited = |limits: Option<(u32, u32)>| {
+        let mut config = config.clone();
+        match limits {
+            Some((upper, lower)) => {
+                let destination = &mut config.services[0].destinations[0];
+                (destination.upper_threshold, destination.lower_threshold) = (upper, lower);
+            }
+            None => config.services[0].destinations.clear(),
+        }
+        let (_, events) = compiler.configure(&config, seconds(0)).unwrap();
+        let about = |event: &&Event| !matches!(event.kind, EventKind::Fresh);
+        events.iter().filter(about).map(|event| event.counting).collect::<Vec<_>>()
+    };
+    type Row<'a> = (Option<(u32, u32)>, &'a [Counting]);
+    let rows: [Row<'_>; 9] = [
+        (Some((0, 0)), &[Never]),
+        (Some((10, 0)), &[Begins]),
+        (Some((9, 4)), &[GoesOn]),
+        (Some((0, 0)), &[Ends]),
+        (Some((10, 0)), &[Begins]),
+        // It is counted on while it is gone; the edit that comes with its return is another step.
+        (None, &[Never]),
+        (Some((0, 0)), &[Ends, Never]),
+        (None, &[Never]),
+        (Some((5, 0)), &[Begins, GoesOn]),
+    ];
+    for (row, (limits, expected)) in rows.into_iter().enumerate() {
+        assert_eq!(limited(limits), expected, "row {row}");
+    }
 }
 
 #[test]

@@ -41,7 +41,9 @@ impl Instance {
         if table < self.workers.all().len() {
             let Ok(from) = u32::try_from(from) else { return Ok((Vec::new(), None)) };
             let page = self.workers.list(table, from, limit)?;
-            return Ok((observe::connections(&page, table as u16), page.next.map(u64::from)));
+            let (listed, next) = (observe::connections(&page, table as u16), page.next.map(u64::from));
+            self.workers.take_back(page);
+            return Ok((listed, next));
         }
         let Some(shared) = self.workers.shared() else { return Ok((Vec::new(), None)) };
         let now = Tick(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX));

@@ -8,6 +8,7 @@ use pollux_dataplane::config::{Page, WorkerRings};
 use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, Hand, Wire};
+use pollux_dataplane::leisure::Leisure;
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::rest::Rule;
 use pollux_dataplane::service::DestinationId;
@@ -222,8 +223,8 @@ impl Balancer for Core {
     fn connections(&mut self) -> Vec<ConnectionView> {
         let (mut views, mut from) = (Vec::new(), Some(0));
         while let Some(at) = from {
-            let mut page = Page { from: at, connections: Vec::with_capacity(DEPTH), ..Page::default() };
-            self.worker.home.line.list(&mut page, Tick(self.now_ms));
+            let mut page = Page::new(0, at, DEPTH, Vec::new());
+            self.worker.home.line.list(&mut page, Tick(self.now_ms), &mut { Leisure::ENDLESS });
             views.extend(observe::connections(&page, 0));
             from = page.next;
         }

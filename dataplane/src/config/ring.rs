@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::network::LinkId;
-use super::snapshot::{Event, Snapshot};
+use super::news::News;
+use super::snapshot::Snapshot;
 use crate::conn::entry::Endpoints;
 use crate::flow::Endpoint;
 use crate::service::{DestinationId, Method};
@@ -18,8 +19,8 @@ const EVENTS: usize = 2048;
 /// What control tells a worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Act on this from now on.
-    Install(Box<Snapshot>, Box<[Event]>),
+    /// Act on this from now on, and hear of what it brings.
+    Install(Box<Snapshot>, News),
     /// Copy a page of connections into the buffer that comes with it.
     List(Page),
     /// Stop after this burst.
@@ -29,25 +30,51 @@ pub enum Command {
 /// What a worker tells control.
 #[derive(Debug)]
 pub enum Note {
-    /// The generation adopted, and the snapshot it replaces, to be freed.
-    Adopted(u64, Box<Snapshot>, Box<[Event]>),
+    /// The generation adopted, and the snapshot it replaces, to be freed; all that came with it was heard.
+    Adopted(u64, Box<Snapshot>, News),
     /// The page that was asked for.
     Listed(Page),
     /// A packet waits for this neighbour's hardware address.
     Resolve(LinkId, std::net::IpAddr),
 }
 
+/// Places of the table that a page goes through at most, so that one of an empty table does not keep control waiting.
+const REACH: u32 = 1 << 14;
+
 /// A page of connections: a buffer that control makes and the worker fills, never past its capacity.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Page {
     /// Names the request.
     pub ticket: u64,
-    /// Where to begin.
-    pub from: u32,
     /// Where to go on; `None` after the last.
     pub next: Option<u32>,
     /// What was found.
     pub connections: Vec<Connection>,
+    /// How many are asked for.
+    limit: usize,
+    /// Places that it may go through yet.
+    reach: u32,
+}
+
+impl Page {
+    /// An empty page that begins at place `from` and ends after so many connections; `buffer` is used again.
+    pub fn new(ticket: u64, from: u32, limit: usize, mut buffer: Vec<Connection>) -> Page {
+        buffer.clear();
+        buffer.reserve_exact(limit);
+        Page { ticket, next: Some(from), connections: buffer, limit, reach: REACH }
+    }
+
+    /// Where to look next, and how far; `None` when it is done.
+    pub fn goes_on(&self) -> Option<(u32, u32)> {
+        let more = self.connections.len() < self.limit && self.reach > 0;
+        more.then_some((self.next?, self.reach))
+    }
+
+    /// All places before `next` were looked at, so many of them just now.
+    pub fn went_on(&mut self, next: Option<u32>, places: u32) {
+        self.next = next;
+        self.reach = self.reach.saturating_sub(places);
+    }
 }
 
 /// A connection as it is listed.

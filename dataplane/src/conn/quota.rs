@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
+use crate::config::Counting;
 use crate::service::{Destination, DestinationId};
 
 /// What workers count together of one destination.
@@ -50,7 +51,7 @@ impl Quotas {
 
     /// A connection was bound to the destination.
     pub fn bind(&self, id: DestinationId, destination: &Destination) {
-        if let Some(quota) = self.at(id).filter(|_| limits(destination)) {
+        if let Some(quota) = self.at(id).filter(|_| destination.is_limited()) {
             let count = quota.connections.fetch_add(1, Relaxed) + 1;
             if destination.upper != 0 && i64::from(count) >= i64::from(destination.upper) {
                 self.overload(id, true);
@@ -61,7 +62,7 @@ impl Quotas {
     /// A connection of the destination ended.
     pub fn unbind(&self, id: DestinationId, destination: &Destination) {
         let Some(quota) = self.at(id) else { return };
-        if !limits(destination) {
+        if !destination.is_limited() {
             return self.overload(id, false);
         }
         let count = i64::from(quota.connections.fetch_sub(1, Relaxed)) - 1;
@@ -71,20 +72,15 @@ impl Quotas {
         }
     }
 
-    /// The destination was edited from `old` to `new`; `own` connections are one worker's.
-    pub fn edited(&self, id: DestinationId, old: &Destination, new: &Destination, own: i32, clears: bool) {
+    /// The destination was edited; `own` connections are one worker's. It is no longer overloaded if that `clears` it.
+    pub fn edited(&self, id: DestinationId, counting: Counting, own: i32, clears: bool) {
         let Some(quota) = self.at(id) else { return };
-        match (limits(old), limits(new)) {
-            (false, true) => _ = quota.connections.fetch_add(own, Relaxed),
-            (true, false) => _ = quota.connections.fetch_sub(own, Relaxed),
-            _ => {}
+        match counting {
+            Counting::Begins => _ = quota.connections.fetch_add(own, Relaxed),
+            Counting::Ends => _ = quota.connections.fetch_sub(own, Relaxed),
+            Counting::Never | Counting::GoesOn => {}
         }
-        self.clear(id, clears);
-    }
-
-    /// The destination is no longer overloaded, if an edit `clears` that.
-    pub fn clear(&self, id: DestinationId, clears: bool) {
-        if clears {
+        if clears || counting == Counting::Ends {
             self.overload(id, false);
         }
     }
@@ -112,8 +108,4 @@ impl Quotas {
         }
         self.overload(id, false);
     }
-}
-
-fn limits(destination: &Destination) -> bool {
-    destination.upper != 0 || destination.lower != 0
 }

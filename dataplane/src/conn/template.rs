@@ -250,17 +250,30 @@ impl Templates {
         }
     }
 
-    /// Forgets templates without connections whose destination does not stay; tells `gone` their destinations.
-    pub fn retain(&self, mut stays: impl FnMut(DestinationId) -> bool, mut gone: impl FnMut(DestinationId)) {
-        for number in 0..SHARDS {
-            let mut shard = self.lock(number);
-            for place in 0..shard.places.len() as u32 {
-                let template = &shard.places[place as usize];
-                if template.key.is_some() && template.children == 0 && !stays(template.new.destination) {
-                    gone(shard.remove(place));
-                }
+    /// Forgets templates without connections whose destination does not stay; tells `gone` their destinations. Looks at
+    /// no more than `reach` places from `from` on, and says where to go on, if anywhere.
+    pub fn retain(
+        &self,
+        from: u64,
+        reach: u32,
+        mut stays: impl FnMut(DestinationId) -> bool,
+        mut gone: impl FnMut(DestinationId),
+    ) -> Option<u64> {
+        let (number, first) = ((from >> 32) as usize, from as u32);
+        if number >= SHARDS {
+            return None;
+        }
+        let mut shard = self.lock(number);
+        let places = shard.places.len() as u32;
+        let stop = first.saturating_add(reach).min(places);
+        for place in first..stop {
+            let template = &shard.places[place as usize];
+            if template.key.is_some() && template.children == 0 && !stays(template.new.destination) {
+                gone(shard.remove(place));
             }
         }
+        let (number, first) = if stop < places { (number, stop) } else { (number + 1, 0) };
+        (number < SHARDS).then_some((number as u64) << 32 | u64::from(first))
     }
 
     /// Forgets all templates; tells `gone` their destinations.

@@ -9,6 +9,7 @@ use super::entry::Endpoints;
 use super::*;
 use crate::flow::{Endpoint, Seed};
 use crate::service::{DestinationId, Method};
+use crate::testkit::{at, v4};
 use crate::time::{Millis, Tick};
 
 const SIZES: Sizes = Sizes { ipv4: 24, ipv6: 12 };
@@ -139,4 +140,58 @@ fn a_template_is_made_once() {
     templates.release_child(first.template, false);
     templates.expire((0, 1), Tick(1_000_000), |id| gone.push(id));
     assert_eq!((gone, templates.len()), (vec![DestinationId(1)], 0));
+}
+
+/// Templates are looked through a few at a time, in every shard, and the next look begins where the last one ended.
+#[test]
+fn templates_of_what_is_gone_are_forgotten_part_by_part() {
+    let templates = template::Templates::new(4096);
+    for n in 0..200_u32 {
+        let client = at(v4(10, 0, (n >> 8) as u8, n as u8), 0);
+        let target = template::Target::Address(client.address, 80);
+        let key = template::Key { protocol: 6, client: client.address, target, data: Box::default() };
+        let (method, timeout) = (Method::Dr, Millis(1000));
+        let destination = DestinationId(n % 2);
+        let new = template::NewTemplate { destination, endpoint: client, method, timeout, one_packet: false };
+        let claim = templates.make(key, new, Tick(0)).unwrap();
+        // One in ten still has a connection.
+        (n % 10 != 0).then(|| templates.release_child(claim.template, false));
+    }
+    let (mut from, mut gone, mut looks) = (Some(0), 0, 0);
+    while let Some(at) = from {
+        let before = gone;
+        from = templates.retain(at, 3, |id| id.0 == 1, |_| gone += 1);
+        assert!(gone - before <= 3);
+        looks += 1;
+    }
+    assert_eq!((gone, templates.len()), (80, 120));
+    assert!(looks >= 200 / 3, "{looks} looks");
+    assert_eq!(templates.retain(1 << 40, 3, |_| false, |_| ()), None, "there is nothing behind the last");
+}
+
+/// The ends of an IPv6 connection have no addresses where those of IPv4 have theirs.
+#[test]
+fn a_packet_from_nowhere_is_of_no_ipv6_connection() {
+    let mut table = table();
+    let id = table.insert(&new(1, true, true), Tick(0)).unwrap();
+    let nowhere = crate::flow::Key4::new(0, 0, endpoints(1, true).key_in(6).unwrap().ports(), 6);
+    let slot = super::index::Slot::new(id, Direction::In);
+    assert_eq!(table.confirm(crate::cpu::Any, slot, &nowhere), None);
+}
+
+/// Nor is what a slot still names once its connection is gone.
+#[test]
+fn a_connection_that_is_gone_has_no_packets() {
+    for v6 in [false, true] {
+        let mut table = table();
+        let id = table.insert(&new(1, v6, true), Tick(0)).unwrap();
+        let (slot, key) = (super::index::Slot::new(id, Direction::In), endpoints(1, v6).key_in(6).unwrap());
+        let confirm = |table: &Table| match &key {
+            crate::flow::Key::V4(key) => table.confirm(crate::cpu::Any, slot, key),
+            crate::flow::Key::V6(key) => table.confirm6(crate::cpu::Any, slot, key),
+        };
+        assert_eq!(confirm(&table), Some((id, Direction::In)));
+        table.remove(id);
+        assert_eq!(confirm(&table), None);
+    }
 }

@@ -188,6 +188,9 @@ impl Line {
     /// Asks the service's scheduler.
     pub(super) fn pick(&mut self, opening: &Opening, now: Tick) -> Option<DestinationId> {
         let Opening { key, service, quoted } = *opening;
+        if !self.news.is_over() {
+            self.hear_of(service);
+        }
         let services = &self.snapshot.services;
         let asked = services.service(service)?;
         let scheduler = asked.scheduler as u32;
@@ -244,6 +247,7 @@ impl Line {
         };
         self.opened += 1;
         if let Some(of) = chosen.destination {
+            self.hear_first(of);
             if let Some(counters) = self.board.destinations.get(of.0 as usize) {
                 counters.connections.add(1);
                 counters.count(false, 1);

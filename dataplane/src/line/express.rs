@@ -7,7 +7,7 @@
 
 use zerocopy::network_endian::{U16, U32, U128};
 
-use super::modern::Compiled;
+use super::compiled::Compiled;
 use super::{Burst, Line, Work};
 use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags, Lease, Table};

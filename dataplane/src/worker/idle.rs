@@ -54,8 +54,8 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// Naps, unless work is left that a turn does only a part of.
     fn nap(&mut self, span: Duration) {
         let now = self.clock.now();
-        let mut lines = self.guests.iter().flatten().map(|guest| &guest.line);
-        if self.home.line.is_behind(now) || lines.any(|line| line.is_behind(now)) {
+        let mut guests = self.guests.iter().flatten();
+        if self.home.is_behind(now) || guests.any(|guest| guest.is_behind(now)) {
             return;
         }
         if self.idle.rest.listens() && !self.idle.armed {

@@ -8,10 +8,10 @@ use crossbeam::queue::ArrayQueue;
 
 use super::Port;
 use super::binding::{Binding, NamespaceId};
-use crate::config::{Command, Event, NextHop, Note, Snapshot, WorkerRings};
+use super::chores::Chore;
+use crate::config::{News, WorkerRings};
 use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
-use crate::forward;
 use crate::io::{BURST, Batch, QueuePair};
 use crate::line::defend::Defence;
 use crate::line::ending::Ending;
@@ -23,7 +23,7 @@ use crate::sched::Memory;
 use crate::stats::Board;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
-use crate::verdict::{DropReason, Verdict};
+use crate::verdict::DropReason;
 
 /// What a namespace is made from, for one worker.
 pub struct TenantSetup<P> {
@@ -57,6 +57,8 @@ pub struct Tenant<P> {
     pub line: Line,
     pub(super) out: Outbox<P>,
     inject: Arc<ArrayQueue<(usize, P)>>,
+    /// What control asked for and is not done yet.
+    pub(super) chore: Option<Chore>,
 }
 
 impl<P: Packet> Tenant<P> {
@@ -87,13 +89,14 @@ impl<P: Packet> Tenant<P> {
             last_one_packet: None,
             in_train: false,
             tended: Tick(0),
-            flush_from: None,
+            flush: None,
+            news: News::default(),
             ending: Ending::default(),
             ip_id: 0,
             piece_id: random.1 as u32,
             works: line::works(),
         };
-        Ok(Tenant { line, out, inject: setup.inject })
+        Ok(Tenant { line, out, inject: setup.inject, chore: None })
     }
 
     /// Runs a batch through the line, and what leaves out of the ports.
@@ -201,94 +204,6 @@ impl<P: Packet> Tenant<P> {
             batch.clear();
         }
     }
-
-    /// Does what control asks; true when it asks to stop.
-    pub(super) fn obey<Q: QueuePair<Packet = P>>(&mut self, now: Tick, ports: &mut [Port<Q>]) -> bool {
-        let mut stops = false;
-        while let Some(command) = next(&self.line.rings.commands) {
-            let note = match command {
-                Command::Install(snapshot, events) => {
-                    let generation = snapshot.generation;
-                    let old = self.adopt(snapshot, &events, ports);
-                    Note::Adopted(generation, old, events)
-                }
-                Command::List(mut page) => {
-                    self.line.list(&mut page, now);
-                    Note::Listed(page)
-                }
-                Command::Stop => {
-                    stops = true;
-                    continue;
-                }
-            };
-            // Control keeps the ring deep enough for every answer it waits for.
-            let _ = self.line.rings.notes.push(note);
-        }
-        self.line.publish();
-        if self.out.trains.held() > 0 {
-            self.give_up_trains(now);
-        }
-        if !self.out.waiting.is_empty() {
-            self.give_up_waiting(now);
-        }
-        stops
-    }
-
-    /// Acts on another snapshot from now on; gives back the one before.
-    pub(super) fn adopt<Q: QueuePair<Packet = P>>(
-        &mut self,
-        snapshot: Box<Snapshot>,
-        events: &[Event],
-        ports: &mut [Port<Q>],
-    ) -> Box<Snapshot> {
-        let old = self.line.adopt(snapshot, events);
-        self.retry(ports);
-        old
-    }
-
-    /// Sends the waiting packets whose next hop's address has become known.
-    fn retry<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
-        let gauges = &self.line.board.gauges;
-        for _ in 0..self.out.waiting.len() {
-            let mut waiting = self.out.waiting.remove(0);
-            let NextHop::Unresolved(link, address) = waiting.departure.next else { continue };
-            let network = &self.line.snapshot.network;
-            let hop = network.neighbours.get(&(link, address)).and_then(|&id| network.hop_at(id));
-            match hop {
-                None => {
-                    // There is room: the packet has just left its place. It keeps the time it came.
-                    let _ = self.out.waiting.try_push(waiting);
-                }
-                Some(hop) => {
-                    let framed = forward::frame(&mut waiting.packet, &waiting.departure, hop);
-                    let verdict = match framed {
-                        Ok(()) => self.out.send(hop.port, waiting.packet),
-                        Err(why) => Verdict::Dropped(why),
-                    };
-                    if let Verdict::Dropped(why) = verdict {
-                        gauges.drops[why as usize].add(1);
-                    }
-                }
-            }
-        }
-        gauges.waiting.set(self.out.waiting.len() as u64);
-        self.flush(ports);
-    }
-
-    fn give_up_trains(&mut self, now: Tick) {
-        let gauges = &self.line.board.gauges;
-        self.out.trains.expire(now, |_| gauges.drops[DropReason::FragmentTimeout as usize].add(1));
-        gauges.gathering.set(self.out.trains.held() as u64);
-    }
-
-    fn give_up_waiting(&mut self, now: Tick) {
-        let before = self.out.waiting.len();
-        self.out.waiting.retain(|waiting| !waiting.is_over(now));
-        let gone = before - self.out.waiting.len();
-        let gauges = &self.line.board.gauges;
-        gauges.drops[DropReason::NeighbourUnresolved as usize].add(gone as u64);
-        gauges.waiting.set(self.out.waiting.len() as u64);
-    }
 }
 
 /// Packets that were handed over, with their tags: the port, and whence they are.
@@ -310,6 +225,6 @@ fn part<P>(given: &mut Given<P>, tag: u16, batch: &mut Batch<P>) {
 
 /// The first in a ring. Most are empty in most turns, and to pop from an empty one costs a fence.
 #[inline]
-fn next<T>(ring: &ArrayQueue<T>) -> Option<T> {
+pub(super) fn next<T>(ring: &ArrayQueue<T>) -> Option<T> {
     if ring.is_empty() { None } else { ring.pop() }
 }

@@ -1,5 +1,6 @@
 //! Namespaces at a worker: the same addresses in each, and nothing that crosses.
 
+mod chores;
 mod idle;
 mod spread;
 mod world;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::bed::*;
 use super::families::{self, SERVERS6, client6, v6, vip6};
 use crate::conn::Sizes;
+use crate::cpu;
 use crate::service::{Method, Tunnel};
 use crate::wire::protocol;
 
@@ -132,6 +133,7 @@ proptest! {
     #[test]
     fn the_express_way_is_the_long_way(
         (method, udp, ipv6, switches) in (0..6usize, any::<bool>(), any::<bool>(), 0..16u8),
+        old in any::<bool>(),
         steps in prop::collection::vec(step(), 1..40),
     ) {
         let gue = |checksum| Method::Tunnel(Tunnel::Gue { l4_port: 6080, checksum });
@@ -139,10 +141,11 @@ proptest! {
         let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip), gue(true), gue(false), gre][method];
         let proto = if udp { protocol::UDP } else { protocol::TCP };
         let plan = || plan(method, proto, switches);
-        if ipv6 {
-            play(|| bed6(plan()), &steps, |step| as_ipv6(step, &frame(step, proto)))?;
-        } else {
-            play(|| plan().build(), &steps, |step| frame(step, proto))?;
-        }
+        let all = || match ipv6 {
+            true => play(|| bed6(plan()), &steps, |step| as_ipv6(step, &frame(step, proto))),
+            false => play(|| plan().build(), &steps, |step| frame(step, proto)),
+        };
+        // As on processors that have not what the way is compiled for as well.
+        if old { cpu::tests::on_an_old_one(all)? } else { all()? }
     }
 }

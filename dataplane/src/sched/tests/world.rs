@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::*;
+use crate::config::Counting;
 use crate::flow::Endpoint;
 use crate::service::{Method, Name, ServiceId, TargetId};
 
@@ -109,7 +110,7 @@ impl World {
         self.service.slots = slots(self.service.scheduler, ipv6, list, |id| self.services.destination(id));
         let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
         let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
-        let event = Event { service: ServiceId(0), kind, gcd, max_weight, again: false };
+        let event = Event { service: ServiceId(0), kind, gcd, max_weight, counting: Counting::Never };
         self.memory.hear(self.service.scheduler, &event);
     }
 

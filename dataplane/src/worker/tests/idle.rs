@@ -92,7 +92,7 @@ fn control_is_heard_after_one_nap_and_then_at_once() {
         rounds(&mut world.workers[0], LONG);
         while rings.notes.pop().is_some() {}
         let naps = world.home.boards[0].gauges.naps.get();
-        let page = Page { connections: Vec::with_capacity(4), ..Page::default() };
+        let page = Page::new(1, 0, 4, Vec::new());
         assert!(rings.commands.push(Command::List(page)).is_ok());
         world.workers[0].rest();
         rounds(&mut world.workers[0], 20);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 use etherparse::{PacketBuilder, SingleVlanHeader, VlanId};
 
-use crate::config::{Command, Snapshot, WorkerRings};
+use crate::config::{Command, News, Snapshot, WorkerRings};
 use crate::conn::{Shared, Sizes};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::io::mem::{Frame, Hand, Wire};
@@ -154,7 +154,7 @@ impl World {
         let tenants = std::cell::RefCell::new(tenants);
         self.order(|worker| Move::Enter(id, tenants.borrow_mut()[worker].take().unwrap()));
         for rings in &realm.rings {
-            let install = Command::Install(Box::new(snapshot.clone()), Box::new([]));
+            let install = Command::Install(Box::new(snapshot.clone()), News::default());
             assert!(rings.commands.push(install).is_ok());
         }
         self.turn();
@@ -209,7 +209,7 @@ pub(super) fn serving(nth: u8, vlan: Option<u16>) -> Snapshot {
 }
 
 pub(super) fn syn(from: Endpoint, to: Endpoint, vlan: Option<u16>) -> Vec<u8> {
-    let inwards = to == vip();
+    let inwards = to.address == vip().address;
     let (source, receiver) = if inwards { (ROUTER, CLIENT_SIDE) } else { (SERVER_MAC, SERVER_SIDE) };
     let (IpAddr::V4(s), IpAddr::V4(d)) = (from.address, to.address) else { panic!("IPv4 only") };
     let ether = PacketBuilder::ethernet2(source, receiver);
