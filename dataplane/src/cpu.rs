@@ -152,6 +152,7 @@ pub use modern::Modern;
 mod modern {
     use std::arch::is_x86_feature_detected as has;
     use std::arch::x86_64::*;
+    use std::sync::LazyLock;
 
     use zerocopy::transmute;
 
@@ -162,17 +163,20 @@ mod modern {
     pub struct Modern(());
 
     impl Modern {
-        /// This processor, if it is one. Looked up once; later calls read a word.
+        /// This processor, if it is one.
         #[inline]
         pub fn found() -> Option<Modern> {
             #[cfg(test)]
             if super::tests::is_old() {
                 return None;
             }
-            let all = has!("avx2") && has!("aes") && has!("bmi1") && has!("bmi2") && has!("movbe");
-            all.then_some(Modern(()))
+            FOUND.then_some(Modern(()))
         }
     }
+
+    /// Looked up once.
+    static FOUND: LazyLock<bool> =
+        LazyLock::new(|| has!("avx2") && has!("aes") && has!("bmi1") && has!("bmi2") && has!("movbe"));
 
     /// What of a frame's first bytes is the same in all plain frames of IPv4 for one address: receiver, EtherType, version
     /// and header length, and that it is no fragment.

@@ -3,6 +3,7 @@
 //! Ids below `ipv4` are IPv4 connections, the others IPv6 ones, whose addresses lie in a slab of their own: so an id
 //! alone tells the family and where everything is.
 
+use arrayvec::ArrayVec;
 use zerocopy::FromZeros;
 use zerocopy::network_endian::{U32, U128};
 
@@ -68,7 +69,20 @@ pub struct Table {
     rover: u32,
     /// Counts changes of the index.
     changes: u32,
+    /// Replies' keys that are yet to be put into the index.
+    owed: ArrayVec<Owed, OWED>,
 }
+
+/// A key that is yet to be put into the index: its line is on its way from memory meanwhile, for as long as the next
+/// connections take. Searches know of it, so nobody else can tell.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    hash: u64,
+    id: ConnId,
+}
+
+/// How many connections' keys may be owed.
+const OWED: usize = 8;
 
 impl Table {
     /// Takes the memory for `sizes` connections.
@@ -89,6 +103,7 @@ impl Table {
             ipv6: Free::new(sizes.ipv4, sizes.ipv6),
             rover: 0,
             changes: 0,
+            owed: ArrayVec::new(),
         })
     }
 
@@ -177,17 +192,26 @@ impl Table {
     /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
     #[inline]
     pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
-        let slot = match key {
-            Key::V4(key) => self
-                .index
-                .find(hash, |slot| self.entries[slot.id().0 as usize].matches4(cpu::Any, key, slot.out())),
-            Key::V6(key) => self.index.find(hash, |slot| {
-                let Some(id) = slot.id().0.checked_sub(self.sizes.ipv4) else { return false };
-                let entry = &self.entries[slot.id().0 as usize];
-                self.addresses[id as usize].matches(cpu::Any, entry, key, slot.out())
-            }),
-        };
+        let is_it = |slot: Slot| self.is_named(slot, key);
+        // The newest is found first, and none is newer than those that are owed.
+        let owed = self.owed.iter().rev().filter(|owed| owed.hash == hash);
+        let mut owed = owed.map(|owed| Slot::new(owed.id, Direction::Out));
+        let slot = owed.find(|&slot| is_it(slot)).or_else(|| self.index.find(hash, is_it));
         slot.map(|slot| (slot.id(), slot.direction()))
+    }
+
+    /// Whether a packet with this key belongs to the connection in a slot.
+    #[inline]
+    fn is_named(&self, slot: Slot, key: &Key) -> bool {
+        let id = slot.id().0;
+        let entry = &self.entries[id as usize];
+        match (key, id.checked_sub(self.sizes.ipv4)) {
+            (Key::V4(key), None) => entry.matches4(cpu::Any, key, slot.out()),
+            (Key::V6(key), Some(six)) => {
+                self.addresses[six as usize].matches(cpu::Any, entry, key, slot.out())
+            }
+            _ => false,
+        }
     }
 
     /// The entry of a connection.
@@ -272,19 +296,41 @@ impl Table {
             return Some(id);
         }
         let hash = self.seed.hash(&key);
+        if self.owed.iter().any(|owed| owed.hash == hash) {
+            self.settle_all();
+        }
         if !self.put(hash, Slot::new(id, Direction::In), &key) {
             self.give_back(id);
             return None;
         }
-        if let Some((hash_out, out)) = out
-            && !self.put(hash_out, Slot::new(id, Direction::Out), &out)
-        {
-            self.index.remove(hash, Slot::new(id, Direction::In));
-            self.give_back(id);
-            return None;
+        if let Some((hash, _)) = out {
+            self.owe(Owed { hash, id });
         }
         self.wheel.arm(&mut self.entries, id.0, now.after(new.timeout));
         Some(id)
+    }
+
+    /// Puts a key into the index once others have waited behind it.
+    fn owe(&mut self, owed: Owed) {
+        if self.owed.is_full() {
+            let first = self.owed.remove(0);
+            self.settle(first);
+        }
+        self.owed.push(owed);
+    }
+
+    /// Puts all keys into the index that are owed.
+    pub fn settle_all(&mut self) {
+        for owed in std::mem::take(&mut self.owed) {
+            self.settle(owed);
+        }
+    }
+
+    fn settle(&mut self, Owed { hash, id }: Owed) {
+        let Some(key) = self.endpoints(id).key_out(self.entry(id).protocol) else { return };
+        // An index that has a quarter of its slots free has one in the lines of every key, but for a chance that no
+        // table lives to see: then replies are not the connection's.
+        let _ = self.put(hash, Slot::new(id, Direction::Out), &key);
     }
 
     fn put(&mut self, hash: u64, slot: Slot, key: &Key) -> bool {
@@ -355,7 +401,9 @@ impl Table {
         if let Some(key) = endpoints.key_in(protocol) {
             self.index.remove(self.seed.hash(&key), Slot::new(id, Direction::In));
         }
-        if nat && let Some(key) = endpoints.key_out(protocol) {
+        if let Some(place) = self.owed.iter().position(|owed| owed.id == id) {
+            self.owed.remove(place);
+        } else if nat && let Some(key) = endpoints.key_out(protocol) {
             self.index.remove(self.seed.hash(&key), Slot::new(id, Direction::Out));
         }
         self.wheel.disarm(&mut self.entries, id.0);

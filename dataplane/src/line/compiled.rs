@@ -38,6 +38,7 @@ pub(super) trait Compiled: Cpu {
 impl Line {
     /// Takes a burst to its verdicts.
     pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, arrival: &Arrival, out: &mut Outbox<P>) {
+        self.conns.settle_all();
         // Taken out for the burst, so that the line itself can be changed while they are looked at.
         let mut works = std::mem::take(&mut self.works);
         if let Some(works) = works.get_mut(..packets.len()) {
