@@ -188,9 +188,9 @@ impl Line {
         }
     }
 
-    /// Last stage: decide, and make it so.
+    /// Last stage: decide, and make it so. `SIX` is for bursts of IPv6: its way is part of the loop.
     #[inline(always)]
-    fn dispatch_burst<C: Compiled, P: Packet>(
+    fn dispatch_burst<const SIX: bool, C: Compiled, P: Packet>(
         &mut self,
         cpu: C,
         packets: &mut Batch<P>,
@@ -200,13 +200,13 @@ impl Line {
         let udp = Lease::new(self.snapshot.settings.timeouts.udp, arrival.now);
         let burst = Burst { cpu, arrival, changes: self.conns.changes(), udp };
         for (packet, work) in packets.drain(..).zip(works) {
-            self.dispatch(packet, work, &burst, out);
+            self.dispatch::<SIX, C, P>(packet, work, &burst, out);
         }
     }
 
     /// Last stage for one packet: decide, then make it so and count its verdict.
     #[inline(always)]
-    fn dispatch<C: Compiled, P: Packet>(
+    fn dispatch<const SIX: bool, C: Compiled, P: Packet>(
         &mut self,
         mut packet: P,
         work: &Work,
@@ -215,6 +215,7 @@ impl Line {
     ) {
         let port = match work.step {
             Step::Express => self.dispatch4(&mut packet, work, burst),
+            Step::Express6 if SIX => self.dispatch6(&mut packet, work, burst),
             Step::Express6 => burst.cpu.dispatch6(self, &mut packet, work, burst),
             _ => return self.take_long_way(packet, work, burst.arrival, out),
         };

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use zerocopy::network_endian::{U16, U32};
 
 use super::encap::{self, Outer, outer_tos, source_l4_port};
+use super::plain;
 use crate::packet::Packet;
 use crate::service::Tunnel;
 use crate::wire::ether;
@@ -22,6 +23,9 @@ use crate::wire::{checksum, view_mut};
 /// Room for the longest: Ethernet, IPv6, UDP and GUE, and some. All headers end where this ends, so that copying them is
 /// always the same few moves; what is copied before their start falls into free room.
 const ROOM: usize = 80;
+
+/// Bytes of the shortest: Ethernet and IPv4.
+const BARE: usize = ether::LEN + ipv4::LEN;
 
 /// Headers for packets of one family to one destination.
 #[derive(Clone, Debug)]
@@ -93,44 +97,60 @@ impl Template {
     }
 
     /// Takes a hop off a plain packet and puts the headers in front of it; its frame header makes way. `None`, and
-    /// nothing has changed, without the room.
+    /// nothing has changed, without the room, or when that was its last hop.
     #[inline(always)]
     pub fn wrap<I: Ip, P: Packet>(&self, packet: &mut P, len: u16, flow: u64, of: Numbers) -> Option<()> {
-        let head = usize::from(self.overhead) + ether::LEN;
+        let (head, _) = plain::split::<I>(packet.bytes_mut())?;
+        if head.ip.hops() <= 1 {
+            return None;
+        }
+        let inner = Inner { tos: head.ip.tos(), hops: head.ip.hops() - 1, keeps_df: head.ip.dont_fragment() };
+        if self.is_bare() {
+            // By far the most frequent, and all places are known.
+            if !packet.push_front(ipv4::LEN) {
+                return None;
+            }
+            let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<BARE>()?;
+            view_mut::<I>(rest, 0)?.take_hop();
+            *room = *self.bytes.last_chunk()?;
+            let ip: &mut [u8; ipv4::LEN] = room.last_chunk_mut()?;
+            self.fill4(zerocopy::transmute_mut!(ip), &inner, len, of);
+            return Some(());
+        }
         if !packet.push_front(ROOM - ether::LEN) {
             return None;
         }
         let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<ROOM>()?;
-        let inner = view_mut::<I>(rest, 0)?;
-        inner.take_hop();
+        view_mut::<I>(rest, 0)?.take_hop();
         *room = self.bytes;
+        let start = ROOM - usize::from(self.overhead);
         if self.outer_ipv6 {
-            self.fill6(room, inner, len)
+            self.fill6(view_mut(room, start)?, &inner, len);
         } else {
-            self.fill4(room, inner, len, of)
+            self.fill4(view_mut(room, start)?, &inner, len, of);
         }
         if self.shows_flow {
             let udp = view_mut::<UdpHdr>(room, ROOM - udp::LEN - gue::LEN)?;
             udp.src.set(source_l4_port(flow));
             udp.len.set(u16::from(self.between) + len);
         }
-        packet.pull_front(ROOM - head).then_some(())
+        packet.pull_front(start - ether::LEN).then_some(())
+    }
+
+    /// Whether it is an IPv4 header and nothing else.
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
+        self.between == 0 && !self.outer_ipv6
     }
 
     #[inline(always)]
-    fn fill4<I: Ip>(&self, room: &mut [u8; ROOM], inner: &I, len: u16, of: Numbers) {
-        let ip = match self.between {
-            // By far the most frequent, and its place is known.
-            0 => room.last_chunk_mut().map(|bytes: &mut [u8; ipv4::LEN]| zerocopy::transmute_mut!(bytes)),
-            _ => view_mut(room, ROOM - usize::from(self.overhead)),
-        };
-        let Some(ip): Option<&mut Ipv4Hdr> = ip else { return };
+    fn fill4(&self, ip: &mut Ipv4Hdr, inner: &Inner, len: u16, of: Numbers) {
         let (mut fragment, mut id) = (ipv4::DF, 0);
-        if !(of.keep_df && inner.dont_fragment()) {
+        if !(of.keep_df && inner.keeps_df) {
             *of.ip_id = of.ip_id.wrapping_add(1);
             (fragment, id) = (0, *of.ip_id);
         }
-        let (tos, len, hops) = (outer_tos(inner.tos()), len + self.overhead(), inner.hops());
+        let (tos, len, hops) = (outer_tos(inner.tos), len + self.overhead(), inner.hops);
         let words = u32::from(len) + u32::from(id) + u32::from(fragment);
         let sum = self.sum + words + u32::from(tos) + (u32::from(hops) << 8);
         (ip.tos, ip.ttl) = (tos, hops);
@@ -141,10 +161,16 @@ impl Template {
     }
 
     #[inline(always)]
-    fn fill6<I: Ip>(&self, room: &mut [u8; ROOM], inner: &I, len: u16) {
-        let Some(ip) = view_mut::<Ipv6Hdr>(room, ROOM - usize::from(self.overhead)) else { return };
-        ip.version_class_flow = U32::new(6 << 28 | u32::from(outer_tos(inner.tos())) << 20);
+    fn fill6(&self, ip: &mut Ipv6Hdr, inner: &Inner, len: u16) {
+        ip.version_class_flow = U32::new(6 << 28 | u32::from(outer_tos(inner.tos)) << 20);
         ip.len.set(u16::from(self.between) + len);
-        ip.hop_limit = inner.hops();
+        ip.hop_limit = inner.hops;
     }
+}
+
+/// What outer headers take over from the packet, a hop off.
+struct Inner {
+    tos: u8,
+    hops: u8,
+    keeps_df: bool,
 }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "code for processors that have more must only run there")]
 
 use super::express::Family;
-use super::{Arrival, Burst, Line, Outbox, Work};
+use super::{Arrival, Burst, Line, Outbox, Step, Work};
 use crate::conn::ConnId;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::Modern;
@@ -60,7 +60,7 @@ impl Line {
         }
         self.read_burst(Any, packets, arrival, works);
         self.guess_burst(Any, works);
-        self.dispatch_burst(Any, packets, (arrival, works), out);
+        self.dispatch_burst::<false, Any, P>(Any, packets, (arrival, works), out);
     }
 }
 
@@ -130,7 +130,11 @@ mod modern {
     ) {
         read(line, cpu, packets, arrival, works);
         line.guess_burst(cpu, works);
-        dispatch(line, cpu, packets, (arrival, works), out);
+        if works.first().is_some_and(|first| first.step == Step::Express6) {
+            dispatch::<true, P>(line, cpu, packets, (arrival, works), out);
+        } else {
+            dispatch::<false, P>(line, cpu, packets, (arrival, works), out);
+        }
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
@@ -141,14 +145,14 @@ mod modern {
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    fn dispatch<P: Packet>(
+    fn dispatch<const SIX: bool, P: Packet>(
         line: &mut Line,
         cpu: Modern,
         packets: &mut Batch<P>,
         of: (&Arrival, &[Work]),
         out: &mut Outbox<P>,
     ) {
-        line.dispatch_burst(cpu, packets, of, out);
+        line.dispatch_burst::<SIX, Modern, P>(cpu, packets, of, out);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]

@@ -110,13 +110,13 @@ impl Line {
         let lane = snapshot.lanes.get(entry.destination as usize)?;
         let template = snapshot.templates.get(lane.template())?;
         let fits = of.len <= lane.mtu - template.overhead() && template.is_for(I::IPV6);
-        if !fits || !self.paths.is_empty() || plain::split::<I>(packet.bytes_mut())?.0.ip.hops() <= 1 {
+        if !fits || !self.paths.is_empty() {
             return None;
         }
         let flow = if template.shows_flow() { self.steering.seed.hash(&work.key()) } else { 0 };
         let numbers = Numbers { keep_df: snapshot.settings.pmtu_disc, ip_id: &mut self.ip_id };
-        cut(packet, of.len);
         template.wrap::<I, P>(packet, of.len, flow, numbers)?;
+        packet.truncate(ether::LEN + usize::from(template.overhead() + of.len));
         let port = lane.port;
         count_in(&self.board, entry, of.len);
         let lease = Lease::new(timeout, now);
