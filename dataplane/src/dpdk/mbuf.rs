@@ -31,10 +31,10 @@ impl Mbuf {
         Mbuf { raw }
     }
 
-    /// Whether the frame lies in one piece.
+    /// In how many pieces the frame lies, at least one.
     #[inline]
-    pub(super) fn is_single(&self) -> bool {
-        self.head().nb_segs == 1
+    pub(super) fn segments(&self) -> u16 {
+        self.head().nb_segs
     }
 
     /// Adds `count` bytes of unspecified content behind. Returns false, and changes nothing, without the room.

@@ -33,8 +33,8 @@ impl QueuePair for Queue {
         let came = unsafe { sys::pollux_rx_burst(self.id, self.number, free.cast(), room) };
         // SAFETY: DPDK wrote `came` buffers, which are ours now; an `Mbuf` is a pointer to one.
         unsafe { batch.set_len(had + usize::from(came)) };
-        // All are looked at, and no branch is taken on each: nearly always they are.
-        if !batch[had..].iter().fold(true, |all, packet| all & packet.is_single()) {
+        // No branch for each: what they say together is 1 when each says so, as nearly always.
+        if batch[had..].iter().fold(1, |all, packet| all | packet.segments()) != 1 {
             self.drop_segmented(batch);
         }
     }
@@ -86,7 +86,7 @@ impl Queue {
     #[cold]
     fn drop_segmented(&self, batch: &mut Batch<Mbuf>) {
         let had = batch.len();
-        batch.retain(|packet| packet.is_single());
+        batch.retain(|packet| packet.segments() == 1);
         self.running.segmented.fetch_add((had - batch.len()) as u64, Ordering::Relaxed);
     }
 }

@@ -71,7 +71,7 @@ struct Options {
     #[arg(long)]
     rounds: Option<usize>,
     /// Seconds that each measurement counts.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Put report, plots and result in docs/performance too.
     #[arg(long)]
@@ -133,7 +133,7 @@ impl Options {
     }
 
     fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+        self.rounds.unwrap_or(if self.quick { 1 } else { 3 }).max(1)
     }
 }
 
