@@ -84,7 +84,7 @@ impl Compiled for Any {
         work: &Work,
         of: (ConnId, Millis, Tick),
     ) -> Option<u16> {
-        line.express_tunnel::<I, P>(packet, work, of)
+        line.express_tunnel::<I, Any, P>(Any, packet, work, of)
     }
 }
 
@@ -111,7 +111,7 @@ impl Compiled for Modern {
         of: (ConnId, Millis, Tick),
     ) -> Option<u16> {
         // SAFETY: see above.
-        unsafe { modern::tunnel::<I, P>(line, packet, work, of) }
+        unsafe { modern::tunnel::<I, P>(line, self, packet, work, of) }
     }
 }
 
@@ -170,10 +170,11 @@ mod modern {
     #[inline(never)]
     pub(super) fn tunnel<I: Family, P: Packet>(
         line: &mut Line,
+        cpu: Modern,
         packet: &mut P,
         work: &Work,
         of: (ConnId, Millis, Tick),
     ) -> Option<u16> {
-        line.express_tunnel::<I, P>(packet, work, of)
+        line.express_tunnel::<I, Modern, P>(cpu, packet, work, of)
     }
 }

@@ -8,9 +8,11 @@
 use zerocopy::network_endian::{U16, U32, U128};
 
 use super::compiled::Compiled;
-use super::{Burst, Line, Work};
+use super::{Burst, Line, Step, Work};
 use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Flags, Lease, Table};
+use crate::cpu::Cpu;
+use crate::flow::{Key, Seed};
 use crate::forward::plain::{self, Change, Datagram, Segment};
 use crate::forward::rewrite::never_zero;
 use crate::forward::template::Numbers;
@@ -99,8 +101,9 @@ impl Line {
 
     /// The rest of the way into a tunnel.
     #[inline(always)]
-    pub(super) fn express_tunnel<I: Family, P: Packet>(
+    pub(super) fn express_tunnel<I: Family, C: Cpu, P: Packet>(
         &mut self,
+        cpu: C,
         packet: &mut P,
         work: &Work,
         (id, timeout, now): (ConnId, Millis, Tick),
@@ -113,7 +116,7 @@ impl Line {
         if !fits || !self.paths.is_empty() {
             return None;
         }
-        let flow = if template.shows_flow() { self.steering.seed.hash(&work.key()) } else { 0 };
+        let flow = if template.shows_flow() { flow_hash(cpu, &self.steering.seed, work) } else { 0 };
         let numbers = Numbers { keep_df: snapshot.settings.pmtu_disc, ip_id: &mut self.ip_id };
         template.wrap::<I, P>(packet, of.len, flow, numbers)?;
         packet.truncate(ether::LEN + usize::from(template.overhead() + of.len));
@@ -162,6 +165,15 @@ impl Line {
             self.conns.rearm(id, lease.end(burst.arrival.now));
         }
         Some(port)
+    }
+}
+
+/// What tells a plain packet's flow apart in a tunnel: the hash that [`Seed::hash`] gives.
+#[inline(always)]
+fn flow_hash<C: Cpu>(cpu: C, seed: &Seed, work: &Work) -> u64 {
+    match &work.parsed.key {
+        Key::V6(key) if work.step == Step::Express6 => cpu.hash6(seed, key),
+        _ => cpu.hash4(seed, &work.key),
     }
 }
 
