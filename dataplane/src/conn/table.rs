@@ -3,20 +3,24 @@
 //! Ids below `ipv4` are IPv4 connections, the others IPv6 ones, whose addresses lie in a slab of their own: so an id
 //! alone tells the family and where everything is.
 
+mod lookup;
+
 use arrayvec::ArrayVec;
 use zerocopy::FromZeros;
 use zerocopy::network_endian::{U32, U128};
 
 use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags, Lease};
 use super::free::Free;
-use super::index::{Index, Slot, Spot};
+use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
-use crate::cpu::{self, Cpu};
-use crate::flow::{self, Key, Key4, Key6, Seed};
+use crate::cpu;
+use crate::flow::{self, Key, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
+
+use lookup::{OWED, Owed};
 
 /// How many connections of each family fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +76,6 @@ pub struct Table {
     /// Replies' keys that are yet to be put into the index.
     owed: ArrayVec<Owed, OWED>,
 }
-
-/// A key that is yet to be put into the index: its line is on its way from memory meanwhile, for as long as the next
-/// connections take. Searches know of it, so nobody else can tell.
-#[derive(Clone, Copy, Debug)]
-struct Owed {
-    hash: u64,
-    id: ConnId,
-}
-
-/// How many connections' keys may be owed.
-const OWED: usize = 8;
 
 impl Table {
     /// Takes the memory for `sizes` connections.
@@ -143,75 +136,6 @@ impl Table {
     #[inline(always)]
     pub fn seed(&self) -> &Seed {
         &self.seed
-    }
-
-    /// First of three steps of a burst's lookup: asks for the index line, and tells where it is.
-    #[inline(always)]
-    pub fn prefetch_line(&self, hash: u64) -> Spot {
-        let spot = self.index.spot(hash);
-        self.index.prefetch(spot);
-        spot
-    }
-
-    /// Second step: asks for the entry that the line most probably names. It holds until [`Table::changes`] changes.
-    #[inline(always)]
-    pub fn prefetch_entry<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
-        let slot = self.index.candidate(cpu, spot);
-        let id = slot.id().0;
-        prefetch_at(&self.entries, id as usize);
-        if id >= self.sizes.ipv4 {
-            prefetch_at(&self.addresses, (id - self.sizes.ipv4) as usize);
-        }
-        slot
-    }
-
-    /// How many connections have come and gone.
-    #[inline(always)]
-    pub fn changes(&self) -> u32 {
-        self.changes
-    }
-
-    /// Third step for plain packets of IPv4: the connection in a slot that [`Table::prefetch_entry`] gave, if it is the
-    /// one that [`Table::find`] would find.
-    #[inline(always)]
-    pub fn confirm<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key4) -> Option<(ConnId, Direction)> {
-        let id = slot.id();
-        let entry = self.entries.get(id.0 as usize)?;
-        entry.matches4(cpu, key, slot.out()).then(|| (id, slot.direction()))
-    }
-
-    /// The same of IPv6.
-    #[inline(always)]
-    pub fn confirm6<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key6) -> Option<(ConnId, Direction)> {
-        let id = slot.id();
-        let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
-        let entry = self.entries.get(id.0 as usize)?;
-        addresses.matches(cpu, entry, key, slot.out()).then(|| (id, slot.direction()))
-    }
-
-    /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
-    #[inline]
-    pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
-        let is_it = |slot: Slot| self.is_named(slot, key);
-        // The newest is found first, and none is newer than those that are owed.
-        let owed = self.owed.iter().rev().filter(|owed| owed.hash == hash);
-        let mut owed = owed.map(|owed| Slot::new(owed.id, Direction::Out));
-        let slot = owed.find(|&slot| is_it(slot)).or_else(|| self.index.find(hash, is_it));
-        slot.map(|slot| (slot.id(), slot.direction()))
-    }
-
-    /// Whether a packet with this key belongs to the connection in a slot.
-    #[inline]
-    fn is_named(&self, slot: Slot, key: &Key) -> bool {
-        let id = slot.id().0;
-        let entry = &self.entries[id as usize];
-        match (key, id.checked_sub(self.sizes.ipv4)) {
-            (Key::V4(key), None) => entry.matches4(cpu::Any, key, slot.out()),
-            (Key::V6(key), Some(six)) => {
-                self.addresses[six as usize].matches(cpu::Any, entry, key, slot.out())
-            }
-            _ => false,
-        }
     }
 
     /// The entry of a connection.
@@ -289,7 +213,7 @@ impl Table {
         let id = ConnId(free.take(&self.entries)?);
         let out = new.flags.has(Flags::NAT).then(|| new.endpoints.key_out(new.protocol)).flatten();
         let out = out.map(|key| (self.seed.hash(&key), key));
-        // Its line comes while the entry is filled.
+        // Its line comes while the entry is filled and the next connections are made.
         out.iter().for_each(|(hash, _)| _ = self.prefetch_line(*hash));
         self.fill(id, new, &key, now);
         if new.flags.has(Flags::ONE_PACKET) {
@@ -308,29 +232,6 @@ impl Table {
         }
         self.wheel.arm(&mut self.entries, id.0, now.after(new.timeout));
         Some(id)
-    }
-
-    /// Puts a key into the index once others have waited behind it.
-    fn owe(&mut self, owed: Owed) {
-        if self.owed.is_full() {
-            let first = self.owed.remove(0);
-            self.settle(first);
-        }
-        self.owed.push(owed);
-    }
-
-    /// Puts all keys into the index that are owed.
-    pub fn settle_all(&mut self) {
-        for owed in std::mem::take(&mut self.owed) {
-            self.settle(owed);
-        }
-    }
-
-    fn settle(&mut self, Owed { hash, id }: Owed) {
-        let Some(key) = self.endpoints(id).key_out(self.entry(id).protocol) else { return };
-        // An index that has a quarter of its slots free has one in the lines of every key, but for a chance that no
-        // table lives to see: then replies are not the connection's.
-        let _ = self.put(hash, Slot::new(id, Direction::Out), &key);
     }
 
     fn put(&mut self, hash: u64, slot: Slot, key: &Key) -> bool {

@@ -1,0 +1,92 @@
+//! Both kinds of processor do the same.
+
+use proptest::prelude::*;
+use zerocopy::FromBytes;
+
+use super::*;
+
+thread_local! {
+    static OLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether this thread acts as on a processor that is not modern.
+pub(super) fn is_old() -> bool {
+    OLD.get()
+}
+
+/// Does something as on a processor that is not modern.
+pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
+    OLD.set(true);
+    let result = act();
+    OLD.set(false);
+    result
+}
+
+const MAC: MacBytes = [2, 0x70, 0x63, 0x61, 0x70, 1];
+
+/// A frame that is plain but for what `changes` say: a place and a value.
+fn frame(changes: &[(usize, u8)], fill: [u8; 38]) -> [u8; 38] {
+    let mut frame = fill;
+    frame[..6].copy_from_slice(&MAC);
+    frame[12..15].copy_from_slice(&[8, 0, 0x45]);
+    (frame[20], frame[21]) = (frame[20] & 0xc0, 0);
+    changes.iter().for_each(|&(at, value)| frame[at % 38] = value);
+    frame
+}
+
+proptest! {
+    #[test]
+    fn a_modern_processor_sees_what_any_sees(
+        fill: [u8; 38],
+        changes in proptest::collection::vec((0usize..38, any::<u8>()), 0..2),
+        ends: Ends,
+        tags: [u16; 8],
+    ) {
+        let Some(modern) = Modern::found() else { return Ok(()) };
+        let frame = frame(&changes, fill);
+        let head = Head4::ref_from_bytes(&frame).unwrap();
+        prop_assert_eq!(modern.is_plain(head, modern.start(&MAC)), Any.is_plain(head, Any.start(&MAC)));
+        let key = Any.key(head);
+        prop_assert_eq!(modern.key(head), key);
+        let mut same: Ends = zerocopy::transmute!(key);
+        for at in [7, 14, 15] {
+            same[at] = ends[at];
+        }
+        prop_assert!(modern.are_ends(&same, &key) && Any.are_ends(&same, &key));
+        for ends in [ends, { same[usize::from(ends[0] % 16)] ^= 1 << (ends[1] % 8); same }] {
+            prop_assert_eq!(modern.are_ends(&ends, &key), Any.are_ends(&ends, &key));
+        }
+        let want = tags[usize::from(fill[0] % 8)];
+        prop_assert_eq!(modern.equal_lanes(&tags, want), Any.equal_lanes(&tags, want));
+    }
+
+    #[test]
+    fn a_hash_is_the_same_by_all_ways_to_it(seed: [u64; 2], words: [u128; 2], rest: u32, protocol: u8) {
+        let seed = Seed(seed[0], seed[1]);
+        let key4 = Key4::new(words[0] as u32, words[1] as u32, Ports(rest), protocol);
+        let key6 = Key6::new(words[0], words[1], Ports(rest), protocol);
+        prop_assert_eq!(Any.hash4(&seed, &key4), seed.hash(&crate::flow::Key::V4(key4)));
+        prop_assert_eq!(Any.hash6(&seed, &key6), seed.hash(&crate::flow::Key::V6(key6)));
+        if let Some(modern) = Modern::found() {
+            prop_assert_eq!(modern.hash4(&seed, &key4), Any.hash4(&seed, &key4));
+            prop_assert_eq!(modern.hash6(&seed, &key6), Any.hash6(&seed, &key6));
+        }
+    }
+}
+
+/// A bit more or less in a key changes half of the hash's bits, by any way.
+#[test]
+fn every_bit_of_a_key_matters_to_every_bit_of_its_hash() {
+    let seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
+    let key = |n: u128| Key4::new(n as u32, (n >> 32) as u32, Ports((n >> 64) as u32), (n >> 96) as u8);
+    for hash in [hash4, |seed: &Seed, key: &Key4| seed.multiply4(key)] {
+        for bit in 0..104 {
+            let flips = (0..256u128).map(|n| {
+                let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+                (hash(&seed, &key(n)) ^ hash(&seed, &key(n ^ 1 << bit))).count_ones()
+            });
+            let flipped: u32 = flips.sum();
+            assert!((28 * 256..36 * 256).contains(&flipped), "bit {bit}: {} a key", flipped / 256);
+        }
+    }
+}
