@@ -41,11 +41,9 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// EAL arguments, the same for both.
     pub fn eal(&self, prefix: &str) -> Vec<String> {
-        let memory: &[&str] = if self.huge {
-            &["--in-memory"]
-        } else {
-            &["--no-huge", "-m", if self.files.packets > 200_000 { "5000" } else { "1500" }]
-        };
+        // Without huge pages all is taken at the start: four KiB for each buffer, and what else there is.
+        let megabytes = (1500 + self.buffers() / 256).to_string();
+        let memory: &[&str] = if self.huge { &["--in-memory"] } else { &["--no-huge", "-m", &megabytes] };
         let looped = self.files.looped.iter().map(|file| format!("rx_pcap={},infinite_rx=1", file.display()));
         let first = self.files.first.iter().map(|file| format!("rx_pcap={}", file.display()));
         let vdevs = looped.chain(first).enumerate();
