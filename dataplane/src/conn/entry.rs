@@ -100,7 +100,8 @@ impl Flags {
 /// A connection. Everything a packet of an IPv4 flow reads or writes is in this one line.
 ///
 /// It begins with its three ends in the order virtual, client, destination, each of eight bytes: so a packet from the
-/// client has its key in the first sixteen and one from the destination in the last, and one compare tells whether a packet is the connection's.
+/// client has its key in the first sixteen and one from the destination in the last, and one compare tells whether a
+/// packet is the connection's.
 #[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Entry {

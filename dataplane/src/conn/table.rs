@@ -14,7 +14,6 @@ use super::free::Free;
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch, prefetch_at};
 use super::template::Handle;
-use crate::cpu;
 use crate::flow::{self, Key, Seed};
 use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
@@ -237,17 +236,7 @@ impl Table {
     fn put(&mut self, hash: u64, slot: Slot, key: &Key) -> bool {
         self.changes = self.changes.wrapping_add(1);
         let Table { index, entries, addresses, sizes, .. } = self;
-        index.insert(hash, slot, |held| {
-            let id = held.id().0;
-            let entry = &entries[id as usize];
-            match (key, id.checked_sub(sizes.ipv4)) {
-                (Key::V4(key), None) => entry.matches4(cpu::Any, key, held.out()),
-                (Key::V6(key), Some(six)) => {
-                    addresses[six as usize].matches(cpu::Any, entry, key, held.out())
-                }
-                _ => false,
-            }
-        })
+        index.insert(hash, slot, |held| lookup::is_named((entries, addresses, sizes.ipv4), held, key))
     }
 
     fn fill(&mut self, id: ConnId, new: &NewConnection, key: &Key, now: Tick) {

@@ -1,7 +1,7 @@
 //! From a packet's key to its connection, in three steps for a burst; and keys that get their slots later.
 
 use super::Table;
-use crate::conn::entry::{ConnId, Direction};
+use crate::conn::entry::{Addresses6, ConnId, Direction, Entry};
 use crate::conn::index::{Slot, Spot};
 use crate::conn::slab::prefetch_at;
 use crate::cpu::{self, Cpu};
@@ -66,26 +66,12 @@ impl Table {
     /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
     #[inline]
     pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
-        let is_it = |slot: Slot| self.is_named(slot, key);
+        let is_it = |slot| is_named((&self.entries, &self.addresses, self.sizes.ipv4), slot, key);
         // The newest is found first, and none is newer than those that are owed.
         let owed = self.owed.iter().rev().filter(|owed| owed.hash == hash);
         let mut owed = owed.map(|owed| Slot::new(owed.id, Direction::Out));
         let slot = owed.find(|&slot| is_it(slot)).or_else(|| self.index.find(hash, is_it));
         slot.map(|slot| (slot.id(), slot.direction()))
-    }
-
-    /// Whether a packet with this key belongs to the connection in a slot.
-    #[inline]
-    fn is_named(&self, slot: Slot, key: &Key) -> bool {
-        let id = slot.id().0;
-        let entry = &self.entries[id as usize];
-        match (key, id.checked_sub(self.sizes.ipv4)) {
-            (Key::V4(key), None) => entry.matches4(cpu::Any, key, slot.out()),
-            (Key::V6(key), Some(six)) => {
-                self.addresses[six as usize].matches(cpu::Any, entry, key, slot.out())
-            }
-            _ => false,
-        }
     }
 
     /// Puts a key into the index once others have waited behind it.
@@ -109,5 +95,22 @@ impl Table {
         // An index that has a quarter of its slots free has one in the lines of every key, but for a chance that no
         // table lives to see: then replies are not the connection's.
         let _ = self.put(hash, Slot::new(id, Direction::Out), &key);
+    }
+}
+
+/// Whether a packet with this key belongs to the connection in a slot, given the entries, the addresses of IPv6, and
+/// the first id of those.
+#[inline]
+pub(super) fn is_named(
+    (entries, addresses, ipv4): (&[Entry], &[Addresses6], u32),
+    slot: Slot,
+    key: &Key,
+) -> bool {
+    let id = slot.id().0;
+    let entry = &entries[id as usize];
+    match (key, id.checked_sub(ipv4)) {
+        (Key::V4(key), None) => entry.matches4(cpu::Any, key, slot.out()),
+        (Key::V6(key), Some(six)) => addresses[six as usize].matches(cpu::Any, entry, key, slot.out()),
+        _ => false,
     }
 }
