@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pollux_dataplane::told_here;
+use pollux_dataplane::trace_site;
 
 use crate::debug::{Debug, query, sites};
 use crate::model::Config;
@@ -22,17 +22,17 @@ pub fn debug(queries: &[String], config: &Config) -> Debug {
 
 /// DPDK has started with these ports.
 pub fn protocols(debug: &mut Debug, config: &Config, dpdk: &str, ports: usize) {
-    debug.event(told_here!(sites, StartDpdk), || [dpdk.to_owned(), ports.to_string()]);
+    debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), ports.to_string()]);
     let names = modules::registered_protocols(&config.settings.disabled_modules);
     say!(Info, "IPVS: Registered protocols ({names})");
 }
 
 /// The workers have taken their memory.
 pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
-    let gauge = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
+    let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
     let (size, bytes) =
-        (gauge(|worker| worker.capacity), gauge(|worker| worker.board.gauges.table_bytes.get()));
-    debug.event(told_here!(sites, StartTables), || [workers.len().to_string(), bytes.to_string()]);
+        (counter(|worker| worker.capacity), counter(|worker| worker.stats.counters.table_bytes.get()));
+    debug.event(trace_site!(sites, StartTables), || [workers.len().to_string(), bytes.to_string()]);
     say!(Info, "IPVS: Connection hash table configured (size={size}, memory={}Kbytes)", bytes >> 10);
     let entry = workers.iter().map(|worker| worker.entry_bytes).max().unwrap_or_default();
     say!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
@@ -40,17 +40,17 @@ pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
 
 /// Ports have their twins.
 pub fn twins(debug: &mut Debug, count: usize) {
-    debug.event(told_here!(sites, StartTwins), || [count.to_string()]);
+    debug.event(trace_site!(sites, StartTwins), || [count.to_string()]);
 }
 
 /// The configuration is next.
 pub fn configuration(debug: &mut Debug, config: &Config) {
-    debug.event(told_here!(sites, StartConfiguration), || [config.services.len().to_string()]);
+    debug.event(trace_site!(sites, StartConfiguration), || [config.services.len().to_string()]);
 }
 
 /// Requests can be sent.
 pub fn ready(debug: &mut Debug, config: &Config, socket: &Path) {
-    debug.event(told_here!(sites, StartSocket), || [socket.display().to_string()]);
+    debug.event(trace_site!(sites, StartSocket), || [socket.display().to_string()]);
     say!(Info, "IPVS: ipvs loaded.");
     let on = |module: &&str| !config.settings.disabled_modules.contains(*module);
     for text in modules::switchable().filter(on).filter_map(|module| modules::registration(module, true)) {

@@ -2,9 +2,9 @@
 
 pub mod debug;
 pub mod destination;
+pub mod fwmarks;
 pub mod ipvsadm;
 pub mod man;
-pub mod marks;
 pub mod modules;
 pub mod namespace;
 pub mod run;
@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::debug::DebugCommand;
 pub use self::destination::DestinationCommand;
-pub use self::marks::MarksCommand;
+pub use self::fwmarks::FwmarksCommand;
 pub use self::modules::ModulesCommand;
 pub use self::namespace::NamespaceCommand;
 pub use self::service::{ServiceCommand, Which, WhichIfAny};
@@ -81,7 +81,7 @@ pub enum Command {
     Settings(SettingsCommand),
     /// Show or replace the rules that mark packets, for services that are named by a mark.
     #[command(subcommand)]
-    Marks(MarksCommand),
+    Fwmarks(FwmarksCommand),
     /// Add, remove or show namespaces: services, settings and connections of their own for some ports or VLANs.
     #[command(subcommand)]
     Namespace(NamespaceCommand),

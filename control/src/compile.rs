@@ -3,9 +3,9 @@
 pub mod changes;
 mod convert;
 mod draft;
+mod fwmarks;
 mod ids;
 mod index;
-mod marks;
 mod network;
 mod place;
 mod targets;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
-use pollux_dataplane::config::{Event, MarkRule, NextHop, Snapshot, Target};
+use pollux_dataplane::config::{Event, FwmarkRule, NextHop, Snapshot, Target};
 use pollux_dataplane::service::{DestinationId, ServiceId};
 use pollux_dataplane::trace::Switches;
 use thiserror::Error;
@@ -31,8 +31,8 @@ use self::place::{Placed, Placing};
 use self::targets::Targets;
 use crate::defence::{self, Defence, Modes, Pages};
 use crate::edit::Step;
-use crate::fault::Fault;
-use crate::kernel::facts::Facts;
+use crate::input_error::InputError;
+use crate::kernel::network_config::NetworkConfig;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
 /// How long a removed destination without connections stays, to be found again; spec 2.6.
@@ -55,7 +55,7 @@ pub enum CompileError {
     TooManyDestinations(usize),
     /// A rule for marks is about a port that is not there.
     #[error("{0}")]
-    UnknownMarkPort(Fault),
+    UnknownMarkPort(InputError),
 }
 
 /// What tells a destination from all others.
@@ -143,12 +143,12 @@ impl Compiler {
         now: Duration,
     ) -> Result<(Snapshot, Vec<Event>), CompileError> {
         self.check(desired)?;
-        let marks = marks::compile(&desired.marks, &self.ports)?;
+        let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         let before = std::mem::replace(&mut self.config, desired.clone());
         let mut placing = Placing::new(self, now);
         placing.compare(&before.services, &desired.services);
         let placed = placing.finish();
-        Ok(self.adopt(placed, marks))
+        Ok(self.adopt(placed, fwmarks))
     }
 
     /// The same for a configuration that came of these steps, which schedulers hear of one by one.
@@ -162,22 +162,22 @@ impl Compiler {
         now: Duration,
     ) -> Result<(Snapshot, Vec<Event>), CompileError> {
         self.check_steps(steps)?;
-        let marks = marks::compile(&desired.marks, &self.ports)?;
+        let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         self.config = desired;
         let mut placing = Placing::new(self, now);
         placing.follow(steps);
         let placed = placing.finish();
-        Ok(self.adopt(placed, marks))
+        Ok(self.adopt(placed, fwmarks))
     }
 
     /// Makes what was placed the current generation.
-    fn adopt(&mut self, placed: Placed, marks: Vec<MarkRule>) -> (Snapshot, Vec<Event>) {
+    fn adopt(&mut self, placed: Placed, fwmarks: Vec<FwmarkRule>) -> (Snapshot, Vec<Event>) {
         let Placed { draft, events, changes } = placed;
         self.changes = changes;
         let settings = self.config.settings.clone();
         let defence = self.defend(&settings);
         self.current.settings = convert::settings(&settings, defence);
-        self.current.marks = marks.into();
+        self.current.fwmarks = fwmarks.into();
         self.spare.publish(draft, &mut self.current.services);
         self.current.targets = self.targets.aim(&self.current.network, &self.current.targets);
         (self.publish(), events)
@@ -240,11 +240,11 @@ impl Compiler {
     ///
     /// # Errors
     /// When a link is on a port that does not exist; nothing has changed then.
-    pub fn learn(&mut self, facts: &Facts) -> Result<Snapshot, UnknownPort> {
+    pub fn learn(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, UnknownPort> {
         let generation = self.current.network.generation + 1;
-        self.current.network = Arc::new(network::compile(facts, &self.ports, generation)?);
+        self.current.network = Arc::new(network::compile(network_config, &self.ports, generation)?);
         self.current.targets = self.targets.aim_all(&self.current.network);
-        self.current.pave();
+        self.current.build_adjacencies();
         self.current.generation += 1;
         Ok(self.current.clone())
     }
@@ -253,8 +253,8 @@ impl Compiler {
     ///
     /// # Errors
     /// When a link is on a port that does not exist.
-    pub fn check_facts(&self, facts: &Facts) -> Result<(), UnknownPort> {
-        network::compile(facts, &self.ports, 0).map(drop)
+    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), UnknownPort> {
+        network::compile(network_config, &self.ports, 0).map(drop)
     }
 
     /// Frees the ids of destinations that were removed long ago and have no connections; gives those freed.
@@ -309,7 +309,7 @@ impl Compiler {
         if self.destinations.len() + unknown > self.destinations.capacity() {
             return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
         }
-        marks::compile(&desired.marks, &self.ports)?;
+        fwmarks::compile(&desired.fwmarks, &self.ports)?;
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl Compiler {
 
     /// The next generation, ready for workers; its services are the draft that was published last.
     fn publish(&mut self) -> Snapshot {
-        self.current.repave(self.spare.destinations());
+        self.current.rebuild_adjacencies(self.spare.destinations());
         self.current.generation += 1;
         self.current.clone()
     }

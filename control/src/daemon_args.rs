@@ -8,7 +8,7 @@ use crate::debug;
 use crate::model::Idle;
 use crate::socket::DEFAULT_PATH;
 use crate::state;
-use crate::validate::NAP;
+use crate::validate::SLEEP_US;
 
 /// What `polluxd` was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub struct Options {
     #[arg(long, value_name = "MODE")]
     pub idle: Option<Idle>,
     /// The longest nap of sleep and interrupt, 10 to 10000; goes before start.longest_nap of the configuration.
-    #[arg(long, value_name = "MICROSECONDS", value_parser = nap)]
-    pub longest_nap: Option<u32>,
+    #[arg(long, value_name = "MICROSECONDS", value_parser = sleep_us)]
+    pub max_sleep_us: Option<u32>,
     /// How much to log: error, warn, info or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub log_level: String,
@@ -84,9 +84,11 @@ fn query(text: &str) -> Result<String, String> {
     debug::query::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn nap(text: &str) -> Result<u32, String> {
-    let micros = text.parse().ok().filter(|micros| NAP.contains(micros));
-    micros.ok_or_else(|| format!("not a number of microseconds from {} to {}", NAP.start(), NAP.end()))
+fn sleep_us(text: &str) -> Result<u32, String> {
+    let micros = text.parse().ok().filter(|micros| SLEEP_US.contains(micros));
+    micros.ok_or_else(|| {
+        format!("not a number of microseconds from {} to {}", SLEEP_US.start(), SLEEP_US.end())
+    })
 }
 
 /// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
@@ -96,7 +98,7 @@ const VALUED: [&str; 9] = [
     "--state",
     "--twin-prefix",
     "--idle",
-    "--longest-nap",
+    "--max-sleep-us",
     "--log-level",
     "--debug",
     "--debug-level",
@@ -179,16 +181,16 @@ mod tests {
 
     #[test]
     fn idle_is_a_word_and_a_nap_is_short() {
-        let options = read("polluxd -l 0,1 --idle sleep --longest-nap=500 --no-pci").unwrap();
-        assert_eq!((options.options.idle, options.options.longest_nap), (Some(Idle::Sleep), Some(500)));
+        let options = read("polluxd -l 0,1 --idle sleep --max-sleep-us=500 --no-pci").unwrap();
+        assert_eq!((options.options.idle, options.options.max_sleep_us), (Some(Idle::Sleep), Some(500)));
         assert_eq!(options.eal, ["polluxd", "-l", "0,1", "--no-pci"]);
         let options = read("polluxd -l 0,1").unwrap().options;
-        assert_eq!((options.idle, options.longest_nap), (None, None), "the configuration says it");
-        let fault = read("polluxd --idle lazy").unwrap_err().to_string();
-        assert!(fault.contains("[possible values: busy, pause, sleep, interrupt]"), "{fault}");
-        for nap in ["9", "10001", "soon", "-1"] {
-            let fault = read(&format!("polluxd --longest-nap={nap}")).unwrap_err().to_string();
-            assert!(fault.contains("not a number of microseconds from 10 to 10000"), "{fault}");
+        assert_eq!((options.idle, options.max_sleep_us), (None, None), "the configuration says it");
+        let error = read("polluxd --idle lazy").unwrap_err().to_string();
+        assert!(error.contains("[possible values: busy, pause, sleep, interrupt]"), "{error}");
+        for sleep_us in ["9", "10001", "soon", "-1"] {
+            let error = read(&format!("polluxd --max-sleep-us={sleep_us}")).unwrap_err().to_string();
+            assert!(error.contains("not a number of microseconds from 10 to 10000"), "{error}");
         }
     }
 

@@ -54,7 +54,7 @@ impl std::fmt::Display for Listed {
 
 /// Who tells an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Teller {
+pub enum EventSource {
     /// The control thread.
     Control,
     /// A worker.
@@ -147,20 +147,20 @@ impl Debug {
         let number = usize::from(record.site);
         // A record may be older than the change that switched its site off.
         if self.sites.get(number).is_some_and(|site| self.tells(site)) {
-            self.tell(number, Teller::Worker(worker), |site| text::text(site.format, record));
+            self.tell(number, EventSource::Worker(worker), |site| text::text(site.format, record));
         }
     }
 
     /// Tells an event of control; the words go into the format's braces, and are made only when it is told. `site` is
-    /// what `told_here!` gives.
+    /// what `trace_site!` gives.
     pub fn event<const N: usize>(&mut self, site: u16, words: impl FnOnce() -> [String; N]) {
         let number = usize::from(trace::Kind::SITES + site);
         if self.sites.get(number).is_some_and(|site| self.tells(site)) {
-            self.tell(number, Teller::Control, |site| text::fill(site.format, &words()));
+            self.tell(number, EventSource::Control, |site| text::fill(site.format, &words()));
         }
     }
 
-    fn tell(&mut self, number: usize, teller: Teller, words: impl FnOnce(&Listed) -> String) {
+    fn tell(&mut self, number: usize, teller: EventSource, words: impl FnOnce(&Listed) -> String) {
         let now = self.began.elapsed();
         let site = &self.sites[number];
         if !self.limit.allows(number, site.level, now) {
@@ -194,12 +194,12 @@ impl Debug {
 }
 
 /// What the flags put before the text, in the kernel's order.
-fn prefix(site: &Listed, teller: Teller) -> String {
+fn prefix(site: &Listed, teller: EventSource) -> String {
     let mut out = String::new();
     if site.flags.has(Flags::THREAD) {
         out += &match teller {
-            Teller::Control => "[control] ".to_owned(),
-            Teller::Worker(number) => format!("[worker {number}] "),
+            EventSource::Control => "[control] ".to_owned(),
+            EventSource::Worker(number) => format!("[worker {number}] "),
         };
     }
     let parts = [
@@ -231,10 +231,10 @@ impl DebugSite {
 }
 
 impl DebugEvent {
-    fn of(site: &Listed, teller: Teller, now: Duration, text: String) -> DebugEvent {
+    fn of(site: &Listed, teller: EventSource, now: Duration, text: String) -> DebugEvent {
         let worker = match teller {
-            Teller::Control => None,
-            Teller::Worker(number) => Some(number),
+            EventSource::Control => None,
+            EventSource::Worker(number) => Some(number),
         };
         DebugEvent {
             module: site.module.to_owned(),

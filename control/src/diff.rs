@@ -24,9 +24,9 @@ pub struct Applied {
     /// Settings that change: `tcp_timeout: 900 -> 600`.
     pub settings: Vec<String>,
     /// Whether the rules that mark packets change.
-    pub marks: bool,
+    pub fwmarks: bool,
     /// Whether static facts change.
-    pub facts: bool,
+    pub network_config: bool,
     /// What changes of namespaces.
     #[serde(skip_serializing_if = "NamespaceChanges::is_empty")]
     pub namespaces: NamespaceChanges,
@@ -110,8 +110,8 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
         removed: old.services.iter().map(Service::key).filter(|key| !after.contains_key(key)).collect(),
         changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
         settings: fields("", &old.settings, &new.settings),
-        marks: old.marks != new.marks,
-        facts: old.facts != new.facts,
+        fwmarks: old.fwmarks != new.fwmarks,
+        network_config: old.network != new.network,
         namespaces: namespaces(&old.namespaces, &new.namespaces),
         needs_restart,
     }
@@ -207,11 +207,11 @@ impl fmt::Display for Applied {
         self.added.iter().try_for_each(|key| writeln!(f, "+ service {key}"))?;
         self.changed.iter().try_for_each(|change| change.fmt(f))?;
         self.settings.iter().try_for_each(|line| writeln!(f, "~ settings {line}"))?;
-        if self.marks {
-            writeln!(f, "~ marks")?;
+        if self.fwmarks {
+            writeln!(f, "~ fwmarks")?;
         }
-        if self.facts {
-            writeln!(f, "~ facts")?;
+        if self.network_config {
+            writeln!(f, "~ network_config")?;
         }
         self.namespaces.fmt(f)?;
         self.needs_restart.iter().try_for_each(|line| writeln!(f, "! needs a restart: {line}"))
@@ -264,7 +264,7 @@ mod tests {
         [start]
         services = 5
         idle = "sleep"
-        longest_nap = 100
+        max_sleep_us = 100
         [[ports]]
         name = "net_tap0"
         [settings]
@@ -292,7 +292,7 @@ mod tests {
   ~ destination 10.0.2.12:80 method: nat -> dr, weight: 1 -> 0
 ~ settings tcp_timeout: 900 -> 600
 ! needs a restart: start.idle: busy -> sleep
-! needs a restart: start.longest_nap: 500 -> 100
+! needs a restart: start.max_sleep_us: 500 -> 100
 ! needs a restart: start.services: 16384 -> 5
 ! needs a restart: ports
 ";
@@ -308,17 +308,17 @@ mod tests {
         let old: Config = toml::from_str(OLD).unwrap();
         let mut new = old.clone();
         new.services[1].persistence = Some(crate::model::Persistence::default());
-        new.services[1].one_packet = true;
+        new.services[1].ops = true;
         new.services[0].destinations[0].upper_threshold = 9;
-        new.marks.push(crate::model::MarkRule { mark: 7, ..Default::default() });
+        new.fwmarks.push(crate::model::FwmarkRule { fwmark: 7, ..Default::default() });
         let there = diff(&old, &new);
         assert_eq!(
             there.changed[1].fields,
-            ["one_packet: default -> true", "persistence: default -> {\"timeout\":360}"]
+            ["ops: default -> true", "persistence: default -> {\"timeout\":360}"]
         );
         assert_eq!(there.changed[0].changed[0].fields, ["upper_threshold: default -> 9"]);
-        assert!(there.marks && there.to_string().contains("~ marks\n"));
-        assert_eq!(diff(&new, &old).changed[1].fields[0], "one_packet: true -> default");
+        assert!(there.fwmarks && there.to_string().contains("~ fwmarks\n"));
+        assert_eq!(diff(&new, &old).changed[1].fields[0], "ops: true -> default");
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         let (old, new): (Config, Config) = (toml::from_str(old).unwrap(), toml::from_str(new).unwrap());
         let said = "- namespace red\n+ namespace green\n\
             ~ namespace blue bindings: [{\"port\":\"net_tap0\",\"vlan\":100}] -> []\n  \
-            + service mark 7\n  ~ settings tcp_timeout: 900 -> 9\n";
+            + service fwmark 7\n  ~ settings tcp_timeout: 900 -> 9\n";
         assert_eq!(diff(&old, &new).to_string(), said);
         assert!(diff(&old, &old).is_empty() && diff(&new, &new).is_empty());
     }

@@ -3,22 +3,22 @@
 //! Each either does the whole change or leaves the configuration as it was and says why. The reasons are those of
 //! Linux IPVS, in the order IPVS checks them, so that a script sees the same error.
 
-mod desk;
 mod error;
 mod modules;
 mod params;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
-pub use desk::{Desk, Edited, Step};
 pub use error::{EditError, Errno};
 pub use modules::{ModuleSet, set_modules};
 pub use params::{DestinationEdit, ServiceEdit};
 pub use settings::{SettingsEdit, set_settings};
+pub use transaction::{ConfigTransaction, Edited, Step};
 
-use crate::fault::Faults;
-use crate::model::{Config, Destination, DestinationKey, MarkRule, Service, ServiceKey};
+use crate::input_error::InputErrors;
+use crate::model::{Config, Destination, DestinationKey, FwmarkRule, Service, ServiceKey};
 use crate::request::Edit;
 use crate::validate;
 
@@ -27,7 +27,7 @@ use crate::validate;
 /// # Errors
 /// When it is there already, when `start` leaves no room, or when it makes no sense.
 pub fn add_service(config: &mut Config, service: Service) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.add_service(service))
+    at_desk(config, |transaction| transaction.add_service(service))
 }
 
 /// Changes a service; its destinations and connections stay.
@@ -35,7 +35,7 @@ pub fn add_service(config: &mut Config, service: Service) -> Result<(), EditErro
 /// # Errors
 /// When there is no such service, or when the result makes no sense.
 pub fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.edit_service(edit))
+    at_desk(config, |transaction| transaction.edit_service(edit))
 }
 
 /// Removes a service and its destinations.
@@ -43,7 +43,7 @@ pub fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditE
 /// # Errors
 /// When there is no such service.
 pub fn remove_service(config: &mut Config, key: ServiceKey) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.remove_service(key))
+    at_desk(config, |transaction| transaction.remove_service(key))
 }
 
 /// Removes every service; time-outs and switches stay, as with `ipvsadm -C`.
@@ -57,7 +57,7 @@ pub fn flush(config: &mut Config) {
 /// When there is no such service, when it has the destination already, when `start` leaves no room, or when it makes
 /// no sense.
 pub fn add_destination(config: &mut Config, key: ServiceKey, new: Destination) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.add_destination(key, new))
+    at_desk(config, |transaction| transaction.add_destination(key, new))
 }
 
 /// Changes a destination; it keeps its place in the list and its connections.
@@ -65,7 +65,7 @@ pub fn add_destination(config: &mut Config, key: ServiceKey, new: Destination) -
 /// # Errors
 /// When there is no such service or destination, or when the result makes no sense.
 pub fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.edit_destination(edit))
+    at_desk(config, |transaction| transaction.edit_destination(edit))
 }
 
 /// Removes a destination.
@@ -77,7 +77,7 @@ pub fn remove_destination(
     key: ServiceKey,
     destination: DestinationKey,
 ) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.remove_destination(key, destination))
+    at_desk(config, |transaction| transaction.remove_destination(key, destination))
 }
 
 /// Carries out any edit.
@@ -85,16 +85,16 @@ pub fn remove_destination(
 /// # Errors
 /// When it does not fit.
 pub fn carry_out(config: &mut Config, edit: Edit) -> Result<(), EditError> {
-    at_desk(config, |desk| desk.carry_out(edit))
+    at_desk(config, |transaction| transaction.carry_out(edit))
 }
 
 fn at_desk(
     config: &mut Config,
-    change: impl FnOnce(&mut Desk) -> Result<(), EditError>,
+    change: impl FnOnce(&mut ConfigTransaction) -> Result<(), EditError>,
 ) -> Result<(), EditError> {
-    let mut desk = Desk::new(std::mem::take(config));
-    let result = change(&mut desk);
-    *config = desk.done().config;
+    let mut transaction = ConfigTransaction::new(std::mem::take(config));
+    let result = change(&mut transaction);
+    *config = transaction.done().config;
     result
 }
 
@@ -102,9 +102,9 @@ fn at_desk(
 ///
 /// # Errors
 /// When one makes no sense; then all stay as they were.
-pub fn set_marks(config: &mut Config, marks: Vec<MarkRule>) -> Result<(), EditError> {
-    valid(|faults| validate::marks::marks(&marks, faults))?;
-    config.marks = marks;
+pub fn set_fwmarks(config: &mut Config, fwmarks: Vec<FwmarkRule>) -> Result<(), EditError> {
+    valid(|errors| validate::fwmarks::fwmarks(&fwmarks, errors))?;
+    config.fwmarks = fwmarks;
     Ok(())
 }
 
@@ -127,8 +127,8 @@ fn room(limit: &'static str, allowed: u32, wanted: usize) -> Result<(), EditErro
     if wanted <= allowed as usize { Ok(()) } else { Err(EditError::Full { limit, allowed }) }
 }
 
-fn valid(check: impl FnOnce(&mut Faults)) -> Result<(), EditError> {
-    let mut faults = Faults::default();
-    check(&mut faults);
-    faults.into_result().map_err(EditError::Invalid)
+fn valid(check: impl FnOnce(&mut InputErrors)) -> Result<(), EditError> {
+    let mut errors = InputErrors::default();
+    check(&mut errors);
+    errors.into_result().map_err(EditError::Invalid)
 }

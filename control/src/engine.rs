@@ -3,9 +3,9 @@
 mod connections;
 mod debug;
 mod edits;
-pub mod fence;
-mod guest;
-pub mod instance;
+pub mod link_filter;
+mod named_namespace;
+pub mod namespace_engine;
 mod namespaces;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 
-use self::guest::Guest;
-pub use self::instance::Instance;
+use self::named_namespace::NamedNamespace;
+pub use self::namespace_engine::NamespaceEngine;
 use crate::debug::Debug;
 use crate::diff;
 use crate::edit::EditError;
 use crate::error::Failure;
-use crate::house::House;
-use crate::kernel::facts::Facts;
+use crate::kernel::network_config::NetworkConfig;
 use crate::model::{Config, namespace};
+use crate::namespace_manager::NamespaceManager;
 use crate::request::{Apply, Done, Reply, Request};
 use crate::state::writer::{Waiting, Writer};
 use crate::validate::validate;
@@ -44,10 +44,10 @@ pub trait Ports {
 /// Everything the control thread owns.
 pub struct Engine {
     /// The default namespace.
-    home: Instance,
-    guests: Vec<Guest>,
+    default_namespace: NamespaceEngine,
+    named: Vec<NamedNamespace>,
     ports: Box<dyn Ports>,
-    house: Box<dyn House>,
+    namespaces: Box<dyn NamespaceManager>,
     dpdk: Option<String>,
     /// Keeps what is configured.
     writer: Option<Writer>,
@@ -58,13 +58,18 @@ pub struct Engine {
 
 impl Engine {
     /// An engine with nothing but the default namespace; facts come by [`Engine::learn`].
-    pub fn new(home: Instance, ports: Box<dyn Ports>, house: Box<dyn House>, dpdk: Option<String>) -> Engine {
+    pub fn new(
+        default_namespace: NamespaceEngine,
+        ports: Box<dyn Ports>,
+        namespaces: Box<dyn NamespaceManager>,
+        dpdk: Option<String>,
+    ) -> Engine {
         let began = Instant::now();
         Engine {
-            home,
-            guests: Vec::new(),
+            default_namespace,
+            named: Vec::new(),
             ports,
-            house,
+            namespaces,
             dpdk,
             writer: None,
             began,
@@ -80,23 +85,23 @@ impl Engine {
 
     /// Takes over what was switched on before there was an engine.
     pub fn use_debug(&mut self, debug: Debug) {
-        self.home.use_debug(debug);
+        self.default_namespace.use_debug(debug);
     }
 
     /// Where events of the default namespace go.
     pub fn debug(&mut self) -> &mut Debug {
-        self.home.debug()
+        self.default_namespace.debug()
     }
 
     /// The workers.
     pub fn workers(&self) -> &Workers {
-        self.home.workers()
+        self.default_namespace.workers()
     }
 
     /// Everything that is configured.
     pub fn config(&self) -> Config {
-        let namespaces = self.guests.iter().map(Guest::namespace).collect();
-        Config { namespaces, ..self.home.config().clone() }
+        let namespaces = self.named.iter().map(NamedNamespace::namespace).collect();
+        Config { namespaces, ..self.default_namespace.config().clone() }
     }
 
     /// Keeps what is configured from now on, and what runs already.
@@ -138,14 +143,14 @@ impl Engine {
             Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
             Request::StatsGet(_) => {
                 let state = self.writer.as_ref().map(Writer::view);
-                Ok(Reply::Stats(StatsView { state, ..self.home.stats(self.ports.views()) }))
+                Ok(Reply::Stats(StatsView { state, ..self.default_namespace.stats(self.ports.views()) }))
             }
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {
                 self.stopping = true;
                 Ok(Reply::Done(Done {}))
             }
-            request => self.home.handle(request),
+            request => self.default_namespace.handle(request),
         }
     }
 
@@ -157,11 +162,11 @@ impl Engine {
         let Some(name) = namespace.filter(|name| *name != namespace::DEFAULT) else {
             return self.handle(request);
         };
-        let at = self.guests.iter().position(|guest| guest.name == name);
+        let at = self.named.iter().position(|named| named.name == name);
         let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
         match request {
             Request::ConfigApply(apply) => self.apply_in(at, apply),
-            request => self.guests[at].instance.handle(request),
+            request => self.named[at].instance.handle(request),
         }
     }
 
@@ -197,22 +202,22 @@ impl Engine {
     ///
     /// # Errors
     /// When a link is on a port that is not there, or a worker does not take it in time.
-    pub fn learn(&mut self, facts: Facts) -> Result<(), Failure> {
-        self.home.learn(facts)
+    pub fn learn(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
+        self.default_namespace.learn(network_config)
     }
 
     /// What has to be done from time to time, every few milliseconds.
     pub fn tick(&mut self) {
-        self.home.gather();
-        self.guests.iter_mut().for_each(|guest| guest.instance.gather());
+        self.default_namespace.gather();
+        self.named.iter_mut().for_each(|named| named.instance.gather());
         if self.ticked.elapsed() < TICK {
             return;
         }
         self.ticked = Instant::now();
-        self.home.tick();
-        for guest in &mut self.guests {
-            guest.learn();
-            guest.instance.tick();
+        self.default_namespace.tick();
+        for named in &mut self.named {
+            named.learn();
+            named.instance.tick();
         }
     }
 

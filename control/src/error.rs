@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::CompileError;
 use crate::edit::{EditError, Errno};
-use crate::fault::{Fault, Faults};
+use crate::input_error::{InputError, InputErrors};
 
 /// Why the daemon did not do what a request asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What was asked for makes no sense.
     #[error(transparent)]
-    Faults(#[from] Faults),
+    InputErrors(#[from] InputErrors),
     /// A single edit does not fit what is there.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -53,7 +53,7 @@ pub enum Failure {
 impl From<CompileError> for Failure {
     fn from(why: CompileError) -> Failure {
         match why {
-            CompileError::UnknownMarkPort(fault) => Failure::Faults(Faults(vec![fault])),
+            CompileError::UnknownMarkPort(error) => Failure::InputErrors(InputErrors(vec![error])),
             CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
                 Failure::NoRoom(why.to_string())
             }
@@ -70,7 +70,7 @@ pub struct ErrorData {
     pub errno: Option<Errno>,
     /// Everything wrong with what was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<Fault>,
+    pub errors: Vec<InputError>,
     /// The limit of the control socket that is met: `clients`, `line`, `requests`, `answers`, `half_line`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
@@ -81,7 +81,7 @@ impl Failure {
     /// what depends on the state the daemon is in.
     pub fn code(&self) -> i32 {
         match self {
-            Failure::Faults(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
+            Failure::InputErrors(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
             Failure::Edit(_) | Failure::NoRoom(_) | Failure::NoMemory { .. } => -32001,
             Failure::Stopping => -32002,
             Failure::WorkersLate { .. } => -32003,
@@ -92,11 +92,11 @@ impl Failure {
     /// The parts of the failure a program can act on.
     pub fn data(&self) -> ErrorData {
         match self {
-            Failure::Faults(faults) => ErrorData { faults: faults.0.clone(), ..ErrorData::default() },
+            Failure::InputErrors(errors) => ErrorData { errors: errors.0.clone(), ..ErrorData::default() },
             Failure::Edit(error) => {
-                let faults =
-                    if let EditError::Invalid(faults) = error { faults.0.clone() } else { Vec::new() };
-                ErrorData { errno: Some(error.errno()), faults, limit: None }
+                let errors =
+                    if let EditError::Invalid(errors) = error { errors.0.clone() } else { Vec::new() };
+                ErrorData { errno: Some(error.errno()), errors, limit: None }
             }
             Failure::NoRoom(_) | Failure::NoMemory { .. } => {
                 ErrorData { errno: Some(Errno::ENoMem), ..ErrorData::default() }

@@ -2,13 +2,13 @@
 //!
 //! Every two seconds what was counted so far becomes what is shown, and an average of the growth is moved on.
 
-mod ledger;
+mod estimators;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub use ledger::Ledger;
+pub use estimators::Estimators;
 
 use crate::view::{Rates, Stats};
 
@@ -28,7 +28,7 @@ pub struct Counted {
 
 /// The counters of one destination, one service, or everything.
 #[derive(Clone, Debug, Default)]
-pub struct Account {
+pub struct Estimator {
     live: Stats,
     /// As of the last look.
     seen: Stats,
@@ -40,7 +40,7 @@ pub struct Account {
     bytes: [Average; 2],
 }
 
-impl Account {
+impl Estimator {
     /// Counts more.
     pub fn add(&mut self, more: Stats) {
         self.live = self.live.plus(more);

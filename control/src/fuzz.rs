@@ -44,8 +44,8 @@ pub fn config(bytes: &[u8]) {
         assert_eq!(again.flatten().as_ref(), Some(&config), "a configuration survives writing");
     }
     // Every fault names its place; whether there are any is not for us to say.
-    if let Err(faults) = validate::validate(&config) {
-        assert!(!faults.to_string().is_empty(), "a refusal says why");
+    if let Err(errors) = validate::validate(&config) {
+        assert!(!errors.to_string().is_empty(), "a refusal says why");
     }
 }
 
@@ -92,7 +92,7 @@ pub fn state(bytes: &[u8]) {
             let again = serde_json::to_string(&saved).map(|text| state::file::parse(&text));
             assert_eq!(again.ok(), Some(Ok(saved)), "a state survives writing");
         }
-        Err(wrong) => assert!(!wrong.problem.is_empty(), "a refusal says why"),
+        Err(wrong) => assert!(!wrong.error.is_empty(), "a refusal says why"),
     }
 }
 

@@ -41,18 +41,18 @@ pub struct Check {
     /// How it went.
     pub outcome: Outcome,
     /// What to do; empty when all is well.
-    pub cure: String,
+    pub hint: String,
 }
 
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>, needed: impl Into<String>) -> Check {
         let (found, needed) = (found.into(), needed.into());
-        Check { name, found, needed, outcome: Outcome::Ok, cure: String::new() }
+        Check { name, found, needed, outcome: Outcome::Ok, hint: String::new() }
     }
 
     /// The outcome and its cure, when `bad`.
-    fn unless(self, bad: bool, outcome: Outcome, cure: impl Into<String>) -> Check {
-        if bad { Check { outcome, cure: cure.into(), ..self } } else { self }
+    fn unless(self, bad: bool, outcome: Outcome, hint: impl Into<String>) -> Check {
+        if bad { Check { outcome, hint: hint.into(), ..self } } else { self }
     }
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Check {
             Outcome::Fail => "FAIL",
         };
         write!(f, "{word:<5}{:<12}{} (needed: {})", self.name, self.found, self.needed)?;
-        if self.outcome == Outcome::Ok { Ok(()) } else { write!(f, "\n     {}", self.cure) }
+        if self.outcome == Outcome::Ok { Ok(()) } else { write!(f, "\n     {}", self.hint) }
     }
 }
 

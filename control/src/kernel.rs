@@ -1,6 +1,6 @@
 //! How Pollux lives with Linux: every DPDK port has a twin in the kernel, and the kernel's tables are our control plane.
 //!
-//! - [`facts`]: what the data plane needs to know of the kernel, as plain data; a file can hold it too.
+//! - [`network_config`]: what the data plane needs to know of the kernel, as plain data; a file can hold it too.
 //! - [`netlink`]: the mirror, which keeps such facts up to date on a live machine.
 //! - [`tap`]: the twin itself, a TAP interface with the port's hardware address.
 //! - [`exception`]: carries frames between the twins and the data plane, so that no worker enters the kernel.
@@ -10,10 +10,10 @@
 //! and the kernel's answers come back out of the port.
 
 pub mod exception;
-pub mod facts;
+pub mod namespace;
 pub mod netlink;
 pub mod netns;
-pub mod realm;
+pub mod network_config;
 pub mod tap;
 
 mod mac;

@@ -15,16 +15,16 @@ pub mod edit;
 pub mod engine;
 pub mod error;
 pub mod estimate;
-pub mod fault;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod host;
-pub mod house;
+pub mod input_error;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod log;
 pub mod model;
 pub mod modules;
+pub mod namespace_manager;
 pub mod observe;
 pub mod parse;
 pub mod replay;

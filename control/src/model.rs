@@ -4,7 +4,7 @@
 //! `docs/` and of the CLI, and an unknown field is an error everywhere.
 
 mod destination;
-mod marks;
+mod fwmarks;
 pub mod namespace;
 mod services;
 mod settings;
@@ -18,13 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
-pub use self::marks::MarkRule;
+pub use self::fwmarks::FwmarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
 pub use self::services::Services;
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
-use crate::kernel::facts::Facts;
+use crate::kernel::network_config::NetworkConfig;
 
 /// A whole configuration: what `polluxd --config` reads and what `apply` replaces at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,13 +38,13 @@ pub struct Config {
     pub settings: Settings,
     /// Rules that mark packets, for services that are named by a mark.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<MarkRule>,
+    pub fwmarks: Vec<FwmarkRule>,
     /// Virtual services with their destinations, in the order they are added.
     #[schemars(with = "Vec<Service>")]
     pub services: Services,
     /// Addresses, routes and neighbours given by hand instead of read from the kernel; for benchmarks and replay.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub facts: Option<Facts>,
+    pub network: Option<NetworkConfig>,
     /// Namespaces beside the default one, whose content is what stands above.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Namespace>,
@@ -70,8 +70,8 @@ pub struct Start {
     pub kernel: bool,
     /// What a worker does when no packet comes; `polluxd --idle` goes before it.
     pub idle: Idle,
-    /// The longest nap of a worker that sleeps, in microseconds; `polluxd --longest-nap` goes before it.
-    pub longest_nap: u32,
+    /// The longest nap of a worker that sleeps, in microseconds; `polluxd --max-sleep-us` goes before it.
+    pub max_sleep_us: u32,
 }
 
 /// What a worker does when no packet comes.
@@ -101,7 +101,7 @@ impl Default for Start {
             packet_buffers: 0,
             kernel: true,
             idle: Idle::default(),
-            longest_nap: 500,
+            max_sleep_us: 500,
         }
     }
 }
@@ -123,13 +123,13 @@ pub struct Port {
     pub promiscuous: bool,
     /// Whose packets come in by it; lets a device that can bring each to the worker that owns its flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub faces: Option<Faces>,
+    pub facing: Option<Facing>,
 }
 
 /// Whom a port faces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Faces {
+pub enum Facing {
     /// Packets come from clients.
     Clients,
     /// Packets come from servers, to clients.
@@ -262,7 +262,7 @@ pub enum Method {
 }
 
 /// What tells one service from another; every request about a service carries it. Written as `protocol`, `address` and
-/// `l4_port`, or as `mark` and `family`.
+/// `l4_port`, or as `fwmark` and `family`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "written::Key", into = "written::Key")]
 pub enum ServiceKey {
@@ -275,10 +275,10 @@ pub enum ServiceKey {
         /// The virtual L4 port; 0 is any, which needs persistence.
         l4_port: u16,
     },
-    /// By the mark that [`MarkRule`]s give.
-    Mark {
+    /// By the mark that [`FwmarkRule`]s give.
+    Fwmark {
         /// The mark, not 0.
-        mark: u32,
+        fwmark: u32,
         /// Of which packets.
         family: Family,
     },
@@ -290,7 +290,7 @@ impl ServiceKey {
         match self {
             ServiceKey::Address { address: IpAddr::V4(_), .. } => Family::Ipv4,
             ServiceKey::Address { address: IpAddr::V6(_), .. } => Family::Ipv6,
-            ServiceKey::Mark { family, .. } => *family,
+            ServiceKey::Fwmark { family, .. } => *family,
         }
     }
 
@@ -298,7 +298,7 @@ impl ServiceKey {
     pub fn l4_port(&self) -> u16 {
         match self {
             ServiceKey::Address { l4_port, .. } => *l4_port,
-            ServiceKey::Mark { .. } => 0,
+            ServiceKey::Fwmark { .. } => 0,
         }
     }
 }
@@ -309,8 +309,8 @@ impl fmt::Display for ServiceKey {
             ServiceKey::Address { protocol, address, l4_port } => {
                 write!(f, "{protocol} {}", SocketAddr::new(address, l4_port))
             }
-            ServiceKey::Mark { mark, family: Family::Ipv4 } => write!(f, "mark {mark}"),
-            ServiceKey::Mark { mark, family: Family::Ipv6 } => write!(f, "mark {mark} ipv6"),
+            ServiceKey::Fwmark { fwmark, family: Family::Ipv4 } => write!(f, "fwmark {fwmark}"),
+            ServiceKey::Fwmark { fwmark, family: Family::Ipv6 } => write!(f, "fwmark {fwmark} ipv6"),
         }
     }
 }
@@ -365,7 +365,7 @@ impl SchedulerFlags {
     }
 }
 
-/// A virtual service. Its key is written in place: `protocol`, `address` and `l4_port`, or `mark` and `family`.
+/// A virtual service. Its key is written in place: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "written::Service", into = "written::Service")]
 pub struct Service {
@@ -378,7 +378,7 @@ pub struct Service {
     /// How clients stick to a destination.
     pub persistence: Option<Persistence>,
     /// A UDP connection serves one packet.
-    pub one_packet: bool,
+    pub ops: bool,
     /// Destinations in the order they are added; as in IPVS the newest is looked at first.
     pub destinations: Vec<Destination>,
 }
@@ -391,7 +391,7 @@ impl Service {
             scheduler: Scheduler::default(),
             flags: SchedulerFlags::default(),
             persistence: None,
-            one_packet: false,
+            ops: false,
             destinations: Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use pollux_dataplane::trace::module_of_scheduler;
 use pollux_dataplane::wire::protocol;
 
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::{Config, Engine, Method, Protocol, Scheduler, Service, ServiceKey, Tunnel};
 use crate::view::{ModuleKind, ModuleList, ModuleView};
 
@@ -86,7 +86,7 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)
         ServiceKey::Address { protocol: Protocol::Udp, .. } => Some(("protocol", "ip_vs_udp")),
         ServiceKey::Address { protocol: Protocol::Sctp, .. } => Some(("protocol", "ip_vs_sctp")),
         // It takes packets of whatever protocols there are.
-        ServiceKey::Mark { .. } => None,
+        ServiceKey::Fwmark { .. } => None,
     };
     let scheduler = module_of_scheduler(service.scheduler.name()).map(|module| ("scheduler", module));
     let engine = service.persistence.as_ref().and_then(|persistence| persistence.engine);
@@ -95,9 +95,9 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)
 }
 
 /// Checks that nothing a service needs is off.
-pub fn service(place: &str, service: &Service, disabled: &BTreeSet<String>, faults: &mut Faults) {
+pub fn service(place: &str, service: &Service, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for (field, module) in needs(service).filter(|(_, module)| disabled.contains(*module)) {
-        faults.add(
+        errors.add(
             format!("{place}.{field}"),
             format!("{module} is switched off"),
             format!("switch it on with `pollux modules enable {module}`, or use another"),
@@ -106,9 +106,9 @@ pub fn service(place: &str, service: &Service, disabled: &BTreeSet<String>, faul
 }
 
 /// Checks names of modules to be switched off.
-pub fn names(place: &str, disabled: &BTreeSet<String>, faults: &mut Faults) {
+pub fn names(place: &str, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for name in disabled.iter().filter(|name| !switchable().any(|known| known == name.as_str())) {
-        faults.add(
+        errors.add(
             place,
             format!("{name:?} is nothing that can be switched off"),
             format!("use one of {}", switchable().collect::<Vec<_>>().join(", ")),
@@ -117,11 +117,11 @@ pub fn names(place: &str, disabled: &BTreeSet<String>, faults: &mut Faults) {
 }
 
 /// Checks that no service needs what is to be off.
-pub fn unused(place: &str, config: &Config, disabled: &BTreeSet<String>, faults: &mut Faults) {
+pub fn unused(place: &str, config: &Config, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for module in disabled {
         let users: Vec<String> = users(config, module).map(|key| key.to_string()).collect();
         if !users.is_empty() {
-            faults.add(
+            errors.add(
                 place,
                 format!("{module} is used by {}", users.join(", ")),
                 "remove or change these services first, or leave it on",

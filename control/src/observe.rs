@@ -9,12 +9,12 @@ use pollux_dataplane::conn::template::{Listed, Target};
 use pollux_dataplane::proto;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
-use pollux_dataplane::stats::{Board, Counter};
-use pollux_dataplane::verdict::{Answer, DropReason};
+use pollux_dataplane::stats::{Counter, WorkerStats};
+use pollux_dataplane::verdict::{DropReason, IcmpReason};
 use pollux_dataplane::wire::protocol;
 
 use crate::compile::Compiler;
-use crate::estimate::{Counted, Ledger};
+use crate::estimate::{Counted, Estimators};
 use crate::model::{Destination, Method, Service, ServiceKey};
 use crate::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
@@ -22,8 +22,8 @@ use crate::view::{
 use crate::workers::WorkerHandle;
 
 /// What the boards of all workers count of a destination.
-pub fn stats<'a>(boards: impl Iterator<Item = &'a Board>, id: DestinationId) -> Stats {
-    let known = boards.filter_map(|board| board.destinations.get(id.0 as usize));
+pub fn stats<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: DestinationId) -> Stats {
+    let known = worker_stats.filter_map(|stats| stats.destinations.get(id.0 as usize));
     known.fold(Stats::default(), |sum, counters| {
         sum.plus(Stats {
             connections: counters.connections.get(),
@@ -38,23 +38,23 @@ pub fn stats<'a>(boards: impl Iterator<Item = &'a Board>, id: DestinationId) -> 
 /// The configured services, or only one, with what is counted of them.
 pub fn services<'a>(
     compiler: &Compiler,
-    boards: impl Iterator<Item = &'a Board> + Clone,
-    ledger: &Ledger,
+    worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
+    estimators: &Estimators,
     quotas: Option<&Quotas>,
     only: Option<ServiceKey>,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
             let id = compiler.destination_id(&(service.key(), of.key()));
-            destination(of, id, boards.clone(), (ledger, quotas))
+            destination(of, id, worker_stats.clone(), (estimators, quotas))
         });
-        let Counted { live, shown, rates } = ledger.service(&service.key());
+        let Counted { live, shown, rates } = estimators.service(&service.key());
         ServiceView {
             key: service.key(),
             scheduler: service.scheduler,
             flags: service.flags,
             persistence: service.persistence.clone(),
-            one_packet: service.one_packet,
+            ops: service.ops,
             destinations: destinations.collect(),
             stats: shown,
             live,
@@ -66,9 +66,9 @@ pub fn services<'a>(
 }
 
 /// What a destination carries at all workers together.
-fn load<'a>(id: Option<DestinationId>, boards: impl Iterator<Item = &'a Board>) -> Load {
+fn load<'a>(id: Option<DestinationId>, worker_stats: impl Iterator<Item = &'a WorkerStats>) -> Load {
     let Some(id) = id else { return Load::default() };
-    let known = boards.filter_map(|board| Some(board.destinations.get(id.0 as usize)?.load()));
+    let known = worker_stats.filter_map(|stats| Some(stats.destinations.get(id.0 as usize)?.load()));
     known.fold(Load::default(), |sum, load| Load {
         active: sum.active.wrapping_add(load.active),
         inactive: sum.inactive.wrapping_add(load.inactive),
@@ -78,12 +78,12 @@ fn load<'a>(id: Option<DestinationId>, boards: impl Iterator<Item = &'a Board>) 
 fn destination<'a>(
     of: &Destination,
     id: Option<DestinationId>,
-    boards: impl Iterator<Item = &'a Board> + Clone,
-    (ledger, quotas): (&Ledger, Option<&Quotas>),
+    worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
+    (estimators, quotas): (&Estimators, Option<&Quotas>),
 ) -> DestinationView {
-    let load = load(id, boards);
+    let load = load(id, worker_stats);
     let of_quotas = quotas.zip(id);
-    let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| ledger.destination(id));
+    let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| estimators.destination(id));
     DestinationView {
         address: of.address,
         l4_port: of.l4_port,
@@ -144,7 +144,7 @@ fn method(method: service::Method) -> Method {
 pub fn template(listed: &Listed) -> ConnectionView {
     let (address, l4_port) = match listed.key.target {
         Target::Address(address, l4_port) => (address, l4_port),
-        Target::Mark(mark) => (Ipv4Addr::from(mark).into(), 0),
+        Target::Fwmark(fwmark) => (Ipv4Addr::from(fwmark).into(), 0),
     };
     let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
     let endpoint = listed.new.endpoint;
@@ -174,36 +174,36 @@ pub fn connections(page: &Page, worker: u16) -> Vec<ConnectionView> {
 
 /// What a worker did.
 pub fn worker(handle: &WorkerHandle) -> WorkerView {
-    let gauges = &handle.board.gauges;
+    let counters = &handle.stats.counters;
     let named = |words: &[&'static str], counters: &[Counter]| {
         words.iter().zip(counters).map(|(word, counter)| ((*word).to_owned(), counter.get())).collect()
     };
     let drops: Vec<_> = DropReason::ALL.iter().map(|why| why.word()).collect();
-    let answers: Vec<_> = Answer::ALL.iter().map(|why| why.word()).collect();
+    let answers: Vec<_> = IcmpReason::ALL.iter().map(|why| why.word()).collect();
     WorkerView {
         core: handle.core,
-        received: gauges.received.get(),
-        taken_over: gauges.taken_over.get(),
-        sent: gauges.sent.get(),
-        to_kernel: gauges.to_kernel.get(),
-        from_kernel: gauges.from_kernel.get(),
-        handed_off: gauges.handed_off.get(),
-        waiting: gauges.waiting.get(),
-        gathering: gauges.gathering.get(),
-        pieces: gauges.pieces.get(),
-        drops: named(&drops, &gauges.drops),
-        answered: named(&answers, &gauges.answers),
-        given_up: gauges.given_up.get(),
-        expired_early: gauges.expired_early.get(),
-        events_lost: gauges.events_lost.get(),
-        connections: gauges.connections_ipv4.get() + gauges.connections_ipv6.get(),
+        received: counters.received.get(),
+        handoff_received: counters.handoff_received.get(),
+        sent: counters.sent.get(),
+        to_kernel: counters.to_kernel.get(),
+        from_kernel: counters.from_kernel.get(),
+        handoff_sent: counters.handoff_sent.get(),
+        awaiting_neighbour: counters.awaiting_neighbour.get(),
+        reassembling: counters.reassembling.get(),
+        fragments_sent: counters.fragments_sent.get(),
+        drops: named(&drops, &counters.drops),
+        icmp_sent: named(&answers, &counters.icmp_sent),
+        evicted: counters.evicted.get(),
+        expired_early: counters.expired_early.get(),
+        events_lost: counters.events_lost.get(),
+        connections: counters.connections_ipv4.get() + counters.connections_ipv6.get(),
         connection_capacity: handle.capacity,
-        table_bytes: gauges.table_bytes.get(),
-        busy_cycles: gauges.busy_cycles.get(),
-        bursts: gauges.bursts.get(),
-        pauses: gauges.pauses.get(),
-        naps: gauges.naps.get(),
-        napped_us: gauges.napped_us.get(),
-        woken: gauges.woken.get(),
+        table_bytes: counters.table_bytes.get(),
+        busy_cycles: counters.busy_cycles.get(),
+        bursts: counters.bursts.get(),
+        idle_pauses: counters.idle_pauses.get(),
+        sleeps: counters.sleeps.get(),
+        sleep_us: counters.sleep_us.get(),
+        interrupt_wakeups: counters.interrupt_wakeups.get(),
     }
 }

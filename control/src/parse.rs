@@ -40,7 +40,7 @@ pub enum ParseError {
 
 /// What is wrong with a text, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(":{line}:{column}: {}{problem}", if place == "." { String::new() } else { format!("{place}: ") })]
+#[error(":{line}:{column}: {}{error}", if place == "." { String::new() } else { format!("{place}: ") })]
 pub struct Wrong {
     /// Line, from 1.
     pub line: usize,
@@ -49,7 +49,7 @@ pub struct Wrong {
     /// The field: `services[2].weight`; `.` when it is no single field.
     pub place: String,
     /// What the parser says.
-    pub problem: String,
+    pub error: String,
 }
 
 /// Reads a configuration file. What it says is not checked yet: see [`crate::validate::validate`].
@@ -95,7 +95,7 @@ fn digest(bytes: &[u8]) -> String {
 pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
     let wrong = |place: String, error: toml::de::Error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-        Wrong { line, column, place, problem: error.message().to_owned() }
+        Wrong { line, column, place, error: error.message().to_owned() }
     };
     let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
     // Keeping track of the path takes as long again, and only an error needs it.
@@ -114,7 +114,7 @@ pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
     let wrong = |place: String, error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         let tail = format!(" at line {line} column {column}");
-        Wrong { line, column, place, problem: error.to_string().trim_end_matches(&tail).to_owned() }
+        Wrong { line, column, place, error: error.to_string().trim_end_matches(&tail).to_owned() }
     };
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
@@ -141,7 +141,7 @@ mod tests {
     use std::net::IpAddr;
 
     use crate::model::{
-        Checksum, Config, Destination, Engine, Family, MarkRule, Method, Persistence, Protocol, Scheduler,
+        Checksum, Config, Destination, Engine, Family, FwmarkRule, Method, Persistence, Protocol, Scheduler,
         SchedulerFlags, Service, ServiceKey, Tunnel,
     };
 
@@ -156,7 +156,7 @@ mod tests {
         );
         let wrong = toml::<Config>("[settings]\ntcp_timeuot = 5\n").unwrap_err();
         assert_eq!(wrong.line, 2, "{wrong}");
-        assert!(wrong.problem.contains("unknown field `tcp_timeuot`"), "{wrong}");
+        assert!(wrong.error.contains("unknown field `tcp_timeuot`"), "{wrong}");
         assert_eq!(toml::<Config>("a = = 1").unwrap_err().line, 1);
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn json_errors_tell_line_column_and_field() {
         let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
         assert_eq!((wrong.line, wrong.place.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
-        assert!(!wrong.problem.contains(" at line "), "{wrong}");
+        assert!(!wrong.error.contains(" at line "), "{wrong}");
         assert!(json::<Config>("{} {}").is_err());
     }
 
@@ -188,8 +188,9 @@ mod tests {
         let address = (protocol, any::<IpAddr>(), any::<u16>())
             .prop_map(|(protocol, address, l4_port)| ServiceKey::Address { protocol, address, l4_port });
         let family = prop_oneof![Just(Family::Ipv4), Just(Family::Ipv6)];
-        let mark = (any::<u32>(), family).prop_map(|(mark, family)| ServiceKey::Mark { mark, family });
-        prop_oneof![address, mark]
+        let fwmark =
+            (any::<u32>(), family).prop_map(|(fwmark, family)| ServiceKey::Fwmark { fwmark, family });
+        prop_oneof![address, fwmark]
     }
 
     fn destination() -> impl Strategy<Value = Destination> {
@@ -223,29 +224,29 @@ mod tests {
         let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Mh), Just(Scheduler::None)];
         let destinations = prop::collection::vec(destination(), 0..4);
         (key(), scheduler, flags, prop::option::of(persistence), any::<bool>(), destinations).prop_map(
-            |(key, scheduler, flags, persistence, one_packet, destinations)| Service {
+            |(key, scheduler, flags, persistence, ops, destinations)| Service {
                 key,
                 scheduler,
                 flags,
                 persistence,
-                one_packet,
+                ops,
                 destinations,
             },
         )
     }
 
-    fn mark() -> impl Strategy<Value = MarkRule> {
+    fn fwmark() -> impl Strategy<Value = FwmarkRule> {
         let ports = || prop::collection::vec("[0-9]{1,5}(-[0-9]{1,5})?", 0..3);
         let source = prop::option::of(any::<IpAddr>().prop_map(ipnet::IpNet::from));
         (prop::option::of(any::<u16>()), source, ports(), ports(), any::<u32>(), any::<u32>()).prop_map(
-            |(vlan, source, source_l4_ports, l4_ports, mark, mask)| MarkRule {
+            |(vlan, source, source_l4_ports, l4_ports, fwmark, mask)| FwmarkRule {
                 vlan,
                 source,
                 source_l4_ports,
                 l4_ports,
-                mark,
+                fwmark,
                 mask,
-                ..MarkRule::default()
+                ..FwmarkRule::default()
             },
         )
     }
@@ -254,10 +255,10 @@ mod tests {
         #[test]
         fn a_configuration_survives_toml_and_json(
             services in prop::collection::vec(service(), 0..4),
-            marks in prop::collection::vec(mark(), 0..3),
+            fwmarks in prop::collection::vec(fwmark(), 0..3),
             (time, rate) in (any::<u32>(), any::<i32>()),
         ) {
-            let mut config = Config { services: services.into(), marks, ..Config::default() };
+            let mut config = Config { services: services.into(), fwmarks, ..Config::default() };
             config.settings.tcp_timeout = time;
             config.settings.am_droprate = rate;
             config.settings.timeouts.insert("tcp.SYN_RECV".to_owned(), time);

@@ -14,7 +14,7 @@ pub use self::many::{ConfigEdit, Edit, EditedView, RefusedEdit};
 use crate::debug::follow::Follow;
 use crate::diff::Applied;
 use crate::edit::{DestinationEdit, ModuleSet, ServiceEdit, SettingsEdit};
-use crate::model::{Config, Destination, DestinationKey, MarkRule, Namespace, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, FwmarkRule, Namespace, Service, ServiceKey};
 use crate::sysctl;
 use crate::view::brief::BriefList;
 use crate::view::{
@@ -72,8 +72,8 @@ pub enum Request {
     #[serde(rename = "stats.zero")]
     StatsZero(ServiceQuery),
     /// Replace all rules that mark packets.
-    #[serde(rename = "marks.set")]
-    MarksSet(MarksSet),
+    #[serde(rename = "fwmarks.set")]
+    FwmarksSet(FwmarksSet),
     /// Variables by the names of `net.ipv4.vs.*`.
     #[serde(rename = "sysctl.get")]
     SysctlGet(SysctlGet),
@@ -152,7 +152,7 @@ pub const METHODS: [&str; 28] = [
     "stats.get",
     "settings.set",
     "stats.zero",
-    "marks.set",
+    "fwmarks.set",
     "sysctl.get",
     "sysctl.set",
     "debug.sites",
@@ -202,12 +202,12 @@ pub struct ServiceRemove {
     pub service: ServiceKey,
 }
 
-/// Parameters of `marks.set`.
+/// Parameters of `fwmarks.set`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct MarksSet {
+pub struct FwmarksSet {
     /// The rules, in turn.
-    pub marks: Vec<MarkRule>,
+    pub fwmarks: Vec<FwmarkRule>,
 }
 
 /// Parameters of `namespace.add`.

@@ -1,8 +1,8 @@
 //! The daemon put together: EAL, ports, workers, the kernel's mirror, the socket, and the loop that joins them.
 
 mod cores;
+mod idle;
 mod ports;
-mod rest;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,9 +13,9 @@ use crossbeam::channel::{self, Receiver, Sender, never, select};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
-use pollux_dataplane::rest::{Mode, Rule};
 use pollux_dataplane::steer::Spread;
-use pollux_dataplane::worker::moves::Moves;
+use pollux_dataplane::worker::idle::{IdleConfig, Mode};
+use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Setup, Worker};
 use thiserror::Error;
 
@@ -23,14 +23,14 @@ use self::cores::Cores;
 use self::ports::OpenPorts;
 use crate::compile::Compiler;
 use crate::daemon_args::DaemonArgs;
-use crate::engine::{Engine, Instance};
-use crate::house::{self, KernelRings, ORDERS, Parts, Seat, Tenants};
+use crate::engine::{Engine, NamespaceEngine};
 use crate::kernel::exception::{ExceptionPath, Injector, Switch};
-use crate::kernel::facts::Facts;
+use crate::kernel::namespace::{Face, Facing, KernelNamespaces};
 use crate::kernel::netlink::{Mirror, Twin};
-use crate::kernel::realm::{Face, Faces, Realms};
+use crate::kernel::network_config::NetworkConfig;
 use crate::kernel::tap::TapDevice;
 use crate::model::Config;
+use crate::namespace_manager::{self, KernelRings, NamespaceWorkers, ORDERS, Parts, WorkerSlot};
 use crate::socket::server::{Job, Server};
 use crate::state::begin::Beginning;
 use crate::state::reload;
@@ -119,34 +119,40 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
     let spread = ports::spread(config);
-    let rule = rest::rule(options, &config.start);
+    let rule = idle::rule(options, &config.start);
     let interrupts = rule.mode == Mode::Interrupt;
     let (mut ports, pool) = OpenPorts::start(&eal, config, (count, interrupts), spread.as_deref())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let (clock, epoch) = (Tsc::new(&eal), Instant::now());
-    let Started { handles, seats, threads, rings } =
+    let Started { handles, slots, threads, rings } =
         start_workers(&eal, config, (&cores, clock, rule), &mut ports, spread.as_ref())?;
-    rest::announce(rule);
+    idle::announce(rule);
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
-    let faces = faces(&named, &ports);
+    let facing = facing(&named, &ports);
     let twins = if use_kernel { named } else { ports.forget_twins() };
     let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
-    let (mirror, facts) = start_mirror(twins)?;
+    let (mirror, network_config) = start_mirror(twins)?;
 
-    let home =
-        Instance::new(Compiler::new(&config.start, ports.names()), Workers::new(handles), mirror, epoch);
-    let realms = realms(switch, faces, pool, use_kernel);
-    let house = Tenants::new(seats, ports.names().len(), Box::new(realms)).spread_by(spread);
-    let mut engine = Engine::new(home, Box::new(ports), Box::new(house), Some(Eal::version()));
+    let default_namespace = NamespaceEngine::new(
+        Compiler::new(&config.start, ports.names()),
+        Workers::new(handles),
+        mirror,
+        epoch,
+    );
+    let kernel_namespaces = kernel_namespaces(switch, facing, pool, use_kernel);
+    let namespaces =
+        NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).spread_by(spread);
+    let mut engine =
+        Engine::new(default_namespace, Box::new(ports), Box::new(namespaces), Some(Eal::version()));
     announce::configuration(&mut debug, config);
     engine.use_debug(debug);
     engine.start(config)?;
     // The mirror's first picture is there already: the first packet must find its route.
-    if let Ok(first) = facts.try_recv() {
+    if let Ok(first) = network_config.try_recv() {
         engine.learn(first)?;
     }
     let failed = |what| move |why| RunError::System { what, why };
@@ -157,7 +163,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
     let server = listen(&options.socket, sender)?;
     announce::ready(engine.debug(), config, &options.socket);
-    serve(&mut engine, &jobs, &facts, stop);
+    serve(&mut engine, &jobs, &network_config, stop);
     say!(Info, "stopping");
     drop(server);
     engine.workers().stop();
@@ -171,15 +177,20 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
 }
 
 /// The control thread's loop.
-fn serve(engine: &mut Engine, jobs: &Receiver<Job>, facts: &Receiver<Facts>, stop: &AtomicBool) {
+fn serve(
+    engine: &mut Engine,
+    jobs: &Receiver<Job>,
+    network_config: &Receiver<NetworkConfig>,
+    stop: &AtomicBool,
+) {
     while !stop.load(Relaxed) && !engine.is_stopping() {
         select! {
             recv(jobs) -> job => if let Ok(job) = job {
                 let Job { namespace, request, reply } = job;
                 engine.answer(namespace.as_deref(), request, reply);
             },
-            recv(facts) -> facts => if let Ok(facts) = facts
-                && let Err(why) = engine.learn(facts)
+            recv(network_config) -> network_config => if let Ok(network_config) = network_config
+                && let Err(why) = engine.learn(network_config)
             {
                 say!(Warn, "what the kernel says of the network cannot be used: {why}");
             },
@@ -197,7 +208,7 @@ fn listen(path: &std::path::Path, jobs: Sender<Job>) -> Result<Server, RunError>
 /// Workers that run, and what control has of them.
 struct Started {
     handles: Vec<WorkerHandle>,
-    seats: Vec<Seat<Mbuf>>,
+    slots: Vec<WorkerSlot<Mbuf>>,
     threads: Vec<JoinHandle<()>>,
     rings: KernelRings<Mbuf>,
 }
@@ -205,23 +216,23 @@ struct Started {
 fn start_workers(
     eal: &Arc<Eal>,
     config: &Config,
-    (cores, clock, rest): (&Cores, Tsc, Rule),
+    (cores, clock, idle): (&Cores, Tsc, IdleConfig),
     ports: &mut OpenPorts,
     spread: Option<&Arc<Spread>>,
 ) -> Result<Started, RunError> {
     let numbers: Vec<u16> = cores.workers.iter().map(|&core| core as u16).collect();
     let Parts { setups, mut handles, rings } =
-        house::parts(&config.start, &numbers, ports.names().len(), spread);
-    let (mut seats, mut threads) = (Vec::new(), Vec::new());
-    for ((number, home), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
-        let (sizes, moves) = (home.sizes, Moves::new(ORDERS));
-        seats.push(Seat { core: core as u16, moves: Arc::clone(&moves) });
-        let setup = Setup { ports: ports.queues_of_worker(), home, moves, rest };
+        namespace_manager::parts(&config.start, &numbers, ports.names().len(), spread);
+    let (mut slots, mut threads) = (Vec::new(), Vec::new());
+    for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
+        let (sizes, namespace_rings) = (default_namespace.sizes, NamespaceRings::new(ORDERS));
+        slots.push(WorkerSlot { core: core as u16, namespace_rings: Arc::clone(&namespace_rings) });
+        let setup = Setup { ports: ports.queues_of_worker(), default_namespace, namespace_rings, idle };
         let (thread, entry_bytes) = start_worker((eal, clock), setup, number, core, sizes)?;
         handles[number].entry_bytes = entry_bytes;
         threads.push(thread);
     }
-    Ok(Started { handles, seats, threads, rings })
+    Ok(Started { handles, slots, threads, rings })
 }
 
 /// Starts one worker on its core; it takes its memory there, so that the memory is near. Gives the bytes of an entry.
@@ -239,13 +250,13 @@ fn start_worker(
             let _ = started.send(Err(RunError::Pin(core)));
             return;
         }
-        rest::be_punctual(setup.rest);
+        idle::be_punctual(setup.idle);
         // Without a place in EAL's table the pools work too, only slower.
         let _registered = eal.register_thread().ok();
         match Worker::new(setup, clock) {
             Ok(mut worker) => {
-                announce(&worker.home.line.conns, number, core);
-                let _ = started.send(Ok(worker.home.line.conns.bytes_per_ipv4()));
+                announce(&worker.default_namespace.pipeline.conns, number, core);
+                let _ = started.send(Ok(worker.default_namespace.pipeline.conns.bytes_per_ipv4()));
                 worker.run();
             }
             Err(why) => {
@@ -299,23 +310,28 @@ fn start_exception(
         .map_err(|why| RunError::System { what: "starting the exception path", why })
 }
 
-fn faces(twins: &[Twin], ports: &OpenPorts) -> Faces {
+fn facing(twins: &[Twin], ports: &OpenPorts) -> Facing {
     let face = |twin: &Twin| {
         let (mac, mtu) = (ports.mac(&twin.port), ports.mtu(&twin.port));
         Face { port: twin.port.clone(), twin: twin.ifname.clone(), mac, mtu }
     };
-    Faces(twins.iter().map(face).collect())
+    Facing(twins.iter().map(face).collect())
 }
 
-fn realms(switch: Switch<Mbuf>, faces: Faces, pool: Pool, use_kernel: bool) -> Realms<Mbuf> {
+fn kernel_namespaces(
+    switch: Switch<Mbuf>,
+    facing: Facing,
+    pool: Pool,
+    use_kernel: bool,
+) -> KernelNamespaces<Mbuf> {
     let to_wire = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
-    Realms::new(switch, faces, Box::new(to_wire), use_kernel)
+    KernelNamespaces::new(switch, facing, Box::new(to_wire), use_kernel)
 }
 
-fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<Facts>), RunError> {
+fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkConfig>), RunError> {
     if twins.is_empty() {
         return Ok((None, never()));
     }
-    let (mirror, facts) = Mirror::start(twins)?;
-    Ok((Some(mirror), facts))
+    let (mirror, network_config) = Mirror::start(twins)?;
+    Ok((Some(mirror), network_config))
 }

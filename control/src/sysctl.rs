@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::edit::{self, EditError, SettingsEdit};
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::{Config, Settings};
 
 /// Where the variables are.
@@ -116,7 +116,7 @@ pub fn read_all(settings: &Settings, wanted: &[String]) -> Result<Values, EditEr
 /// # Errors
 /// When one is not there, cannot be changed, or cannot have this value.
 pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
-    let mut faults = Faults::default();
+    let mut errors = InputErrors::default();
     let mut edit = serde_json::Map::new();
     for (name, value) in &values.values {
         let name = bare(name);
@@ -124,14 +124,14 @@ pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
         match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
             // As a script does that sets everything to what it is.
             Some(_) if same_words(value, &old) => {}
-            Some((_, _, why)) => faults.add(
+            Some((_, _, why)) => errors.add(
                 format!("{PREFIX}{name}"),
                 format!("cannot be changed to {value:?}: {why}"),
                 format!("leave it at {old:?}"),
             ),
             None => match number(value) {
                 Some(number) => drop(edit.insert(name.to_owned(), json!(number))),
-                None => faults.add(
+                None => errors.add(
                     format!("{PREFIX}{name}"),
                     format!("{value:?} is not a number of 32 bits"),
                     "use a whole number, such as 1",
@@ -139,27 +139,27 @@ pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
             },
         }
     }
-    faults.into_result().map_err(EditError::Invalid)?;
+    errors.into_result().map_err(EditError::Invalid)?;
     let edit: SettingsEdit = serde_json::from_value(Value::Object(edit)).map_err(negative)?;
     edit::set_settings(config, &edit).map_err(in_words_of_the_kernel)
 }
 
 /// The only numbers that are no number of a setting are negative ones of `lblc_expiration` and its like.
 fn negative(error: serde_json::Error) -> EditError {
-    let mut faults = Faults::default();
-    faults.add(PREFIX.trim_end_matches('.'), error.to_string(), "use a number from 0");
-    EditError::Invalid(faults)
+    let mut errors = InputErrors::default();
+    errors.add(PREFIX.trim_end_matches('.'), error.to_string(), "use a number from 0");
+    EditError::Invalid(errors)
 }
 
 /// The same faults, at `net.ipv4.vs.NAME` instead of `settings.NAME`.
 fn in_words_of_the_kernel(error: EditError) -> EditError {
-    let EditError::Invalid(mut faults) = error else { return error };
-    for fault in &mut faults.0 {
-        if let Some(name) = fault.place.strip_prefix("settings.") {
-            fault.place = format!("{PREFIX}{name}");
+    let EditError::Invalid(mut errors) = error else { return error };
+    for error in &mut errors.0 {
+        if let Some(name) = error.location.strip_prefix("settings.") {
+            error.location = format!("{PREFIX}{name}");
         }
     }
-    EditError::Invalid(faults)
+    EditError::Invalid(errors)
 }
 
 fn same_words(a: &str, b: &str) -> bool {

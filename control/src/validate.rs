@@ -4,9 +4,9 @@
 //! seen together, and the ranges. The checks of a destination are those of Linux IPVS.
 
 mod destinations;
-mod facts;
-pub mod marks;
+pub mod fwmarks;
 mod namespaces;
+mod network;
 mod ports;
 mod services;
 mod settings;
@@ -20,7 +20,7 @@ pub use settings::{MAX_TIMEOUT, settings};
 
 use std::ops::RangeInclusive;
 
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::{Config, Start};
 
 /// The largest connection table of a family: slots are numbered in 32 bits and two belong to a NAT connection.
@@ -29,37 +29,37 @@ pub const MAX_CONNECTIONS: u32 = 1 << 30;
 pub const MAX_TEMPLATES: u32 = 1 << 28;
 
 /// The longest nap, in microseconds: the 10 ms above are as long as a tick of Linux.
-pub const NAP: RangeInclusive<u32> = 10..=10_000;
+pub const SLEEP_US: RangeInclusive<u32> = 10..=10_000;
 
 /// Checks a whole configuration.
 ///
 /// # Errors
 /// Every fault there is, with its place, in the order of the file.
-pub fn validate(config: &Config) -> Result<(), Faults> {
-    let mut faults = Faults::default();
-    start(&config.start, &mut faults);
-    ports::ports(&config.ports, &mut faults);
-    content(config, &mut faults);
-    namespaces::namespaces(config, &mut faults);
-    faults.into_result()
+pub fn validate(config: &Config) -> Result<(), InputErrors> {
+    let mut errors = InputErrors::default();
+    start(&config.start, &mut errors);
+    ports::ports(&config.ports, &mut errors);
+    content(config, &mut errors);
+    namespaces::namespaces(config, &mut errors);
+    errors.into_result()
 }
 
 /// Checks what is in one namespace, the default one among them, sizes aside.
-fn content(config: &Config, faults: &mut Faults) {
-    settings(&config.settings, faults);
-    marks::marks(&config.marks, faults);
-    services::services(config, faults);
-    if let Some(given) = &config.facts {
-        facts::facts(given, faults);
+fn content(config: &Config, errors: &mut InputErrors) {
+    settings(&config.settings, errors);
+    fwmarks::fwmarks(&config.fwmarks, errors);
+    services::services(config, errors);
+    if let Some(given) = &config.network {
+        network::network_config(given, errors);
     }
 }
 
-fn start(start: &Start, faults: &mut Faults) {
+fn start(start: &Start, errors: &mut InputErrors) {
     for (name, value) in
         [("connections_ipv4", start.connections_ipv4), ("connections_ipv6", start.connections_ipv6)]
     {
         if value > MAX_CONNECTIONS {
-            faults.add(
+            errors.add(
                 format!("start.{name}"),
                 format!("{value} is above {MAX_CONNECTIONS}"),
                 "use a smaller number",
@@ -67,16 +67,21 @@ fn start(start: &Start, faults: &mut Faults) {
         }
     }
     if start.templates > MAX_TEMPLATES {
-        faults.add(
+        errors.add(
             "start.templates",
             format!("{} is above {MAX_TEMPLATES}", start.templates),
             "use a smaller number",
         );
     }
-    if !NAP.contains(&start.longest_nap) {
-        faults.add(
-            "start.longest_nap",
-            format!("{} microseconds is outside {} to {}", start.longest_nap, NAP.start(), NAP.end()),
+    if !SLEEP_US.contains(&start.max_sleep_us) {
+        errors.add(
+            "start.max_sleep_us",
+            format!(
+                "{} microseconds is outside {} to {}",
+                start.max_sleep_us,
+                SLEEP_US.start(),
+                SLEEP_US.end()
+            ),
             "use a number between, or leave it out",
         );
     }
@@ -84,7 +89,7 @@ fn start(start: &Start, faults: &mut Faults) {
         [("services", start.services), ("destinations", start.destinations), ("templates", start.templates)];
     for (name, value) in counts {
         if value == 0 {
-            faults.add(format!("start.{name}"), "0 leaves no room for any", "use 1 or more, or leave it out");
+            errors.add(format!("start.{name}"), "0 leaves no room for any", "use 1 or more, or leave it out");
         }
     }
 }

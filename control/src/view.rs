@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::debug::{DebugEvent, DebugSet, DebugSite, DebugSites, ModuleKind, ModuleList, ModuleView};
-use crate::kernel::facts::Mac;
+use crate::kernel::network_config::Mac;
 use crate::model::{Binding, Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
 /// What IPVS counts of a service, a destination or everything.
@@ -74,7 +74,7 @@ pub struct Rates {
 /// A service as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ServiceView {
-    /// What tells it from others: `protocol`, `address` and `l4_port`, or `mark` and `family`.
+    /// What tells it from others: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
     #[serde(flatten)]
     pub key: ServiceKey,
     /// How destinations are chosen.
@@ -85,7 +85,7 @@ pub struct ServiceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
     /// A UDP connection serves one packet.
-    pub one_packet: bool,
+    pub ops: bool,
     /// Its destinations, in the order of the configuration.
     pub destinations: Vec<DestinationView>,
     /// What was counted over all destinations, removed ones too, as IPVS shows it: as of the last look of the estimator,
@@ -241,7 +241,7 @@ pub struct WorkerView {
     /// Packets taken from ports.
     pub received: u64,
     /// Packets taken over from the worker that received them.
-    pub taken_over: u64,
+    pub handoff_received: u64,
     /// Packets given to ports.
     pub sent: u64,
     /// Packets given to twins, for the kernel.
@@ -249,25 +249,25 @@ pub struct WorkerView {
     /// Packets the kernel sent out through twins.
     pub from_kernel: u64,
     /// Packets given to the worker that owns their flow.
-    pub handed_off: u64,
+    pub handoff_sent: u64,
     /// Packets that wait for a neighbour's hardware address.
-    pub waiting: u64,
+    pub awaiting_neighbour: u64,
     /// Fragments that wait for the others of their datagrams.
     #[serde(default)]
-    pub gathering: u64,
+    pub reassembling: u64,
     /// Pieces, past the first, of packets that had to be sent in pieces.
     #[serde(default)]
-    pub pieces: u64,
+    pub fragments_sent: u64,
     /// Packets dropped, by reason.
     pub drops: BTreeMap<String, u64>,
     /// Packets answered by ourselves, by answer.
-    pub answered: BTreeMap<String, u64>,
+    pub icmp_sent: BTreeMap<String, u64>,
     /// Connections it holds.
     pub connections: u64,
     /// Connections it can hold.
     pub connection_capacity: u64,
     /// Half-open and closing connections given up for new ones when the table was full.
-    pub given_up: u64,
+    pub evicted: u64,
     /// Connections that random early expiry (`drop_entry`) ended.
     #[serde(default)]
     pub expired_early: u64,
@@ -282,16 +282,16 @@ pub struct WorkerView {
     pub bursts: u64,
     /// Pauses of about a microsecond after turns that moved none.
     #[serde(default)]
-    pub pauses: u64,
+    pub idle_pauses: u64,
     /// Naps.
     #[serde(default)]
-    pub naps: u64,
+    pub sleeps: u64,
     /// Microseconds of all naps together.
     #[serde(default)]
-    pub napped_us: u64,
+    pub sleep_us: u64,
     /// Naps that a port ended by an interrupt.
     #[serde(default)]
-    pub woken: u64,
+    pub interrupt_wakeups: u64,
 }
 
 /// One DPDK port.

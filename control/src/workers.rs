@@ -6,11 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::ring::Connection;
-use pollux_dataplane::config::{Command, Event, LinkId, News, Note, Page, Snapshot, WorkerRings};
+use pollux_dataplane::config::{
+    Command, ConfigEvents, Event, LinkId, Notification, Page, Snapshot, WorkerRings,
+};
 use pollux_dataplane::conn::Shared;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::stats::Board;
+use pollux_dataplane::stats::WorkerStats;
 
 use crate::defence::Pages;
 use crate::error::Failure;
@@ -20,7 +22,7 @@ use crate::view::Stats;
 /// How long control waits for workers: thousands of their turns.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long control sleeps between looks at the rings.
-pub(crate) const NAP: Duration = Duration::from_micros(50);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// Destinations whose loads are shared at once.
 const SHARED_AT_ONCE: u32 = 1 << 14;
 /// Messages a ring holds.
@@ -37,7 +39,7 @@ pub struct WorkerHandle {
     /// Messages to and from it.
     pub rings: Arc<WorkerRings>,
     /// Its counters.
-    pub board: Arc<Board>,
+    pub stats: Arc<WorkerStats>,
     /// What all workers share.
     pub shared: Arc<Shared>,
 }
@@ -86,7 +88,8 @@ impl Workers {
     /// When a worker does not take it in time.
     pub fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
         for worker in &self.all {
-            let command = Command::Install(Box::new(snapshot.clone()), News::new(events, &snapshot.services));
+            let command =
+                Command::Install(Box::new(snapshot.clone()), ConfigEvents::new(events, &snapshot.services));
             worker.rings.commands.push(command).map_err(|_| late())?;
         }
         let generation = snapshot.generation;
@@ -120,18 +123,18 @@ impl Workers {
             if began.elapsed() > PATIENCE {
                 return Err(late());
             }
-            thread::sleep(NAP);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
     /// Empties the workers' notes; retired snapshots are freed here.
     pub fn gather(&mut self) {
         for (worker, adopted) in self.all.iter().zip(&mut self.adopted) {
-            while let Some(note) = worker.rings.notes.pop() {
+            while let Some(note) = worker.rings.notifications.pop() {
                 match note {
-                    Note::Adopted(generation, _retired, _news) => *adopted = generation,
-                    Note::Listed(page) => self.listed = Some(page),
-                    Note::Resolve(link, address) => self.resolve.push((link, address)),
+                    Notification::Adopted(generation, _retired, _news) => *adopted = generation,
+                    Notification::Listed(page) => self.listed = Some(page),
+                    Notification::Resolve(link, address) => self.resolve.push((link, address)),
                 }
             }
         }
@@ -156,15 +159,15 @@ impl Workers {
         for id in (from..self.shared_until).map(DestinationId) {
             let sum = self.load(id);
             for worker in &self.all {
-                let Some(own) = worker.board.destinations.get(id.0 as usize) else { continue };
+                let Some(own) = worker.stats.destinations.get(id.0 as usize) else { continue };
                 let own = own.load();
                 let others = Load {
                     active: sum.active.wrapping_sub(own.active),
                     inactive: sum.inactive.wrapping_sub(own.inactive),
                 };
                 // Workers read these lines: what has not changed is left in their caches.
-                if worker.board.others.get(id) != others {
-                    worker.board.others.set(id, others);
+                if worker.stats.others.get(id) != others {
+                    worker.stats.others.set(id, others);
                 }
             }
         }
@@ -172,7 +175,7 @@ impl Workers {
 
     /// What a destination carries at all workers together.
     pub fn load(&self, id: DestinationId) -> Load {
-        self.all.iter().filter_map(|worker| worker.board.destinations.get(id.0 as usize)).fold(
+        self.all.iter().filter_map(|worker| worker.stats.destinations.get(id.0 as usize)).fold(
             Load::default(),
             |sum, counters| {
                 let load = counters.load();
@@ -183,19 +186,19 @@ impl Workers {
 
     /// What all workers count of a destination.
     pub fn counted(&self, id: DestinationId) -> Stats {
-        observe::stats(self.all.iter().map(|worker| worker.board.as_ref()), id)
+        observe::stats(self.all.iter().map(|worker| worker.stats.as_ref()), id)
     }
 
     /// Connection memory that is free.
     pub fn available(&self) -> Pages {
         let sum = |of: fn(&WorkerHandle) -> u64| self.all.iter().map(of).sum::<u64>();
-        let bytes = sum(|worker| worker.board.gauges.table_bytes.get());
+        let bytes = sum(|worker| worker.stats.counters.table_bytes.get());
         if bytes == 0 {
             // The tables are not there yet.
             return Pages::PLENTY;
         }
         let used = sum(|worker| {
-            worker.board.gauges.connections_ipv4.get() + worker.board.gauges.connections_ipv6.get()
+            worker.stats.counters.connections_ipv4.get() + worker.stats.counters.connections_ipv6.get()
         });
         Pages::free(bytes, sum(|worker| worker.capacity), used)
     }

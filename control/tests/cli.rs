@@ -105,8 +105,8 @@ fn every_command_has_help() {
         &["replay"],
         &["list"],
         &["sysctl"],
-        &["marks"],
-        &["marks", "set"],
+        &["fwmarks"],
+        &["fwmarks", "set"],
         &["zero"],
         &["debug", "sites"],
         &["debug", "set"],
@@ -137,22 +137,22 @@ fn a_wrong_setting_is_told_before_anybody_is_asked() {
 fn what_does_not_fit_together_ends_with_2() {
     let out = pollux(&["service", "add", "tcp", "7"]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("write `tcp ADDRESS:PORT`, or `mark 7`"), "{out:?}");
+    assert!(text(&out.stderr).contains("write `tcp ADDRESS:PORT`, or `fwmark 7`"), "{out:?}");
 }
 
 #[test]
 fn a_file_of_marks_holds_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("marks.toml");
+    let file = dir.path().join("fwmarks.toml");
     let set = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        pollux(&["--socket", "/nonexistent/s", "marks", "set", &file.to_string_lossy()])
+        pollux(&["--socket", "/nonexistent/s", "fwmarks", "set", &file.to_string_lossy()])
     };
-    assert!(text(&set("[[marks]]\nmark = 7\n").stderr).contains("cannot reach polluxd"));
-    assert!(text(&set("[[marks]]\nvlan = 7\n").stderr).contains("missing field `mark`"));
-    let more = set("settings.tcp_timeout = 5\n[[marks]]\nmark = 7\n");
+    assert!(text(&set("[[fwmarks]]\nmark = 7\n").stderr).contains("cannot reach polluxd"));
+    assert!(text(&set("[[fwmarks]]\nvlan = 7\n").stderr).contains("missing field `fwmark`"));
+    let more = set("settings.tcp_timeout = 5\n[[fwmarks]]\nmark = 7\n");
     assert_eq!(more.status.code(), Some(2));
-    assert!(text(&more.stderr).contains("holds more than [[marks]]"), "{more:?}");
+    assert!(text(&more.stderr).contains("holds more than [[fwmarks]]"), "{more:?}");
 }
 
 #[test]

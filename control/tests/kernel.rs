@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 
 use bed::{Bed, FOREIGN, OURS, PEER, Sent, alone, ip, until};
 use pollux_control::kernel::exception::ExceptionPath;
-use pollux_control::kernel::facts::{Facts, Route, RouteKind};
 use pollux_control::kernel::netlink::Mirror;
+use pollux_control::kernel::network_config::{NetworkConfig, Route, RouteKind};
 use pollux_control::kernel::tap::{TapDevice, TapError};
 
 #[path = "kernel/bed.rs"]
 mod bed;
 #[path = "kernel/frames.rs"]
 mod frames;
-#[path = "kernel/realms.rs"]
-mod realms;
+#[path = "kernel/namespaces.rs"]
+mod namespaces;
 
 #[test]
 fn a_twin_looks_like_its_port_and_leaves_with_it() {
@@ -127,15 +127,16 @@ fn a_vlan_on_a_twin_is_a_link_of_its_port() {
         if !bed::add_vlan("a_vlan_on_a_twin_is_a_link_of_its_port") {
             return;
         }
-        let tagged = |f: &Facts| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
+        let tagged =
+            |f: &NetworkConfig| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
         bed::see(&pictures, "a VLAN", &tagged);
         ip("link delete krn0.7");
         bed::see(&pictures, "its end", &|f| f.links.len() == 1);
     });
 }
 
-fn route_to<'a>(facts: &'a Facts, destination: &str) -> Option<&'a Route> {
-    facts.routes.iter().find(|r| r.destination.to_string() == destination)
+fn route_to<'a>(network_config: &'a NetworkConfig, destination: &str) -> Option<&'a Route> {
+    network_config.routes.iter().find(|r| r.destination.to_string() == destination)
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn what_ip_does_to_links_and_neighbours_the_facts_repeat() {
         assert_eq!((first.links.len(), first.links[0].port.as_str()), (1, "net0"));
         assert_eq!((first.links[0].mac, first.links[0].mtu), (OURS, 1500));
 
-        let see = |what: &str, there: &dyn Fn(&Facts) -> bool| bed::see(&pictures, what, there);
+        let see = |what: &str, there: &dyn Fn(&NetworkConfig) -> bool| bed::see(&pictures, what, there);
         ip("addr add 10.77.0.1/24 dev krn0");
         let address: IpAddr = "10.77.0.1".parse().unwrap();
         see("the address", &|f| f.addresses.iter().any(|a| a.address == address && a.prefix_len == 24));
@@ -204,14 +205,16 @@ fn what_ip_does_to_rules_the_facts_repeat() {
         let known = bed::see(&pictures, "the address", &|f| !f.addresses.is_empty());
         assert_eq!(known.rules, [], "no rule that every machine has");
         ip("rule add from 10.9.9.0/24 lookup 55 pref 100");
-        let ruled = |f: &Facts| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
-        let facts = bed::see(&pictures, "a rule and its table", &ruled);
-        assert!(facts.routes.iter().any(|route| route.table == 55), "{facts:?}");
+        let ruled = |f: &NetworkConfig| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
+        let network_config = bed::see(&pictures, "a rule and its table", &ruled);
+        assert!(network_config.routes.iter().any(|route| route.table == 55), "{network_config:?}");
         ip("-6 rule add fwmark 7 lookup 1000");
-        bed::see(&pictures, "a rule of IPv6", &|f| f.rules.iter().any(|r| r.mark == Some(7) && r.is_ipv6()));
+        bed::see(&pictures, "a rule of IPv6", &|f| {
+            f.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6())
+        });
         ip("rule del from 10.9.9.0/24 lookup 55");
-        let facts = bed::see(&pictures, "the end of a rule", &|f| !ruled(f));
-        assert!(facts.routes.iter().all(|route| route.table != 55), "{facts:?}");
+        let network_config = bed::see(&pictures, "the end of a rule", &|f| !ruled(f));
+        assert!(network_config.routes.iter().all(|route| route.table != 55), "{network_config:?}");
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
     });
 }
@@ -225,7 +228,7 @@ fn the_kernel_resolves_neighbours_for_us() {
         mirror.resolve("krn0", peer).unwrap();
         bed.leaves("an ARP request", |f| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 77, 0, 2]);
         bed.arrives(&frames::arp_reply(PEER, [10, 77, 0, 2], OURS, [10, 77, 0, 1]));
-        let known = |f: &Facts| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
+        let known = |f: &NetworkConfig| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
         bed::see(&pictures, "the neighbour", &known);
 
         mirror.resolve("krn0", "2001:db8::2".parse().unwrap()).unwrap();
@@ -249,7 +252,7 @@ fn a_storm_is_told_in_few_pictures() {
         let dumps = mirror.counters().route_dumps.load(Relaxed);
         bed::batch((0..100).flat_map(|round| (0..200).map(move |n| row(round, n))));
         let settled =
-            |f: &Facts| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
+            |f: &NetworkConfig| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
         bed::see(&pictures, "the last round", &settled);
         let (told, took) = (told() - before, started.elapsed());
         println!("20,000 neighbour changes in {took:?}: {told} pictures");

@@ -14,7 +14,7 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{ConnId, Direction, Entry, Flags, Lease};
+pub use entry::{ConnId, Direction, Entry, Expiry, Flags};
 pub use quota::Quotas;
 pub use table::{NewConnection, Sizes, Table};
 

@@ -1,13 +1,11 @@
 //! The only writers of packets: translation, encapsulation, and the frame header of the next hop.
 //!
-//! A forwarding method is data: what it changes is decided in [`crate::line`], done by the functions here.
+//! A forwarding method is data: what it changes is decided in [`crate::pipeline`], done by the functions here.
 
 pub mod encap;
-pub mod fragment;
 pub mod plain;
 pub mod rewrite;
-pub mod template;
-pub mod train;
+pub mod tunnel_header;
 
 use crate::config::{Hop, NextHop};
 use crate::packet::Packet;
@@ -16,7 +14,7 @@ use crate::wire::ether;
 
 /// A packet ready to leave: where its IP header starts in the buffer, what it is, and to whom it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Departure {
+pub struct Egress {
     /// Start of the IP header; what is before it belongs to the frame it came in.
     pub l3: u16,
     /// Whether it is IPv6.
@@ -32,7 +30,7 @@ pub struct Departure {
 /// # Errors
 /// When the buffer has no room in front for a longer header than it came with.
 #[inline]
-pub fn frame<P: Packet>(packet: &mut P, departure: &Departure, hop: &Hop) -> Result<(), DropReason> {
+pub fn frame<P: Packet>(packet: &mut P, departure: &Egress, hop: &Hop) -> Result<(), DropReason> {
     let (had, wants) = (usize::from(departure.l3), usize::from(hop.header_len));
     let fits = match had.cmp(&wants) {
         std::cmp::Ordering::Equal => true,

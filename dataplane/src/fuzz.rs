@@ -3,9 +3,9 @@
 //! `cargo test` runs them over the seeds in `fuzz/seeds` and over bent copies of them; the targets in `fuzz/` let
 //! libFuzzer do the bending. Nothing here is part of the packet's way.
 
-mod frag;
+mod fragments;
 
-pub use frag::frag;
+pub use fragments::fragments;
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -48,7 +48,7 @@ fn lies_inside(parsed: &Parsed, len: usize) {
 /// The first byte chooses the worker: method, protocol and switches. Then come frames: a byte (its lowest bit is the
 /// side, the rest how many seconds have passed, or 127 for one that the kernel sends), the length as two bytes in network
 /// order, and the frame from its ethertype on.
-pub fn line(bytes: &[u8]) {
+pub fn pipeline(bytes: &[u8]) {
     let Some((&choice, mut rest)) = bytes.split_first() else { return };
     let Ok(mut bed) = bed(choice) else { return };
     let mut clock = 0;
@@ -93,11 +93,11 @@ fn departed(bed: &Bed) {
         while let Some(frame) = wire.take() {
             let receiver = if frame.starts_with(&ROUTER) { ROUTER } else { SERVER_MAC };
             let parsed = crate::parse::parse(&frame, &receiver, &mut { Parsed::NOTHING });
-            assert!(parsed.is_ok(), "{parsed:?} after the line: {frame:02x?}");
+            assert!(parsed.is_ok(), "{parsed:?} after the pipeline: {frame:02x?}");
             count += 1;
         }
     }
-    assert_eq!(count, bed.board.gauges.sent.get(), "what was counted as sent was sent");
+    assert_eq!(count, bed.stats.counters.sent.get(), "what was counted as sent was sent");
 }
 
 fn bed(choice: u8) -> std::io::Result<Bed> {
@@ -120,16 +120,16 @@ fn bed(choice: u8) -> std::io::Result<Bed> {
 }
 
 /// Gives services the engine of SIP, and lets their NAT destinations call out.
-fn speak_sip(snapshot: &mut Snapshot, one_packet: bool) {
+fn speak_sip(snapshot: &mut Snapshot, ops: bool) {
     let mut services = (*snapshot.services).clone();
     for service in services.services.iter_mut().flatten() {
-        service.one_packet = one_packet;
+        service.ops = ops;
         service.persistence =
             Some(Persistence { timeout: Millis::from_secs(60), mask: u128::MAX, sip: true });
     }
     for (id, destination) in (0..).zip(&services.destinations) {
         if let Some(known) = destination.as_ref().filter(|known| known.method == Method::Nat) {
-            services.callers.insert(known.endpoint, DestinationId(id));
+            services.call_openers.insert(known.endpoint, DestinationId(id));
         }
     }
     snapshot.services = services.into();

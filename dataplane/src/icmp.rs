@@ -10,7 +10,7 @@ use crate::flow::Key;
 use crate::forward::rewrite::NewEnd;
 use crate::packet::Packet;
 use crate::parse::Parsed;
-use crate::verdict::{Answer, DropReason};
+use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::icmp::{self, IcmpHdr};
 use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, Ipv6Hdr};
@@ -24,28 +24,28 @@ const MAX_LEN6: usize = 1280;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Why, for the counters.
-    pub answer: Answer,
-    /// The MTU to tell, for [`Answer::FragmentationNeeded`].
+    pub answer: IcmpReason,
+    /// The MTU to tell, for [`IcmpReason::FragmentationNeeded`].
     pub mtu: u16,
-    /// Type, code and second word of the message it is made like, for [`Answer::TunnelError`].
+    /// Type, code and second word of the message it is made like, for [`IcmpReason::TunnelError`].
     pub like: (u8, u8, u32),
 }
 
 impl Message {
     /// A message without an MTU.
-    pub fn new(answer: Answer) -> Message {
+    pub fn new(answer: IcmpReason) -> Message {
         Message { answer, mtu: 0, like: (0, 0, 0) }
     }
 
     fn type_code(self, ipv6: bool) -> (u8, u8) {
         match (self.answer, ipv6) {
-            (Answer::NoDestination | Answer::NoConnection, false) => (3, 3),
-            (Answer::NoDestination | Answer::NoConnection, true) => (1, 4),
-            (Answer::TtlExceeded, false) => (11, 0),
-            (Answer::TtlExceeded, true) => (3, 0),
-            (Answer::FragmentationNeeded, false) => (3, 4),
-            (Answer::FragmentationNeeded, true) => (2, 0),
-            (Answer::TunnelError, _) => (self.like.0, self.like.1),
+            (IcmpReason::NoDestination | IcmpReason::NoConnection, false) => (3, 3),
+            (IcmpReason::NoDestination | IcmpReason::NoConnection, true) => (1, 4),
+            (IcmpReason::TtlExceeded, false) => (11, 0),
+            (IcmpReason::TtlExceeded, true) => (3, 0),
+            (IcmpReason::FragmentationNeeded, false) => (3, 4),
+            (IcmpReason::FragmentationNeeded, true) => (2, 0),
+            (IcmpReason::TunnelError, _) => (self.like.0, self.like.1),
         }
     }
 }
@@ -87,7 +87,7 @@ pub fn type_code_word(frame: &[u8], parsed: &Parsed) -> (u8, u8, u32) {
     view::<IcmpHdr>(frame, parsed.l4.into()).map_or((3, 0, 0), |icmp| (icmp.kind, icmp.code, icmp.rest.get()))
 }
 
-/// Translates an error about a packet of a NAT connection. `inwards` is an error on its way to the destination: its
+/// Translates an error about a packet of a NAT connection. `from_client` is an error on its way to the destination: its
 /// receiver and the quoted packet's source become `end`; else its sender and the quoted destination do.
 pub fn translate(frame: &mut [u8], parsed: &Parsed, direction: Direction, end: NewEnd) {
     let quoted_port = usize::from(parsed.quoted_l4) + if direction == Direction::In { 0 } else { 2 };

@@ -26,7 +26,7 @@ pub trait QueuePair: Send + 'static {
     fn transmit(&mut self, batch: &mut Batch<Self::Packet>);
 
     /// What becomes readable when frames come while the queue is armed; none where the device cannot tell.
-    fn bell(&self) -> Option<BorrowedFd<'_>> {
+    fn rx_interrupt(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

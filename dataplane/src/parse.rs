@@ -20,7 +20,7 @@ pub enum Kind {
     /// TCP, UDP or SCTP with its ports in sight; [`Parsed::key`] is its flow.
     Flow,
     /// The same, but its transport header is cut short: it opens nothing and cannot be translated.
-    Stub,
+    TruncatedL4,
     /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same ends, UDP from port 500 to port 500.
     Ipsec,
     /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, as quoted.
@@ -359,16 +359,16 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Ports {
     parsed.kind = Kind::Flow;
     let l4 = usize::from(parsed.l4);
     if protocol == protocol::TCP {
-        let Some(tcp) = view::<tcp::TcpHdr>(packet, l4) else { return stub(packet, parsed) };
+        let Some(tcp) = view::<tcp::TcpHdr>(packet, l4) else { return truncated_l4(packet, parsed) };
         parsed.tcp_flags = tcp.flags;
         parsed.state_flags = tcp.flags;
         return Ports::new(tcp.src.get(), tcp.dst.get());
     }
     if protocol == protocol::UDP {
-        let Some(udp) = view::<udp::UdpHdr>(packet, l4) else { return stub(packet, parsed) };
+        let Some(udp) = view::<udp::UdpHdr>(packet, l4) else { return truncated_l4(packet, parsed) };
         return Ports::new(udp.src.get(), udp.dst.get());
     }
-    let Some(header) = view::<sctp::SctpHdr>(packet, l4) else { return stub(packet, parsed) };
+    let Some(header) = view::<sctp::SctpHdr>(packet, l4) else { return truncated_l4(packet, parsed) };
     // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
     parsed.tcp_flags = match view::<sctp::ChunkHdr>(packet, l4 + sctp::LEN).map(|chunk| chunk.kind) {
         Some(sctp::INIT) => tcp::SYN,
@@ -444,10 +444,10 @@ fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
 }
 
 #[cold]
-fn stub(packet: &[u8], parsed: &mut Parsed) -> Ports {
+fn truncated_l4(packet: &[u8], parsed: &mut Parsed) -> Ports {
     let ports = ports_at(packet, parsed.l4.into());
     // Without ports it is nothing that a balancer could look at.
-    parsed.kind = if ports.is_some() { Kind::Stub } else { Kind::Other };
+    parsed.kind = if ports.is_some() { Kind::TruncatedL4 } else { Kind::Other };
     ports.unwrap_or(Ports(0))
 }
 

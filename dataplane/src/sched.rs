@@ -68,7 +68,7 @@ pub trait Loads {
 }
 
 /// Everything a choice may depend on.
-pub struct Scene<'a, L> {
+pub struct PickContext<'a, L> {
     /// The service that chooses.
     pub service: &'a Service,
     /// Its destinations.
@@ -85,7 +85,7 @@ pub struct Scene<'a, L> {
     pub now: Tick,
 }
 
-impl<L: Loads> Scene<'_, L> {
+impl<L: Loads> PickContext<'_, L> {
     /// The destinations in list order, with what they carry.
     pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
         let known = |&id: &DestinationId| Some(self.candidate(id, self.services.destination(id)?));
@@ -132,7 +132,7 @@ impl Candidate<'_> {
 
 impl Scheduler {
     /// Whether what a worker remembers for it hears of this; what it does not hear changes nothing.
-    pub fn hears(self, kind: EventKind) -> bool {
+    pub fn wants(self, kind: EventKind) -> bool {
         match self {
             Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr => true,
             Scheduler::Rr => matches!(kind, EventKind::Fresh | EventKind::Removed(..)),
@@ -146,7 +146,7 @@ impl Scheduler {
 /// A line each: all that a choice writes.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
-pub struct Memory {
+pub struct SchedulerState {
     cursor: Cursor,
     draws: twos::Draws,
     // Boxed, since there is a memory for every service that can be, and few of them are of these two kinds.
@@ -154,7 +154,7 @@ pub struct Memory {
     lblcr: Option<Box<lblcr::Cache>>,
 }
 
-const _: () = assert!(size_of::<Memory>() == 64, "a memory is a line");
+const _: () = assert!(size_of::<SchedulerState>() == 64, "a state is a line");
 
 /// A place in the list of destinations.
 #[derive(Clone, Copy, Debug, Default)]
@@ -169,20 +169,20 @@ pub struct Cursor {
     pub max: i64,
 }
 
-impl Memory {
+impl SchedulerState {
     /// A memory whose random draws begin at `seed`.
-    pub fn new(seed: u64) -> Memory {
-        Memory { draws: twos::Draws(seed), ..Memory::default() }
+    pub fn new(seed: u64) -> SchedulerState {
+        SchedulerState { draws: twos::Draws(seed), ..SchedulerState::default() }
     }
 
     /// Takes note of a change to the service's destinations.
-    pub fn hear(&mut self, scheduler: Scheduler, event: &Event) {
+    pub fn apply_events(&mut self, scheduler: Scheduler, event: &Event) {
         if event.kind == EventKind::Fresh {
-            *self = Memory { draws: self.draws, ..Memory::default() };
+            *self = SchedulerState { draws: self.draws, ..SchedulerState::default() };
         }
         match scheduler {
-            Scheduler::Rr => rr::hear(&mut self.cursor, event),
-            Scheduler::Wrr => wrr::hear(&mut self.cursor, event),
+            Scheduler::Rr => rr::apply_events(&mut self.cursor, event),
+            Scheduler::Wrr => wrr::apply_events(&mut self.cursor, event),
             // Made now and not with the first connection, since its garbage is counted from here on.
             Scheduler::Lblc => _ = self.lblc.get_or_insert_default(),
             Scheduler::Lblcr => _ = self.lblcr.get_or_insert_default(),
@@ -191,7 +191,7 @@ impl Memory {
     }
 
     /// Chooses a destination, or none.
-    pub fn pick<L: Loads>(&mut self, scene: &Scene<'_, L>) -> Option<DestinationId> {
+    pub fn pick<L: Loads>(&mut self, scene: &PickContext<'_, L>) -> Option<DestinationId> {
         match scene.service.scheduler {
             Scheduler::Rr => rr::pick(&mut self.cursor, scene),
             Scheduler::Wrr => wrr::pick(&mut self.cursor, scene),
@@ -212,12 +212,12 @@ impl Memory {
     }
 
     /// Forgets what `lblc` and `lblcr` keep no longer. To be called about once a second; most times it does nothing.
-    pub fn tend(&mut self, now: Tick, settings: &Settings) {
+    pub fn maintain(&mut self, now: Tick, settings: &Settings) {
         if let Some(cache) = &mut self.lblc {
-            cache.tend(now, settings.lblc_expiration);
+            cache.maintain(now, settings.lblc_expiration);
         }
         if let Some(cache) = &mut self.lblcr {
-            cache.tend(now, settings.lblcr_expiration);
+            cache.maintain(now, settings.lblcr_expiration);
         }
     }
 }

@@ -80,9 +80,9 @@ pub enum Name {
     /// An address, a port (0 is any) and a protocol.
     Address(Endpoint, u8),
     /// A mark, of IPv6 packets or of IPv4 ones.
-    Mark {
+    Fwmark {
         /// Never 0.
-        mark: u32,
+        fwmark: u32,
         /// Of IPv6 packets.
         ipv6: bool,
     },
@@ -93,7 +93,7 @@ impl Name {
     pub fn is_ipv6(&self) -> bool {
         match self {
             Name::Address(endpoint, _) => endpoint.address.is_ipv6(),
-            Name::Mark { ipv6, .. } => *ipv6,
+            Name::Fwmark { ipv6, .. } => *ipv6,
         }
     }
 }
@@ -121,7 +121,7 @@ pub struct Service {
     /// `sh` and `mh` hash the client's port too.
     pub hash_l4_port: bool,
     /// A UDP connection serves one packet.
-    pub one_packet: bool,
+    pub ops: bool,
     /// Whether and how clients stick to a destination.
     pub persistence: Option<Persistence>,
     /// Its destinations, the newest first as IPVS walks them.
@@ -177,7 +177,7 @@ pub struct Services {
     /// Which service clients mean by an address, a port and a protocol.
     pub by_endpoint: HashMap<(Endpoint, u8), ServiceId>,
     /// Which service a mark means, of IPv6 packets or of IPv4 ones.
-    pub by_mark: HashMap<(u32, bool), ServiceId>,
+    pub by_fwmark: HashMap<(u32, bool), ServiceId>,
     /// By family (IPv4, IPv6): whether there is any service, so that packets are looked at.
     pub hooked: [bool; 2],
     /// By family (IPv4, IPv6): whether there is a service of port 0, so that looking for one is worth it.
@@ -191,7 +191,7 @@ pub struct Services {
     pub nat_addresses: HashSet<IpAddr>,
     /// NAT destinations of services with the `sip` engine, by where they are: a packet of theirs that no connection
     /// claims opens one; spec 9.3. Empty unless there is such a service.
-    pub callers: HashMap<Endpoint, DestinationId>,
+    pub call_openers: HashMap<Endpoint, DestinationId>,
     /// Where GUE tunnels of IPv4 end: what errors about them quote.
     pub gue_ends: HashSet<Endpoint>,
     /// Addresses of services and NAT destinations: what a fragment of balanced traffic has at one end.
@@ -211,10 +211,10 @@ impl Services {
     }
 
     /// The service that a packet with this mark to `endpoint` is for; spec 2.5.
-    pub fn lookup(&self, endpoint: Endpoint, protocol: u8, mark: u32) -> Option<ServiceId> {
+    pub fn lookup(&self, endpoint: Endpoint, protocol: u8, fwmark: u32) -> Option<ServiceId> {
         let ipv6 = endpoint.address.is_ipv6();
-        if mark != 0
-            && let Some(&service) = self.by_mark.get(&(mark, ipv6))
+        if fwmark != 0
+            && let Some(&service) = self.by_fwmark.get(&(fwmark, ipv6))
         {
             return Some(service);
         }

@@ -1,5 +1,4 @@
 //! What a worker counts, where control can read it at any time.
 
-pub mod board;
-
-pub use board::{Board, Counter, DestinationCounters, Gauges, Loads};
+pub mod worker;
+pub use worker::{Counter, DestinationCounters, Loads, WorkerCounters, WorkerStats};

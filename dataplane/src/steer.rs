@@ -7,11 +7,11 @@ pub mod spread;
 
 use std::sync::Arc;
 
-use crate::config::{Ingress, Snapshot, marks};
+use crate::config::{Ingress, Snapshot, fwmarks};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::parse::{Kind, Parsed};
 
-pub use spread::{Faces, Spread};
+pub use spread::{Facing, Spread};
 
 /// The number of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ impl Steering {
     /// The owner of a packet's flow; `None` for what no worker keeps anything about.
     pub fn owner(&self, parsed: &Parsed, port: u16, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
-            Kind::Flow | Kind::Stub | Kind::Ipsec | Kind::TunnelError => parsed.key,
+            Kind::Flow | Kind::TruncatedL4 | Kind::Ipsec | Kind::TunnelError => parsed.key,
             // What an error quotes went the other way.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,
@@ -62,8 +62,8 @@ impl Steering {
 /// The client's end of a packet, if it is one of balanced traffic.
 pub fn client(key: &Key, ingress: Ingress, snapshot: &Snapshot) -> Option<Endpoint> {
     let services = &snapshot.services;
-    let mark = marks::mark(&snapshot.marks, key, ingress);
-    if services.lookup(key.dst(), key.protocol(), mark).is_some() {
+    let fwmark = fwmarks::fwmark(&snapshot.fwmarks, key, ingress);
+    if services.lookup(key.dst(), key.protocol(), fwmark).is_some() {
         return Some(key.src());
     }
     let from_us = services.nat_sources.contains_key(&(key.src(), key.protocol()))

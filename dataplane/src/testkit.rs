@@ -10,22 +10,22 @@ use ipnet::Ipv4Net;
 use crate::config::{HopId, Link, LinkId, Network, Route, Settings, Snapshot, WorkerRings};
 use crate::conn::{Shared, Sizes};
 use crate::flow::{Endpoint, Seed};
-use crate::io::mem::{Frame, Hand, Wire};
-use crate::line::KernelRing;
-use crate::line::outbox::HandOffRing;
-use crate::rest::Rule;
+use crate::io::mem::{Frame, ManualClock, Wire};
+use crate::pipeline::KernelRing;
+use crate::pipeline::egress::tx_buffers::HandOffRing;
 use crate::sched;
 use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
 };
-use crate::stats::{Board, Counter};
+use crate::stats::{Counter, WorkerStats};
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::trace::Switches;
 use crate::wire::{ether, ether::MacBytes, protocol};
 use crate::worker::binding::Binding;
-use crate::worker::moves::Moves;
-use crate::worker::tenant::TenantSetup;
+use crate::worker::idle::IdleConfig;
+use crate::worker::namespace::NamespaceSetup;
+use crate::worker::namespace_rings::NamespaceRings;
 use crate::worker::{Port, Setup, Worker};
 
 /// Our address on the clients' side.
@@ -70,7 +70,7 @@ pub fn nth_server(n: u8) -> Endpoint {
 /// The worker and both ends of its wires.
 pub struct Bed {
     /// The worker.
-    pub worker: Worker<Wire, Hand>,
+    pub worker: Worker<Wire, ManualClock>,
     /// Where clients are.
     pub outside: Wire,
     /// Where servers are.
@@ -80,9 +80,9 @@ pub struct Bed {
     /// What the kernel sends, with the port it leaves by.
     pub inject: KernelRing<Frame>,
     /// The worker's counters.
-    pub board: Arc<Board>,
+    pub stats: Arc<WorkerStats>,
     /// By which namespaces come to the worker and go.
-    pub moves: Arc<Moves<Frame>>,
+    pub namespace_rings: Arc<NamespaceRings<Frame>>,
     /// What is handed over, by worker.
     pub hand_off: Box<[HandOffRing<Frame>]>,
 }
@@ -147,9 +147,9 @@ impl Plan {
             services: Arc::new(services),
             network: Arc::new(self.network.clone()),
             targets: (0..self.servers).map(target).collect(),
-            lanes: Arc::default(),
-            templates: Arc::default(),
-            marks: Arc::new([]),
+            adjacencies: Arc::default(),
+            tunnel_headers: Arc::default(),
+            fwmarks: Arc::new([]),
             settings: self.settings.clone(),
             debug: self.debug,
         }
@@ -190,7 +190,7 @@ impl Plan {
             scheduler,
             fallback: false,
             hash_l4_port: false,
-            one_packet: false,
+            ops: false,
             persistence: None,
             destinations,
             slots,
@@ -215,33 +215,38 @@ impl Plan {
     pub fn bed_with(self, snapshot: Snapshot) -> std::io::Result<Bed> {
         let (outside, inside) = (Wire::default(), Wire::default());
         let kernel: KernelRing<Frame> = Arc::new(ArrayQueue::new(self.kernel_ring));
-        let board = Arc::new(Board::new(16));
+        let stats = Arc::new(WorkerStats::new(16));
         let port = |number, mac, queues: &Wire| Port {
             number,
             mac,
             queues: queues.clone(),
             binding: Binding::default(),
         };
-        let home = self.tenant(Arc::clone(&board), Arc::clone(&kernel));
-        let (inject, hand_off) = (Arc::clone(&home.inject), home.hand_off.clone());
+        let default_namespace = self.namespace(Arc::clone(&stats), Arc::clone(&kernel));
+        let (inject, hand_off) = (Arc::clone(&default_namespace.inject), default_namespace.hand_off.clone());
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let moves = Moves::new(4);
-        let setup = Setup { ports, home, moves: Arc::clone(&moves), rest: Rule::default() };
-        let mut worker = Worker::new(setup, Hand::default())?;
+        let namespace_rings = NamespaceRings::new(4);
+        let setup = Setup {
+            ports,
+            default_namespace,
+            namespace_rings: Arc::clone(&namespace_rings),
+            idle: IdleConfig::default(),
+        };
+        let mut worker = Worker::new(setup, ManualClock::default())?;
         worker.install(snapshot, &[]);
-        Ok(Bed { worker, outside, inside, kernel, inject, board, moves, hand_off })
+        Ok(Bed { worker, outside, inside, kernel, inject, stats, namespace_rings, hand_off })
     }
 
     /// What a namespace at the bed's worker is made from.
-    pub fn tenant(&self, board: Arc<Board>, kernel: KernelRing<Frame>) -> TenantSetup<Frame> {
-        TenantSetup {
+    pub fn namespace(&self, stats: Arc<WorkerStats>, kernel: KernelRing<Frame>) -> NamespaceSetup<Frame> {
+        NamespaceSetup {
             me: WorkerId(0),
             steering: Steering { workers: self.workers, seed: Seed(3, 5), spread: None },
             ports: 2,
             sizes: self.sizes,
             shared: Arc::new(Shared::new(16, 64)),
             services: self.services,
-            board,
+            stats,
             rings: WorkerRings::new(16),
             kernel,
             inject: Arc::new(ArrayQueue::new(8)),
@@ -307,14 +312,14 @@ impl Bed {
 
     /// `in = out + dropped + to the kernel + handed off + waiting`; stops the test when it is not so.
     pub fn reconciles(&self) {
-        let gauges = &self.board.gauges;
-        let dropped: u64 = gauges.drops.iter().map(Counter::get).sum();
-        let out = gauges.sent.get() + dropped + gauges.to_kernel.get() + gauges.handed_off.get();
-        let received = gauges.received.get() + gauges.taken_over.get() + gauges.from_kernel.get();
-        let received = received + gauges.pieces.get();
+        let counters = &self.stats.counters;
+        let dropped: u64 = counters.drops.iter().map(Counter::get).sum();
+        let out = counters.sent.get() + dropped + counters.to_kernel.get() + counters.handoff_sent.get();
+        let received = counters.received.get() + counters.handoff_received.get() + counters.from_kernel.get();
+        let received = received + counters.fragments_sent.get();
         assert_eq!(
             received,
-            out + gauges.waiting.get() + gauges.gathering.get(),
+            out + counters.awaiting_neighbour.get() + counters.reassembling.get(),
             "every packet is counted once"
         );
     }

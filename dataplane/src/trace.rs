@@ -112,12 +112,12 @@ macro_rules! event_kinds {
 
 /// Says that events of a kind are told here, and gives the number of the first of its sites.
 #[macro_export]
-macro_rules! told_here {
+macro_rules! trace_site {
     ($($part:ident)::+, $kind:ident) => {{
         fn inner() -> &'static str {
             std::any::type_name_of_val(&inner)
         }
-        #[allow(non_local_definitions, reason = "the compiler then finds a kind that is told nowhere, or twice")]
+        #[allow(non_local_definitions, reason = "the compiler then finds a kind that is connection_record nowhere, or twice")]
         impl $crate::trace::At for $($part)::+::at::$kind {
             const PLACE: $crate::trace::Place =
                 $crate::trace::Place { file: file!(), line: line!(), inner };
@@ -129,13 +129,13 @@ macro_rules! told_here {
 
 /// Tells an event of a worker if its site is on; what is told is looked up only then.
 macro_rules! event {
-    ($line:expr, $kind:ident, $record:expr) => {
-        event!($line, $kind, 0, $record)
+    ($pipeline:expr, $kind:ident, $record:expr) => {
+        event!($pipeline, $kind, 0, $record)
     };
-    ($line:expr, $kind:ident, $which:expr, $record:expr) => {
-        let site = $crate::told_here!($crate::trace::sites, $kind) + ($which) as u16;
-        if $line.snapshot.debug.is_on(site) {
-            $line.tell(site, $record);
+    ($pipeline:expr, $kind:ident, $which:expr, $record:expr) => {
+        let site = $crate::trace_site!($crate::trace::sites, $kind) + ($which) as u16;
+        if $pipeline.snapshot.debug.is_on(site) {
+            $pipeline.emit(site, $record);
         }
     };
 }
@@ -222,7 +222,7 @@ pub enum Outcome {
     Kernel,
     HandedOff,
     Held,
-    Answered,
+    IcmpSent,
     Dropped,
 }
 
@@ -233,7 +233,7 @@ impl Outcome {
         Outcome::Kernel,
         Outcome::HandedOff,
         Outcome::Held,
-        Outcome::Answered,
+        Outcome::IcmpSent,
         Outcome::Dropped,
     ];
 }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_site_knows_its_place() {
         let spec = &Kind::SPECS[Kind::NoDestination as usize];
-        assert_eq!(spec.place.file, "dataplane/src/line/leave.rs");
+        assert_eq!(spec.place.file, "dataplane/src/pipeline/slow_path/leave.rs");
         assert_eq!(spec.place.function(), "leave");
         assert!(spec.place.line > 10);
     }

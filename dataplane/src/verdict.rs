@@ -10,7 +10,7 @@ pub enum Verdict {
     /// It left through a port.
     Sent,
     /// It was turned into an answer to its sender.
-    Answered(Answer),
+    IcmpSent(IcmpReason),
     /// It is not ours to balance: the kernel gets it.
     ToKernel,
     /// Another worker owns its flow.
@@ -71,7 +71,7 @@ named! {
         NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
         TemplatesFull = "templates-full", "there is no room for another persistence template";
         NoDestination = "no-destination", "an ICMP error would open a connection and no destination is usable";
-        PathLearnt = "path-learnt", "an ICMP error told the MTU of a tunnel's way, and nobody else has to know";
+        PathLearnt = "path-learnt", "an ICMP error connection_record the MTU of a tunnel's way, and nobody else has to know";
         FragmentLength = "fragment-length", "a fragment is empty, or not the last and no multiple of eight bytes";
         FragmentTooFar = "fragment-too-far", "a fragment reaches beyond the end of the longest packet";
         FragmentDuplicate = "fragment-duplicate", "a fragment came twice";
@@ -97,11 +97,11 @@ named! {
 
 named! {
     /// Why a packet was turned into an ICMP message to its sender.
-    Answer {
+    IcmpReason {
         NoDestination = "no-destination", "no destination of the service is usable: port unreachable";
         NoConnection = "no-connection", "a NAT destination's packet belongs to no connection: port unreachable";
         TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
-        TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, told to the client about the inner one";
+        TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, connection_record to the client about the inner one";
         FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
     }
 }

@@ -2,29 +2,30 @@
 //! are for, send what left.
 
 pub mod binding;
-mod chores;
-mod idle;
-pub mod moves;
-pub mod tenant;
+mod commands;
+pub mod idle;
+pub mod namespace;
+pub mod namespace_rings;
+mod sleep;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use crate::config::{Event, News, Snapshot};
+use crate::config::{ConfigEvents, Event, Snapshot};
 use crate::io::{Batch, QueuePair};
-use crate::leisure::Leisure;
-use crate::line::Arrival;
 use crate::packet::Packet;
-use crate::rest::Rule;
+use crate::pipeline::RxContext;
 use crate::time::{Clock, Tick};
 use crate::verdict::DropReason;
 use crate::wire::ether::MacBytes;
+use crate::work_budget::WorkBudget;
+use crate::worker::idle::IdleConfig;
 
 use binding::{Binding, NamespaceId};
-use idle::Idle;
-use moves::{Move, Moves, Retired};
-use tenant::{Tenant, TenantSetup};
+use namespace::{NamespaceSetup, NamespaceWorker};
+use namespace_rings::{NamespaceCommand, NamespaceRings, Retired};
+use sleep::Idle;
 
 /// A port as one worker uses it.
 pub struct Port<Q> {
@@ -43,21 +44,21 @@ pub struct Setup<Q: QueuePair> {
     /// Its ports, by number.
     pub ports: Vec<Port<Q>>,
     /// The default namespace.
-    pub home: TenantSetup<Q::Packet>,
+    pub default_namespace: NamespaceSetup<Q::Packet>,
     /// By which others come and go.
-    pub moves: Arc<Moves<Q::Packet>>,
+    pub namespace_rings: Arc<NamespaceRings<Q::Packet>>,
     /// What it does when nothing comes.
-    pub rest: Rule,
+    pub idle: IdleConfig,
 }
 
 /// One core's loop and everything it owns.
 pub struct Worker<Q: QueuePair, C: Clock> {
     /// The default namespace.
-    pub home: Tenant<Q::Packet>,
+    pub default_namespace: NamespaceWorker<Q::Packet>,
     /// The others; number 1 is the first. There is room for all, so that taking one in allocates nothing.
-    guests: Vec<Option<Box<Tenant<Q::Packet>>>>,
+    namespaces: Vec<Option<Box<NamespaceWorker<Q::Packet>>>>,
     ports: Vec<Port<Q>>,
-    moves: Arc<Moves<Q::Packet>>,
+    namespace_rings: Arc<NamespaceRings<Q::Packet>>,
     clock: C,
     batch: Batch<Q::Packet>,
     /// What of a burst is for one namespace, while it is shared out.
@@ -73,14 +74,14 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// When there is not enough of it.
     pub fn new(setup: Setup<Q>, clock: C) -> std::io::Result<Worker<Q, C>> {
         Ok(Worker {
-            home: Tenant::new(setup.home)?,
-            guests: Vec::with_capacity(binding::MOST),
+            default_namespace: NamespaceWorker::new(setup.default_namespace)?,
+            namespaces: Vec::with_capacity(binding::MOST),
             ports: setup.ports,
-            moves: setup.moves,
+            namespace_rings: setup.namespace_rings,
             clock,
             batch: Batch::new(),
             part: Batch::new(),
-            idle: Idle::new(setup.rest),
+            idle: Idle::new(setup.idle),
             stopped: false,
         })
     }
@@ -89,7 +90,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     pub fn run(&mut self) {
         while !self.stopped {
             if self.turn() == 0 {
-                self.rest();
+                self.idle_policy();
             }
         }
     }
@@ -97,21 +98,21 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// One turn over all queues and rings; tells how many packets it moved.
     pub fn turn(&mut self) -> usize {
         let (now, began) = (self.clock.now(), self.clock.cycles());
-        self.obey(now);
+        self.process_commands(now);
         let mut moved = 0;
         for index in 0..self.ports.len() {
             moved += self.poll(index, now);
         }
-        moved += self.home.take_over(now, &mut self.ports, &mut self.batch);
-        moved += self.home.inject(now, NamespaceId::DEFAULT, &mut self.ports);
-        self.home.attend(now, moved);
-        if !self.guests.is_empty() {
-            moved += self.see_to_guests(now, moved);
+        moved += self.default_namespace.drain_hand_off(now, &mut self.ports, &mut self.batch);
+        moved += self.default_namespace.inject(now, NamespaceId::DEFAULT, &mut self.ports);
+        self.default_namespace.run_background(now, moved);
+        if !self.namespaces.is_empty() {
+            moved += self.poll_namespaces(now, moved);
         }
-        let gauges = &self.home.line.board.gauges;
+        let counters = &self.default_namespace.pipeline.stats.counters;
         if moved > 0 {
-            gauges.busy_cycles.add(self.clock.cycles().wrapping_sub(began));
-            gauges.bursts.add(1);
+            counters.busy_cycles.add(self.clock.cycles().wrapping_sub(began));
+            counters.bursts.add(1);
         }
         moved
     }
@@ -128,18 +129,18 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         if count == 0 {
             return 0;
         }
-        let arrival = Arrival { port: port.number, mac: port.mac, now, relayed: false };
+        let rx = RxContext { port: port.number, mac: port.mac, now, relayed: false };
         if port.binding.is_default() {
-            self.home.line.board.gauges.received.add(count as u64);
-            self.home.run_line(&mut self.batch, &arrival, &mut self.ports);
+            self.default_namespace.pipeline.stats.counters.received.add(count as u64);
+            self.default_namespace.run_burst(&mut self.batch, &rx, &mut self.ports);
         } else {
-            self.share_out(index, &arrival);
+            self.split_by_namespace(index, &rx);
         }
         count
     }
 
     /// Gives each namespace its part of a burst, in the order the packets came.
-    fn share_out(&mut self, index: usize, arrival: &Arrival) {
+    fn split_by_namespace(&mut self, index: usize, rx: &RxContext) {
         while let Some(first) = self.batch.first() {
             let binding = &self.ports[index].binding;
             let whose = binding.of(first.bytes());
@@ -148,54 +149,54 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
             } else {
                 split(&mut self.batch, &mut self.part, |frame| binding.of(frame) == whose);
             }
-            let tenant = match whose.0.checked_sub(1) {
-                None => Some(&mut self.home),
-                Some(at) => self.guests.get_mut(usize::from(at)).and_then(Option::as_deref_mut),
+            let namespace = match whose.0.checked_sub(1) {
+                None => Some(&mut self.default_namespace),
+                Some(at) => self.namespaces.get_mut(usize::from(at)).and_then(Option::as_deref_mut),
             };
-            let Some(tenant) = tenant else {
+            let Some(namespace) = namespace else {
                 // Control unbinds ports before a namespace leaves, so nobody gets here.
-                let gauges = &self.home.line.board.gauges;
-                gauges.received.add(self.part.len() as u64);
-                gauges.drops[DropReason::OtherNamespace as usize].add(self.part.len() as u64);
+                let counters = &self.default_namespace.pipeline.stats.counters;
+                counters.received.add(self.part.len() as u64);
+                counters.drops[DropReason::OtherNamespace as usize].add(self.part.len() as u64);
                 self.part.clear();
                 continue;
             };
-            tenant.line.board.gauges.received.add(self.part.len() as u64);
-            tenant.run_line(&mut self.part, arrival, &mut self.ports);
+            namespace.pipeline.stats.counters.received.add(self.part.len() as u64);
+            namespace.run_burst(&mut self.part, rx, &mut self.ports);
         }
     }
 
     /// What a turn does for every namespace beside the default one.
-    fn see_to_guests(&mut self, now: Tick, before: usize) -> usize {
+    fn poll_namespaces(&mut self, now: Tick, before: usize) -> usize {
         let mut moved = 0;
-        for (id, guest) in (1..).map(NamespaceId).zip(&mut self.guests) {
-            let Some(guest) = guest else { continue };
-            moved += guest.take_over(now, &mut self.ports, &mut self.batch);
-            moved += guest.inject(now, id, &mut self.ports);
-            guest.attend(now, before);
+        for (id, namespace) in (1..).map(NamespaceId).zip(&mut self.namespaces) {
+            let Some(namespace) = namespace else { continue };
+            moved += namespace.drain_hand_off(now, &mut self.ports, &mut self.batch);
+            moved += namespace.inject(now, id, &mut self.ports);
+            namespace.run_background(now, before);
         }
         moved
     }
 
     /// Does what control asks.
-    fn obey(&mut self, now: Tick) {
-        if !self.moves.orders.is_empty() {
-            self.rearrange();
+    fn process_commands(&mut self, now: Tick) {
+        if !self.namespace_rings.commands.is_empty() {
+            self.process_namespace_commands();
         }
-        self.stopped |= self.home.obey(now, &mut self.ports);
-        for guest in self.guests.iter_mut().flatten() {
-            guest.obey(now, &mut self.ports);
+        self.stopped |= self.default_namespace.process_commands(now, &mut self.ports);
+        for namespace in self.namespaces.iter_mut().flatten() {
+            namespace.process_commands(now, &mut self.ports);
         }
     }
 
     /// Takes namespaces in and gives them back.
     #[cold]
-    fn rearrange(&mut self) {
-        while let Some((number, order)) = self.moves.orders.pop() {
+    fn process_namespace_commands(&mut self) {
+        while let Some((number, order)) = self.namespace_rings.commands.pop() {
             let retired = match order {
-                Move::Enter(id, tenant) => self.take_in(id, tenant),
-                Move::Leave(id) => self.give_back(id),
-                Move::Bind(mut bindings) => {
+                NamespaceCommand::Enter(id, namespace) => self.add_namespace(id, namespace),
+                NamespaceCommand::Leave(id) => self.give_back(id),
+                NamespaceCommand::Bind(mut bindings) => {
                     for (port, binding) in self.ports.iter_mut().zip(&mut bindings) {
                         std::mem::swap(&mut port.binding, binding);
                     }
@@ -203,27 +204,31 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
                 }
             };
             // As deep as the ring of orders, which control waits for one at a time.
-            let _ = self.moves.done.push((number, retired));
+            let _ = self.namespace_rings.done.push((number, retired));
         }
     }
 
-    fn take_in(&mut self, id: NamespaceId, tenant: Box<Tenant<Q::Packet>>) -> Retired<Q::Packet> {
+    fn add_namespace(
+        &mut self,
+        id: NamespaceId,
+        namespace: Box<NamespaceWorker<Q::Packet>>,
+    ) -> Retired<Q::Packet> {
         let Some(at) = id.0.checked_sub(1).map(usize::from).filter(|&at| at < binding::MOST) else {
-            return Retired::Tenant(tenant);
+            return Retired::NamespaceWorker(namespace);
         };
-        while self.guests.len() <= at {
-            self.guests.push(None);
+        while self.namespaces.len() <= at {
+            self.namespaces.push(None);
         }
-        self.guests[at].replace(tenant).map_or(Retired::Nothing, Retired::Tenant)
+        self.namespaces[at].replace(namespace).map_or(Retired::Nothing, Retired::NamespaceWorker)
     }
 
     fn give_back(&mut self, id: NamespaceId) -> Retired<Q::Packet> {
         let at = id.0.checked_sub(1).map(usize::from);
-        let gone = at.and_then(|at| self.guests.get_mut(at)).and_then(Option::take);
-        while let Some(None) = self.guests.last() {
-            self.guests.pop();
+        let gone = at.and_then(|at| self.namespaces.get_mut(at)).and_then(Option::take);
+        while let Some(None) = self.namespaces.last() {
+            self.namespaces.pop();
         }
-        gone.map_or(Retired::Nothing, Retired::Tenant)
+        gone.map_or(Retired::Nothing, Retired::NamespaceWorker)
     }
 }
 
@@ -239,15 +244,15 @@ fn split<P: Packet>(batch: &mut Batch<P>, part: &mut Batch<P>, is_part: impl Fn(
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     /// Installs a snapshot in the default namespace; for replay and tests, where there is no control thread.
     pub fn install(&mut self, mut snapshot: Snapshot, events: &[Event]) {
-        snapshot.pave();
-        let news = News::new(events, &snapshot.services);
-        self.home.adopt(Box::new(snapshot), news, &mut self.ports);
-        self.home.line.hear(&mut { Leisure::ENDLESS });
+        snapshot.build_adjacencies();
+        let config_events = ConfigEvents::new(events, &snapshot.services);
+        self.default_namespace.adopt(Box::new(snapshot), config_events, &mut self.ports);
+        self.default_namespace.pipeline.apply_events(&mut { WorkBudget::UNLIMITED });
     }
 
     /// A namespace beside the default one, for tests.
     #[cfg(test)]
-    fn guest(&mut self, id: u16) -> &mut Tenant<Q::Packet> {
-        self.guests[usize::from(id) - 1].as_deref_mut().unwrap()
+    fn namespace(&mut self, id: u16) -> &mut NamespaceWorker<Q::Packet> {
+        self.namespaces[usize::from(id) - 1].as_deref_mut().unwrap()
     }
 }

@@ -3,8 +3,8 @@
 use pollux_dataplane::config::{Counting, Event, EventKind};
 use pollux_dataplane::io::Batch;
 use pollux_dataplane::io::mem::Frame;
-use pollux_dataplane::line::{Arrival, Outbox};
-use pollux_dataplane::sched::{Memory, Scene};
+use pollux_dataplane::pipeline::{RxContext, TxBuffers};
+use pollux_dataplane::sched::{PickContext, SchedulerState};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, at, v4, vip};
 use pollux_dataplane::time::Tick;
@@ -28,12 +28,12 @@ fn syn(l4_port: u16) -> Frame {
 fn the_line_does_not_allocate() {
     for method in [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)] {
         let mut bed = Plan::new(method).bed().unwrap();
-        let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
-        let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+        let mut out: TxBuffers<Frame> = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([]));
+        let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
         for round in ["new connections", "known connections"] {
             let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
-            let line = &mut bed.worker.home.line;
-            let made = allocation_counter::measure(|| line.run(&mut batch, &arrival, &mut out));
+            let pipeline = &mut bed.worker.default_namespace.pipeline;
+            let made = allocation_counter::measure(|| pipeline.run(&mut batch, &rx, &mut out));
             assert_eq!(made.count_total, 0, "{round} by {method:?}");
             assert_eq!(out.ports[1].len(), 32, "{round} by {method:?}");
             out.ports[1].clear();
@@ -45,13 +45,13 @@ fn the_line_does_not_allocate() {
 fn telling_everything_does_not_allocate() {
     let plan = Plan { debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) };
     let mut bed = plan.bed().unwrap();
-    let mut out: Outbox<Frame> = Outbox::new(2, Arc::clone(&bed.kernel), Box::new([]));
-    let arrival = Arrival { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+    let mut out: TxBuffers<Frame> = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([]));
+    let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
     let mut batch: Batch<Frame> = (0..32).map(|n| syn(5000 + n)).collect();
-    let line = &mut bed.worker.home.line;
-    let made = allocation_counter::measure(|| line.run_told(&mut batch, &arrival, &mut out));
+    let pipeline = &mut bed.worker.default_namespace.pipeline;
+    let made = allocation_counter::measure(|| pipeline.run_traced(&mut batch, &rx, &mut out));
     assert_eq!(made.count_total, 0);
-    assert!(line.rings.events.len() > 9 * 32);
+    assert!(pipeline.rings.events.len() > 9 * 32);
 }
 
 /// Every client speaks to the same address, so the caches of `lblc` and `lblcr` need not grow.
@@ -69,19 +69,19 @@ fn choosing_does_not_allocate() {
             max_weight: 1,
             counting: Counting::Never,
         };
-        let mut memory = Memory::new(1);
-        memory.hear(scheduler, &fresh);
+        let mut state = SchedulerState::new(1);
+        state.apply_events(scheduler, &fresh);
         let mut pick = |host| {
-            let scene = Scene {
+            let scene = PickContext {
                 service,
                 services: &snapshot.services,
-                loads: &*bed.board,
+                loads: &*bed.stats,
                 client: at(v4(192, 0, 2, host), 5000),
                 virtual_address: vip().address,
                 settings: &snapshot.settings,
                 now: Tick(0),
             };
-            assert!(memory.pick(&scene).is_some(), "{scheduler:?}");
+            assert!(state.pick(&scene).is_some(), "{scheduler:?}");
         };
         pick(0);
         let made = allocation_counter::measure(|| (1..=255).for_each(&mut pick));

@@ -13,7 +13,7 @@ use pollux_dataplane::dpdk::{
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::{BURST, Batch, QueuePair};
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::steer::{Faces, Spread};
+use pollux_dataplane::steer::{Facing, Spread};
 use pollux_dataplane::time::Clock;
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -252,7 +252,7 @@ fn every_fault_of_a_setup_is_told() {
 #[test]
 fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
     let spread = Spread::new(Seed(3, 5));
-    let rss_key = Some(*spread.key(Faces::Clients));
+    let rss_key = Some(*spread.key(Facing::Clients));
     let spreads = |devargs: &str, queues| {
         let port = Port::attach(&EAL, devargs).expect("the virtual device can be made");
         let setup = PortSetup { queues, rss_key, ..PortSetup::new(pool(8191)) };
@@ -271,7 +271,7 @@ fn a_device_without_interrupts_starts_without() {
     let setup = PortSetup { interrupts: true, ..PortSetup::new(pool.clone()) };
     let (started, mut queues) = port.start(&setup).expect("it starts");
     let queue = &mut queues[0];
-    assert!(!started.interrupts && queue.bell().is_none());
+    assert!(!started.interrupts && queue.rx_interrupt().is_none());
     queue.arm();
     let mut batch = frames(&pool, 3);
     queue.transmit(&mut batch);
@@ -416,8 +416,8 @@ fn a_tap_rings_when_a_frame_comes() {
     let socket = std::net::UdpSocket::bind("192.0.2.1:0").expect("the address is there");
     socket.send_to(&[1], "192.0.2.2:9").expect("there is a route");
     let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
-    let bell = queue.bell().expect("it has interrupts");
-    assert_eq!(poll(&mut [PollFd::from_borrowed_fd(bell, PollFlags::IN)], Some(&limit)), Ok(1));
+    let rx_interrupt = queue.rx_interrupt().expect("it has interrupts");
+    assert_eq!(poll(&mut [PollFd::from_borrowed_fd(rx_interrupt, PollFlags::IN)], Some(&limit)), Ok(1));
     queue.disarm();
     let limit = Instant::now() + Duration::from_secs(5);
     let came = std::iter::repeat_with(|| {

@@ -21,8 +21,8 @@ fn bent(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
 #[test]
 fn every_seed_passes() {
     seeds("parse").iter().for_each(|seed| fuzz::parse(seed));
-    seeds("line").iter().for_each(|seed| fuzz::line(seed));
-    seeds("frag").iter().for_each(|seed| fuzz::frag(seed));
+    seeds("pipeline").iter().for_each(|seed| fuzz::pipeline(seed));
+    seeds("fragments").iter().for_each(|seed| fuzz::fragments(seed));
 }
 
 proptest! {
@@ -34,19 +34,19 @@ proptest! {
     }
 
     #[test]
-    fn no_packet_is_lost(bytes in bent("line")) {
-        fuzz::line(&bytes);
+    fn no_packet_is_lost(bytes in bent("pipeline")) {
+        fuzz::pipeline(&bytes);
     }
 
     #[test]
-    fn no_fragment_is_lost(bytes in bent("frag")) {
-        fuzz::frag(&bytes);
+    fn no_fragment_is_lost(bytes in bent("fragments")) {
+        fuzz::fragments(&bytes);
     }
 
     #[test]
     fn noise_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         fuzz::parse(&bytes);
-        fuzz::line(&bytes);
-        fuzz::frag(&bytes);
+        fuzz::pipeline(&bytes);
+        fuzz::fragments(&bytes);
     }
 }

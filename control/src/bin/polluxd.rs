@@ -10,12 +10,12 @@ use pollux_control::daemon_args::{self, DaemonArgs};
 use pollux_control::host::Outcome;
 use pollux_control::state::begin;
 use pollux_control::{host, log, run, say};
-use pollux_dataplane::apart::Apart;
+use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Workers' blocks share no cache line.
 #[global_allocator]
-static HEAP: Apart = Apart;
+static HEAP: CacheAlignedAlloc = CacheAlignedAlloc;
 
 fn main() -> ExitCode {
     let args = match daemon_args::parse(std::env::args()) {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn check_host() -> anyhow::Result<()> {
     let checks = host::checks(Path::new("/"));
     for check in checks.iter().filter(|check| check.outcome == Outcome::Fail) {
-        say!(Error, "{}: found {}, needed {}; {}", check.name, check.found, check.needed, check.cure);
+        say!(Error, "{}: found {}, needed {}; {}", check.name, check.found, check.needed, check.hint);
     }
     if !host::ready(&checks) {
         bail!("this machine is not ready; `pollux check-host` shows the whole list");

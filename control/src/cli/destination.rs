@@ -15,7 +15,7 @@ use crate::request::{DestinationAdd, DestinationRemove, Request};
 #[command(after_help = "Examples:\n  \
     pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method nat --weight 1\n  \
     pollux destination add tcp 10.9.9.1:80 10.0.2.12:80 --method tunnel --tunnel gue --tunnel-port 6080\n  \
-    pollux destination add mark 7 10.0.2.11:0 --method dr --upper-threshold 1000 --lower-threshold 800\n  \
+    pollux destination add fwmark 7 10.0.2.11:0 --method dr --upper-threshold 1000 --lower-threshold 800\n  \
     pollux destination edit tcp 10.9.9.1:80 10.0.2.11:80 --weight 0")]
 pub enum DestinationCommand {
     /// Add a destination.

@@ -8,16 +8,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Cli, Command, MarksCommand, NamespaceCommand, SettingsCommand, SysctlArgs, debug, destination,
-    ipvsadm as cli_ipvsadm, man, marks, modules, namespace, service, settings, sysctl, table,
+    Cli, Command, FwmarksCommand, NamespaceCommand, SettingsCommand, SysctlArgs, debug, destination, fwmarks,
+    ipvsadm as cli_ipvsadm, man, modules, namespace, service, settings, sysctl, table,
 };
 use crate::diff::Applied;
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{self, Layout};
 use crate::model::Config;
 use crate::request::{
-    Apply, ConnectionQuery, Done, MarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
+    Apply, ConnectionQuery, Done, FwmarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
 };
 use crate::socket::client::{Client, ClientError};
 use crate::sysctl::Values;
@@ -39,7 +39,7 @@ pub enum CliError {
     Parse(#[from] parse::ParseError),
     /// The file makes no sense.
     #[error("{0}")]
-    Faults(#[from] Faults),
+    InputErrors(#[from] InputErrors),
     /// The daemon refused, or is not there.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -87,7 +87,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Settings(SettingsCommand::Set { changes }) => {
             ask.done(&Request::SettingsSet(settings::edit(changes)?))
         }
-        Command::Marks(command) => marks(command, &ask),
+        Command::Fwmarks(command) => fwmarks(command, &ask),
         Command::Namespace(command) => namespaces(command, &ask),
         Command::Sysctl(args) => sysctl(args, &ask),
         Command::Zero(which) => ask.done(&Request::StatsZero(ServiceQuery { service: which.key()? })),
@@ -119,7 +119,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Schema => pretty(&schema::schema()),
         Command::Check { file } => {
             checked(file)?;
-            Ok(if cli.json { "[]\n".to_owned() } else { format!("{}: no faults\n", file.display()) })
+            Ok(if cli.json { "[]\n".to_owned() } else { format!("{}: no errors\n", file.display()) })
         }
         Command::Replay { path } => match replay::cli(path, cli.json)? {
             replay::Told { text, good: true } => Ok(text),
@@ -202,12 +202,12 @@ fn pretty(value: &impl Serialize) -> Result<String, CliError> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn marks(command: &MarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
+fn fwmarks(command: &FwmarksCommand, ask: &Ask<'_>) -> Result<String, CliError> {
     match command {
-        MarksCommand::Set { file } => ask.done(&Request::MarksSet(marks::read(file)?)),
-        MarksCommand::List => {
+        FwmarksCommand::Set { file } => ask.done(&Request::FwmarksSet(fwmarks::read(file)?)),
+        FwmarksCommand::List => {
             let config: Config = ask.client()?.call(&Request::ConfigGet(NoParams {}))?;
-            let rules = MarksSet { marks: config.marks };
+            let rules = FwmarksSet { fwmarks: config.fwmarks };
             if ask.json { pretty(&rules) } else { Ok(toml::to_string(&rules)?) }
         }
     }

@@ -58,7 +58,7 @@ pub enum Kind {
     Udp,
     /// SCTP to an address.
     Sctp,
-    /// Packets that `pollux marks` gave this number.
+    /// Packets that `pollux fwmarks` gave this number.
     Mark,
 }
 
@@ -68,14 +68,14 @@ pub enum Name {
     /// An address and a port.
     Address(SocketAddr),
     /// A mark.
-    Mark(u32),
+    Fwmark(u32),
 }
 
 fn name(text: &str) -> Result<Name, String> {
-    let mark = || text.parse().map(Name::Mark);
+    let fwmark = || text.parse().map(Name::Fwmark);
     let address = text.parse().map(Name::Address);
-    address.or_else(|_| mark()).map_err(|_| {
-        "write an address with its port, as in 10.9.9.1:80 or [2001:db8::1]:80, or the number of a mark"
+    address.or_else(|_| fwmark()).map_err(|_| {
+        "write an address with its port, as in 10.9.9.1:80 or [2001:db8::1]:80, or the number of a fwmark"
             .to_owned()
     })
 }
@@ -91,20 +91,20 @@ impl TryFrom<Which> for ServiceKey {
             Kind::Sctp => Protocol::Sctp,
             Kind::Mark => {
                 return match which.name {
-                    Name::Mark(mark) => Ok(ServiceKey::Mark { mark, family }),
+                    Name::Fwmark(fwmark) => Ok(ServiceKey::Fwmark { fwmark, family }),
                     Name::Address(at) => {
-                        Err(CliError::Usage(format!("{at} is no mark; write its number, as in `mark 7`")))
+                        Err(CliError::Usage(format!("{at} is no fwmark; write its number, as in `fwmark 7`")))
                     }
                 };
             }
         };
         match which.name {
             Name::Address(_) if which.ipv6 => {
-                Err(CliError::Usage("--ipv6 is for marks; the address says it here".to_owned()))
+                Err(CliError::Usage("--ipv6 is for fwmarks; the address says it here".to_owned()))
             }
             Name::Address(at) => Ok(ServiceKey::Address { protocol, address: at.ip(), l4_port: at.port() }),
-            Name::Mark(mark) => Err(CliError::Usage(format!(
-                "{mark} is no address; write `{protocol} ADDRESS:PORT`, or `mark {mark}`"
+            Name::Fwmark(fwmark) => Err(CliError::Usage(format!(
+                "{fwmark} is no address; write `{protocol} ADDRESS:PORT`, or `fwmark {fwmark}`"
             ))),
         }
     }
@@ -115,8 +115,8 @@ impl TryFrom<Which> for ServiceKey {
 #[command(after_help = "Examples:\n  \
     pollux service add tcp 10.9.9.1:80 --scheduler wlc\n  \
     pollux service add tcp 10.9.9.1:0 --persistence 600 --netmask 255.255.255.0\n  \
-    pollux service add udp 10.9.9.1:53 --scheduler sh --hash-l4-port --one-packet\n  \
-    pollux service add mark 7 --ipv6 --persistence --prefix-len 64\n  \
+    pollux service add udp 10.9.9.1:53 --scheduler sh --hash-l4-port --ops\n  \
+    pollux service add fwmark 7 --ipv6 --persistence --prefix-len 64\n  \
     pollux service edit tcp 10.9.9.1:80 --scheduler mh --no-persistence")]
 pub enum ServiceCommand {
     /// Add a service.
@@ -178,7 +178,7 @@ pub struct ServiceOptions {
     pub engine: Option<Engine>,
     /// UDP: every packet is scheduled anew.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub one_packet: Option<bool>,
+    pub ops: Option<bool>,
 }
 
 impl ServiceOptions {
@@ -206,7 +206,7 @@ pub fn request(command: &ServiceCommand) -> Result<Request, CliError> {
                 scheduler: options.scheduler.unwrap_or(new.scheduler),
                 flags: options.flags().unwrap_or_default(),
                 persistence: options.persistence(),
-                one_packet: options.one_packet.unwrap_or_default(),
+                ops: options.ops.unwrap_or_default(),
                 ..new
             };
             Request::ServiceAdd(ServiceAdd { service })
@@ -216,7 +216,7 @@ pub fn request(command: &ServiceCommand) -> Result<Request, CliError> {
             scheduler: options.scheduler,
             flags: options.flags(),
             persistence: if *no_persistence { Some(None) } else { options.persistence().map(Some) },
-            one_packet: options.one_packet,
+            ops: options.ops,
         }),
         ServiceCommand::Remove { which } => {
             Request::ServiceRemove(ServiceRemove { service: (*which).try_into()? })

@@ -17,7 +17,7 @@ pub fn service_row(view: &ServiceView) -> ServiceRow {
         scheduler: view.scheduler.name().to_owned(),
         flags: flag_words(view.scheduler, view.flags),
         persistence: view.persistence.as_ref().map(persistence),
-        one_packet: view.one_packet,
+        ops: view.ops,
         counters: view.stats,
         rates: view.rates,
         destinations: view.destinations.iter().map(destination_row).collect(),
@@ -42,7 +42,7 @@ fn name(key: ServiceKey) -> ServiceName {
             };
             ServiceName::Address(transport, SocketAddr::new(address, l4_port))
         }
-        ServiceKey::Mark { mark, family } => ServiceName::Mark { mark, ipv6: family == Family::Ipv6 },
+        ServiceKey::Fwmark { fwmark, family } => ServiceName::Fwmark { fwmark, ipv6: family == Family::Ipv6 },
     }
 }
 
@@ -111,16 +111,16 @@ pub fn stats(view: &StatsView) -> String {
             w.sent,
             w.to_kernel,
             w.from_kernel,
-            w.handed_off,
+            w.handoff_sent,
             w.connections,
             w.connection_capacity,
         );
-        if w.pauses + w.naps > 0 {
-            let ms = w.napped_us / 1000;
+        if w.idle_pauses + w.sleeps > 0 {
+            let ms = w.sleep_us / 1000;
             let _ = writeln!(
                 out,
-                "  rested: {} pauses, {} naps of {ms} ms in all, {} ended by interrupts",
-                w.pauses, w.naps, w.woken
+                "  rested: {} idle_pauses, {} sleeps of {ms} ms in all, {} ended by interrupts",
+                w.idle_pauses, w.sleeps, w.interrupt_wakeups
             );
         }
         for (reason, packets) in w.drops.iter().filter(|(_, packets)| **packets > 0) {

@@ -33,9 +33,9 @@ fn services_are_described_in_full() {
         json!({ "service": { "protocol": "tcp", "address": "10.9.9.1", "l4_port": 80, "scheduler": "wlc", "destinations": [] } }),
     );
     row(
-        "pollux service add mark 7 --ipv6 --scheduler sh --fallback --hash-l4-port --persistence --prefix-len 64 --one-packet",
+        "pollux service add fwmark 7 --ipv6 --scheduler sh --fallback --hash-l4-port --persistence --prefix-len 64 --ops",
         json!({ "service": {
-            "mark": 7, "family": "ipv6", "scheduler": "sh", "one_packet": true, "destinations": [],
+            "fwmark": 7, "family": "ipv6", "scheduler": "sh", "ops": true, "destinations": [],
             "flags": { "fallback": true, "l4_port": true, "flag_3": false },
             "persistence": { "timeout": 360, "prefix_len": 64 },
         } }),
@@ -53,9 +53,9 @@ fn services_are_described_in_full() {
 fn an_edit_names_what_changes_and_nothing_else() {
     row("pollux service edit tcp 10.9.9.1:80", json!({ "service": web() }));
     row(
-        "pollux service edit tcp 10.9.9.1:80 --no-persistence --one-packet=false --fallback=false",
+        "pollux service edit tcp 10.9.9.1:80 --no-persistence --ops=false --fallback=false",
         json!({
-            "service": web(), "persistence": null, "one_packet": false,
+            "service": web(), "persistence": null, "ops": false,
             "flags": { "fallback": false, "l4_port": false, "flag_3": false },
         }),
     );
@@ -83,27 +83,27 @@ fn destinations_are_described_in_full() {
         }),
     );
     row(
-        "pollux destination remove mark 7 10.0.2.11:0",
-        json!({ "service": { "mark": 7 }, "destination": { "address": "10.0.2.11", "l4_port": 0 } }),
+        "pollux destination remove fwmark 7 10.0.2.11:0",
+        json!({ "service": { "fwmark": 7 }, "destination": { "address": "10.0.2.11", "l4_port": 0 } }),
     );
 }
 
 #[test]
 fn what_does_not_fit_together_is_told() {
     let rows = [
-        ("service add mark 10.9.9.1:80", "10.9.9.1:80 is no mark; write its number"),
-        ("service add tcp 7", "7 is no address; write `tcp ADDRESS:PORT`, or `mark 7`"),
-        ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 is for marks"),
+        ("service add fwmark 10.9.9.1:80", "10.9.9.1:80 is no fwmark; write its number"),
+        ("service add tcp 7", "7 is no address; write `tcp ADDRESS:PORT`, or `fwmark 7`"),
+        ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 is for fwmarks"),
         (
-            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel gue",
+            "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel gue",
             "a gue tunnel needs --tunnel-port",
         ),
         (
-            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel gre --tunnel-port 1",
+            "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel gre --tunnel-port 1",
             "--tunnel-port is only",
         ),
         (
-            "destination add mark 7 10.0.2.1:0 --method tunnel --tunnel ipip --tunnel-checksum full",
+            "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel ipip --tunnel-checksum full",
             "--tunnel-checksum is only",
         ),
     ];
@@ -118,7 +118,7 @@ fn what_is_typed_wrong_is_not_understood() {
     for line in [
         "service add tcp 10.9.9.1",
         "service add icmp 10.9.9.1:80",
-        "service add mark -1",
+        "service add fwmark -1",
         "service edit tcp 10.9.9.1:80 --persistence --no-persistence",
         "service add tcp 10.9.9.1:80 --netmask 255.0.0.0",
         "destination add tcp 10.9.9.1:80 10.0.2.1:80",
@@ -126,7 +126,7 @@ fn what_is_typed_wrong_is_not_understood() {
         "list --stats --rate",
         "zero tcp",
         "sysctl",
-        "marks set",
+        "fwmarks set",
     ] {
         let words = ["pollux"].into_iter().chain(line.split_whitespace());
         assert!(Cli::try_parse_from(words).is_err(), "{line}");
@@ -211,5 +211,5 @@ fn zero_takes_a_service_or_none() {
         other => panic!("{other:?}"),
     };
     assert!(which("pollux zero").is_none());
-    assert!(which("pollux zero mark 7").is_some());
+    assert!(which("pollux zero fwmark 7").is_some());
 }

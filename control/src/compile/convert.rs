@@ -26,7 +26,7 @@ pub(super) fn name(key: ServiceKey) -> Name {
         ServiceKey::Address { protocol, address, l4_port } => {
             Name::Address(Endpoint { address, l4_port }, protocol_number(protocol))
         }
-        ServiceKey::Mark { mark, family } => Name::Mark { mark, ipv6: family == Family::Ipv6 },
+        ServiceKey::Fwmark { fwmark, family } => Name::Fwmark { fwmark, ipv6: family == Family::Ipv6 },
     }
 }
 

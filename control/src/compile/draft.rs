@@ -18,7 +18,7 @@ struct Written {
     services: HashSet<u32>,
     destinations: Vec<u32>,
     endpoints: Vec<(Endpoint, u8)>,
-    marks: Vec<(u32, bool)>,
+    fwmarks: Vec<(u32, bool)>,
     nat_sources: Vec<(Endpoint, u8)>,
     nat_addresses: Vec<IpAddr>,
     gue_ends: Vec<Endpoint>,
@@ -105,9 +105,9 @@ impl Draft {
     }
 
     /// Which service a mark means.
-    pub fn mark(&mut self, key: (u32, bool), id: Option<ServiceId>) {
-        self.written.marks.push(key);
-        set(&mut self.services.by_mark, key, id);
+    pub fn fwmark(&mut self, key: (u32, bool), id: Option<ServiceId>) {
+        self.written.fwmarks.push(key);
+        set(&mut self.services.by_fwmark, key, id);
     }
 
     /// Whether a NAT destination is there, and still configured.
@@ -119,19 +119,19 @@ impl Draft {
     /// Whether a NAT destination there keeps the port that the client addressed.
     pub fn nat_address(&mut self, address: IpAddr, any: bool) {
         self.written.nat_addresses.push(address);
-        mark(&mut self.services.nat_addresses, address, any);
+        fwmark(&mut self.services.nat_addresses, address, any);
     }
 
     /// Whether a GUE tunnel ends there.
     pub fn gue_end(&mut self, end: Endpoint, any: bool) {
         self.written.gue_ends.push(end);
-        mark(&mut self.services.gue_ends, end, any);
+        fwmark(&mut self.services.gue_ends, end, any);
     }
 
     /// Whether a service or a NAT destination is there.
     pub fn address(&mut self, address: IpAddr, any: bool) {
         self.written.addresses.push(address);
-        mark(&mut self.services.addresses, address, any);
+        fwmark(&mut self.services.addresses, address, any);
     }
 }
 
@@ -147,7 +147,7 @@ impl Written {
         self.endpoints
             .iter()
             .for_each(|key| set(&mut to.by_endpoint, *key, from.by_endpoint.get(key).copied()));
-        self.marks.iter().for_each(|key| set(&mut to.by_mark, *key, from.by_mark.get(key).copied()));
+        self.fwmarks.iter().for_each(|key| set(&mut to.by_fwmark, *key, from.by_fwmark.get(key).copied()));
         self.nat_sources
             .iter()
             .for_each(|key| set(&mut to.nat_sources, *key, from.nat_sources.get(key).copied()));
@@ -156,11 +156,11 @@ impl Written {
             (&self.addresses, &from.addresses, &mut to.addresses),
         ];
         for (written, from, to) in sets {
-            written.iter().for_each(|key| mark(to, *key, from.contains(key)));
+            written.iter().for_each(|key| fwmark(to, *key, from.contains(key)));
         }
-        self.gue_ends.iter().for_each(|end| mark(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
+        self.gue_ends.iter().for_each(|end| fwmark(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
         (to.hooked, to.any_port, to.ftp) = (from.hooked, from.any_port, from.ftp);
-        to.callers.clone_from(&from.callers);
+        to.call_openers.clone_from(&from.call_openers);
     }
 }
 
@@ -178,7 +178,7 @@ fn set<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
-fn mark<K: Eq + Hash>(set: &mut HashSet<K>, key: K, any: bool) {
+fn fwmark<K: Eq + Hash>(set: &mut HashSet<K>, key: K, any: bool) {
     if any {
         set.insert(key);
     } else {

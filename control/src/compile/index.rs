@@ -71,9 +71,9 @@ impl Index {
                 self.address(draft, endpoint.address, more);
                 draft.endpoint((endpoint, protocol), more.then_some(id));
             }
-            Name::Mark { mark, ipv6 } => {
+            Name::Fwmark { fwmark, ipv6 } => {
                 step(&mut self.hooked[usize::from(ipv6)], more);
-                draft.mark((mark, ipv6), more.then_some(id));
+                draft.fwmark((fwmark, ipv6), more.then_some(id));
             }
         }
         self.families(draft.services());
@@ -96,7 +96,7 @@ impl Index {
     /// of the first.
     pub fn callers(&self, draft: &mut Draft) {
         let services = draft.services();
-        services.callers.clear();
+        services.call_openers.clear();
         let of_callers =
             self.of_callers.iter().filter_map(|&id| services.services.get(id.0 as usize)?.as_ref());
         for &id in of_callers.flat_map(|service| &service.destinations) {
@@ -104,7 +104,7 @@ impl Index {
             if let Some(known) =
                 known.filter(|known| known.method == Method::Nat && known.endpoint.l4_port != 0)
             {
-                services.callers.entry(known.endpoint).or_insert(id);
+                services.call_openers.entry(known.endpoint).or_insert(id);
             }
         }
     }
@@ -146,7 +146,7 @@ impl Index {
         }
         let of_service = match service {
             ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
-            ServiceKey::Mark { .. } => None,
+            ServiceKey::Fwmark { .. } => None,
         };
         let available = known.available && known.method == Method::Nat;
         let all = [protocol::TCP, protocol::UDP, protocol::SCTP];

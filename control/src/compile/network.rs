@@ -9,7 +9,7 @@ use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route};
 use pollux_dataplane::wire::ether;
 use thiserror::Error;
 
-use crate::kernel::facts::{self, Facts, RouteKind};
+use crate::kernel::network_config::{self, NetworkConfig, RouteKind};
 
 /// A link names a port that is not there.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -20,11 +20,15 @@ pub struct UnknownPort {
     known: String,
 }
 
-/// Compiles `facts`; `generation` must differ from all before.
-pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> Result<Network, UnknownPort> {
+/// Compiles `network_config`; `generation` must differ from all before.
+pub fn compile(
+    network_config: &NetworkConfig,
+    ports: &HashMap<String, u16>,
+    generation: u32,
+) -> Result<Network, UnknownPort> {
     let mut network = Network { generation, ..Network::default() };
     let mut links: HashMap<&str, LinkId> = HashMap::new();
-    for link in &facts.links {
+    for link in &network_config.links {
         let Some(&port) = ports.get(&link.port) else {
             let mut known: Vec<_> = ports.keys().cloned().collect();
             known.sort();
@@ -32,19 +36,19 @@ pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> 
             return Err(UnknownPort { link: link.name.clone(), port: link.port.clone(), known });
         };
         links.insert(&link.name, LinkId(network.links.len() as u16));
-        network.links.push(compile_link(link, port, facts));
+        network.links.push(compile_link(link, port, network_config));
     }
-    network.local = facts.addresses.iter().map(|address| address.address).collect();
-    let mut tables: Vec<u32> = facts.rules.iter().map(|rule| rule.table).collect();
+    network.local = network_config.addresses.iter().map(|address| address.address).collect();
+    let mut tables: Vec<u32> = network_config.rules.iter().map(|rule| rule.table).collect();
     tables.sort_unstable();
     tables.dedup();
     let mut main = RouteTable::default();
     network.tables.resize_with(tables.len(), RouteTable::default);
-    let mut routes: Vec<&facts::Route> = facts.routes.iter().collect();
+    let mut routes: Vec<&network_config::Route> = network_config.routes.iter().collect();
     routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
     for route in routes {
         let place = match (route.table, tables.binary_search(&route.table)) {
-            (facts::MAIN | facts::LOCAL, _) => &mut main,
+            (network_config::MAIN | network_config::LOCAL, _) => &mut main,
             (_, Ok(at)) => &mut network.tables[at],
             // No packet looks there.
             (_, Err(_)) => continue,
@@ -52,8 +56,8 @@ pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> 
         add_route(place, route, &links);
     }
     (network.routes4, network.routes6) = (main.routes4, main.routes6);
-    network.rules = rules(facts, &tables);
-    for neighbour in &facts.neighbours {
+    network.rules = rules(network_config, &tables);
+    for neighbour in &network_config.neighbours {
         let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
         let id = HopId(network.hops.len() as u32);
         let kind = if neighbour.address.is_ipv4() { ether::IPV4 } else { ether::IPV6 };
@@ -64,8 +68,8 @@ pub fn compile(facts: &Facts, ports: &HashMap<String, u16>, generation: u32) -> 
     Ok(network)
 }
 
-fn compile_link(link: &facts::Link, port: u16, facts: &Facts) -> Link {
-    let own = || facts.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
+fn compile_link(link: &network_config::Link, port: u16, network_config: &NetworkConfig) -> Link {
+    let own = || network_config.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
     let ipv6 = |address| match address {
         IpAddr::V6(v6) => Some(v6),
         IpAddr::V4(_) => None,
@@ -85,18 +89,18 @@ fn compile_link(link: &facts::Link, port: u16, facts: &Facts) -> Link {
 }
 
 /// The rules in the order in which they are asked.
-fn rules(facts: &Facts, tables: &[u32]) -> Vec<Rule> {
-    let mut rules: Vec<&facts::Rule> = facts.rules.iter().collect();
+fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
+    let mut rules: Vec<&network_config::Rule> = network_config.rules.iter().collect();
     rules.sort_by_key(|rule| rule.priority);
     let compiled = rules.into_iter().filter_map(|rule| {
         let table = tables.binary_search(&rule.table).ok()?;
-        Some(Rule { ipv6: rule.is_ipv6(), from: rule.from, to: rule.to, mark: rule.mark, table })
+        Some(Rule { ipv6: rule.is_ipv6(), from: rule.from, to: rule.to, fwmark: rule.fwmark, table })
     });
     compiled.collect()
 }
 
 /// The first route to a destination counts; the caller brings local ones first, then by metric.
-fn add_route(table: &mut RouteTable, route: &facts::Route, links: &HashMap<&str, LinkId>) {
+fn add_route(table: &mut RouteTable, route: &network_config::Route, links: &HashMap<&str, LinkId>) {
     let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
         (RouteKind::Local, _) => Route::Local,
         (RouteKind::Unicast, Some(&link)) => Route::Send {

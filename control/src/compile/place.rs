@@ -150,7 +150,7 @@ impl Placing<'_> {
             scheduler,
             fallback: wanted.flags.fallback,
             hash_l4_port: wanted.flags.l4_port,
-            one_packet: wanted.one_packet,
+            ops: wanted.ops,
             persistence: convert::persistence(wanted),
             destinations,
             slots,

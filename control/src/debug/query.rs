@@ -106,16 +106,16 @@ pub struct Query {
 
 /// Why a text is no query; the text names the word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}; {cure}")]
+#[error("{error}; {hint}")]
 pub struct QueryError {
     /// What is wrong.
-    pub problem: String,
+    pub error: String,
     /// What helps.
-    pub cure: String,
+    pub hint: String,
 }
 
-fn wrong<T>(problem: String, cure: &str) -> Result<T, QueryError> {
-    Err(QueryError { problem, cure: cure.to_owned() })
+fn wrong<T>(error: String, hint: &str) -> Result<T, QueryError> {
+    Err(QueryError { error, hint: hint.to_owned() })
 }
 
 /// Reads queries.

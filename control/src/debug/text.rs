@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto;
 use pollux_dataplane::trace::{Outcome, Record, SCHEDULER_NAMES};
-use pollux_dataplane::verdict::{Answer, DropReason};
+use pollux_dataplane::verdict::{DropReason, IcmpReason};
 use pollux_dataplane::wire::protocol;
 use pollux_dataplane::wire::tcp::{ACK, FIN, RST, SYN};
 
@@ -77,7 +77,7 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
             "unreadable",
         ])?,
         "drop" => DropReason::ALL.get(place)?.word().to_owned(),
-        "answer" => Answer::ALL.get(place)?.word().to_owned(),
+        "answer" => IcmpReason::ALL.get(place)?.word().to_owned(),
         "scheduler" => pick(&SCHEDULER_NAMES)?,
         "SCHEDULER" => pick(&SCHEDULER_NAMES)?.to_uppercase(),
         "outcome" => outcome(number, record.words[1])?,
@@ -87,11 +87,11 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
 }
 
 /// A service by its address, or by a mark if there is one.
-fn service(mark: u32, record: &Record) -> String {
-    if mark == 0 {
+fn service(fwmark: u32, record: &Record) -> String {
+    if fwmark == 0 {
         return format!("{} {}", protocol_name(record.protocol), end(record.ends[1]));
     }
-    format!("FWM {mark} 0x{mark:08X}")
+    format!("FWM {fwmark} 0x{fwmark:08X}")
 }
 
 fn outcome(number: u32, which: u32) -> Option<String> {
@@ -100,7 +100,7 @@ fn outcome(number: u32, which: u32) -> Option<String> {
         Outcome::Kernel => "left to the kernel".to_owned(),
         Outcome::HandedOff => "handed to the worker of its flow".to_owned(),
         Outcome::Held => "held back".to_owned(),
-        Outcome::Answered => format!("answered: {}", Answer::ALL.get(which as usize)?.word()),
+        Outcome::IcmpSent => format!("answered: {}", IcmpReason::ALL.get(which as usize)?.word()),
         Outcome::Dropped => format!("dropped: {}", DropReason::ALL.get(which as usize)?.word()),
     })
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::{DestinationKey, ServiceKey};
 
 /// Why an edit was refused. The configuration is then as it was.
@@ -73,7 +73,7 @@ pub enum EditError {
     },
     /// What was asked for can never work.
     #[error("{0}")]
-    Invalid(Faults),
+    Invalid(InputErrors),
 }
 
 /// The errors of Linux IPVS, by the names of `errno(3)`.

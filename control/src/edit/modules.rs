@@ -26,12 +26,12 @@ pub struct ModuleSet {
 /// # Errors
 /// When one is not there, or a service uses it.
 pub fn set_modules(config: &mut Config, set: &ModuleSet) -> Result<(), EditError> {
-    valid(|faults| {
-        modules::names("enable", &set.enable, faults);
-        modules::names("disable", &set.disable, faults);
-        modules::unused("disable", config, &set.disable, faults);
+    valid(|errors| {
+        modules::names("enable", &set.enable, errors);
+        modules::names("disable", &set.disable, errors);
+        modules::unused("disable", config, &set.disable, errors);
         for both in set.enable.intersection(&set.disable) {
-            faults.add("enable", format!("{both} is among those to be switched off too"), "say one of both");
+            errors.add("enable", format!("{both} is among those to be switched off too"), "say one of both");
         }
     })?;
     let disabled = &mut config.settings.disabled_modules;

@@ -25,13 +25,13 @@ pub struct ServiceEdit {
     pub persistence: Option<Option<Persistence>>,
     /// A UDP connection serves one packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub one_packet: Option<bool>,
+    pub ops: Option<bool>,
 }
 
 impl ServiceEdit {
     /// An edit that changes nothing yet.
     pub fn new(service: ServiceKey) -> ServiceEdit {
-        ServiceEdit { service, scheduler: None, flags: None, persistence: None, one_packet: None }
+        ServiceEdit { service, scheduler: None, flags: None, persistence: None, ops: None }
     }
 
     /// An edit that sets everything anew but the destinations, which stay: what `ipvsadm -E` does.
@@ -41,14 +41,14 @@ impl ServiceEdit {
             scheduler: Some(new.scheduler),
             flags: Some(new.flags),
             persistence: Some(new.persistence),
-            one_packet: Some(new.one_packet),
+            ops: Some(new.ops),
         }
     }
 
     pub(super) fn onto(&self, mut old: Service) -> Service {
         old.scheduler = self.scheduler.unwrap_or(old.scheduler);
         old.flags = self.flags.unwrap_or(old.flags);
-        old.one_packet = self.one_packet.unwrap_or(old.one_packet);
+        old.ops = self.ops.unwrap_or(old.ops);
         if let Some(persistence) = &self.persistence {
             old.persistence.clone_from(persistence);
         }

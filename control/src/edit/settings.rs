@@ -73,9 +73,9 @@ settings_edit! {
 /// When one is out of its range; then none is changed.
 pub fn set_settings(config: &mut Config, edit: &SettingsEdit) -> Result<(), EditError> {
     let new = edit.onto(&config.settings);
-    valid(|faults| {
-        validate::settings(&new, faults);
-        modules::unused("settings.disabled_modules", config, &new.disabled_modules, faults);
+    valid(|errors| {
+        validate::settings(&new, errors);
+        modules::unused("settings.disabled_modules", config, &new.disabled_modules, errors);
     })?;
     config.settings = new;
     Ok(())

@@ -62,7 +62,9 @@ fn refusals_have_the_errno_of_ipvs() {
     refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit::replacing(Service::new(key(2)))));
     refused(Errno::ESrch, |c| edit_destination(c, &DestinationEdit::replacing(key(2), &server(1))));
     refused(Errno::ENoEnt, |c| edit_destination(c, &DestinationEdit::replacing(key(1), &server(2))));
-    refused(Errno::EInval, |c| set_marks(c, vec![crate::model::MarkRule { mask: 0, ..Default::default() }]));
+    refused(Errno::EInval, |c| {
+        set_fwmarks(c, vec![crate::model::FwmarkRule { mask: 0, ..Default::default() }])
+    });
     refused(Errno::EInval, |c| {
         add_destination(c, key(1), Destination { address: Ipv4Addr::BROADCAST.into(), ..server(1) })
     });

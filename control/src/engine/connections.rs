@@ -2,7 +2,7 @@
 
 use pollux_dataplane::time::Tick;
 
-use super::Instance;
+use super::NamespaceEngine;
 use crate::error::Failure;
 use crate::observe;
 use crate::request::ConnectionQuery;
@@ -11,7 +11,7 @@ use crate::view::{ConnectionPage, ConnectionView};
 /// Most connections in one page.
 const PAGE: u32 = 10_000;
 
-impl Instance {
+impl NamespaceEngine {
     /// A cursor is the worker's number and the place in its table, which nothing makes stale; the number after the last
     /// worker's means the templates.
     pub(super) fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {

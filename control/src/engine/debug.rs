@@ -5,12 +5,12 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use pollux_dataplane::config::{Event, EventKind};
 use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::told_here;
+use pollux_dataplane::trace_site;
 
-use super::Instance;
+use super::NamespaceEngine;
 use crate::debug::{Debug, query, sites};
 use crate::error::Failure;
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::{Config, Service, Services, Settings};
 use crate::modules;
 use crate::request::{DebugQuery, Reply};
@@ -21,7 +21,7 @@ use crate::workers::Workers;
 /// Records taken from a worker at once; as many as its ring holds.
 const AT_ONCE: usize = 2048;
 
-impl Instance {
+impl NamespaceEngine {
     /// Takes over what was switched on before there was a daemon to switch.
     pub fn use_debug(&mut self, debug: Debug) {
         self.debug = debug;
@@ -55,7 +55,7 @@ impl Instance {
                 debug.record(number, &record);
             }
         }
-        debug.tend(workers.all().iter().map(|worker| worker.board.gauges.events_lost.get()).sum());
+        debug.tend(workers.all().iter().map(|worker| worker.stats.counters.events_lost.get()).sum());
     }
 
     /// What a new configuration has changed, in the log's words. `before` is what ran until now.
@@ -92,12 +92,12 @@ impl Instance {
         let timeouts = |of: &Settings| [of.tcp_timeout, of.tcp_fin_timeout, of.udp_timeout];
         let (was, now) = (timeouts(old), timeouts(new));
         if was != now {
-            self.debug.event(told_here!(sites, Timeouts), || now.map(|secs| secs.to_string()));
+            self.debug.event(trace_site!(sites, Timeouts), || now.map(|secs| secs.to_string()));
         }
         let (was, now) = (self.told_defence, self.compiler.defence());
         if was != now {
             self.told_defence = now;
-            self.debug.event(told_here!(sites, DefenceChanged), || {
+            self.debug.event(trace_site!(sites, DefenceChanged), || {
                 [now.drop_entry.to_string(), now.drop_rate.to_string(), now.secure_tcp.to_string()]
             });
         }
@@ -108,12 +108,12 @@ impl Instance {
         let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key()).collect::<HashSet<_>>();
         let (there, stay) = (keys(old), keys(new));
         for service in new.iter().filter(|service| !there.contains(&service.key())) {
-            self.debug.event(told_here!(sites, ServiceAdded), || {
+            self.debug.event(trace_site!(sites, ServiceAdded), || {
                 [service.key().to_string(), service.scheduler.name().to_owned()]
             });
         }
         for key in old.iter().map(|service| service.key()).filter(|key| !stay.contains(key)) {
-            self.debug.event(told_here!(sites, ServiceRemoved), || [key.to_string()]);
+            self.debug.event(trace_site!(sites, ServiceRemoved), || [key.to_string()]);
         }
     }
 
@@ -121,24 +121,24 @@ impl Instance {
         let Some(&(service, destination)) = self.compiler.destination_key(id) else { return };
         let workers = &self.workers;
         if from_trash {
-            self.debug.event(told_here!(sites, FromTrash), || {
+            self.debug.event(trace_site!(sites, FromTrash), || {
                 [destination.to_string(), connections(workers, id).to_string()]
             });
         }
         self.debug
-            .event(told_here!(sites, DestinationAdded), || [destination.to_string(), service.to_string()]);
+            .event(trace_site!(sites, DestinationAdded), || [destination.to_string(), service.to_string()]);
     }
 
     fn tell_edited(&mut self, id: DestinationId) {
         let Some(&(service, destination)) = self.compiler.destination_key(id) else { return };
         self.debug
-            .event(told_here!(sites, DestinationEdited), || [destination.to_string(), service.to_string()]);
+            .event(trace_site!(sites, DestinationEdited), || [destination.to_string(), service.to_string()]);
     }
 
     fn tell_removed(&mut self, id: DestinationId) {
         let Some(&(_, destination)) = self.compiler.destination_key(id) else { return };
         let workers = &self.workers;
-        self.debug.event(told_here!(sites, ToTrash), || {
+        self.debug.event(trace_site!(sites, ToTrash), || {
             [destination.to_string(), connections(workers, id).to_string()]
         });
     }
@@ -151,7 +151,7 @@ fn connections(workers: &Workers, id: DestinationId) -> u32 {
 }
 
 fn refused(error: query::QueryError) -> Failure {
-    let mut faults = Faults::default();
-    faults.add("query", error.problem, error.cure);
-    Failure::Faults(faults)
+    let mut errors = InputErrors::default();
+    errors.add("query", error.error, error.hint);
+    Failure::InputErrors(errors)
 }

@@ -1,36 +1,36 @@
 //! Edits: one, or many that are adopted together.
 
-use super::Instance;
-use crate::edit::Desk;
+use super::NamespaceEngine;
+use crate::edit::ConfigTransaction;
 use crate::error::Failure;
 use crate::request::{Done, Edit, EditedView, RefusedEdit, Reply};
 
-impl Instance {
+impl NamespaceEngine {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
-        let mut desk = Desk::new(self.compiler.config().clone());
-        desk.carry_out(edit)?;
-        self.adopt(desk)?;
+        let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
+        transaction.carry_out(edit)?;
+        self.adopt(transaction)?;
         Ok(Reply::Done(Done {}))
     }
 
     /// An edit that is refused changes nothing, and the next goes on from there.
     pub(super) fn edit_many(&mut self, edits: Vec<Edit>) -> Result<Reply, Failure> {
-        let mut desk = Desk::new(self.compiler.config().clone());
+        let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
         let count = edits.len();
         let mut refused = Vec::new();
         for (at, edit) in edits.into_iter().enumerate() {
-            if let Err(why) = desk.carry_out(edit) {
+            if let Err(why) = transaction.carry_out(edit) {
                 let why = Failure::Edit(why);
                 refused.push(RefusedEdit { at, message: why.to_string(), data: why.data() });
             }
         }
-        self.adopt(desk)?;
+        self.adopt(transaction)?;
         Ok(Reply::Edited(EditedView { done: count - refused.len(), refused }))
     }
 
     /// Brings what was done to the workers. Counters alone are no matter of theirs.
-    fn adopt(&mut self, desk: Desk) -> Result<(), Failure> {
-        let edited = desk.done();
+    fn adopt(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
+        let edited = transaction.done();
         if !edited.steps.is_empty() || edited.settings {
             self.compiler.note_available(self.workers.available());
             let now = self.began.elapsed();
@@ -38,7 +38,7 @@ impl Instance {
             self.compile(level, |compiler| compiler.follow(edited.config, &edited.steps, now))?;
         }
         for only in edited.zeroed {
-            self.ledger.zero(only);
+            self.estimators.zero(only);
         }
         Ok(())
     }

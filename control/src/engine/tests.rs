@@ -12,10 +12,10 @@ use pollux_dataplane::worker::binding::NamespaceId;
 use super::*;
 use crate::compile::Compiler;
 use crate::edit::Errno;
-use crate::house::{Carries, KernelRings, Tenants};
+use crate::kernel::namespace::{Heard, KernelNamespaceError};
 use crate::kernel::netns::NetnsError;
-use crate::kernel::realm::{Heard, RealmError};
 use crate::model::{Binding, Namespace};
+use crate::namespace_manager::{FrameCarrier, KernelRings, NamespaceWorkers};
 use crate::view::ServiceList;
 
 mod live;
@@ -36,21 +36,25 @@ impl Ports for NoPorts {
 /// Nobody carries frames to the kernel, which has its own mind about what is called `bad` or has two bindings.
 pub(super) struct NoKernel;
 
-fn refuses() -> RealmError {
+fn refuses() -> KernelNamespaceError {
     NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
 }
 
-impl<P> Carries<P> for NoKernel {
+impl<P> FrameCarrier<P> for NoKernel {
     fn join(
         &mut self,
         _: NamespaceId,
         of: &Namespace,
         _: KernelRings<P>,
-    ) -> Result<Option<Heard>, RealmError> {
+    ) -> Result<Option<Heard>, KernelNamespaceError> {
         if of.name == "bad" { Err(refuses()) } else { Ok(None) }
     }
 
-    fn rebind(&mut self, _: NamespaceId, bindings: &[Binding]) -> Result<Option<Heard>, RealmError> {
+    fn rebind(
+        &mut self,
+        _: NamespaceId,
+        bindings: &[Binding],
+    ) -> Result<Option<Heard>, KernelNamespaceError> {
         if bindings.len() == 2 { Err(refuses()) } else { Ok(None) }
     }
 
@@ -67,9 +71,9 @@ pub(crate) fn engine() -> Engine {
 
 pub(crate) fn engine_of(start: &crate::model::Start) -> Engine {
     let compiler = Compiler::new(start, ["client".to_owned(), "server".to_owned()]);
-    let home = Instance::new(compiler, Workers::new(Vec::new()), None, Instant::now());
-    let house: Tenants<Frame> = Tenants::new(Vec::new(), 2, Box::new(NoKernel));
-    Engine::new(home, Box::new(NoPorts), Box::new(house), None)
+    let default_namespace = NamespaceEngine::new(compiler, Workers::new(Vec::new()), None, Instant::now());
+    let namespaces: NamespaceWorkers<Frame> = NamespaceWorkers::new(Vec::new(), 2, Box::new(NoKernel));
+    Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespaces), None)
 }
 
 pub(super) fn ask(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
@@ -93,7 +97,7 @@ pub(super) fn done(engine: &mut Engine, method: &str, params: Value) {
 }
 
 fn sticky() -> Value {
-    json!({ "mark": 7, "family": "ipv6", "scheduler": "mh", "persistence": { "timeout": 60 },
+    json!({ "fwmark": 7, "family": "ipv6", "scheduler": "mh", "persistence": { "timeout": 60 },
         "destinations": [{ "address": "2001:db8::1", "l4_port": 0, "method": "nat", "upper_threshold": 9 }] })
 }
 
@@ -104,10 +108,10 @@ fn a_service_is_listed_with_all_that_was_said_of_it() {
     let list = ask(&mut engine, "service.list", json!({})).unwrap();
     let service = &list["services"][0];
     for (field, value) in [
-        ("mark", json!(7)),
+        ("fwmark", json!(7)),
         ("family", json!("ipv6")),
         ("persistence", json!({ "timeout": 60 })),
-        ("one_packet", json!(false)),
+        ("ops", json!(false)),
     ] {
         assert_eq!(service[field], value, "{field}");
     }
@@ -140,22 +144,22 @@ fn variables_are_read_back_as_they_are_rewritten() {
 fn counters_are_zeroed_of_what_is_there() {
     let mut engine = engine();
     done(&mut engine, "stats.zero", json!({}));
-    let unknown = ask(&mut engine, "stats.zero", json!({ "service": { "mark": 7 } })).unwrap_err();
+    let unknown = ask(&mut engine, "stats.zero", json!({ "service": { "fwmark": 7 } })).unwrap_err();
     assert_eq!(unknown.data().errno, Some(Errno::ESrch));
-    done(&mut engine, "service.add", json!({ "service": { "mark": 7 } }));
-    done(&mut engine, "stats.zero", json!({ "service": { "mark": 7 } }));
+    done(&mut engine, "service.add", json!({ "service": { "fwmark": 7 } }));
+    done(&mut engine, "stats.zero", json!({ "service": { "fwmark": 7 } }));
 }
 
 #[test]
 fn rules_name_ports_that_are_there() {
     let mut engine = engine();
-    done(&mut engine, "marks.set", json!({ "marks": [{ "mark": 7, "port": "client" }] }));
+    done(&mut engine, "fwmarks.set", json!({ "fwmarks": [{ "fwmark": 7, "port": "client" }] }));
     let refused =
-        ask(&mut engine, "marks.set", json!({ "marks": [{ "mark": 7, "port": "eth9" }] })).unwrap_err();
+        ask(&mut engine, "fwmarks.set", json!({ "fwmarks": [{ "fwmark": 7, "port": "eth9" }] })).unwrap_err();
     assert_eq!(refused.code(), -32602);
-    assert_eq!(refused.data().faults[0].place, "marks[0].port");
+    assert_eq!(refused.data().errors[0].location, "fwmarks[0].port");
     let config = ask(&mut engine, "config.get", json!({})).unwrap();
-    assert_eq!(config["marks"], json!([{ "mark": 7, "port": "client" }]));
+    assert_eq!(config["fwmarks"], json!([{ "fwmark": 7, "port": "client" }]));
 }
 
 #[test]
@@ -221,7 +225,7 @@ fn many_edits_are_carried_out_in_turn_and_each_has_its_outcome() {
 fn a_service_that_comes_back_within_one_request_begins_at_zero() {
     let mut engine = engine();
     done(&mut engine, "service.add", json!({ "service": tcp(80) }));
-    let before = engine.home.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    let before = engine.default_namespace.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
     let edits = json!([
         { "method": "service.add", "params": { "service": tcp(81) } },
         { "method": "service.remove", "params": { "service": tcp(80) } },
@@ -229,8 +233,8 @@ fn a_service_that_comes_back_within_one_request_begins_at_zero() {
         { "method": "destination.add", "params": { "service": tcp(80), "destination": server(1) } },
     ]);
     ask(&mut engine, "config.edit", json!({ "edits": edits })).unwrap();
-    let snapshot = engine.home.compiler.snapshot().clone();
-    let id = engine.home.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
+    let snapshot = engine.default_namespace.compiler.snapshot().clone();
+    let id = engine.default_namespace.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
     assert_eq!(id, before, "its number is free again");
     assert_eq!(snapshot.services.service(id.unwrap()).unwrap().destinations.len(), 1);
 }
@@ -247,7 +251,7 @@ fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
     let matched = ask(&mut engine, "debug.set", json!({ "query": "module ip_vs_tcp +p" })).unwrap();
     assert_eq!(matched, json!({ "matched": 1 }));
     assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 1));
-    let switches = engine.home.compiler.snapshot().debug;
+    let switches = engine.default_namespace.compiler.snapshot().debug;
     assert!(switches.is_on(pollux_dataplane::trace::Kind::TcpState.first()));
     let refused = ask(&mut engine, "debug.set", json!({ "query": "=_; modul ip_vs +p" })).unwrap_err();
     assert!(refused.to_string().contains("\"modul\" is no keyword"), "{refused}");
@@ -264,25 +268,25 @@ fn changes_of_the_configuration_are_told() {
     let follow = engine.debug().follow();
     done(&mut engine, "settings.set", json!({ "debug_level": 3, "tcp_timeout": 60 }));
     done(&mut engine, "service.add", json!({ "service": sticky() }));
-    let destination = json!({ "service": { "mark": 7, "family": "ipv6" },
+    let destination = json!({ "service": { "fwmark": 7, "family": "ipv6" },
         "destination": { "address": "2001:db8::1", "l4_port": 0 } });
     done(&mut engine, "destination.remove", destination);
-    let again = json!({ "service": { "mark": 7, "family": "ipv6" },
+    let again = json!({ "service": { "fwmark": 7, "family": "ipv6" },
         "destination": { "address": "2001:db8::1", "l4_port": 0, "method": "nat" } });
     done(&mut engine, "destination.add", again);
-    done(&mut engine, "service.remove", json!({ "service": { "mark": 7, "family": "ipv6" } }));
+    done(&mut engine, "service.remove", json!({ "service": { "fwmark": 7, "family": "ipv6" } }));
     let said: Vec<String> = follow.0.try_iter().map(|heard| heard.event.text.clone()).collect();
     assert_eq!(
         said,
         [
             "IPVS: Setting timeout tcp:60 tcpfin:120 udp:300",
-            "IPVS: added service mark 7 ipv6, scheduler mh",
-            "IPVS: added destination [2001:db8::1]:0 to service mark 7 ipv6",
+            "IPVS: added service fwmark 7 ipv6, scheduler mh",
+            "IPVS: added destination [2001:db8::1]:0 to service fwmark 7 ipv6",
             "IPVS: Moving dest [2001:db8::1]:0 into trash, connections=0",
             "IPVS: Get destination [2001:db8::1]:0 from trash, connections=0",
-            "IPVS: added destination [2001:db8::1]:0 to service mark 7 ipv6",
-            "IPVS: edited destination [2001:db8::1]:0 of service mark 7 ipv6",
-            "IPVS: removed service mark 7 ipv6",
+            "IPVS: added destination [2001:db8::1]:0 to service fwmark 7 ipv6",
+            "IPVS: edited destination [2001:db8::1]:0 of service fwmark 7 ipv6",
+            "IPVS: removed service fwmark 7 ipv6",
             "IPVS: Moving dest [2001:db8::1]:0 into trash, connections=0",
         ]
     );
@@ -292,7 +296,7 @@ fn changes_of_the_configuration_are_told() {
 fn a_module_that_is_off_takes_part_in_nothing() {
     let mut engine = engine();
     done(&mut engine, "module.set", json!({ "disable": ["ip_vs_sctp"] }));
-    assert!(engine.home.compiler.snapshot().settings.is_off(132));
+    assert!(engine.default_namespace.compiler.snapshot().settings.is_off(132));
     let sctp = json!({ "protocol": "sctp", "address": "10.9.9.1", "l4_port": 80 });
     let refused = ask(&mut engine, "service.add", json!({ "service": sctp })).unwrap_err();
     assert!(refused.to_string().contains("service.protocol: ip_vs_sctp is switched off"), "{refused}");

@@ -16,11 +16,11 @@ fn packets(count: u64) -> Stats {
 
 #[test]
 fn a_steady_rate_is_approached_by_three_quarters() {
-    let mut account = Account::default();
+    let mut estimator = Estimator::default();
     let mut shown = |connections| {
-        account.add(Stats { connections, in_bytes: connections * 1000, ..Stats::default() });
-        account.look();
-        let rates = account.counted().rates;
+        estimator.add(Stats { connections, in_bytes: connections * 1000, ..Stats::default() });
+        estimator.look();
+        let rates = estimator.counted().rates;
         (rates.connections, rates.in_bytes)
     };
     let first: Vec<_> = (0..3).map(|_| shown(200)).collect();
@@ -39,13 +39,13 @@ fn law(average: i128, grown: u64, scale: i128) -> i128 {
 proptest! {
     #[test]
     fn rates_follow_the_law(grown in prop::collection::vec((0..1_000_000u64, 0..10_000_000_000u64), 0..40)) {
-        let (mut account, mut count, mut bytes) = (Account::default(), 0, 0);
+        let (mut estimator, mut count, mut bytes) = (Estimator::default(), 0, 0);
         for (packets, octets) in grown {
-            account.add(Stats { out_packets: packets, out_bytes: octets, ..Stats::default() });
-            account.look();
+            estimator.add(Stats { out_packets: packets, out_bytes: octets, ..Stats::default() });
+            estimator.look();
             count = law(count, packets, 512);
             bytes = law(bytes, octets, 16);
-            let rates = account.counted().rates;
+            let rates = estimator.counted().rates;
             prop_assert_eq!(i128::from(rates.out_packets), (count + 511).div_euclid(1024));
             prop_assert_eq!(i128::from(rates.out_bytes), (bytes + 15).div_euclid(32));
         }
@@ -55,49 +55,50 @@ proptest! {
 /// A compiler, boards that are numbers, and a ledger.
 struct Bed {
     compiler: Compiler,
-    ledger: Ledger,
-    boards: RefCell<HashMap<DestinationId, Stats>>,
+    estimators: Estimators,
+    worker_stats: RefCell<HashMap<DestinationId, Stats>>,
     secs: u64,
 }
 
 impl Bed {
     fn new() -> Bed {
         let compiler = Compiler::new(&Start::default(), []);
-        Bed { compiler, ledger: Ledger::new(), boards: RefCell::default(), secs: 0 }
+        Bed { compiler, estimators: Estimators::new(), worker_stats: RefCell::default(), secs: 0 }
     }
 
     fn configure(&mut self, services: &[Service]) {
         let config = Config { services: services.to_vec().into(), ..Config::default() };
         self.compiler.configure(&config, Duration::from_secs(self.secs)).unwrap();
-        let boards = &self.boards;
-        self.ledger.follow(&self.compiler, |id| boards.borrow().get(&id).copied().unwrap_or_default());
+        let worker_stats = &self.worker_stats;
+        self.estimators
+            .follow(&self.compiler, |id| worker_stats.borrow().get(&id).copied().unwrap_or_default());
     }
 
     fn receive(&self, id: u32, count: u64) {
-        let mut boards = self.boards.borrow_mut();
-        let board = boards.entry(DestinationId(id)).or_default();
-        *board = board.plus(packets(count));
+        let mut worker_stats = self.worker_stats.borrow_mut();
+        let stats = worker_stats.entry(DestinationId(id)).or_default();
+        *stats = stats.plus(packets(count));
     }
 
     fn pass(&mut self, secs: u64, runs: bool) {
         for _ in 0..secs {
             self.secs += 1;
-            let boards = &self.boards;
-            let board = |id| boards.borrow().get(&id).copied().unwrap_or_default();
-            self.ledger.tick(Duration::from_secs(self.secs), runs, board);
+            let worker_stats = &self.worker_stats;
+            let stats = |id| worker_stats.borrow().get(&id).copied().unwrap_or_default();
+            self.estimators.tick(Duration::from_secs(self.secs), runs, stats);
         }
     }
 
     /// Packets shown of the destination with id 0, of its service, and of everything.
     fn shown(&self) -> (u64, u64, u64) {
         let of = |counted: Counted| counted.shown.in_packets;
-        let ledger = &self.ledger;
-        (of(ledger.destination(DestinationId(0))), of(ledger.service(&key())), of(ledger.total()))
+        let estimators = &self.estimators;
+        (of(estimators.destination(DestinationId(0))), of(estimators.service(&key())), of(estimators.total()))
     }
 }
 
 fn key() -> ServiceKey {
-    ServiceKey::Mark { mark: 1, family: Family::Ipv4 }
+    ServiceKey::Fwmark { fwmark: 1, family: Family::Ipv4 }
 }
 
 fn service(servers: &[u8]) -> Service {
@@ -115,8 +116,8 @@ fn counters_are_shown_as_of_the_last_look() {
     bed.pass(1, true);
     bed.receive(0, 2);
     assert_eq!(bed.shown(), (5, 5, 5));
-    bed.ledger.count(|id| bed.boards.borrow()[&id]);
-    assert_eq!(bed.ledger.total().live.in_packets, 7);
+    bed.estimators.count(|id| bed.worker_stats.borrow()[&id]);
+    assert_eq!(bed.estimators.total().live.in_packets, 7);
     bed.pass(4, false);
     assert_eq!(bed.shown(), (5, 5, 5), "frozen");
     bed.pass(2, true);
@@ -130,15 +131,15 @@ fn zero_is_where_the_last_look_was() {
     bed.receive(0, 5);
     bed.pass(2, true);
     bed.receive(0, 3);
-    assert_ne!(bed.ledger.service(&key()).rates, Rates::default());
-    bed.ledger.zero(Some(key()));
+    assert_ne!(bed.estimators.service(&key()).rates, Rates::default());
+    bed.estimators.zero(Some(key()));
     assert_eq!(bed.shown(), (0, 0, 5), "the total has its own zero point");
-    assert_eq!(bed.ledger.service(&key()).rates, Rates::default());
+    assert_eq!(bed.estimators.service(&key()).rates, Rates::default());
     bed.pass(2, true);
     assert_eq!(bed.shown(), (3, 3, 8));
-    bed.ledger.zero(None);
+    bed.estimators.zero(None);
     assert_eq!(bed.shown(), (0, 0, 0));
-    assert_eq!(bed.ledger.total().live.in_packets, 8);
+    assert_eq!(bed.estimators.total().live.in_packets, 8);
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn services_keep_what_removed_destinations_counted() {
     bed.pass(2, true);
     assert_eq!(bed.shown(), (7, 8, 8), "it comes back to the same service with its counters");
     bed.configure(&[service(&[2])]);
-    bed.ledger.forget(&[DestinationId(0)]);
+    bed.estimators.forget(&[DestinationId(0)]);
     assert_eq!(bed.shown(), (0, 8, 8));
 }
 
@@ -191,10 +192,10 @@ fn looks_that_were_missed_are_not_made_up_for() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);
     bed.receive(0, 5);
-    bed.ledger.tick(Duration::from_secs(100), true, |id| bed.boards.borrow()[&id]);
+    bed.estimators.tick(Duration::from_secs(100), true, |id| bed.worker_stats.borrow()[&id]);
     bed.receive(0, 1);
-    bed.ledger.tick(Duration::from_secs(101), true, |id| bed.boards.borrow()[&id]);
+    bed.estimators.tick(Duration::from_secs(101), true, |id| bed.worker_stats.borrow()[&id]);
     assert_eq!(bed.shown(), (5, 5, 5));
-    bed.ledger.tick(Duration::from_secs(102), true, |id| bed.boards.borrow()[&id]);
+    bed.estimators.tick(Duration::from_secs(102), true, |id| bed.worker_stats.borrow()[&id]);
     assert_eq!(bed.shown(), (6, 6, 6));
 }

@@ -10,8 +10,8 @@ pub(super) fn sse(root: &Path) -> Check {
     let flags = cpu.lines().find_map(|line| line.strip_prefix("flags"));
     let lacks = flags.is_some_and(|flags| !flags.split_whitespace().any(|flag| flag == "sse4_2"));
     let found = if lacks { "no sse4.2" } else { "sse4.2, or not x86" };
-    let cure = "run on another CPU, or give the guest the host's CPU model";
-    Check::ok("cpu", found, "sse4.2 on x86").unless(lacks, Outcome::Fail, cure)
+    let hint = "run on another CPU, or give the named the host's CPU model";
+    Check::ok("cpu", found, "sse4.2 on x86").unless(lacks, Outcome::Fail, hint)
 }
 
 /// Cores that this process may use: a cpuset counts, what is merely plugged in does not.
@@ -20,11 +20,11 @@ pub(super) fn cores(root: &Path) -> Check {
     let allowed = field(&status, "Cpus_allowed_list").unwrap_or_default();
     let count = count_listed(allowed);
     let found = if count == 0 { "unknown".to_owned() } else { format!("{count} ({allowed})") };
-    let cure =
+    let hint =
         "give the machine, or polluxd's cpuset, another core; with one, control and the worker share it";
     Check::ok("cores", found, "2: control and a worker; one more for each worker").unless(
         count < 2,
         Outcome::Warn,
-        cure,
+        hint,
     )
 }

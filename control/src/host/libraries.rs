@@ -15,10 +15,10 @@ pub(super) fn dpdk(root: &Path) -> Check {
         Some(format!("/{folder}/{name}"))
     });
     let lacks = found.is_none();
-    let cure = "install DPDK's libraries (Debian, Ubuntu: apt install dpdk; Fedora: dnf install dpdk), or name \
+    let hint = "install DPDK's libraries (Debian, Ubuntu: apt install dpdk; Fedora: dnf install dpdk), or name \
                 their folder in /etc/ld.so.conf.d and run ldconfig";
     Check::ok("dpdk", found.unwrap_or_else(|| "not found".to_owned()), "librte_eal.so where the linker looks")
-        .unless(lacks, Outcome::Fail, cure)
+        .unless(lacks, Outcome::Fail, hint)
 }
 
 /// Folders of the linker's configuration, then its own; without the leading slash.

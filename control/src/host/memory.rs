@@ -33,8 +33,8 @@ fn of_node(root: &Path, node: &str) -> Check {
         }
     }
     let found = if found.is_empty() { "none".to_owned() } else { found.join("; ") };
-    let cure = format!("echo 1024 > /{NODES}/{node}/hugepages/hugepages-2048kB/nr_hugepages; {WITHOUT}");
-    Check::ok("huge pages", format!("{node}: {found}"), NEEDED).unless(!any_free, Outcome::Warn, cure)
+    let hint = format!("echo 1024 > /{NODES}/{node}/hugepages/hugepages-2048kB/nr_hugepages; {WITHOUT}");
+    Check::ok("huge pages", format!("{node}: {found}"), NEEDED).unless(!any_free, Outcome::Warn, hint)
 }
 
 const WITHOUT: &str = "until then start polluxd with --no-huge, which is slower";
@@ -44,8 +44,8 @@ fn in_all(root: &Path) -> Check {
     let text = read(root, "proc/meminfo");
     let count = |name| field(&text, name).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     let (total, free) = (count("HugePages_Total"), count("HugePages_Free"));
-    let cure = format!("echo 1024 > /proc/sys/vm/nr_hugepages; {WITHOUT}");
-    Check::ok("huge pages", format!("{total}, {free} free"), NEEDED).unless(free == 0, Outcome::Warn, cure)
+    let hint = format!("echo 1024 > /proc/sys/vm/nr_hugepages; {WITHOUT}");
+    Check::ok("huge pages", format!("{total}, {free} free"), NEEDED).unless(free == 0, Outcome::Warn, hint)
 }
 
 /// Whether the connection tables of a configuration that says nothing about them fit.
@@ -64,6 +64,6 @@ pub(super) fn tables(root: &Path) -> Check {
         sizes.ipv4,
         sizes.ipv6
     );
-    let cure = "lower connections_ipv4 and connections_ipv6 under [start] in the configuration";
-    Check::ok("memory", found, needed).unless(short, Outcome::Warn, cure)
+    let hint = "lower connections_ipv4 and connections_ipv6 under [start] in the configuration";
+    Check::ok("memory", found, needed).unless(short, Outcome::Warn, hint)
 }

@@ -14,11 +14,11 @@ const NEEDED: &str = "a NIC on vfio-pci, or a virtual device";
 
 pub(super) fn iommu(root: &Path) -> Check {
     let groups = names(root, "sys/kernel/iommu_groups").len();
-    let cure = "boot with intel_iommu=on or amd_iommu=on to bind NICs safely; virtual devices need none";
+    let hint = "boot with intel_iommu=on or amd_iommu=on to bind NICs safely; virtual devices need none";
     Check::ok("iommu", format!("{groups} groups"), "on, for NICs on vfio-pci").unless(
         groups == 0,
         Outcome::Warn,
-        cure,
+        hint,
     )
 }
 
@@ -28,8 +28,8 @@ pub(super) fn vfio(root: &Path) -> Check {
     // Bound devices are the links named by PCI address; the driver's own files have no colon.
     let bound = names(root, driver).iter().filter(|name| name.contains(':')).count();
     let found = if loaded { format!("loaded, {bound} devices bound") } else { "not loaded".to_owned() };
-    let cure = "modprobe vfio-pci; virtual devices need none";
-    Check::ok("vfio-pci", found, "loaded, for NICs").unless(!loaded, Outcome::Warn, cure)
+    let hint = "modprobe vfio-pci; virtual devices need none";
+    Check::ok("vfio-pci", found, "loaded, for NICs").unless(!loaded, Outcome::Warn, hint)
 }
 
 struct Nic {
@@ -64,7 +64,7 @@ impl Nic {
         format!("{} on {driver}{interfaces}", self.address)
     }
 
-    fn cure(&self) -> String {
+    fn hint(&self) -> String {
         let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
         match self.interfaces.first() {
             Some(name) => format!(
@@ -81,11 +81,11 @@ pub(super) fn ports(root: &Path) -> Vec<Check> {
     let nics: Vec<Nic> =
         names(root, DEVICES).into_iter().filter_map(|address| Nic::read(root, address)).collect();
     if nics.is_empty() {
-        let cure = "start polluxd with --vdev=net_af_packet0,iface=NAME, which is slower";
-        return vec![Check::ok("port", "no Ethernet device", NEEDED).unless(true, Outcome::Warn, cure)];
+        let hint = "start polluxd with --vdev=net_af_packet0,iface=NAME, which is slower";
+        return vec![Check::ok("port", "no Ethernet device", NEEDED).unless(true, Outcome::Warn, hint)];
     }
     let none = !nics.iter().any(Nic::is_usable);
     nics.iter()
-        .map(|nic| Check::ok("port", nic.found(), NEEDED).unless(none, Outcome::Warn, nic.cure()))
+        .map(|nic| Check::ok("port", nic.found(), NEEDED).unless(none, Outcome::Warn, nic.hint()))
         .collect()
 }

@@ -13,15 +13,15 @@ pub(super) fn capabilities(root: &Path) -> Check {
     let lacked = WANTED.iter().filter(|(number, _)| held >> number & 1 == 0).map(|&(_, name)| name);
     let lacked: Vec<&str> = lacked.collect();
     let found = if lacked.is_empty() { "all".to_owned() } else { format!("lacks {}", lacked.join(", ")) };
-    let cure = "run polluxd as root, or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep polluxd; this check \
+    let hint = "run polluxd as root, or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep polluxd; this check \
                 judges by whoever runs it";
     let needed = "cap_net_admin, cap_net_raw and cap_ipc_lock";
-    Check::ok("rights", found, needed).unless(!lacked.is_empty(), Outcome::Warn, cure)
+    Check::ok("rights", found, needed).unless(!lacked.is_empty(), Outcome::Warn, hint)
 }
 
 pub(super) fn tun(root: &Path) -> Check {
     let there = root.join("dev/net/tun").exists();
-    let cure = "modprobe tun; until then start polluxd with --no-kernel";
+    let hint = "modprobe tun; until then start polluxd with --no-kernel";
     let found = if there { "there" } else { "missing" };
-    Check::ok("tun", found, "/dev/net/tun, for twins").unless(!there, Outcome::Warn, cure)
+    Check::ok("tun", found, "/dev/net/tun, for twins").unless(!there, Outcome::Warn, hint)
 }

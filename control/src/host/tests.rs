@@ -46,7 +46,7 @@ fn a_bare_machine_lacks_dpdk_and_every_fault_has_a_cure() {
     let failed: Vec<_> = checks.iter().filter(|c| c.outcome == Outcome::Fail).map(|c| c.name).collect();
     assert_eq!(failed, ["dpdk"]);
     assert!(!ready(&checks));
-    assert!(checks.iter().all(|c| c.outcome == Outcome::Ok || !c.cure.is_empty()));
+    assert!(checks.iter().all(|c| c.outcome == Outcome::Ok || !c.hint.is_empty()));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn every_node_is_asked_for_its_own_huge_pages() {
     let checks = checks(root.path());
     let nodes = named(&checks, "huge pages");
     assert_eq!(nodes.iter().map(|c| c.outcome).collect::<Vec<_>>(), [Outcome::Ok, Outcome::Warn]);
-    assert!(nodes[1].cure.contains("node1/hugepages/hugepages-2048kB/nr_hugepages"), "{}", nodes[1].cure);
+    assert!(nodes[1].hint.contains("node1/hugepages/hugepages-2048kB/nr_hugepages"), "{}", nodes[1].hint);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn nics_of_the_kernel_can_be_bound_or_shared() {
     let ports = named(&all, "port");
     assert_eq!((ports.len(), ports[1].outcome), (2, Outcome::Warn));
     assert_eq!(ports[1].found, "0000:03:00.1 on ixgbe, eth1");
-    assert!(ports[1].cure.contains("dpdk-devbind.py -b vfio-pci 0000:03:00.1"), "{}", ports[1].cure);
+    assert!(ports[1].hint.contains("dpdk-devbind.py -b vfio-pci 0000:03:00.1"), "{}", ports[1].hint);
     nic(root.path(), "0000:05:00.0", "mlx5_core", "eth2");
     assert!(named(&checks(root.path()), "port").iter().all(|check| check.outcome == Outcome::Ok));
 }

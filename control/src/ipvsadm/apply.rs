@@ -73,7 +73,7 @@ pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
         }
         Command::StopDaemon => return Err(Refusal::NoDaemon),
         Command::StartDaemon { interface } => {
-            let known = |name: &str| config.facts.iter().flat_map(|f| &f.links).any(|l| l.name == name);
+            let known = |name: &str| config.network.iter().flat_map(|f| &f.links).any(|l| l.name == name);
             return Err(no_sync(interface.as_deref(), known));
         }
         _ => {}
@@ -122,7 +122,7 @@ pub(super) fn words(errno: Errno, destination: bool) -> &'static str {
         (Errno::ENoEnt, false) => "Scheduler or persistence engine not found",
         (Errno::ENoEnt, true) => "No such destination",
         (Errno::ERange, _) => "Numerical result out of range",
-        (Errno::ENoMem, _) => "Memory allocation problem",
+        (Errno::ENoMem, _) => "Memory allocation error",
         (Errno::EInval, _) => "Invalid operation.  Possibly wrong module version, address not unicast, ...",
     }
 }

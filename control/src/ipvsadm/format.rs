@@ -41,8 +41,8 @@ pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
 /// `TCP  10.0.0.1:80` or `FWM  7 IPv6`.
 pub(super) fn service_name(name: &ServiceName, names: &dyn Names) -> String {
     match name {
-        ServiceName::Mark { mark, ipv6: true } => format!("FWM  {} IPv6", signed(*mark)),
-        ServiceName::Mark { mark, ipv6: false } => format!("FWM  {}", signed(*mark)),
+        ServiceName::Fwmark { fwmark, ipv6: true } => format!("FWM  {} IPv6", signed(*fwmark)),
+        ServiceName::Fwmark { fwmark, ipv6: false } => format!("FWM  {}", signed(*fwmark)),
         ServiceName::Address(transport, at) => {
             let text = socket(*at, Some(transport.word()), names);
             let text = format!("{:<4} {text}", transport.name());
@@ -52,8 +52,8 @@ pub(super) fn service_name(name: &ServiceName, names: &dyn Names) -> String {
 }
 
 /// A mark as `ipvsadm` prints it, though it reads it without a sign.
-pub(super) fn signed(mark: u32) -> i32 {
-    mark.cast_signed()
+pub(super) fn signed(fwmark: u32) -> i32 {
+    fwmark.cast_signed()
 }
 
 /// A destination's name, cut as `ipvsadm` cuts it.

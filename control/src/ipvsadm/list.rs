@@ -100,7 +100,7 @@ fn attributes(service: &ServiceRow) -> String {
         text += &mask.as_ref().map(|mask| format!(" mask {mask}")).unwrap_or_default();
         text += &engine.as_ref().map(|engine| format!(" pe {engine}")).unwrap_or_default();
     }
-    if service.one_packet {
+    if service.ops {
         text += " ops";
     }
     text

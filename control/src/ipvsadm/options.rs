@@ -92,7 +92,7 @@ impl Options {
             "tcp-service" => self.address(Protocol::Tcp, text, names)?,
             "udp-service" => self.address(Protocol::Udp, text, names)?,
             "sctp-service" => self.address(Protocol::Sctp, text, names)?,
-            "fwmark-service" => self.mark(text)?,
+            "fwmark-service" => self.fwmark(text)?,
             "ipv6" => self.ipv6()?,
             "scheduler" => self.scheduler = Some(text.to_owned()).filter(|name| !name.is_empty()),
             "pe" => self.engine = Some(text.to_owned()).filter(|name| !name.is_empty()),
@@ -134,21 +134,21 @@ impl Options {
         self.service.map(|key| match key {
             ServiceKey::Address { protocol: Protocol::Udp, .. } => "udp",
             ServiceKey::Address { protocol: Protocol::Sctp, .. } => "sctp",
-            ServiceKey::Address { protocol: Protocol::Tcp, .. } | ServiceKey::Mark { .. } => "tcp",
+            ServiceKey::Address { protocol: Protocol::Tcp, .. } | ServiceKey::Fwmark { .. } => "tcp",
         })
     }
 
-    fn mark(&mut self, text: &str) -> Result<(), ParseError> {
+    fn fwmark(&mut self, text: &str) -> Result<(), ParseError> {
         let invalid = || ParseError::usage(format!("invalid fwmark value `{text}' specified"));
-        let mark = number(text, 1, u32::MAX).ok_or_else(invalid)?;
-        self.set_key(ServiceKey::Mark { mark, family: Family::Ipv4 });
+        let fwmark = number(text, 1, u32::MAX).ok_or_else(invalid)?;
+        self.set_key(ServiceKey::Fwmark { fwmark, family: Family::Ipv4 });
         Ok(())
     }
 
     fn ipv6(&mut self) -> Result<(), ParseError> {
         match self.service {
-            Some(ServiceKey::Mark { mark, .. }) => {
-                self.set_key(ServiceKey::Mark { mark, family: Family::Ipv6 });
+            Some(ServiceKey::Fwmark { fwmark, .. }) => {
+                self.set_key(ServiceKey::Fwmark { fwmark, family: Family::Ipv6 });
                 Ok(())
             }
             // The original ends this message with an empty line.

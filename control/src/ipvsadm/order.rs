@@ -8,23 +8,23 @@ use super::rows::{DestinationRow, ServiceName, ServiceRow};
 /// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port; mark 4294967295 comes before all others.
 pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
     // The kernel tells of addresses first.
-    let is_mark = |row: &&ServiceRow| matches!(row.name, ServiceName::Mark { .. });
-    let (marks, mut rows): (Vec<_>, Vec<_>) = services.iter().partition(is_mark);
-    rows.extend(marks);
+    let is_fwmark = |row: &&ServiceRow| matches!(row.name, ServiceName::Fwmark { .. });
+    let (fwmarks, mut rows): (Vec<_>, Vec<_>) = services.iter().partition(is_fwmark);
+    rows.extend(fwmarks);
     if unsorted { rows } else { merge_sort(rows, &|a, b| by_name(&a.name, &b.name)) }
 }
 
 fn by_name(a: &ServiceName, b: &ServiceName) -> Ordering {
-    let mark = |name: &ServiceName| match *name {
+    let fwmark = |name: &ServiceName| match *name {
         ServiceName::Address(..) => 0,
-        ServiceName::Mark { mark, .. } => mark,
+        ServiceName::Fwmark { fwmark, .. } => fwmark,
     };
     let kind = |name: &ServiceName| match *name {
         ServiceName::Address(transport, socket) => (socket.is_ipv6(), Some(transport)),
-        ServiceName::Mark { ipv6, .. } => (ipv6, None),
+        ServiceName::Fwmark { ipv6, .. } => (ipv6, None),
     };
-    let marks = by_difference(mark(a), mark(b));
-    marks.then_with(|| kind(a).cmp(&kind(b))).then_with(|| match (a, b) {
+    let fwmarks = by_difference(fwmark(a), fwmark(b));
+    fwmarks.then_with(|| kind(a).cmp(&kind(b))).then_with(|| match (a, b) {
         (ServiceName::Address(_, a), ServiceName::Address(_, b)) => by_socket(a, b),
         _ => Ordering::Equal,
     })

@@ -112,7 +112,7 @@ fn named(name: &str) -> Option<Scheduler> {
 
 /// A service to be filled in.
 fn blank() -> Service {
-    Service::new(ServiceKey::Mark { mark: 0, family: Family::Ipv4 })
+    Service::new(ServiceKey::Fwmark { fwmark: 0, family: Family::Ipv4 })
 }
 
 fn build(command: &str, options: &Options, service: Service) -> Result<Command, ParseError> {
@@ -143,17 +143,17 @@ fn about_service(
     options: &Options,
     mut service: Service,
 ) -> Result<Command, ParseError> {
-    let is_mark = matches!(key, ServiceKey::Mark { .. });
+    let is_fwmark = matches!(key, ServiceKey::Fwmark { .. });
     let is_udp = matches!(key, ServiceKey::Address { protocol: Protocol::Udp, .. });
     // Any port needs persistence, or each port of a client would land on another server.
-    if !is_mark && key.l4_port() == 0 && !options.has("persistent") {
+    if !is_fwmark && key.l4_port() == 0 && !options.has("persistent") {
         return Err(ParseError::usage("Zero port specified for non-persistent service"));
     }
-    if options.has("ops") && !is_mark && !is_udp {
+    if options.has("ops") && !is_fwmark && !is_udp {
         return Err(ParseError::usage("One-Packet Scheduling is only for UDP virtual services"));
     }
     service.key = key;
-    service.one_packet = options.has("ops");
+    service.ops = options.has("ops");
     let engine = match options.engine.as_deref() {
         Some("sip") => Some(Engine::Sip),
         Some(name) => return Ok(Command::NobodyHas { edit, service: key, name: name.to_owned() }),

@@ -35,9 +35,9 @@ fn service_line(service: &ServiceRow, hz: u32) -> String {
         ServiceName::Address(transport, at) => {
             (format!("{}  {}", transport.name(), socket(at)), at.is_ipv4())
         }
-        ServiceName::Mark { mark, .. } => (format!("FWM  {mark:08X}"), false),
+        ServiceName::Fwmark { fwmark, .. } => (format!("FWM  {fwmark:08X}"), false),
     };
-    let ops = if service.one_packet { "ops " } else { "" };
+    let ops = if service.ops { "ops " } else { "" };
     let blank = if is_ipv4 { " " } else { "" };
     let persistent = service.persistence.as_ref().map_or(String::new(), |persistence| {
         let ticks = u64::from(persistence.timeout) * u64::from(hz);
@@ -50,7 +50,7 @@ fn service_line(service: &ServiceRow, hz: u32) -> String {
 fn mask(name: &ServiceName, mask: Option<&str>) -> u32 {
     let is_ipv6 = match name {
         ServiceName::Address(_, at) => at.is_ipv6(),
-        ServiceName::Mark { ipv6, .. } => *ipv6,
+        ServiceName::Fwmark { ipv6, .. } => *ipv6,
     };
     if is_ipv6 {
         mask.and_then(|text| text.parse::<u32>().ok()).unwrap_or(128).swap_bytes()

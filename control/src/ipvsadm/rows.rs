@@ -11,9 +11,9 @@ pub enum ServiceName {
     /// A protocol, an address and a port.
     Address(Transport, SocketAddr),
     /// A firewall mark, for IPv6 or for IPv4 packets.
-    Mark {
+    Fwmark {
         /// The mark.
-        mark: u32,
+        fwmark: u32,
         /// Of IPv6 packets.
         ipv6: bool,
     },
@@ -24,7 +24,7 @@ impl ServiceName {
     pub fn protocol(&self) -> Option<&'static str> {
         match self {
             ServiceName::Address(transport, _) => Some(transport.word()),
-            ServiceName::Mark { .. } => None,
+            ServiceName::Fwmark { .. } => None,
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct ServiceRow {
     /// How clients stick to a destination.
     pub persistence: Option<Persistence>,
     /// One-packet scheduling.
-    pub one_packet: bool,
+    pub ops: bool,
     /// What has been counted.
     pub counters: Stats,
     /// How fast it is being counted.

@@ -32,8 +32,8 @@ fn service_option(name: &ServiceName, names: &dyn Names) -> String {
             };
             format!("{option} {}", socket(*at, Some(transport.word()), names))
         }
-        ServiceName::Mark { mark, ipv6: false } => format!("-f {}", signed(*mark)),
-        ServiceName::Mark { mark, ipv6: true } => format!("-f {} -6", signed(*mark)),
+        ServiceName::Fwmark { fwmark, ipv6: false } => format!("-f {}", signed(*fwmark)),
+        ServiceName::Fwmark { fwmark, ipv6: true } => format!("-f {} -6", signed(*fwmark)),
     }
 }
 
@@ -44,7 +44,7 @@ fn attributes(service: &ServiceRow) -> String {
         text += &mask.as_ref().map(|mask| format!(" -M {mask}")).unwrap_or_default();
         text += &engine.as_ref().map(|engine| format!(" --pe {engine}")).unwrap_or_default();
     }
-    if service.one_packet {
+    if service.ops {
         text += " -o";
     }
     if !service.flags.is_empty() {

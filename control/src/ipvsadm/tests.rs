@@ -54,7 +54,7 @@ fn service(name: ServiceName, scheduler: &str, flags: &[&str]) -> ServiceRow {
         scheduler: scheduler.to_owned(),
         flags: flags.iter().map(|f| (*f).to_owned()).collect(),
         persistence: None,
-        one_packet: false,
+        ops: false,
         counters: Stats::default(),
         rates: Rates::default(),
         destinations: Vec::new(),
@@ -84,16 +84,16 @@ fn the_services() -> Vec<ServiceRow> {
     web.destinations[0].lower = 10;
     let mut dns = service(ServiceName::Address(Transport::Udp, socket("10.9.9.1:53")), "rr", &[]);
     dns.persistence = persistent(60, Some("255.255.255.0"));
-    dns.one_packet = true;
+    dns.ops = true;
     let mut any = service(tcp("10.9.9.1:0"), "rr", &[]);
     any.persistence = persistent(360, None);
     let mut v6 = service(tcp("[fd00:9::1]:80"), "sh", &["sh-fallback", "sh-port"]);
     v6.persistence = persistent(10, Some("64"));
     v6.destinations = vec![destination("[fd00:2::b]:80", Forward::Route, 1)];
     vec![
-        service(ServiceName::Mark { mark: 7, ipv6: true }, "rr", &["flag-3"]),
-        service(ServiceName::Mark { mark: 7, ipv6: false }, "mh", &["mh-fallback"]),
-        service(ServiceName::Mark { mark: 6, ipv6: false }, "rr", &["flag-1"]),
+        service(ServiceName::Fwmark { fwmark: 7, ipv6: true }, "rr", &["flag-3"]),
+        service(ServiceName::Fwmark { fwmark: 7, ipv6: false }, "mh", &["mh-fallback"]),
+        service(ServiceName::Fwmark { fwmark: 6, ipv6: false }, "rr", &["flag-1"]),
         v6,
         web,
         dns,

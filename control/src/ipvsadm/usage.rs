@@ -134,8 +134,8 @@ pub(super) fn check_tunnel(options: &Options) -> Result<(), ParseError> {
     let has = |name| options.has(name);
     let any = ["tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum"].into_iter().any(has);
     if options.method != Some(Method::Tunnel) {
-        let problem = ParseError::usage("Tunnel options conflict with forward method");
-        return if any { Err(problem) } else { Ok(()) };
+        let error = ParseError::usage("Tunnel options conflict with forward method");
+        return if any { Err(error) } else { Ok(()) };
     }
     let place = format!("'{}' tunnel type", options.tunnel.name());
     let refused: &[&str] = match options.tunnel {

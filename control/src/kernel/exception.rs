@@ -129,11 +129,11 @@ impl ExceptionPath {
         let twins = (0..)
             .zip(twins)
             .filter_map(|(port, device)| Some(CarriedTwin { port, vlan: None, device: device? }));
-        let home = Carried { twins: twins.collect(), ring, injector: Box::new(injector) };
+        let default_namespace = Carried { twins: twins.collect(), ring, injector: Box::new(injector) };
         let (switch, changes) = channel::unbounded();
         let counters = Arc::new(ExceptionCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let mut carrier = carrier::Carrier::new(home, changes, Arc::clone(&counters));
+        let mut carrier = carrier::Carrier::new(default_namespace, changes, Arc::clone(&counters));
         let its_stop = Arc::clone(&stop);
         let thread =
             thread::Builder::new().name("pollux-kernel".to_owned()).spawn(move || carrier.run(&its_stop))?;

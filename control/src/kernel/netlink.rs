@@ -16,7 +16,7 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::facts::Facts;
+use super::network_config::NetworkConfig;
 use super::rtnetlink::Asker;
 
 pub use super::rtnetlink::NetlinkError;
@@ -69,15 +69,15 @@ impl Mirror {
     ///
     /// # Errors
     /// When the kernel cannot be asked, or a thread cannot be started.
-    pub fn start(twins: Vec<Twin>) -> Result<(Mirror, Receiver<Facts>), NetlinkError> {
+    pub fn start(twins: Vec<Twin>) -> Result<(Mirror, Receiver<NetworkConfig>), NetlinkError> {
         let io = |doing| move |e| NetlinkError::Io { doing, source: e };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| io("make an event descriptor")(e.into()))?;
         let wake = Arc::new(wake);
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(MirrorCounters::default());
-        let (facts, pictures) = channel::bounded(1);
-        let outlet = follow::Outlet { facts, stale: pictures.clone(), last: None };
+        let (network_config, pictures) = channel::bounded(1);
+        let outlet = follow::Outlet { network_config, stale: pictures.clone(), last: None };
         let mut follower = follow::Follower::new(twins, outlet, Arc::clone(&counters))?;
         let (its_stop, its_wake) = (Arc::clone(&stop), Arc::clone(&wake));
         let asker = Mutex::new(Asker::open()?);

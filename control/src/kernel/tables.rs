@@ -12,8 +12,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
 
-use super::facts::{Address, Facts, LOCAL, Link, MAIN, Mac, Neighbour, Route, Rule};
 use super::netlink::Twin;
+use super::network_config::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, Rule};
 use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
 use super::rtnetlink::Message;
 
@@ -158,28 +158,32 @@ impl Tables {
     }
 
     /// The tables in the words of the data plane, sorted.
-    pub(super) fn facts(&self, twins: &[Twin]) -> Facts {
+    pub(super) fn network_config(&self, twins: &[Twin]) -> NetworkConfig {
         let ours: BTreeMap<u32, Link> =
             self.links.iter().filter_map(|(i, l)| Some((*i, self.link(l, twins)?))).collect();
-        let mut facts = Facts {
+        let mut network_config = NetworkConfig {
             links: ours.values().cloned().collect(),
             addresses: self.addresses.iter().filter_map(|row| self.address(row)).collect(),
             rules: self.rules.clone(),
-            ..Facts::default()
+            ..NetworkConfig::default()
         };
         let asked = self.routes.iter().filter(|(key, _)| self.is_asked(key.table));
-        facts.routes = asked.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
+        network_config.routes = asked.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
         for ((interface, address), mac) in &self.neighbours {
             if let Some(link) = ours.get(interface) {
-                facts.neighbours.push(Neighbour { link: link.name.clone(), address: *address, mac: *mac });
+                network_config.neighbours.push(Neighbour {
+                    link: link.name.clone(),
+                    address: *address,
+                    mac: *mac,
+                });
             }
         }
-        facts.links.sort();
-        facts.addresses.sort();
-        facts.routes.sort();
-        facts.routes.dedup();
-        facts.neighbours.sort();
-        facts
+        network_config.links.sort();
+        network_config.addresses.sort();
+        network_config.routes.sort();
+        network_config.routes.dedup();
+        network_config.neighbours.sort();
+        network_config
     }
 
     /// A twin, or a VLAN sub-interface on one, as a link; any other interface is none.

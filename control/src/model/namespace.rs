@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, MarkRule, Service, Services, Settings, Start};
-use crate::kernel::facts::Facts;
+use super::{Config, FwmarkRule, Service, Services, Settings, Start};
+use crate::kernel::network_config::NetworkConfig;
 
 /// The namespace that is always there. It has what is bound to no other, and stands at the top of the configuration.
 pub const DEFAULT: &str = "default";
@@ -32,14 +32,14 @@ pub struct Namespace {
     pub settings: Settings,
     /// Rules that mark packets, for services that are named by a mark.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub marks: Vec<MarkRule>,
+    pub fwmarks: Vec<FwmarkRule>,
     /// Virtual services with their destinations, in the order they are added.
     #[serde(default)]
     #[schemars(with = "Vec<Service>")]
     pub services: Services,
     /// Addresses, routes and neighbours given by hand instead of read from the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub facts: Option<Facts>,
+    pub network: Option<NetworkConfig>,
 }
 
 /// A port, or one VLAN of it. Without a VLAN it is the port's untagged frames and those of VLANs that are not bound.
@@ -119,9 +119,9 @@ impl Namespace {
         Config {
             start: Start::from(&self.start),
             settings: self.settings.clone(),
-            marks: self.marks.clone(),
+            fwmarks: self.fwmarks.clone(),
             services: self.services.clone(),
-            facts: self.facts.clone(),
+            network: self.network.clone(),
             ..Config::default()
         }
     }
@@ -135,9 +135,9 @@ impl Namespace {
             netns: self.netns.clone(),
             start: NamespaceStart::from(&content.start),
             settings: content.settings.clone(),
-            marks: content.marks.clone(),
+            fwmarks: content.fwmarks.clone(),
             services: content.services.clone(),
-            facts: content.facts.clone(),
+            network: content.network.clone(),
         }
     }
 

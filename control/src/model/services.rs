@@ -140,31 +140,31 @@ mod tests {
     use super::*;
     use crate::model::Family;
 
-    fn marks(marks: &[u32]) -> Services {
-        let of = |&mark: &u32| Service::new(ServiceKey::Mark { mark, family: Family::Ipv4 });
-        marks.iter().map(of).collect()
+    fn fwmarks(fwmarks: &[u32]) -> Services {
+        let of = |&fwmark: &u32| Service::new(ServiceKey::Fwmark { fwmark, family: Family::Ipv4 });
+        fwmarks.iter().map(of).collect()
     }
 
     #[test]
     fn a_copy_with_one_change_differs_in_one_place() {
-        let old = marks(&[1, 2, 3]);
+        let old = fwmarks(&[1, 2, 3]);
         assert_eq!(Services::apart(&old, &old.clone()), (&[][..], &[][..]));
         let mut new = old.clone();
-        new[1].one_packet = true;
-        assert!(!old[1].one_packet, "a copy is changed, not what others hold");
+        new[1].ops = true;
+        assert!(!old[1].ops, "a copy is changed, not what others hold");
         assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &new.shared()[1..2]));
         new.remove(1);
         assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &[][..]));
-        new.push(Service::new(ServiceKey::Mark { mark: 9, family: Family::Ipv6 }));
+        new.push(Service::new(ServiceKey::Fwmark { fwmark: 9, family: Family::Ipv6 }));
         assert_eq!(Services::apart(&old, &new).1.len(), 2);
     }
 
     #[test]
     fn equal_lists_are_made_to_share() {
-        let (old, mut new) = (marks(&[1, 2]), marks(&[2, 1, 3]));
+        let (old, mut new) = (fwmarks(&[1, 2]), fwmarks(&[2, 1, 3]));
         assert_ne!(Services::apart(&old, &new).0.len(), 0);
         new.share_with(&old);
         assert!(Arc::ptr_eq(&old.shared()[0], &new.shared()[1]));
-        assert_eq!(new, marks(&[2, 1, 3]));
+        assert_eq!(new, fwmarks(&[2, 1, 3]));
     }
 }

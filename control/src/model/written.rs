@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Destination, Family, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceKey};
 
-/// The key of a service: `protocol`, `address` and `l4_port`, or `mark` and `family`.
+/// The key of a service: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Key {
@@ -18,7 +18,7 @@ pub struct Key {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) l4_port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mark: Option<u32>,
+    pub(crate) fwmark: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) family: Option<Family>,
 }
@@ -32,19 +32,19 @@ impl TryFrom<Key> for ServiceKey {
                 protocol: Some(protocol),
                 address: Some(address),
                 l4_port: Some(l4_port),
-                mark: None,
+                fwmark: None,
                 family: None,
             } => Ok(ServiceKey::Address { protocol, address, l4_port }),
-            Key { protocol: None, address: None, l4_port: None, mark: Some(mark), family } => {
-                Ok(ServiceKey::Mark { mark, family: family.unwrap_or_default() })
+            Key { protocol: None, address: None, l4_port: None, fwmark: Some(fwmark), family } => {
+                Ok(ServiceKey::Fwmark { fwmark, family: family.unwrap_or_default() })
             }
-            Key { mark: Some(_), .. } => Err(
-                "a service with a mark has no protocol, address and l4_port; leave them out, or leave out the mark",
+            Key { fwmark: Some(_), .. } => Err(
+                "a service with a fwmark has no protocol, address and l4_port; leave them out, or leave out the fwmark",
             ),
             Key { protocol: None, .. } => Err("missing field `protocol`"),
             Key { address: None, .. } => Err("missing field `address`"),
             Key { l4_port: None, .. } => Err("missing field `l4_port`"),
-            _ => Err("`family` goes with `mark`; the address says it here"),
+            _ => Err("`family` goes with `fwmark`; the address says it here"),
         }
     }
 }
@@ -58,9 +58,11 @@ impl From<ServiceKey> for Key {
                 l4_port: Some(l4_port),
                 ..Key::default()
             },
-            ServiceKey::Mark { mark, family } => {
-                Key { mark: Some(mark), family: (family == Family::Ipv6).then_some(family), ..Key::default() }
-            }
+            ServiceKey::Fwmark { fwmark, family } => Key {
+                fwmark: Some(fwmark),
+                family: (family == Family::Ipv6).then_some(family),
+                ..Key::default()
+            },
         }
     }
 }
@@ -80,7 +82,7 @@ pub struct Service {
     l4_port: Option<u16>,
     /// The mark of its packets, in place of protocol, address and port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    mark: Option<u32>,
+    fwmark: Option<u32>,
     /// Of a mark: `ipv4` or `ipv6` packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
@@ -95,7 +97,7 @@ pub struct Service {
     persistence: Option<Persistence>,
     /// A UDP connection serves one packet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    one_packet: bool,
+    ops: bool,
     /// Destinations in the order they are added; as in IPVS the newest is looked at first.
     #[serde(default)]
     destinations: Vec<Destination>,
@@ -105,13 +107,13 @@ impl TryFrom<Service> for super::Service {
     type Error = &'static str;
 
     fn try_from(written: Service) -> Result<super::Service, &'static str> {
-        let Service { protocol, address, l4_port, mark, family, .. } = written;
+        let Service { protocol, address, l4_port, fwmark, family, .. } = written;
         Ok(super::Service {
-            key: Key { protocol, address, l4_port, mark, family }.try_into()?,
+            key: Key { protocol, address, l4_port, fwmark, family }.try_into()?,
             scheduler: written.scheduler,
             flags: written.flags,
             persistence: written.persistence,
-            one_packet: written.one_packet,
+            ops: written.ops,
             destinations: written.destinations,
         })
     }
@@ -119,17 +121,17 @@ impl TryFrom<Service> for super::Service {
 
 impl From<super::Service> for Service {
     fn from(service: super::Service) -> Service {
-        let Key { protocol, address, l4_port, mark, family } = service.key.into();
+        let Key { protocol, address, l4_port, fwmark, family } = service.key.into();
         Service {
             protocol,
             address,
             l4_port,
-            mark,
+            fwmark,
             family,
             scheduler: service.scheduler,
             flags: service.flags,
             persistence: service.persistence,
-            one_packet: service.one_packet,
+            ops: service.ops,
             destinations: service.destinations,
         }
     }

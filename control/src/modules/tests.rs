@@ -17,7 +17,7 @@ fn config() -> Config {
             { address = "10.0.2.12", l4_port = 80, method = "tunnel" },
         ]
         [[services]]
-        mark = 7
+        fwmark = 7
         scheduler = "none"
     "#;
     parse::toml(text).unwrap()
@@ -67,13 +67,13 @@ fn services_need_what_is_on() {
         address: [10, 9, 9, 1].into(),
         l4_port: 53,
     });
-    let Err(EditError::Invalid(faults)) = edit::add_service(&mut config, new.clone()) else { panic!() };
-    let places: Vec<_> = faults.0.iter().map(|fault| fault.place.as_str()).collect();
+    let Err(EditError::Invalid(errors)) = edit::add_service(&mut config, new.clone()) else { panic!() };
+    let places: Vec<_> = errors.0.iter().map(|error| error.location.as_str()).collect();
     assert_eq!(places, ["service.protocol", "service.scheduler"]);
     new.scheduler = Scheduler::Rr;
     config.services.push(new);
-    let faults = validate(&config).unwrap_err();
-    assert_eq!(faults.0[0].place, "services[2].protocol");
+    let errors = validate(&config).unwrap_err();
+    assert_eq!(errors.0[0].location, "services[2].protocol");
 }
 
 #[test]

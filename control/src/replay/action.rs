@@ -1,6 +1,6 @@
 //! What one command of a recording asks for, in the words of this program.
 
-use super::marks::MarkChange;
+use super::fwmarks::FwmarkChange;
 use super::network::NetworkChange;
 use super::shell::Simple;
 use super::sysctls;
@@ -15,7 +15,7 @@ pub enum Action {
     /// `ipvsadm`; a line that is wrong has a message to be compared.
     Ipvsadm(Result<Command, ParseError>),
     /// `iptables`, `ip6tables`
-    Mark(MarkChange),
+    Fwmark(FwmarkChange),
     /// `ip`
     Network(NetworkChange),
     /// `sysctl -w NAME=VALUE`, any number of them
@@ -88,7 +88,7 @@ impl Action {
                 Ok(Action::Ipvsadm(read))
             }
             ["iptables" | "ip6tables", ..] => {
-                MarkChange::read(&command.words).map(Action::Mark).ok_or_else(unknown)
+                FwmarkChange::read(&command.words).map(Action::Fwmark).ok_or_else(unknown)
             }
             ["ip", ..] => NetworkChange::read(&command.words).map(Action::Network).ok_or_else(unknown),
             ["sysctl", rest @ ..] => sysctl(rest).ok_or_else(unknown),

@@ -8,13 +8,13 @@ use std::cmp::Ordering;
 use super::answer::{self, Given};
 use super::balancer::{Balancer, Outcome, Side};
 use super::case::{Input, Output};
+use super::reassembly::{Joined, Reassembler, blank_tunnel};
 use super::report::Difference;
-use super::trains::{Joined, Trains, blank_tunnel};
 use super::{diff, kernel, mask};
-use crate::kernel::facts::Facts;
+use crate::kernel::network_config::NetworkConfig;
 
 /// A train that became whole.
-struct Train {
+struct FragmentedDatagram {
     /// The input that was in when it did.
     after: i64,
     /// What caused it, whole too.
@@ -27,12 +27,12 @@ struct Train {
 /// What was found so far.
 #[derive(Default)]
 pub struct Comparison {
-    inputs: Trains,
-    recorded: [Trains; 2],
-    sent: [Trains; 2],
-    to_kernel: Trains,
-    expected: [Vec<Train>; 2],
-    got: [Vec<Train>; 2],
+    inputs: Reassembler,
+    recorded: [Reassembler; 2],
+    sent: [Reassembler; 2],
+    to_kernel: Reassembler,
+    expected: [Vec<FragmentedDatagram>; 2],
+    got: [Vec<FragmentedDatagram>; 2],
     /// What differs.
     pub differences: Vec<Difference>,
     /// Recorded frames that are the work of the kernel's own stack.
@@ -42,13 +42,20 @@ pub struct Comparison {
 impl Comparison {
     /// Takes what became of an input, and what was recorded of it. What the kernel is to send back for it passes the
     /// balancer.
-    pub fn input(&mut self, input: &Input, recorded: &[&Output], facts: &Facts, balancer: &mut dyn Balancer) {
+    pub fn input(
+        &mut self,
+        input: &Input,
+        recorded: &[&Output],
+        network_config: &NetworkConfig,
+        balancer: &mut dyn Balancer,
+    ) {
         let outcome = &balancer.input(input.side, &input.frame);
         let cause = match self.inputs.take(&input.frame) {
             Joined::Alone | Joined::Part => input.frame.clone(),
             Joined::Whole(whole) => whole,
         };
-        let train = |frame| Train { after: input.n, cause: cause.clone(), frame, by_kernel: false };
+        let train =
+            |frame| FragmentedDatagram { after: input.n, cause: cause.clone(), frame, by_kernel: false };
         let mut alone = Vec::new();
         for &output in recorded {
             match self.recorded[output.side as usize].take(&output.frame) {
@@ -93,7 +100,7 @@ impl Comparison {
             let place = format!("input {}", input.n);
             self.differ(place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
         }
-        self.judge_kernel(input, judged, &alone, how, facts);
+        self.judge_kernel(input, judged, &alone, how, network_config);
         if let (Ok(Some((_, frame))), [output]) = (given, alone.as_slice()) {
             self.pass_answer(input, &cause, output, &frame, balancer);
         }
@@ -133,16 +140,21 @@ impl Comparison {
         packet: &[u8],
         recorded: &[&Output],
         how: Given,
-        facts: &Facts,
+        network_config: &NetworkConfig,
     ) {
         let place = format!("input {}", input.n);
-        if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, facts) {
-            let side = kernel::side_to(packet, facts);
+        if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, network_config) {
+            let side = kernel::side_to(packet, network_config);
             let (cause, frame) = (packet.to_vec(), packet.to_vec());
-            self.got[side as usize].push(Train { after: input.n, cause, frame, by_kernel: true });
+            self.got[side as usize].push(FragmentedDatagram {
+                after: input.n,
+                cause,
+                frame,
+                by_kernel: true,
+            });
             return;
         }
-        match kernel::judge(packet, recorded, facts, how == Given::Translated) {
+        match kernel::judge(packet, recorded, network_config, how == Given::Translated) {
             Ok(count) => self.handed_to_kernel += count,
             Err(why) => self.differ(&place, why),
         }
@@ -205,23 +217,31 @@ impl Comparison {
     }
 
     /// Compares the trains, when all is over.
-    pub fn finish(&mut self, facts: &Facts) {
+    pub fn finish(&mut self, network_config: &NetworkConfig) {
         for side in Side::ALL {
             let expected = std::mem::take(&mut self.expected[side as usize]);
             let got = std::mem::take(&mut self.got[side as usize]);
-            self.trains(&expected, &got, side, facts);
+            self.reassembler(&expected, &got, side, network_config);
             // What never became whole outside cannot be whole behind us.
             if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
-                self.differ(format!("trains on the {} side", side.name()), "parts of one are missing");
+                self.differ(format!("reassembler on the {} side", side.name()), "parts of one are missing");
             }
         }
     }
 
-    fn trains(&mut self, mut expected: &[Train], mut got: &[Train], side: Side, facts: &Facts) {
-        let place = |train: &Train| format!("train of input {} on the {} side", train.after, side.name());
+    fn reassembler(
+        &mut self,
+        mut expected: &[FragmentedDatagram],
+        mut got: &[FragmentedDatagram],
+        side: Side,
+        network_config: &NetworkConfig,
+    ) {
+        let place = |train: &FragmentedDatagram| {
+            format!("train of input {} on the {} side", train.after, side.name())
+        };
         loop {
             let difference = match (expected.first(), got.first()) {
-                (Some(want), Some(have)) => self.train(want, have, side, facts),
+                (Some(want), Some(have)) => self.train(want, have, side, network_config),
                 (None, None) => return,
                 _ => Some(Vec::new()),
             };
@@ -247,10 +267,16 @@ impl Comparison {
     }
 
     /// How two trains differ, if they do.
-    fn train(&mut self, want: &Train, have: &Train, side: Side, facts: &Facts) -> Option<Vec<String>> {
+    fn train(
+        &mut self,
+        want: &FragmentedDatagram,
+        have: &FragmentedDatagram,
+        side: Side,
+        network_config: &NetworkConfig,
+    ) -> Option<Vec<String>> {
         if have.by_kernel {
             let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
-            return match kernel::judge(&have.frame, &[&output], facts, false) {
+            return match kernel::judge(&have.frame, &[&output], network_config, false) {
                 Ok(count) => {
                     self.handed_to_kernel += count;
                     None

@@ -7,25 +7,25 @@ use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::config::{Page, WorkerRings};
 use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
-use pollux_dataplane::io::mem::{Frame, Hand, Wire};
-use pollux_dataplane::leisure::Leisure;
+use pollux_dataplane::io::mem::{Frame, ManualClock, Wire};
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::rest::Rule;
 use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::stats::{Board, Counter};
+use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::steer::{Steering, WorkerId};
 use pollux_dataplane::time::Tick;
 use pollux_dataplane::verdict::DropReason;
+use pollux_dataplane::work_budget::WorkBudget;
 use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::moves::Moves;
-use pollux_dataplane::worker::tenant::TenantSetup;
+use pollux_dataplane::worker::idle::IdleConfig;
+use pollux_dataplane::worker::namespace::NamespaceSetup;
+use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::balancer::{Balancer, Outcome, Refused, Side};
 use super::topology;
 use crate::compile::Compiler;
-use crate::estimate::Ledger;
-use crate::kernel::facts::Facts;
+use crate::estimate::Estimators;
+use crate::kernel::network_config::NetworkConfig;
 use crate::model::{Config, DestinationKey, ServiceKey, Start};
 use crate::observe;
 use crate::view::{ConnectionView, ServiceView};
@@ -44,13 +44,13 @@ const SWEEP_MS: u64 = 1000;
 
 /// One worker, its ports and its configuration.
 pub struct Core {
-    worker: Worker<Wire, Hand>,
+    worker: Worker<Wire, ManualClock>,
     compiler: Compiler,
-    facts: Facts,
+    network_config: NetworkConfig,
     wires: [Wire; 2],
-    board: Arc<Board>,
+    stats: Arc<WorkerStats>,
     shared: Arc<Shared>,
-    ledger: Ledger,
+    estimators: Estimators,
     kernel: Arc<ArrayQueue<(usize, Frame)>>,
     inject: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
@@ -65,44 +65,49 @@ impl Core {
     /// When there is no memory.
     pub fn new() -> std::io::Result<Core> {
         let wires = [Wire::default(), Wire::default()];
-        let links = topology::facts().links;
+        let links = topology::network_config().links;
         let ports = links.iter().zip(&wires).zip(0..).map(|((link, wire), number)| Port {
             number,
             mac: link.mac.0,
             queues: wire.clone(),
             binding: Binding::default(),
         });
-        let board = Arc::new(Board::new(DESTINATIONS as usize));
+        let stats = Arc::new(WorkerStats::new(DESTINATIONS as usize));
         let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
         let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
         let inject = Arc::new(ArrayQueue::new(DEPTH));
-        let home = TenantSetup {
+        let default_namespace = NamespaceSetup {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random(), spread: None },
             ports: Side::ALL.len(),
             sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
             shared: Arc::clone(&shared),
             services: SERVICES as usize,
-            board: board.clone(),
+            stats: stats.clone(),
             rings: rings.clone(),
             kernel: kernel.clone(),
             inject: inject.clone(),
             hand_off: Box::new([Arc::new(ArrayQueue::new(DEPTH))]),
         };
-        let setup = Setup { ports: ports.collect(), home, moves: Moves::new(1), rest: Rule::default() };
+        let setup = Setup {
+            ports: ports.collect(),
+            default_namespace,
+            namespace_rings: NamespaceRings::new(1),
+            idle: IdleConfig::default(),
+        };
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
-        let worker = Worker::new(setup, Hand::default())?;
-        let facts = Facts::default();
-        let ledger = Ledger::new();
+        let worker = Worker::new(setup, ManualClock::default())?;
+        let network_config = NetworkConfig::default();
+        let estimators = Estimators::new();
         Ok(Core {
             worker,
             compiler,
-            facts,
+            network_config,
             wires,
-            board,
+            stats,
             shared,
-            ledger,
+            estimators,
             kernel,
             inject,
             rings,
@@ -114,9 +119,9 @@ impl Core {
     /// Forgets destinations that were removed long ago and have no connections.
     fn sweep(&mut self) {
         self.swept_ms = self.now_ms;
-        let (board, quotas) = (&self.board, &self.shared.quotas);
+        let (stats, quotas) = (&self.stats, &self.shared.quotas);
         let connections = |id: DestinationId| {
-            let load = board.destinations.get(id.0 as usize).map(|counters| counters.load());
+            let load = stats.destinations.get(id.0 as usize).map(|counters| counters.load());
             let load = load.map_or(0, |load| u64::from(load.active) + u64::from(load.inactive));
             load + u64::from(quotas.templates(id))
         };
@@ -126,16 +131,16 @@ impl Core {
         }
         self.worker.install(self.compiler.snapshot().clone(), &[]);
         for &id in &freed {
-            self.board.destinations[id.0 as usize].reset();
+            self.stats.destinations[id.0 as usize].reset();
             self.shared.quotas.reset(id);
         }
-        self.ledger.forget(&freed);
+        self.estimators.forget(&freed);
     }
 
     /// Takes a turn and collects what comes of it.
     fn outcome(&mut self, before: &[u64]) -> Outcome {
         self.worker.turn();
-        while self.rings.notes.pop().is_some() {}
+        while self.rings.notifications.pop().is_some() {}
         let mut outcome = Outcome::default();
         for (side, wire) in Side::ALL.into_iter().zip(&self.wires) {
             outcome.outputs.extend(std::iter::from_fn(|| wire.take()).map(|frame| (side, frame)));
@@ -150,23 +155,23 @@ impl Core {
     }
 
     fn drops(&self) -> Vec<u64> {
-        self.board.gauges.drops.iter().map(Counter::get).collect()
+        self.stats.counters.drops.iter().map(Counter::get).collect()
     }
 }
 
 impl Balancer for Core {
     fn configure(&mut self, config: &Config) -> Result<(), Refused> {
-        let facts = config.facts.clone().unwrap_or_default();
-        if facts != self.facts {
-            self.compiler.learn(&facts).map_err(|why| Refused(why.to_string()))?;
-            self.facts = facts;
+        let network_config = config.network.clone().unwrap_or_default();
+        if network_config != self.network_config {
+            self.compiler.learn(&network_config).map_err(|why| Refused(why.to_string()))?;
+            self.network_config = network_config;
         }
         let now = Duration::from_millis(self.now_ms);
         let (snapshot, events) =
             self.compiler.configure(config, now).map_err(|why| Refused(why.to_string()))?;
         self.worker.install(snapshot, &events);
-        let board = &self.board;
-        self.ledger.follow(&self.compiler, |id| observe::stats(std::iter::once(&**board), id));
+        let stats = &self.stats;
+        self.estimators.follow(&self.compiler, |id| observe::stats(std::iter::once(&**stats), id));
         Ok(())
     }
 
@@ -175,9 +180,9 @@ impl Balancer for Core {
             self.now_ms = (self.now_ms + STEP_MS).min(at_ms);
             self.worker.clock().0 = Tick(self.now_ms);
             self.worker.turn();
-            let (board, runs) = (&self.board, self.compiler.config().settings.run_estimation != 0);
-            let of_board = |id| observe::stats(std::iter::once(&**board), id);
-            self.ledger.tick(Duration::from_millis(self.now_ms), runs, of_board);
+            let (stats, runs) = (&self.stats, self.compiler.config().settings.run_estimation != 0);
+            let of_board = |id| observe::stats(std::iter::once(&**stats), id);
+            self.estimators.tick(Duration::from_millis(self.now_ms), runs, of_board);
             if self.now_ms >= self.swept_ms + SWEEP_MS {
                 self.sweep();
             }
@@ -198,7 +203,7 @@ impl Balancer for Core {
     }
 
     fn settle(&mut self) {
-        self.worker.home.line.end_now();
+        self.worker.default_namespace.pipeline.expire_deferred_now();
         self.worker.turn();
     }
 
@@ -207,24 +212,27 @@ impl Balancer for Core {
     }
 
     fn zero(&mut self, only: Option<ServiceKey>) {
-        self.ledger.zero(only);
+        self.estimators.zero(only);
     }
 
     fn forget_ways(&mut self) {
         // A picture of the network that was not seen before: nothing that was learnt before it counts.
-        self.facts = Facts::default();
+        self.network_config = NetworkConfig::default();
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        let boards = std::iter::once(&*self.board);
-        observe::services(&self.compiler, boards, &self.ledger, Some(&self.shared.quotas), None)
+        let worker_stats = std::iter::once(&*self.stats);
+        observe::services(&self.compiler, worker_stats, &self.estimators, Some(&self.shared.quotas), None)
     }
 
     fn connections(&mut self) -> Vec<ConnectionView> {
         let (mut views, mut from) = (Vec::new(), Some(0));
         while let Some(at) = from {
             let mut page = Page::new(0, at, DEPTH, Vec::new());
-            self.worker.home.line.list(&mut page, Tick(self.now_ms), &mut { Leisure::ENDLESS });
+            self.worker
+                .default_namespace
+                .pipeline
+                .list(&mut page, Tick(self.now_ms), &mut { WorkBudget::UNLIMITED });
             views.extend(observe::connections(&page, 0));
             from = page.next;
         }

@@ -12,7 +12,7 @@ use super::case::Output;
 use super::diff;
 use super::frames::{ETHER, Ip, ip_of_frame, protocol};
 use super::topology::{device, is_local, is_own};
-use crate::kernel::facts::{Facts, MAIN, Route};
+use crate::kernel::network_config::{MAIN, NetworkConfig, Route};
 
 /// What a plain stack does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +52,17 @@ impl fmt::Display for Expectation {
 ///
 /// # Errors
 /// A sentence for people.
-pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts, translated: bool) -> Result<usize, String> {
+pub fn judge(
+    input: &[u8],
+    recorded: &[&Output],
+    network_config: &NetworkConfig,
+    translated: bool,
+) -> Result<usize, String> {
     let Some(packet) = ip_of_frame(input) else { return Ok(recorded.len()) };
-    let expectation = match plain_stack(&packet, facts) {
+    let expectation = match plain_stack(&packet, network_config) {
         // A stack answers what was sent to it alone, but for pings.
         Expectation::EchoReply if is_group(input) => Expectation::EchoReply,
-        _ if is_group(input) || !is_ours(input, facts) => Expectation::Silence,
+        _ if is_group(input) || !is_ours(input, network_config) => Expectation::Silence,
         Expectation::Unreachable if recorded.is_empty() && may_have_handler(&packet) => Expectation::Silence,
         // IPVS on 6.1 takes the checksum of an ICMPv6 error that it has to translate for wrong and drops it.
         Expectation::Unreachable if translated && !packet.is_v4() => Expectation::Silence,
@@ -66,7 +71,7 @@ pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts, translated: bool
     let fits = match (expectation, recorded) {
         (Expectation::Silence, []) => true,
         (Expectation::Silence, _) | (_, []) => false,
-        (_, [output]) => is_that(expectation, &packet, output, facts),
+        (_, [output]) => is_that(expectation, &packet, output, network_config),
         _ => false,
     };
     if fits {
@@ -80,28 +85,28 @@ pub fn judge(input: &[u8], recorded: &[&Output], facts: &Facts, translated: bool
 }
 
 /// Whether a plain stack would send the packet of this frame on.
-pub fn would_route(frame: &[u8], facts: &Facts) -> bool {
-    ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, facts) == Expectation::Routed)
+pub fn would_route(frame: &[u8], network_config: &NetworkConfig) -> bool {
+    ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, network_config) == Expectation::Routed)
 }
 
 /// The side the way to a frame's receiver leads to.
-pub fn side_to(frame: &[u8], facts: &Facts) -> Side {
-    let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, facts));
+pub fn side_to(frame: &[u8], network_config: &NetworkConfig) -> Side {
+    let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, network_config));
     let link = route.and_then(|route| route.link.as_deref());
     Side::ALL.into_iter().find(|side| Some(device(*side)) == link).unwrap_or(Side::Client)
 }
 
 /// What a stack without IPVS does with this packet.
-pub fn plain_stack(packet: &Ip<'_>, facts: &Facts) -> Expectation {
+pub fn plain_stack(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
     // A part of a train waits for the rest.
     if !packet.header_checksum_is_right() || packet.is_cut() || packet.is_fragment() {
         return Expectation::Silence;
     }
-    if is_martian(packet, facts) {
+    if is_martian(packet, network_config) {
         return Expectation::Silence;
     }
-    if !is_local(facts, packet.destination) {
-        return routed(packet, facts);
+    if !is_local(network_config, packet.destination) {
+        return routed(packet, network_config);
     }
     match packet.protocol {
         protocol::TCP if packet.payload().len() < 20 || !packet.l4_checksum_is_right() => {
@@ -127,8 +132,8 @@ fn is_group(frame: &[u8]) -> bool {
 }
 
 /// Whether a frame is for one of our links, or for many stations.
-fn is_ours(frame: &[u8], facts: &Facts) -> bool {
-    is_group(frame) || facts.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
+fn is_ours(frame: &[u8], network_config: &NetworkConfig) -> bool {
+    is_group(frame) || network_config.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
 }
 
 /// Protocols without a server that a kernel may know all the same: IGMP, tunnels, AH, PIM, UDP-Lite. Which modules were
@@ -139,48 +144,56 @@ fn may_have_handler(packet: &Ip<'_>) -> bool {
 }
 
 /// Whether a stack drops the packet for its addresses. From outside IPv4 does not believe an address of its own.
-fn is_martian(packet: &Ip<'_>, facts: &Facts) -> bool {
+fn is_martian(packet: &Ip<'_>, network_config: &NetworkConfig) -> bool {
     let (from, to) = (packet.source, packet.destination);
     let nobodys = |address: IpAddr| address.is_unspecified() || address.is_loopback();
     nobodys(from)
         || nobodys(to)
         || from.is_multicast()
         || match from {
-            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(facts, from),
+            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(network_config, from),
             IpAddr::V6(_) => false,
         }
 }
 
 /// What becomes of a packet on its way through. Nobody is told of an ICMP error's fate.
-fn routed(packet: &Ip<'_>, facts: &Facts) -> Expectation {
+fn routed(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
     let about_error = packet.quoted().is_some();
     let stubborn = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
     let answer = match () {
         () if packet.hops() <= 1 => Expectation::TimeExceeded,
-        () if stubborn && packet.bytes.len() > mtu_to(packet.destination, facts) => Expectation::TooBig,
+        () if stubborn && packet.bytes.len() > mtu_to(packet.destination, network_config) => {
+            Expectation::TooBig
+        }
         () => return Expectation::Routed,
     };
     if about_error { Expectation::Silence } else { answer }
 }
 
-fn best_route(to: IpAddr, facts: &Facts) -> Option<&Route> {
-    let main = facts.routes.iter().filter(|route| route.table == MAIN && route.destination.contains(&to));
+fn best_route(to: IpAddr, network_config: &NetworkConfig) -> Option<&Route> {
+    let main =
+        network_config.routes.iter().filter(|route| route.table == MAIN && route.destination.contains(&to));
     main.max_by_key(|route| route.destination.prefix_len())
 }
 
 /// The largest packet on the way to an address.
-fn mtu_to(to: IpAddr, facts: &Facts) -> usize {
-    let Some(route) = best_route(to, facts) else { return usize::MAX };
-    let link = facts.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
+fn mtu_to(to: IpAddr, network_config: &NetworkConfig) -> usize {
+    let Some(route) = best_route(to, network_config) else { return usize::MAX };
+    let link = network_config.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
     let mtu = route.mtu.into_iter().chain(link.map(|link| link.mtu)).min();
     mtu.map_or(usize::MAX, |mtu| mtu as usize)
 }
 
-fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
+fn is_that(
+    expectation: Expectation,
+    packet: &Ip<'_>,
+    output: &Output,
+    network_config: &NetworkConfig,
+) -> bool {
     let Some(answer) = ip_of_frame(&output.frame) else { return false };
     let returned = (answer.source, answer.destination) == (packet.destination, packet.source);
     match expectation {
-        Expectation::Routed => is_routed(packet, output, facts),
+        Expectation::Routed => is_routed(packet, output, network_config),
         Expectation::Reset => {
             let ports = packet.ports().map(|(from, to)| (to, from));
             returned && answer.protocol == protocol::TCP && is_reset(&answer) && answer.ports() == ports
@@ -219,7 +232,7 @@ fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, facts: &F
 }
 
 /// The same packet with one hop fewer, to the side the route leads to, from our address there.
-fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
+fn is_routed(packet: &Ip<'_>, output: &Output, network_config: &NetworkConfig) -> bool {
     let mut expected = packet.bytes.to_vec();
     if packet.hops() <= 1 {
         return false;
@@ -235,7 +248,8 @@ fn is_routed(packet: &Ip<'_>, output: &Output, facts: &Facts) -> bool {
         expected[10..12].fill(0);
         got[10..12].fill(0);
     }
-    let ours = facts.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
+    let ours =
+        network_config.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
     let same_len = output.frame.len() == ETHER + sent.bytes.len();
     expected == got && sent.header_checksum_is_right() && ours && same_len
 }

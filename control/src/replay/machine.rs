@@ -4,7 +4,7 @@ use super::action::{Action, CONNECTIONS, SERVICES};
 use super::balancer::Balancer;
 use super::network::NetworkChange;
 use super::shell::{self, After, Simple};
-use super::sysctls::{self, Fault, Sysctls};
+use super::sysctls::{self, InputError, Sysctls};
 use super::{texts, topology};
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::program::VERSION;
@@ -55,7 +55,8 @@ impl<'a> Machine<'a> {
             ..Start::default()
         };
         let settings = Settings { like_linux_6_1: true, ..Settings::default() };
-        let config = Config { start, settings, facts: Some(topology::facts()), ..Config::default() };
+        let config =
+            Config { start, settings, network: Some(topology::network_config()), ..Config::default() };
         Machine { config, balancer, sysctls: Sysctls::default(), refused: Vec::new() }
     }
 
@@ -119,8 +120,8 @@ impl<'a> Machine<'a> {
         match Action::read(command) {
             Err(feature) => Done::failed(2, format!("not supported yet: {feature}")),
             Ok(Action::Ipvsadm(read)) => self.ipvsadm(&read),
-            Ok(Action::Mark(change)) => {
-                if !change.apply(&mut self.config.marks) {
+            Ok(Action::Fwmark(change)) => {
+                if !change.apply(&mut self.config.fwmarks) {
                     return Done::failed(
                         1,
                         "iptables: Bad rule (does a matching rule exist in that chain?).",
@@ -134,8 +135,8 @@ impl<'a> Machine<'a> {
             Ok(Action::GetSysctl { name, value_only }) => self.get_sysctl(&name, value_only),
             Ok(Action::WriteFile { name, text }) => match self.write(&name, &text) {
                 Ok(()) => Done::default(),
-                Err(Fault::Invalid) => Done::failed(1, "sh: write error: Invalid argument"),
-                Err(Fault::Unknown) => Done::failed(1, "sh: can't create it: nonexistent directory"),
+                Err(InputError::Invalid) => Done::failed(1, "sh: write error: Invalid argument"),
+                Err(InputError::Unknown) => Done::failed(1, "sh: can't create it: nonexistent directory"),
             },
             Ok(Action::ReadFile { path, sorted }) => self.read_file(&path, sorted),
             Ok(Action::Sort) => Done::said(in_order(input)),
@@ -185,14 +186,14 @@ impl<'a> Machine<'a> {
         if change == NetworkChange::FlushRoutes(None) {
             self.balancer.forget_ways();
         }
-        if let Err(why) = change.apply(self.config.facts.get_or_insert_default()) {
+        if let Err(why) = change.apply(self.config.network.get_or_insert_default()) {
             return Done::failed(2, why);
         }
         self.configure(place);
         Done::default()
     }
 
-    fn write(&mut self, name: &str, text: &str) -> Result<(), Fault> {
+    fn write(&mut self, name: &str, text: &str) -> Result<(), InputError> {
         self.sysctls.write(name, text, &mut self.config)?;
         self.configure(name);
         Ok(())
@@ -204,11 +205,11 @@ impl<'a> Machine<'a> {
             match self.write(sysctls::name(name).unwrap_or_default(), value) {
                 Ok(()) if quiet => {}
                 Ok(()) => done.said += &format!("{name} = {value}\n"),
-                Err(fault) => {
+                Err(error) => {
                     done.status = 1;
-                    done.complained += &match fault {
-                        Fault::Invalid => "sysctl: write error: Invalid argument\n".to_owned(),
-                        Fault::Unknown => format!("sysctl: error: '{name}' is an unknown key\n"),
+                    done.complained += &match error {
+                        InputError::Invalid => "sysctl: write error: Invalid argument\n".to_owned(),
+                        InputError::Unknown => format!("sysctl: error: '{name}' is an unknown key\n"),
                     };
                 }
             }

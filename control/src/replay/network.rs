@@ -4,9 +4,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::marks::network;
+use super::fwmarks::network;
 use super::topology::route;
-use crate::kernel::facts::{Address, Facts, LOCAL, MAIN, Mac, Neighbour, Route, RouteKind, Rule};
+use crate::kernel::network_config::{
+    Address, LOCAL, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind, Rule,
+};
 use crate::model::Family;
 
 /// What one command of `ip` does.
@@ -69,50 +71,56 @@ impl NetworkChange {
     ///
     /// # Errors
     /// What `ip` prints when it ends with status 2.
-    pub fn apply(self, facts: &mut Facts) -> Result<(), &'static str> {
+    pub fn apply(self, network_config: &mut NetworkConfig) -> Result<(), &'static str> {
         const EXISTS: Result<(), &str> = Err("RTNETLINK answers: File exists");
         const MISSING: Result<(), &str> = Err("RTNETLINK answers: No such process");
         const NO_FILE: Result<(), &str> = Err("RTNETLINK answers: No such file or directory");
         match self {
             NetworkChange::AddRoute { route, replace } => {
                 let is_there = |old: &Route| same_place(old, &route);
-                if !replace && facts.routes.iter().any(is_there) {
+                if !replace && network_config.routes.iter().any(is_there) {
                     return EXISTS;
                 }
-                facts.routes.retain(|old| !is_there(old));
-                facts.routes.push(route);
+                network_config.routes.retain(|old| !is_there(old));
+                network_config.routes.push(route);
             }
             NetworkChange::RemoveRoute(destination, table) => {
                 let is_it = |old: &Route| old.destination == destination && old.table == table;
-                match facts.routes.iter().position(is_it) {
-                    Some(at) => drop(facts.routes.remove(at)),
+                match network_config.routes.iter().position(is_it) {
+                    Some(at) => drop(network_config.routes.remove(at)),
                     None => return MISSING,
                 }
             }
-            NetworkChange::FlushRoutes(table) => facts.routes.retain(|old| Some(old.table) != table),
-            NetworkChange::AddRule(rule) if facts.rules.contains(&rule) => return EXISTS,
-            NetworkChange::AddRule(rule) => add_rule(facts, rule),
-            NetworkChange::RemoveRule(rule) => match facts.rules.iter().position(|old| says(&rule, old)) {
-                Some(at) => drop(facts.rules.remove(at)),
-                None => return NO_FILE,
-            },
+            NetworkChange::FlushRoutes(table) => network_config.routes.retain(|old| Some(old.table) != table),
+            NetworkChange::AddRule(rule) if network_config.rules.contains(&rule) => return EXISTS,
+            NetworkChange::AddRule(rule) => add_rule(network_config, rule),
+            NetworkChange::RemoveRule(rule) => {
+                match network_config.rules.iter().position(|old| says(&rule, old)) {
+                    Some(at) => drop(network_config.rules.remove(at)),
+                    None => return NO_FILE,
+                }
+            }
             NetworkChange::AddAddress(address) => {
-                facts.routes.push(way_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
-                facts.addresses.push(address);
+                network_config.routes.push(way_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
+                network_config.addresses.push(address);
             }
             NetworkChange::RemoveAddress(address) => {
-                facts.addresses.retain(|old| *old != address);
-                facts.routes.retain(|old| Some(old) != way_to(&address).as_ref());
+                network_config.addresses.retain(|old| *old != address);
+                network_config.routes.retain(|old| Some(old) != way_to(&address).as_ref());
             }
             NetworkChange::SetMtu(name, mtu) => {
-                facts.links.iter_mut().filter(|link| link.name == name).for_each(|link| link.mtu = mtu);
+                network_config
+                    .links
+                    .iter_mut()
+                    .filter(|link| link.name == name)
+                    .for_each(|link| link.mtu = mtu);
             }
             NetworkChange::SetNeighbour(new) => {
-                facts.neighbours.retain(|old| (&old.link, old.address) != (&new.link, new.address));
-                facts.neighbours.push(new);
+                network_config.neighbours.retain(|old| (&old.link, old.address) != (&new.link, new.address));
+                network_config.neighbours.push(new);
             }
             NetworkChange::RemoveNeighbour(link, address) => {
-                facts.neighbours.retain(|old| old.link != link || old.address != address);
+                network_config.neighbours.retain(|old| old.link != link || old.address != address);
             }
         }
         Ok(())
@@ -124,13 +132,13 @@ fn same_place(a: &Route, b: &Route) -> bool {
 }
 
 /// A rule without a number is asked before those there are.
-fn add_rule(facts: &mut Facts, mut rule: Rule) {
+fn add_rule(network_config: &mut NetworkConfig, mut rule: Rule) {
     if rule.priority == 0 {
-        let first = facts.rules.iter().map(|old| old.priority).min();
+        let first = network_config.rules.iter().map(|old| old.priority).min();
         rule.priority = first.unwrap_or(32766).saturating_sub(1);
     }
-    facts.rules.push(rule);
-    facts.rules.sort_by_key(|rule| rule.priority);
+    network_config.rules.push(rule);
+    network_config.rules.sort_by_key(|rule| rule.priority);
 }
 
 /// Whether `wanted`, as it was written, means this rule.
@@ -218,7 +226,7 @@ fn rule_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<Netwo
             "from" | "to" if value == "all" => {}
             "from" => rule.from = Some(network(value)?),
             "to" => rule.to = Some(network(value)?),
-            "fwmark" => rule.mark = Some(mark(value)?),
+            "fwmark" => rule.fwmark = Some(fwmark(value)?),
             "lookup" | "table" => rule.table = table(value)?,
             "pref" | "priority" | "prio" | "preference" => rule.priority = value.parse().ok()?,
             _ => return None,
@@ -231,7 +239,7 @@ fn rule_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<Netwo
     }
 }
 
-fn mark(text: &str) -> Option<u32> {
+fn fwmark(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),

@@ -37,7 +37,7 @@ pub fn run(name: String, case: &Case, balancer: &mut dyn Balancer) -> CaseReport
         run.input(input);
         run.commands(input.n);
     }
-    run.found.finish(run.machine.config.facts.get_or_insert_default());
+    run.found.finish(run.machine.config.network.get_or_insert_default());
     run.listings();
     let Comparison { mut differences, handed_to_kernel, .. } = run.found;
     differences.extend(run.machine.refused.into_iter().map(|why| Difference::new("configuration", why)));
@@ -109,8 +109,8 @@ impl Run<'_> {
         } else {
             input.at_ms
         });
-        let facts = self.machine.config.facts.get_or_insert_default();
-        self.found.input(input, &recorded, facts, self.machine.balancer);
+        let network_config = self.machine.config.network.get_or_insert_default();
+        self.found.input(input, &recorded, network_config, self.machine.balancer);
     }
 
     /// The listings at the end.

@@ -10,7 +10,7 @@ pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
 
 /// Why a value cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum InputError {
     /// There is none of that name.
     Unknown,
     /// The value is out of range, or no number.
@@ -63,10 +63,10 @@ impl Sysctls {
     ///
     /// # Errors
     /// When there is none, or the value does not do; then nothing has changed.
-    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), Fault> {
-        self.read(name, &config.settings).ok_or(Fault::Unknown)?;
+    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), InputError> {
+        self.read(name, &config.settings).ok_or(InputError::Unknown)?;
         let mut words = text.split_whitespace();
-        let first = words.next().ok_or(Fault::Invalid)?;
+        let first = words.next().ok_or(InputError::Invalid)?;
         if name == "sync_threshold" {
             return self.threshold(first, words.next());
         }
@@ -75,9 +75,9 @@ impl Sysctls {
             let modes = ["drop_entry", "drop_packet", "secure_tcp"];
             let value = if modes.contains(&name) && first == "2" { "1" } else { first };
             let values = Values { values: [(name.to_owned(), value.to_owned())].into() };
-            return sysctl::write(config, &values).map_err(|_| Fault::Invalid);
+            return sysctl::write(config, &values).map_err(|_| InputError::Invalid);
         };
-        let value = first.parse::<i32>().map_err(|_| Fault::Invalid)?;
+        let value = first.parse::<i32>().map_err(|_| InputError::Invalid)?;
         let fits = match name {
             "sync_retries" => (0..=3).contains(&value),
             "sync_version" => (0..=1).contains(&value),
@@ -86,19 +86,19 @@ impl Sysctls {
             _ => true,
         };
         if !fits {
-            return Err(Fault::Invalid);
+            return Err(InputError::Invalid);
         }
         *kept = value;
         Ok(())
     }
 
     /// Two numbers, of which the second may stay as it is.
-    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), Fault> {
-        let number = |text: &str| text.parse::<i32>().map_err(|_| Fault::Invalid);
+    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), InputError> {
+        let number = |text: &str| text.parse::<i32>().map_err(|_| InputError::Invalid);
         let first = number(first)?;
         let second = second.map_or(Ok(self.sync_period), number)?;
         if first < 0 || second < 0 || (second != 0 && first >= second) {
-            return Err(Fault::Invalid);
+            return Err(InputError::Invalid);
         }
         self.kept.insert("sync_threshold", first);
         self.sync_period = second;
@@ -127,22 +127,22 @@ mod tests {
     fn values_are_taken_and_read_back_as_the_kernel_does() {
         let rows = [
             ("drop_entry", "3", Ok(()), "3"),
-            ("drop_entry", "4", Err(Fault::Invalid), "3"),
+            ("drop_entry", "4", Err(InputError::Invalid), "3"),
             ("drop_entry", "2", Ok(()), "1"),
-            ("drop_entry", "foo", Err(Fault::Invalid), "1"),
+            ("drop_entry", "foo", Err(InputError::Invalid), "1"),
             ("sloppy_tcp", "-3", Ok(()), "-3"),
-            ("sloppy_tcp", "2147483648", Err(Fault::Invalid), "-3"),
+            ("sloppy_tcp", "2147483648", Err(InputError::Invalid), "-3"),
             ("conn_reuse_mode", "77", Ok(()), "77"),
             ("am_droprate", "0x10", Ok(()), "16"),
             ("am_droprate", "1 2", Ok(()), "1"),
-            ("am_droprate", "", Err(Fault::Invalid), "1"),
-            ("sync_ports", "3", Err(Fault::Invalid), "1"),
+            ("am_droprate", "", Err(InputError::Invalid), "1"),
+            ("sync_ports", "3", Err(InputError::Invalid), "1"),
             ("sync_ports", "64", Ok(()), "64"),
-            ("sync_ports", "65", Err(Fault::Invalid), "64"),
-            ("sync_version", "2", Err(Fault::Invalid), "1"),
-            ("sync_retries", "4", Err(Fault::Invalid), "0"),
+            ("sync_ports", "65", Err(InputError::Invalid), "64"),
+            ("sync_version", "2", Err(InputError::Invalid), "1"),
+            ("sync_retries", "4", Err(InputError::Invalid), "0"),
             ("sync_threshold", "5", Ok(()), "5\t50"),
-            ("sync_threshold", "7 3", Err(Fault::Invalid), "5\t50"),
+            ("sync_threshold", "7 3", Err(InputError::Invalid), "5\t50"),
             ("sync_threshold", "7 0", Ok(()), "7\t0"),
         ];
         let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_modules_sysctl_comes_with_it() {
         let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
-        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(Fault::Unknown));
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(InputError::Unknown));
         sysctls.load(Scheduler::Lblc);
         assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Ok(()));
         assert_eq!(config.settings.lblc_expiration, 5);

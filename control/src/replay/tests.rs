@@ -129,10 +129,10 @@ fn a_frame_changed_on_its_way_to_the_kernel_is_found_out() {
 
 #[test]
 fn a_plain_stack_is_predicted() {
-    let facts = topology::facts();
+    let network_config = topology::network_config();
     let expect = |name: &str, n: usize| {
         let case = case(name);
-        plain_stack(&frames::ip_of_frame(&case.inputs[n].frame).unwrap(), &facts)
+        plain_stack(&frames::ip_of_frame(&case.inputs[n].frame).unwrap(), &network_config)
     };
     let rows = [
         ("a SYN where nothing listens", "no-service", 0, Expectation::Reset),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::balancer::Side;
-use crate::kernel::facts::{Address, Facts, Link, MAIN, Mac, Neighbour, Route, RouteKind};
+use crate::kernel::network_config::{Address, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind};
 
 /// Hosts 2 to this number exist on each side.
 const LAST_HOST: u8 = 64;
@@ -30,8 +30,8 @@ const fn net6(first: u16, second: u16, len: u8) -> IpNet {
 }
 
 /// The recorded machine.
-pub fn facts() -> Facts {
-    Facts {
+pub fn network_config() -> NetworkConfig {
+    NetworkConfig {
         links: links(),
         addresses: addresses(),
         routes: routes(),
@@ -41,9 +41,9 @@ pub fn facts() -> Facts {
 }
 
 /// Whether the machine takes packets to this address for its own.
-pub fn is_local(facts: &Facts, address: IpAddr) -> bool {
+pub fn is_local(network_config: &NetworkConfig, address: IpAddr) -> bool {
     let local = |r: &Route| r.kind == RouteKind::Local && r.table == MAIN && r.destination.contains(&address);
-    facts.addresses.iter().any(|a| a.address == address) || facts.routes.iter().any(local)
+    network_config.addresses.iter().any(|a| a.address == address) || network_config.routes.iter().any(local)
 }
 
 /// The interface a router is on.

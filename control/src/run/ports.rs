@@ -5,14 +5,14 @@ use std::sync::Arc;
 use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
-use pollux_dataplane::steer::{Faces, Spread};
+use pollux_dataplane::steer::{Facing, Spread};
 use pollux_dataplane::worker::Port;
 use pollux_dataplane::worker::binding::Binding;
 
 use super::RunError;
 use crate::engine::Ports;
-use crate::kernel::facts::Mac;
 use crate::kernel::netlink::Twin;
+use crate::kernel::network_config::Mac;
 use crate::model::{self, Config};
 use crate::say;
 use crate::view::PortView;
@@ -67,8 +67,8 @@ impl OpenPorts {
             let mut setup = setup(pool.clone());
             setup.mtu = given.map(|port| port.mtu as u16);
             setup.promiscuous = given.is_some_and(|port| port.promiscuous);
-            let faces = given.and_then(|port| port.faces).map(faces);
-            setup.rss_key = spread.zip(faces).map(|(spread, faces)| *spread.key(faces));
+            let facing = given.and_then(|port| port.facing).map(facing);
+            setup.rss_key = spread.zip(facing).map(|(spread, facing)| *spread.key(facing));
             let name = device.name.clone();
             let (started, queues) = device.start(&setup)?;
             let (rss, queues_count) = (started.rss, queues.len());
@@ -141,17 +141,17 @@ impl OpenPorts {
     }
 }
 
-fn faces(faces: model::Faces) -> Faces {
-    match faces {
-        model::Faces::Clients => Faces::Clients,
-        model::Faces::Servers => Faces::Servers,
+fn facing(facing: model::Facing) -> Facing {
+    match facing {
+        model::Facing::Clients => Facing::Clients,
+        model::Facing::Servers => Facing::Servers,
     }
 }
 
 /// The rule that devices are given, if some port is said to face somebody.
 pub fn spread(config: &Config) -> Option<Arc<Spread>> {
-    let faces = config.ports.iter().any(|port| port.faces.is_some());
-    faces.then(|| Arc::new(Spread::new(Seed::random())))
+    let facing = config.ports.iter().any(|port| port.facing.is_some());
+    facing.then(|| Arc::new(Spread::new(Seed::random())))
 }
 
 fn wanted_mtu(config: &Config, device: &Device) -> u16 {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::debug::follow::Heard;
 use crate::error::{ErrorData, Failure};
-use crate::fault::Fault;
+use crate::input_error::InputError;
 use crate::request::{METHODS, Reply, Request};
 use crate::view::DebugEvent;
 
@@ -129,15 +129,15 @@ fn request(method: &str, params: &str) -> Result<Request, RpcError> {
 fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
     let whole: Value = serde_json::from_str(whole).unwrap_or_default();
     serde_path_to_error::deserialize(whole).map_err(|error| {
-        let fault = Fault {
-            place: error.path().to_string(),
-            problem: error.inner().to_string(),
-            cure: format!("see `pollux schema` for {method}"),
+        let error = InputError {
+            location: error.path().to_string(),
+            error: error.inner().to_string(),
+            hint: format!("see `pollux schema` for {method}"),
         };
         RpcError {
             code: -32602,
-            message: fault.to_string(),
-            data: ErrorData { faults: vec![fault], ..ErrorData::default() },
+            message: error.to_string(),
+            data: ErrorData { errors: vec![error], ..ErrorData::default() },
         }
     })
 }

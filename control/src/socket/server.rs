@@ -153,9 +153,9 @@ fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: 
             refuse(stream, &limits);
             continue;
         }
-        let (jobs, seat, common) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&common));
+        let (jobs, slot, common) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&common));
         let client = move || {
-            let _seat = seat;
+            let _seat = slot;
             // An error here means that the client is gone, and there is nobody left to tell.
             let _ = serve(&stream, &jobs, &common);
         };

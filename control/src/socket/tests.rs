@@ -32,12 +32,12 @@ struct Bed {
 
 /// Some 800 KiB as text.
 fn many_services() -> BriefList {
-    let service = |mark| ServiceView {
-        key: ServiceKey::Mark { mark, family: Family::Ipv6 },
+    let service = |fwmark| ServiceView {
+        key: ServiceKey::Fwmark { fwmark, family: Family::Ipv6 },
         scheduler: Scheduler::Wlc,
         flags: SchedulerFlags::default(),
         persistence: None,
-        one_packet: false,
+        ops: false,
         destinations: Vec::new(),
         stats: Stats::default(),
         live: Stats::default(),
@@ -167,8 +167,8 @@ fn a_wrong_parameter_is_named() {
     let line = r#"{"jsonrpc":"2.0","id":"a","method":"config.apply","params":{"config":{"services":[{"protocol":"tcp","address":"10.9.9.1","l4_port":80,"weight":1}]}}}"#;
     let answer = bed.ask(line);
     assert_eq!(answer["id"], json!("a"));
-    let fault = &answer["error"]["data"]["faults"][0];
-    assert_eq!(fault["place"], json!("params.config.services[0].weight"), "{answer}");
+    let error = &answer["error"]["data"]["errors"][0];
+    assert_eq!(error["location"], json!("params.config.services[0].weight"), "{answer}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::file::{self, Saved, beside};
 use crate::daemon_args::Options;
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::Config;
 use crate::parse::{self, ParseError};
 use crate::validate;
@@ -49,8 +49,8 @@ pub enum BeginError {
     #[error(transparent)]
     File(#[from] ParseError),
     /// The configuration file makes no sense.
-    #[error("the configuration has faults: {0}")]
-    Faults(#[from] Faults),
+    #[error("the configuration has errors: {0}")]
+    InputErrors(#[from] InputErrors),
     /// Another daemon keeps its state there.
     #[error("another polluxd keeps its state in {0}; give this one its own with --state, or use --no-state")]
     InUse(PathBuf),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::Config;
 use crate::parse::{self, Wrong};
 use crate::validate;
@@ -70,12 +70,12 @@ pub enum StateError {
         wrong: Wrong,
     },
     /// What it says makes no sense.
-    #[error("{}: config.{faults}", path.display())]
-    Faults {
+    #[error("{}: config.{errors}", path.display())]
+    InputErrors {
         /// The file.
         path: PathBuf,
         /// What makes no sense.
-        faults: Faults,
+        errors: InputErrors,
     },
 }
 
@@ -93,7 +93,7 @@ pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
     let saved = parse(&text).map_err(|wrong| StateError::Text { path: path.to_owned(), wrong })?;
     match validate::validate(&saved.config) {
         Ok(()) => Ok(Some(saved)),
-        Err(faults) => Err(StateError::Faults { path: path.to_owned(), faults }),
+        Err(errors) => Err(StateError::InputErrors { path: path.to_owned(), errors }),
     }
 }
 

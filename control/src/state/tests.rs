@@ -15,15 +15,15 @@ use crate::daemon_args::Options;
 use crate::model::{Config, Family, Service, ServiceKey};
 use crate::request::{Done, Reply};
 
-fn config(mark: u32) -> Config {
+fn config(fwmark: u32) -> Config {
     let mut config = Config::default();
     config.settings.tcp_timeout = 77;
-    config.services.push(Service::new(ServiceKey::Mark { mark, family: Family::Ipv4 }));
+    config.services.push(Service::new(ServiceKey::Fwmark { fwmark, family: Family::Ipv4 }));
     config
 }
 
-fn saved(mark: u32) -> Saved {
-    Saved { version: VERSION, file: Some("a-1".to_owned()), applied: None, config: config(mark) }
+fn saved(fwmark: u32) -> Saved {
+    Saved { version: VERSION, file: Some("a-1".to_owned()), applied: None, config: config(fwmark) }
 }
 
 struct Bed(tempfile::TempDir);
@@ -178,7 +178,7 @@ fn a_faulty_file_stops_the_start_whatever_was_kept() {
     let bed = Bed::new();
     file::write(&bed.path(), &saved(1)).unwrap();
     let path = bed.write_config("[settings]\ntcp_timeout = 0");
-    assert!(matches!(bed.begin(&["--config", &path]), Err(BeginError::Faults(_))));
+    assert!(matches!(bed.begin(&["--config", &path]), Err(BeginError::InputErrors(_))));
     assert!(bed.path().exists());
 }
 
@@ -186,8 +186,8 @@ fn a_faulty_file_stops_the_start_whatever_was_kept() {
 fn the_last_of_many_changes_is_written_and_many_are_written_at_once() {
     let bed = Bed::new();
     let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), false).unwrap();
-    for mark in 1..=1000 {
-        writer.hand(config(mark), None);
+    for fwmark in 1..=1000 {
+        writer.hand(config(fwmark), None);
     }
     until(&writer, |view| !view.pending);
     assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(1000));
@@ -205,11 +205,11 @@ fn the_last_of_many_changes_is_written_and_many_are_written_at_once() {
 fn answers_wait_for_the_disk_if_they_are_to() {
     let bed = Bed::new();
     let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), true).unwrap();
-    for mark in 1..=20 {
+    for fwmark in 1..=20 {
         let (to, answered) = channel::bounded(1);
-        writer.hand(config(mark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        writer.hand(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
         assert_eq!(answered.recv().unwrap(), Ok(Reply::Done(Done {})));
-        assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(mark));
+        assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(fwmark));
     }
 }
 
@@ -220,9 +220,9 @@ fn a_disk_that_fails_is_counted_and_nobody_waits_for_it() {
     let keep = bed.begin(&[]).unwrap().keep.unwrap();
     fs::create_dir_all(bed.path().join("in the way")).unwrap();
     let writer = Writer::start(keep, true).unwrap();
-    let ask = |mark| {
+    let ask = |fwmark| {
         let (to, answered) = channel::bounded(1);
-        writer.hand(config(mark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        writer.hand(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
         answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     };
     ask(1);

@@ -33,7 +33,7 @@ pub struct Waiting {
 
 /// What both sides share. Neither holds it for longer than it takes to move a few words.
 #[derive(Default)]
-struct Desk {
+struct ConfigTransaction {
     next: Option<Saved>,
     waiting: Vec<Waiting>,
     writing: bool,
@@ -43,7 +43,7 @@ struct Desk {
     error: Option<String>,
 }
 
-type Shared = Arc<(Mutex<Desk>, Condvar)>;
+type Shared = Arc<(Mutex<ConfigTransaction>, Condvar)>;
 
 /// Keeps the state; dropping it writes what is left.
 pub struct Writer {
@@ -79,11 +79,11 @@ impl Writer {
     /// Hands a configuration over, and the answer to whoever asked for it.
     pub fn hand(&self, config: Config, waiting: Option<Waiting>) {
         let (file, applied) = (self.keep.file.clone(), self.keep.applied.clone());
-        let mut desk = lock(&self.shared);
-        desk.next = Some(Saved { version: VERSION, file, applied, config });
+        let mut transaction = lock(&self.shared);
+        transaction.next = Some(Saved { version: VERSION, file, applied, config });
         match waiting {
             // Nobody waits for a disk that fails.
-            Some(waiting) if self.sync && desk.error.is_none() => desk.waiting.push(waiting),
+            Some(waiting) if self.sync && transaction.error.is_none() => transaction.waiting.push(waiting),
             Some(waiting) => waiting.send(),
             None => {}
         }
@@ -92,13 +92,13 @@ impl Writer {
 
     /// How it goes.
     pub fn view(&self) -> StateView {
-        let desk = lock(&self.shared);
+        let transaction = lock(&self.shared);
         StateView {
             path: self.keep.path.clone(),
-            written: desk.written,
-            failed: desk.failed,
-            pending: desk.writing || desk.next.is_some(),
-            error: desk.error.clone(),
+            written: transaction.written,
+            failed: transaction.failed,
+            pending: transaction.writing || transaction.next.is_some(),
+            error: transaction.error.clone(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Waiting {
 }
 
 /// A thread that died with the lock left whole values behind.
-fn lock(shared: &Shared) -> MutexGuard<'_, Desk> {
+fn lock(shared: &Shared) -> MutexGuard<'_, ConfigTransaction> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -144,44 +144,44 @@ fn run(shared: &Shared, write: impl Fn(&Saved) -> io::Result<()>) {
 /// Waits for work, at least for `rest` unless somebody waits for us; none when it is time to go.
 fn next(shared: &Shared, rest: Duration) -> Option<(Saved, Vec<Waiting>)> {
     let until = Instant::now() + rest;
-    let mut desk = lock(shared);
+    let mut transaction = lock(shared);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let hurry = desk.stop || !desk.waiting.is_empty() || left.is_zero();
-        if let Some(saved) = desk.next.take_if(|_| hurry) {
-            desk.writing = true;
-            return Some((saved, std::mem::take(&mut desk.waiting)));
+        let hurry = transaction.stop || !transaction.waiting.is_empty() || left.is_zero();
+        if let Some(saved) = transaction.next.take_if(|_| hurry) {
+            transaction.writing = true;
+            return Some((saved, std::mem::take(&mut transaction.waiting)));
         }
-        if desk.stop {
+        if transaction.stop {
             return None;
         }
         let idle = Duration::from_secs(3600);
-        let patience = if desk.next.is_some() { left } else { idle };
-        desk = shared.1.wait_timeout(desk, patience).unwrap_or_else(PoisonError::into_inner).0;
+        let patience = if transaction.next.is_some() { left } else { idle };
+        transaction = shared.1.wait_timeout(transaction, patience).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
 /// Counts, and says it when it begins or ends to fail.
 fn note(shared: &Shared, saved: Saved, outcome: io::Result<()>) {
-    let mut desk = lock(shared);
-    desk.writing = false;
+    let mut transaction = lock(shared);
+    transaction.writing = false;
     match outcome {
         Ok(()) => {
-            desk.written += 1;
-            if desk.error.take().is_some() {
+            transaction.written += 1;
+            if transaction.error.take().is_some() {
                 say!(Info, "the state is written again");
             }
         }
         Err(error) => {
-            desk.failed += 1;
+            transaction.failed += 1;
             let said = error.to_string();
-            if desk.error.as_ref() != Some(&said) {
+            if transaction.error.as_ref() != Some(&said) {
                 say!(Error, "the state cannot be written: {said}; going on, and trying again");
             }
-            desk.error = Some(said);
+            transaction.error = Some(said);
             // What came meanwhile is newer. On the way out there is no second try.
-            if desk.next.is_none() && !desk.stop {
-                desk.next = Some(saved);
+            if transaction.next.is_none() && !transaction.stop {
+                transaction.next = Some(saved);
             }
         }
     }

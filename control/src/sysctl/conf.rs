@@ -1,7 +1,7 @@
 //! Text in the syntax of sysctl.conf(5): what it sets of our variables, line by line.
 
 use super::{PREFIX, names};
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 
 /// A line that sets something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct Read {
 ///
 /// # Errors
 /// Everything that is wrong with it; then nothing is to be set.
-pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
-    let (mut read, mut faults, mut out, mut wide) =
-        (Read::default(), Faults::default(), Vec::new(), Vec::new());
+pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, InputErrors> {
+    let (mut read, mut errors, mut out, mut wide) =
+        (Read::default(), InputErrors::default(), Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let place = format!("{file}:{number}");
         let line = line.trim();
@@ -44,7 +44,7 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
             if forgiven {
                 out.push(dotted(line));
             } else {
-                faults.add(
+                errors.add(
                     place,
                     format!("{line:?} sets nothing"),
                     "write NAME = VALUE, or # before a remark",
@@ -60,8 +60,8 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
         let lines = if is_pattern(bare) { &mut wide } else { &mut read.lines };
         lines.push(Line { place, name: bare.to_owned(), value, forgiven });
     }
-    check(&read.lines, lenient, &mut faults);
-    faults.into_result()?;
+    check(&read.lines, lenient, &mut errors);
+    errors.into_result()?;
     read.lines.retain(|line| names().any(|name| name == line.name));
     let own: Vec<String> = read.lines.iter().map(|line| line.name.clone()).collect();
     let taken_out = |name: &str| out.iter().filter_map(|out| ours(out)).any(|out| matches(out, name));
@@ -74,11 +74,11 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, Faults> {
     Ok(read)
 }
 
-fn check(lines: &[Line], lenient: bool, faults: &mut Faults) {
+fn check(lines: &[Line], lenient: bool, errors: &mut InputErrors) {
     let unknown = |line: &&Line| !lenient && !line.forgiven && names().all(|name| name != line.name);
     for line in lines.iter().filter(unknown) {
-        let problem = format!("{PREFIX}{}: No such file or directory", line.name);
-        faults.add(&line.place, problem, "`pollux sysctl -a` shows those there are");
+        let error = format!("{PREFIX}{}: No such file or directory", line.name);
+        errors.add(&line.place, error, "`pollux sysctl -a` shows those there are");
     }
 }
 

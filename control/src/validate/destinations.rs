@@ -2,55 +2,55 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::fault::Faults;
-use crate::kernel::facts::Facts;
+use crate::input_error::InputErrors;
+use crate::kernel::network_config::NetworkConfig;
 use crate::model::{Checksum, Destination, Family, Method, Service, ServiceKey, Tunnel};
 
 /// The largest weight; schedulers multiply weights and counts as signed 32-bit numbers, as IPVS does.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 
-/// Checks one destination of a service. `facts` are the static ones, if any: they say which addresses are local.
+/// Checks one destination of a service. `network_config` are the static ones, if any: they say which addresses are local.
 pub fn destination(
     place: &str,
     service: &Service,
     new: &Destination,
-    facts: Option<&Facts>,
-    faults: &mut Faults,
+    network_config: Option<&NetworkConfig>,
+    errors: &mut InputErrors,
 ) {
     if new.weight > MAX_WEIGHT {
-        faults.add(
+        errors.add(
             format!("{place}.weight"),
             format!("{} is above {MAX_WEIGHT}", new.weight),
             "use a smaller number or scale all weights down",
         );
     }
     if new.lower_threshold > new.upper_threshold {
-        faults.add(
+        errors.add(
             format!("{place}.lower_threshold"),
             format!("{} is above the upper_threshold, {}", new.lower_threshold, new.upper_threshold),
             "raise upper_threshold, or leave lower_threshold out for three quarters of it",
         );
     }
-    tunnel(place, new, faults);
-    l4_port(place, service, new, faults);
-    address(place, service, new, facts, faults);
+    tunnel(place, new, errors);
+    l4_port(place, service, new, errors);
+    address(place, service, new, network_config, errors);
 }
 
-fn tunnel(place: &str, new: &Destination, faults: &mut Faults) {
+fn tunnel(place: &str, new: &Destination, errors: &mut InputErrors) {
     if new.method != Method::Tunnel && !new.tunnel.is_ipip() {
-        faults.add(
+        errors.add(
             format!("{place}.tunnel"),
             "is given and the method is another",
             "leave it out, or use method tunnel",
         );
     }
     match new.tunnel {
-        Tunnel::Gue { l4_port: 0, .. } => faults.add(
+        Tunnel::Gue { l4_port: 0, .. } => errors.add(
             format!("{place}.tunnel.l4_port"),
             "0 is no port a receiver can listen on",
             "use the receiver's UDP port, often 6080",
         ),
-        Tunnel::Gre { checksum: Checksum::Remote } => faults.add(
+        Tunnel::Gre { checksum: Checksum::Remote } => errors.add(
             format!("{place}.tunnel.checksum"),
             "remote checksum offload is only for gue",
             "use no or full, or tunnel type gue",
@@ -59,14 +59,14 @@ fn tunnel(place: &str, new: &Destination, faults: &mut Faults) {
     }
 }
 
-fn l4_port(place: &str, service: &Service, new: &Destination, faults: &mut Faults) {
+fn l4_port(place: &str, service: &Service, new: &Destination, errors: &mut InputErrors) {
     let place = format!("{place}.l4_port");
     let ServiceKey::Address { l4_port, .. } = service.key else {
         // What a mark means is up to the rules: any port may be there, and 0 keeps what the client addressed.
         return;
     };
     if new.method != Method::Nat && new.l4_port != l4_port {
-        faults.add(
+        errors.add(
             place,
             format!("{} is not the service's {l4_port}, and only nat can change it", new.l4_port),
             format!("use {l4_port}, or method nat"),
@@ -74,11 +74,17 @@ fn l4_port(place: &str, service: &Service, new: &Destination, faults: &mut Fault
     }
 }
 
-fn address(place: &str, service: &Service, new: &Destination, facts: Option<&Facts>, faults: &mut Faults) {
-    let local = || facts.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
-    let kind = not_unicast(new.address).or_else(|| broadcast(new.address, facts));
+fn address(
+    place: &str,
+    service: &Service,
+    new: &Destination,
+    network_config: Option<&NetworkConfig>,
+    errors: &mut InputErrors,
+) {
+    let local = || network_config.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
+    let kind = not_unicast(new.address).or_else(|| broadcast(new.address, network_config));
     if let Some(kind) = kind.filter(|_| !local()) {
-        faults.add(
+        errors.add(
             format!("{place}.address"),
             format!("{} is {kind}", new.address),
             "use the server's own unicast address, for IPv6 one that is not link-local",
@@ -86,7 +92,7 @@ fn address(place: &str, service: &Service, new: &Destination, facts: Option<&Fac
     }
     let same = new.address.is_ipv4() == (service.key.family() == Family::Ipv4);
     if !same && new.method != Method::Tunnel {
-        faults.add(
+        errors.add(
             format!("{place}.address"),
             format!("{} and the service {} are of different families", new.address, service.key),
             "use an address of the service's family, or method tunnel",
@@ -95,14 +101,14 @@ fn address(place: &str, service: &Service, new: &Destination, facts: Option<&Fac
 }
 
 /// The broadcast address of a network this machine is in: no single server either.
-fn broadcast(address: IpAddr, facts: Option<&Facts>) -> Option<&'static str> {
+fn broadcast(address: IpAddr, network_config: Option<&NetworkConfig>) -> Option<&'static str> {
     let IpAddr::V4(address) = address else { return None };
-    let of = |own: &crate::kernel::facts::Address| match own.address {
+    let of = |own: &crate::kernel::network_config::Address| match own.address {
         IpAddr::V4(own_address) => ipnet::Ipv4Net::new(own_address, own.prefix_len)
             .is_ok_and(|net| own.prefix_len < 31 && net.broadcast() == address),
         IpAddr::V6(_) => false,
     };
-    let ours = facts.is_some_and(|facts| facts.addresses.iter().any(of));
+    let ours = network_config.is_some_and(|network_config| network_config.addresses.iter().any(of));
     (ours || address == Ipv4Addr::new(127, 255, 255, 255))
         .then_some("the broadcast address of a network of this machine")
 }

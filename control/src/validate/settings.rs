@@ -1,6 +1,6 @@
 //! Time-outs and switches. Linux 6.1 takes any number for most of them, and so do we: what it refuses is refused here.
 
-use crate::fault::Faults;
+use crate::input_error::InputErrors;
 use crate::model::Settings;
 use crate::{modules, timeouts};
 
@@ -8,23 +8,23 @@ use crate::{modules, timeouts};
 pub const MAX_TIMEOUT: u32 = 4_000_000;
 
 /// Checks time-outs and switches.
-pub fn settings(settings: &Settings, faults: &mut Faults) {
+pub fn settings(settings: &Settings, errors: &mut InputErrors) {
     for (name, value) in [
         ("tcp_timeout", settings.tcp_timeout),
         ("tcp_fin_timeout", settings.tcp_fin_timeout),
         ("udp_timeout", settings.udp_timeout),
     ] {
-        seconds(&format!("settings.{name}"), value, 1, faults);
+        seconds(&format!("settings.{name}"), value, 1, errors);
     }
     for (name, value) in
         [("lblc_expiration", settings.lblc_expiration), ("lblcr_expiration", settings.lblcr_expiration)]
     {
-        seconds(&format!("settings.{name}"), value, 0, faults);
+        seconds(&format!("settings.{name}"), value, 0, errors);
     }
     for (name, &value) in &settings.timeouts {
         let place = format!("settings.timeouts.{name}");
-        timeout_name(&place, name, faults);
-        seconds(&place, value, 1, faults);
+        timeout_name(&place, name, errors);
+        seconds(&place, value, 1, errors);
     }
     for (name, value) in [
         ("drop_entry", settings.drop_entry),
@@ -32,19 +32,19 @@ pub fn settings(settings: &Settings, faults: &mut Faults) {
         ("secure_tcp", settings.secure_tcp),
     ] {
         if !(0..=3).contains(&value) {
-            faults.add(
+            errors.add(
                 format!("settings.{name}"),
                 format!("{value} is no mode"),
                 "use 0 (off), 1 (on when memory runs low) or 3 (always on)",
             );
         }
     }
-    modules::names("settings.disabled_modules", &settings.disabled_modules, faults);
+    modules::names("settings.disabled_modules", &settings.disabled_modules, errors);
 }
 
-fn seconds(place: &str, value: u32, least: u32, faults: &mut Faults) {
+fn seconds(place: &str, value: u32, least: u32, errors: &mut InputErrors) {
     if !(least..=MAX_TIMEOUT).contains(&value) {
-        faults.add(
+        errors.add(
             place,
             format!("{value} seconds is outside {least} to {MAX_TIMEOUT}"),
             "use a number between, or leave it out for the default",
@@ -52,11 +52,11 @@ fn seconds(place: &str, value: u32, least: u32, faults: &mut Faults) {
     }
 }
 
-fn timeout_name(place: &str, name: &str, faults: &mut Faults) {
+fn timeout_name(place: &str, name: &str, errors: &mut InputErrors) {
     match timeouts::slot(name) {
         None => {
             let tcp: Vec<_> = timeouts::tcp_states().collect();
-            faults.add(
+            errors.add(
                 place,
                 format!("{name:?} is no state"),
                 format!(
@@ -68,7 +68,7 @@ fn timeout_name(place: &str, name: &str, faults: &mut Faults) {
         }
         Some(slot) => {
             if let Some(own) = timeouts::own_setting(slot) {
-                faults.add(place, format!("{name} has a setting of its own"), format!("use settings.{own}"));
+                errors.add(place, format!("{name} has a setting of its own"), format!("use settings.{own}"));
             }
         }
     }

@@ -7,7 +7,7 @@ const SERVICE6: &str = "[[services]]\nprotocol = 'tcp'\naddress = '2001:db8::1'\
 
 fn said(text: &str) -> String {
     let config = toml::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    validate(&config).map_or_else(|faults| faults.to_string(), |()| String::new())
+    validate(&config).map_or_else(|errors| errors.to_string(), |()| String::new())
 }
 
 #[track_caller]
@@ -58,9 +58,9 @@ fn namespaces() {
         "namespaces[0].bindings[0].vlan: 0 is outside 1 to 4094",
     );
     row(
-        "a fault inside",
+        "a error inside",
         &format!("{blue}[[namespaces.services]]\nmark = 0\n"),
-        "namespaces[0].services[0].mark: 0",
+        "namespaces[0].services[0].fwmark: 0",
     );
     row(
         "one network namespace for two",
@@ -86,10 +86,10 @@ fn sizes_and_settings() {
     row("too many templates", "start.templates = 300000000", "start.templates: 300000000 is above 268435456");
     row(
         "a nap too long",
-        "start.longest_nap = 10001",
-        "start.longest_nap: 10001 microseconds is outside 10 to 10000",
+        "start.max_sleep_us = 10001",
+        "start.max_sleep_us: 10001 microseconds is outside 10 to 10000",
     );
-    row("no nap", "start.longest_nap = 0", "start.longest_nap: 0 microseconds is outside 10 to 10000");
+    row("no nap", "start.max_sleep_us = 0", "start.max_sleep_us: 0 microseconds is outside 10 to 10000");
     row("no room for templates", "start.templates = 0", "start.templates: 0 leaves no room");
     row("no room for services", "start.services = 0", "start.services: 0 leaves no room");
     row(
@@ -204,7 +204,7 @@ fn only_one_server_has_a_unicast_address() {
 
 #[test]
 fn a_link_local_address_of_our_own_is_a_destination() {
-    let local = "[facts]\naddresses = [{ address = 'fe80::1', prefix_len = 64, link = 'p0' }]";
+    let local = "[network_config]\naddresses = [{ address = 'fe80::1', prefix_len = 64, link = 'p0' }]";
     let own = "destinations = [{ address = 'fe80::1', l4_port = 80, method = 'nat' }]\n";
     assert_eq!(said(&format!("{SERVICE6}{own}{local}")), "");
 }
@@ -213,44 +213,44 @@ fn a_link_local_address_of_our_own_is_a_destination() {
 fn static_facts() {
     let link = |fields: &str| {
         format!(
-            "facts.links = [{{ name = 'p0', port = 'a', mac = '02:00:00:00:00:01', mtu = 1500 }}, {{ {fields} }}]"
+            "network_config.links = [{{ name = 'p0', port = 'a', mac = '02:00:00:00:00:01', mtu = 1500 }}, {{ {fields} }}]"
         )
     };
     let rest = "mac = '02:00:00:00:00:02', mtu = 1500";
     row(
         "a tag of all ones",
         &link(&format!("name = 'v', port = 'a', vlan = 4095, {rest}")),
-        "facts.links[1].vlan: 4095",
+        "network_config.links[1].vlan: 4095",
     );
     row(
         "a link twice",
         &link(&format!("name = 'p0', port = 'b', {rest}")),
-        "facts.links[1].name: \"p0\" is there",
+        "network_config.links[1].name: \"p0\" is there",
     );
     row(
         "two links a frame could be of",
         &link(&format!("name = 'v', port = 'a', {rest}")),
-        "facts.links[1]: port \"a\"",
+        "network_config.links[1]: port \"a\"",
     );
     row(
         "a group's hardware address",
         &link("name = 'v', port = 'b', mac = '01:00:5e:00:00:01', mtu = 1500"),
-        "facts.links[1].mac: 01:00:5e:00:00:01 is no station's address",
+        "network_config.links[1].mac: 01:00:5e:00:00:01 is no station's address",
     );
     row(
         "a prefix longer than an address",
-        "facts.addresses = [{ address = '10.0.0.1', prefix_len = 33, link = 'lo' }]",
-        "facts.addresses[0].prefix_len: 33 is above 32",
+        "network_config.addresses = [{ address = '10.0.0.1', prefix_len = 33, link = 'lo' }]",
+        "network_config.addresses[0].prefix_len: 33 is above 32",
     );
     row(
         "a route to nowhere",
-        "facts.routes = [{ destination = '0.0.0.0/0' }]",
-        "facts.routes[0]: 0.0.0.0/0 leads",
+        "network_config.routes = [{ destination = '0.0.0.0/0' }]",
+        "network_config.routes[0]: 0.0.0.0/0 leads",
     );
     row(
         "a neighbour on no link of ours",
-        "facts.neighbours = [{ link = 'x', address = '10.0.0.2', mac = '02:00:00:00:00:01' }]",
-        "facts.neighbours[0].link: \"x\" is none of facts.links",
+        "network_config.neighbours = [{ link = 'x', address = '10.0.0.2', mac = '02:00:00:00:00:01' }]",
+        "network_config.neighbours[0].link: \"x\" is none of network_config.links",
     );
 }
 
@@ -268,8 +268,8 @@ const MARK6: &str = "[[services]]\nmark = 7\nfamily = 'ipv6'\n";
 fn all_that_ipvs_knows_passes() {
     let server = |fields: &str| format!("destinations = [{{ address = '10.0.2.11', {fields} }}]\n");
     for text in [
-        format!("{UDP}one_packet = true\npersistence = {{ engine = 'sip', netmask = '255.255.0.255' }}\n"),
-        format!("{MARK}one_packet = true\n{}", server("l4_port = 0, method = 'dr'")),
+        format!("{UDP}ops = true\npersistence = {{ engine = 'sip', netmask = '255.255.0.255' }}\n"),
+        format!("{MARK}ops = true\n{}", server("l4_port = 0, method = 'dr'")),
         format!("{MARK}{}", server("l4_port = 8080, method = 'nat'")),
         format!("{MARK6}persistence = {{ prefix_len = 64 }}\n"),
         format!("{SERVICE6}scheduler = 'sh'\nflags = {{ l4_port = true, fallback = true }}\n"),
@@ -317,12 +317,8 @@ fn persistence_and_one_packet() {
         "services[0].persistence.prefix_len: 0 is outside",
     );
     row("sip over tcp", &sticky(SERVICE, "engine = 'sip'"), "services[0].persistence.engine: sip reads UDP");
-    row(
-        "one packet of tcp",
-        &format!("{SERVICE}one_packet = true"),
-        "services[0].one_packet: is only for UDP",
-    );
-    row("no mark", &MARK.replace('7', "0"), "services[0].mark: 0 is the mark of packets without one");
+    row("one packet of tcp", &format!("{SERVICE}ops = true"), "services[0].ops: is only for UDP");
+    row("no fwmark", &MARK.replace('7', "0"), "services[0].fwmark: 0 is the fwmark of packets without one");
 }
 
 #[test]
@@ -355,17 +351,17 @@ fn tunnels_and_thresholds() {
         "services[0].destinations[0].l4_port: 80 is not the service's 0",
     );
     destination_row(
-        "families of marks",
+        "families of fwmarks",
         MARK6,
         "address = '10.0.2.11', l4_port = 80, method = 'dr'",
-        "services[0].destinations[0].address: 10.0.2.11 and the service mark 7 ipv6 are of different",
+        "services[0].destinations[0].address: 10.0.2.11 and the service fwmark 7 ipv6 are of different",
     );
 }
 
 #[test]
 fn mh_has_places_for_so_many() {
     let mut config = crate::model::Config::default();
-    let key = crate::model::ServiceKey::Mark { mark: 1, family: crate::model::Family::Ipv4 };
+    let key = crate::model::ServiceKey::Fwmark { fwmark: 1, family: crate::model::Family::Ipv4 };
     let mut service = crate::model::Service::new(key);
     service.scheduler = crate::model::Scheduler::Mh;
     let server = |n: u32| (std::net::Ipv4Addr::from(0x0a00_0000 + n)).into();
@@ -383,44 +379,44 @@ fn mh_has_places_for_so_many() {
 
 #[test]
 fn rules_for_marks() {
-    let rule = |fields: &str| format!("marks = [{{ mark = 1 }}, {{ mark = 7, {fields} }}]");
+    let rule = |fields: &str| format!("fwmarks = [{{ fwmark = 1 }}, {{ fwmark = 7, {fields} }}]");
     assert_eq!(said(&rule("protocol = 'tcp', l4_ports = ['80', '8000-8080', '0-65535'], vlan = 0")), "");
     assert_eq!(said(&rule("protocol = '47', source = '2001:db8::/32', family = 'ipv6'")), "");
     row(
         "no such protocol",
         &rule("protocol = 'tpc'"),
-        "marks[1].protocol: \"tpc\" is no protocol; use one of tcp",
+        "fwmarks[1].protocol: \"tpc\" is no protocol; use one of tcp",
     );
-    row("beyond 8 bits", &rule("protocol = '256'"), "marks[1].protocol: \"256\" is no protocol");
+    row("beyond 8 bits", &rule("protocol = '256'"), "fwmarks[1].protocol: \"256\" is no protocol");
     row(
         "a range backwards",
         &rule("l4_ports = ['80', '90-80']"),
-        "marks[1].l4_ports[1]: \"90-80\" is no port",
+        "fwmarks[1].l4_ports[1]: \"90-80\" is no port",
     );
     for text in ["", "-", "80-", "+80", "65536", "80 - 90", "http"] {
         let rule = rule(&format!("source_l4_ports = ['{text}']"));
-        row("no port", &rule, &format!("marks[1].source_l4_ports[0]: {text:?} is no port"));
+        row("no port", &rule, &format!("fwmarks[1].source_l4_ports[0]: {text:?} is no port"));
     }
     row(
         "ports without ports",
         &rule("protocol = 'icmp', l4_ports = ['80']"),
-        "marks[1].l4_ports: packets of protocol",
+        "fwmarks[1].l4_ports: packets of protocol",
     );
     row(
         "two families",
         &rule("source = '10.0.0.0/8', destination = '2001:db8::/32'"),
-        "marks[1].destination: is of another family than the rest of the rule, which is for IPv4",
+        "fwmarks[1].destination: is of another family than the rest of the rule, which is for IPv4",
     );
     row(
         "another family",
         &rule("source = '10.0.0.0/8', family = 'ipv6'"),
-        "marks[1].source: is of another family than the rest of the rule, which is for IPv6",
+        "fwmarks[1].source: is of another family than the rest of the rule, which is for IPv6",
     );
-    row("no bits", "marks = [{ mark = 0, mask = 0 }]", "marks[0].mask: 0 sets no bit");
+    row("no bits", "fwmarks = [{ fwmark = 0, mask = 0 }]", "fwmarks[0].mask: 0 sets no bit");
     row(
         "bits outside",
-        "marks = [{ mark = 3, mask = 1 }]",
-        "marks[0].mark: 0x3 has bits outside the mask 0x1",
+        "fwmarks = [{ fwmark = 3, mask = 1 }]",
+        "fwmarks[0].fwmark: 0x3 has bits outside the mask 0x1",
     );
-    row("no such vlan", &rule("vlan = 4095"), "marks[1].vlan: 4095 is above 4094");
+    row("no such vlan", &rule("vlan = 4095"), "fwmarks[1].vlan: 4095 is above 4094");
 }

@@ -53,7 +53,7 @@ struct Service<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     persistence: Option<&'a Persistence>,
     #[serde(skip_serializing_if = "is_default")]
-    one_packet: bool,
+    ops: bool,
     destinations: Destinations<'a>,
     #[serde(skip_serializing_if = "is_default")]
     stats: Stats,
@@ -68,7 +68,7 @@ impl Service<'_> {
             scheduler: view.scheduler,
             flags: view.flags,
             persistence: view.persistence.as_ref(),
-            one_packet: view.one_packet,
+            ops: view.ops,
             destinations: Destinations(&view.destinations),
             stats: view.stats,
             rates: view.rates,
@@ -128,14 +128,14 @@ struct Read {
     protocol: Option<Protocol>,
     address: Option<IpAddr>,
     l4_port: Option<u16>,
-    mark: Option<u32>,
+    fwmark: Option<u32>,
     family: Option<Family>,
     scheduler: Scheduler,
     #[serde(default)]
     flags: SchedulerFlags,
     persistence: Option<Persistence>,
     #[serde(default)]
-    one_packet: bool,
+    ops: bool,
     destinations: Vec<DestinationView>,
     #[serde(default)]
     stats: Stats,
@@ -148,14 +148,14 @@ struct Read {
 impl<'de> Deserialize<'de> for ServiceView {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServiceView, D::Error> {
         let read = Read::deserialize(from)?;
-        let Read { protocol, address, l4_port, mark, family, .. } = read;
-        let key = WrittenKey { protocol, address, l4_port, mark, family };
+        let Read { protocol, address, l4_port, fwmark, family, .. } = read;
+        let key = WrittenKey { protocol, address, l4_port, fwmark, family };
         Ok(ServiceView {
             key: key.try_into().map_err(serde::de::Error::custom)?,
             scheduler: read.scheduler,
             flags: read.flags,
             persistence: read.persistence,
-            one_packet: read.one_packet,
+            ops: read.ops,
             destinations: read.destinations,
             stats: read.stats,
             live: read.live,
@@ -179,7 +179,7 @@ mod tests {
                   "active": 3, "stats": { "connections": 1, "in_packets": 0, "out_packets": 0, "in_bytes": 0,
                   "out_bytes": 0 } },
                 { "address": "10.0.2.12", "l4_port": 80, "method": "nat", "weight": 1 }] },
-            { "mark": 7, "family": "ipv6", "scheduler": "wlc", "destinations": [] }],
+            { "fwmark": 7, "family": "ipv6", "scheduler": "wlc", "destinations": [] }],
             "connection_capacity": 9 });
         let list: ServiceList = serde_json::from_value(whole.clone()).unwrap();
         let brief = serde_json::to_value(BriefList(list.clone())).unwrap();

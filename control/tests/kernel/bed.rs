@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionCounters, ExceptionPath, Injector};
-use pollux_control::kernel::facts::{Facts, Mac};
 use pollux_control::kernel::netlink::{Mirror, Twin};
+use pollux_control::kernel::network_config::{Mac, NetworkConfig};
 use pollux_control::kernel::tap::TapDevice;
 use pollux_dataplane::packet::Packet;
 
@@ -89,14 +89,18 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for a picture that shows something.
-pub fn see(pictures: &Receiver<Facts>, what: &str, there: &dyn Fn(&Facts) -> bool) -> Facts {
+pub fn see(
+    pictures: &Receiver<NetworkConfig>,
+    what: &str,
+    there: &dyn Fn(&NetworkConfig) -> bool,
+) -> NetworkConfig {
     let limit = Instant::now() + PATIENCE;
     let mut last = None;
-    while let Ok(facts) = pictures.recv_deadline(limit) {
-        if there(&facts) {
-            return facts;
+    while let Ok(network_config) = pictures.recv_deadline(limit) {
+        if there(&network_config) {
+            return network_config;
         }
-        last = Some(facts);
+        last = Some(network_config);
     }
     panic!("waited in vain: {what}; last seen: {last:#?}")
 }
@@ -106,7 +110,7 @@ pub fn twins() -> Vec<Twin> {
 }
 
 /// A twin, and a mirror that knows of it.
-pub fn mirrored() -> (TapDevice, Mirror, Receiver<Facts>) {
+pub fn mirrored() -> (TapDevice, Mirror, Receiver<NetworkConfig>) {
     ip("link set lo up");
     let twin = TapDevice::create("krn0", OURS, 1500).unwrap();
     let (mirror, pictures) = Mirror::start(twins()).unwrap();

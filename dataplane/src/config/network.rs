@@ -111,7 +111,7 @@ pub struct Rule {
     /// Where it goes.
     pub to: Option<IpNet>,
     /// Its mark.
-    pub mark: Option<u32>,
+    pub fwmark: Option<u32>,
     /// Index in [`Network::tables`].
     pub table: usize,
 }
@@ -122,7 +122,7 @@ pub struct Policy {
     /// Its source address.
     pub from: Option<IpAddr>,
     /// Its mark.
-    pub mark: u32,
+    pub fwmark: u32,
 }
 
 /// What a worker needs to reach one destination address, looked up when the configuration is compiled.
@@ -246,7 +246,7 @@ impl Rule {
         self.ipv6 == to.is_ipv6()
             && within(&self.to, Some(to))
             && within(&self.from, policy.from)
-            && self.mark.is_none_or(|mark| mark == policy.mark)
+            && self.fwmark.is_none_or(|fwmark| fwmark == policy.fwmark)
     }
 }
 

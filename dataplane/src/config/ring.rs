@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::events::ConfigEvents;
 use super::network::LinkId;
-use super::news::News;
 use super::snapshot::Snapshot;
 use crate::conn::entry::Endpoints;
 use crate::flow::Endpoint;
@@ -20,7 +20,7 @@ const EVENTS: usize = 2048;
 #[derive(Debug)]
 pub enum Command {
     /// Act on this from now on, and hear of what it brings.
-    Install(Box<Snapshot>, News),
+    Install(Box<Snapshot>, ConfigEvents),
     /// Copy a page of connections into the buffer that comes with it.
     List(Page),
     /// Stop after this burst.
@@ -29,9 +29,9 @@ pub enum Command {
 
 /// What a worker tells control.
 #[derive(Debug)]
-pub enum Note {
+pub enum Notification {
     /// The generation adopted, and the snapshot it replaces, to be freed; all that came with it was heard.
-    Adopted(u64, Box<Snapshot>, News),
+    Adopted(u64, Box<Snapshot>, ConfigEvents),
     /// The page that was asked for.
     Listed(Page),
     /// A packet waits for this neighbour's hardware address.
@@ -106,7 +106,7 @@ pub struct WorkerRings {
     /// From control to the worker.
     pub commands: ArrayQueue<Command>,
     /// From the worker to control.
-    pub notes: ArrayQueue<Note>,
+    pub notifications: ArrayQueue<Notification>,
     /// Debug events, for control to put into words.
     pub events: ArrayQueue<Record>,
 }
@@ -116,7 +116,7 @@ impl WorkerRings {
     pub fn new(depth: usize) -> Arc<WorkerRings> {
         Arc::new(WorkerRings {
             commands: ArrayQueue::new(depth),
-            notes: ArrayQueue::new(depth),
+            notifications: ArrayQueue::new(depth),
             events: ArrayQueue::new(EVENTS),
         })
     }

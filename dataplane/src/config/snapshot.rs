@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::lane::{self, Lane};
-use super::marks::MarkRule;
+use super::adjacency::{self, Adjacency};
+use super::fwmarks::FwmarkRule;
 use super::network::{Network, Target};
-use crate::forward::template::Template;
+use crate::forward::tunnel_header::TunnelHeader;
 use crate::proto::Timeouts;
 use crate::service::{Destination, DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
@@ -175,12 +175,12 @@ pub struct Snapshot {
     pub network: Arc<Network>,
     /// The ways to destinations, by [`TargetId`].
     pub targets: Arc<[Target]>,
-    /// The same for plain packets, by [`DestinationId`]; [`Snapshot::pave`] makes them.
-    pub lanes: Arc<[Lane]>,
+    /// The same for plain packets, by [`DestinationId`]; [`Snapshot::build_adjacencies`] makes them.
+    pub adjacencies: Arc<[Adjacency]>,
     /// Headers of tunnels to destinations.
-    pub templates: Arc<[Template]>,
+    pub tunnel_headers: Arc<[TunnelHeader]>,
     /// Which packets are marked, and how.
-    pub marks: Arc<[MarkRule]>,
+    pub fwmarks: Arc<[FwmarkRule]>,
     /// Time-outs and switches.
     pub settings: Settings,
     /// Which debug events are told.
@@ -194,9 +194,9 @@ impl Default for Snapshot {
             services: Arc::default(),
             network: Arc::default(),
             targets: Arc::new([]),
-            lanes: Arc::default(),
-            templates: Arc::default(),
-            marks: Arc::new([]),
+            adjacencies: Arc::default(),
+            tunnel_headers: Arc::default(),
+            fwmarks: Arc::new([]),
             settings: Settings::default(),
             debug: Switches::default(),
         }
@@ -205,16 +205,21 @@ impl Default for Snapshot {
 
 impl Snapshot {
     /// Makes the lanes anew. To be called before workers get a snapshot whose targets or network changed.
-    pub fn pave(&mut self) {
-        (self.lanes, self.templates) = lane::pave(&self.services, &self.targets, &self.network);
+    pub fn build_adjacencies(&mut self) {
+        (self.adjacencies, self.tunnel_headers) =
+            adjacency::build_adjacencies(&self.services, &self.targets, &self.network);
     }
 
     /// Makes the lanes of these destinations anew, the only ones that differ from what the lanes were made of.
-    pub fn repave(&mut self, destinations: &[u32]) {
+    pub fn rebuild_adjacencies(&mut self, destinations: &[u32]) {
         if !destinations.is_empty() {
-            let made = (&*self.lanes, &self.templates);
-            (self.lanes, self.templates) =
-                lane::repave(made, destinations, (&self.services, &self.targets), &self.network);
+            let made = (&*self.adjacencies, &self.tunnel_headers);
+            (self.adjacencies, self.tunnel_headers) = adjacency::rebuild_adjacencies(
+                made,
+                destinations,
+                (&self.services, &self.targets),
+                &self.network,
+            );
         }
     }
 

@@ -39,7 +39,7 @@ impl Flags {
     /// It has no destination: packets go where they were addressed.
     pub const BYPASS: Flags = Flags(0x0008);
     /// It serves one packet and cannot be found.
-    pub const ONE_PACKET: Flags = Flags(0x0010);
+    pub const OPS: Flags = Flags(0x0010);
     /// A persistence template controls it.
     pub const CHILD: Flags = Flags(0x0020);
     /// The template knows that this connection was really opened.
@@ -152,17 +152,17 @@ const _: () = assert!(size_of::<Entry>() == 64);
 /// How long a connection lives after a packet, as [`Entry`] and its timer have it: the same for all packets of a burst
 /// that leave their connections in the same state.
 #[derive(Clone, Copy, Debug)]
-pub struct Lease {
+pub struct Expiry {
     seen: u32,
     timeout: u32,
     due: u32,
 }
 
-impl Lease {
+impl Expiry {
     /// Another `timeout` from now.
     #[inline(always)]
-    pub fn new(timeout: Millis, now: Tick) -> Lease {
-        Lease { seen: now.0 as u32, timeout: timeout.0, due: Wheel::due(now.after(timeout)) }
+    pub fn new(timeout: Millis, now: Tick) -> Expiry {
+        Expiry { seen: now.0 as u32, timeout: timeout.0, due: Wheel::due(now.after(timeout)) }
     }
 
     /// How long.
@@ -234,9 +234,9 @@ impl Entry {
     /// Notes that a packet came and how long the connection now lives without another; true when its timer stands too
     /// late for that.
     #[inline(always)]
-    pub fn touch(&mut self, lease: &Lease) -> bool {
-        (self.seen, self.timeout) = (lease.seen, lease.timeout);
-        lease.due < self.links.armed
+    pub fn touch(&mut self, expiry: &Expiry) -> bool {
+        (self.seen, self.timeout) = (expiry.seen, expiry.timeout);
+        expiry.due < self.links.armed
     }
 
     /// The endpoints of an IPv4 connection.

@@ -18,7 +18,7 @@ const LOAD: (usize, usize) = (3, 4);
 
 #[derive(FromZeros)]
 #[repr(C, align(64))]
-struct Line {
+struct Bucket {
     /// 0 is an empty slot.
     tags: [u16; WAYS],
     slots: [u32; WAYS],
@@ -27,7 +27,7 @@ struct Line {
     unused: [u32; 3],
 }
 
-const _: () = assert!(size_of::<Line>() == 64);
+const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// A slot's content: a connection and the direction of the packets whose hash it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct Spot {
 
 /// The index of one worker's table.
 pub struct Index {
-    lines: Slab<Line>,
+    lines: Slab<Bucket>,
     /// Lines that can be a home; the last ones only take what overflows.
     homes: usize,
 }
@@ -97,7 +97,7 @@ impl Index {
 
     /// Bytes that an index with room for `flows` keys will take.
     pub fn bytes_for(flows: usize) -> usize {
-        (Index::homes(flows) + PROBES) * size_of::<Line>()
+        (Index::homes(flows) + PROBES) * size_of::<Bucket>()
     }
 
     /// Bytes taken.
@@ -157,7 +157,7 @@ impl Index {
     pub fn insert(&mut self, hash: u64, slot: Slot, is_same: impl Fn(Slot) -> bool) -> bool {
         let home = self.home(hash);
         let lines = &mut self.lines[home..home + PROBES];
-        let free = |line: &Line| line.tags.iter().position(|&tag| tag == 0);
+        let free = |line: &Bucket| line.tags.iter().position(|&tag| tag == 0);
         let Some((distance, way)) =
             lines.iter().enumerate().find_map(|(distance, line)| Some((distance, free(line)?)))
         else {
@@ -183,7 +183,7 @@ impl Index {
         let home = self.home(hash);
         let lines = &mut self.lines[home..home + PROBES];
         let held =
-            |line: &Line| (0..WAYS).find(|&way| line.tags[way] == tag(hash) && line.slots[way] == slot.0);
+            |line: &Bucket| (0..WAYS).find(|&way| line.tags[way] == tag(hash) && line.slots[way] == slot.0);
         let Some((distance, way)) =
             lines.iter().enumerate().find_map(|(distance, line)| Some((distance, held(line)?)))
         else {

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use zerocopy::FromZeros;
 use zerocopy::network_endian::{U32, U128};
 
-use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Flags, Lease};
+use super::entry::{Addresses6, ConnId, Direction, Endpoints, Entry, Expiry, Flags};
 use super::free::Free;
 use super::index::{Index, Slot};
 use super::slab::{Slab, prefetch, prefetch_at};
@@ -19,7 +19,7 @@ use crate::time::wheel::Wheel;
 use crate::time::{Millis, Tick};
 use crate::wire::checksum::{Delta, of_u32, of_u128};
 
-use lookup::{OWED, Owed};
+use lookup::{MAX_PENDING, PendingInsert};
 
 /// How many connections of each family fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct Table {
     /// Counts changes of the index.
     changes: u32,
     /// Replies' keys that are yet to be put into the index.
-    owed: ArrayVec<Owed, OWED>,
+    owed: ArrayVec<PendingInsert, MAX_PENDING>,
 }
 
 impl Table {
@@ -215,19 +215,19 @@ impl Table {
         // Its line comes while the entry is filled and the next connections are made.
         out.iter().for_each(|(hash, _)| _ = self.prefetch_line(*hash));
         self.fill(id, new, &key, now);
-        if new.flags.has(Flags::ONE_PACKET) {
+        if new.flags.has(Flags::OPS) {
             return Some(id);
         }
         let hash = self.seed.hash(&key);
         if self.owed.iter().any(|owed| owed.hash == hash) {
-            self.settle_all();
+            self.flush_pending();
         }
         if !self.put(hash, Slot::new(id, Direction::In), &key) {
             self.give_back(id);
             return None;
         }
         if let Some((hash, _)) = out {
-            self.owe(Owed { hash, id });
+            self.defer_insert(PendingInsert { hash, id });
         }
         self.wheel.arm(&mut self.entries, id.0, now.after(new.timeout));
         Some(id)
@@ -285,7 +285,7 @@ impl Table {
         self.changes = self.changes.wrapping_add(1);
         let (endpoints, entry) = (self.endpoints(id), self.entry(id));
         let (protocol, nat) = (entry.protocol, entry.flags.has(Flags::NAT));
-        if entry.flags.has(Flags::ONE_PACKET) {
+        if entry.flags.has(Flags::OPS) {
             return self.give_back(id);
         }
         if let Some(key) = endpoints.key_in(protocol) {
@@ -311,9 +311,9 @@ impl Table {
     /// Notes that a packet came and how long the connection now lives without another.
     #[inline(always)]
     pub fn touch(&mut self, id: ConnId, timeout: Millis, now: Tick) {
-        let lease = Lease::new(timeout, now);
-        if self.entries[id.0 as usize].touch(&lease) {
-            self.rearm(id, lease.end(now));
+        let expiry = Expiry::new(timeout, now);
+        if self.entries[id.0 as usize].touch(&expiry) {
+            self.rearm(id, expiry.end(now));
         }
     }
 
@@ -362,7 +362,7 @@ impl Table {
     }
 
     /// Looks at up to `reach` connections of the family of `key` for one that `may_go`, going on where it stopped.
-    pub fn find_victim(
+    pub fn find_evictable(
         &mut self,
         key: &Key,
         reach: u32,

@@ -28,7 +28,7 @@ pub enum Target {
     /// A virtual address, and a port or 0.
     Address(IpAddr, u16),
     /// A mark.
-    Mark(u32),
+    Fwmark(u32),
 }
 
 /// What tells one template from another.
@@ -71,7 +71,7 @@ pub struct NewTemplate {
     /// How long the template lives after the last new connection.
     pub timeout: Millis,
     /// It belongs to a service of one-packet scheduling: random early expiry judges it by its packets.
-    pub one_packet: bool,
+    pub ops: bool,
 }
 
 /// A template as it is listed.
@@ -124,7 +124,8 @@ struct Shard {
     wheel: Wheel,
 }
 
-const _: () = assert!(align_of::<Shard>() >= crate::apart::PAIR, "shards lie on lines of their own");
+const _: () =
+    assert!(align_of::<Shard>() >= crate::cache_aligned_alloc::PAIR, "shards lie on lines of their own");
 
 /// All templates.
 pub struct Templates {
@@ -243,7 +244,7 @@ impl Templates {
                     continue;
                 }
                 let age = now.since(template.since);
-                if judge(template.assured, template.new.one_packet, template.in_packets, age) {
+                if judge(template.assured, template.new.ops, template.in_packets, age) {
                     gone(shard.remove(place));
                 }
             }
@@ -423,7 +424,7 @@ impl Target {
     pub fn listed(self) -> Endpoint {
         match self {
             Target::Address(address, l4_port) => Endpoint { address, l4_port },
-            Target::Mark(mark) => Endpoint { address: Ipv4Addr::from_bits(mark).into(), l4_port: 0 },
+            Target::Fwmark(fwmark) => Endpoint { address: Ipv4Addr::from_bits(fwmark).into(), l4_port: 0 },
         }
     }
 }

@@ -128,7 +128,7 @@ fn a_template_is_made_once() {
         endpoint: client,
         method: Method::Dr,
         timeout: Millis(1000),
-        one_packet: false,
+        ops: false,
     };
     let [first, second] = [1, 2].map(|n| templates.make(key.clone(), to(n), Tick(0)).unwrap());
     assert_eq!((first.fresh, second.fresh, templates.len()), (true, false, 1));
@@ -152,7 +152,7 @@ fn templates_of_what_is_gone_are_forgotten_part_by_part() {
         let key = template::Key { protocol: 6, client: client.address, target, data: Box::default() };
         let (method, timeout) = (Method::Dr, Millis(1000));
         let destination = DestinationId(n % 2);
-        let new = template::NewTemplate { destination, endpoint: client, method, timeout, one_packet: false };
+        let new = template::NewTemplate { destination, endpoint: client, method, timeout, ops: false };
         let claim = templates.make(key, new, Tick(0)).unwrap();
         // One in ten still has a connection.
         (n % 10 != 0).then(|| templates.release_child(claim.template, false));

@@ -6,13 +6,13 @@
 
 #![allow(unsafe_code, reason = "DPDK is C; all calls into it are in this module")]
 
-mod bell;
 pub mod clock;
 pub mod eal;
 pub mod mbuf;
 pub mod mempool;
 pub mod port;
 pub mod queue;
+mod rx_interrupt;
 pub mod started;
 
 pub use clock::Tsc;

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use dpdk_sys as sys;
 
-use super::bell::Bell;
 use super::mbuf::Mbuf;
+use super::rx_interrupt::RxInterrupt;
 use super::started::Running;
 use crate::io::{Batch, QueuePair};
 
@@ -59,26 +59,26 @@ impl QueuePair for Queue {
         unsafe { batch.set_len(count - sent) };
     }
 
-    fn bell(&self) -> Option<BorrowedFd<'_>> {
-        self.own_bell().map(Bell::descriptor)
+    fn rx_interrupt(&self) -> Option<BorrowedFd<'_>> {
+        self.own_rx_interrupt().map(RxInterrupt::descriptor)
     }
 
     fn arm(&mut self) {
-        if let Some(bell) = self.own_bell() {
-            bell.arm();
+        if let Some(rx_interrupt) = self.own_rx_interrupt() {
+            rx_interrupt.arm();
         }
     }
 
     fn disarm(&mut self) {
-        if let Some(bell) = self.own_bell() {
-            bell.disarm();
+        if let Some(rx_interrupt) = self.own_rx_interrupt() {
+            rx_interrupt.disarm();
         }
     }
 }
 
 impl Queue {
-    fn own_bell(&self) -> Option<&Bell> {
-        self.running.bells.get(usize::from(self.number))
+    fn own_rx_interrupt(&self) -> Option<&RxInterrupt> {
+        self.running.rx_interrupts.get(usize::from(self.number))
     }
 
     /// Drops frames that lie in several buffers: their first buffer is full, so that they cannot be put into one.

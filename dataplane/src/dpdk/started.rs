@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dpdk_sys as sys;
 
-use super::bell::Bell;
 use super::eal::{Shared, checked, lock};
 use super::mempool::Pool;
 use super::port::{self, Link, Port, PortError};
 use super::queue::Queue;
+use super::rx_interrupt::RxInterrupt;
 use crate::steer::spread::{BUCKETS, KEY};
 
 /// What a frame has around its MTU: the Ethernet header and two VLAN tags.
@@ -106,7 +106,7 @@ pub(super) struct Running {
     pub(super) segmented: AtomicU64,
     /// Interrupts of its receive queues, by number; none where the device has none. DPDK forgets them when it closes
     /// the port, so they go after that.
-    pub(super) bells: Vec<Bell>,
+    pub(super) rx_interrupts: Vec<RxInterrupt>,
     _claim: Claim,
 }
 
@@ -134,14 +134,15 @@ impl Port {
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
         let (queues, interrupts) = (setup.queues, setup.interrupts);
         let conf = sys::pollux_port_conf { queues, mtu, rss, fast_free, rss_key, interrupts };
-        let bells = if self.bring_up(conf, setup)? { self.bells(queues) } else { Vec::new() };
-        let interrupts = !bells.is_empty();
-        let running = Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), bells, _claim: claim });
+        let rx_interrupts = if self.bring_up(conf, setup)? { self.rx_interrupts(queues) } else { Vec::new() };
+        let interrupts = !rx_interrupts.is_empty();
+        let running =
+            Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), rx_interrupts, _claim: claim });
         // SAFETY: the port runs, all queues are there, and the key outlives the call.
-        let told = |key: &[u8; KEY]| unsafe {
+        let connection_record = |key: &[u8; KEY]| unsafe {
             sys::pollux_port_spread(self.id, key.as_ptr(), BUCKETS, setup.queues)
         };
-        let spreads = key.is_some_and(|key| told(key) == 0);
+        let spreads = key.is_some_and(|key| connection_record(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
         let started =
@@ -166,8 +167,11 @@ impl Port {
     }
 
     /// The interrupts of all receive queues, or none: a device that took the setting may still have no interrupts.
-    fn bells(&self, queues: u16) -> Vec<Bell> {
-        (0..queues).map(|queue| Bell::new(self.id, queue)).collect::<io::Result<_>>().unwrap_or_default()
+    fn rx_interrupts(&self, queues: u16) -> Vec<RxInterrupt> {
+        (0..queues)
+            .map(|queue| RxInterrupt::new(self.id, queue))
+            .collect::<io::Result<_>>()
+            .unwrap_or_default()
     }
 
     fn check(&self, setup: &PortSetup, mtu: u16) -> Result<(), PortError> {

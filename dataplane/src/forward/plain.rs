@@ -13,7 +13,7 @@ use crate::wire::plain::{Head, Ip};
 /// The start of a frame with a UDP datagram.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Datagram<I> {
+pub struct UdpStart<I> {
     /// Up to the ports.
     pub head: Head<I>,
     len: U16,
@@ -24,7 +24,7 @@ pub struct Datagram<I> {
 /// The start of a frame with a TCP segment.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-pub struct Segment<I> {
+pub struct TcpStart<I> {
     /// Up to the ports.
     pub head: Head<I>,
     between: [u8; 12],

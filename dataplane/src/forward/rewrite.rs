@@ -125,9 +125,9 @@ fn fill_udp_sum(frame: &mut [u8], parsed: &Parsed) {
 
 /// The checksum of a UDP datagram between addresses that sum to `addresses`. It may lie in pieces, each but the last of
 /// an even length; its checksum field is zero.
-pub fn udp_sum<'a>(addresses: u64, pieces: impl Iterator<Item = &'a [u8]>) -> U16 {
-    let (len, total) =
-        pieces.fold((0, 0), |(len, total), piece| (len + piece.len(), total + checksum::sum(piece)));
+pub fn udp_sum<'a>(addresses: u64, fragments: impl Iterator<Item = &'a [u8]>) -> U16 {
+    let (len, total) = fragments
+        .fold((0, 0), |(len, total), fragment| (len + fragment.len(), total + checksum::sum(fragment)));
     never_zero(U16::new(!checksum::fold(checksum::pseudo(addresses, protocol::UDP, len) + total)))
 }
 
@@ -158,8 +158,8 @@ pub(super) fn set_sctp_port(sctp: &mut SctpHdr, direction: Direction, l4_port: u
 }
 
 /// The CRC of an SCTP packet whose own CRC field is zero. It may lie in pieces of any length.
-pub fn sctp_crc<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> u32 {
-    pieces.fold(0, crc32c::crc32c_append)
+pub fn sctp_crc<'a>(fragments: impl Iterator<Item = &'a [u8]>) -> u32 {
+    fragments.fold(0, crc32c::crc32c_append)
 }
 
 #[cfg(test)]

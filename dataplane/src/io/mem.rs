@@ -106,9 +106,9 @@ impl QueuePair for Wire {
 
 /// A clock that only moves when told to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hand(pub Tick);
+pub struct ManualClock(pub Tick);
 
-impl Clock for Hand {
+impl Clock for ManualClock {
     fn now(&mut self) -> Tick {
         self.0
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::fold::{bucket, fold};
-use super::{Candidate, Loads, Scene};
+use super::{Candidate, Loads, PickContext};
 use crate::flow::Endpoint;
 use crate::service::{Destination, DestinationId, ServiceId};
 use crate::time::{Millis, Tick};
@@ -44,7 +44,7 @@ impl Held {
     }
 
     /// The destination as it is now; perhaps a ghost.
-    pub fn find<'a, L: Loads>(&self, scene: &'a Scene<'_, L>) -> Option<Candidate<'a>> {
+    pub fn find<'a, L: Loads>(&self, scene: &'a PickContext<'_, L>) -> Option<Candidate<'a>> {
         let same = |d: &&Destination| d.service == self.service && d.endpoint == self.endpoint;
         let of_id = scene.services.destination(self.id).filter(same).map(|d| scene.candidate(self.id, d));
         match of_id {
@@ -55,7 +55,7 @@ impl Held {
 }
 
 /// Whether a destination has more active connections than it weighs while another has less than half as many.
-pub fn is_crowded<L: Loads>(candidate: &Candidate<'_>, scene: &Scene<'_, L>) -> bool {
+pub fn is_crowded<L: Loads>(candidate: &Candidate<'_>, scene: &PickContext<'_, L>) -> bool {
     let has_room = |c: Candidate<'_>| u64::from(c.load.active) * 2 < u64::from(c.destination.weight);
     candidate.load.active > candidate.destination.weight && scene.candidates().any(has_room)
 }

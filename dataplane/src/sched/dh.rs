@@ -1,7 +1,7 @@
 //! Destination hashing: the virtual address decides, by a table of buckets that all destinations share. Spec 3.8.
 
 use super::fold::{bucket, fold};
-use super::{Loads, Scene};
+use super::{Loads, PickContext};
 use crate::service::{Destination, DestinationId};
 
 const BITS: u32 = 8;
@@ -15,7 +15,7 @@ pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId
 }
 
 /// The virtual address's bucket.
-pub fn pick<L: Loads>(scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(scene: &PickContext<'_, L>) -> Option<DestinationId> {
     let place = bucket(fold(scene.virtual_address), BITS);
     let chosen = (*scene.service.slots.get(place as usize)?)?;
     scene.is_usable(chosen).then_some(chosen)

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::cached::{Garbage, Held, MAXIMUM, is_crowded};
-use super::{Load, Loads, Scene, wlc};
+use super::{Load, Loads, PickContext, wlc};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 
@@ -27,7 +27,7 @@ struct Entry {
 
 impl Cache {
     /// Forgets what is due.
-    pub fn tend(&mut self, now: Tick, expiration: Millis) {
+    pub fn maintain(&mut self, now: Tick, expiration: Millis) {
         let entries = self.entries.iter().map(|(&address, entry)| (address, entry.used));
         if let Some(sweep) = self.garbage.sweep(now, expiration, entries) {
             self.entries.retain(|&address, entry| !sweep.takes(address, entry.used));
@@ -45,7 +45,7 @@ impl Cache {
     }
 
     /// The address's own destination, if that may be chosen: an overload by threshold does not matter to it.
-    fn kept<L: Loads>(&mut self, scene: &Scene<'_, L>) -> Option<DestinationId> {
+    fn kept<L: Loads>(&mut self, scene: &PickContext<'_, L>) -> Option<DestinationId> {
         let entry = self.entries.get_mut(&scene.virtual_address)?;
         entry.used = scene.now;
         let kept = entry.held.find(scene)?;
@@ -55,7 +55,7 @@ impl Cache {
 }
 
 /// The destination that the address stays with, else the one by wlc, which it stays with from now on.
-pub fn pick<L: Loads>(cache: &mut Cache, scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(cache: &mut Cache, scene: &PickContext<'_, L>) -> Option<DestinationId> {
     cache.garbage.begin(scene.now);
     if let Some(kept) = cache.kept(scene) {
         return Some(kept);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::cached::{Garbage, Held, MAXIMUM, is_crowded};
-use super::{Candidate, Load, Loads, Scene, wlc};
+use super::{Candidate, Load, Loads, PickContext, wlc};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 
@@ -93,13 +93,13 @@ impl Members {
     fn of<'a, L: Loads>(
         &self,
         set: &Set,
-        scene: &'a Scene<'_, L>,
+        scene: &'a PickContext<'_, L>,
     ) -> impl Iterator<Item = (Place, Candidate<'a>)> {
         self.places(set).filter_map(|place| Some((place, self.all[place as usize].held.find(scene)?)))
     }
 
     /// The member with the most overhead per weight; the first of equals.
-    fn most_loaded<L: Loads>(&self, set: &Set, scene: &Scene<'_, L>) -> Option<Place> {
+    fn most_loaded<L: Loads>(&self, set: &Set, scene: &PickContext<'_, L>) -> Option<Place> {
         let heavy = self.of(set, scene).filter(|(_, c)| c.destination.weight > 0);
         let most = |most: (Place, Candidate<'_>), member: (Place, Candidate<'_>)| {
             wlc::exceeds(&member.1, &most.1, Load::overhead)
@@ -110,7 +110,7 @@ impl Members {
 
 impl Cache {
     /// Forgets what is due.
-    pub fn tend(&mut self, now: Tick, expiration: Millis) {
+    pub fn maintain(&mut self, now: Tick, expiration: Millis) {
         let entries = self.entries.iter().map(|(&address, set)| (address, set.used));
         if let Some(sweep) = self.garbage.sweep(now, expiration, entries) {
             self.entries.retain(|&address, set| {
@@ -134,7 +134,7 @@ impl Cache {
     }
 
     /// The best of the address's own set, which may lose its most loaded member by the way.
-    fn kept<L: Loads>(&mut self, scene: &Scene<'_, L>) -> Option<DestinationId> {
+    fn kept<L: Loads>(&mut self, scene: &PickContext<'_, L>) -> Option<DestinationId> {
         let set = self.entries.get_mut(&scene.virtual_address)?;
         set.used = scene.now;
         let usable = self.members.of(set, scene).map(|(_, c)| c);
@@ -150,7 +150,7 @@ impl Cache {
     }
 
     /// Adds a destination to the address's set, where there is room for it.
-    fn remember<L: Loads>(&mut self, chosen: &Candidate<'_>, scene: &Scene<'_, L>) {
+    fn remember<L: Loads>(&mut self, chosen: &Candidate<'_>, scene: &PickContext<'_, L>) {
         let (held, now) = (Held::new(chosen), scene.now);
         if let Some(set) = self.entries.get_mut(&scene.virtual_address) {
             let is_member = self.members.places(set).any(|at| self.members.all[at as usize].held.is(chosen));
@@ -167,7 +167,7 @@ impl Cache {
 }
 
 /// The best of the address's set, else the one by wlc, which is in the set from now on.
-pub fn pick<L: Loads>(cache: &mut Cache, scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(cache: &mut Cache, scene: &PickContext<'_, L>) -> Option<DestinationId> {
     cache.garbage.begin(scene.now);
     if let Some(kept) = cache.kept(scene) {
         return Some(kept);

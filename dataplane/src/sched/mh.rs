@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::fold::fold;
 use super::slots::{l4_port, look_up};
-use super::{Loads, Scene, gcd};
+use super::{Loads, PickContext, gcd};
 use crate::flow::Endpoint;
 use crate::service::{Destination, DestinationId};
 
@@ -75,7 +75,7 @@ fn fold_of_server(ipv6: bool, address: IpAddr) -> u32 {
 }
 
 /// The client's slot.
-pub fn pick<L: Loads>(scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(scene: &PickContext<'_, L>) -> Option<DestinationId> {
     let number = l4_port(scene).wrapping_add(fold(scene.client.address));
     let place = |offset: u32| siphash13(FIRST, offset.wrapping_add(number)) % SLOTS as u32;
     look_up(scene, SLOTS as u32, place)

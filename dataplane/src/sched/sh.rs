@@ -2,7 +2,7 @@
 
 use super::fold::{bucket, fold};
 use super::slots::{l4_port, look_up};
-use super::{Loads, Scene};
+use super::{Loads, PickContext};
 use crate::service::{Destination, DestinationId};
 
 const BITS: u32 = 8;
@@ -26,7 +26,7 @@ pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId
 }
 
 /// The client's bucket.
-pub fn pick<L: Loads>(scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(scene: &PickContext<'_, L>) -> Option<DestinationId> {
     let own = bucket(l4_port(scene).wrapping_add(fold(scene.client.address)), BITS);
     look_up(scene, SLOTS, |offset| offset.wrapping_add(own) % SLOTS)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Loads, Scene, dh, mh, sh};
+use super::{Loads, PickContext, dh, mh, sh};
 use crate::service::{Destination, DestinationId, Scheduler};
 
 /// What the `slots` of a service, of IPv6 or IPv4, must be: empty for schedulers without a table, and where there is
@@ -25,7 +25,7 @@ pub fn slots<'a>(
 
 /// Looks up the slot of `place(0)`; with fallback, when that one's destination is not usable, further ones.
 pub fn look_up<L: Loads>(
-    scene: &Scene<'_, L>,
+    scene: &PickContext<'_, L>,
     count: u32,
     place: impl Fn(u32) -> u32,
 ) -> Option<DestinationId> {
@@ -49,6 +49,6 @@ pub fn look_up<L: Loads>(
 }
 
 /// The client's port when the service hashes it, else 0.
-pub fn l4_port<L: Loads>(scene: &Scene<'_, L>) -> u32 {
+pub fn l4_port<L: Loads>(scene: &PickContext<'_, L>) -> u32 {
     if scene.service.hash_l4_port { scene.client.l4_port.into() } else { 0 }
 }

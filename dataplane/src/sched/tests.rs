@@ -57,7 +57,7 @@ fn wrr_interleaves_as_the_specification_shows() {
     let mut world = World::of(Scheduler::Wrr, &[2, 3, 4]);
     // Adding a heavier destination does not raise the current weight, so the first round begins with the last pass.
     assert_eq!(nine(&mut world), "ABCAABABC");
-    world.tell(EventKind::Fresh);
+    world.emit(EventKind::Fresh);
     assert_eq!(nine(&mut world), "AABABCABC");
 }
 
@@ -100,7 +100,7 @@ fn twos_takes_the_better_of_what_is_drawn() {
     let mut loads = world.noted.clone();
     loads.loads[2].active = 9;
     let chosen = |draws: [u64; 2]| {
-        let scene = Scene {
+        let scene = PickContext {
             service: &world.service,
             services: &world.services,
             loads: &loads,
@@ -174,5 +174,5 @@ fn mh_has_room_for_as_many_as_there_are_slots() {
 
 #[test]
 fn memory_without_a_cache_is_a_cache_line_at_most() {
-    assert!(size_of::<Memory>() <= 64);
+    assert!(size_of::<SchedulerState>() <= 64);
 }

@@ -1,11 +1,11 @@
 //! Weighted round robin, interleaved: passes over the list with a weight to reach that falls by the gcd. Spec 3.2.
 
-use super::{Cursor, Loads, Scene};
+use super::{Cursor, Loads, PickContext};
 use crate::config::{Event, EventKind};
 use crate::service::DestinationId;
 
 /// Any change sends the walk back to the head and fits the current weight to the new ones.
-pub fn hear(cursor: &mut Cursor, event: &Event) {
+pub fn apply_events(cursor: &mut Cursor, event: &Event) {
     cursor.at = None;
     cursor.gcd = i64::from(event.gcd);
     cursor.max = match event.max_weight {
@@ -20,7 +20,7 @@ pub fn hear(cursor: &mut Cursor, event: &Event) {
 }
 
 /// Walks the list from the cursor until a destination reaches the current weight.
-pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<DestinationId> {
+pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &PickContext<'_, L>) -> Option<DestinationId> {
     let list = &scene.service.destinations;
     if cursor.max == 0 {
         return None;
@@ -60,7 +60,7 @@ pub fn pick<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) -> Option<Desti
 
 /// Lowers the current weight as far as passes would that nobody's weight ends, the last one excepted. Without it a
 /// weight of two billion beside a weight of one could cost two billion passes.
-fn skip_empty_passes<L: Loads>(cursor: &mut Cursor, scene: &Scene<'_, L>) {
+fn skip_empty_passes<L: Loads>(cursor: &mut Cursor, scene: &PickContext<'_, L>) {
     let greatest = scene.available().map(|c| i64::from(c.destination.weight)).max().unwrap_or(0);
     let passes = (cursor.current - greatest).max(0) / cursor.gcd;
     cursor.current -= cursor.gcd * passes.min((cursor.current - 1) / cursor.gcd);

@@ -25,7 +25,7 @@ pub const BUCKETS: u16 = 1 << BITS;
 
 /// Whom a port faces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Faces {
+pub enum Facing {
     /// Packets come from clients.
     Clients,
     /// Packets come from servers.
@@ -86,10 +86,10 @@ impl Spread {
     }
 
     /// The key for a port's device.
-    pub fn key(&self, faces: Faces) -> &[u8; KEY] {
-        match faces {
-            Faces::Clients => &self.clients,
-            Faces::Servers => &self.servers,
+    pub fn key(&self, facing: Facing) -> &[u8; KEY] {
+        match facing {
+            Facing::Clients => &self.clients,
+            Facing::Servers => &self.servers,
         }
     }
 

@@ -50,7 +50,7 @@ crate::event_kinds! {
         NotSent = CORE, 0, "packet was not sent: {0:drop}";
         // What is refused, and why.
         NoDestination = CORE, 1, "Schedule: no dest found for {proto} {c}->{v}.";
-        Answered = CORE, 1, "{proto} {c}->{v} is answered: {0:answer}";
+        IcmpSent = CORE, 1, "{proto} {c}->{v} is answered: {0:answer}";
         Dropped = CORE, 1, "{proto} {c}->{v} is dropped: {0:drop}";
         Unreadable = CORE, 1, "a frame is dropped: {0:drop}";
         GivenUp = CORE, 1, "gave up {proto} c:{c} v:{v} d:{d} state:{1:state} for a new connection";
@@ -76,7 +76,7 @@ crate::event_kinds! {
         Lookup = CORE, 9, "lookup/{0:way} {proto} {c}->{v} {1:hit}";
         // Packets.
         Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, frame of {2} bytes";
-        Fate = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
+        Decision = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
         IcmpError = CORE, 12, "Incoming ICMP ({0},{1}) about {proto} {c}->{v}";
         NotScheduled = CORE, 12, "{proto} {c}->{v} opens nothing and is the kernel's";
         NoKeyExchange = IPSEC, 12, "Unknown ISAKMP entry for {proto} {c}->{v}";
@@ -85,5 +85,5 @@ crate::event_kinds! {
 
 impl Kind {
     /// Those that tell of every packet.
-    pub const PER_PACKET: [Kind; 3] = [Kind::Lookup, Kind::Packet, Kind::Fate];
+    pub const PER_PACKET: [Kind; 3] = [Kind::Lookup, Kind::Packet, Kind::Decision];
 }

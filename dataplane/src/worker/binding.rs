@@ -19,7 +19,7 @@ pub const MOST: usize = 255;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
     /// Has untagged frames, and those of VLANs that are not bound.
-    pub whole: NamespaceId,
+    pub port: NamespaceId,
     /// Who has which VLAN, by its number.
     pub vlans: Vec<(u16, NamespaceId)>,
 }
@@ -28,18 +28,18 @@ impl Binding {
     /// Whether all of the port is the default namespace's: then no frame need be looked at.
     #[inline]
     pub fn is_default(&self) -> bool {
-        self.vlans.is_empty() && self.whole == NamespaceId::DEFAULT
+        self.vlans.is_empty() && self.port == NamespaceId::DEFAULT
     }
 
     /// Whose a frame is.
     pub fn of(&self, frame: &[u8]) -> NamespaceId {
-        if self.vlans.is_empty() { self.whole } else { self.of_vlan(vlan(frame)) }
+        if self.vlans.is_empty() { self.port } else { self.of_vlan(vlan(frame)) }
     }
 
     /// Whose frames with this tag are; 0 is none.
     pub fn of_vlan(&self, vlan: u16) -> NamespaceId {
         let found = self.vlans.binary_search_by_key(&vlan, |&(vlan, _)| vlan);
-        found.map_or(self.whole, |at| self.vlans[at].1)
+        found.map_or(self.port, |at| self.vlans[at].1)
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn a_vlan_that_is_not_bound_is_the_ports() {
         let vlans = vec![(7, NamespaceId(2)), (100, NamespaceId(1))];
-        let binding = Binding { whole: NamespaceId(3), vlans };
+        let binding = Binding { port: NamespaceId(3), vlans };
         let rows = [(tagged(7), 2), (tagged(100), 1), (tagged(8), 3), (tagged(0), 3), (vec![0; 60], 3)];
         for (frame, whose) in rows {
             assert_eq!(binding.of(&frame), NamespaceId(whose), "{frame:x?}");
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_cut_short_is_the_ports() {
-        let binding = Binding { whole: NamespaceId(3), vlans: vec![(100, NamespaceId(1))] };
+        let binding = Binding { port: NamespaceId(3), vlans: vec![(100, NamespaceId(1))] };
         for cut in 0..ether::TAGGED_LEN {
             assert_eq!(binding.of(&tagged(100)[..cut]), NamespaceId(3), "{cut} bytes");
         }
@@ -85,7 +85,7 @@ mod tests {
     fn only_a_port_that_is_wholly_the_defaults_is_not_looked_at() {
         let vlans = vec![(100, NamespaceId(1))];
         assert!(Binding::default().is_default());
-        assert!(!Binding { whole: NamespaceId(1), vlans: Vec::new() }.is_default());
-        assert!(!Binding { whole: NamespaceId::DEFAULT, vlans }.is_default());
+        assert!(!Binding { port: NamespaceId(1), vlans: Vec::new() }.is_default());
+        assert!(!Binding { port: NamespaceId::DEFAULT, vlans }.is_default());
     }
 }

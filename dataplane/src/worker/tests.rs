@@ -1,7 +1,7 @@
 //! Namespaces at a worker: the same addresses in each, and nothing that crosses.
 
-mod chores;
-mod idle;
+mod commands;
+mod sleep;
 mod spread;
 mod world;
 
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use etherparse::{PacketBuilder, VlanId};
 
 use super::binding::{Binding, NamespaceId};
-use super::moves::{Move, Retired};
-use super::tenant::Tenant;
+use super::namespace::NamespaceWorker;
+use super::namespace_rings::{NamespaceCommand, Retired};
 use crate::io::mem::Frame;
 use crate::packet::Packet;
 use crate::service::Method;
@@ -20,7 +20,7 @@ use crate::testkit::*;
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
-use world::{Realm, World, heading, knows, on, serving, syn};
+use world::{TestNamespace, World, heading, knows, on, serving, syn};
 
 const BLUE: NamespaceId = NamespaceId(1);
 const GREEN: NamespaceId = NamespaceId(2);
@@ -29,19 +29,19 @@ const GREEN: NamespaceId = NamespaceId(2);
 fn a_whole_port_is_its_namespaces() {
     let mut world = World::new(1);
     world.workers[0].install(serving(0, None), &[]);
-    let blue = world.enter(BLUE, &serving(1, None));
+    let blue = world.enter_state(BLUE, &serving(1, None));
     world.bind([on(BLUE, &[]), on(BLUE, &[])]);
     world.outside[0].put(&syn(client(), vip(), None));
     world.turn();
     let sent = World::left(&world.inside);
     assert_eq!((sent.len(), heading(&sent[0])), (1, ([10, 0, 2, 3], None)));
-    assert!(world.home.is_silent());
-    assert_eq!(blue.boards[0].destinations[0].in_packets.get(), 1);
+    assert!(world.default_namespace.is_silent());
+    assert_eq!(blue.worker_stats[0].destinations[0].in_packets.get(), 1);
     world.inside[0].put(&syn(nth_server(1), client(), None));
     world.turn();
     assert_eq!(World::left(&world.outside).len(), 1);
-    assert_eq!(blue.boards[0].destinations[0].out_packets.get(), 1);
-    assert!(world.home.is_silent());
+    assert_eq!(blue.worker_stats[0].destinations[0].out_packets.get(), 1);
+    assert!(world.default_namespace.is_silent());
     blue.reconciles();
 }
 
@@ -49,8 +49,8 @@ fn a_whole_port_is_its_namespaces() {
 fn the_same_flow_is_another_in_each_vlan() {
     let mut world = World::new(1);
     world.workers[0].install(serving(0, None), &[]);
-    let blue = world.enter(BLUE, &serving(1, Some(100)));
-    let green = world.enter(GREEN, &serving(2, Some(200)));
+    let blue = world.enter_state(BLUE, &serving(1, Some(100)));
+    let green = world.enter_state(GREEN, &serving(2, Some(200)));
     let binding = on(NamespaceId::DEFAULT, &[(100, BLUE), (200, GREEN)]);
     world.bind([binding.clone(), binding]);
     // One burst with frames of all three, mixed.
@@ -63,22 +63,22 @@ fn the_same_flow_is_another_in_each_vlan() {
     let untagged = ([10, 0, 2, 2], None);
     let (blues, greens) = (([10, 0, 2, 3], Some(100)), ([10, 0, 2, 4], Some(200)));
     assert_eq!(went, [untagged, untagged, blues, blues, greens]);
-    for (realm, packets) in [(&world.home, 2), (&blue, 2), (&green, 1)] {
-        assert_eq!(realm.boards[0].gauges.received.get(), packets);
-        assert_eq!(realm.boards[0].destinations[0].connections.get(), 1);
-        assert_eq!(realm.boards[0].destinations[0].in_packets.get(), packets);
+    for (realm, packets) in [(&world.default_namespace, 2), (&blue, 2), (&green, 1)] {
+        assert_eq!(realm.worker_stats[0].counters.received.get(), packets);
+        assert_eq!(realm.worker_stats[0].destinations[0].connections.get(), 1);
+        assert_eq!(realm.worker_stats[0].destinations[0].in_packets.get(), packets);
         realm.reconciles();
     }
     // A destination's answer is translated where its connection is, and nowhere else.
     world.inside[0].put(&syn(nth_server(1), client(), Some(200)));
     world.turn();
-    assert_eq!(blue.boards[0].destinations[0].out_packets.get(), 0);
-    assert_eq!((green.kernel.len(), blue.kernel.len(), world.home.kernel.len()), (1, 0, 0));
+    assert_eq!(blue.worker_stats[0].destinations[0].out_packets.get(), 0);
+    assert_eq!((green.kernel.len(), blue.kernel.len(), world.default_namespace.kernel.len()), (1, 0, 0));
     assert!(World::left(&world.outside).is_empty());
     world.inside[0].put(&syn(nth_server(1), client(), Some(100)));
     world.turn();
     assert_eq!(World::left(&world.outside).len(), 1);
-    assert_eq!(blue.boards[0].destinations[0].out_packets.get(), 1);
+    assert_eq!(blue.worker_stats[0].destinations[0].out_packets.get(), 1);
 }
 
 /// A first or last fragment of a UDP datagram of 16 bytes of data.
@@ -116,7 +116,7 @@ fn fragments_of_one_namespace_do_not_complete_those_of_another() {
         snapshot.services = Arc::new(services);
         snapshot
     };
-    let (blue, green) = (world.enter(BLUE, &udp(1, 100)), world.enter(GREEN, &udp(2, 200)));
+    let (blue, green) = (world.enter_state(BLUE, &udp(1, 100)), world.enter_state(GREEN, &udp(2, 200)));
     let binding = on(NamespaceId::DEFAULT, &[(100, BLUE), (200, GREEN)]);
     world.bind([binding.clone(), binding]);
     // The same datagram in two halves, one in each namespace.
@@ -124,12 +124,18 @@ fn fragments_of_one_namespace_do_not_complete_those_of_another() {
     world.outside[0].put(&fragment(true, 200, 9));
     world.turn();
     assert!(World::left(&world.inside).is_empty());
-    assert_eq!((blue.sum(|b| b.gauges.gathering.get()), green.sum(|b| b.gauges.gathering.get())), (1, 1));
+    assert_eq!(
+        (blue.sum(|b| b.counters.reassembling.get()), green.sum(|b| b.counters.reassembling.get())),
+        (1, 1)
+    );
     world.outside[0].put(&fragment(true, 100, 9));
     world.turn();
     let went: Vec<_> = World::left(&world.inside).iter().map(|frame| heading(frame)).collect();
     assert_eq!(went, [([10, 0, 2, 3], Some(100)); 2]);
-    assert_eq!((blue.sum(|b| b.gauges.gathering.get()), green.sum(|b| b.gauges.gathering.get())), (0, 1));
+    assert_eq!(
+        (blue.sum(|b| b.counters.reassembling.get()), green.sum(|b| b.counters.reassembling.get())),
+        (0, 1)
+    );
     blue.reconciles();
     green.reconciles();
 }
@@ -138,30 +144,30 @@ fn fragments_of_one_namespace_do_not_complete_those_of_another() {
 fn what_leaves_is_given_back_whole_and_comes_again_empty() {
     let mut world = World::new(1);
     world.workers[0].install(serving(0, None), &[]);
-    let blue = world.enter(BLUE, &serving(1, None));
+    let blue = world.enter_state(BLUE, &serving(1, None));
     let bound = [on(BLUE, &[]), on(BLUE, &[])];
     world.bind(bound.clone());
     world.outside[0].put(&syn(client(), vip(), None));
     world.turn();
-    assert!(knows(world.workers[0].guest(1)));
+    assert!(knows(world.workers[0].namespace(1)));
     // Packets go on while it leaves: from the same turn on they are the default namespace's.
     world.outside[0].put(&syn(client(), vip(), None));
     world.bind(<[Binding; 2]>::default());
     let gone = world.leave(BLUE);
     assert!(knows(&gone[0]), "nothing is thrown away at the worker");
-    assert!(world.workers[0].guests.is_empty());
-    assert_eq!(blue.boards[0].gauges.received.get(), 1);
-    assert_eq!(world.home.boards[0].destinations[0].in_packets.get(), 1);
+    assert!(world.workers[0].namespaces.is_empty());
+    assert_eq!(blue.worker_stats[0].counters.received.get(), 1);
+    assert_eq!(world.default_namespace.worker_stats[0].destinations[0].in_packets.get(), 1);
     drop(gone);
-    assert_eq!(Arc::strong_count(&blue.boards[0]), 1, "control holds the last of it");
+    assert_eq!(Arc::strong_count(&blue.worker_stats[0]), 1, "control holds the last of it");
     assert_eq!((Arc::strong_count(&blue.shared), Arc::strong_count(&blue.kernel)), (1, 1));
-    let again = world.enter(BLUE, &serving(1, None));
+    let again = world.enter_state(BLUE, &serving(1, None));
     world.bind(bound);
-    assert!(again.is_silent() && !knows(world.workers[0].guest(1)));
+    assert!(again.is_silent() && !knows(world.workers[0].namespace(1)));
     world.outside[0].put(&syn(client(), vip(), None));
     world.turn();
-    assert_eq!(again.boards[0].destinations[0].connections.get(), 1);
-    assert_eq!(blue.boards[0].destinations[0].connections.get(), 1);
+    assert_eq!(again.worker_stats[0].destinations[0].connections.get(), 1);
+    assert_eq!(blue.worker_stats[0].destinations[0].connections.get(), 1);
 }
 
 #[test]
@@ -170,7 +176,7 @@ fn two_workers_hand_over_within_a_namespace() {
     for worker in &mut world.workers {
         worker.install(serving(0, None), &[]);
     }
-    let blue = world.enter(BLUE, &serving(1, Some(100)));
+    let blue = world.enter_state(BLUE, &serving(1, Some(100)));
     let binding = on(NamespaceId::DEFAULT, &[(100, BLUE)]);
     world.bind([binding.clone(), binding]);
     // Every flow comes in at worker 0, tagged and untagged, from clients enough for both workers.
@@ -180,11 +186,14 @@ fn two_workers_hand_over_within_a_namespace() {
         world.outside[0].put(&syn(from, vip(), None));
     }
     world.turn();
-    for realm in [&blue, &world.home] {
-        assert!(realm.sum(|b| b.gauges.handed_off.get()) > 0, "some are the other worker's");
-        assert_eq!(realm.sum(|b| b.gauges.handed_off.get()), realm.sum(|b| b.gauges.taken_over.get()));
+    for realm in [&blue, &world.default_namespace] {
+        assert!(realm.sum(|b| b.counters.handoff_sent.get()) > 0, "some are the other worker's");
+        assert_eq!(
+            realm.sum(|b| b.counters.handoff_sent.get()),
+            realm.sum(|b| b.counters.handoff_received.get())
+        );
         assert_eq!(realm.sum(|b| b.destinations[0].connections.get()), 20);
-        assert!(realm.boards.iter().all(|board| board.destinations[0].connections.get() > 0));
+        assert!(realm.worker_stats.iter().all(|stats| stats.destinations[0].connections.get() > 0));
         realm.reconciles();
     }
     let went = World::left(&world.inside);
@@ -205,23 +214,26 @@ fn what_is_handed_over_by_two_ports_at_once_keeps_its_port() {
         world.inside[0].put(&syn(nth_server(0), from, None));
     }
     world.turn();
-    let home = &world.home;
-    assert!(home.sum(|b| b.gauges.handed_off.get()) > 0, "some are the other worker's");
-    assert_eq!(home.drops(DropReason::OtherHost), 0);
-    assert_eq!(home.sum(|b| b.destinations[0].in_packets.get()), 40);
-    assert_eq!(home.sum(|b| b.destinations[0].out_packets.get()), 20);
-    home.reconciles();
+    let default_namespace = &world.default_namespace;
+    assert!(default_namespace.sum(|b| b.counters.handoff_sent.get()) > 0, "some are the other worker's");
+    assert_eq!(default_namespace.drops(DropReason::OtherHost), 0);
+    assert_eq!(default_namespace.sum(|b| b.destinations[0].in_packets.get()), 40);
+    assert_eq!(default_namespace.sum(|b| b.destinations[0].out_packets.get()), 20);
+    default_namespace.reconciles();
 }
 
 #[test]
 fn the_kernel_sends_by_what_is_bound_to_its_namespace_only() {
     let mut world = World::new(1);
-    let blue = world.enter(BLUE, &serving(1, Some(100)));
+    let blue = world.enter_state(BLUE, &serving(1, Some(100)));
     world.bind([on(NamespaceId::DEFAULT, &[(100, BLUE)]), Binding::default()]);
     let (plain, tagged) = (syn(client(), vip(), None), syn(client(), vip(), Some(100)));
-    for (realm, frame, goes) in
-        [(&blue, &tagged, 1), (&blue, &plain, 0), (&world.home, &plain, 1), (&world.home, &tagged, 0)]
-    {
+    for (realm, frame, goes) in [
+        (&blue, &tagged, 1),
+        (&blue, &plain, 0),
+        (&world.default_namespace, &plain, 1),
+        (&world.default_namespace, &tagged, 0),
+    ] {
         let before = realm.drops(DropReason::OtherNamespace);
         assert!(realm.inject.push((0, Frame::new(frame))).is_ok());
         world.workers[0].turn();
@@ -234,7 +246,7 @@ fn the_kernel_sends_by_what_is_bound_to_its_namespace_only() {
 #[test]
 fn what_is_not_balanced_goes_to_the_namespaces_own_kernel() {
     let mut world = World::new(1);
-    let blue = world.enter(BLUE, &serving(1, Some(100)));
+    let blue = world.enter_state(BLUE, &serving(1, Some(100)));
     world.bind([on(NamespaceId::DEFAULT, &[(100, BLUE)]), Binding::default()]);
     let other = at(v4(10, 9, 9, 77), 22);
     for vlan in [Some(100), None] {
@@ -243,7 +255,7 @@ fn what_is_not_balanced_goes_to_the_namespaces_own_kernel() {
         world.outside[0].put(&frame);
     }
     world.turn();
-    let kernels = [&blue, &world.home].map(|realm| {
+    let kernels = [&blue, &world.default_namespace].map(|realm| {
         let (port, frame) = realm.kernel.pop().unwrap();
         assert!(realm.kernel.is_empty());
         (port, heading(frame.bytes()).1)
@@ -254,32 +266,41 @@ fn what_is_not_balanced_goes_to_the_namespaces_own_kernel() {
 #[test]
 fn connections_of_each_namespace_expire() {
     let mut world = World::new(1);
-    let blue = world.enter(BLUE, &serving(1, None));
+    let blue = world.enter_state(BLUE, &serving(1, None));
     world.bind([on(BLUE, &[]), on(BLUE, &[])]);
     world.outside[0].put(&syn(client(), vip(), None));
     world.turn();
-    let load = || blue.boards[0].destinations[0].load();
+    let load = || blue.worker_stats[0].destinations[0].load();
     assert_eq!(load().active + load().inactive, 1);
     for second in 0..70 {
         world.workers[0].clock().0 = Tick(second * 1000);
         world.turn();
     }
-    assert!(!knows(world.workers[0].guest(1)));
+    assert!(!knows(world.workers[0].namespace(1)));
     assert_eq!(load().active + load().inactive, 0);
 }
 
 #[test]
 fn orders_that_fit_nothing_change_nothing() {
     let mut world = World::new(1);
-    let mut none = |order: Move<Frame>| {
+    let mut none = |order: NamespaceCommand<Frame>| {
         let order = std::cell::RefCell::new(Some(order));
         world.order(|_| order.borrow_mut().take().unwrap()).remove(0)
     };
-    assert!(matches!(none(Move::Leave(BLUE)), Retired::Nothing));
-    assert!(matches!(none(Move::Leave(NamespaceId::DEFAULT)), Retired::Nothing));
-    let tenant = || Box::new(Tenant::new(Realm::new(1).setups.remove(0)).unwrap());
-    assert!(matches!(none(Move::Enter(NamespaceId::DEFAULT, tenant())), Retired::Tenant(_)));
-    assert!(matches!(none(Move::Enter(NamespaceId(256), tenant())), Retired::Tenant(_)));
-    assert!(matches!(none(Move::Enter(BLUE, tenant())), Retired::Nothing));
-    assert!(matches!(none(Move::Enter(BLUE, tenant())), Retired::Tenant(_)), "the one before is given back");
+    assert!(matches!(none(NamespaceCommand::Leave(BLUE)), Retired::Nothing));
+    assert!(matches!(none(NamespaceCommand::Leave(NamespaceId::DEFAULT)), Retired::Nothing));
+    let namespace = || Box::new(NamespaceWorker::new(TestNamespace::new(1).setups.remove(0)).unwrap());
+    assert!(matches!(
+        none(NamespaceCommand::Enter(NamespaceId::DEFAULT, namespace())),
+        Retired::NamespaceWorker(_)
+    ));
+    assert!(matches!(
+        none(NamespaceCommand::Enter(NamespaceId(256), namespace())),
+        Retired::NamespaceWorker(_)
+    ));
+    assert!(matches!(none(NamespaceCommand::Enter(BLUE, namespace())), Retired::Nothing));
+    assert!(
+        matches!(none(NamespaceCommand::Enter(BLUE, namespace())), Retired::NamespaceWorker(_)),
+        "the one before is given back"
+    );
 }

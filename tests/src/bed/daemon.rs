@@ -164,8 +164,8 @@ fn adds_up(stats: &Value) -> bool {
         let maps = workers.iter().filter_map(|worker| worker[name].as_object());
         maps.flat_map(|map| map.values()).filter_map(Value::as_u64).sum()
     };
-    let came = sum("received") + sum("taken_over") + sum("from_kernel") + sum("pieces");
-    let held = sum("waiting") + sum("gathering");
-    let went = sum("sent") + sum("to_kernel") + sum("handed_off") + held + inner("drops");
+    let came = sum("received") + sum("handoff_received") + sum("from_kernel") + sum("fragments_sent");
+    let held = sum("awaiting_neighbour") + sum("reassembling");
+    let went = sum("sent") + sum("to_kernel") + sum("handoff_sent") + held + inner("drops");
     came > 0 && came == went
 }

@@ -194,7 +194,7 @@ fn opening(result: &Value, text: &mut String, plots: &mut Plots) {
             sample(row, "ns_each", 0),
             sample(row, "generator_ns_each", 0),
             row["live"],
-            row["given_up"],
+            row["evicted"],
             row["dropped"]
         );
     }

@@ -103,7 +103,7 @@ pub struct Setting<'a> {
     /// What the service is by, in place of its address.
     pub key: Option<&'a str>,
     /// What the configuration has in the end.
-    pub marks: &'a str,
+    pub fwmarks: &'a str,
 }
 
 /// The daemon, and where its peers find it.
@@ -135,7 +135,7 @@ impl Middle {
             buffers: 0,
             settings: "",
         };
-        fs::write(&file, config(&plan) + setting.marks)?;
+        fs::write(&file, config(&plan) + setting.fwmarks)?;
         let mut command = Command::new(program("polluxd")?);
         let [control, worker] = setting.cpus;
         command.args(["-l", &format!("{control},{worker}")]).args(eal());

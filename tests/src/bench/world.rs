@@ -92,7 +92,7 @@ pub struct Plan<'a> {
     pub ports: &'a [Port],
     /// The number of the port before the servers.
     pub inside: usize,
-    /// What the service is by, in place of its address: `mark = 7`.
+    /// What the service is by, in place of its address: `fwmark = 7`.
     pub key: Option<&'a str>,
     /// Room for connections of this family.
     pub connections: u32,
@@ -132,11 +132,11 @@ pub fn config(plan: &Plan<'_>) -> String {
         text +=
             &format!("{{ address = \"{address}\", l4_port = {l4_port}, method = \"{method}\"{tunnel} }},\n");
     }
-    text + "]\n" + &facts(plan)
+    text + "]\n" + &network_config(plan)
 }
 
 /// All that is known of the network.
-fn facts(plan: &Plan<'_>) -> String {
+fn network_config(plan: &Plan<'_>) -> String {
     let Plan { family, ports, inside, .. } = *plan;
     let (all, net, host, router, ours) = match family {
         Family::Ipv4 => ("0.0.0.0/0", 24, 32, "10.1.0.1", ["10.1.0.254", "10.2.0.254"]),
@@ -168,7 +168,7 @@ fn facts(plan: &Plan<'_>) -> String {
         routes += &format!("{{ destination = \"{MARKED}\", kind = \"local\", link = \"lo\" }},\n");
     }
     format!(
-        "[facts]\nlinks = [\n{links}]\n\
+        "[network_config]\nlinks = [\n{links}]\n\
          addresses = [\n{addresses}{{ address = \"{service}\", prefix_len = {host}, link = \"lo\" }}]\n\
          routes = [\n{routes}{{ destination = \"{all}\", via = \"{router}\", link = \"p0\" }},\n\
          {{ destination = \"{service}/{host}\", kind = \"local\", link = \"lo\" }}]\n\
@@ -197,9 +197,9 @@ mod tests {
     use pollux_control::compile::Compiler;
     use pollux_control::{parse, validate};
     use pollux_dataplane::flow::Endpoint;
-    use pollux_dataplane::sched::{Memory, Scene};
+    use pollux_dataplane::sched::{PickContext, SchedulerState};
     use pollux_dataplane::service::ServiceId;
-    use pollux_dataplane::stats::Board;
+    use pollux_dataplane::stats::WorkerStats;
     use pollux_dataplane::time::Tick;
 
     use super::*;
@@ -245,24 +245,25 @@ mod tests {
                 .map_err(|wrong| wrong.to_string());
             let config = config.unwrap();
             let mut compiler = Compiler::new(&config.start, PORTS.map(|port| port.name.to_owned()));
-            compiler.learn(config.facts.as_ref().unwrap()).unwrap();
+            compiler.learn(config.network.as_ref().unwrap()).unwrap();
             let (snapshot, _) = compiler.configure(&config, std::time::Duration::ZERO).unwrap();
             let service = snapshot.services.service(ServiceId(0)).unwrap();
             for flow in (0..100_000).step_by(77) {
                 let (client, virtual_address) = (client(family, flow), super::service(family).ip());
                 let client = Endpoint { address: client.ip(), l4_port: client.port() };
-                let board = Board::new(64);
+                let stats = WorkerStats::new(64);
                 let (services, settings) = (&*snapshot.services, &snapshot.settings);
-                let scene = Scene {
+                let scene = PickContext {
                     service,
                     services,
-                    loads: &board,
+                    loads: &stats,
                     client,
                     virtual_address,
                     settings,
                     now: Tick(0),
                 };
-                let chosen = Memory::new(1).pick(&scene).and_then(|id| services.destination(id)).unwrap();
+                let chosen =
+                    SchedulerState::new(1).pick(&scene).and_then(|id| services.destination(id)).unwrap();
                 assert_eq!(chosen.endpoint.address, server(family, server_of(family, flow)).ip(), "{flow}");
             }
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, iter};
 
 use clap::{Parser, ValueEnum};
-use pollux_dataplane::apart::Apart;
+use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use pollux_tests::bed::command::{Result, Trouble};
 use pollux_tests::bench::chase;
 use pollux_tests::bench::conditions::Conditions;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 /// As polluxd has it, since workers of it run in this process.
 #[global_allocator]
-static MEMORY: Apart = Apart;
+static MEMORY: CacheAlignedAlloc = CacheAlignedAlloc;
 
 /// What is measured, part by part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

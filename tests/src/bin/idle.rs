@@ -33,7 +33,7 @@ struct Options {
     ports: Vec<String>,
     /// The longest nap in microseconds.
     #[arg(long, default_value_t = 500)]
-    longest_nap: u32,
+    max_sleep_us: u32,
 }
 
 fn main() -> std::process::ExitCode {
@@ -49,7 +49,7 @@ fn main() -> std::process::ExitCode {
 fn run(options: &Options) -> Result<()> {
     println!(
         "One worker, naps of up to {} us; its core while idle over {} s, and a UDP echo after {} ms of silence, {} times",
-        options.longest_nap,
+        options.max_sleep_us,
         options.seconds,
         SILENCE.as_millis(),
         options.probes
@@ -70,8 +70,8 @@ fn run(options: &Options) -> Result<()> {
 fn row(options: &Options, ports: &str, mode: &str) -> Result<()> {
     let bed = Bed::new(1)?;
     let config = config(&[rules::ECHO], 1);
-    let nap = options.longest_nap.to_string();
-    let given = ["--idle", mode, "--longest-nap", &nap];
+    let nap = options.max_sleep_us.to_string();
+    let given = ["--idle", mode, "--max-sleep-us", &nap];
     let daemon = match ports {
         "net_af_packet" => bed.daemon_with(&config, 1, &given)?,
         "net_tap" => bed.daemon_on_taps(&config, &given)?,

@@ -33,7 +33,7 @@ fn name_server(bed: &Bed, server: &Server) -> Result<Process> {
     Ok(process)
 }
 
-pub fn one_packet() -> Result<()> {
+pub fn ops() -> Result<()> {
     let bed = Bed::new(2)?;
     let _names = bed.servers.iter().map(|server| name_server(&bed, server)).collect::<Result<Vec<_>>>()?;
     let mut text = config(&[rules::HTTP[0]], 2);

@@ -46,11 +46,11 @@ pub fn interrupt() -> Result<()> {
     let bed = Bed::new(2)?;
     let daemon = bed.daemon_on_taps(
         &config(&[rules::HTTP[0], rules::ECHO], 2),
-        &["--idle", "interrupt", "--longest-nap", "10000"],
+        &["--idle", "interrupt", "--max-sleep-us", "10000"],
     )?;
     all_answer(&bed, &rules::HTTP[..1])?;
     bursts_after_silences(&bed, &daemon)?;
-    let woken = sum(&daemon, "woken")?;
+    let woken = sum(&daemon, "interrupt_wakeups")?;
     if woken == 0 || daemon.log().contains("no interrupts") {
         return Err(Trouble(format!("no interrupt woke the worker:\n{}", daemon.log())));
     }
@@ -80,8 +80,8 @@ fn bursts_after_silences(bed: &Bed, daemon: &Daemon) -> Result<()> {
     wait::until("an echo", || Ok(echo(&socket, &mut buffer).ok()))?;
     socket.set_read_timeout(Some(wait::LIMIT))?;
     for round in 0..ROUNDS {
-        let before = sum(daemon, "naps")?;
-        wait::until("the workers nap", || Ok((sum(daemon, "naps")? > before + NAPS).then_some(())))?;
+        let before = sum(daemon, "sleeps")?;
+        wait::until("the workers nap", || Ok((sum(daemon, "sleeps")? > before + NAPS).then_some(())))?;
         (0..BURST).try_for_each(|number| socket.send(&number.to_be_bytes()).map(drop))?;
         let mut seen = vec![false; BURST.into()];
         for answered in 0..BURST {

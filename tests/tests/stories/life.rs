@@ -72,7 +72,7 @@ pub fn reloaded() -> Result<()> {
     let text = std::fs::read_to_string(daemon.config())?;
     std::fs::write(daemon.config(), "settings = { tcp_timeout = 0 }")?;
     daemon.signal("HUP")?;
-    wait::until("the fault is told", || {
+    wait::until("the error is told", || {
         Ok(daemon.log().contains("settings.tcp_timeout: 0 seconds").then_some(()))
     })?;
     std::fs::write(

@@ -64,31 +64,31 @@ pub fn networks() -> Result<()> {
 
 /// One mark over two addresses and two ports each: 7 in turn, 8 with a memory.
 const MARKS: &str = r#"
-[[marks]]
+[[fwmarks]]
 destination = "10.9.9.2/32"
 protocol = "tcp"
 l4_ports = ["80", "8000-8080"]
-mark = 7
-[[marks]]
+fwmark = 7
+[[fwmarks]]
 destination = "10.9.9.3/32"
 protocol = "tcp"
 l4_ports = ["80"]
-mark = 7
-[[marks]]
+fwmark = 7
+[[fwmarks]]
 destination = "10.9.9.3/32"
 protocol = "tcp"
 l4_ports = ["8080"]
-mark = 8
-[[marks]]
+fwmark = 8
+[[fwmarks]]
 destination = "10.9.9.4/32"
-mark = 8
+fwmark = 8
 "#;
 
-pub fn marks() -> Result<()> {
+pub fn fwmarks() -> Result<()> {
     let bed = Bed::new(2)?;
     let text = config(&[rules::HTTP[0]], 2)
-        + &rules::service("mark = 7", "l4_port = 0\nmethod = \"dr\"", 2)
-        + &rules::service("mark = 8\npersistence = { timeout = 60 }", "l4_port = 0\nmethod = \"dr\"", 2)
+        + &rules::service("fwmark = 7", "l4_port = 0\nmethod = \"dr\"", 2)
+        + &rules::service("fwmark = 8\npersistence = { timeout = 60 }", "l4_port = 0\nmethod = \"dr\"", 2)
         + MARKS;
     let daemon = bed.daemon(&text, 1)?;
     warm_up(&bed)?;
@@ -98,16 +98,16 @@ pub fn marks() -> Result<()> {
     assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "one service takes turns: {turns:?}");
     let same: BTreeSet<_> =
         ask(&["http://10.9.9.3:8080/", "http://10.9.9.4/", "http://10.9.9.4:8080/"])?.into_iter().collect();
-    assert_eq!(same.len(), 1, "one client of a mark with persistence met {same:?}");
+    assert_eq!(same.len(), 1, "one client of a fwmark with persistence met {same:?}");
     assert!(bed.client.get("http://10.9.9.3:8081/").is_err(), "an unmarked packet was balanced");
     let templates = counters::connections(&daemon, true)?;
     assert_eq!(templates.len(), 1, "{templates:?}");
     assert_eq!((&templates[0]["protocol"], &templates[0]["virtual"]), (&json!("ip"), &json!("0.0.0.8:0")));
-    assert_eq!(persistent(&daemon, &json!({ "mark": 8 }))?, 1);
+    assert_eq!(persistent(&daemon, &json!({ "fwmark": 8 }))?, 1);
     let of = |last, l4_port| {
         witness.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port })
     };
-    counters::agree(&daemon, &json!({ "mark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
-    counters::agree(&daemon, &json!({ "mark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
+    counters::agree(&daemon, &json!({ "fwmark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
+    counters::agree(&daemon, &json!({ "fwmark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
     daemon.balanced()
 }

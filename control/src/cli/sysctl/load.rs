@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 1 << 20;
 pub fn files(args: &SysctlArgs) -> Result<(BTreeMap<String, Line>, Vec<String>), CliError> {
     let default = [FILE.to_owned()];
     let names = if args.variables.is_empty() { &default[..] } else { &args.variables };
-    let (mut lines, mut skipped, mut faults) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut lines, mut skipped, mut errors) = (BTreeMap::new(), Vec::new(), Vec::new());
     for name in names {
         let text = text(name).map_err(|error| CliError::Sysctl(format!("cannot open {name:?}: {error}")))?;
         match conf::read(name, &text, args.ignore) {
@@ -30,10 +30,10 @@ pub fn files(args: &SysctlArgs) -> Result<(BTreeMap<String, Line>, Vec<String>),
                 lines.extend(read.lines.into_iter().map(|line| (line.name.clone(), line)));
                 skipped.extend(read.skipped);
             }
-            Err(wrong) => faults.push(wrong.to_string()),
+            Err(wrong) => errors.push(wrong.to_string()),
         }
     }
-    if faults.is_empty() { Ok((lines, skipped)) } else { Err(CliError::Sysctl(faults.join("\n"))) }
+    if errors.is_empty() { Ok((lines, skipped)) } else { Err(CliError::Sysctl(errors.join("\n"))) }
 }
 
 fn text(name: &str) -> io::Result<String> {
@@ -46,10 +46,10 @@ fn text(name: &str) -> io::Result<String> {
 
 /// What the daemon says against values, in the words of sysctl(8), each with the line it is about.
 pub fn told(error: &RpcError, lines: &BTreeMap<String, Line>) -> String {
-    let told = error.data.faults.iter().map(|fault| {
-        let line = fault.place.strip_prefix(PREFIX).and_then(|name| lines.get(name));
+    let told = error.data.errors.iter().map(|error| {
+        let line = error.location.strip_prefix(PREFIX).and_then(|name| lines.get(name));
         let place = line.map(|line| format!("{}: ", line.place)).unwrap_or_default();
-        format!("{place}setting key {:?}: Invalid argument: {}; {}", fault.place, fault.problem, fault.cure)
+        format!("{place}setting key {:?}: Invalid argument: {}; {}", error.location, error.error, error.hint)
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { error.message.clone() } else { told.join("\n") }

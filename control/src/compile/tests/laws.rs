@@ -30,13 +30,13 @@ fn indexed(compiler: &Compiler, from: &Services) -> Services {
                 for &id in service.destinations.iter().filter(|_| calls) {
                     let known = from.destination(id).unwrap();
                     if known.method == Method::Nat && known.endpoint.l4_port != 0 {
-                        made.callers.entry(known.endpoint).or_insert(id);
+                        made.call_openers.entry(known.endpoint).or_insert(id);
                     }
                 }
             }
-            Name::Mark { mark, ipv6 } => {
+            Name::Fwmark { fwmark, ipv6 } => {
                 made.hooked[usize::from(ipv6)] = true;
-                made.by_mark.insert((mark, ipv6), id);
+                made.by_fwmark.insert((fwmark, ipv6), id);
             }
         }
     }
@@ -55,7 +55,7 @@ fn indexed(compiler: &Compiler, from: &Services) -> Services {
         }
         let of_service = match service {
             ServiceKey::Address { protocol, .. } => Some(protocol_number(protocol)),
-            ServiceKey::Mark { .. } => None,
+            ServiceKey::Fwmark { .. } => None,
         };
         for protocol in [6, 17, 132].into_iter().filter(|number| of_service.is_none_or(|own| own == *number))
         {
@@ -68,8 +68,8 @@ fn indexed(compiler: &Compiler, from: &Services) -> Services {
 
 fn key(number: u8) -> ServiceKey {
     match number {
-        0 => ServiceKey::Mark { mark: 1, family: Family::Ipv4 },
-        1 => ServiceKey::Mark { mark: 1, family: Family::Ipv6 },
+        0 => ServiceKey::Fwmark { fwmark: 1, family: Family::Ipv4 },
+        1 => ServiceKey::Fwmark { fwmark: 1, family: Family::Ipv6 },
         2 => ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 1].into(), l4_port: 21 },
         3 => ServiceKey::Address { protocol: Protocol::Udp, address: [10, 0, 2, 1].into(), l4_port: 0 },
         4 => ServiceKey::Address { protocol: Protocol::Udp, address: [10, 9, 9, 2].into(), l4_port: 5060 },
@@ -114,11 +114,11 @@ fn said(services: &Services) -> Vec<String> {
     let mut said = vec![format!("{:?} {:?}", services.services, services.destinations)];
     said.push(format!("{:?} {:?} {:?}", services.hooked, services.any_port, services.ftp));
     let mut more: Vec<String> = services.by_endpoint.iter().map(|entry| format!("{entry:?}")).collect();
-    more.extend(services.by_mark.iter().map(|entry| format!("mark {entry:?}")));
+    more.extend(services.by_fwmark.iter().map(|entry| format!("fwmark {entry:?}")));
     more.extend(services.nat_sources.iter().map(|entry| format!("source {entry:?}")));
     more.extend(services.nat_addresses.iter().map(|entry| format!("nat {entry:?}")));
     more.extend(services.addresses.iter().map(|entry| format!("address {entry:?}")));
-    more.extend(services.callers.iter().map(|entry| format!("caller {entry:?}")));
+    more.extend(services.call_openers.iter().map(|entry| format!("caller {entry:?}")));
     more.extend(services.gue_ends.iter().map(|entry| format!("gue {entry:?}")));
     more.sort();
     said.extend(more);
@@ -127,11 +127,12 @@ fn said(services: &Services) -> Vec<String> {
 
 /// What the lanes say; where headers are kept does not matter.
 fn lanes(snapshot: &Snapshot) -> Vec<String> {
-    let said = |lane: &pollux_dataplane::config::Lane| {
-        let way = (lane.ether, lane.port, lane.mtu, lane.is_available(), lane.is_open());
-        format!("{way:?} {:?}", snapshot.templates.get(lane.template()))
+    let said = |adjacency: &pollux_dataplane::config::Adjacency| {
+        let way =
+            (adjacency.ether, adjacency.port, adjacency.mtu, adjacency.is_available(), adjacency.is_open());
+        format!("{way:?} {:?}", snapshot.tunnel_headers.get(adjacency.tunnel_header()))
     };
-    snapshot.lanes.iter().map(said).collect()
+    snapshot.adjacencies.iter().map(said).collect()
 }
 
 proptest! {
@@ -142,9 +143,9 @@ proptest! {
         steps in prop::collection::vec((services(), any::<bool>(), any::<bool>()), 1..8)
     ) {
         let start = model::Start { services: 8, destinations: 64, ..model::Start::default() };
-        let facts = crate::replay::topology::facts();
-        let mut compiler = Compiler::new(&start, facts.links.iter().map(|link| link.port.clone()));
-        compiler.learn(&facts).unwrap();
+        let network_config = crate::replay::topology::network_config();
+        let mut compiler = Compiler::new(&start, network_config.links.iter().map(|link| link.port.clone()));
+        compiler.learn(&network_config).unwrap();
         let mut held = Vec::new();
         for ((services, hold, sweep), step) in steps.into_iter().zip(1..) {
             let mut config = Config { services: services.into(), ..Config::default() };
@@ -162,7 +163,7 @@ proptest! {
             let now = compiler.snapshot().services.clone();
             prop_assert_eq!(said(&now), said(&indexed(&compiler, &now)));
             let mut paved = compiler.snapshot().clone();
-            paved.pave();
+            paved.build_adjacencies();
             prop_assert_eq!(lanes(&paved), lanes(compiler.snapshot()));
             for service in &config.services {
                 let of = now.service(compiler.service_id(&service.key()).unwrap()).unwrap();

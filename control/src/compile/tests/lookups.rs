@@ -9,7 +9,7 @@ use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 
 use super::*;
-use crate::kernel::facts::Facts;
+use crate::kernel::network_config::NetworkConfig;
 
 fn endpoint(address: &str, l4_port: u16) -> Endpoint {
     Endpoint { address: address.parse().unwrap(), l4_port }
@@ -21,10 +21,10 @@ fn services(text: &str) -> Services {
 
 const ALL: &str = "
 [[services]]
-mark = 7
+fwmark = 7
 destinations = [{ address = '10.0.2.1', l4_port = 0, method = 'nat' }]
 [[services]]
-mark = 7
+fwmark = 7
 family = 'ipv6'
 persistence = { prefix_len = 64, timeout = 5 }
 destinations = [{ address = '2001:db8::1', l4_port = 8080, method = 'nat' }]
@@ -42,7 +42,7 @@ destinations = [{ address = '10.0.2.2', l4_port = 21, method = 'nat' }]
 protocol = 'udp'
 address = '2001:db8::9'
 l4_port = 53
-one_packet = true
+ops = true
 scheduler = 'sh'
 flags = { fallback = true, l4_port = true }
 destinations = [{ address = '2001:db8::2', l4_port = 53, method = 'nat' }]
@@ -60,7 +60,7 @@ fn services_are_found_by_what_packets_carry() {
     assert_eq!(services.lookup(endpoint("2001:db8::9", 54), 17, 0), None);
     assert_eq!((services.any_port, services.ftp), ([true, false], [true, false]));
     let dns = named(Name::Address(endpoint("2001:db8::9", 53), 17));
-    assert!(dns.one_packet && dns.fallback && dns.hash_l4_port && !dns.slots.is_empty());
+    assert!(dns.ops && dns.fallback && dns.hash_l4_port && !dns.slots.is_empty());
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn replies_are_known_by_where_they_come_from() {
     assert!(!services.nat_sources.contains_key(&(endpoint("2001:db8::2", 53), 6)));
     let mut any: Vec<String> = services.nat_addresses.iter().map(IpAddr::to_string).collect();
     any.sort();
-    assert_eq!(any, ["10.0.2.1", "10.0.2.2", "2001:db8::1"], "marks and FTP take more than one port");
+    assert_eq!(any, ["10.0.2.1", "10.0.2.2", "2001:db8::1"], "fwmarks and FTP take more than one port");
     let local: IpAddr = "10.9.9.2".parse().unwrap();
     assert!(services.addresses.contains(&local));
 }
@@ -95,13 +95,13 @@ fn servers_of_sip_may_open_connections() {
         + &service(&udp("10.9.9.2", 5060), &(at("10.0.2.1", 5060, "nat") + &at("10.0.2.3", 5060, "nat")))
         + &service(&udp("10.9.9.3", 5060), &at("10.0.2.4", 5060, "dr"))
         + &service(&udp("10.9.9.4", 0), &at("10.0.2.5", 5060, "nat"))
-        + &service("mark = 7", &at("10.0.2.6", 5060, "nat"))
+        + &service("fwmark = 7", &at("10.0.2.6", 5060, "nat"))
         + &service(&udp("2001:db8::9", 5060), &at("2001:db8::1", 5062, "nat"))
         + &service(&udp("10.9.9.5", 5060), &at("10.0.2.7", 5060, "nat")).replace(", engine = 'sip'", "");
     let mut compiler = compiler();
     let callers = |services: &Services| {
         let mut callers: Vec<_> =
-            services.callers.iter().map(|(at, id)| (at.address.to_string(), *id)).collect();
+            services.call_openers.iter().map(|(at, id)| (at.address.to_string(), *id)).collect();
         callers.sort();
         let of = |id| services.destination(id).map(|destination| destination.service.0);
         callers.into_iter().map(|(address, id)| (address, of(id).unwrap())).collect::<Vec<_>>()
@@ -130,7 +130,7 @@ fn persistence_is_a_mask_whatever_the_family() {
 fn tunnels_are_told_apart() {
     let services = services(
         "[[services]]
-        mark = 1
+        fwmark = 1
         destinations = [
             { address = '10.0.2.1', l4_port = 0, method = 'tunnel' },
             { address = '10.0.2.2', l4_port = 0, method = 'tunnel', tunnel = { type = 'gue', l4_port = 6080, checksum = 'remote' } },
@@ -175,36 +175,37 @@ fn settings_are_read_as_the_kernel_reads_them() {
 fn rules_become_numbers() {
     let mut compiler = compiler();
     let rules = config(
-        "marks = [
-            { mark = 5, mask = 15, port = 'server', vlan = 0, protocol = 'udp', l4_ports = ['53', '5000-6000'] },
-            { mark = 1, destination = '2001:db8::/32' },
+        "fwmarks = [
+            { fwmark = 5, mask = 15, port = 'server', vlan = 0, protocol = 'udp', l4_ports = ['53', '5000-6000'] },
+            { fwmark = 1, destination = '2001:db8::/32' },
         ]",
     );
     let (snapshot, _) = compiler.configure(&rules, seconds(0)).unwrap();
-    let [first, second] = &*snapshot.marks else { panic!("two rules") };
+    let [first, second] = &*snapshot.fwmarks else { panic!("two rules") };
     assert_eq!((first.port, first.vlan, first.protocol), (Some(1), Some(0), Some(17)));
-    assert_eq!((first.mark, first.keep, first.ipv6), (5, !15, None));
+    assert_eq!((first.fwmark, first.keep, first.ipv6), (5, !15, None));
     assert_eq!(first.l4_ports, [53..=53, 5000..=6000]);
-    assert_eq!((second.mark, second.keep, second.ipv6), (1, 0, Some(true)));
-    let unknown = config("marks = [{ mark = 1 }, { mark = 2, port = 'eth9' }]");
+    assert_eq!((second.fwmark, second.keep, second.ipv6), (1, 0, Some(true)));
+    let unknown = config("fwmarks = [{ fwmark = 1 }, { fwmark = 2, port = 'eth9' }]");
     let why = compiler.configure(&unknown, seconds(0)).unwrap_err().to_string();
     assert_eq!(
         why,
-        "marks[1].port: there is no port \"eth9\"; use one of client, server, or leave it out for all"
+        "fwmarks[1].port: there is no port \"eth9\"; use one of client, server, or leave it out for all"
     );
-    assert_eq!(compiler.config().marks, rules.marks, "nothing has changed");
+    assert_eq!(compiler.config().fwmarks, rules.fwmarks, "nothing has changed");
 }
 
 /// A management network is nobody's address: only the kernel sends there.
 #[test]
 fn a_route_past_our_ports_is_the_kernels() {
-    let facts: Facts = toml::from_str(
+    let network_config: NetworkConfig = toml::from_str(
         "links = [{ name = 'pollux0', port = 'client', mac = '02:00:00:00:00:01', mtu = 1500 }]
          routes = [{ destination = '0.0.0.0/0', link = 'eth0', via = '192.0.2.1' }]
          addresses = [{ address = '10.9.9.1', prefix_len = 32, link = 'lo' }]",
     )
     .unwrap();
-    let network = network::compile(&facts, &hashbrown::HashMap::from([("client".to_owned(), 0)]), 1).unwrap();
+    let network =
+        network::compile(&network_config, &hashbrown::HashMap::from([("client".to_owned(), 0)]), 1).unwrap();
     let beyond = "203.0.113.9".parse().unwrap();
     assert!(!network.is_local(beyond, Policy::default()));
     assert_eq!(network.target(beyond).next, NextHop::Kernel);

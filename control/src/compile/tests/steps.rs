@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::edit::Desk;
+use crate::edit::ConfigTransaction;
 use crate::model::{Destination, Method, Protocol, Scheduler, Service};
 use crate::request::{DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceRemove};
 
@@ -29,11 +29,11 @@ fn add_service(n: u8, scheduler: Scheduler) -> Edit {
 }
 
 fn follow(compiler: &mut Compiler, edits: Vec<Edit>) -> Vec<Event> {
-    let mut desk = Desk::new(compiler.config().clone());
+    let mut transaction = ConfigTransaction::new(compiler.config().clone());
     for edit in edits {
-        let _ = desk.carry_out(edit);
+        let _ = transaction.carry_out(edit);
     }
-    let edited = desk.done();
+    let edited = transaction.done();
     compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap().1
 }
 
@@ -66,12 +66,15 @@ fn a_destination_that_goes_and_comes_within_one_change_is_heard_of_twice() {
 #[test]
 fn there_must_be_room_for_what_comes_and_goes() {
     let mut compiler = compiler();
-    let mut desk = Desk::new(compiler.config().clone());
-    desk.carry_out(add_service(1, Scheduler::Rr)).unwrap();
+    let mut transaction = ConfigTransaction::new(compiler.config().clone());
+    transaction.carry_out(add_service(1, Scheduler::Rr)).unwrap();
     for n in 0..20 {
-        desk.carry_out(add(1, server(n, 1))).and_then(|()| desk.carry_out(remove(1, n))).unwrap();
+        transaction
+            .carry_out(add(1, server(n, 1)))
+            .and_then(|()| transaction.carry_out(remove(1, n)))
+            .unwrap();
     }
-    let edited = desk.done();
+    let edited = transaction.done();
     let refused = compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap_err();
     assert_eq!(refused, CompileError::TooManyDestinations(16));
     assert!(compiler.config().services.is_empty(), "nothing has changed");

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pollux_dataplane::io::mem::{Hand, Wire};
-use pollux_dataplane::rest::Rule;
+use pollux_dataplane::io::mem::{ManualClock, Wire};
 use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::moves::Moves;
+use pollux_dataplane::worker::idle::IdleConfig;
+use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::*;
-use crate::house::{ORDERS, Parts, Seat, parts};
 use crate::model::Start;
+use crate::namespace_manager::{ORDERS, Parts, WorkerSlot, parts};
 use crate::replay::topology;
 
 /// The engine, and each worker's wires: to the clients and to the servers.
@@ -32,30 +32,34 @@ impl Bed {
             connections_ipv6: u32::from(workers) << 6,
             ..Start::default()
         };
-        let facts = topology::facts();
+        let network_config = topology::network_config();
         let wires: Vec<[Wire; 2]> = (0..workers).map(|_| [Wire::default(), Wire::default()]).collect();
         let cores: Vec<u16> = (0..workers).collect();
         let Parts { setups, handles, .. } = parts(&start, &cores, 2, None);
-        let (mut seats, mut threads) = (Vec::new(), Vec::new());
-        for ((home, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
-            let ports = facts.links.iter().zip(wires).zip(0..).map(|((link, wire), number)| Port {
+        let (mut slots, mut threads) = (Vec::new(), Vec::new());
+        for ((default_namespace, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
+            let ports = network_config.links.iter().zip(wires).zip(0..).map(|((link, wire), number)| Port {
                 number,
                 mac: link.mac.0,
                 queues: wire.clone(),
                 binding: Binding::default(),
             });
-            let moves = Moves::new(ORDERS);
-            let setup =
-                Setup { ports: ports.collect(), home, moves: Arc::clone(&moves), rest: Rule::default() };
-            seats.push(Seat { core, moves });
-            threads.push(thread::spawn(move || Worker::new(setup, Hand::default()).unwrap().run()));
+            let namespace_rings = NamespaceRings::new(ORDERS);
+            let setup = Setup {
+                ports: ports.collect(),
+                default_namespace,
+                namespace_rings: Arc::clone(&namespace_rings),
+                idle: IdleConfig::default(),
+            };
+            slots.push(WorkerSlot { core, namespace_rings });
+            threads.push(thread::spawn(move || Worker::new(setup, ManualClock::default()).unwrap().run()));
         }
-        let names = topology::facts().links.into_iter().map(|link| link.port);
+        let names = topology::network_config().links.into_iter().map(|link| link.port);
         let compiler = Compiler::new(&start, names);
-        let home = Instance::new(compiler, Workers::new(handles), None, Instant::now());
-        let house = Tenants::new(seats, 2, Box::new(NoKernel));
-        let mut engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
-        engine.learn(facts).unwrap();
+        let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
+        let namespaces = NamespaceWorkers::new(slots, 2, Box::new(NoKernel));
+        let mut engine = Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespaces), None);
+        engine.learn(network_config).unwrap();
         Bed { engine, wires, threads }
     }
 
@@ -82,7 +86,7 @@ impl Drop for Bed {
 
 /// From 192.0.2.10 to 10.9.9.1:53.
 pub fn datagram(l4_port: u16) -> Vec<u8> {
-    let mut frame = topology::facts().links[0].mac.0.to_vec();
+    let mut frame = topology::network_config().links[0].mac.0.to_vec();
     frame.extend([2, 0, 0, 0, 1, 0xfe, 8, 0]);
     let mut header = [0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 10, 10, 9, 9, 1];
     let sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();

@@ -47,7 +47,7 @@ fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
     assert_eq!([1, 4, 7].map(|port| bed.server_of(port)), [13, 13, 13], "with weight 0 too");
     assert_eq!(live(&mut bed), json!([4, 4, 7, 0]));
     let again = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 0), (14, 1)], 1));
-    let nothing = json!({ "added": [], "removed": [], "changed": [], "settings": [], "marks": false, "facts": false,
+    let nothing = json!({ "added": [], "removed": [], "changed": [], "settings": [], "fwmarks": false, "network_config": false,
         "needs_restart": [], "dry_run": false });
     assert_eq!(again, nothing);
 }
@@ -56,12 +56,12 @@ fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
 fn an_apply_of_what_runs_is_no_edit() {
     let mut bed = Bed::new(1);
     apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
-    let generation = bed.engine.home.compiler.snapshot().generation;
+    let generation = bed.engine.default_namespace.compiler.snapshot().generation;
     assert_eq!(bed.server_of(1), 12);
     apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
     assert_eq!((bed.server_of(2), bed.server_of(3)), (11, 12));
-    assert_eq!(bed.engine.home.compiler.snapshot().generation, generation + 1);
-    assert_eq!(bed.engine.home.compiler.changes().placed.len(), 0);
+    assert_eq!(bed.engine.default_namespace.compiler.snapshot().generation, generation + 1);
+    assert_eq!(bed.engine.default_namespace.compiler.changes().placed.len(), 0);
 }
 
 /// Two workers forward while services come and go and weights change: what comes in goes out, packet for packet.

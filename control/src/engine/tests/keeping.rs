@@ -24,7 +24,7 @@ fn every_change_is_on_the_disk_when_it_is_answered() {
     let begun = begin::begin(&clap::Parser::try_parse_from(options).unwrap() as &Options).unwrap();
     let mut engine = engine();
     engine.keep(Writer::start(begun.keep.unwrap(), true).unwrap());
-    let key = json!({ "mark": 7, "family": "ipv6" });
+    let key = json!({ "fwmark": 7, "family": "ipv6" });
     let destination = json!({ "address": "2001:db8::1", "l4_port": 0 });
     let changes = [
         ("service.add", json!({ "service": sticky() })),
@@ -33,7 +33,7 @@ fn every_change_is_on_the_disk_when_it_is_answered() {
         ("destination.remove", json!({ "service": key, "destination": destination })),
         ("settings.set", json!({ "tcp_timeout": 77, "timeouts": { "tcp.SYN_RECV": 5 } })),
         ("sysctl.set", json!({ "values": { "drop_entry": "3" } })),
-        ("marks.set", json!({ "marks": [{ "mark": 7 }] })),
+        ("fwmarks.set", json!({ "fwmarks": [{ "fwmark": 7 }] })),
         ("config.apply", json!({ "config": { "settings": { "udp_timeout": 9 } }, "digest": "a-1" })),
         ("service.flush", json!({})),
         (

@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pollux_dataplane::io::mem::{Hand, Wire};
-use pollux_dataplane::rest::Rule;
+use pollux_dataplane::io::mem::{ManualClock, Wire};
 use pollux_dataplane::testkit::{CLIENT_SIDE, ROUTER, SERVER_SIDE};
 use pollux_dataplane::wire::ipv4;
 use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::moves::Moves;
+use pollux_dataplane::worker::idle::IdleConfig;
+use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 use serde_json::{Value, json};
 
 use super::{NoKernel, NoPorts, ask, ask_in, done};
 use crate::compile::Compiler;
-use crate::engine::{Engine, Instance};
-use crate::house::{ORDERS, Parts, Seat, Tenants, parts};
+use crate::engine::{Engine, NamespaceEngine};
 use crate::model::Start;
+use crate::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
 use crate::workers::Workers;
 
 /// An engine and the worker it speaks to, which turns until this is dropped.
@@ -42,7 +42,8 @@ impl Live {
         };
         let names = ["client".to_owned(), "server".to_owned()];
         let Parts { mut setups, handles, .. } = parts(&start, &[0], 2, None);
-        let (outside, inside, moves) = (Wire::default(), Wire::default(), Moves::new(ORDERS));
+        let (outside, inside, namespace_rings) =
+            (Wire::default(), Wire::default(), NamespaceRings::new(ORDERS));
         let port = |number, mac, wire: &Wire| Port {
             number,
             mac,
@@ -50,8 +51,13 @@ impl Live {
             binding: Binding::default(),
         };
         let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let setup = Setup { ports, home: setups.remove(0), moves: Arc::clone(&moves), rest: Rule::default() };
-        let mut worker = Worker::new(setup, Hand::default()).unwrap();
+        let setup = Setup {
+            ports,
+            default_namespace: setups.remove(0),
+            namespace_rings: Arc::clone(&namespace_rings),
+            idle: IdleConfig::default(),
+        };
+        let mut worker = Worker::new(setup, ManualClock::default()).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let worker = thread::spawn(move || {
@@ -61,9 +67,11 @@ impl Live {
                 }
             }
         });
-        let home = Instance::new(Compiler::new(&start, names), Workers::new(handles), None, Instant::now());
-        let house = Tenants::new(vec![Seat { core: 0, moves }], 2, Box::new(NoKernel));
-        let engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
+        let default_namespace =
+            NamespaceEngine::new(Compiler::new(&start, names), Workers::new(handles), None, Instant::now());
+        let namespaces =
+            NamespaceWorkers::new(vec![WorkerSlot { core: 0, namespace_rings }], 2, Box::new(NoKernel));
+        let engine = Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespaces), None);
         Live { engine, outside, inside, stop, worker: Some(worker) }
     }
 
@@ -97,7 +105,7 @@ impl Drop for Live {
 }
 
 /// The network of a namespace; the same in both.
-fn facts() -> Value {
+fn network_config() -> Value {
     let link = |name: &str, mac: &str| json!({ "name": name, "port": name, "mac": mac, "mtu": 1500 });
     json!({
         "links": [link("client", "02:00:00:00:01:01"), link("server", "02:00:00:00:02:01")],
@@ -118,14 +126,15 @@ fn service(destination: &str) -> Value {
 fn blue() -> Value {
     json!({ "namespace": { "name": "blue", "bindings": [{ "port": "client" }, { "port": "server" }],
         "start": { "connections_ipv4": 64, "connections_ipv6": 8 },
-        "services": service("10.0.2.12"), "facts": facts() } })
+        "services": service("10.0.2.12"), "network_config": network_config() } })
 }
 
 #[test]
 fn namespaces_come_and_go_under_traffic() {
     let mut live = Live::new();
     let start = json!({ "connections_ipv4": 64, "connections_ipv6": 8, "services": 4, "destinations": 8, "templates": 8 });
-    let config = json!({ "start": start, "services": service("10.0.2.11"), "facts": facts() });
+    let config =
+        json!({ "start": start, "services": service("10.0.2.11"), "network_config": network_config() });
     ask(&mut live.engine, "config.apply", json!({ "config": config })).unwrap();
     assert_eq!(live.connect(1), [10, 0, 2, 11]);
     // The default namespace's own links would be another's.
@@ -144,10 +153,10 @@ fn namespaces_come_and_go_under_traffic() {
         assert_eq!((connections(&mut live, "blue"), connections(&mut live, "default")), (1, 1));
         let stats = ask_in(&mut live.engine, "blue", "stats.get", json!({})).unwrap();
         assert_eq!((&stats["totals"]["connections"], &stats["ports"]), (&json!(1), &json!([])));
-        let handle = &live.engine.guests[0].instance.workers().all()[0];
-        let (board, shared) = (Arc::downgrade(&handle.board), Arc::downgrade(&handle.shared));
+        let handle = &live.engine.named[0].instance.workers().all()[0];
+        let (stats, shared) = (Arc::downgrade(&handle.stats), Arc::downgrade(&handle.shared));
         done(&mut live.engine, "namespace.remove", json!({ "name": "blue" }));
-        assert!(board.upgrade().is_none() && shared.upgrade().is_none(), "all of it is freed");
+        assert!(stats.upgrade().is_none() && shared.upgrade().is_none(), "all of it is freed");
     }
     let stats = ask(&mut live.engine, "stats.get", json!({})).unwrap();
     assert_eq!(stats["totals"]["connections"], json!(1), "the default namespace has seen none of it");

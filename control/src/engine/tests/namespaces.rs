@@ -16,13 +16,13 @@ fn vip(destination: &str) -> Value {
         "destinations": [{ "address": destination, "l4_port": 80, "method": "nat" }] } })
 }
 
-fn faults(outcome: Result<Value, Failure>) -> Vec<String> {
+fn errors(outcome: Result<Value, Failure>) -> Vec<String> {
     outcome
         .unwrap_err()
         .data()
-        .faults
+        .errors
         .iter()
-        .map(|fault| format!("{} {}", fault.place, fault.problem))
+        .map(|error| format!("{} {}", error.location, error.error))
         .collect()
 }
 
@@ -119,7 +119,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
         ),
     ];
     for (namespace, told) in rows {
-        let refused = faults(ask(&mut engine, "namespace.add", json!({ "namespace": namespace })));
+        let refused = errors(ask(&mut engine, "namespace.add", json!({ "namespace": namespace })));
         assert_eq!(refused.first().map(String::as_str), Some(told), "{namespace}");
     }
     let twice = ask(&mut engine, "namespace.add", blue()).unwrap_err();
@@ -140,7 +140,7 @@ fn who_is_not_there_cannot_be_asked_or_removed() {
     );
     let removed = ask(&mut engine, "namespace.remove", json!({ "name": "red" })).unwrap_err();
     assert_eq!(removed.data().errno, Some(Errno::ENoEnt));
-    let told = faults(ask(&mut engine, "namespace.remove", json!({ "name": "default" })));
+    let told = errors(ask(&mut engine, "namespace.remove", json!({ "name": "default" })));
     assert_eq!(told, ["name the default namespace is always there"]);
 }
 
@@ -155,7 +155,7 @@ fn what_is_about_the_daemon_is_not_asked_of_one() {
         ("namespace.add", blue()),
         ("namespace.remove", json!({ "name": "blue" })),
     ] {
-        let told = faults(ask_in(&mut engine, "blue", method, params));
+        let told = errors(ask_in(&mut engine, "blue", method, params));
         assert_eq!(told, ["namespace this method is about the whole daemon"], "{method}");
     }
     assert!(!engine.is_stopping());
@@ -165,7 +165,7 @@ fn what_is_about_the_daemon_is_not_asked_of_one() {
 fn two() -> Value {
     json!({ "namespaces": [
         { "name": "blue", "bindings": [{ "port": "client" }], "settings": { "udp_timeout": 7 },
-          "services": [vip("10.0.2.12")["service"]], "marks": [{ "mark": 7 }] },
+          "services": [vip("10.0.2.12")["service"]], "fwmarks": [{ "fwmark": 7 }] },
         { "name": "green", "bindings": [{ "port": "server", "vlan": 5 }] },
     ] })
 }
@@ -187,7 +187,7 @@ fn a_configuration_replaces_all_namespaces_or_none() {
     let mut wrong = config.clone();
     wrong["namespaces"][1]["services"] = json!([vip("224.0.0.1")["service"]]);
     wrong["namespaces"][0]["settings"]["udp_timeout"] = json!(8);
-    let told = faults(ask(&mut engine, "config.apply", json!({ "config": wrong })));
+    let told = errors(ask(&mut engine, "config.apply", json!({ "config": wrong })));
     assert!(told[0].starts_with("namespaces[1].services[0].destinations[0]"), "{told:?}");
     assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), config);
     let none = ask(&mut engine, "config.apply", json!({ "config": {} })).unwrap();
@@ -221,7 +221,7 @@ fn a_configuration_can_be_applied_to_one_namespace() {
             "settings.tcp_timeout 0 seconds is outside 1 to 4000000",
         ),
     ] {
-        let told = faults(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
+        let told = errors(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
         assert_eq!(told[0], place);
     }
 }
@@ -230,15 +230,14 @@ fn a_configuration_can_be_applied_to_one_namespace() {
 fn links_of_static_facts_are_on_what_is_bound() {
     let mut engine = engine();
     let link = |port: &str, vlan: Value| json!({ "links": [{ "name": "l", "port": port, "vlan": vlan, "mac": "02:00:00:00:00:01", "mtu": 1500 }] });
-    let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "facts": link("client", json!(5)) });
+    let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "network_config": link("client", json!(5)) });
     done(&mut engine, "namespace.add", json!({ "namespace": own }));
-    let foreign =
-        json!({ "name": "green", "bindings": [{ "port": "server" }], "facts": link("client", json!(5)) });
-    let told = faults(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
-    assert_eq!(told, ["namespace.facts.links[0] client VLAN 5 belongs to namespace \"blue\""]);
-    let config = json!({ "facts": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
-    let told = faults(ask(&mut engine, "config.apply", json!({ "config": config })));
-    assert_eq!(told, ["facts.links[0] client belongs to namespace \"blue\""]);
+    let foreign = json!({ "name": "green", "bindings": [{ "port": "server" }], "network_config": link("client", json!(5)) });
+    let told = errors(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
+    assert_eq!(told, ["namespace.network.links[0] client VLAN 5 belongs to namespace \"blue\""]);
+    let config = json!({ "network_config": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
+    let told = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
+    assert_eq!(told, ["network_config.links[0] client belongs to namespace \"blue\""]);
 }
 
 #[test]
@@ -246,7 +245,7 @@ fn a_namespace_keeps_its_network_namespace() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let config = json!({ "namespaces": [{ "name": "blue", "netns": "other" }] });
-    let told = faults(ask(&mut engine, "config.apply", json!({ "config": config })));
+    let told = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
     assert_eq!(told, ["namespaces.blue.netns a namespace keeps its network namespace"]);
 }
 

@@ -57,13 +57,13 @@ fn every_option_reaches_the_model() {
         Command::AddService(service) => service,
         other => panic!("{line}: {other:?}"),
     };
-    let mark = service("-A -f 7 -6 -s mh -b mh-port,flag-1 -p 60 -M 64");
-    assert_eq!(mark.key, ServiceKey::Mark { mark: 7, family: Family::Ipv6 });
-    assert_eq!(mark.flags, SchedulerFlags { fallback: true, l4_port: true, flag_3: false });
-    let persistence = mark.persistence.unwrap();
+    let fwmark = service("-A -f 7 -6 -s mh -b mh-port,flag-1 -p 60 -M 64");
+    assert_eq!(fwmark.key, ServiceKey::Fwmark { fwmark: 7, family: Family::Ipv6 });
+    assert_eq!(fwmark.flags, SchedulerFlags { fallback: true, l4_port: true, flag_3: false });
+    let persistence = fwmark.persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.prefix_len, persistence.netmask), (60, Some(64), None));
     let sip = service("-A -u 10.9.9.1:5060 -o --pe sip -p -M 255.255.255.0");
-    assert!(sip.one_packet);
+    assert!(sip.ops);
     let persistence = sip.persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.engine), (360, Some(Engine::Sip)));
     assert_eq!(persistence.netmask, Some([255, 255, 255, 0].into()));

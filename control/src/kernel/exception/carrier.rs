@@ -38,11 +38,11 @@ pub(super) struct Carrier<P> {
 
 impl<P: Packet> Carrier<P> {
     pub(super) fn new(
-        home: Carried<P>,
+        default_namespace: Carried<P>,
         changes: Receiver<Change<P>>,
         counters: Arc<ExceptionCounters>,
     ) -> Self {
-        let all = vec![(NamespaceId::DEFAULT, home)];
+        let all = vec![(NamespaceId::DEFAULT, default_namespace)];
         Carrier { all, changes, counters, buffer: vec![0; TAG + LARGEST_FRAME] }
     }
 

@@ -15,7 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{MirrorCounters, NetlinkError, Twin};
-use crate::kernel::facts::Facts;
+use crate::kernel::network_config::NetworkConfig;
 use crate::kernel::rtnetlink::{Asker, Listener};
 use crate::kernel::tables::{Effect, Tables};
 
@@ -28,21 +28,21 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Where pictures go; one that nobody has fetched yet is replaced by the newer one.
 pub(super) struct Outlet {
-    pub(super) facts: Sender<Facts>,
-    pub(super) stale: Receiver<Facts>,
-    pub(super) last: Option<Facts>,
+    pub(super) network_config: Sender<NetworkConfig>,
+    pub(super) stale: Receiver<NetworkConfig>,
+    pub(super) last: Option<NetworkConfig>,
 }
 
 impl Outlet {
     /// False when this is what was told last.
-    fn tell(&mut self, facts: Facts) -> bool {
-        if self.last.as_ref() == Some(&facts) {
+    fn tell(&mut self, network_config: NetworkConfig) -> bool {
+        if self.last.as_ref() == Some(&network_config) {
             return false;
         }
         let _ = self.stale.try_recv();
         // We hold a receiver, so the channel is open; and it is empty, since nobody else sends.
-        let _ = self.facts.try_send(facts.clone());
-        self.last = Some(facts);
+        let _ = self.network_config.try_send(network_config.clone());
+        self.last = Some(network_config);
         true
     }
 }
@@ -140,7 +140,7 @@ impl Follower {
         }
         self.due = Due::Nothing;
         self.last_told = now;
-        if self.outlet.tell(self.tables.facts(&self.twins)) {
+        if self.outlet.tell(self.tables.network_config(&self.twins)) {
             count(&self.counters.sent);
         }
         Ok(())

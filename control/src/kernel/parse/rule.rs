@@ -4,7 +4,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
 use super::prefix;
-use crate::kernel::facts::{LOCAL, MAIN, Rule};
+use crate::kernel::network_config::{LOCAL, MAIN, Rule};
 use crate::model::Family;
 
 /// The table that is asked after the main one.
@@ -23,13 +23,13 @@ pub(in crate::kernel) fn rule(message: &RuleMessage) -> Option<Rule> {
         return None;
     }
     let table = u32::from(header.table);
-    let mut rule = Rule { priority: 0, family: Some(family), from: None, to: None, mark: None, table };
+    let mut rule = Rule { priority: 0, family: Some(family), from: None, to: None, fwmark: None, table };
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Source(address) => rule.from = prefix(*address, header.src_len),
             RuleAttribute::Destination(address) => rule.to = prefix(*address, header.dst_len),
             RuleAttribute::Priority(priority) => rule.priority = *priority,
-            RuleAttribute::FwMark(mark) => rule.mark = Some(*mark),
+            RuleAttribute::FwMark(fwmark) => rule.fwmark = Some(*fwmark),
             RuleAttribute::Table(table) => rule.table = *table,
             RuleAttribute::FwMask(u32::MAX) | RuleAttribute::Protocol(_) => {}
             // "Off" in the words of the kernel.
@@ -39,6 +39,6 @@ pub(in crate::kernel) fn rule(message: &RuleMessage) -> Option<Rule> {
         }
     }
     // A mark of 0 without bits to look at is no mark.
-    rule.mark = rule.mark.filter(|mark| *mark != 0);
+    rule.fwmark = rule.fwmark.filter(|fwmark| *fwmark != 0);
     (![LOCAL, MAIN, DEFAULT].contains(&rule.table)).then_some(rule)
 }

@@ -8,7 +8,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
 use super::*;
-use crate::kernel::facts::RouteKind;
+use crate::kernel::network_config::RouteKind;
 
 fn link(attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
@@ -167,12 +167,12 @@ fn only_rules_that_lead_elsewhere_by_address_or_mark_are_read() {
     let from = RuleAttribute::Source([10, 9, 9, 0].into());
     let by_source = read(55, vec![from.clone(), RuleAttribute::SuppressPrefixLen(u32::MAX)]).unwrap();
     assert_eq!((by_source.from.unwrap().to_string().as_str(), by_source.table), ("10.9.9.0/24", 55));
-    let by_mark = read(77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(u32::MAX)]).unwrap();
-    assert_eq!((by_mark.mark, by_mark.priority), (Some(7), 100));
+    let by_fwmark = read(77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(u32::MAX)]).unwrap();
+    assert_eq!((by_fwmark.fwmark, by_fwmark.priority), (Some(7), 100));
     assert_eq!(read(252, vec![RuleAttribute::Table(1000)]).unwrap().table, 1000);
     for (what, table, attributes) in [
         ("what every machine has", 254, vec![]),
-        ("some bits of a mark", 77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(15)]),
+        ("some bits of a fwmark", 77, vec![RuleAttribute::FwMark(7), RuleAttribute::FwMask(15)]),
         ("by interface", 77, vec![RuleAttribute::Iifname("eth0".into())]),
         ("only long prefixes", 77, vec![RuleAttribute::SuppressPrefixLen(0)]),
     ] {

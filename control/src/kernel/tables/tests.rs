@@ -64,8 +64,9 @@ fn tables() -> (Tables, Vec<Twin>) {
 #[test]
 fn links_are_twins_and_single_tags_on_them() {
     let (tables, twins) = tables();
-    let facts = tables.facts(&twins);
-    let seen: Vec<_> = facts.links.iter().map(|l| (l.name.as_str(), l.port.as_str(), l.vlan)).collect();
+    let network_config = tables.network_config(&twins);
+    let seen: Vec<_> =
+        network_config.links.iter().map(|l| (l.name.as_str(), l.port.as_str(), l.vlan)).collect();
     assert_eq!(seen, [("krn0", "net0", None), ("krn0.7", "net0", Some(7))]);
 }
 
@@ -75,9 +76,9 @@ fn neighbours_are_told_of_our_links_only() {
     for interface in [2, 5] {
         tables.apply(&heard(neighbour(interface, NeighbourState::Reachable)));
     }
-    let facts = tables.facts(&twins);
-    assert_eq!(facts.neighbours.len(), 1);
-    assert_eq!(facts.neighbours[0].link, "krn0");
+    let network_config = tables.network_config(&twins);
+    assert_eq!(network_config.neighbours.len(), 1);
+    assert_eq!(network_config.neighbours[0].link, "krn0");
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn routes_are_followed_while_one_has_a_key_and_read_anew_otherwise() {
     for (what, flags, body, effect) in steps {
         assert_eq!(tables.apply(&Message { flags, body }), effect, "{what}");
     }
-    assert_eq!(tables.facts(&twins).routes, []);
+    assert_eq!(tables.network_config(&twins).routes, []);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn of_several_routes_with_one_key_the_first_read_is_in_force() {
     for router in [5, 1] {
         tables.load(&RouteNetlinkMessage::NewRoute(route(router)));
     }
-    let routes = tables.facts(&twins).routes;
+    let routes = tables.network_config(&twins).routes;
     assert_eq!(routes.len(), 1);
     assert_eq!(routes[0].via, Some([10, 0, 0, 5].into()));
 }
@@ -133,8 +134,12 @@ fn a_link_that_goes_down_or_away_makes_its_routes_stale() {
     assert_eq!(tables.apply(&heard(down)), Effect::StaleRoutes);
     let gone = RouteNetlinkMessage::DelLink(link(2, "krn0", false, None));
     assert_eq!(tables.apply(&heard(gone)), Effect::StaleRoutes);
-    let facts = tables.facts(&twins);
-    assert_eq!((facts.links.len(), facts.neighbours.len()), (0, 0), "a VLAN without its twin is no link");
+    let network_config = tables.network_config(&twins);
+    assert_eq!(
+        (network_config.links.len(), network_config.neighbours.len()),
+        (0, 0),
+        "a VLAN without its twin is no link"
+    );
 }
 
 #[test]
@@ -143,7 +148,7 @@ fn a_table_is_told_while_a_rule_names_it() {
     let mut elsewhere = route(1);
     elsewhere.header.table = 55;
     tables.apply(&heard(RouteNetlinkMessage::NewRoute(elsewhere)));
-    assert_eq!(tables.facts(&twins).routes, [], "no rule names table 55");
+    assert_eq!(tables.network_config(&twins).routes, [], "no rule names table 55");
     let rule = |priority| {
         let mut message = RuleMessage::default();
         (message.header.family, message.header.table) = (AddressFamily::Inet, 55);
@@ -159,12 +164,15 @@ fn a_table_is_told_while_a_rule_names_it() {
     for (what, body, effect) in steps {
         assert_eq!(tables.apply(&heard(body)), effect, "{what}");
     }
-    let facts = tables.facts(&twins);
-    assert_eq!(facts.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
-    assert_eq!(facts.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
+    let network_config = tables.network_config(&twins);
+    assert_eq!(network_config.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
+    assert_eq!(network_config.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
     for priority in [100, 200] {
         let gone = RouteNetlinkMessage::DelRule(rule(priority));
         assert_eq!(tables.apply(&heard(gone)), Effect::Changed);
     }
-    assert_eq!(tables.facts(&twins), Facts { routes: vec![], rules: vec![], ..facts });
+    assert_eq!(
+        tables.network_config(&twins),
+        NetworkConfig { routes: vec![], rules: vec![], ..network_config }
+    );
 }

@@ -1,8 +1,8 @@
 //! What recordings were set up with, and the commands between frames.
 
 use super::*;
+use crate::replay::fwmarks::FwmarkChange;
 use crate::replay::machine::Machine;
-use crate::replay::marks::MarkChange;
 use crate::replay::network::NetworkChange;
 
 #[test]
@@ -66,35 +66,36 @@ fn change(line: &str) -> NetworkChange {
 
 #[test]
 fn routes_and_rules_are_read_and_applied() {
-    let mut facts = topology::facts();
-    let before = facts.clone();
-    let mut ip = |line: &str| change(line).apply(&mut facts);
+    let mut network_config = topology::network_config();
+    let before = network_config.clone();
+    let mut ip = |line: &str| change(line).apply(&mut network_config);
     let add = "ip -6 route replace fd00:3::/64 via fd00:2::fe dev vec1 mtu 1400";
     assert_eq!([ip(add), ip(add)], [Ok(()), Ok(())]);
     assert_eq!(ip("ip route add 10.3.0.0/16 via 10.0.2.9"), Err("RTNETLINK answers: File exists"));
     ip("ip route add local default dev lo table 77").unwrap();
     ip("ip rule add fwmark 7 lookup 77").unwrap();
     ip("ip rule add from 10.9.9.0/24 lookup 55 pref 5").unwrap();
-    let added = facts.routes.iter().find(|route| route.mtu.is_some()).unwrap();
+    let added = network_config.routes.iter().find(|route| route.mtu.is_some()).unwrap();
     assert_eq!((added.mtu, added.link.as_deref()), (Some(1400), Some("vec1")));
-    let rules: Vec<_> = facts.rules.iter().map(|rule| (rule.priority, rule.mark, rule.table)).collect();
+    let rules: Vec<_> =
+        network_config.rules.iter().map(|rule| (rule.priority, rule.fwmark, rule.table)).collect();
     assert_eq!(rules, [(5, None, 55), (32765, Some(7), 77)]);
-    let mut ip = |line: &str| change(line).apply(&mut facts);
+    let mut ip = |line: &str| change(line).apply(&mut network_config);
     ip("ip -6 route del fd00:3::/64").unwrap();
     ip("ip route flush table 77").unwrap();
     ip("ip rule del fwmark 7 lookup 77").unwrap();
     ip("ip rule del from 10.9.9.0/24 lookup 55").unwrap();
     assert_eq!(ip("ip rule del fwmark 7 lookup 77"), Err("RTNETLINK answers: No such file or directory"));
     assert_eq!(ip("ip route del 10.77.0.0/16"), Err("RTNETLINK answers: No such process"));
-    assert_eq!(facts, before);
+    assert_eq!(network_config, before);
 }
 
 #[test]
 fn rules_that_mark_are_added_and_removed() {
-    let mut marks = Vec::new();
+    let mut fwmarks = Vec::new();
     let mut table = |line: &str| {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        MarkChange::read(&words).unwrap_or_else(|| panic!("{line}")).apply(&mut marks)
+        FwmarkChange::read(&words).unwrap_or_else(|| panic!("{line}")).apply(&mut fwmarks)
     };
     assert!(table(
         "iptables -t mangle -A PREROUTING -d 10.9.9.0/24 -p tcp -m multiport --dports 80,8000:8080 -j MARK --set-mark 7"
@@ -103,9 +104,12 @@ fn rules_that_mark_are_added_and_removed() {
     assert!(table("iptables -I PREROUTING -t mangle -s 192.0.2.1 -j MARK --set-mark 9"));
     assert!(!table("iptables -t mangle -D PREROUTING -j MARK --set-mark 9"));
     assert!(table("iptables -t mangle -D PREROUTING -s 192.0.2.1/32 -j MARK --set-mark 9"));
-    assert_eq!(marks[0].l4_ports, ["80", "8000-8080"]);
-    assert_eq!((marks[1].port.as_deref(), marks[1].mark, marks[1].mask), (Some("client"), 0x100, 0xff00));
-    assert_eq!(marks.len(), 2);
+    assert_eq!(fwmarks[0].l4_ports, ["80", "8000-8080"]);
+    assert_eq!(
+        (fwmarks[1].port.as_deref(), fwmarks[1].fwmark, fwmarks[1].mask),
+        (Some("client"), 0x100, 0xff00)
+    );
+    assert_eq!(fwmarks.len(), 2);
 }
 
 /// Commands on the machine, in order: what they print and their status.

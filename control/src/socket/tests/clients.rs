@@ -37,7 +37,7 @@ fn half_a_line_may_wait_only_so_long() {
     }
     assert_eq!(limit(&answer(&drip)), told("half_line"));
     (&silent).write_all(LIST).unwrap();
-    assert_eq!(answer(&silent)["id"], json!(1), "silence between lines is no fault");
+    assert_eq!(answer(&silent)["id"], json!(1), "silence between lines is no error");
 }
 
 #[test]

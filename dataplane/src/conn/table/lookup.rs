@@ -10,13 +10,13 @@ use crate::flow::{Key, Key4, Key6};
 /// A key that is yet to be put into the index: its line is on its way from memory meanwhile, for as long as the next
 /// connections take. Searches know of it, so nobody else can tell.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owed {
+pub(super) struct PendingInsert {
     pub(super) hash: u64,
     pub(super) id: ConnId,
 }
 
 /// How many connections' keys may be owed.
-pub(super) const OWED: usize = 8;
+pub(super) const MAX_PENDING: usize = 8;
 
 impl Table {
     /// First of three steps of a burst's lookup: asks for the index line, and tells where it is.
@@ -75,7 +75,7 @@ impl Table {
     }
 
     /// Puts a key into the index once others have waited behind it.
-    pub(super) fn owe(&mut self, owed: Owed) {
+    pub(super) fn defer_insert(&mut self, owed: PendingInsert) {
         if self.owed.is_full() {
             let first = self.owed.remove(0);
             self.settle(first);
@@ -84,13 +84,13 @@ impl Table {
     }
 
     /// Puts all keys into the index that are owed.
-    pub fn settle_all(&mut self) {
+    pub fn flush_pending(&mut self) {
         for owed in std::mem::take(&mut self.owed) {
             self.settle(owed);
         }
     }
 
-    fn settle(&mut self, Owed { hash, id }: Owed) {
+    fn settle(&mut self, PendingInsert { hash, id }: PendingInsert) {
         let Some(key) = self.endpoints(id).key_out(self.entry(id).protocol) else { return };
         // An index that has a quarter of its slots free has one in the lines of every key, but for a chance that no
         // table lives to see: then replies are not the connection's.

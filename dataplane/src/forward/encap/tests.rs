@@ -42,11 +42,11 @@ fn a_packet_too_long_for_an_outer_header_is_refused_whole() {
 fn families_of_two_kinds_and_frames_cut_short_are_refused() {
     let mut mixed = outer(Tunnel::Ipip, false);
     mixed.source = "fd00::1".parse().unwrap();
-    let whole = inner(false, b"text");
+    let datagram = inner(false, b"text");
     let run = |bytes: &[u8], way: &Outer| tunnel(&mut Frame::new(bytes), (0, false, 24), way, 0, &mut 0);
-    assert_eq!(run(&whole, &mixed), Err(DropReason::NoRoute));
-    for len in 0..whole.len() {
-        assert_eq!(run(&whole[..len], &outer(Tunnel::Ipip, false)), Err(DropReason::ShortIp));
+    assert_eq!(run(&datagram, &mixed), Err(DropReason::NoRoute));
+    for len in 0..datagram.len() {
+        assert_eq!(run(&datagram[..len], &outer(Tunnel::Ipip, false)), Err(DropReason::ShortIp));
     }
 }
 

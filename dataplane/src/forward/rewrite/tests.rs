@@ -113,13 +113,13 @@ fn what_has_no_ports_only_changes_its_address() {
 
 #[test]
 fn frames_cut_short_are_left_alone() {
-    let whole = ip4(protocol::SCTP, &[1; 16]);
-    let parsed = parsed4(&whole);
-    for len in 0..whole.len() {
-        let mut packet = whole[..len].to_vec();
+    let datagram = ip4(protocol::SCTP, &[1; 16]);
+    let parsed = parsed4(&datagram);
+    for len in 0..datagram.len() {
+        let mut packet = datagram[..len].to_vec();
         let end = NewEnd { address: 1, l4_port: 2 };
         translate(&mut packet, &parsed, &entry((OLD, 1), (1, 2)), Direction::In, end);
-        assert_eq!(packet.get(20..), whole.get(20..len));
+        assert_eq!(packet.get(20..), datagram.get(20..len));
     }
 }
 
@@ -158,11 +158,11 @@ proptest! {
         let mut cuts: Vec<_> = cuts.iter().map(|cut| (cut * 8).min(datagram.len())).collect();
         cuts.extend([0, datagram.len()]);
         cuts.sort_unstable();
-        let pieces = || cuts.windows(2).map(|two| &datagram[two[0]..two[1]]);
+        let fragments = || cuts.windows(2).map(|two| &datagram[two[0]..two[1]]);
         let addresses = checksum::of_u128(src) + checksum::of_u128(dst);
         let (src, dst) = (Ipv6Addr::from_bits(src), Ipv6Addr::from_bits(dst));
-        prop_assert_eq!(udp_sum(addresses, pieces()).get(), etherparse_sum(src, dst, &datagram));
-        prop_assert_eq!(sctp_crc(pieces()), crc32c::crc32c(&datagram));
+        prop_assert_eq!(udp_sum(addresses, fragments()).get(), etherparse_sum(src, dst, &datagram));
+        prop_assert_eq!(sctp_crc(fragments()), crc32c::crc32c(&datagram));
     }
 }
 

@@ -7,7 +7,7 @@ use super::model::{Model, Packet, Server};
 use super::world::World;
 use crate::flow::Endpoint;
 use crate::sched::cached::{MAXIMUM, SOFT_MAXIMUM};
-use crate::sched::{Load, Memory};
+use crate::sched::{Load, SchedulerState};
 use crate::service::Scheduler;
 use crate::time::Millis;
 
@@ -18,8 +18,8 @@ fn nth(n: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0a00_0000 + n).into()
 }
 
-fn remembered(memory: &Memory) -> usize {
-    memory.lblc.as_ref().map_or(0, |cache| cache.len()) + memory.lblcr.as_ref().map_or(0, |cache| cache.len())
+fn remembered(state: &SchedulerState) -> usize {
+    state.lblc.as_ref().map_or(0, |cache| cache.len()) + state.lblcr.as_ref().map_or(0, |cache| cache.len())
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn a_flood_of_addresses_is_served_but_not_remembered_beyond_the_maximum() {
         for n in 0..MAXIMUM as u32 + 1000 {
             assert!(world.pick(CLIENT, nth(n)).is_some(), "{scheduler:?}");
         }
-        assert_eq!(remembered(&world.memory), MAXIMUM);
+        assert_eq!(remembered(&world.state), MAXIMUM);
     }
 }
 
@@ -62,7 +62,7 @@ fn idle_entries_go_at_the_pace_of_the_specification() {
             world.wait(MINUTE);
             model.now = world.now.0;
             model.cached.timer(model.now);
-            assert_eq!(remembered(&world.memory), model.cached.len(), "{scheduler:?}, minute {minute}");
+            assert_eq!(remembered(&world.state), model.cached.len(), "{scheduler:?}, minute {minute}");
             counts.push(model.cached.len());
         }
         assert!(counts[4] == 30_000 && counts[5] < 22_000 && counts[59] <= SOFT_MAXIMUM, "{counts:?}");
@@ -80,9 +80,9 @@ fn everything_expired_goes_in_the_thirtieth_minute() {
         for _ in 0..29 {
             world.wait(MINUTE);
         }
-        assert_eq!(remembered(&world.memory), 1, "{scheduler:?}");
+        assert_eq!(remembered(&world.state), 1, "{scheduler:?}");
         world.wait(MINUTE);
-        assert_eq!(remembered(&world.memory), 0, "{scheduler:?}");
+        assert_eq!(remembered(&world.state), 0, "{scheduler:?}");
     }
 }
 
@@ -110,8 +110,8 @@ fn lblcr_uses_the_places_of_forgotten_members_again() {
         for n in 0..4000 {
             world.pick(CLIENT, nth(round * 4000 + n));
         }
-        assert_eq!(remembered(&world.memory), 4000);
+        assert_eq!(remembered(&world.state), 4000);
         (0..30).for_each(|_| world.wait(MINUTE));
-        assert_eq!(remembered(&world.memory), 0);
+        assert_eq!(remembered(&world.state), 0);
     }
 }

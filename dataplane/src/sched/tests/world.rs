@@ -31,7 +31,7 @@ pub const SEED: u64 = 5;
 pub struct World {
     pub service: Service,
     pub services: Services,
-    pub memory: Memory,
+    pub state: SchedulerState,
     pub noted: Noted,
     pub settings: Settings,
     pub now: Tick,
@@ -40,18 +40,19 @@ pub struct World {
 impl World {
     pub fn new(scheduler: Scheduler, fallback: bool, hash_l4_port: bool) -> World {
         let service = Service {
-            name: Name::Mark { mark: 7, ipv6: false },
+            name: Name::Fwmark { fwmark: 7, ipv6: false },
             scheduler,
             fallback,
             hash_l4_port,
-            one_packet: false,
+            ops: false,
             persistence: None,
             destinations: Vec::new(),
             slots: Arc::new([]),
         };
         let (services, noted, settings) = (Services::default(), Noted::default(), Settings::default());
-        let mut world = World { service, services, memory: Memory::new(SEED), noted, settings, now: Tick(0) };
-        world.tell(EventKind::Fresh);
+        let mut world =
+            World { service, services, state: SchedulerState::new(SEED), noted, settings, now: Tick(0) };
+        world.emit(EventKind::Fresh);
         world
     }
 
@@ -82,7 +83,7 @@ impl World {
             target: TargetId(0),
         });
         self.service.destinations.insert(0, DestinationId(id));
-        self.tell(EventKind::Added(DestinationId(id)));
+        self.emit(EventKind::Added(DestinationId(id)));
     }
 
     pub fn edit(&mut self, id: u32, weight: u32) {
@@ -91,7 +92,7 @@ impl World {
         if weight > 0 {
             edited.last_weight = weight;
         }
-        self.tell(EventKind::Edited { destination: DestinationId(id), clears: false });
+        self.emit(EventKind::Edited { destination: DestinationId(id), clears: false });
     }
 
     pub fn remove(&mut self, id: u32) {
@@ -100,22 +101,22 @@ impl World {
         list.remove(place);
         let before = place.checked_sub(1).map(|place| list[place]);
         self.services.destinations[id as usize].as_mut().expect("it is there").available = false;
-        self.tell(EventKind::Removed(DestinationId(id), before));
+        self.emit(EventKind::Removed(DestinationId(id), before));
     }
 
     /// As control does it: a new table, then the event.
-    pub fn tell(&mut self, kind: EventKind) {
+    pub fn emit(&mut self, kind: EventKind) {
         let list = &self.service.destinations;
         let ipv6 = self.services.destinations.iter().flatten().any(|d| d.endpoint.address.is_ipv6());
         self.service.slots = slots(self.service.scheduler, ipv6, list, |id| self.services.destination(id));
         let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
         let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
         let event = Event { service: ServiceId(0), kind, gcd, max_weight, counting: Counting::Never };
-        self.memory.hear(self.service.scheduler, &event);
+        self.state.apply_events(self.service.scheduler, &event);
     }
 
     pub fn pick(&mut self, client: Endpoint, virtual_address: IpAddr) -> Option<u32> {
-        let scene = Scene {
+        let scene = PickContext {
             service: &self.service,
             services: &self.services,
             loads: &self.noted,
@@ -124,7 +125,7 @@ impl World {
             settings: &self.settings,
             now: self.now,
         };
-        self.memory.pick(&scene).map(|id| id.0)
+        self.state.pick(&scene).map(|id| id.0)
     }
 
     /// A connection that is active at once.
@@ -136,6 +137,6 @@ impl World {
 
     pub fn wait(&mut self, millis: u64) {
         self.now = Tick(self.now.0 + millis);
-        self.memory.tend(self.now, &self.settings);
+        self.state.maintain(self.now, &self.settings);
     }
 }

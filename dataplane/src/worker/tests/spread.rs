@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::world::{Realm, World, serving, syn};
+use super::world::{TestNamespace, World, serving, syn};
 use crate::flow::{Endpoint, Seed};
-use crate::steer::spread::{BUCKETS, Faces, KEY, Spread};
+use crate::steer::spread::{BUCKETS, Facing, KEY, Spread};
 use crate::testkit::*;
 
 /// The hash of a device: of both addresses and both ports, by the whole key.
@@ -42,8 +42,8 @@ fn the_device_hashes_as_real_ones_do() {
     }
 }
 
-fn bucket(spread: &Spread, faces: Faces, source: Endpoint, destination: Endpoint) -> u16 {
-    toeplitz(spread.key(faces), source, destination) as u16 % BUCKETS
+fn bucket(spread: &Spread, facing: Facing, source: Endpoint, destination: Endpoint) -> u16 {
+    toeplitz(spread.key(facing), source, destination) as u16 % BUCKETS
 }
 
 proptest! {
@@ -52,12 +52,12 @@ proptest! {
     fn the_rule_is_the_devices(seed: (u64, u64), client: (u32, u16), other: (u32, u16), six: (u128, u128)) {
         let spread = Spread::new(Seed(seed.0, seed.1));
         let [client4, other4] = [client, other].map(|(address, port)| at(IpAddr::from(address.to_be_bytes()), port));
-        let rule = spread.bucket(client4);
-        prop_assert_eq!(bucket(&spread, Faces::Clients, client4, other4), rule);
-        prop_assert_eq!(bucket(&spread, Faces::Servers, other4, client4), rule);
+        let config = spread.bucket(client4);
+        prop_assert_eq!(bucket(&spread, Facing::Clients, client4, other4), config);
+        prop_assert_eq!(bucket(&spread, Facing::Servers, other4, client4), config);
         let [client6, other6] = [(six.0, client.1), (six.1, other.1)]
             .map(|(address, port)| at(Ipv6Addr::from_bits(address).into(), port));
-        prop_assert_eq!(bucket(&spread, Faces::Clients, client6, other6), spread.bucket(client6));
+        prop_assert_eq!(bucket(&spread, Facing::Clients, client6, other6), spread.bucket(client6));
     }
 
     /// Neighbours differ in their last bits: ports alone, or addresses alone, reach every bucket equally often.
@@ -81,57 +81,57 @@ proptest! {
 /// A device before all workers, and its table of queues.
 struct Device<'a> {
     spread: &'a Spread,
-    faces: Faces,
+    facing: Facing,
     queues: &'a [crate::io::mem::Wire],
 }
 
 impl Device<'_> {
     fn receive(&self, frame: &[u8], source: Endpoint, destination: Endpoint) {
-        let entry = bucket(self.spread, self.faces, source, destination);
+        let entry = bucket(self.spread, self.facing, source, destination);
         self.queues[usize::from(entry) % self.queues.len()].put(frame);
     }
 }
 
 /// Two hundred NAT flows, both ways; how many packets were handed over.
-fn handed_over(workers: u16, faces: [Faces; 2]) -> u64 {
+fn handed_over(workers: u16, facing: [Facing; 2]) -> u64 {
     let spread = Arc::new(Spread::new(Seed(0x1234_5678_9abc_def1, 0xfeed_beef_0bad_cafe)));
-    let mut world = World::of(Realm::spread(workers, Some(Arc::clone(&spread))));
+    let mut world = World::of(TestNamespace::spread(workers, Some(Arc::clone(&spread))));
     world.workers.iter_mut().for_each(|worker| worker.install(serving(0, None), &[]));
     let clients: Vec<_> = (0..200).map(|n| at(v4(198, 51, 100, n / 3), 1024 + 77 * u16::from(n))).collect();
     // No more than a table holds and a ring takes at once.
     for few in clients.chunks(20) {
         for &client in few {
-            let outside = Device { spread: &spread, faces: faces[0], queues: &world.outside };
+            let outside = Device { spread: &spread, facing: facing[0], queues: &world.outside };
             outside.receive(&syn(client, vip(), None), client, vip());
         }
         world.turn();
         for &client in few {
-            let inside = Device { spread: &spread, faces: faces[1], queues: &world.inside };
+            let inside = Device { spread: &spread, facing: facing[1], queues: &world.inside };
             inside.receive(&syn(nth_server(0), client, None), nth_server(0), client);
         }
         world.turn();
     }
-    let home = &world.home;
-    home.reconciles();
-    assert_eq!(home.sum(|b| b.destinations[0].connections.get()), 200);
-    assert_eq!(home.sum(|b| b.destinations[0].in_packets.get()), 200);
-    assert_eq!(home.sum(|b| b.destinations[0].out_packets.get()), 200);
-    for board in &home.boards {
-        let own = board.destinations[0].connections.get();
+    let default_namespace = &world.default_namespace;
+    default_namespace.reconciles();
+    assert_eq!(default_namespace.sum(|b| b.destinations[0].connections.get()), 200);
+    assert_eq!(default_namespace.sum(|b| b.destinations[0].in_packets.get()), 200);
+    assert_eq!(default_namespace.sum(|b| b.destinations[0].out_packets.get()), 200);
+    for stats in &default_namespace.worker_stats {
+        let own = stats.destinations[0].connections.get();
         assert!(own >= 100 / u64::from(workers), "every worker has its share");
     }
-    home.sum(|b| b.gauges.handed_off.get())
+    default_namespace.sum(|b| b.counters.handoff_sent.get())
 }
 
 #[test]
 fn nothing_is_handed_over_when_the_device_spreads_by_the_rule() {
     for workers in [2, 3, 8] {
-        assert_eq!(handed_over(workers, [Faces::Clients, Faces::Servers]), 0, "{workers} workers");
+        assert_eq!(handed_over(workers, [Facing::Clients, Facing::Servers]), 0, "{workers} workers");
     }
 }
 
 #[test]
 fn servers_packets_are_handed_over_when_their_port_spreads_by_sources() {
-    let handed = handed_over(2, [Faces::Clients, Faces::Clients]);
+    let handed = handed_over(2, [Facing::Clients, Facing::Clients]);
     assert!((1..=200).contains(&handed), "{handed}");
 }

@@ -15,12 +15,12 @@ struct Inner {
     bytes: [u8; ROOM],
     start: usize,
     end: usize,
-    note: Note,
+    note: Notification,
 }
 
 /// What is known of a packet on its way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Note {
+pub struct Notification {
     /// When it was to be there, in nanoseconds of the script's clock.
     pub due: u64,
     /// The number of the source that made it.
@@ -32,11 +32,16 @@ pub struct Buffer(Box<Inner>);
 
 impl Buffer {
     fn new() -> Buffer {
-        Buffer(Box::new(Inner { bytes: [0; ROOM], start: HEADROOM, end: HEADROOM, note: Note::default() }))
+        Buffer(Box::new(Inner {
+            bytes: [0; ROOM],
+            start: HEADROOM,
+            end: HEADROOM,
+            note: Notification::default(),
+        }))
     }
 
     /// Fills it with a frame of at most 192 bytes.
-    pub fn fill(&mut self, frame: &[u8], note: Note) -> &mut [u8] {
+    pub fn fill(&mut self, frame: &[u8], note: Notification) -> &mut [u8] {
         let end = (HEADROOM + frame.len()).min(ROOM);
         (self.0.start, self.0.end, self.0.note) = (HEADROOM, end, note);
         let place = &mut self.0.bytes[HEADROOM..end];
@@ -45,7 +50,7 @@ impl Buffer {
     }
 
     /// What was noted.
-    pub fn note(&self) -> Note {
+    pub fn note(&self) -> Notification {
         self.0.note
     }
 }
@@ -142,12 +147,12 @@ mod tests {
     fn a_buffer_grows_in_front_and_is_used_again() {
         let mut pool = Pool::new();
         let mut buffer = pool.take();
-        buffer.fill(&[7; 60], Note { due: 5, source: 1 });
+        buffer.fill(&[7; 60], Notification { due: 5, source: 1 });
         assert!(buffer.push_front(56) && !buffer.push_front(56));
         assert!(buffer.pull_front(100) && buffer.bytes() == [7; 16]);
         buffer.truncate(3);
         assert_eq!((buffer.bytes().len(), buffer.note().due), (3, 5));
-        buffer.fill(&[1; 62], Note::default());
+        buffer.fill(&[1; 62], Notification::default());
         assert_eq!(buffer.bytes(), [1; 62]);
     }
 

@@ -67,7 +67,7 @@ pub fn measure(run: &Run) -> Result<Row> {
     // Until the table is full and has begun to give connections up.
     let began = Instant::now();
     rig.play(flooded());
-    while rig.board.gauges.given_up.get() == 0 {
+    while rig.stats.counters.evicted.get() == 0 {
         rig.rest(run.window / 10);
         if began.elapsed().as_secs() > 60 {
             return Err(Trouble(format!(
@@ -77,7 +77,7 @@ pub fn measure(run: &Run) -> Result<Row> {
         }
     }
     rig.stop();
-    let (began, given_up) = (Instant::now(), rig.board.gauges.given_up.get());
+    let (began, given_up) = (Instant::now(), rig.stats.counters.evicted.get());
     rig.play(flooded());
     rig.rest(run.window);
     let script = rig.stop();
@@ -93,7 +93,7 @@ pub fn measure(run: &Run) -> Result<Row> {
         syns_passed: bad.passed,
         seconds,
         alone,
-        given_up: rig.board.gauges.given_up.get() - given_up,
+        given_up: rig.stats.counters.evicted.get() - given_up,
         connections: rig.connections(),
     })
 }
@@ -157,7 +157,7 @@ impl Row {
         json!({
             "table": ROOM, "established": GOOD, "established_sent": self.sent, "established_lost": self.lost(),
             "syns": self.syns, "syns_passed": self.syns_passed, "seconds": self.seconds,
-            "established_million_a_second_alone": self.alone, "given_up": self.given_up,
+            "established_million_a_second_alone": self.alone, "evicted": self.given_up,
             "connections_after": self.connections,
         })
     }

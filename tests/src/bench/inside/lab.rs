@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::{Batch, QueuePair};
-use pollux_dataplane::line::outbox::HandOffRing;
 use pollux_dataplane::packet::Packet;
+use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
 use pollux_dataplane::time::{Clock, Tick};
 
 use super::buffer::{Buffer, Pool};

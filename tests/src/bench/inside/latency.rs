@@ -174,7 +174,7 @@ fn many(few: &Config) -> Config {
             ServiceKey::Address { protocol, l4_port, .. } => {
                 ServiceKey::Address { protocol, address, l4_port }
             }
-            ServiceKey::Mark { family, .. } => ServiceKey::Mark { mark: 1 + number, family },
+            ServiceKey::Fwmark { family, .. } => ServiceKey::Fwmark { fwmark: 1 + number, family },
         };
         config.services.push(Service { key, ..ours.clone() });
     }

@@ -1,6 +1,6 @@
 //! Makes packets of flows from a template: a copy, the client's end, and two sums to put right.
 
-use super::buffer::{Buffer, Note};
+use super::buffer::{Buffer, Notification};
 use crate::bench::frame;
 use crate::bench::kinds::Family;
 use crate::bench::world;
@@ -69,7 +69,7 @@ impl Maker {
 
     /// Writes the packet of a flow.
     #[inline]
-    pub fn write(&self, buffer: &mut Buffer, flow: u32, note: Note) {
+    pub fn write(&self, buffer: &mut Buffer, flow: u32, note: Notification) {
         let bytes = buffer.fill(&self.frame, note);
         let port = world::client_port(flow);
         let mut change = (flow >> 16) + (flow & 0xffff);
@@ -110,9 +110,9 @@ mod tests {
         let mut buffer = Pool::new().take();
         for family in [Family::Ipv4, Family::Ipv6] {
             for flow in [0, 1, 77, 65_535, 65_536, 999_999, 9_999_999] {
-                Maker::new(family, Kind::Request).write(&mut buffer, flow, Note::default());
+                Maker::new(family, Kind::Request).write(&mut buffer, flow, Notification::default());
                 assert_eq!(buffer.bytes(), frame::request(family, flow, 60), "{flow}");
-                Maker::new(family, Kind::Reply).write(&mut buffer, flow, Note::default());
+                Maker::new(family, Kind::Reply).write(&mut buffer, flow, Notification::default());
                 assert_eq!(buffer.bytes(), frame::reply(family, flow, 60), "{flow}");
             }
         }
@@ -123,7 +123,7 @@ mod tests {
         let mut buffer = Pool::new().take();
         for (kind, request, flags) in [(Kind::Syn, true, [true, false]), (Kind::SynAck, false, [true, true])]
         {
-            Maker::new(Family::Ipv4, kind).write(&mut buffer, 200_000_000, Note::default());
+            Maker::new(Family::Ipv4, kind).write(&mut buffer, 200_000_000, Notification::default());
             assert_eq!(buffer.bytes(), frame::segment(Family::Ipv4, 200_000_000, request, flags));
         }
     }

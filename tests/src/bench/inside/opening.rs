@@ -131,7 +131,7 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
         rate.push(count as f64 / took.as_secs_f64() / 1e6);
         ns.push(nanos(count, took));
     }
-    let (live, given_up) = (rig.connections(), rig.board.gauges.given_up.get());
+    let (live, given_up) = (rig.connections(), rig.stats.counters.evicted.get());
     rig.stop();
     let lost = rig.lost();
     drop(rig);
@@ -180,7 +180,7 @@ impl Row {
         json!({
             "opened_by": self.name, "million_a_second": self.rate.json(), "ns_each": self.ns.json(),
             "generator_ns_each": self.generator.json(), "live": self.live, "most_live": self.most,
-            "given_up": self.given_up, "dropped": self.lost,
+            "evicted": self.given_up, "dropped": self.lost,
         })
     }
 }

@@ -5,20 +5,22 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pollux_control::compile::Compiler;
-use pollux_control::engine::{Engine, Instance, Ports};
-use pollux_control::house::{Carries, KernelRings, ORDERS, Parts, Seat, Tenants, parts};
-use pollux_control::kernel::realm::{Heard, RealmError};
+use pollux_control::engine::{Engine, NamespaceEngine, Ports};
+use pollux_control::kernel::namespace::{Heard, KernelNamespaceError};
 use pollux_control::model::{self, Config, Namespace};
+use pollux_control::namespace_manager::{
+    FrameCarrier, KernelRings, NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts,
+};
 use pollux_control::parse;
 use pollux_control::view::PortView;
 use pollux_control::workers::Workers;
-use pollux_dataplane::line::outbox::HandOffRing;
-use pollux_dataplane::rest::Rule;
-use pollux_dataplane::stats::{Board, Counter};
+use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
+use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::steer::Steering;
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
-use pollux_dataplane::worker::moves::Moves;
-use pollux_dataplane::worker::tenant::TenantSetup;
+use pollux_dataplane::worker::idle::IdleConfig;
+use pollux_dataplane::worker::namespace::NamespaceSetup;
+use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::buffer::{self, Buffer};
@@ -32,9 +34,9 @@ pub struct Rig {
     /// The control thread's part; this thread is the control thread.
     pub engine: Engine,
     /// What the worker counts; of several, the first.
-    pub board: Arc<Board>,
+    pub stats: Arc<WorkerStats>,
     /// What each worker counts.
-    pub boards: Vec<Arc<Board>>,
+    pub worker_stats: Vec<Arc<WorkerStats>>,
     /// How flows are shared out among the workers.
     pub steering: Steering,
     labs: Vec<Arc<Mutex<Lab>>>,
@@ -66,7 +68,8 @@ impl Rig {
         let none = || Trouble("a rig has at least one worker".to_owned());
         let first = setups.first().ok_or_else(none)?;
         let (steering, hand_off) = (first.steering.clone(), first.hand_off.clone());
-        let boards: Vec<Arc<Board>> = handles.iter().map(|handle| Arc::clone(&handle.board)).collect();
+        let worker_stats: Vec<Arc<WorkerStats>> =
+            handles.iter().map(|handle| Arc::clone(&handle.stats)).collect();
         let (mut labs, mut workers, mut seats) = (Vec::new(), Vec::new(), Vec::new());
         for (home, &cpu) in setups.into_iter().zip(cpus) {
             let mut lab = Lab::default();
@@ -77,11 +80,19 @@ impl Rig {
             seats.push(seat);
         }
         let compiler = Compiler::new(&config.start, NoPorts.names());
-        let home = Instance::new(compiler, Workers::new(handles), None, Instant::now());
-        let house = Tenants::new(seats, 2, Box::new(NoKernel));
+        let home = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
+        let house = NamespaceWorkers::new(seats, 2, Box::new(NoKernel));
         let mut engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
         engine.start(&config).map_err(|why| Trouble(why.to_string()))?;
-        Ok(Rig { engine, board: Arc::clone(&boards[0]), boards, steering, labs, hand_off, workers })
+        Ok(Rig {
+            engine,
+            stats: Arc::clone(&worker_stats[0]),
+            worker_stats,
+            steering,
+            labs,
+            hand_off,
+            workers,
+        })
     }
 
     /// Begins a play.
@@ -171,15 +182,15 @@ impl Rig {
 
     /// Connections there are.
     pub fn connections(&self) -> u64 {
-        let all = self.boards.iter().map(|board| &board.gauges);
-        all.map(|gauges| gauges.connections_ipv4.get() + gauges.connections_ipv6.get()).sum()
+        let all = self.worker_stats.iter().map(|stats| &stats.counters);
+        all.map(|counters| counters.connections_ipv4.get() + counters.connections_ipv6.get()).sum()
     }
 
     /// Packets that were dropped or went to the kernel.
     pub fn lost(&self) -> u64 {
-        let all = self.boards.iter().map(|board| &board.gauges);
+        let all = self.worker_stats.iter().map(|stats| &stats.counters);
         let dropped = |drops: &[Counter]| drops.iter().map(|counter| counter.get()).sum::<u64>();
-        all.map(|gauges| gauges.to_kernel.get() + dropped(&gauges.drops)).sum()
+        all.map(|counters| counters.to_kernel.get() + dropped(&counters.drops)).sum()
     }
 }
 
@@ -200,13 +211,13 @@ fn others(hand_off: &[HandOffRing<Buffer>], me: usize) -> Vec<HandOffRing<Buffer
 
 /// The one place that knows how a worker is made.
 fn start_worker(
-    home: TenantSetup<Buffer>,
+    home: NamespaceSetup<Buffer>,
     lab: &Arc<Mutex<Lab>>,
     cpu: usize,
     time: Time,
-) -> Result<(JoinHandle<()>, Seat<Buffer>)> {
-    let moves = Moves::new(ORDERS);
-    let seat = Seat { core: cpu as u16, moves: Arc::clone(&moves) };
+) -> Result<(JoinHandle<()>, WorkerSlot<Buffer>)> {
+    let namespace_rings = NamespaceRings::new(ORDERS);
+    let seat = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&namespace_rings) };
     let port = |(number, queues): (usize, Side)| Port {
         number: number as u16,
         mac: PORTS[number].mac,
@@ -214,7 +225,7 @@ fn start_worker(
         binding: Binding::default(),
     };
     let ports = Side::pair(lab).into_iter().enumerate().map(port).collect();
-    let setup = Setup { ports, home, moves, rest: Rule::default() };
+    let setup = Setup { ports, default_namespace: home, namespace_rings, idle: IdleConfig::default() };
     let (started, outcome) = crossbeam::channel::bounded(1);
     let body = move || {
         // Its memory is taken on its core, as the daemon does.
@@ -248,13 +259,13 @@ impl Ports for NoPorts {
 /// There is no kernel and no other namespace.
 struct NoKernel;
 
-impl<P> Carries<P> for NoKernel {
+impl<P> FrameCarrier<P> for NoKernel {
     fn join(
         &mut self,
         _: NamespaceId,
         _: &Namespace,
         _: KernelRings<P>,
-    ) -> std::result::Result<Option<Heard>, RealmError> {
+    ) -> std::result::Result<Option<Heard>, KernelNamespaceError> {
         Ok(None)
     }
 
@@ -262,7 +273,7 @@ impl<P> Carries<P> for NoKernel {
         &mut self,
         _: NamespaceId,
         _: &[model::Binding],
-    ) -> std::result::Result<Option<Heard>, RealmError> {
+    ) -> std::result::Result<Option<Heard>, KernelNamespaceError> {
         Ok(None)
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pollux_dataplane::io::{BURST, Batch};
 
-use super::buffer::{Buffer, Note, Pool};
+use super::buffer::{Buffer, Notification, Pool};
 use super::histogram::Histogram;
 use super::maker::Maker;
 use crate::bench::random::Random;
@@ -153,7 +153,7 @@ impl Script {
             if source.left == 0 || first < source.after {
                 continue;
             }
-            let mut note = Note { due: now, source: (side * 16 + number) as u8 };
+            let mut note = Notification { due: now, source: (side * 16 + number) as u8 };
             if let Pace::Every(picos) = *pace {
                 note.due = due[side] * picos / 1000;
                 if note.due > now {
@@ -177,7 +177,7 @@ impl Script {
     pub fn transmit(&mut self, batch: &mut Batch<Buffer>, pool: &mut Pool) {
         let now = if self.delays.is_some() { self.nanos() } else { 0 };
         for buffer in batch.drain(..) {
-            let Note { due, source } = buffer.note();
+            let Notification { due, source } = buffer.note();
             let (side, number) = (usize::from(source / 16), usize::from(source % 16));
             if let Some(source) = self.sides.get_mut(side).and_then(|sources| sources.get_mut(number)) {
                 source.passed += 1;

@@ -62,7 +62,7 @@ fn over_servers(cpus: Cpus, scheduler: &str) -> Result<Row> {
     let mut rig = Rig::start(&config(&plan(scheduler)), cpus, Time::Wall(Instant::now()))?;
     let source = Source::new(Maker::new(Family::Ipv4, Kind::Request), Flows::Fresh { first: 0, span: FLOWS });
     rig.play_out(Script::new(vec![source.times(FLOWS.into())], Vec::new()))?;
-    let counters = &rig.board.destinations[..usize::from(SERVERS)];
+    let counters = &rig.stats.destinations[..usize::from(SERVERS)];
     let counts = counters.iter().map(|counters| counters.connections.get()).collect();
     Ok(Row { over: format!("{SERVERS} servers by {scheduler}"), counts })
 }
@@ -72,8 +72,8 @@ fn over_workers(workers: u16) -> Result<Row> {
     let config: Config = parse::toml(&config(&plan("rr"))).map_err(|wrong| Trouble(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
     let trouble = |why: &dyn std::fmt::Display| Trouble(why.to_string());
-    if let Some(facts) = &config.facts {
-        compiler.learn(facts).map_err(|why| trouble(&why))?;
+    if let Some(network_config) = &config.network {
+        compiler.learn(network_config).map_err(|why| trouble(&why))?;
     }
     let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
     let steering = Steering { workers, seed: Seed::random(), spread: None };

@@ -164,7 +164,7 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
             )));
         }
     }
-    let bytes = rig.board.gauges.table_bytes.get() as f64 / (f64::from(case.flows) * 1.1 + 1000.0);
+    let bytes = rig.stats.counters.table_bytes.get() as f64 / (f64::from(case.flows) * 1.1 + 1000.0);
     let above = Sample::new(ours.iter().zip(&nothing).map(|(ours, nothing)| ours - nothing).collect());
     Ok(Row { case, ours: Sample::new(ours), nothing: Sample::new(nothing), above, bytes })
 }

@@ -206,7 +206,7 @@ impl Bench {
     }
 
     fn handed_off(&self) -> u64 {
-        self.rig.boards.iter().map(|board| board.gauges.handed_off.get()).sum()
+        self.rig.worker_stats.iter().map(|stats| stats.counters.handoff_sent.get()).sum()
     }
 }
 

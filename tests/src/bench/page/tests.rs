@@ -16,7 +16,7 @@ fn every_part_that_was_measured_is_shown() {
         "inside": [{ "flows": 10, "pattern": "zipf", "method": "dr", "ns_per_packet": sample,
             "generator_ns_per_packet": sample, "ns_above_generator": sample, "bytes_per_connection": 95.2 }],
         "opening": [{ "opened_by": "UDP", "million_a_second": sample, "ns_each": sample,
-            "generator_ns_each": sample, "live": 5, "given_up": 0, "dropped": 0 }],
+            "generator_ns_each": sample, "live": 5, "evicted": 0, "dropped": 0 }],
         "flood": { "syns": 9_000_000, "seconds": 3.0, "table": 10, "established": 1, "established_sent": 7,
             "established_lost": 0 },
         "latency": { "full_mpps": 9.0, "rows": [{ "situation": "quiet", "load_percent": 50, "mpps": 4.5,

@@ -1,0 +1,384 @@
+//! One namespace as control sees it: what is configured in it, its part of the workers, the network it knows.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use pollux_dataplane::config::{Event, Snapshot};
+use pollux_dataplane::service::DestinationId;
+use pollux_dataplane::stats::{WorkerCounters, WorkerStats};
+use pollux_dataplane::trace_site;
+
+use super::link_filter::LinkFilter;
+use crate::compile::{CompileError, Compiler, UnknownPort};
+use crate::debug::{Debug, sites};
+use crate::defence::Defence;
+use crate::edit;
+use crate::error::Failure;
+use crate::estimate::{Counted, Estimators};
+use crate::input_error::InputErrors;
+use crate::kernel::netlink::Mirror;
+use crate::kernel::network_config::NetworkConfig;
+use crate::model::Config;
+use crate::modules;
+use crate::observe;
+use crate::request::{Done, Edit, Reply, Request, ServiceListQuery};
+use crate::sysctl;
+use crate::view::brief::BriefList;
+use crate::view::{PortView, ServiceList, StatsView};
+use crate::workers::Workers;
+
+/// How often removed destinations are looked through.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How often the kernel is reminded of destinations whose hardware address is not known.
+const REMIND: Duration = Duration::from_secs(1);
+
+/// How often the defences are looked at, as IPVS does.
+const DEFEND: Duration = Duration::from_secs(1);
+
+/// One namespace.
+pub struct NamespaceEngine {
+    pub(super) compiler: Compiler,
+    pub(super) workers: Workers,
+    /// What the kernel says of the network, and how to ask it.
+    pub(super) mirror: Option<Mirror>,
+    network_config: NetworkConfig,
+    /// What the kernel said last.
+    heard: NetworkConfig,
+    /// What of the ports is its own.
+    link_filter: LinkFilter,
+    /// When the workers' clocks began.
+    pub(super) epoch: Instant,
+    pub(super) began: Instant,
+    pub(super) estimators: Estimators,
+    pub(super) debug: Debug,
+    pub(super) told_defence: Defence,
+    swept: Instant,
+    defended: Instant,
+    reminded: Instant,
+}
+
+impl NamespaceEngine {
+    /// A namespace without services; facts come by [`NamespaceEngine::learn`]. `epoch` is when the workers' clocks began.
+    pub fn new(
+        compiler: Compiler,
+        workers: Workers,
+        mirror: Option<Mirror>,
+        epoch: Instant,
+    ) -> NamespaceEngine {
+        let now = Instant::now();
+        let network_config = NetworkConfig::default();
+        NamespaceEngine {
+            compiler,
+            workers,
+            mirror,
+            heard: network_config.clone(),
+            network_config,
+            link_filter: LinkFilter::default(),
+            epoch,
+            began: now,
+            estimators: Estimators::new(),
+            debug: Debug::default(),
+            told_defence: Defence::default(),
+            swept: now,
+            defended: now,
+            reminded: now,
+        }
+    }
+
+    /// What is configured.
+    pub fn config(&self) -> &Config {
+        self.compiler.config()
+    }
+
+    /// The workers.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Answers one request about this namespace.
+    ///
+    /// # Errors
+    /// Why it was not done; nothing has changed then.
+    pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
+        match request {
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.compiler.config().clone()))),
+            Request::ConfigEdit(many) => self.edit_many(many.edits),
+            Request::ServiceAdd(add) => self.edit_one(Edit::ServiceAdd(add)),
+            Request::ServiceEdit(change) => self.edit_one(Edit::ServiceEdit(change)),
+            Request::ServiceRemove(remove) => self.edit_one(Edit::ServiceRemove(remove)),
+            Request::ServiceFlush(none) => self.edit_one(Edit::ServiceFlush(none)),
+            Request::ServiceList(query) => Ok(self.list(query)),
+            Request::DestinationAdd(add) => self.edit_one(Edit::DestinationAdd(add)),
+            Request::DestinationEdit(change) => self.edit_one(Edit::DestinationEdit(change)),
+            Request::DestinationRemove(remove) => self.edit_one(Edit::DestinationRemove(remove)),
+            Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
+            Request::StatsGet(_) => Ok(Reply::Stats(self.stats(Vec::new()))),
+            Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(change)),
+            Request::StatsZero(query) => self.edit_one(Edit::StatsZero(query)),
+            Request::FwmarksSet(set) => self.edit(|config| edit::set_fwmarks(config, set.fwmarks)),
+            Request::SysctlGet(get) => {
+                Ok(Reply::Sysctls(sysctl::read_all(&self.compiler.config().settings, &get.names)?))
+            }
+            Request::SysctlSet(values) => self.edit(|config| sysctl::write(config, &values)),
+            Request::DebugSites(query) => self.debug_sites(&query),
+            Request::DebugSet(query) => self.debug_set(&query),
+            Request::DebugFollow(_) => Ok(Reply::Following(self.debug.follow())),
+            Request::ModuleList(_) => {
+                let table_bytes = self.counter(|counters| counters.table_bytes.get());
+                Ok(Reply::Modules(modules::list(self.compiler.config(), table_bytes)))
+            }
+            Request::ModuleSet(set) => self.edit(|config| edit::set_modules(config, &set)),
+            Request::ConfigApply(_)
+            | Request::NamespaceAdd(_)
+            | Request::NamespaceRemove(_)
+            | Request::NamespaceList(_)
+            | Request::VersionGet(_)
+            | Request::DaemonStop(_) => Err(about_all()),
+        }
+    }
+
+    fn edit(
+        &mut self,
+        change: impl FnOnce(&mut Config) -> Result<(), edit::EditError>,
+    ) -> Result<Reply, Failure> {
+        let mut config = self.compiler.config().clone();
+        change(&mut config)?;
+        self.configure(&config)?;
+        Ok(Reply::Done(Done {}))
+    }
+
+    /// Whether a validated configuration can be brought to the workers.
+    ///
+    /// # Errors
+    /// What there is no room for, or what is not there.
+    pub fn check(&self, config: &Config) -> Result<(), Failure> {
+        self.compiler.check(config)?;
+        let refused = |why: UnknownPort| Failure::Internal(why.to_string());
+        config
+            .network
+            .iter()
+            .try_for_each(|network_config| self.compiler.check_network(network_config).map_err(refused))
+    }
+
+    /// Brings a configuration that was checked to the workers, with the facts that go before the kernel's, for a
+    /// namespace that has what is behind `link_filter`.
+    ///
+    /// # Errors
+    /// When a worker does not take it in time.
+    pub fn replace(&mut self, config: &Config, link_filter: LinkFilter) -> Result<(), Failure> {
+        if link_filter != self.link_filter || config.network != self.compiler.config().network {
+            self.link_filter = link_filter;
+            let network_config = config.network.clone().unwrap_or_else(|| self.heard.clone());
+            self.use_network_config(network_config)?;
+        }
+        self.configure(config)
+    }
+
+    /// What is behind `link_filter` is its own from now on.
+    ///
+    /// # Errors
+    /// When a worker does not take it in time.
+    pub fn set_link_filter(&mut self, link_filter: LinkFilter) -> Result<(), Failure> {
+        if link_filter == self.link_filter {
+            return Ok(());
+        }
+        self.link_filter = link_filter;
+        let network_config = self.compiler.config().network.clone().unwrap_or_else(|| self.heard.clone());
+        self.use_network_config(network_config)
+    }
+
+    /// Brings a validated configuration to the workers.
+    ///
+    /// # Errors
+    /// When there is no room for it, or a worker does not take it in time.
+    pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
+        // What is written takes its place among the defences at once.
+        self.compiler.note_available(self.workers.available());
+        let now = self.began.elapsed();
+        self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
+    }
+
+    /// Compiles with this debug level in force, tells what changed, and brings it to the workers.
+    pub(super) fn compile(
+        &mut self,
+        debug_level: i32,
+        compile: impl FnOnce(&mut Compiler) -> Result<(Snapshot, Vec<Event>), CompileError>,
+    ) -> Result<(), Failure> {
+        let (before, trash) = (self.compiler.config().clone(), self.compiler.trash());
+        let level = self.debug.level();
+        self.debug.set_level(debug_level);
+        self.compiler.use_switches(self.debug.switches());
+        let (snapshot, events) = compile(&mut self.compiler).inspect_err(|_| {
+            self.debug.set_level(level);
+            self.compiler.use_switches(self.debug.switches());
+        })?;
+        self.tell_changes(&before, &trash, &events);
+        self.install(&snapshot, &events)
+    }
+
+    fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
+        let installed = self.workers.install(snapshot, events);
+        let workers = &self.workers;
+        self.estimators.follow(&self.compiler, |id| workers.counted(id));
+        installed?;
+        // What is new is asked for at once; the others are reminded of once a second.
+        let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();
+        wanted.into_iter().for_each(|(link, address)| self.resolve(link, address));
+        Ok(())
+    }
+
+    /// Brings what the kernel says of the network to the workers; facts of the configuration go before it.
+    ///
+    /// # Errors
+    /// When a link is on a port that is not there, or a worker does not take it in time.
+    pub fn learn(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
+        self.heard = network_config.clone();
+        if self.compiler.config().network.is_some() {
+            return Ok(());
+        }
+        self.use_network_config(network_config)
+    }
+
+    /// Brings facts to the workers, whoever told them.
+    ///
+    /// # Errors
+    /// As [`NamespaceEngine::learn`].
+    fn use_network_config(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
+        self.link_filter.keep_own(&mut network_config);
+        let snapshot =
+            self.compiler.learn(&network_config).map_err(|why| Failure::Internal(why.to_string()))?;
+        self.debug.event(trace_site!(sites, Learnt), || {
+            [
+                network_config.links.len(),
+                network_config.addresses.len(),
+                network_config.routes.len(),
+                network_config.neighbours.len(),
+            ]
+            .map(|count| count.to_string())
+        });
+        self.network_config = network_config;
+        self.workers.install(&snapshot, &[])
+    }
+
+    /// Takes in what workers answered.
+    pub(super) fn gather(&mut self) {
+        self.workers.gather();
+    }
+
+    /// What has to be done from time to time, every few milliseconds.
+    pub(super) fn tick(&mut self) {
+        self.hear_workers();
+        let wanted = self.workers.take_unresolved();
+        for (link, address) in wanted {
+            self.resolve(link.0, address);
+        }
+        self.workers.share_loads(self.compiler.destination_end());
+        if self.reminded.elapsed() > REMIND {
+            self.remind();
+        }
+        if self.swept.elapsed() > SWEEP {
+            self.sweep();
+        }
+        if self.defended.elapsed() > DEFEND {
+            self.defend();
+        }
+        let runs = self.compiler.config().settings.run_estimation != 0;
+        let workers = &self.workers;
+        self.estimators.tick(self.began.elapsed(), runs, |id| workers.counted(id));
+    }
+
+    fn defend(&mut self) {
+        self.defended = Instant::now();
+        if self.compiler.note_available(self.workers.available()) {
+            let config = self.compiler.config().clone();
+            // What cannot be installed now is tried again in a second.
+            let _ = self.configure(&config);
+        }
+    }
+
+    fn remind(&mut self) {
+        self.reminded = Instant::now();
+        let wanted: BTreeSet<_> = self.compiler.unresolved().collect();
+        for (link, address) in wanted {
+            self.resolve(link, address);
+        }
+    }
+
+    fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
+        if let (Some(mirror), Some(link)) = (&self.mirror, self.network_config.links.get(usize::from(link))) {
+            self.debug.event(trace_site!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
+            // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
+            let _ = mirror.resolve(&link.name, address);
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.swept = Instant::now();
+        let workers = &self.workers;
+        let connections = |id: DestinationId| {
+            let load = workers.load(id);
+            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
+            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
+        };
+        let freed = self.compiler.sweep(self.began.elapsed(), connections);
+        if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
+            return;
+        }
+        for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
+            worker.stats.destinations[id.0 as usize].reset();
+        }
+        self.debug.event(trace_site!(sites, TrashEmptied), || [freed.len().to_string()]);
+        for &id in &freed {
+            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
+        }
+        self.estimators.forget(&freed);
+    }
+
+    fn worker_stats(&self) -> impl Iterator<Item = &WorkerStats> + Clone {
+        self.workers.all().iter().map(|worker| worker.stats.as_ref())
+    }
+
+    fn list(&mut self, query: ServiceListQuery) -> Reply {
+        // What is shown in brief is as old as the last look at the boards; `live` is not.
+        if !query.brief {
+            let workers = &self.workers;
+            self.estimators.count(|id| workers.counted(id));
+        }
+        let quotas = self.workers.shared().map(|shared| &shared.quotas);
+        let services =
+            observe::services(&self.compiler, self.worker_stats(), &self.estimators, quotas, query.service);
+        let list = ServiceList { services, connection_capacity: self.capacity() };
+        if query.brief { Reply::BriefServices(BriefList(list)) } else { Reply::Services(list) }
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.workers.all().iter().map(|worker| worker.capacity).sum()
+    }
+
+    /// Everything that is counted here; ports are the machine's.
+    pub(super) fn stats(&mut self, ports: Vec<PortView>) -> StatsView {
+        let workers = &self.workers;
+        self.estimators.count(|id| workers.counted(id));
+        let Counted { live, shown, rates } = self.estimators.total();
+        StatsView {
+            totals: live,
+            shown,
+            rates,
+            workers: self.workers.all().iter().map(observe::worker).collect(),
+            ports,
+            state: None,
+        }
+    }
+
+    /// What a worker's gauges sum up to over all of them.
+    pub(super) fn counter(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
+        self.worker_stats().map(|stats| of(&stats.counters)).sum()
+    }
+}
+
+/// What cannot be asked of one namespace.
+fn about_all() -> Failure {
+    let mut errors = InputErrors::default();
+    errors.add("namespace", "this method is about the whole daemon", "leave the namespace out");
+    errors.into()
+}

@@ -1,0 +1,185 @@
+//! Stories of namespaces: the same addresses in two, each in a network namespace of its own.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use pollux_control::kernel::exception::{ExceptionPath, Injector};
+use pollux_control::kernel::namespace::{Face, Facing, Heard, KernelNamespaces};
+use pollux_control::kernel::network_config::NetworkConfig;
+use pollux_control::model::{Binding, Namespace};
+use pollux_control::namespace_manager::{FrameCarrier, KernelRings};
+use pollux_dataplane::packet::Packet;
+use pollux_dataplane::worker::binding::NamespaceId;
+
+use crate::bed::{self, FOREIGN, Frame, OURS, PEER, Sent, alone, ip, until};
+use crate::frames;
+
+/// The way to the ring of a namespace.
+struct Wire(Arc<ArrayQueue<(usize, Frame)>>);
+
+impl Injector for Wire {
+    fn inject(&mut self, port: usize, frame: &[u8]) -> bool {
+        self.0.push((port, Frame(frame.to_vec()))).is_ok()
+    }
+}
+
+/// A namespace as the data plane sees it.
+struct Side {
+    to_kernel: Arc<ArrayQueue<(usize, Frame)>>,
+    from_kernel: Arc<ArrayQueue<(usize, Frame)>>,
+    netns: String,
+    heard: Heard,
+}
+
+impl Side {
+    fn join(
+        kernel_namespaces: &mut KernelNamespaces<Frame>,
+        id: u16,
+        name: &str,
+        bindings: &[Binding],
+    ) -> Side {
+        let (to_kernel, from_kernel) = (Arc::new(ArrayQueue::new(64)), Arc::new(ArrayQueue::new(64)));
+        let rings = KernelRings { kernel: Arc::clone(&to_kernel), inject: Arc::clone(&from_kernel) };
+        let netns = format!("krn-{}-{name}", std::process::id());
+        let of = Namespace { name: netns.clone(), bindings: bindings.to_vec(), ..Namespace::default() };
+        let heard = kernel_namespaces.join(NamespaceId(id), &of, rings).unwrap().unwrap();
+        kernel_namespaces.bound();
+        Side { to_kernel, from_kernel, netns, heard }
+    }
+
+    fn ip(&self, words: &str) -> String {
+        ip(&format!("-n {} {words}", self.netns))
+    }
+
+    fn arrives(&self, port: usize, frame: Vec<u8>) {
+        assert!(self.to_kernel.push((port, Frame(frame))).is_ok());
+    }
+
+    fn leaves(&self, what: &str, is_it: impl Fn(usize, &[u8]) -> bool) -> Vec<u8> {
+        until(what, || {
+            let (port, frame) = self.from_kernel.pop()?;
+            is_it(port, frame.bytes()).then_some(frame.0)
+        })
+    }
+}
+
+fn on(port: &str, vlan: Option<u16>) -> Binding {
+    Binding { port: port.to_owned(), vlan }
+}
+
+fn kernel_namespaces() -> (ExceptionPath, KernelNamespaces<Frame>) {
+    let ring = Arc::new(ArrayQueue::<(usize, Frame)>::new(8));
+    let (path, switch) = ExceptionPath::start(Vec::new(), ring, Sent::default()).unwrap();
+    let face =
+        |port: &str, twin: &str, mac| Face { port: port.to_owned(), twin: twin.to_owned(), mac, mtu: 1500 };
+    let facing = Facing(vec![face("net0", "krn0", OURS), face("net1", "krn1", FOREIGN)]);
+    let to_wire = |ring| Box::new(Wire(ring)) as Box<dyn Injector>;
+    (path, KernelNamespaces::new(switch, facing, Box::new(to_wire), true))
+}
+
+fn is_arp_reply(frame: &[u8], at: usize) -> bool {
+    frame[at..at + 2] == [8, 6] && frame[at + 9] == 2
+}
+
+#[test]
+fn two_namespaces_have_the_same_addresses() {
+    alone("kernel_namespaces::two_namespaces_have_the_same_addresses", || {
+        let (_path, mut kernel_namespaces) = kernel_namespaces();
+        let blue = Side::join(&mut kernel_namespaces, 1, "blue", &[on("net0", Some(7))]);
+        let green = Side::join(&mut kernel_namespaces, 2, "green", &[on("net1", None)]);
+        blue.ip("addr add 10.77.0.1/24 dev krn0.7");
+        green.ip("addr add 10.77.0.1/24 dev krn1");
+        let links = |f: &NetworkConfig| f.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
+        let knows = |f: &NetworkConfig| f.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
+        let network_config = bed::see(&blue.heard.1, "blue's address", &knows);
+        assert_eq!(links(&network_config), [("net0".to_owned(), Some(7))]);
+        let network_config = bed::see(&green.heard.1, "green's address", &knows);
+        assert_eq!(links(&network_config), [("net1".to_owned(), None)]);
+
+        let asks = |vlan| frames::arp_request(PEER, [10, 77, 0, 2], [10, 77, 0, 1], vlan);
+        blue.arrives(0, asks(Some(7)));
+        let reply = blue.leaves("a tagged reply", |port, f| port == 0 && is_arp_reply(f, 16));
+        assert_eq!((&reply[6..12], &reply[12..16]), (&OURS.0[..], &[0x81, 0, 0, 7][..]));
+        green.arrives(1, asks(None));
+        let reply = green.leaves("a reply", |port, f| port == 1 && is_arp_reply(f, 12));
+        assert_eq!(reply[6..12], FOREIGN.0);
+        assert!(blue.from_kernel.pop().is_none_or(|(_, f)| !is_arp_reply(f.bytes(), 16)));
+        // What is not bound to it finds no twin.
+        blue.arrives(0, asks(Some(8)));
+        blue.arrives(0, asks(None));
+        blue.heard.0.resolve("krn0.7", "10.77.0.9".parse().unwrap()).unwrap();
+        blue.leaves("a tagged request", |_, f| f[12..18] == [0x81, 0, 0, 7, 8, 6] && f[25] == 1);
+        assert!(blue.from_kernel.is_empty());
+    });
+}
+
+#[test]
+fn what_was_made_goes_and_what_was_there_stays() {
+    alone("kernel_namespaces::what_was_made_goes_and_what_was_there_stays", || {
+        let (_path, mut kernel_namespaces) = kernel_namespaces();
+        let there = format!("krn-{}-there", std::process::id());
+        ip(&format!("netns add {there}"));
+        let made = Side::join(&mut kernel_namespaces, 1, "made", &[on("net0", None)]);
+        let found = Side::join(&mut kernel_namespaces, 2, "there", &[on("net1", None)]);
+        assert!(found.ip("-o link show").contains("krn1"));
+        let inside = found.ip("-o link show");
+        kernel_namespaces.leave(NamespaceId(1));
+        kernel_namespaces.leave(NamespaceId(2));
+        let left = found.ip("-o link show");
+        let names = ip("netns list");
+        ip(&format!("netns delete {there}"));
+        assert!(inside.contains("krn1") && !left.contains("krn1"), "{left}");
+        assert!(names.contains(&there) && !names.contains(&made.netns), "{names}");
+    });
+}
+
+#[test]
+fn twins_follow_what_is_bound() {
+    alone("kernel_namespaces::twins_follow_what_is_bound", || {
+        let (_path, mut kernel_namespaces) = kernel_namespaces();
+        let mut blue =
+            Side::join(&mut kernel_namespaces, 1, "bound", &[on("net0", Some(7)), on("net1", None)]);
+        blue.ip("addr add 10.77.0.1/24 dev krn1");
+        let bindings = [on("net1", None), on("net0", Some(8))];
+        assert!(kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().is_some());
+        let links = blue.ip("-o link show");
+        assert!(
+            links.contains("krn0.7") && links.contains("krn0.8"),
+            "until it is bound, both are there: {links}"
+        );
+        kernel_namespaces.stay(NamespaceId(1));
+        let links = blue.ip("-o link show");
+        assert!(links.contains("krn0.7") && !links.contains("krn0.8"), "as before: {links}");
+        blue.heard = kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().unwrap();
+        kernel_namespaces.bound();
+        let network_config = bed::see(&blue.heard.1, "both twins", &|f| f.links.len() == 2);
+        assert_eq!(network_config.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
+        until("the twin of VLAN 7 is gone", || (!blue.ip("-o link show").contains("krn0.7")).then_some(()));
+        assert!(
+            blue.ip("-o addr show dev krn1").contains("10.77.0.1"),
+            "the twin that stays keeps its address"
+        );
+        assert!(kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().is_none(), "nothing new");
+        assert!(kernel_namespaces.rebind(NamespaceId(9), &bindings).unwrap().is_none(), "nobody there");
+    });
+}
+
+#[test]
+fn a_twin_that_cannot_be_made_leaves_nothing() {
+    alone("kernel_namespaces::a_twin_that_cannot_be_made_leaves_nothing", || {
+        let (_path, mut kernel_namespaces) = kernel_namespaces();
+        let there = format!("krn-{}-taken", std::process::id());
+        ip(&format!("netns add {there}"));
+        ip(&format!("-n {there} link add krn1 type veth peer name krn9"));
+        let rings =
+            KernelRings { kernel: Arc::new(ArrayQueue::new(1)), inject: Arc::new(ArrayQueue::new(1)) };
+        let bindings = vec![on("net0", None), on("net1", None)];
+        let of = Namespace { name: there.clone(), bindings, ..Namespace::default() };
+        let refused = kernel_namespaces.join(NamespaceId(1), &of, rings).err().map(|why| why.to_string());
+        let left = ip(&format!("-n {there} -o link show"));
+        ip(&format!("netns delete {there}"));
+        let refused = refused.unwrap_or_default();
+        assert!(refused.starts_with("the twin of net1: an interface krn1 exists already"), "{refused}");
+        assert!(!left.contains("krn0"), "{left}");
+    });
+}

@@ -1,0 +1,176 @@
+//! Tunnel headers written out beforehand: frame header, outer IP header and what lies between it and the packet, ready
+//! but for the few fields that each packet has of its own.
+//!
+//! Tunnels with a checksum over the packet have none: there [`encap`] does everything. For the others the two do the
+//! same.
+
+use std::net::IpAddr;
+
+use zerocopy::network_endian::{U16, U32};
+
+use super::encap::{self, Outer, outer_tos, source_l4_port};
+use super::plain;
+use crate::packet::Packet;
+use crate::service::Tunnel;
+use crate::wire::ether;
+use crate::wire::gue;
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::ipv6::{self, Ipv6Hdr};
+use crate::wire::plain::Ip;
+use crate::wire::udp::{self, UdpHdr};
+use crate::wire::{checksum, view_mut};
+
+/// Room for the longest: Ethernet, IPv6, UDP and GUE, and some. All headers end where this ends, so that copying them is
+/// always the same few moves; what is copied before their start falls into free room.
+const ROOM: usize = 80;
+
+/// Bytes of the shortest: Ethernet and IPv4.
+const BARE: usize = ether::LEN + ipv4::LEN;
+
+/// Headers for packets of one family to one destination.
+#[derive(Clone, Debug)]
+#[repr(align(32))]
+pub struct TunnelHeader {
+    bytes: [u8; ROOM],
+    /// Sum of the outer IPv4 header as it stands.
+    sum: u32,
+    /// Bytes of the outer IP header and what follows it.
+    overhead: u8,
+    /// Bytes between the outer IP header and the packet.
+    between: u8,
+    outer_ipv6: bool,
+    inner_ipv6: bool,
+    /// The UDP source port tells flows apart.
+    shows_flow: bool,
+}
+
+/// What of the worker's state goes into outer headers.
+pub struct Numbers<'a> {
+    /// Whether the outer header takes over "don't fragment"; the setting pmtu_disc.
+    pub keep_df: bool,
+    /// Last identification of outer headers that may be fragmented.
+    pub ip_id: &'a mut u16,
+}
+
+impl TunnelHeader {
+    /// The template of a tunnel through `outer` for packets of one family, in frames with these addresses; `None` of a
+    /// tunnel with a checksum.
+    pub fn new(outer: &Outer, inner_ipv6: bool, frame: &[u8; ether::ADDRESSES]) -> Option<TunnelHeader> {
+        let shows_flow = match outer.tunnel {
+            Tunnel::Ipip | Tunnel::Gre { checksum: false } => false,
+            Tunnel::Gue { checksum: false, .. } => true,
+            Tunnel::Gre { checksum: true } | Tunnel::Gue { checksum: true, .. } => return None,
+        };
+        let overhead = usize::from(encap::overhead(outer.tunnel, &outer.target));
+        let outer_ipv6 = outer.target.is_ipv6();
+        let mut bytes = [0; ROOM];
+        let head = &mut bytes[ROOM - overhead - ether::LEN..];
+        head[..ether::ADDRESSES].copy_from_slice(frame);
+        let kind = if outer_ipv6 { ether::IPV6 } else { ether::IPV4 };
+        head[ether::ADDRESSES..ether::LEN].copy_from_slice(&kind.to_be_bytes());
+        encap::put_template(&mut head[ether::LEN..], outer, inner_ipv6)?;
+        let sum = match outer.target {
+            IpAddr::V4(_) => checksum::fold(checksum::sum(&head[ether::LEN..ether::LEN + ipv4::LEN])).into(),
+            IpAddr::V6(_) => 0,
+        };
+        let between = overhead - if outer_ipv6 { ipv6::LEN } else { ipv4::LEN };
+        let (overhead, between) = (overhead as u8, between as u8);
+        Some(TunnelHeader { bytes, sum, overhead, between, outer_ipv6, inner_ipv6, shows_flow })
+    }
+
+    /// By how much the MTU for packets is less than their way's.
+    #[inline(always)]
+    pub fn overhead(&self) -> u16 {
+        self.overhead.into()
+    }
+
+    /// Whether it is for packets of this family.
+    #[inline(always)]
+    pub fn is_for(&self, ipv6: bool) -> bool {
+        self.inner_ipv6 == ipv6
+    }
+
+    /// Whether [`TunnelHeader::wrap`] needs a flow's hash.
+    #[inline(always)]
+    pub fn shows_flow(&self) -> bool {
+        self.shows_flow
+    }
+
+    /// Takes a hop off a plain packet and puts the headers in front of it; its frame header makes way. `None`, and
+    /// nothing has changed, without the room, or when that was its last hop.
+    #[inline(always)]
+    pub fn wrap<I: Ip, P: Packet>(&self, packet: &mut P, len: u16, flow: u64, of: Numbers) -> Option<()> {
+        let (head, _) = plain::split::<I>(packet.bytes_mut())?;
+        if head.ip.hops() <= 1 {
+            return None;
+        }
+        let inner = Inner { tos: head.ip.tos(), hops: head.ip.hops() - 1, keeps_df: head.ip.dont_fragment() };
+        if self.is_bare() {
+            // By far the most frequent, and all places are known.
+            if !packet.push_front(ipv4::LEN) {
+                return None;
+            }
+            let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<BARE>()?;
+            view_mut::<I>(rest, 0)?.take_hop();
+            *room = *self.bytes.last_chunk()?;
+            let ip: &mut [u8; ipv4::LEN] = room.last_chunk_mut()?;
+            self.fill4(zerocopy::transmute_mut!(ip), &inner, len, of);
+            return Some(());
+        }
+        if !packet.push_front(ROOM - ether::LEN) {
+            return None;
+        }
+        let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<ROOM>()?;
+        view_mut::<I>(rest, 0)?.take_hop();
+        *room = self.bytes;
+        let start = ROOM - usize::from(self.overhead);
+        if self.outer_ipv6 {
+            self.fill6(view_mut(room, start)?, &inner, len);
+        } else {
+            self.fill4(view_mut(room, start)?, &inner, len, of);
+        }
+        if self.shows_flow {
+            let udp = view_mut::<UdpHdr>(room, ROOM - udp::LEN - gue::LEN)?;
+            udp.src.set(source_l4_port(flow));
+            udp.len.set(u16::from(self.between) + len);
+        }
+        packet.pull_front(start - ether::LEN).then_some(())
+    }
+
+    /// Whether it is an IPv4 header and nothing else.
+    #[inline(always)]
+    fn is_bare(&self) -> bool {
+        self.between == 0 && !self.outer_ipv6
+    }
+
+    #[inline(always)]
+    fn fill4(&self, ip: &mut Ipv4Hdr, inner: &Inner, len: u16, of: Numbers) {
+        let (mut fragment, mut id) = (ipv4::DF, 0);
+        if !(of.keep_df && inner.keeps_df) {
+            *of.ip_id = of.ip_id.wrapping_add(1);
+            (fragment, id) = (0, *of.ip_id);
+        }
+        let (tos, len, hops) = (outer_tos(inner.tos), len + self.overhead(), inner.hops);
+        let words = u32::from(len) + u32::from(id) + u32::from(fragment);
+        let sum = self.sum + words + u32::from(tos) + (u32::from(hops) << 8);
+        (ip.tos, ip.ttl) = (tos, hops);
+        (ip.len, ip.id, ip.fragment) = (U16::new(len), U16::new(id), U16::new(fragment));
+        // Six words at most: what is carried the first time carries no further than once.
+        let sum = (sum & 0xffff) + (sum >> 16);
+        ip.sum.set(!(sum + (sum >> 16)) as u16);
+    }
+
+    #[inline(always)]
+    fn fill6(&self, ip: &mut Ipv6Hdr, inner: &Inner, len: u16) {
+        ip.version_class_flow = U32::new(6 << 28 | u32::from(outer_tos(inner.tos)) << 20);
+        ip.len.set(u16::from(self.between) + len);
+        ip.hop_limit = inner.hops;
+    }
+}
+
+/// What outer headers take over from the packet, a hop off.
+struct Inner {
+    tos: u8,
+    hops: u8,
+    keeps_df: bool,
+}

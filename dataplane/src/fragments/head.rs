@@ -1,0 +1,81 @@
+//! The headers of a packet that came in fragments: those of the first, made to fit the whole.
+
+use crate::fragments::Datagram;
+use crate::packet::Packet;
+use crate::parse::Parsed;
+use crate::wire::ipv4::{self, Ipv4Hdr};
+use crate::wire::ipv6::{self, Ipv6Hdr};
+use crate::wire::view_mut;
+
+/// As much of a packet as an error may quote.
+const QUOTED: usize = 1280;
+
+/// The packet that a fragmented datagram was cut from, as the slow path decided about it.
+pub struct WholePacket {
+    /// As it would have been parsed; for IPv6 with the length of its longest fragment.
+    pub parsed: Parsed,
+    /// Its length.
+    pub total: u16,
+    /// Hops left when the decision was made.
+    pub hops: u8,
+}
+
+/// Where the payload of the packet that fragments were cut from begins: where that of the first does, but for its
+/// fragment header.
+pub(super) fn headers<P>(datagram: &Datagram<P>, ipv6: bool) -> Option<usize> {
+    let gap = if ipv6 { ipv6::FRAGMENT_LEN } else { 0 };
+    usize::from(datagram.fragments.first()?.place.payload).checked_sub(gap)
+}
+
+/// The beginning of the packet that a train was, in a buffer of its own.
+pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<(P, Parsed)> {
+    let first = datagram.fragments.first()?;
+    let l3 = usize::from(first.place.l3);
+    let headers = headers(datagram, of.parsed.is_ipv6())?;
+    let count = usize::from(datagram.len).min(QUOTED);
+    let mut packet = first.packet.sibling(headers + count)?;
+    let frame = packet.bytes_mut();
+    frame.get_mut(..headers)?.copy_from_slice(first.packet.bytes().get(..headers)?);
+    if !datagram.read(0, frame.get_mut(headers..)?) {
+        return None;
+    }
+    if of.parsed.is_ipv6() {
+        view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = of.hops;
+    } else {
+        view_mut::<Ipv4Hdr>(frame, l3)?.ttl = of.hops;
+    }
+    head_of_whole(&mut frame[..headers], l3, (of.parsed.is_ipv6(), datagram.protocol), of.total)?;
+    let here = (headers - l3 + count) as u16;
+    Some((packet, Parsed { len: of.total.min(here), ..of.parsed }))
+}
+
+/// Makes the headers of a first fragment, from which the fragment header was cut, those of its packet of `total` bytes.
+pub(super) fn head_of_whole(
+    headers: &mut [u8],
+    l3: usize,
+    (ipv6, protocol): (bool, u8),
+    total: u16,
+) -> Option<()> {
+    if ipv6 {
+        return close_gap(headers.get_mut(l3..)?, protocol, total);
+    }
+    let ip: &mut Ipv4Hdr = view_mut(headers, l3)?;
+    ip.len.set(total);
+    let kept = ip.fragment.get() & ipv4::DF;
+    ip.fragment.set(kept);
+    ipv4::fill_checksum(&mut headers[l3..]);
+    Some(())
+}
+
+/// Makes IPv6 headers, from which the fragment header at their end was cut, say what follows now.
+fn close_gap(headers: &mut [u8], protocol: u8, total: u16) -> Option<()> {
+    let ip: &mut Ipv6Hdr = view_mut(headers, 0)?;
+    ip.len.set(total.checked_sub(ipv6::LEN as u16)?);
+    let (mut next_at, mut at) = (6, ipv6::LEN);
+    while at < headers.len() {
+        next_at = at;
+        at += (usize::from(*headers.get(at + 1)?) + 1) * 8;
+    }
+    headers[next_at] = protocol;
+    Some(())
+}

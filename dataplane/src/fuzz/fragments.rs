@@ -1,0 +1,55 @@
+//! Fragments: gathered, translated, and cut again.
+
+use zerocopy::FromZeros;
+
+use crate::conn::{Direction, Entry};
+use crate::flow::Seed;
+use crate::forward::rewrite::NewEnd;
+use crate::fragments::{Datagram, FragmentInfo, Limits, Outcome, Reassembler};
+use crate::fragments::{split, translate};
+use crate::io::mem::Frame;
+use crate::packet::Packet;
+use crate::time::Tick;
+
+const LIMITS: Limits = Limits { datagrams: 4, fragments: 12, bytes: 2000 };
+
+/// A gatherer and packets, the latter read from `bytes`: the limits hold, no fragment is lost or counted twice, and a
+/// datagram that is complete can be translated and its fragments cut smaller.
+///
+/// Packets are a byte (how many seconds have passed), the length as two bytes in network order, and the packet from its
+/// IP header on.
+pub fn fragments(bytes: &[u8]) {
+    let (mut reassembler, mut rest) = (Reassembler::new(LIMITS, Seed(3, 5)), bytes);
+    let (mut clock, mut count, mut left) = (0, 0, 0);
+    while let Some((&[seconds, high, low], after)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
+        let (packet, next) = after.split_at(len);
+        rest = next;
+        clock += u64::from(seconds) * 1000;
+        let ipv6 = packet.first().is_some_and(|first| first >> 4 == 6);
+        let Some(info) = FragmentInfo::read(packet, 0, ipv6) else { continue };
+        count += 1;
+        left += match reassembler.take(Frame::new(packet), &info, Tick(clock), |_, _| left += 1) {
+            Outcome::Held => 0,
+            Outcome::Refused(..) => 1,
+            Outcome::Complete(datagram) => complete(datagram, ipv6),
+        };
+        assert!(reassembler.held() <= LIMITS.fragments.into() && reassembler.held_bytes() <= LIMITS.bytes);
+        assert_eq!(left + reassembler.held(), count, "every fragment is somewhere");
+    }
+}
+
+fn complete(mut datagram: Datagram<Frame>, ipv6: bool) -> usize {
+    let len: usize = datagram.payload().map(<[u8]>::len).sum();
+    assert_eq!(len, usize::from(datagram.len), "all bytes are here");
+    let end = NewEnd { address: 7, l4_port: 7 };
+    translate::translate(&mut datagram, ipv6, &Entry::new_zeroed(), Direction::In, end);
+    let count = datagram.fragments.len();
+    for fragment in datagram.fragments {
+        let most = fragment.packet.bytes().len();
+        let cut =
+            split::cut(fragment.packet, 0, ipv6, 100, 1, |part| assert!(part.bytes().len() <= most.max(100)));
+        assert!(cut.is_ok() || most > 100, "what fits needs no cutting");
+    }
+    count
+}

@@ -1,0 +1,73 @@
+//! A snapshot takes the place of another at once. What it brings for schedulers' memories and for the counts behind
+//! thresholds is heard afterwards, a part in each turn; but of a service all of it before a packet makes use of any.
+
+use crate::config::{ConfigEvent, ConfigEvents, Snapshot};
+use crate::conn::slab::prefetch_at;
+use crate::pipeline::Pipeline;
+use crate::pipeline::maintenance::flush::Flush;
+use crate::sched::Load;
+use crate::service::{DestinationId, ServiceId};
+use crate::trace::{Record, event};
+use crate::work_budget::WorkBudget;
+
+impl Pipeline {
+    /// Acts on `snapshot` from now on; gives back the one before. What was not heard of its news is heard first.
+    pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: ConfigEvents) -> Box<Snapshot> {
+        self.apply_events(&mut { WorkBudget::UNLIMITED });
+        if snapshot.network.generation != self.snapshot.network.generation {
+            self.pmtu.clear();
+        }
+        let removed = events.removes() && snapshot.settings.expire_nodest_conn;
+        if removed || snapshot.settings.protocols_off != self.snapshot.settings.protocols_off {
+            self.flush = Some(Flush::BEGIN);
+        }
+        self.config_events = events;
+        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        event!(self, Adopted, |pipeline| Record::new([pipeline.snapshot.generation as u32, 0, 0, 0]));
+        old
+    }
+
+    /// Goes on hearing as far as there is leisure; gives the news back when all was heard.
+    pub fn apply_events(&mut self, budget: &mut WorkBudget) -> Option<ConfigEvents> {
+        while let Some((service, event)) = self.config_events.next(budget) {
+            if let Some(service) = self.config_events.ahead() {
+                prefetch_at(&self.scheduler_states, service.0 as usize);
+            }
+            self.apply_event(service, event);
+        }
+        self.config_events.is_over().then(|| std::mem::take(&mut self.config_events))
+    }
+
+    /// Before connections of a destination are counted, what came about its thresholds is heard.
+    #[inline]
+    pub(crate) fn apply_events_of_destination(&mut self, of: DestinationId) {
+        if !self.config_events.is_over()
+            && let Some(destination) = self.snapshot.services.destination(of)
+        {
+            self.apply_events_of_service(destination.service);
+        }
+    }
+
+    /// Hears all that came about a service.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn apply_events_of_service(&mut self, service: ServiceId) {
+        let mut events = std::mem::take(&mut self.config_events);
+        events.of(service).for_each(|event| self.apply_event(service, event));
+        self.config_events = events;
+    }
+
+    fn apply_event(&mut self, service: ServiceId, event: ConfigEvent) {
+        match event {
+            ConfigEvent::Scheduler(scheduler, event) => {
+                if let Some(state) = self.scheduler_states.get_mut(service.0 as usize) {
+                    state.apply_events(scheduler, &event);
+                }
+            }
+            ConfigEvent::Threshold(id, counting, clears) => {
+                let load = self.stats.destinations.get(id.0 as usize).map_or(Load::default(), |c| c.load());
+                self.shared.quotas.edited(id, counting, (load.active + load.inactive).cast_signed(), clears);
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Defences against floods: packets that would open connections dropped at random, and connections that look like a
+//! flood's expired early; spec 4.10 and 7.3.
+
+use crate::conn::{Entry, Flags};
+use crate::flow::Key;
+use crate::pipeline::Pipeline;
+use crate::proto::{is_half_open, sctp, tcp};
+use crate::time::{Millis, Tick};
+use crate::trace::{Record, event};
+use crate::wire::protocol;
+
+/// How often random early expiry looks, and at which share of the table.
+const EVERY: Millis = Millis::from_secs(1);
+const SHARE: u32 = 32;
+/// Connections heard of within this time are spared.
+const FRESH: Millis = Millis::from_secs(60);
+/// Connections of more packets than this are spared.
+const MANY_PACKETS: u32 = 8;
+/// Entries looked at in one turn, so that no burst waits for the whole share.
+const AT_ONCE: u32 = 512;
+
+/// What the defences remember.
+#[derive(Debug, Default)]
+pub struct Defence {
+    /// Counts down to the next packet that is dropped.
+    until_drop: u32,
+    /// One counter for each number of packets: one connection out of so many goes.
+    spared: [i32; MANY_PACKETS as usize + 1],
+    /// When the next look is due.
+    due: Tick,
+    /// Where the present look is, and how much of it is left.
+    at: u32,
+    left: u32,
+    /// A number that outsiders cannot guess moves on with every look.
+    random: u64,
+}
+
+impl Defence {
+    /// Whether the packet in hand is the one in `rate` that goes.
+    fn drops(&mut self, rate: u32) -> bool {
+        if rate == 0 {
+            return false;
+        }
+        self.until_drop = self.until_drop.saturating_sub(1);
+        if self.until_drop > 0 {
+            return false;
+        }
+        self.until_drop = rate;
+        true
+    }
+
+    /// Whether a connection of so many packets, last heard of `age` ago, is the one that goes.
+    fn picks(&mut self, in_packets: u32, age: Millis) -> bool {
+        if age < FRESH || in_packets == 0 || in_packets > MANY_PACKETS {
+            return false;
+        }
+        let counter = &mut self.spared[in_packets as usize];
+        *counter -= 1;
+        if *counter > 0 {
+            return false;
+        }
+        *counter = in_packets as i32;
+        true
+    }
+
+    /// Whether a look goes on.
+    pub(crate) fn is_sweeping(&self) -> bool {
+        self.left > 0
+    }
+
+    fn begin(&mut self, entries: u32, seed: u64, now: Tick) {
+        self.random = (self.random ^ seed).wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(now.0 | 1);
+        self.at = ((self.random >> 32).wrapping_mul(u64::from(entries)) >> 32) as u32;
+        self.left = entries.div_ceil(SHARE);
+    }
+}
+
+impl Pipeline {
+    /// Whether `drop_packet` takes the packet in hand, which would open a connection.
+    pub(crate) fn drops_at_random(&mut self, key: &Key) -> bool {
+        let rate = self.snapshot.settings.drop_rate;
+        let drops = self.defence.drops(rate);
+        if drops {
+            event!(self, DroppedPacket, |_| Record::of(key, [rate, 0, 0, 0]));
+        }
+        drops
+    }
+
+    /// `drop_entry`: once a second a share of the table is gone through.
+    pub(crate) fn expire_early(&mut self, now: Tick) {
+        if !self.snapshot.settings.drop_entry {
+            return;
+        }
+        let entries = self.conns.capacity();
+        if self.defence.left == 0 {
+            if now < self.defence.due {
+                return;
+            }
+            self.defence.due = now.after(EVERY);
+            self.defence.begin(entries, self.steering.seed.0, now);
+            self.expire_templates_early(now);
+        }
+        let count = self.defence.left.min(AT_ONCE);
+        self.defence.left -= count;
+        for _ in 0..count {
+            self.defence.at = if self.defence.at + 1 < entries { self.defence.at + 1 } else { 0 };
+            let id = crate::conn::ConnId(self.defence.at);
+            let entry = self.conns.entry(id);
+            if !entry.flags.has(Flags::LIVE) || !self.goes_early(&entry.clone(), now) {
+                continue;
+            }
+            event!(self, DroppedEntry, |pipeline| pipeline.connection_record(id));
+            self.remove(id, true);
+            self.stats.counters.expired_early.add(1);
+        }
+    }
+
+    fn goes_early(&mut self, entry: &Entry, now: Tick) -> bool {
+        let age = Millis((now.0 as u32).wrapping_sub(entry.seen));
+        if is_half_open(entry.protocol, entry.state) {
+            return true;
+        }
+        let established = match entry.protocol {
+            protocol::TCP => entry.state == tcp::State::Established as u8,
+            protocol::SCTP => entry.state == sctp::State::Established as u8,
+            _ => return self.defence.picks(entry.in_packets, age),
+        };
+        // An established connection is not touched while there are half-open ones to take.
+        established && self.half_open == 0 && self.defence.picks(entry.in_packets, age)
+    }
+
+    fn expire_templates_early(&mut self, now: Tick) {
+        let (defence, shared) = (&mut self.defence, &self.shared);
+        let judge = |assured: bool, ops: bool, in_packets, age| {
+            if ops { defence.picks(in_packets, age) } else { !assured }
+        };
+        let gone = |id| shared.quotas.count_template(id, false);
+        shared.templates.thin_out((self.me.0, self.steering.workers), now, judge, gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_packet_in_rate_goes() {
+        let mut defence = Defence::default();
+        let dropped: Vec<bool> = (0..7).map(|_| defence.drops(3)).collect();
+        assert_eq!(dropped, [true, false, false, true, false, false, true]);
+        assert!(!defence.drops(0));
+    }
+
+    #[test]
+    fn the_fresh_the_silent_and_the_busy_are_spared() {
+        let mut defence = Defence::default();
+        let old = Millis::from_secs(61);
+        assert!(!defence.picks(1, Millis::from_secs(59)));
+        assert!(!defence.picks(0, old));
+        assert!(!defence.picks(9, old));
+        let picked: Vec<bool> = (0..5).map(|_| defence.picks(2, old)).collect();
+        assert_eq!(picked, [true, false, true, false, true]);
+    }
+}

@@ -1,0 +1,111 @@
+//! What a worker does between bursts: connections expire, and what is old is forgotten.
+
+use arrayvec::ArrayVec;
+
+use crate::conn::entry::Endpoints;
+use crate::conn::{ConnId, Flags};
+use crate::pipeline::Pipeline;
+use crate::proto;
+use crate::service::DestinationId;
+use crate::time::{Millis, Tick};
+use crate::trace::event;
+
+/// Timers looked at in a turn that has time for them.
+const EXPIRE_BUDGET: u32 = 64;
+/// Timers looked at in a turn that packets came in, beside one for each connection that it opened: a mass expiry goes on
+/// under traffic, and is not felt.
+const EXPIRE_AT_LEAST: u32 = 8;
+/// Connections that end together, so that what is looked up for one comes while another is seen to.
+const TOGETHER: usize = 16;
+
+/// How often schedulers, templates and paths are seen to.
+const TEND: Millis = Millis(100);
+
+impl Pipeline {
+    /// Forgets connections whose time is over; only a few when it is `hurried`, because packets come.
+    pub fn expire(&mut self, now: Tick, hurried: bool) {
+        self.expire_deferred(now);
+        let opened = std::mem::take(&mut self.opened);
+        let mut budget = if hurried { EXPIRE_AT_LEAST + 2 * opened } else { EXPIRE_BUDGET };
+        let mut over = ArrayVec::<ConnId, TOGETHER>::new();
+        while !self.pop_expired(&mut over, now, &mut budget) {
+            for id in over.drain(..) {
+                event!(self, Expired, |pipeline| pipeline.connection_record(id));
+                self.remove(id, false);
+            }
+        }
+        if now.since(self.maintained) >= TEND {
+            self.maintained = now;
+            self.maintain(now);
+        }
+        self.expire_early(now);
+    }
+
+    /// Takes some whose time is over, and asks for what is needed to forget them; true when there are none.
+    #[inline]
+    fn pop_expired(&mut self, over: &mut ArrayVec<ConnId, TOGETHER>, now: Tick, budget: &mut u32) -> bool {
+        while over.remaining_capacity() > 0
+            && let Some(id) = self.conns.pop_expired(now, budget)
+        {
+            self.conns.prefetch_removal(id);
+            over.push(id);
+        }
+        over.is_empty()
+    }
+
+    /// Whether [`Pipeline::expire`] or [`Pipeline::flush`] has more to do than one turn allows.
+    pub fn is_behind(&self, now: Tick) -> bool {
+        let sweeps = self.snapshot.settings.drop_entry && self.defence.is_sweeping();
+        sweeps || self.flush.is_some() || self.conns.is_behind(now)
+    }
+
+    /// What is seen to a few times a second.
+    #[cold]
+    fn maintain(&mut self, now: Tick) {
+        self.expire_templates(now);
+        self.pmtu.expire(now);
+        for state in &mut self.scheduler_states {
+            state.maintain(now, &self.snapshot.settings);
+        }
+    }
+
+    /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
+    /// along, if nothing else speaks for that.
+    pub(crate) fn remove(&mut self, id: ConnId, forced: bool) {
+        let of = DestinationId(self.conns.entry(id).destination);
+        self.apply_events_of_destination(of);
+        let entry = self.conns.entry(id);
+        if let Some(counters) = self.stats.destinations.get(of.0 as usize) {
+            counters.count(!entry.flags.has(Flags::INACTIVE), -1);
+        }
+        if let Some(destination) = self.snapshot.services.destination(of) {
+            self.shared.quotas.unbind(of, destination);
+        }
+        self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
+        if let Some(template) = self.conns.template(id) {
+            self.release_template(template, forced);
+        }
+        event!(self, Unbound, |pipeline| pipeline.connection_record(id));
+        self.conns.remove(id);
+    }
+
+    /// The ends of a connection, its destination's of whichever family.
+    pub(crate) fn shown_endpoints(&self, id: ConnId) -> Endpoints {
+        let mut endpoints = self.conns.endpoints(id);
+        let destination = DestinationId(self.conns.entry(id).destination);
+        // Only of mixed families the table does not know it.
+        if endpoints.destination.address.is_unspecified()
+            && let Some(configured) = self.snapshot.services.destination(destination)
+        {
+            endpoints.destination.address = configured.endpoint.address;
+        }
+        endpoints
+    }
+
+    /// Shows on the board what the table holds.
+    pub fn publish(&self) {
+        let (counters, used) = (&self.stats.counters, self.conns.used());
+        counters.connections_ipv4.set(used.ipv4.into());
+        counters.connections_ipv6.set(used.ipv6.into());
+    }
+}

@@ -1,0 +1,16 @@
+//! Rows: a sentence, packets in, what becomes of them. Every drop reason and every answer has a packet here.
+
+mod bed;
+mod datagrams;
+mod drops;
+mod edges;
+mod events;
+mod families;
+mod fast_path;
+mod fragments;
+mod kernel;
+mod rows;
+mod server_calls;
+mod services;
+mod steering;
+mod tunnels;

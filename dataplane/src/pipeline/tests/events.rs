@@ -1,0 +1,166 @@
+//! What is told of packets, and in which order.
+
+use super::bed::*;
+use crate::config::ProtocolSet;
+use crate::service::Method;
+use crate::trace::{Kind, Outcome, Record, Switches};
+use crate::verdict::DropReason;
+use crate::wire::protocol;
+
+/// A bed that tells everything down to this level.
+fn telling(level: u8) -> Bed {
+    let on = Kind::ALL.iter().zip(Kind::SPECS).filter(|(_, spec)| spec.level <= level);
+    let sites = on.flat_map(|(kind, spec)| (0..spec.modules.len() as u16).map(move |n| kind.first() + n));
+    Plan { debug: Switches::of(sites), ..Plan::new(Method::Nat) }.build()
+}
+
+/// What was told, and forgotten then.
+fn connection_record(bed: &Bed) -> Vec<(Kind, Record)> {
+    let events = &bed.worker.default_namespace.pipeline.rings.events;
+    let kind = |record: &Record| {
+        let before = Kind::ALL.iter().rev().find(|kind| kind.first() <= record.site);
+        *before.unwrap()
+    };
+    std::iter::from_fn(|| events.pop()).map(|record| (kind(&record), record)).collect()
+}
+
+fn kinds(bed: &Bed) -> Vec<Kind> {
+    connection_record(bed).iter().map(|(kind, _)| *kind).collect()
+}
+
+#[test]
+fn a_new_connection_is_told_step_by_step() {
+    let mut bed = telling(12);
+    kinds(&bed);
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    let connection_record = connection_record(&bed);
+    let kinds: Vec<Kind> = connection_record.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Packet,
+            Kind::Lookup,
+            Kind::ServiceLookup,
+            Kind::Scheduling,
+            Kind::Chosen,
+            Kind::Bound,
+            Kind::Scheduled,
+            Kind::TcpState,
+            Kind::Decision,
+        ]
+    );
+    let state = connection_record[7].1;
+    assert_eq!((state.ends, state.words), ([client(), vip(), server()], [0, 2, 0, 3]));
+    assert_eq!(
+        (connection_record[8].1.words[0], connection_record[8].1.protocol),
+        (Outcome::Sent as u32, protocol::TCP)
+    );
+}
+
+#[test]
+fn what_is_off_is_not_told() {
+    let mut bed = telling(8);
+    kinds(&bed);
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    assert_eq!(kinds(&bed), [Kind::Scheduling, Kind::Chosen, Kind::Bound, Kind::Scheduled, Kind::TcpState]);
+    bed.client_sends(&tcp(client(), vip(), "A"));
+    assert_eq!(kinds(&bed), [Kind::TcpState]);
+    bed.client_sends(&tcp(client(), vip(), "A"));
+    assert_eq!(kinds(&bed), []);
+}
+
+#[test]
+fn a_reply_and_an_end_are_told() {
+    let mut bed = telling(12);
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    kinds(&bed);
+    bed.server_sends(&tcp(server(), client(), "SA"));
+    let reply = connection_record(&bed);
+    assert_eq!(reply[1].1.words, [1, 1, 0, 0], "out, and hit");
+    bed.at(61_000).worker.turn();
+    assert_eq!(kinds(&bed), [Kind::Expired, Kind::Unbound]);
+}
+
+#[test]
+fn failures_and_drops_are_told_with_their_reason() {
+    let mut bed = Plan { servers: 0, debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) }.build();
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    let told_kinds = kinds(&bed);
+    for kind in [Kind::NoneAvailable, Kind::NoDestination, Kind::IcmpSent, Kind::Decision] {
+        assert!(told_kinds.contains(&kind), "{kind:?} is not among {told_kinds:?}");
+    }
+    let mut broken = tcp(client(), vip(), "S");
+    broken[24] ^= 1;
+    bed.client_sends(&broken);
+    let connection_record = connection_record(&bed);
+    let why = connection_record.iter().find(|(kind, _)| *kind == Kind::Unreadable).unwrap().1.words[0];
+    assert_eq!(why, DropReason::BadIpChecksum as u32);
+    assert_eq!(connection_record.last().unwrap().1.words[..2], [Outcome::Dropped as u32, why]);
+}
+
+#[test]
+fn packets_of_no_service_are_told_to_be_the_kernels() {
+    let mut bed = telling(12);
+    kinds(&bed);
+    bed.client_sends(&tcp(client(), at(vip().address, 81), "S"));
+    let connection_record = connection_record(&bed);
+    assert_eq!(
+        connection_record.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        [Kind::Packet, Kind::Lookup, Kind::ServiceLookup, Kind::NotScheduled, Kind::Decision]
+    );
+    assert_eq!(connection_record[4].1.words[0], Outcome::Kernel as u32);
+}
+
+#[test]
+fn a_burst_is_told_packet_by_packet_and_comes_out_the_same() {
+    let run = |mut bed: Bed| {
+        for n in 0..40_u16 {
+            bed.outside.put(&tcp(at(client().address, 1000 + n % 20), vip(), "S"));
+        }
+        bed.worker.turn();
+        bed.reconciles();
+        std::iter::from_fn(|| bed.inside.take()).collect::<Vec<_>>()
+    };
+    let quiet = run(Plan::new(Method::Nat).build());
+    assert_eq!(quiet.len(), 40);
+    assert_eq!(run(telling(12)), quiet);
+}
+
+#[test]
+fn what_nobody_reads_is_counted() {
+    let mut bed = telling(12);
+    for _ in 0..1000 {
+        bed.client_sends(&tcp(client(), vip(), "S"));
+    }
+    assert_eq!(bed.worker.default_namespace.pipeline.rings.events.len(), 2048);
+    assert!(bed.stats.counters.events_lost.get() > 500);
+}
+
+#[test]
+fn a_protocol_that_is_off_is_the_kernels() {
+    let plan = Plan::new(Method::Nat);
+    let mut snapshot = plan.snapshot();
+    let mut bed = plan.build();
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    snapshot.settings.protocols_off = ProtocolSet::of(&[protocol::TCP]);
+    bed.worker.install(snapshot, &[]);
+    bed.worker.turn();
+    assert_eq!(bed.worker.default_namespace.pipeline.conns.used().ipv4, 0, "its connections end");
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    assert_eq!(bed.stats.counters.to_kernel.get(), 1);
+}
+
+#[test]
+fn a_packet_without_a_way_is_a_failure() {
+    let mut nowhere = network();
+    nowhere.routes4 = crate::config::Network::default().routes4;
+    let debug = Switches::of([Kind::NotSent.first()]);
+    let mut bed = Plan { network: nowhere, debug, ..Plan::new(Method::Nat) }.build();
+    bed.client_sends(&tcp(client(), vip(), "S"));
+    let connection_record = connection_record(&bed);
+    assert_eq!(connection_record.len(), 1, "{connection_record:?}");
+    assert_eq!(
+        (connection_record[0].0, connection_record[0].1.words[0]),
+        (Kind::NotSent, DropReason::NoRoute as u32)
+    );
+}

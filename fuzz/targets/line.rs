@@ -1,5 +1,0 @@
-//! A worker and frames: see `pollux_dataplane::fuzz::line`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pollux_dataplane::fuzz::line(bytes));
