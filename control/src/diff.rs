@@ -26,7 +26,7 @@ pub struct Applied {
     /// Whether the rules that mark packets change.
     pub fwmarks: bool,
     /// Whether static facts change.
-    pub network_config: bool,
+    pub network: bool,
     /// What changes of namespaces.
     #[serde(skip_serializing_if = "NamespaceChanges::is_empty")]
     pub namespaces: NamespaceChanges,
@@ -111,7 +111,7 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
         changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
         settings: fields("", &old.settings, &new.settings),
         fwmarks: old.fwmarks != new.fwmarks,
-        network_config: old.network != new.network,
+        network: old.network != new.network,
         namespaces: namespaces(&old.namespaces, &new.namespaces),
         needs_restart,
     }
@@ -210,8 +210,8 @@ impl fmt::Display for Applied {
         if self.fwmarks {
             writeln!(f, "~ fwmarks")?;
         }
-        if self.network_config {
-            writeln!(f, "~ network_config")?;
+        if self.network {
+            writeln!(f, "~ network")?;
         }
         self.namespaces.fmt(f)?;
         self.needs_restart.iter().try_for_each(|line| writeln!(f, "! needs a restart: {line}"))
@@ -333,7 +333,7 @@ mod tests {
         let old = "[[namespaces]]\nname = 'red'\n[[namespaces]]\nname = 'blue'\n\
             bindings = [{ port = 'net_tap0', vlan = 100 }]\n";
         let new = "[[namespaces]]\nname = 'green'\n[[namespaces]]\nname = 'blue'\n\
-            [namespaces.settings]\ntcp_timeout = 9\n[[namespaces.services]]\nmark = 7\n";
+            [namespaces.settings]\ntcp_timeout = 9\n[[namespaces.services]]\nfwmark = 7\n";
         let (old, new): (Config, Config) = (toml::from_str(old).unwrap(), toml::from_str(new).unwrap());
         let said = "- namespace red\n+ namespace green\n\
             ~ namespace blue bindings: [{\"port\":\"net_tap0\",\"vlan\":100}] -> []\n  \

@@ -148,9 +148,9 @@ fn a_file_of_marks_holds_nothing_else() {
         std::fs::write(&file, text).unwrap();
         pollux(&["--socket", "/nonexistent/s", "fwmarks", "set", &file.to_string_lossy()])
     };
-    assert!(text(&set("[[fwmarks]]\nmark = 7\n").stderr).contains("cannot reach polluxd"));
+    assert!(text(&set("[[fwmarks]]\nfwmark = 7\n").stderr).contains("cannot reach polluxd"));
     assert!(text(&set("[[fwmarks]]\nvlan = 7\n").stderr).contains("missing field `fwmark`"));
-    let more = set("settings.tcp_timeout = 5\n[[fwmarks]]\nmark = 7\n");
+    let more = set("settings.tcp_timeout = 5\n[[fwmarks]]\nfwmark = 7\n");
     assert_eq!(more.status.code(), Some(2));
     assert!(text(&more.stderr).contains("holds more than [[fwmarks]]"), "{more:?}");
 }

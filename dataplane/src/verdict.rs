@@ -65,13 +65,13 @@ named! {
         Untranslatable = "untranslatable", "NAT cannot translate a transport header that is cut short";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
         Unanswerable = "unanswerable", "an answer would need a source address that is not this machine's";
-        AnsweredTrain = "answered-train", "the packet came in fragments and was answered; these are the others";
+        DatagramAnswered = "datagram-answered", "the datagram arrived in fragments and was answered with an ICMP error; the error quotes the first, these are the others";
         AhLikeLinux = "ah-like-linux", "AH over IPv6 of a balanced key exchange, with like_linux_6_1";
         Defence = "defence", "drop_packet took this new connection";
         NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
         TemplatesFull = "templates-full", "there is no room for another persistence template";
         NoDestination = "no-destination", "an ICMP error would open a connection and no destination is usable";
-        PathLearnt = "path-learnt", "an ICMP error connection_record the MTU of a tunnel's way, and nobody else has to know";
+        PmtuLearnt = "pmtu-learnt", "an ICMP error reported the MTU of a tunnel path; it was noted and nobody else needs it";
         FragmentLength = "fragment-length", "a fragment is empty, or not the last and no multiple of eight bytes";
         FragmentTooFar = "fragment-too-far", "a fragment reaches beyond the end of the longest packet";
         FragmentDuplicate = "fragment-duplicate", "a fragment came twice";

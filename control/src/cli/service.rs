@@ -59,7 +59,7 @@ pub enum Kind {
     /// SCTP to an address.
     Sctp,
     /// Packets that `pollux fwmarks` gave this number.
-    Mark,
+    Fwmark,
 }
 
 /// Names of services.
@@ -89,7 +89,7 @@ impl TryFrom<Which> for ServiceKey {
             Kind::Tcp => Protocol::Tcp,
             Kind::Udp => Protocol::Udp,
             Kind::Sctp => Protocol::Sctp,
-            Kind::Mark => {
+            Kind::Fwmark => {
                 return match which.name {
                     Name::Fwmark(fwmark) => Ok(ServiceKey::Fwmark { fwmark, family }),
                     Name::Address(at) => {

@@ -26,7 +26,7 @@ fn sites_are_listed_as_in_the_kernels_control_file() {
     assert_eq!(all.len(), usize::from(Kind::SITES + sites::Kind::SITES));
     let lines: Vec<String> = debug.sites.iter().map(ToString::to_string).collect();
     let chosen = lines.iter().find(|line| line.contains("[ip_vs_rr] pick =_ \"ip_vs_")).unwrap();
-    assert!(chosen.starts_with("dataplane/src/line/admit.rs:"), "{chosen}");
+    assert!(chosen.starts_with("dataplane/src/pipeline/slow_path/schedule.rs:"), "{chosen}");
     assert!(all.iter().all(|site| site.line > 0 && !site.function.is_empty()), "{all:?}");
     assert!(all.iter().all(|site| site.level <= 12 && site.flags == "_"));
 }

@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn content_goes_out_and_in_again() {
         let text = "name = 'blue'\nnetns = 'b'\n[start]\nservices = 5\n[settings]\ntcp_timeout = 9\n\
-            [[services]]\nmark = 7\n[[bindings]]\nport = 'net_tap0'\nvlan = 100\n";
+            [[services]]\nfwmark = 7\n[[bindings]]\nport = 'net_tap0'\nvlan = 100\n";
         let blue: Namespace = toml::from_str(text).unwrap();
         assert_eq!(blue.content().start.services, 5);
         assert_eq!(blue.with_content(&blue.content()), blue);

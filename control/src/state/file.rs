@@ -13,7 +13,7 @@ use crate::parse::{self, Wrong};
 use crate::validate;
 
 /// The version written, and the only one read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The largest file read.
 const MAX_BYTES: u64 = 256 << 20;
 

@@ -84,8 +84,8 @@ fn a_state_that_cannot_be_used_names_its_place() {
     let text = serde_json::to_string(&saved(1)).unwrap();
     let rows = [
         (
-            text.replace("\"version\":1", "\"version\":2,\"more\":3"),
-            "1:12: version: the file is of version 2",
+            text.replace("\"version\":2", "\"version\":1,\"more\":3"),
+            "1:12: version: the file is of version 1",
         ),
         (
             text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
@@ -145,7 +145,7 @@ fn a_file_that_was_written_since_goes_before_the_state_unless_it_was_applied() {
 #[test]
 fn a_broken_state_is_set_aside_and_never_used_in_part() {
     let bed = Bed::new();
-    fs::write(bed.path(), "{\"version\":1,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
+    fs::write(bed.path(), "{\"version\":2,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
         .unwrap();
     let begun = bed.begin(&[]).unwrap();
     assert_eq!((begun.config, begun.from_state), (Config::default(), false));

@@ -125,7 +125,7 @@ fn links(all: &[Namespace], me: Option<&str>, config: &Config, errors: &mut Inpu
             let vlan = link.vlan.map(|vlan| format!(" VLAN {vlan}")).unwrap_or_default();
             let whose = owner.unwrap_or(namespace::DEFAULT);
             errors.add(
-                format!("network_config.links[{index}]"),
+                format!("network.links[{index}]"),
                 format!("{}{vlan} belongs to namespace {whose:?}", link.port),
                 "bind it to the namespace whose link it is, or remove the link",
             );

@@ -11,7 +11,7 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
     let mut names = HashSet::new();
     let mut tags = HashSet::new();
     for (index, new) in network_config.links.iter().enumerate() {
-        let place = format!("network_config.links[{index}]");
+        let place = format!("network.links[{index}]");
         link(&place, new, errors);
         if !names.insert(new.name.as_str()) {
             errors.add(
@@ -29,16 +29,16 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
         }
     }
     for (index, address) in network_config.addresses.iter().enumerate() {
-        prefix(&format!("network_config.addresses[{index}]"), address.address, address.prefix_len, errors);
+        prefix(&format!("network.addresses[{index}]"), address.address, address.prefix_len, errors);
     }
     for (index, new) in network_config.routes.iter().enumerate() {
-        route(&format!("network_config.routes[{index}]"), new, errors);
+        route(&format!("network.routes[{index}]"), new, errors);
     }
     for (index, new) in network_config.rules.iter().enumerate() {
-        rule(&format!("network_config.rules[{index}]"), new, errors);
+        rule(&format!("network.rules[{index}]"), new, errors);
     }
     for (index, neighbour) in network_config.neighbours.iter().enumerate() {
-        let place = format!("network_config.neighbours[{index}]");
+        let place = format!("network.neighbours[{index}]");
         unicast(&format!("{place}.mac"), neighbour.mac, errors);
         if !names.contains(neighbour.link.as_str()) {
             errors.add(

@@ -59,7 +59,7 @@ fn namespaces() {
     );
     row(
         "a error inside",
-        &format!("{blue}[[namespaces.services]]\nmark = 0\n"),
+        &format!("{blue}[[namespaces.services]]\nfwmark = 0\n"),
         "namespaces[0].services[0].fwmark: 0",
     );
     row(
@@ -204,7 +204,7 @@ fn only_one_server_has_a_unicast_address() {
 
 #[test]
 fn a_link_local_address_of_our_own_is_a_destination() {
-    let local = "[network_config]\naddresses = [{ address = 'fe80::1', prefix_len = 64, link = 'p0' }]";
+    let local = "[network]\naddresses = [{ address = 'fe80::1', prefix_len = 64, link = 'p0' }]";
     let own = "destinations = [{ address = 'fe80::1', l4_port = 80, method = 'nat' }]\n";
     assert_eq!(said(&format!("{SERVICE6}{own}{local}")), "");
 }
@@ -213,44 +213,44 @@ fn a_link_local_address_of_our_own_is_a_destination() {
 fn static_facts() {
     let link = |fields: &str| {
         format!(
-            "network_config.links = [{{ name = 'p0', port = 'a', mac = '02:00:00:00:00:01', mtu = 1500 }}, {{ {fields} }}]"
+            "network.links = [{{ name = 'p0', port = 'a', mac = '02:00:00:00:00:01', mtu = 1500 }}, {{ {fields} }}]"
         )
     };
     let rest = "mac = '02:00:00:00:00:02', mtu = 1500";
     row(
         "a tag of all ones",
         &link(&format!("name = 'v', port = 'a', vlan = 4095, {rest}")),
-        "network_config.links[1].vlan: 4095",
+        "network.links[1].vlan: 4095",
     );
     row(
         "a link twice",
         &link(&format!("name = 'p0', port = 'b', {rest}")),
-        "network_config.links[1].name: \"p0\" is there",
+        "network.links[1].name: \"p0\" is there",
     );
     row(
         "two links a frame could be of",
         &link(&format!("name = 'v', port = 'a', {rest}")),
-        "network_config.links[1]: port \"a\"",
+        "network.links[1]: port \"a\"",
     );
     row(
         "a group's hardware address",
         &link("name = 'v', port = 'b', mac = '01:00:5e:00:00:01', mtu = 1500"),
-        "network_config.links[1].mac: 01:00:5e:00:00:01 is no station's address",
+        "network.links[1].mac: 01:00:5e:00:00:01 is no station's address",
     );
     row(
         "a prefix longer than an address",
-        "network_config.addresses = [{ address = '10.0.0.1', prefix_len = 33, link = 'lo' }]",
-        "network_config.addresses[0].prefix_len: 33 is above 32",
+        "network.addresses = [{ address = '10.0.0.1', prefix_len = 33, link = 'lo' }]",
+        "network.addresses[0].prefix_len: 33 is above 32",
     );
     row(
         "a route to nowhere",
-        "network_config.routes = [{ destination = '0.0.0.0/0' }]",
-        "network_config.routes[0]: 0.0.0.0/0 leads",
+        "network.routes = [{ destination = '0.0.0.0/0' }]",
+        "network.routes[0]: 0.0.0.0/0 leads",
     );
     row(
         "a neighbour on no link of ours",
-        "network_config.neighbours = [{ link = 'x', address = '10.0.0.2', mac = '02:00:00:00:00:01' }]",
-        "network_config.neighbours[0].link: \"x\" is none of network_config.links",
+        "network.neighbours = [{ link = 'x', address = '10.0.0.2', mac = '02:00:00:00:00:01' }]",
+        "network.neighbours[0].link: \"x\" is none of network_config.links",
     );
 }
 
@@ -261,8 +261,8 @@ fn all_faults_are_told_at_once() {
 }
 
 const UDP: &str = "[[services]]\nprotocol = 'udp'\naddress = '10.9.9.1'\nl4_port = 53\n";
-const MARK: &str = "[[services]]\nmark = 7\n";
-const MARK6: &str = "[[services]]\nmark = 7\nfamily = 'ipv6'\n";
+const MARK: &str = "[[services]]\nfwmark = 7\n";
+const MARK6: &str = "[[services]]\nfwmark = 7\nfamily = 'ipv6'\n";
 
 #[test]
 fn all_that_ipvs_knows_passes() {

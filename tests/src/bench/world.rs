@@ -168,7 +168,7 @@ fn network_config(plan: &Plan<'_>) -> String {
         routes += &format!("{{ destination = \"{MARKED}\", kind = \"local\", link = \"lo\" }},\n");
     }
     format!(
-        "[network_config]\nlinks = [\n{links}]\n\
+        "[network]\nlinks = [\n{links}]\n\
          addresses = [\n{addresses}{{ address = \"{service}\", prefix_len = {host}, link = \"lo\" }}]\n\
          routes = [\n{routes}{{ destination = \"{all}\", via = \"{router}\", link = \"p0\" }},\n\
          {{ destination = \"{service}/{host}\", kind = \"local\", link = \"lo\" }}]\n\

@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<()> {
     let wrong = |_| Trouble(format!("--cpus {}: give two numbers, as in 0,1", options.cpus));
     let cpus = <[usize; 2]>::try_from(cpus).map_err(wrong)?;
     let testpmd = options.with == With::Testpmd;
-    let fwmarks = format!("[[fwmarks]]\ndestination = \"{MARKED}\"\nmark = 1\n");
+    let fwmarks = format!("[[fwmarks]]\ndestination = \"{MARKED}\"\nfwmark = 1\n");
     let ports = if testpmd { options.via.ports_for_flowgen()? } else { options.via.ports() };
     let setting = Setting {
         via: options.via,

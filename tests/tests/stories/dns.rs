@@ -38,7 +38,7 @@ pub fn ops() -> Result<()> {
     let _names = bed.servers.iter().map(|server| name_server(&bed, server)).collect::<Result<Vec<_>>>()?;
     let mut text = config(&[rules::HTTP[0]], 2);
     for (vip, method) in [("10.9.9.2", "dr"), ("10.9.9.3", "tunnel")] {
-        let head = format!("protocol = \"udp\"\naddress = \"{vip}\"\nl4_port = 53\none_packet = true");
+        let head = format!("protocol = \"udp\"\naddress = \"{vip}\"\nl4_port = 53\nops = true");
         text += &rules::service(&head, &format!("l4_port = 53\nmethod = \"{method}\""), 2);
     }
     let daemon = bed.daemon(&text, 2)?;

@@ -62,7 +62,7 @@ fn info(call: &str, socket: &UdpSocket) -> Result<Vec<u8>> {
 pub fn calls_stick() -> Result<()> {
     let bed = Bed::new(2)?;
     let _answerers = bed.servers.iter().map(|server| answerer(&bed, server)).collect::<Result<Vec<_>>>()?;
-    let head = "protocol = \"udp\"\naddress = \"10.9.9.2\"\nl4_port = 5060\none_packet = true\n\
+    let head = "protocol = \"udp\"\naddress = \"10.9.9.2\"\nl4_port = 5060\nops = true\n\
                 persistence = { timeout = 60, engine = \"sip\" }";
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 5060\nmethod = \"dr\"", 2);
     let daemon = bed.daemon(&text, 2)?;

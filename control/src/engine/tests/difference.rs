@@ -47,7 +47,7 @@ fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
     assert_eq!([1, 4, 7].map(|port| bed.server_of(port)), [13, 13, 13], "with weight 0 too");
     assert_eq!(live(&mut bed), json!([4, 4, 7, 0]));
     let again = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 0), (14, 1)], 1));
-    let nothing = json!({ "added": [], "removed": [], "changed": [], "settings": [], "fwmarks": false, "network_config": false,
+    let nothing = json!({ "added": [], "removed": [], "changed": [], "settings": [], "fwmarks": false, "network": false,
         "needs_restart": [], "dry_run": false });
     assert_eq!(again, nothing);
 }

@@ -126,15 +126,14 @@ fn service(destination: &str) -> Value {
 fn blue() -> Value {
     json!({ "namespace": { "name": "blue", "bindings": [{ "port": "client" }, { "port": "server" }],
         "start": { "connections_ipv4": 64, "connections_ipv6": 8 },
-        "services": service("10.0.2.12"), "network_config": network_config() } })
+        "services": service("10.0.2.12"), "network": network_config() } })
 }
 
 #[test]
 fn namespaces_come_and_go_under_traffic() {
     let mut live = Live::new();
     let start = json!({ "connections_ipv4": 64, "connections_ipv6": 8, "services": 4, "destinations": 8, "templates": 8 });
-    let config =
-        json!({ "start": start, "services": service("10.0.2.11"), "network_config": network_config() });
+    let config = json!({ "start": start, "services": service("10.0.2.11"), "network": network_config() });
     ask(&mut live.engine, "config.apply", json!({ "config": config })).unwrap();
     assert_eq!(live.connect(1), [10, 0, 2, 11]);
     // The default namespace's own links would be another's.

@@ -230,14 +230,15 @@ fn a_configuration_can_be_applied_to_one_namespace() {
 fn links_of_static_facts_are_on_what_is_bound() {
     let mut engine = engine();
     let link = |port: &str, vlan: Value| json!({ "links": [{ "name": "l", "port": port, "vlan": vlan, "mac": "02:00:00:00:00:01", "mtu": 1500 }] });
-    let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "network_config": link("client", json!(5)) });
+    let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "network": link("client", json!(5)) });
     done(&mut engine, "namespace.add", json!({ "namespace": own }));
-    let foreign = json!({ "name": "green", "bindings": [{ "port": "server" }], "network_config": link("client", json!(5)) });
+    let foreign =
+        json!({ "name": "green", "bindings": [{ "port": "server" }], "network": link("client", json!(5)) });
     let told = errors(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
     assert_eq!(told, ["namespace.network.links[0] client VLAN 5 belongs to namespace \"blue\""]);
-    let config = json!({ "network_config": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
+    let config = json!({ "network": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
     let told = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
-    assert_eq!(told, ["network_config.links[0] client belongs to namespace \"blue\""]);
+    assert_eq!(told, ["network.links[0] client belongs to namespace \"blue\""]);
 }
 
 #[test]

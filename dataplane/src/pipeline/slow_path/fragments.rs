@@ -269,7 +269,7 @@ impl Pipeline {
             None => self.count_verdict(Verdict::Dropped(DropReason::NoBuffer)),
         }
         for _ in 1..datagram.fragments.len() {
-            self.count_verdict(Verdict::Dropped(DropReason::AnsweredTrain));
+            self.count_verdict(Verdict::Dropped(DropReason::DatagramAnswered));
         }
     }
 

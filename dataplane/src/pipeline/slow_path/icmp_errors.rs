@@ -156,7 +156,7 @@ impl Pipeline {
                 let dont_fragment =
                     view::<Ipv4Hdr>(frame, inner.l3.into()).is_some_and(|ip| ip.dont_fragment());
                 if !dont_fragment {
-                    return Err(Decision::Drop(DropReason::PathLearnt));
+                    return Err(Decision::Drop(DropReason::PmtuLearnt));
                 }
                 Message { mtu: connection_record, ..Message::new(IcmpReason::FragmentationNeeded) }
             }

@@ -239,7 +239,7 @@ fn an_error_in_fragments_about_a_tunnel_is_told() {
     let error = error(&outer, at(v4(10, 0, 2, 1), 0), true);
     let expected = connection_record(&mut bed, std::slice::from_ref(&error));
     assert_eq!(connection_record(&mut bed, &fragments(&error, &[2, 5, 20], 9)), expected);
-    assert_eq!(dropped(&bed, DropReason::AnsweredTrain), 3);
+    assert_eq!(dropped(&bed, DropReason::DatagramAnswered), 3);
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::TunnelError as usize].get(), 2);
 }
 

@@ -24,7 +24,7 @@ const ELSEWHERE: [DropReason; 20] = [
     DropReason::BadIpChecksum,
     DropReason::AhLikeLinux,
     DropReason::TooBig,
-    DropReason::AnsweredTrain,
+    DropReason::DatagramAnswered,
     DropReason::FragmentLength,
     DropReason::FragmentTooFar,
     DropReason::FragmentDuplicate,
@@ -37,7 +37,7 @@ const ELSEWHERE: [DropReason; 20] = [
     DropReason::NoDestination,
     DropReason::NoCallId,
     DropReason::TemplatesFull,
-    DropReason::PathLearnt,
+    DropReason::PmtuLearnt,
 ];
 
 /// The reasons counted so far.

@@ -107,7 +107,7 @@ fn a_refused_datagram_is_answered_once() {
     let sent = fragments(3000, 1000, 7);
     sent.iter().for_each(|frame| bed.client_sends(frame));
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::NoDestination as usize].get(), 1);
-    assert_eq!(dropped(&bed, DropReason::AnsweredTrain), 3);
+    assert_eq!(dropped(&bed, DropReason::DatagramAnswered), 3);
     let got = bed.outside.take().expect("an answer");
     assert_eq!(&got[44..46], &3028u16.to_be_bytes(), "it quotes the packet, not a fragment");
 }

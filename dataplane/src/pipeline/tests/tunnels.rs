@@ -105,7 +105,7 @@ fn a_client_that_lets_its_packets_be_cut_is_not_told() {
     let outer = bed.inside.take().unwrap();
     bed.server_sends(&about_outer(&outer, 3, 4, 1400));
     assert_eq!(bed.outside.take(), None);
-    assert_eq!(bed.stats.counters.drops[DropReason::PathLearnt as usize].get(), 1);
+    assert_eq!(bed.stats.counters.drops[DropReason::PmtuLearnt as usize].get(), 1);
 }
 
 #[test]
