@@ -1,5 +1,4 @@
-//! Test beds: a client, a balancer and real servers in network namespaces, shared by `scripts/quickstart` and the
-//! end-to-end stories; and what `scripts/bench` measures with.
+//! The test network: a client, a balancer and real servers in network namespaces. End-to-end stories,
+//! `scripts/quickstart` and the benchmarks run on it.
 
 pub mod bed;
-pub mod bench;

@@ -18,7 +18,7 @@ pub struct Server {
     /// What `/big` holds.
     pub big: Vec<u8>,
     _nginx: Process,
-    _station: Process,
+    _host: Process,
     /// Where it lives.
     pub namespace: Namespace,
 }
@@ -40,11 +40,11 @@ impl Server {
             namespace.address(vip, "lo")?;
         }
         let big: Vec<u8> = (0..BIG).map(|at| (at.wrapping_mul(31 * number) >> 3) as u8).collect();
-        let mut station =
-            Process::start(ledger, &format!("{name}-station"), &mut namespace.command(program("station")?))?;
-        station.until("the station serves", |log| Ok(log.contains("serving").then_some(())))?;
+        let mut host =
+            Process::start(ledger, &format!("{name}-host"), &mut namespace.command(program("host")?))?;
+        host.until("the host program serves", |log| Ok(log.contains("serving").then_some(())))?;
         let nginx = nginx(ledger, &namespace, &name, &big)?;
-        Ok(Server { name, big, _nginx: nginx, _station: station, namespace })
+        Ok(Server { name, big, _nginx: nginx, _host: host, namespace })
     }
 }
 

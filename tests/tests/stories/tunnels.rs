@@ -36,15 +36,15 @@ fn unwrap(bed: &Bed, server: &Server) -> Result<Option<Process>> {
         place.ip("link set pollux-gue up")?;
         return Ok(None);
     }
-    let mut command = place.command(program("station")?);
-    let mut station = bed.process(&format!("{}-unwrap", server.name), command.arg("--gre-and-gue"))?;
-    station.until("the station unwraps", |log| Ok(log.contains("serving").then_some(())))?;
-    Ok(Some(station))
+    let mut command = place.command(program("host")?);
+    let mut host = bed.process(&format!("{}-unwrap", server.name), command.arg("--gre-and-gue"))?;
+    host.until("the host program decapsulates", |log| Ok(log.contains("serving").then_some(())))?;
+    Ok(Some(host))
 }
 
 pub fn http() -> Result<()> {
     let bed = Bed::new(2)?;
-    let _stations = bed.servers.iter().map(|server| unwrap(&bed, server)).collect::<Result<Vec<_>>>()?;
+    let _hosts = bed.servers.iter().map(|server| unwrap(&bed, server)).collect::<Result<Vec<_>>>()?;
     let text = config(&[rules::HTTP[0]], 2)
         + &service("tcp", 80, "type = \"gre\", checksum = \"full\"", 2)
         + &service("tcp", 8080, "type = \"gue\", l4_port = 6080", 2);

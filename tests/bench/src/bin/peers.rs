@@ -8,13 +8,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, ValueEnum};
+use pollux_bench::conditions::Conditions;
+use pollux_bench::kinds::{Family, Method, Size, word};
+use pollux_bench::peers::{Middle, Peer, Setting, Via};
+use pollux_bench::pktgen::{self, Pktgen, in_time};
+use pollux_bench::search::{Found, GOALS, Goal, Search, Trial};
+use pollux_bench::world::MARKED;
 use pollux_tests::bed::command::{Result, Trouble};
-use pollux_tests::bench::conditions::Conditions;
-use pollux_tests::bench::kinds::{Family, Method, Size, word};
-use pollux_tests::bench::peers::{Middle, Peer, Setting, Via};
-use pollux_tests::bench::pktgen::{self, Pktgen, in_time};
-use pollux_tests::bench::search::{Found, GOALS, Goal, Search, Trial};
-use pollux_tests::bench::world::MARKED;
 use serde_json::{Value, json};
 
 /// Who is at the other ends.

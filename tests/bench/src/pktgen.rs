@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::pcap;
 use super::peers::{Middle, Setting, Via, frames};
 use super::search::Trial;
-use crate::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// What it runs.
 const SCRIPT: &str = include_str!("pktgen.lua");

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bed::command::Result;
+use pollux_tests::bed::command::Result;
 
 /// What one trial saw.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,10 +14,10 @@ use super::lab::Time;
 use super::maker::{Kind, Maker};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
-use crate::bed::command::{Result, Trouble};
-use crate::bench::frame;
-use crate::bench::kinds::{Family, Method};
-use crate::bench::world::{PORTS, Plan, SERVERS, config};
+use crate::frame;
+use crate::kinds::{Family, Method};
+use crate::world::{PORTS, Plan, SERVERS, config};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Flows that are spread.
 const FLOWS: u32 = 100_000;

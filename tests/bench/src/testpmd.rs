@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Setup;
 use super::kinds::Size;
-use crate::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// How long it may take to start.
 const STARTS: Duration = Duration::from_secs(1);

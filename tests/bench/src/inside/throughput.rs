@@ -9,12 +9,12 @@ use super::lab::{Time, baseline};
 use super::maker::{Kind, Maker};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
-use crate::bed::command::{Result, Trouble};
-use crate::bench::kinds::{Family, Method, Pattern, Size, word};
-use crate::bench::matrix::{self, Choice};
-use crate::bench::random::{Random, shuffled, zipf};
-use crate::bench::report::Sample;
-use crate::bench::world::{PORTS, Plan, config};
+use crate::kinds::{Family, Method, Pattern, Size, word};
+use crate::matrix::{self, Choice};
+use crate::random::{Random, shuffled, zipf};
+use crate::report::Sample;
+use crate::world::{PORTS, Plan, config};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Flows in the order of their packets; more would only take memory away.
 const ORDER: usize = 1 << 24;

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::plot::{Bars, Lines, Series};
-use crate::bed::command::Result;
+use pollux_tests::bed::command::Result;
 
 /// What a result file says it is.
 pub const FORMAT: &str = "pollux-bench";

@@ -8,10 +8,9 @@ pub mod inside;
 pub mod kinds;
 pub mod matrix;
 pub mod page;
+pub mod pcap;
 pub mod peers;
 pub mod pktgen;
-
-pub mod pcap;
 pub mod plot;
 pub mod random;
 pub mod report;

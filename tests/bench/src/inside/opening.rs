@@ -13,10 +13,10 @@ use super::maker::{Kind, Maker};
 use super::rig::Rig;
 use super::script::{Flows, Script, Source};
 use super::throughput::{Run, nanos};
-use crate::bed::command::Result;
-use crate::bench::kinds::{Family, Method};
-use crate::bench::report::Sample;
-use crate::bench::world::{PORTS, Plan, config};
+use crate::kinds::{Family, Method};
+use crate::report::Sample;
+use crate::world::{PORTS, Plan, config};
+use pollux_tests::bed::command::Result;
 
 /// Connections there are in steady state.
 const LIVE: u64 = 1_000_000;

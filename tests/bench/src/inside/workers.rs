@@ -16,10 +16,10 @@ use super::maker::{Kind, Maker};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
 use super::throughput::Run;
-use crate::bed::command::{Result, Trouble};
-use crate::bench::kinds::{Family, Method, word};
-use crate::bench::report::Sample;
-use crate::bench::world::{PORTS, Plan, config};
+use crate::kinds::{Family, Method, word};
+use crate::report::Sample;
+use crate::world::{PORTS, Plan, config};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// A method and a number of flows at each worker.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,10 @@ use super::maker::{Kind, Maker};
 use super::rig::Rig;
 use super::script::{Flows, Script, Source};
 use super::throughput::Run;
-use crate::bed::command::{Result, Trouble};
-use crate::bench::kinds::{Family, Method};
-use crate::bench::random::{Random, shuffled};
-use crate::bench::world::{PORTS, Plan, config};
+use crate::kinds::{Family, Method};
+use crate::random::{Random, shuffled};
+use crate::world::{PORTS, Plan, config};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Connections the table holds.
 const ROOM: u32 = 1_000_000;

@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, iter};
 
 use clap::{Parser, ValueEnum};
+use pollux_bench::chase;
+use pollux_bench::conditions::Conditions;
+use pollux_bench::inside::{self, flood, latency, opening, spread, throughput, workers};
+use pollux_bench::kinds::{Family, Method, Pattern, Size};
+use pollux_bench::matrix::{self, Choice, Row, Run};
+use pollux_bench::page;
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use pollux_tests::bed::command::{Result, Trouble};
-use pollux_tests::bench::chase;
-use pollux_tests::bench::conditions::Conditions;
-use pollux_tests::bench::inside::{self, flood, latency, opening, spread, throughput, workers};
-use pollux_tests::bench::kinds::{Family, Method, Pattern, Size};
-use pollux_tests::bench::matrix::{self, Choice, Row, Run};
-use pollux_tests::bench::page;
 use serde_json::{Value, json};
 
 /// As polluxd has it, since workers of it run in this process.
@@ -76,9 +76,9 @@ struct Options {
     /// Put report, plots and result in docs/performance too.
     #[arg(long)]
     publish: bool,
-    /// Measure nothing; write report and plots beside this result.json.
+    /// Measure nothing; write the report and plots again, beside this result.json.
     #[arg(long, value_name = "RESULT")]
-    show: Option<PathBuf>,
+    redraw: Option<PathBuf>,
     /// There are huge pages for both programs.
     #[arg(long, hide = true)]
     huge: bool,
@@ -148,8 +148,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    if let Some(file) = &options.show {
-        return show(file);
+    if let Some(file) = &options.redraw {
+        return redraw(file);
     }
     let conditions = Conditions::read(options.huge)?;
     println!("{}", conditions.text());
@@ -296,8 +296,8 @@ fn save(options: &Options, conditions: &Conditions, mut result: Value) -> Result
     Ok(())
 }
 
-/// Shows a result that was stored before.
-fn show(file: &Path) -> Result<()> {
+/// Writes the report and plots of a stored result again.
+fn redraw(file: &Path) -> Result<()> {
     let result: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
     if (&result["format"], &result["version"]) != (&json!(page::FORMAT), &json!(page::VERSION)) {
         let (format, version) = (&result["format"], &result["version"]);

@@ -6,7 +6,7 @@ use super::frame::{reply, request, request_by};
 use super::kinds::{Family, Pattern, Size, word};
 use super::pcap;
 use super::random::{shuffled, zipf};
-use crate::bed::command::Result;
+use pollux_tests::bed::command::Result;
 
 /// Packets of a file are kept in buffers, and this many buffers of `polluxd` fit into 2048 huge pages.
 const KEPT: usize = 1_380_000;

@@ -8,11 +8,11 @@ use pollux_control::parse;
 use pollux_dataplane::parse::{Parsed, parse as parse_packet};
 use pollux_dataplane::steer::Steering;
 
-use crate::bed::command::{Result, Trouble};
-use crate::bench::frame;
-use crate::bench::kinds::Family;
-use crate::bench::random::shuffled;
-use crate::bench::world::PORTS;
+use crate::frame;
+use crate::kinds::Family;
+use crate::random::shuffled;
+use crate::world::PORTS;
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Flows in order, by worker.
 pub type Lists = Vec<Vec<u32>>;

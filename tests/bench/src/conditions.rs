@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::bed::command::{Result, Trouble, output};
+use pollux_tests::bed::command::{Result, Trouble, output};
 
 /// What a reader must know to judge figures.
 pub struct Conditions {

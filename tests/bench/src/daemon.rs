@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::kinds::Method;
 use super::{Setup, world};
-use crate::bed::command::{Result, Trouble, output, program};
-use crate::bed::ledger::Ledger;
-use crate::bed::process::Process;
-use crate::bed::wait;
+use pollux_tests::bed::command::{Result, Trouble, output, program};
+use pollux_tests::bed::ledger::Ledger;
+use pollux_tests::bed::process::Process;
+use pollux_tests::bed::wait;
 
 /// What a window of the daemon showed.
 pub struct Window {

@@ -6,7 +6,7 @@ use memmap2::{MmapMut, MmapOptions};
 use serde_json::{Value, json};
 
 use super::random::shuffled;
-use crate::bed::command::Result;
+use pollux_tests::bed::command::Result;
 
 /// Bytes that come from memory together.
 const LINE: usize = 64;

@@ -9,7 +9,7 @@ use pollux_dataplane::io::{BURST, Batch};
 use super::buffer::{Buffer, Notification, Pool};
 use super::histogram::Histogram;
 use super::maker::Maker;
-use crate::bench::random::Random;
+use crate::random::Random;
 
 /// Which flows a source takes.
 pub enum Flows {
@@ -193,8 +193,8 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::inside::maker::Kind;
-    use crate::bench::kinds::Family;
+    use crate::inside::maker::Kind;
+    use crate::kinds::Family;
 
     fn source(flows: Flows) -> Source {
         Source::new(Maker::new(Family::Ipv4, Kind::Request), flows)

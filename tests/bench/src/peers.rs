@@ -15,9 +15,9 @@ use super::kinds::{Family, Method, Size, word};
 use super::random::shuffled;
 use super::search::Trial;
 use super::world::{Plan, Port, config};
-use crate::bed::command::{Result, Trouble, program};
-use crate::bed::ledger::Ledger;
-use crate::bed::process::Process;
+use pollux_tests::bed::command::{Result, Trouble, program};
+use pollux_tests::bed::ledger::Ledger;
+use pollux_tests::bed::process::Process;
 
 /// What is between peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,7 +44,7 @@ impl Via {
         }
     }
 
-    /// The same for the packets of testpmd's flowgen, which are all addressed to one station.
+    /// The same for the packets of testpmd's flowgen, which all have one destination MAC address.
     ///
     /// # Errors
     /// When the driver does not let ports have that address.

@@ -7,7 +7,7 @@ use super::kinds::{Family, Method, Pattern, Size, word};
 use super::report::Sample;
 use super::traffic::{Files, Traffic};
 use super::{Setup, daemon, testpmd};
-use crate::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Which of the rows are wanted; of an empty list all.
 #[derive(Clone, Debug, Default)]

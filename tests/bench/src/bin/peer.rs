@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
+use pollux_bench::kinds::{Family, Size};
+use pollux_bench::peers;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, PoolSetup, Port, PortSetup, Queue};
 use pollux_dataplane::io::{Batch, QueuePair};
-use pollux_tests::bench::kinds::{Family, Size};
-use pollux_tests::bench::peers;
 use serde_json::json;
 
 /// Most packets sent at once: longer bursts are lost where shorter ones are not.

@@ -14,8 +14,8 @@ use super::maker::{Kind, Maker};
 use super::rig::Rig;
 use super::script::{Flows, Pace, Script, Source};
 use super::throughput::{Case, Run, window};
-use crate::bed::command::{Result, Trouble};
-use crate::bench::kinds::{Family, Method, Pattern};
+use crate::kinds::{Family, Method, Pattern};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// Flows, in both directions by NAT.
 const FLOWS: u32 = 1_000_000;

@@ -12,7 +12,7 @@ use pollux_dataplane::time::{Clock, Tick};
 
 use super::buffer::{Buffer, Pool};
 use super::script::Script;
-use crate::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// How long the worker sleeps at a time while nothing is played.
 const DOZE: Duration = Duration::from_millis(2);
@@ -181,9 +181,9 @@ pub fn pin(cpu: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::inside::maker::{Kind, Maker};
-    use crate::bench::inside::script::{Flows, Source};
-    use crate::bench::kinds::Family;
+    use crate::inside::maker::{Kind, Maker};
+    use crate::inside::script::{Flows, Source};
+    use crate::kinds::Family;
 
     #[test]
     fn time_goes_by_packets() {

@@ -26,8 +26,8 @@ use pollux_dataplane::worker::{Port, Setup, Worker};
 use super::buffer::{self, Buffer};
 use super::lab::{Lab, Side, Time, lock, pin};
 use super::script::Script;
-use crate::bed::command::{Result, Trouble};
-use crate::bench::world::PORTS;
+use crate::world::PORTS;
+use pollux_tests::bed::command::{Result, Trouble};
 
 /// All of it.
 pub struct Rig {
@@ -286,8 +286,8 @@ impl<P> FrameCarrier<P> for NoKernel {
 
 #[cfg(test)]
 mod tests {
-    use crate::bench::inside::throughput::Case;
-    use crate::bench::kinds::{Family, Method, Pattern};
+    use crate::inside::throughput::Case;
+    use crate::kinds::{Family, Method, Pattern};
 
     #[test]
     fn the_worker_balances_what_is_played() {

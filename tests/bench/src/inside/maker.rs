@@ -1,9 +1,9 @@
 //! Makes packets of flows from a template: a copy, the client's end, and two sums to put right.
 
 use super::buffer::{Buffer, Notification};
-use crate::bench::frame;
-use crate::bench::kinds::Family;
-use crate::bench::world;
+use crate::frame;
+use crate::kinds::Family;
+use crate::world;
 
 /// Which packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ mod tests {
     use pollux_dataplane::packet::Packet;
 
     use super::*;
-    use crate::bench::inside::buffer::Pool;
+    use crate::inside::buffer::Pool;
 
     #[test]
     fn datagrams_are_those_of_the_files() {
