@@ -5,9 +5,8 @@ use std::ops::Range;
 
 use zerocopy::network_endian::{U16, U32, U128};
 
-use crate::conn::Direction;
 use crate::flow::Key;
-use crate::forward::rewrite::NewEnd;
+use crate::forward::rewrite::Rewrite;
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::verdict::{DropReason, IcmpReason};
@@ -87,32 +86,26 @@ pub fn type_code_word(frame: &[u8], parsed: &Parsed) -> (u8, u8, u32) {
     view::<IcmpHdr>(frame, parsed.l4.into()).map_or((3, 0, 0), |icmp| (icmp.kind, icmp.code, icmp.rest.get()))
 }
 
-/// Translates an error about a packet of a NAT connection. `from_client` is an error on its way to the destination: its
-/// receiver and the quoted packet's source become `end`; else its sender and the quoted destination do.
-pub fn translate(frame: &mut [u8], parsed: &Parsed, direction: Direction, end: NewEnd) {
-    let quoted_port = usize::from(parsed.quoted_l4) + if direction == Direction::In { 0 } else { 2 };
-    if let Some(port) = frame.get_mut(quoted_port..quoted_port + 2) {
-        port.copy_from_slice(&end.l4_port.to_be_bytes());
-    }
+/// Rewrites an ICMP error and the packet it quotes. The error travels against that packet, so the mirrored rewrite applies
+/// to it. All checksums are computed in full: those of a quoted packet need not have been right.
+pub fn translate(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     let (outer, quoted) = (usize::from(parsed.l3), usize::from(parsed.quoted_l3));
-    match parsed.key {
-        Key::V4(_) => {
-            let address = end.address as u32;
-            if let Some(ip) = view_mut::<Ipv4Hdr>(frame, outer) {
-                if direction == Direction::In { ip.dst.set(address) } else { ip.src.set(address) }
+    let mirrored = rewrite.mirrored();
+    if let Some([src, dst]) = view_mut::<[U16; 2]>(frame, parsed.quoted_l4.into()) {
+        mirrored.set_ports(src, dst);
+    }
+    for (l3, rewrite) in [(quoted, &mirrored), (outer, rewrite)] {
+        match parsed.key {
+            Key::V4(_) => {
+                if let Some(ip) = view_mut(frame, l3) {
+                    rewrite.set_addresses4(ip);
+                    ipv4::fill_checksum(&mut frame[l3..]);
+                }
             }
-            if let Some(ip) = view_mut::<Ipv4Hdr>(frame, quoted) {
-                if direction == Direction::In { ip.src.set(address) } else { ip.dst.set(address) }
-            }
-            ipv4::fill_checksum(&mut frame[quoted..]);
-            ipv4::fill_checksum(&mut frame[outer..]);
-        }
-        Key::V6(_) => {
-            if let Some(ip) = view_mut::<Ipv6Hdr>(frame, outer) {
-                if direction == Direction::In { ip.dst.set(end.address) } else { ip.src.set(end.address) }
-            }
-            if let Some(ip) = view_mut::<Ipv6Hdr>(frame, quoted) {
-                if direction == Direction::In { ip.src.set(end.address) } else { ip.dst.set(end.address) }
+            Key::V6(_) => {
+                if let Some(ip) = view_mut(frame, l3) {
+                    rewrite.set_addresses6(ip);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
 use zerocopy::{Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::conn::{Direction, Entry};
+use super::rewrite::NewEnd;
 use crate::wire::Header;
 use crate::wire::checksum::Delta;
 use crate::wire::plain::{Head, Ip};
@@ -44,59 +44,90 @@ pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
 }
 
-/// What NAT puts into a packet; `A` is an address.
-pub struct Change<A> {
-    /// Which end is replaced: the destination of a packet from the client, the source of one to it.
-    direction: Direction,
-    /// The new address.
-    address: A,
-    /// The new L4 port.
-    l4_port: U16,
-    /// How the header's checksum changes.
-    delta_l3: Delta,
-    /// How the transport checksum changes.
-    delta_l4: Delta,
+/// One end of a plain packet in a [`Change`]: [`Keep`] or [`NewEnd`], so that which ends change is known when the code is
+/// compiled.
+pub trait End<A>: Copy {
+    /// Change of the IPv4 header checksum.
+    fn delta_l3(&self) -> Delta;
+    /// Change of the transport checksum.
+    fn delta_l4(&self) -> Delta;
+    /// New address and port, if the end changes.
+    fn new_end(&self) -> Option<(A, U16)>;
 }
 
-impl<A> Change<A> {
-    /// What a packet of this connection that goes in `direction` needs.
+/// An end that stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep;
+
+impl<A> End<A> for Keep {
     #[inline(always)]
-    pub fn new(entry: &Entry, direction: Direction, address: A) -> Change<A> {
-        let (delta_l3, delta_l4) = (Delta(entry.delta_l3), Delta(entry.delta_l4));
-        match direction {
-            Direction::In => {
-                Change { direction, address, l4_port: entry.destination_port, delta_l3, delta_l4 }
-            }
-            Direction::Out => {
-                let (l4_port, delta_l3, delta_l4) =
-                    (entry.virtual_port, delta_l3.reversed(), delta_l4.reversed());
-                Change { direction, address, l4_port, delta_l3, delta_l4 }
-            }
-        }
+    fn delta_l3(&self) -> Delta {
+        Delta::default()
     }
 
-    /// Replaces one end and takes a hop off.
     #[inline(always)]
-    pub fn apply<I: Ip<Address = A>>(&self, head: &mut Head<I>)
+    fn delta_l4(&self) -> Delta {
+        Delta::default()
+    }
+
+    #[inline(always)]
+    fn new_end(&self) -> Option<(A, U16)> {
+        None
+    }
+}
+
+impl<A: Copy> End<A> for NewEnd<A> {
+    #[inline(always)]
+    fn delta_l3(&self) -> Delta {
+        self.delta_l3
+    }
+
+    #[inline(always)]
+    fn delta_l4(&self) -> Delta {
+        self.delta_l4
+    }
+
+    #[inline(always)]
+    fn new_end(&self) -> Option<(A, U16)> {
+        Some((self.address, self.l4_port))
+    }
+}
+
+/// What [`Rewrite`](super::rewrite::Rewrite) is to any packet, for plain packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<S, D> {
+    /// New source.
+    pub src: S,
+    /// New destination.
+    pub dst: D,
+}
+
+impl<S, D> Change<S, D> {
+    /// Replaces the ends, takes a hop off and corrects the header's checksum.
+    #[inline(always)]
+    pub fn apply<I: Ip>(&self, head: &mut Head<I>)
     where
-        A: Copy,
+        S: End<I::Address>,
+        D: End<I::Address>,
     {
-        match self.direction {
-            Direction::In => {
-                head.ip.set_dst(self.address);
-                head.l4_ports[1] = self.l4_port;
-            }
-            Direction::Out => {
-                head.ip.set_src(self.address);
-                head.l4_ports[0] = self.l4_port;
-            }
+        if let Some((address, l4_port)) = self.src.new_end() {
+            head.ip.set_src(address);
+            head.l4_ports[0] = l4_port;
         }
-        head.ip.take_hop_and(self.delta_l3);
+        if let Some((address, l4_port)) = self.dst.new_end() {
+            head.ip.set_dst(address);
+            head.l4_ports[1] = l4_port;
+        }
+        head.ip.take_hop_and(self.src.delta_l3().and(self.dst.delta_l3()));
     }
 
     /// The transport checksum after the change.
     #[inline(always)]
-    pub fn patch(&self, sum: U16) -> U16 {
-        self.delta_l4.patch(sum)
+    pub fn patch<A>(&self, sum: U16) -> U16
+    where
+        S: End<A>,
+        D: End<A>,
+    {
+        self.src.delta_l4().and(self.dst.delta_l4()).patch(sum)
     }
 }

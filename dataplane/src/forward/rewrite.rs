@@ -1,22 +1,140 @@
-//! Translation of addresses, ports and their checksums; hops taken off.
+//! Rewriting: new addresses and ports for the source of a packet, its destination or both, the checksums that cover
+//! them, and the hop that forwarding takes off.
 
 use zerocopy::network_endian::U16;
 
 use crate::conn::{Direction, Entry};
 use crate::flow::Key;
-use crate::parse::Parsed;
+use crate::parse::{Kind, Parsed};
+use crate::service::Method;
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
 use crate::wire::{protocol, sctp::SctpHdr, tcp::TcpHdr, udp::UdpHdr, view_mut};
 
-/// An end of a packet that is replaced: its new address and port. IPv4 addresses are in the low 32 bits.
-#[derive(Clone, Copy, Debug)]
-pub struct NewEnd {
+/// New address and port of one end of a packet, and how the checksums change by it. `A` is the type of the address; as
+/// a `u128` an IPv4 address is in the low 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEnd<A = u128> {
     /// The new address.
-    pub address: u128,
+    pub address: A,
     /// The new L4 port.
-    pub l4_port: u16,
+    pub l4_port: U16,
+    /// Change of the IPv4 header checksum: the address.
+    pub delta_l3: Delta,
+    /// Change of the transport checksum: address and port.
+    pub delta_l4: Delta,
+}
+
+impl<A> NewEnd<A> {
+    /// The destination in place of the virtual end. `address` is the destination's.
+    #[inline(always)]
+    pub fn destination(entry: &Entry, address: A) -> NewEnd<A> {
+        let (delta_l3, delta_l4) = (Delta(entry.delta_l3), Delta(entry.delta_l4));
+        NewEnd { address, l4_port: entry.destination_port, delta_l3, delta_l4 }
+    }
+
+    /// The virtual end in place of the destination. `address` is the virtual address.
+    #[inline(always)]
+    pub fn virtual_(entry: &Entry, address: A) -> NewEnd<A> {
+        let (delta_l3, delta_l4) = (Delta(entry.delta_l3).reversed(), Delta(entry.delta_l4).reversed());
+        NewEnd { address, l4_port: entry.virtual_port, delta_l3, delta_l4 }
+    }
+}
+
+/// New ends of a packet. An end that is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// New source.
+    pub src: Option<NewEnd>,
+    /// New destination.
+    pub dst: Option<NewEnd>,
+}
+
+/// Addresses of a connection that a rewrite may put into packets; IPv4 addresses are in the low 32 bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// The virtual address.
+    pub virtual_: u128,
+    /// The destination's address.
+    pub destination: u128,
+}
+
+impl Rewrite {
+    /// The rewrite of packets of a connection in one direction, by the connection's forwarding method.
+    #[inline(always)]
+    pub fn new(entry: &Entry, direction: Direction, addresses: Addresses) -> Rewrite {
+        let (src, dst) = match (entry.flags.method(), direction) {
+            (Some(Method::Nat), Direction::In) => {
+                (None, Some(NewEnd::destination(entry, addresses.destination)))
+            }
+            (Some(Method::Nat), Direction::Out) => (Some(NewEnd::virtual_(entry, addresses.virtual_)), None),
+            // A bypass connection has no method: its packets stay as they are, too.
+            (Some(Method::Dr | Method::Tunnel(_)) | None, _) => (None, None),
+        };
+        Rewrite { src, dst }
+    }
+
+    /// The rewrite of packets that travel against those of this one, such as the packet that an ICMP error quotes: its
+    /// source is what the other's destination is. The deltas do not fit such a packet.
+    #[must_use]
+    pub fn mirrored(self) -> Rewrite {
+        Rewrite { src: self.dst, dst: self.src }
+    }
+
+    /// True if both ends stay.
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.src.is_none() && self.dst.is_none()
+    }
+
+    #[inline(always)]
+    fn ends(&self) -> impl Iterator<Item = &NewEnd> {
+        self.src.iter().chain(&self.dst)
+    }
+
+    /// Replaces the addresses of an IPv4 header and leaves its checksum.
+    #[inline(always)]
+    pub fn set_addresses4(&self, ip: &mut Ipv4Hdr) {
+        if let Some(src) = &self.src {
+            ip.src.set(src.address as u32);
+        }
+        if let Some(dst) = &self.dst {
+            ip.dst.set(dst.address as u32);
+        }
+    }
+
+    /// Replaces the addresses of an IPv6 header.
+    #[inline(always)]
+    pub fn set_addresses6(&self, ip: &mut Ipv6Hdr) {
+        if let Some(src) = &self.src {
+            ip.src.set(src.address);
+        }
+        if let Some(dst) = &self.dst {
+            ip.dst.set(dst.address);
+        }
+    }
+
+    /// Replaces ports. Returns whether that changed any.
+    #[inline(always)]
+    pub fn set_ports(&self, src: &mut U16, dst: &mut U16) -> bool {
+        let before = (*src, *dst);
+        *src = self.src.map_or(*src, |end| end.l4_port);
+        *dst = self.dst.map_or(*dst, |end| end.l4_port);
+        before != (*src, *dst)
+    }
+
+    /// The checksum of an IPv4 header after its addresses were replaced.
+    #[inline(always)]
+    pub fn patch_l3(&self, sum: U16) -> U16 {
+        self.ends().fold(sum, |sum, end| end.delta_l3.patch(sum))
+    }
+
+    /// The checksum of TCP or UDP after addresses and ports were replaced.
+    #[inline(always)]
+    pub fn patch_l4(&self, sum: U16) -> U16 {
+        self.ends().fold(sum, |sum, end| end.delta_l4.patch(sum))
+    }
 }
 
 /// Hops a packet has left, or none for a frame that is no IP packet.
@@ -38,70 +156,48 @@ pub fn take_hop(frame: &mut [u8], l3: u16, ipv6: bool) {
     }
 }
 
-/// Translates a packet of a NAT connection: the destination of one from the client, the source of one to it.
+/// Rewrites a packet: its addresses, the ports of TCP, UDP and SCTP, and the checksums over them. Packets whose ports are
+/// not in sight (AH, ESP) get new addresses alone.
 #[inline(always)]
-pub fn translate(frame: &mut [u8], parsed: &Parsed, entry: &Entry, direction: Direction, end: NewEnd) {
-    let ipv6 = matches!(parsed.key, Key::V6(_));
-    translate_addresses(frame, (parsed.l3, ipv6), entry, direction, end.address);
-    let delta = Delta(entry.delta_l4);
-    let delta = if direction == Direction::Out { delta.reversed() } else { delta };
-    translate_transport(frame, parsed, direction, end.l4_port, delta);
+pub fn apply(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
+    apply_to_header(frame, parsed.l3, parsed.is_ipv6(), rewrite);
+    if parsed.kind == Kind::Flow {
+        apply_to_transport(frame, parsed, rewrite);
+    }
 }
 
-/// Translates the IP header alone: all there is to do for AH and ESP, whose ports nobody can see, and for fragments but
-/// the first. `place` is the header's start and whether it is of IPv6.
+/// Rewrites the IP header at `l3` and nothing behind it, as for each fragment of a datagram.
 #[inline]
-pub fn translate_addresses(
-    frame: &mut [u8],
-    (l3, ipv6): (u16, bool),
-    entry: &Entry,
-    direction: Direction,
-    address: u128,
-) {
+pub fn apply_to_header(frame: &mut [u8], l3: u16, ipv6: bool, rewrite: &Rewrite) {
     if ipv6 {
-        let Some(ip) = view_mut::<Ipv6Hdr>(frame, l3.into()) else { return };
-        match direction {
-            Direction::In => ip.dst.set(address),
-            Direction::Out => ip.src.set(address),
+        if let Some(ip) = view_mut::<Ipv6Hdr>(frame, l3.into()) {
+            rewrite.set_addresses6(ip);
         }
-        return;
+    } else if let Some(ip) = view_mut::<Ipv4Hdr>(frame, l3.into()) {
+        rewrite.set_addresses4(ip);
+        ip.sum = rewrite.patch_l3(ip.sum);
     }
-    let Some(ip) = view_mut::<Ipv4Hdr>(frame, l3.into()) else { return };
-    let mut delta = Delta(entry.delta_l3);
-    match direction {
-        Direction::In => ip.dst.set(address as u32),
-        Direction::Out => {
-            ip.src.set(address as u32);
-            delta = delta.reversed();
-        }
-    }
-    ip.sum = delta.patch(ip.sum);
 }
 
 #[inline]
-fn translate_transport(frame: &mut [u8], parsed: &Parsed, direction: Direction, l4_port: u16, delta: Delta) {
+fn apply_to_transport(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     if parsed.key.protocol() == protocol::TCP {
         let Some(tcp) = view_mut::<TcpHdr>(frame, parsed.l4.into()) else { return };
-        match direction {
-            Direction::In => tcp.dst.set(l4_port),
-            Direction::Out => tcp.src.set(l4_port),
-        }
-        tcp.sum = delta.patch(tcp.sum);
+        rewrite.set_ports(&mut tcp.src, &mut tcp.dst);
+        tcp.sum = rewrite.patch_l4(tcp.sum);
         return;
     }
     if parsed.key.protocol() != protocol::UDP {
-        return translate_sctp(frame, parsed, direction, l4_port);
+        return apply_to_sctp(frame, parsed, rewrite);
     }
     let Some(udp) = view_mut::<UdpHdr>(frame, parsed.l4.into()) else { return };
-    match direction {
-        Direction::In => udp.dst.set(l4_port),
-        Direction::Out => udp.src.set(l4_port),
-    }
-    if udp.sum.get() == 0 {
+    rewrite.set_ports(&mut udp.src, &mut udp.dst);
+    if udp.sum != U16::ZERO {
+        udp.sum = never_zero(rewrite.patch_l4(udp.sum));
+    } else if !rewrite.is_none() {
         // A datagram that came without a checksum leaves with one, as from Linux; spec 5.5.
-        return fill_udp_sum(frame, parsed);
+        fill_udp_sum(frame, parsed);
     }
-    udp.sum = never_zero(delta.patch(udp.sum));
 }
 
 /// On the wire a UDP checksum of zero means that there is none, so a computed zero is sent as its other form.
@@ -131,30 +227,20 @@ pub fn udp_sum<'a>(addresses: u64, fragments: impl Iterator<Item = &'a [u8]>) ->
     never_zero(U16::new(!checksum::fold(checksum::pseudo(addresses, protocol::UDP, len) + total)))
 }
 
-/// The CRC covers no address, so it stays unless the port changes; then it covers too much to be patched.
+/// The CRC covers no address, so it stays unless a port changes; then it covers too much to be patched.
 #[inline(never)]
-fn translate_sctp(frame: &mut [u8], parsed: &Parsed, direction: Direction, l4_port: u16) {
+fn apply_to_sctp(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     let end = usize::from(parsed.l3) + usize::from(parsed.len);
     let Some(packet) = frame.get_mut(parsed.l4.into()..end) else { return };
     let Some(sctp) = view_mut::<SctpHdr>(packet, 0) else { return };
-    if parsed.key.protocol() != protocol::SCTP || !set_sctp_port(sctp, direction, l4_port) {
+    if parsed.key.protocol() != protocol::SCTP || !rewrite.set_ports(&mut sctp.src, &mut sctp.dst) {
         return;
     }
+    sctp.crc.set(0);
     let crc = sctp_crc(std::iter::once(&*packet));
     if let Some(sctp) = view_mut::<SctpHdr>(packet, 0) {
         sctp.crc.set(crc);
     }
-}
-
-/// Puts the new port in place and takes the CRC away. Returns false, and changes nothing, when the port is the old one.
-pub(super) fn set_sctp_port(sctp: &mut SctpHdr, direction: Direction, l4_port: u16) -> bool {
-    let port = if direction == Direction::In { &mut sctp.dst } else { &mut sctp.src };
-    let changes = port.get() != l4_port;
-    if changes {
-        port.set(l4_port);
-        sctp.crc.set(0);
-    }
-    changes
 }
 
 /// The CRC of an SCTP packet whose own CRC field is zero. It may lie in pieces of any length.
@@ -163,4 +249,4 @@ pub fn sctp_crc<'a>(fragments: impl Iterator<Item = &'a [u8]>) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,59 +1,49 @@
-//! Translation of a datagram that came in fragments: all of them change their addresses, the first its port, and a
-//! checksum that must be made anew is made over all.
+//! Rewriting of a datagram that came in fragments: each fragment gets the new addresses, the transport header the new
+//! ports, and a checksum that cannot be patched is computed over all fragments.
 //!
-//! A header may be spread over several fragments, so it is read and written through the train and not as a view.
+//! A transport header may be spread over several fragments, so it is read and written through the [`Datagram`] and not
+//! as a view.
 
 use zerocopy::network_endian::U16;
 
-use crate::conn::{Direction, Entry};
-use crate::forward::rewrite::{NewEnd, never_zero, sctp_crc, translate_addresses, udp_sum};
+use crate::forward::rewrite::{self, Rewrite, never_zero, sctp_crc, udp_sum};
 use crate::fragments::Datagram;
 use crate::packet::Packet;
-use crate::wire::checksum::{self, Delta};
-use crate::wire::protocol;
+use crate::wire::{checksum, protocol};
 
 /// Where TCP, UDP and SCTP have their checksums.
 const TCP_SUM_AT: usize = 16;
 const UDP_SUM_AT: usize = 6;
 const SCTP_CRC_AT: usize = 8;
 
-/// Translates a datagram of a NAT connection, as [`translate`](super::rewrite::translate) does a packet that is whole.
-/// A train too short for its transport header changes its addresses alone.
-pub fn translate<P: Packet>(
-    datagram: &mut Datagram<P>,
-    ipv6: bool,
-    entry: &Entry,
-    direction: Direction,
-    end: NewEnd,
-) {
+/// Rewrites a datagram, as [`rewrite::apply`] does a packet that came whole. A datagram too short for its transport
+/// header gets new addresses alone.
+pub fn translate<P: Packet>(datagram: &mut Datagram<P>, ipv6: bool, rewrite: &Rewrite) {
     for fragment in &mut datagram.fragments {
-        let place = (fragment.place.l3, ipv6);
-        translate_addresses(fragment.packet.bytes_mut(), place, entry, direction, end.address);
+        rewrite::apply_to_header(fragment.packet.bytes_mut(), fragment.place.l3, ipv6, rewrite);
     }
     let Some((protocol, at)) = datagram.transport() else { return };
-    let delta = Delta(entry.delta_l4);
-    let delta = if direction == Direction::Out { delta.reversed() } else { delta };
     match protocol {
         protocol::TCP => {
             let Some(sum) = word(datagram, at + TCP_SUM_AT) else { return };
-            put(datagram, at + TCP_SUM_AT, delta.patch(U16::new(sum)).get());
-            put(datagram, at + port_at(direction), end.l4_port);
+            put(datagram, at + TCP_SUM_AT, rewrite.patch_l4(sum));
+            put_ports(datagram, at, rewrite);
         }
         protocol::UDP => {
             let Some(sum) = word(datagram, at + UDP_SUM_AT) else { return };
-            put(datagram, at + port_at(direction), end.l4_port);
-            let sum = match sum {
+            put_ports(datagram, at, rewrite);
+            if sum != U16::ZERO {
+                put(datagram, at + UDP_SUM_AT, never_zero(rewrite.patch_l4(sum)));
+            } else if !rewrite.is_none() {
                 // As in `rewrite`: a datagram without a checksum leaves with one.
-                0 => udp_sum(addresses(datagram, ipv6), datagram.payload_from(at)),
-                sum => never_zero(delta.patch(U16::new(sum))),
-            };
-            put(datagram, at + UDP_SUM_AT, sum.get());
+                let sum = udp_sum(addresses(datagram, ipv6), datagram.payload_from(at));
+                put(datagram, at + UDP_SUM_AT, sum);
+            }
         }
         protocol::SCTP => {
-            let old = word(datagram, at + port_at(direction));
-            // The first write also finds out whether there is a whole header.
-            if old != Some(end.l4_port) && datagram.write(at + SCTP_CRC_AT, &[0; 4]) {
-                put(datagram, at + port_at(direction), end.l4_port);
+            // A datagram that ends before its CRC has no whole header.
+            let whole = word(datagram, at + SCTP_CRC_AT + 2).is_some();
+            if whole && put_ports(datagram, at, rewrite) && datagram.write(at + SCTP_CRC_AT, &[0; 4]) {
                 let crc = sctp_crc(datagram.payload_from(at));
                 _ = datagram.write(at + SCTP_CRC_AT, &crc.to_le_bytes());
             }
@@ -62,18 +52,23 @@ pub fn translate<P: Packet>(
     }
 }
 
-fn port_at(direction: Direction) -> usize {
-    if direction == Direction::In { 2 } else { 0 }
+/// Replaces the ports, which begin every transport header. Returns whether that changed any.
+fn put_ports<P: Packet>(datagram: &mut Datagram<P>, at: usize, rewrite: &Rewrite) -> bool {
+    let (Some(mut src), Some(mut dst)) = (word(datagram, at), word(datagram, at + 2)) else { return false };
+    let changed = rewrite.set_ports(&mut src, &mut dst);
+    put(datagram, at, src);
+    put(datagram, at + 2, dst);
+    changed
 }
 
-fn word<P: Packet>(datagram: &Datagram<P>, at: usize) -> Option<u16> {
+fn word<P: Packet>(datagram: &Datagram<P>, at: usize) -> Option<U16> {
     let mut bytes = [0; 2];
-    datagram.read(at, &mut bytes).then_some(u16::from_be_bytes(bytes))
+    datagram.read(at, &mut bytes).then_some(U16::from_bytes(bytes))
 }
 
 /// Writes a word of a header whose end was read before.
-fn put<P: Packet>(datagram: &mut Datagram<P>, at: usize, word: u16) {
-    _ = datagram.write(at, &word.to_be_bytes());
+fn put<P: Packet>(datagram: &mut Datagram<P>, at: usize, word: U16) {
+    _ = datagram.write(at, &word.to_bytes());
 }
 
 /// The sum of the addresses, which are those of any of the fragments.

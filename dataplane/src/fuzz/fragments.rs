@@ -1,15 +1,13 @@
 //! Fragments: gathered, translated, and cut again.
 
-use zerocopy::FromZeros;
-
-use crate::conn::{Direction, Entry};
 use crate::flow::Seed;
-use crate::forward::rewrite::NewEnd;
+use crate::forward::rewrite::{NewEnd, Rewrite};
 use crate::fragments::{Datagram, FragmentInfo, Limits, Outcome, Reassembler};
 use crate::fragments::{split, translate};
 use crate::io::mem::Frame;
 use crate::packet::Packet;
 use crate::time::Tick;
+use crate::wire::checksum::Delta;
 
 const LIMITS: Limits = Limits { datagrams: 4, fragments: 12, bytes: 2000 };
 
@@ -42,8 +40,10 @@ pub fn fragments(bytes: &[u8]) {
 fn complete(mut datagram: Datagram<Frame>, ipv6: bool) -> usize {
     let len: usize = datagram.payload().map(<[u8]>::len).sum();
     assert_eq!(len, usize::from(datagram.len), "all bytes are here");
-    let end = NewEnd { address: 7, l4_port: 7 };
-    translate::translate(&mut datagram, ipv6, &Entry::new_zeroed(), Direction::In, end);
+    let delta = Delta::default();
+    let end = |number| NewEnd { address: number, l4_port: 7.into(), delta_l3: delta, delta_l4: delta };
+    let rewrite = Rewrite { src: Some(end(6)), dst: Some(end(7)) };
+    translate::translate(&mut datagram, ipv6, &rewrite);
     let count = datagram.fragments.len();
     for fragment in datagram.fragments {
         let most = fragment.packet.bytes().len();

@@ -13,8 +13,8 @@ use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Expiry, Flags, Table};
 use crate::cpu::Cpu;
 use crate::flow::{Key, Seed};
-use crate::forward::plain::{self, Change, TcpStart, UdpStart};
-use crate::forward::rewrite::never_zero;
+use crate::forward::plain::{self, Change, End, Keep, TcpStart, UdpStart};
+use crate::forward::rewrite::{NewEnd, never_zero};
 use crate::forward::tunnel_header::Numbers;
 use crate::packet::Packet;
 use crate::parse::Plain;
@@ -87,7 +87,8 @@ impl Pipeline {
         }
         let way = (&adjacency.ether, adjacency.mtu);
         if flags.has(Flags::NAT) {
-            translate::<I, P>(packet, of, way, &Change::new(entry, Direction::In, address))?;
+            let change = Change { src: Keep, dst: NewEnd::destination(entry, address) };
+            translate::<I, P, _, _>(packet, of, way, &change)?;
         } else {
             forward::<I, P>(packet, of, way)?;
         }
@@ -150,7 +151,8 @@ impl Pipeline {
         let adjacency = snapshot.adjacencies.get(entry.destination as usize)?;
         let expiry = steady(&snapshot.settings, entry, of, From::Destination, burst)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
-        translate::<I, P>(packet, of, (ether, hop.mtu), &Change::new(entry, Direction::Out, address))?;
+        let change = Change { src: NewEnd::virtual_(entry, address), dst: Keep };
+        translate::<I, P, _, _>(packet, of, (ether, hop.mtu), &change)?;
         let port = hop.port;
         let counters = self.stats.destinations.get(entry.destination as usize);
         if let Some(counters) = counters.filter(|_| adjacency.is_available()) {
@@ -216,11 +218,11 @@ fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Way) -> O
 
 /// The same with NAT's change.
 #[inline(always)]
-fn translate<I: Ip, P: Packet>(
+fn translate<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     packet: &mut P,
     of: &Plain,
     (ether, mtu): Way,
-    change: &Change<I::Address>,
+    change: &Change<S, D>,
 ) -> Option<()> {
     let frame = packet.bytes_mut();
     let head = if of.protocol == protocol::UDP {
@@ -228,14 +230,14 @@ fn translate<I: Ip, P: Packet>(
         if of.len > mtu || head.ip.hops() <= 1 || *sum == U16::ZERO {
             return None;
         }
-        *sum = never_zero(change.patch(*sum));
+        *sum = never_zero(change.patch::<I::Address>(*sum));
         head
     } else {
         let TcpStart { head, sum, .. } = plain::start::<TcpStart<I>>(frame)?;
         if of.len > mtu || head.ip.hops() <= 1 {
             return None;
         }
-        *sum = change.patch(*sum);
+        *sum = change.patch::<I::Address>(*sum);
         head
     };
     change.apply(head);

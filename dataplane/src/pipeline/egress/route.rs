@@ -8,7 +8,7 @@ use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Direction, Flags};
 use crate::forward::Egress;
 use crate::forward::encap::{self, Outer};
-use crate::forward::rewrite::{self, NewEnd};
+use crate::forward::rewrite::{self, Addresses, Rewrite};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
@@ -18,15 +18,12 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::{ipv4::Ipv4Hdr, view};
 
 impl Pipeline {
-    /// The end of a packet that NAT replaces.
+    /// What the source and the destination of a connection's packets in one direction become.
     #[inline(always)]
-    pub(crate) fn end(&self, id: ConnId, direction: Direction) -> NewEnd {
-        let entry = self.conns.entry(id);
-        let l4_port = match direction {
-            Direction::In => entry.destination_port.get(),
-            Direction::Out => entry.virtual_port.get(),
-        };
-        NewEnd { address: self.conns.address(id, direction), l4_port }
+    pub(crate) fn rewrite(&self, id: ConnId, direction: Direction) -> Rewrite {
+        let (virtual_, destination) =
+            (self.conns.address(id, Direction::Out), self.conns.address(id, Direction::In));
+        Rewrite::new(self.conns.entry(id), direction, Addresses { virtual_, destination })
     }
 
     /// The way back to the client: looked up once for each generation of the network, then kept in the entry.
@@ -108,8 +105,8 @@ impl Pipeline {
                 return Decision::Drop(DropReason::Untranslatable);
             }
             if parsed.is_error() {
-                let end = self.end(id, Direction::In);
-                crate::icmp::translate(packet.bytes_mut(), parsed, Direction::In, end);
+                let rewrite = self.rewrite(id, Direction::In);
+                crate::icmp::translate(packet.bytes_mut(), parsed, &rewrite);
             } else {
                 self.translate(packet.bytes_mut(), parsed, id, Direction::In);
             }

@@ -262,13 +262,7 @@ impl Pipeline {
         if self.in_datagram {
             return; // the fragments are translated together, once it is decided that they go on
         }
-        let end = self.end(id, direction);
-        let entry = self.conns.entry(id);
-        if parsed.kind == Kind::Flow {
-            rewrite::translate(frame, parsed, entry, direction, end);
-        } else {
-            rewrite::translate_addresses(frame, (parsed.l3, parsed.is_ipv6()), entry, direction, end.address);
-        }
+        rewrite::apply(frame, parsed, &self.rewrite(id, direction));
     }
 }
 

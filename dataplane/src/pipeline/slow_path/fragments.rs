@@ -234,8 +234,8 @@ impl Pipeline {
                 if self.conns.entry(id).flags.has(Flags::NAT) && parsed.is_error() {
                     out.reassembly_buffer.put_back(&mut datagram, parsed.is_ipv6());
                 } else if self.conns.entry(id).flags.has(Flags::NAT) {
-                    let (entry, end) = (self.conns.entry(id), self.end(id, direction));
-                    translate::translate(&mut datagram, parsed.is_ipv6(), entry, direction, end);
+                    let rewrite = self.rewrite(id, direction);
+                    translate::translate(&mut datagram, parsed.is_ipv6(), &rewrite);
                 }
                 for fragment in datagram.fragments {
                     self.send_fragment(fragment, egress, id, of, out);

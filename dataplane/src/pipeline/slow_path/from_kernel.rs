@@ -111,8 +111,7 @@ impl Pipeline {
         } else if parsed.kind == Kind::Flow
             && let Some(id) = self.local_reply(out.reassembly_buffer.bytes(), parsed, now)?
         {
-            let (entry, end) = (self.conns.entry(id), self.end(id, Direction::Out));
-            translate::translate(datagram, parsed.is_ipv6(), entry, Direction::Out, end);
+            translate::translate(datagram, parsed.is_ipv6(), &self.rewrite(id, Direction::Out));
             self.end_ops();
         }
         Ok(())
@@ -124,8 +123,7 @@ impl Pipeline {
         let key = parsed.key.reversed();
         if let Some((id, Direction::Out)) = self.conns.find(self.conns.hash(&key), &key) {
             self.count_out(id, parsed.len);
-            let end = self.end(id, Direction::Out);
-            crate::icmp::translate(frame, parsed, Direction::Out, end);
+            crate::icmp::translate(frame, parsed, &self.rewrite(id, Direction::Out));
             return Some(id);
         }
         if let Some(id) = self.direct_reply_connection(&parsed.key) {

@@ -80,8 +80,7 @@ impl Pipeline {
             return decision;
         }
         self.count_out(id, parsed.len);
-        let end = self.end(id, Direction::Out);
-        icmp::translate(packet.bytes_mut(), parsed, Direction::Out, end);
+        icmp::translate(packet.bytes_mut(), parsed, &self.rewrite(id, Direction::Out));
         let ipv6 = parsed.is_ipv6();
         rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
         Decision::Forward(Egress { l3: parsed.l3, ipv6, next, mtu })
