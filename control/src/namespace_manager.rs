@@ -235,13 +235,13 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
         let entered = self.order(|| {
             namespace_workers
                 .next()
-                .map(|namespace_worker| NamespaceCommand::Enter(id, Box::new(namespace_worker)))
+                .map(|namespace_worker| NamespaceCommand::Add(id, Box::new(namespace_worker)))
         });
         if let Err(why) = entered {
             // Whoever has taken it in, or does so yet, gives it back.
             self.slots
                 .iter()
-                .for_each(|slot| drop(slot.namespace_rings.commands.push((0, NamespaceCommand::Leave(id)))));
+                .for_each(|slot| drop(slot.namespace_rings.commands.push((0, NamespaceCommand::Remove(id)))));
             self.carrier.leave(id);
             return Err(why);
         }
@@ -264,6 +264,6 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
 
     fn dismiss(&mut self, id: NamespaceId) -> Result<(), Failure> {
         self.carrier.leave(id);
-        self.order(|| Some(NamespaceCommand::Leave(id)))
+        self.order(|| Some(NamespaceCommand::Remove(id)))
     }
 }

@@ -265,11 +265,13 @@ fn idle(criterion: &mut Criterion) {
         for id in (1..=namespaces).map(NamespaceId) {
             let setup = plan().namespace(Arc::new(WorkerStats::new(16)), Arc::clone(&bed.kernel));
             let namespace = Box::new(NamespaceWorker::new(setup).expect("state for a small table"));
-            assert!(bed.namespace_rings.commands.push((0, NamespaceCommand::Enter(id, namespace))).is_ok());
-            bed.worker.turn();
+            assert!(bed.namespace_rings.commands.push((0, NamespaceCommand::Add(id, namespace))).is_ok());
+            bed.worker.poll_once();
             assert!(bed.namespace_rings.done.pop().is_some());
         }
-        group.bench_function(BenchmarkId::new("namespaces", namespaces), |b| b.iter(|| bed.worker.turn()));
+        group.bench_function(BenchmarkId::new("namespaces", namespaces), |b| {
+            b.iter(|| bed.worker.poll_once())
+        });
     }
 }
 
@@ -296,7 +298,7 @@ impl Pair {
         let mut pair = Pair { frames: frames.collect(), bed };
         for first in (0..THOUSAND as usize).step_by(BURST) {
             pair.receive(first);
-            pair.bed.worker.turn();
+            pair.bed.worker.poll_once();
         }
         pair.clear();
         pair
@@ -339,7 +341,7 @@ fn hand_off(criterion: &mut Criterion) {
                 let pair = pair.borrow();
                 if is_handed { pair.hand_over(first) } else { pair.receive(first) }
             };
-            b.iter_batched(burst, |()| pair.borrow_mut().bed.worker.turn(), BatchSize::PerIteration);
+            b.iter_batched(burst, |()| pair.borrow_mut().bed.worker.poll_once(), BatchSize::PerIteration);
         });
     }
 }
@@ -364,7 +366,7 @@ fn beside(criterion: &mut Criterion) {
                 while traffic.bed.inside.take().is_some() {}
                 burst.into_iter().take(SOME).for_each(|frame| traffic.bed.outside.put_frame(frame));
             };
-            let turn = |()| traffic.borrow_mut().bed.worker.turn();
+            let turn = |()| traffic.borrow_mut().bed.worker.poll_once();
             b.iter_batched(prepare, turn, BatchSize::PerIteration);
         });
     }
@@ -407,7 +409,7 @@ impl Traffic {
     fn adopt(&mut self, (snapshot, events): &(Snapshot, Vec<Event>)) {
         let rings = Arc::clone(&self.bed.worker.default_namespace.pipeline.rings);
         while self.bed.worker.default_namespace.is_busy() {
-            self.bed.worker.turn();
+            self.bed.worker.poll_once();
         }
         rings.notifications.pop();
         let config_events = ConfigEvents::new(events, &snapshot.services);

@@ -285,14 +285,14 @@ impl Bed {
     /// Takes a frame in at the client's side.
     pub fn client_sends(&mut self, frame: &[u8]) {
         self.outside.put(frame);
-        self.worker.turn();
+        self.worker.poll_once();
         self.reconciles();
     }
 
     /// Takes a frame in at the servers' side.
     pub fn server_sends(&mut self, frame: &[u8]) {
         self.inside.put(frame);
-        self.worker.turn();
+        self.worker.poll_once();
         self.reconciles();
     }
 
@@ -300,7 +300,7 @@ impl Bed {
     pub fn kernel_sends(&mut self, port: usize, frame: &[u8]) {
         // The ring is emptied by every turn.
         _ = self.inject.push((port, Frame::new(frame)));
-        self.worker.turn();
+        self.worker.poll_once();
         self.reconciles();
     }
 

@@ -1,6 +1,7 @@
-//! One core's loop: adopt configuration, take bursts from its queues, run them through the line of the namespace they
-//! are for, send what left.
+//! A worker: the loop of one core. It polls its ports, runs each burst through the pipeline of the namespace that the
+//! frames belong to, and transmits the result.
 
+mod background;
 pub mod binding;
 mod commands;
 pub mod idle;
@@ -22,107 +23,119 @@ use crate::wire::ether::MacBytes;
 use crate::work_budget::WorkBudget;
 use crate::worker::idle::IdleConfig;
 
-use binding::{Binding, NamespaceId};
+use binding::{Binding, MAX_NAMESPACES, NamespaceId};
 use namespace::{NamespaceSetup, NamespaceWorker};
-use namespace_rings::{NamespaceCommand, NamespaceRings, Retired};
+use namespace_rings::NamespaceRings;
 use sleep::Idle;
 
 /// A port as one worker uses it.
 pub struct Port<Q> {
     /// Number of the port.
     pub number: u16,
-    /// Its hardware address.
+    /// The port's hardware address.
     pub mac: MacBytes,
-    /// This worker's queues.
+    /// This worker's receive and transmit queue.
     pub queues: Q,
-    /// Whose its frames are.
+    /// The namespaces that the port's frames belong to.
     pub binding: Binding,
 }
 
-/// What a worker is made from.
+/// Everything a worker is built from.
 pub struct Setup<Q: QueuePair> {
-    /// Its ports, by number.
+    /// All ports, by number.
     pub ports: Vec<Port<Q>>,
     /// The default namespace.
     pub default_namespace: NamespaceSetup<Q::Packet>,
-    /// By which others come and go.
+    /// Rings through which control adds and removes other namespaces.
     pub namespace_rings: Arc<NamespaceRings<Q::Packet>>,
-    /// What it does when nothing comes.
+    /// How the worker idles.
     pub idle: IdleConfig,
 }
 
-/// One core's loop and everything it owns.
+/// The loop of one core, with everything it owns.
 pub struct Worker<Q: QueuePair, C: Clock> {
     /// The default namespace.
     pub default_namespace: NamespaceWorker<Q::Packet>,
-    /// The others; number 1 is the first. There is room for all, so that taking one in allocates nothing.
+    /// The other namespaces; id 1 is at index 0. Has capacity for all of them, so adding one does not allocate.
     namespaces: Vec<Option<Box<NamespaceWorker<Q::Packet>>>>,
     ports: Vec<Port<Q>>,
     namespace_rings: Arc<NamespaceRings<Q::Packet>>,
     clock: C,
     batch: Batch<Q::Packet>,
-    /// What of a burst is for one namespace, while it is shared out.
-    part: Batch<Q::Packet>,
+    /// One namespace's frames of a burst; empty between bursts.
+    namespace_batch: Batch<Q::Packet>,
     idle: Idle,
     stopped: bool,
 }
 
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
-    /// Takes the worker's memory.
+    /// Builds a worker and allocates its memory. Its snapshot is empty: until control installs another, every packet
+    /// goes to the kernel.
     ///
     /// # Errors
-    /// When there is not enough of it.
+    /// When there is not enough memory.
     pub fn new(setup: Setup<Q>, clock: C) -> std::io::Result<Worker<Q, C>> {
         Ok(Worker {
             default_namespace: NamespaceWorker::new(setup.default_namespace)?,
-            namespaces: Vec::with_capacity(binding::MOST),
+            namespaces: Vec::with_capacity(MAX_NAMESPACES),
             ports: setup.ports,
             namespace_rings: setup.namespace_rings,
             clock,
             batch: Batch::new(),
-            part: Batch::new(),
+            namespace_batch: Batch::new(),
             idle: Idle::new(setup.idle),
             stopped: false,
         })
     }
 
-    /// Turns until control says stop, and rests as its rule says when nothing comes.
+    /// Polls until control sends [`Stop`](crate::config::Command::Stop), and idles after iterations without packets.
     pub fn run(&mut self) {
         while !self.stopped {
-            if self.turn() == 0 {
-                self.idle_policy();
+            if self.poll_once() == 0 {
+                self.idle();
             }
         }
     }
 
-    /// One turn over all queues and rings; tells how many packets it moved.
-    pub fn turn(&mut self) -> usize {
+    /// Runs one poll iteration and returns the number of packets it moved.
+    pub fn poll_once(&mut self) -> usize {
         let (now, began) = (self.clock.now(), self.clock.cycles());
-        self.process_commands(now);
-        let mut moved = 0;
-        for index in 0..self.ports.len() {
-            moved += self.poll(index, now);
+        self.process_namespace_commands();
+        for (_, namespace) in all_namespaces(&mut self.default_namespace, &mut self.namespaces) {
+            self.stopped |= namespace.process_commands(&mut self.ports);
+            namespace.publish_counters();
+            namespace.expire_waiting(now);
         }
-        moved += self.default_namespace.drain_hand_off(now, &mut self.ports, &mut self.batch);
-        moved += self.default_namespace.inject(now, NamespaceId::DEFAULT, &mut self.ports);
-        self.default_namespace.run_background(now, moved);
-        if !self.namespaces.is_empty() {
-            moved += self.poll_namespaces(now, moved);
+        let mut moved = self.poll_ports(now);
+        for (id, namespace) in all_namespaces(&mut self.default_namespace, &mut self.namespaces) {
+            moved += namespace.drain_hand_off(now, &mut self.ports, &mut self.batch);
+            moved += namespace.send_kernel_frames(now, id, &mut self.ports);
+            namespace.expire_connections(now, moved);
+            namespace.run_background(now, moved);
         }
-        let counters = &self.default_namespace.pipeline.stats.counters;
         if moved > 0 {
+            let counters = &self.default_namespace.pipeline.stats.counters;
             counters.busy_cycles.add(self.clock.cycles().wrapping_sub(began));
             counters.bursts.add(1);
         }
         moved
     }
 
-    /// The clock, for tests that move it.
+    /// The clock, for tests that set it.
     pub fn clock(&mut self) -> &mut C {
         &mut self.clock
     }
 
-    fn poll(&mut self, index: usize, now: Tick) -> usize {
+    /// Receives one burst from each port and processes it.
+    fn poll_ports(&mut self, now: Tick) -> usize {
+        let mut received = 0;
+        for index in 0..self.ports.len() {
+            received += self.poll_port(index, now);
+        }
+        received
+    }
+
+    fn poll_port(&mut self, index: usize, now: Tick) -> usize {
         let port = &mut self.ports[index];
         port.queues.receive(&mut self.batch);
         let count = self.batch.len();
@@ -131,118 +144,47 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
         let rx = RxContext { port: port.number, mac: port.mac, now, relayed: false };
         if port.binding.is_default() {
-            self.default_namespace.pipeline.stats.counters.received.add(count as u64);
-            self.default_namespace.run_burst(&mut self.batch, &rx, &mut self.ports);
+            self.default_namespace.receive_burst(&mut self.batch, &rx, &mut self.ports);
         } else {
             self.split_by_namespace(index, &rx);
         }
         count
     }
 
-    /// Gives each namespace its part of a burst, in the order the packets came.
+    /// Passes each namespace its frames of a burst, in the order they arrived.
     fn split_by_namespace(&mut self, index: usize, rx: &RxContext) {
         while let Some(first) = self.batch.first() {
             let binding = &self.ports[index].binding;
-            let whose = binding.of(first.bytes());
+            let id = binding.namespace_of(first.bytes());
             if binding.vlans.is_empty() {
-                std::mem::swap(&mut self.batch, &mut self.part);
+                std::mem::swap(&mut self.batch, &mut self.namespace_batch);
             } else {
-                split(&mut self.batch, &mut self.part, |frame| binding.of(frame) == whose);
+                let is_same = |frame: &[u8]| binding.namespace_of(frame) == id;
+                move_matching(&mut self.batch, &mut self.namespace_batch, is_same);
             }
-            let namespace = match whose.0.checked_sub(1) {
+            let namespace = match id.0.checked_sub(1) {
                 None => Some(&mut self.default_namespace),
-                Some(at) => self.namespaces.get_mut(usize::from(at)).and_then(Option::as_deref_mut),
+                Some(index) => self.namespaces.get_mut(usize::from(index)).and_then(Option::as_deref_mut),
             };
-            let Some(namespace) = namespace else {
-                // Control unbinds ports before a namespace leaves, so nobody gets here.
-                let counters = &self.default_namespace.pipeline.stats.counters;
-                counters.received.add(self.part.len() as u64);
-                counters.drops[DropReason::OtherNamespace as usize].add(self.part.len() as u64);
-                self.part.clear();
-                continue;
-            };
-            namespace.pipeline.stats.counters.received.add(self.part.len() as u64);
-            namespace.run_burst(&mut self.part, rx, &mut self.ports);
+            match namespace {
+                Some(namespace) => namespace.receive_burst(&mut self.namespace_batch, rx, &mut self.ports),
+                None => self.drop_unowned(),
+            }
         }
     }
 
-    /// What a turn does for every namespace beside the default one.
-    fn poll_namespaces(&mut self, now: Tick, before: usize) -> usize {
-        let mut moved = 0;
-        for (id, namespace) in (1..).map(NamespaceId).zip(&mut self.namespaces) {
-            let Some(namespace) = namespace else { continue };
-            moved += namespace.drain_hand_off(now, &mut self.ports, &mut self.batch);
-            moved += namespace.inject(now, id, &mut self.ports);
-            namespace.run_background(now, before);
-        }
-        moved
-    }
-
-    /// Does what control asks.
-    fn process_commands(&mut self, now: Tick) {
-        if !self.namespace_rings.commands.is_empty() {
-            self.process_namespace_commands();
-        }
-        self.stopped |= self.default_namespace.process_commands(now, &mut self.ports);
-        for namespace in self.namespaces.iter_mut().flatten() {
-            namespace.process_commands(now, &mut self.ports);
-        }
-    }
-
-    /// Takes namespaces in and gives them back.
+    /// Drops frames of a namespace that does not exist. Control unbinds ports before it removes a namespace, so there
+    /// should be none.
     #[cold]
-    fn process_namespace_commands(&mut self) {
-        while let Some((number, order)) = self.namespace_rings.commands.pop() {
-            let retired = match order {
-                NamespaceCommand::Enter(id, namespace) => self.add_namespace(id, namespace),
-                NamespaceCommand::Leave(id) => self.give_back(id),
-                NamespaceCommand::Bind(mut bindings) => {
-                    for (port, binding) in self.ports.iter_mut().zip(&mut bindings) {
-                        std::mem::swap(&mut port.binding, binding);
-                    }
-                    Retired::Bindings(bindings)
-                }
-            };
-            // As deep as the ring of orders, which control waits for one at a time.
-            let _ = self.namespace_rings.done.push((number, retired));
-        }
+    fn drop_unowned(&mut self) {
+        let counters = &self.default_namespace.pipeline.stats.counters;
+        let count = self.namespace_batch.len() as u64;
+        counters.received.add(count);
+        counters.drops[DropReason::OtherNamespace as usize].add(count);
+        self.namespace_batch.clear();
     }
 
-    fn add_namespace(
-        &mut self,
-        id: NamespaceId,
-        namespace: Box<NamespaceWorker<Q::Packet>>,
-    ) -> Retired<Q::Packet> {
-        let Some(at) = id.0.checked_sub(1).map(usize::from).filter(|&at| at < binding::MOST) else {
-            return Retired::NamespaceWorker(namespace);
-        };
-        while self.namespaces.len() <= at {
-            self.namespaces.push(None);
-        }
-        self.namespaces[at].replace(namespace).map_or(Retired::Nothing, Retired::NamespaceWorker)
-    }
-
-    fn give_back(&mut self, id: NamespaceId) -> Retired<Q::Packet> {
-        let at = id.0.checked_sub(1).map(usize::from);
-        let gone = at.and_then(|at| self.namespaces.get_mut(at)).and_then(Option::take);
-        while let Some(None) = self.namespaces.last() {
-            self.namespaces.pop();
-        }
-        gone.map_or(Retired::Nothing, Retired::NamespaceWorker)
-    }
-}
-
-/// Moves the frames that `is_part` from `batch` to the empty `part`; both keep their order.
-fn split<P: Packet>(batch: &mut Batch<P>, part: &mut Batch<P>, is_part: impl Fn(&[u8]) -> bool) {
-    for packet in std::mem::take(batch) {
-        let to = if is_part(packet.bytes()) { &mut *part } else { &mut *batch };
-        to.push(packet);
-    }
-}
-
-/// A worker's starting snapshot is empty: everything is the kernel's until control installs one.
-impl<Q: QueuePair, C: Clock> Worker<Q, C> {
-    /// Installs a snapshot in the default namespace; for replay and tests, where there is no control thread.
+    /// Installs a snapshot in the default namespace; for replay and tests, which have no control thread.
     pub fn install(&mut self, mut snapshot: Snapshot, events: &[Event]) {
         snapshot.build_adjacencies();
         let config_events = ConfigEvents::new(events, &snapshot.services);
@@ -250,9 +192,28 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         self.default_namespace.pipeline.apply_events(&mut { WorkBudget::UNLIMITED });
     }
 
-    /// A namespace beside the default one, for tests.
+    /// Another namespace than the default one, for tests.
     #[cfg(test)]
-    fn namespace(&mut self, id: u16) -> &mut NamespaceWorker<Q::Packet> {
-        self.namespaces[usize::from(id) - 1].as_deref_mut().unwrap()
+    fn namespace(&mut self, id: NamespaceId) -> &mut NamespaceWorker<Q::Packet> {
+        self.namespaces[usize::from(id.0) - 1].as_deref_mut().unwrap()
+    }
+}
+
+/// Every namespace of a worker with its id, the default one first. Borrows only these two fields, so that the ports can
+/// be used at the same time.
+fn all_namespaces<'a, P>(
+    default: &'a mut NamespaceWorker<P>,
+    others: &'a mut [Option<Box<NamespaceWorker<P>>>],
+) -> impl Iterator<Item = (NamespaceId, &'a mut NamespaceWorker<P>)> {
+    let others = others.iter_mut().map(Option::as_deref_mut);
+    let all = std::iter::once(Some(default)).chain(others).zip(0..);
+    all.filter_map(|(namespace, id)| Some((NamespaceId(id), namespace?)))
+}
+
+/// Moves the frames for which `matches` holds from `from` to the empty `to`; both keep their order.
+fn move_matching<P: Packet>(from: &mut Batch<P>, to: &mut Batch<P>, matches: impl Fn(&[u8]) -> bool) {
+    for packet in std::mem::take(from) {
+        let batch = if matches(packet.bytes()) { &mut *to } else { &mut *from };
+        batch.push(packet);
     }
 }

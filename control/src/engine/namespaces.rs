@@ -168,7 +168,7 @@ impl Engine {
     fn make(&mut self, new: &Namespace, fresh: &[NamedNamespace]) -> Result<NamedNamespace, Failure> {
         let taken = |id: &NamespaceId| self.named.iter().chain(fresh).any(|named| named.id == *id);
         // Validation allows no more than there are numbers, but those that leave still have theirs.
-        let id = (1..=binding::MOST as u16).map(NamespaceId).find(|id| !taken(id));
+        let id = (1..=binding::MAX_NAMESPACES as u16).map(NamespaceId).find(|id| !taken(id));
         let id = id.ok_or_else(|| {
             Failure::Internal("all numbers of namespaces are in use; remove some first".to_owned())
         })?;

@@ -139,7 +139,7 @@ impl Core {
 
     /// Takes a turn and collects what comes of it.
     fn outcome(&mut self, before: &[u64]) -> Outcome {
-        self.worker.turn();
+        self.worker.poll_once();
         while self.rings.notifications.pop().is_some() {}
         let mut outcome = Outcome::default();
         for (side, wire) in Side::ALL.into_iter().zip(&self.wires) {
@@ -179,7 +179,7 @@ impl Balancer for Core {
         while self.now_ms < at_ms {
             self.now_ms = (self.now_ms + STEP_MS).min(at_ms);
             self.worker.clock().0 = Tick(self.now_ms);
-            self.worker.turn();
+            self.worker.poll_once();
             let (stats, runs) = (&self.stats, self.compiler.config().settings.run_estimation != 0);
             let of_board = |id| observe::stats(std::iter::once(&**stats), id);
             self.estimators.tick(Duration::from_millis(self.now_ms), runs, of_board);
@@ -204,7 +204,7 @@ impl Balancer for Core {
 
     fn settle(&mut self) {
         self.worker.default_namespace.pipeline.expire_deferred_now();
-        self.worker.turn();
+        self.worker.poll_once();
     }
 
     fn touch(&mut self, service: ServiceKey, destination: DestinationKey) {

@@ -7,7 +7,7 @@ use crate::input_error::InputErrors;
 use crate::model::{Config, Namespace, namespace};
 
 /// Most namespaces beside the default one.
-pub const MAX_NAMESPACES: usize = pollux_dataplane::worker::binding::MOST;
+pub const MAX_NAMESPACES: usize = pollux_dataplane::worker::binding::MAX_NAMESPACES;
 
 pub(super) fn namespaces(config: &Config, errors: &mut InputErrors) {
     let all = &config.namespaces;

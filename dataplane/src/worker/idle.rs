@@ -1,70 +1,72 @@
-//! How long a worker rests when nothing comes: the decision alone, without a clock or a device. Whatever it is, a worker
-//! that has just moved a packet turns on at full speed.
+//! The idle policy: what a worker does after a poll iteration without packets. Only the decision is here, so it needs
+//! neither a clock nor a device. After any packet the worker polls at full speed again.
 
 use std::time::Duration;
 
-/// Empty turns at full speed, in case more follows at once.
+/// Empty iterations at full speed, in case more packets follow at once.
 const BUSY_POLLS: u32 = 64;
-/// Empty turns, with a pause before each of the later ones, before the first nap: about a millisecond, so that somebody
-/// who waits for an answer before asking on does not wait for a nap each time.
+/// Empty iterations before the first sleep, the first [`BUSY_POLLS`] of them without a pause. That is about 1 ms, so a
+/// request-response exchange with short round trips never waits for a sleep to end.
 const PAUSE_POLLS: u32 = 1024;
-/// The first nap; each that follows is twice as long.
+/// The first sleep; each one after it is twice as long.
 const FIRST_SLEEP: Duration = Duration::from_micros(10);
 
-/// What a worker does when nothing comes.
+/// What a worker does when no packets arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It turns on.
+    /// Polls at full speed.
     #[default]
     Busy,
-    /// It lets the processor pause between turns.
+    /// Pauses the processor between polls.
     Pause,
-    /// After pauses it takes naps.
+    /// Pauses, then sleeps for a time.
     Sleep,
-    /// The same, and devices that can wake it up.
+    /// Pauses, then sleeps for a time or until a device raises an interrupt.
     Interrupt,
 }
 
-/// How a worker is to rest.
+/// How a worker idles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdleConfig {
-    /// In which way.
+    /// What it does.
     pub mode: Mode,
-    /// The longest nap.
+    /// The longest sleep.
     pub max_sleep: Duration,
 }
 
-/// What comes before the next turn.
+/// What to do before the next poll iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing.
+    /// Nothing: poll at once.
     Poll,
-    /// A moment in which the processor does little.
+    /// Pause the processor for about a microsecond.
     Pause,
-    /// The thread sleeps for so long, or until a device wakes it up.
+    /// Sleep for this long, or until an interrupt.
     Sleep(Duration),
 }
 
-/// How far a worker has come to rest.
+/// Counts empty iterations and decides what follows.
 #[derive(Clone, Copy, Debug)]
 pub struct IdlePolicy {
     config: IdleConfig,
+    /// Empty iterations since the last packet.
     empty: u32,
+    /// The next sleep.
     sleep: Duration,
 }
 
 impl IdlePolicy {
-    /// At the beginning, as after [`IdlePolicy::reset`].
+    /// A policy that starts at full speed.
     pub fn new(config: IdleConfig) -> IdlePolicy {
         IdlePolicy { config, empty: 0, sleep: FIRST_SLEEP.min(config.max_sleep) }
     }
 
-    /// Something came.
+    /// Returns to full speed, after a packet or a command.
     pub fn reset(&mut self) {
         *self = IdlePolicy::new(self.config);
     }
 
-    /// What follows another turn that moved nothing.
+    /// Decides what follows another empty iteration.
     pub fn step(&mut self) -> Step {
         self.empty = self.empty.saturating_add(1);
         match self.config.mode {
@@ -72,16 +74,16 @@ impl IdlePolicy {
             _ if self.empty <= BUSY_POLLS => Step::Poll,
             Mode::Pause => Step::Pause,
             _ if self.empty <= PAUSE_POLLS => Step::Pause,
-            Mode::Sleep | Mode::Interrupt => Step::Sleep(self.longer()),
+            Mode::Sleep | Mode::Interrupt => Step::Sleep(self.next_sleep()),
         }
     }
 
-    /// Whether devices are to wake the worker up.
+    /// Whether interrupts end a sleep.
     pub fn uses_interrupts(&self) -> bool {
         self.config.mode == Mode::Interrupt
     }
 
-    fn longer(&mut self) -> Duration {
+    fn next_sleep(&mut self) -> Duration {
         let sleep = self.sleep;
         self.sleep = sleep.saturating_mul(2).min(self.config.max_sleep);
         sleep
@@ -98,11 +100,11 @@ mod tests {
         Duration::from_micros(count)
     }
 
-    /// The steps after so many empty turns in a row, as runs of equal ones.
-    fn runs(mode: Mode, max_sleep: u64, turns: u32) -> Vec<(Step, u32)> {
-        let mut idle_policy = IdlePolicy::new(IdleConfig { mode, max_sleep: micros(max_sleep) });
+    /// The steps after this many empty iterations, run-length encoded.
+    fn runs(mode: Mode, max_sleep: u64, polls: u32) -> Vec<(Step, u32)> {
+        let mut policy = IdlePolicy::new(IdleConfig { mode, max_sleep: micros(max_sleep) });
         let mut runs: Vec<(Step, u32)> = Vec::new();
-        for step in (0..turns).map(|_| idle_policy.step()) {
+        for step in (0..polls).map(|_| policy.step()) {
             match runs.last_mut() {
                 Some((last, count)) if *last == step => *count += 1,
                 _ => runs.push((step, 1)),
@@ -112,24 +114,24 @@ mod tests {
     }
 
     #[test]
-    fn each_mode_goes_its_way_to_rest() {
-        let (eager, watchful) = ((Step::Poll, BUSY_POLLS), (Step::Pause, PAUSE_POLLS - BUSY_POLLS));
+    fn each_mode_steps_down_as_documented() {
+        let (busy, pauses) = ((Step::Poll, BUSY_POLLS), (Step::Pause, PAUSE_POLLS - BUSY_POLLS));
         assert_eq!(runs(Mode::Busy, 100, 5000), [(Step::Poll, 5000)]);
-        assert_eq!(runs(Mode::Pause, 100, 5000), [eager, (Step::Pause, 5000 - BUSY_POLLS)]);
+        assert_eq!(runs(Mode::Pause, 100, 5000), [busy, (Step::Pause, 5000 - BUSY_POLLS)]);
         let sleeps = [10, 20, 40, 80].map(|sleep| (Step::Sleep(micros(sleep)), 1));
         for mode in [Mode::Sleep, Mode::Interrupt] {
             let expected: Vec<_> =
-                [eager, watchful].into_iter().chain(sleeps).chain([(Step::Sleep(micros(100)), 6)]).collect();
+                [busy, pauses].into_iter().chain(sleeps).chain([(Step::Sleep(micros(100)), 6)]).collect();
             assert_eq!(runs(mode, 100, PAUSE_POLLS + 10), expected);
         }
         assert_eq!(runs(Mode::Sleep, 3, PAUSE_POLLS + 10)[2..], [(Step::Sleep(micros(3)), 10)]);
     }
 
     #[test]
-    fn empty_turns_without_end_are_counted_without_end() {
-        let mut idle_policy = IdlePolicy::new(IdleConfig { mode: Mode::Sleep, max_sleep: micros(100) });
-        idle_policy.empty = u32::MAX - 1;
-        assert!((0..3).all(|_| matches!(idle_policy.step(), Step::Sleep(_))));
+    fn the_counter_of_empty_iterations_saturates() {
+        let mut policy = IdlePolicy::new(IdleConfig { mode: Mode::Sleep, max_sleep: micros(100) });
+        policy.empty = u32::MAX - 1;
+        assert!((0..3).all(|_| matches!(policy.step(), Step::Sleep(_))));
     }
 
     fn mode() -> impl Strategy<Value = Mode> {
@@ -137,27 +139,26 @@ mod tests {
     }
 
     proptest! {
-        /// Runs of empty turns, something coming after each.
         #[test]
-        fn nobody_rests_while_packets_come_nor_too_long(
-            mode in mode(), max_sleep in 1_u64..20_000, silences in proptest::collection::vec(0_u32..2000, 1..20),
+        fn a_packet_ends_idling_and_no_sleep_exceeds_the_maximum(
+            mode in mode(), max_sleep in 1_u64..20_000, empty_runs in proptest::collection::vec(0_u32..2000, 1..20),
         ) {
             let max_sleep = micros(max_sleep);
-            let mut idle_policy = IdlePolicy::new(IdleConfig { mode, max_sleep });
-            for silence in silences {
-                let mut before = Duration::ZERO;
-                for turn in 0..silence {
-                    let step = idle_policy.step();
-                    if turn < BUSY_POLLS || mode == Mode::Busy {
-                        prop_assert_eq!(step, Step::Poll, "at once back to full speed");
+            let mut policy = IdlePolicy::new(IdleConfig { mode, max_sleep });
+            for length in empty_runs {
+                let mut previous = Duration::ZERO;
+                for poll in 0..length {
+                    let step = policy.step();
+                    if poll < BUSY_POLLS || mode == Mode::Busy {
+                        prop_assert_eq!(step, Step::Poll, "back to full speed at once");
                     }
                     if let Step::Sleep(sleep) = step {
-                        prop_assert!(mode != Mode::Pause && turn >= PAUSE_POLLS);
-                        prop_assert!(sleep <= max_sleep && sleep >= before && !sleep.is_zero());
-                        before = sleep;
+                        prop_assert!(mode != Mode::Pause && poll >= PAUSE_POLLS);
+                        prop_assert!(sleep <= max_sleep && sleep >= previous && !sleep.is_zero());
+                        previous = sleep;
                     }
                 }
-                idle_policy.reset();
+                policy.reset();
             }
         }
     }

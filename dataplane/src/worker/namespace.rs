@@ -1,5 +1,5 @@
-//! One namespace at one worker: its line, its outbox, and its rings to the kernel and to the other workers. Two
-//! namespaces have nothing in common but the ports, so nothing can cross.
+//! One namespace at one worker: its pipeline, its transmit buffers, and its rings to the kernel and to the other workers.
+//! Namespaces share nothing but the ports, so no packet can cross from one to another.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 
 use super::Port;
-use super::binding::{Binding, NamespaceId};
-use super::commands::BackgroundTask;
+use super::background::BackgroundTask;
+use super::binding::NamespaceId;
 use crate::config::{ConfigEvents, WorkerRings};
 use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
@@ -25,47 +25,47 @@ use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 
-/// What a namespace is made from, for one worker.
+/// Everything one worker's part of a namespace is built from.
 pub struct NamespaceSetup<P> {
     /// The worker's number.
     pub me: WorkerId,
-    /// How flows are shared out; the same for all workers.
+    /// How flows are distributed; the same at all workers.
     pub steering: Steering,
-    /// How many ports there are.
+    /// Number of ports.
     pub ports: usize,
-    /// The worker's share of the connections.
+    /// Capacity of this worker's connection table.
     pub sizes: Sizes,
-    /// What all workers share.
+    /// State that all workers share.
     pub shared: Arc<Shared>,
-    /// Services that can exist.
+    /// Maximum number of services.
     pub services: usize,
-    /// Its counters.
+    /// This worker's counters.
     pub stats: Arc<WorkerStats>,
-    /// To and from control.
+    /// Rings to and from control.
     pub rings: Arc<WorkerRings>,
     /// Frames for the kernel.
     pub kernel: KernelRing<P>,
-    /// Frames of the kernel for ports.
+    /// Frames from the kernel, with the port to send them by.
     pub inject: Arc<ArrayQueue<(usize, P)>>,
-    /// Rings of all workers, by number.
+    /// Hand-off rings of all workers, by worker number.
     pub hand_off: Box<[HandOffRing<P>]>,
 }
 
 /// One namespace at one worker.
 pub struct NamespaceWorker<P> {
-    /// The packets' way.
+    /// The packet path.
     pub pipeline: Pipeline,
     pub(super) out: TxBuffers<P>,
     inject: Arc<ArrayQueue<(usize, P)>>,
-    /// What control asked for and is not done yet.
+    /// The command that is being carried out; the next ones wait for it.
     pub(super) task: Option<BackgroundTask>,
 }
 
 impl<P: Packet> NamespaceWorker<P> {
-    /// Takes the memory.
+    /// Allocates the tables and buffers.
     ///
     /// # Errors
-    /// When there is not enough of it.
+    /// When there is not enough memory.
     pub fn new(setup: NamespaceSetup<P>) -> std::io::Result<NamespaceWorker<P>> {
         let random = Seed::random();
         let conns = Table::new(setup.sizes, random)?;
@@ -100,8 +100,19 @@ impl<P: Packet> NamespaceWorker<P> {
         Ok(NamespaceWorker { pipeline, out, inject: setup.inject, task: None })
     }
 
-    /// Runs a batch through the line, and what leaves out of the ports.
-    pub(super) fn run_burst<Q: QueuePair<Packet = P>>(
+    /// Counts and runs a burst that a port received.
+    pub(super) fn receive_burst<Q: QueuePair<Packet = P>>(
+        &mut self,
+        batch: &mut Batch<P>,
+        rx: &RxContext,
+        ports: &mut [Port<Q>],
+    ) {
+        self.pipeline.stats.counters.received.add(batch.len() as u64);
+        self.run_burst(batch, rx, ports);
+    }
+
+    /// Runs a burst through the pipeline and transmits the result.
+    fn run_burst<Q: QueuePair<Packet = P>>(
         &mut self,
         batch: &mut Batch<P>,
         rx: &RxContext,
@@ -112,10 +123,10 @@ impl<P: Packet> NamespaceWorker<P> {
         } else {
             self.pipeline.run(batch, rx, &mut self.out);
         }
-        self.flush(ports);
+        self.transmit(ports);
     }
 
-    /// Packets that other workers found to be ours. Those that came in by one port are a burst, as they were there.
+    /// Processes packets that other workers handed over. Packets with the same tag form a burst, as they did there.
     pub(super) fn drain_hand_off<Q: QueuePair<Packet = P>>(
         &mut self,
         now: Tick,
@@ -124,17 +135,17 @@ impl<P: Packet> NamespaceWorker<P> {
     ) -> usize {
         let me = usize::from(self.pipeline.me.0);
         let Some(ring) = self.out.hand_off.get(me).filter(|ring| !ring.is_empty()) else { return 0 };
-        let mut given: Given<P> = std::iter::from_fn(|| ring.pop()).take(BURST).collect();
-        let count = given.len();
-        while let Some(&(tag, _)) = given.first() {
-            part(&mut given, tag, batch);
+        let mut packets: HandedOff<P> = std::iter::from_fn(|| ring.pop()).take(BURST).collect();
+        let count = packets.len();
+        while let Some(&(tag, _)) = packets.first() {
+            take_tagged(&mut packets, tag, batch);
             self.run_handed_off(tag, batch, now, ports);
         }
         self.pipeline.stats.counters.handoff_received.add(count as u64);
         count
     }
 
-    /// Runs what was handed over with one tag.
+    /// Runs packets that were handed over with one tag.
     fn run_handed_off<Q: QueuePair<Packet = P>>(
         &mut self,
         tag: u16,
@@ -150,46 +161,46 @@ impl<P: Packet> NamespaceWorker<P> {
         for packet in batch.drain(..) {
             self.pipeline.from_kernel(port, packet, now, &mut self.out);
         }
-        self.flush(ports);
+        self.transmit(ports);
     }
 
-    /// Frames of the kernel leave, by and large as they are, by what is bound to the namespace.
-    pub(super) fn inject<Q: QueuePair<Packet = P>>(
+    /// Sends up to a burst of frames from the kernel. A frame whose port or VLAN is not bound to this namespace, `id`, is
+    /// dropped.
+    pub(super) fn send_kernel_frames<Q: QueuePair<Packet = P>>(
         &mut self,
         now: Tick,
-        me: NamespaceId,
+        id: NamespaceId,
         ports: &mut [Port<Q>],
     ) -> usize {
         let mut count = 0;
         while count < BURST
-            && let Some((port, packet)) = next(&self.inject)
+            && let Some((port, packet)) = pop(&self.inject)
         {
             count += 1;
             let counters = &self.pipeline.stats.counters;
             counters.from_kernel.add(1);
-            let binding = ports.get(port).map(|port| &port.binding);
-            if binding.is_some_and(|binding: &Binding| binding.of(packet.bytes()) != me) {
+            if ports.get(port).is_some_and(|port| port.binding.namespace_of(packet.bytes()) != id) {
                 counters.drops[DropReason::OtherNamespace as usize].add(1);
                 continue;
             }
             self.pipeline.from_kernel(port as u16, packet, now, &mut self.out);
         }
         if count > 0 {
-            self.flush(ports);
+            self.transmit(ports);
         }
         count
     }
 
-    /// Sends what is in the outbox.
-    pub(super) fn flush<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
-        self.transmit(ports);
+    /// Sends the transmit buffers, refilling them from the overflow until that is empty.
+    pub(super) fn transmit<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
+        self.transmit_batches(ports);
         while self.out.refill() {
-            self.transmit(ports);
+            self.transmit_batches(ports);
         }
     }
 
-    /// Sends the outbox's batches; what a port refuses twice is dropped.
-    fn transmit<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
+    /// Sends one batch per port. A port gets a second try; packets that it refuses again are dropped.
+    fn transmit_batches<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         let counters = &self.pipeline.stats.counters;
         for (port, batch) in ports.iter_mut().zip(&mut self.out.ports) {
             if batch.is_empty() {
@@ -207,25 +218,25 @@ impl<P: Packet> NamespaceWorker<P> {
     }
 }
 
-/// Packets that were handed over, with their tags: the port, and whence they are.
-type Given<P> = ArrayVec<(u16, P), BURST>;
+/// Packets from the hand-off ring. The tag has the port and the flags [`RELAYED`] and [`FROM_KERNEL`].
+type HandedOff<P> = ArrayVec<(u16, P), BURST>;
 
-/// Moves the packets with this tag, which the first has, to the empty `batch`; all keep their order.
-fn part<P>(given: &mut Given<P>, tag: u16, batch: &mut Batch<P>) {
-    if given.iter().all(|&(other, _)| other == tag) {
-        return batch.extend(given.drain(..).map(|(_, packet)| packet));
+/// Moves the packets with this tag to the empty `batch`; all keep their order.
+fn take_tagged<P>(packets: &mut HandedOff<P>, tag: u16, batch: &mut Batch<P>) {
+    if packets.iter().all(|&(other, _)| other == tag) {
+        return batch.extend(packets.drain(..).map(|(_, packet)| packet));
     }
-    for (other, packet) in std::mem::take(given) {
+    for (other, packet) in std::mem::take(packets) {
         if other == tag {
             batch.push(packet);
         } else {
-            given.push((other, packet));
+            packets.push((other, packet));
         }
     }
 }
 
-/// The first in a ring. Most are empty in most turns, and to pop from an empty one costs a fence.
+/// Pops from a ring. Rings are empty in most iterations, and `ArrayQueue::pop` costs a fence even then.
 #[inline]
-pub(super) fn next<T>(ring: &ArrayQueue<T>) -> Option<T> {
+pub(super) fn pop<T>(ring: &ArrayQueue<T>) -> Option<T> {
     if ring.is_empty() { None } else { ring.pop() }
 }

@@ -1,4 +1,5 @@
-//! What a worker does after turns that moved nothing. None of this is on a packet's way.
+//! Pausing and sleeping after poll iterations without packets, as the idle policy decides. None of this is on the packet
+//! path.
 
 use std::time::{Duration, Instant};
 
@@ -6,62 +7,62 @@ use arrayvec::ArrayVec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Worker;
+use super::namespace::NamespaceWorker;
 use crate::io::QueuePair;
 use crate::time::Clock;
 use crate::worker::idle::{IdleConfig, IdlePolicy, Step};
 
-/// Ports whose bells are listened to; DPDK has room for 32. With more, the others are looked at after each nap.
+/// Ports whose interrupts can end a sleep. DPDK supports 32 per thread; further ports are polled after each sleep.
 const MAX_RX_INTERRUPTS: usize = 32;
-/// Hints in one pause: about a microsecond.
-const HINTS: u32 = 32;
+/// Spin-loop hints in one pause, which takes about a microsecond.
+const PAUSE_HINTS: u32 = 32;
 
-/// How far the worker has come to rest.
+/// The worker's idle state.
 pub(super) struct Idle {
-    idle_policy: IdlePolicy,
-    /// Bursts there were when the worker last found nothing: if there are more by now, it begins anew.
+    policy: IdlePolicy,
+    /// The counter `bursts` after the last empty iteration. If it has changed, packets came in between.
     bursts: u64,
-    /// Whether devices were told to ring.
+    /// Whether receive interrupts are enabled.
     armed: bool,
 }
 
 impl Idle {
     pub(super) fn new(config: IdleConfig) -> Idle {
-        Idle { idle_policy: IdlePolicy::new(config), bursts: 0, armed: false }
+        Idle { policy: IdlePolicy::new(config), bursts: 0, armed: false }
     }
 }
 
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
-    /// Rests after a turn that moved nothing, if it is time to.
+    /// Idles after an iteration without packets, as the policy decides.
     #[cold]
     #[inline(never)]
-    pub(super) fn idle_policy(&mut self) {
+    pub(super) fn idle(&mut self) {
         let counters = &self.default_namespace.pipeline.stats.counters;
         let bursts = counters.bursts.get();
         if bursts != self.idle.bursts {
             self.idle.bursts = bursts;
             self.wake_up();
         }
-        match self.idle.idle_policy.step() {
+        match self.idle.policy.step() {
             Step::Poll => {}
             Step::Pause => {
-                (0..HINTS).for_each(|_| std::hint::spin_loop());
+                (0..PAUSE_HINTS).for_each(|_| std::hint::spin_loop());
                 self.default_namespace.pipeline.stats.counters.idle_pauses.add(1);
             }
             Step::Sleep(span) => self.sleep(span),
         }
     }
 
-    /// Naps, unless work is left that a turn does only a part of.
+    /// Sleeps, unless background work is left.
     fn sleep(&mut self, span: Duration) {
         let now = self.clock.now();
-        let mut namespaces = self.namespaces.iter().flatten();
-        if self.default_namespace.is_behind(now) || namespaces.any(|namespace| namespace.is_behind(now)) {
+        if self.every_namespace().any(|namespace| namespace.is_behind(now)) {
             return;
         }
-        if self.idle.idle_policy.uses_interrupts() && !self.idle.armed {
+        if self.idle.policy.uses_interrupts() && !self.idle.armed {
             self.ports.iter_mut().for_each(|port| port.queues.arm());
             self.idle.armed = true;
-            // What came just before is found by the turn that follows.
+            // Frames that arrived before arming raise no interrupt, so the ports are polled once more.
             return;
         }
         let began = Instant::now();
@@ -75,7 +76,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         }
     }
 
-    /// Waits; tells whether a bell rang. A signal ends it, too.
+    /// Waits, and returns whether an interrupt ended the wait. A signal ends it, too.
     fn wait(&self, span: Duration) -> bool {
         let ports = self.ports.iter().filter(|_| self.idle.armed);
         let rx_interrupts = ports
@@ -83,19 +84,22 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         let mut rx_interrupts: ArrayVec<_, MAX_RX_INTERRUPTS> =
             rx_interrupts.take(MAX_RX_INTERRUPTS).collect();
         let limit = Timespec { tv_sec: span.as_secs() as i64, tv_nsec: span.subsec_nanos().into() };
-        poll(&mut rx_interrupts, Some(&limit)).is_ok_and(|rang| rang > 0)
+        poll(&mut rx_interrupts, Some(&limit)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Whether control asks something: more may follow, and it waits for the answers.
+    fn every_namespace(&self) -> impl Iterator<Item = &NamespaceWorker<Q::Packet>> {
+        std::iter::once(&self.default_namespace).chain(self.namespaces.iter().flatten().map(Box::as_ref))
+    }
+
+    /// Whether commands wait. Control waits for the answers and often sends more.
     fn has_commands(&self) -> bool {
-        let namespaces = self.namespaces.iter().flatten().map(|namespace| &namespace.pipeline);
-        let mut lines = std::iter::once(&self.default_namespace.pipeline).chain(namespaces);
-        !self.namespace_rings.commands.is_empty() || lines.any(|pipeline| !pipeline.rings.commands.is_empty())
+        !self.namespace_rings.commands.is_empty()
+            || self.every_namespace().any(|namespace| !namespace.pipeline.rings.commands.is_empty())
     }
 
-    /// Back to full speed.
+    /// Returns to polling at full speed.
     fn wake_up(&mut self) {
-        self.idle.idle_policy.reset();
+        self.idle.policy.reset();
         if std::mem::take(&mut self.idle.armed) {
             self.ports.iter_mut().for_each(|port| port.queues.disarm());
         }

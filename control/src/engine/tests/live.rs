@@ -62,7 +62,7 @@ impl Live {
         let stopped = Arc::clone(&stop);
         let worker = thread::spawn(move || {
             while !stopped.load(Relaxed) {
-                if worker.turn() == 0 {
+                if worker.poll_once() == 0 {
                     thread::yield_now();
                 }
             }

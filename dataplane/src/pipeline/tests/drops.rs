@@ -125,7 +125,7 @@ fn of_the_network() -> BTreeSet<DropReason> {
     deaf.network.neighbours.clear();
     all.extend(after(deaf.build(), |bed| {
         bed.client_sends(&tcp(client(), vip(), "S"));
-        bed.at(4000).worker.turn();
+        bed.at(4000).worker.poll_once();
     }));
     all
 }
@@ -194,7 +194,7 @@ fn of_tight_places() -> BTreeSet<DropReason> {
     };
     let mut worker = crate::worker::Worker::new(setup, ManualClock::default()).unwrap();
     worker.install(snapshot, &[]);
-    worker.turn();
+    worker.poll_once();
     if stats.counters.drops[DropReason::TransmitFull as usize].get() > 0 {
         all.insert(DropReason::TransmitFull);
     }

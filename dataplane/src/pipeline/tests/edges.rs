@@ -165,7 +165,7 @@ fn an_ending_connection_is_revived_by_a_packet_in_time() {
         bed.server_sends(&tcp(server(), client(), "R"));
         // A SYN with a RST is new, but opens nothing.
         bed.client_sends(&tcp(client(), vip(), "SR"));
-        bed.at(wait).worker.turn();
+        bed.at(wait).worker.poll_once();
         bed.at(wait).server_sends(&tcp(server(), client(), "A"));
         assert_eq!(known(&bed, client(), vip(), protocol::TCP), alive, "after {wait} ms");
     }

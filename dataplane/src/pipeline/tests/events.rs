@@ -77,7 +77,7 @@ fn a_reply_and_an_end_are_told() {
     bed.server_sends(&tcp(server(), client(), "SA"));
     let reply = connection_record(&bed);
     assert_eq!(reply[1].1.words, [1, 1, 0, 0], "out, and hit");
-    bed.at(61_000).worker.turn();
+    bed.at(61_000).worker.poll_once();
     assert_eq!(kinds(&bed), [Kind::Expired, Kind::Unbound]);
 }
 
@@ -117,7 +117,7 @@ fn a_burst_is_told_packet_by_packet_and_comes_out_the_same() {
         for n in 0..40_u16 {
             bed.outside.put(&tcp(at(client().address, 1000 + n % 20), vip(), "S"));
         }
-        bed.worker.turn();
+        bed.worker.poll_once();
         bed.reconciles();
         std::iter::from_fn(|| bed.inside.take()).collect::<Vec<_>>()
     };
@@ -144,7 +144,7 @@ fn a_protocol_that_is_off_is_the_kernels() {
     bed.client_sends(&tcp(client(), vip(), "S"));
     snapshot.settings.protocols_off = ProtocolSet::of(&[protocol::TCP]);
     bed.worker.install(snapshot, &[]);
-    bed.worker.turn();
+    bed.worker.poll_once();
     assert_eq!(bed.worker.default_namespace.pipeline.conns.used().ipv4, 0, "its connections end");
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.stats.counters.to_kernel.get(), 1);

@@ -117,7 +117,7 @@ fn what_is_incomplete_ends_after_thirty_seconds() {
     let mut bed = plan(Method::Nat).build();
     bed.client_sends(&fragments(3000, 1000, 7)[1]);
     assert_eq!(bed.stats.counters.reassembling.get(), 1);
-    bed.at(31_000).worker.turn();
+    bed.at(31_000).worker.poll_once();
     assert_eq!((dropped(&bed, DropReason::FragmentTimeout), bed.stats.counters.reassembling.get()), (1, 0));
     bed.reconciles();
 }
@@ -209,7 +209,7 @@ fn a_burst_may_leave_as_more_than_one() {
     all[..8].iter().for_each(|frame| bed.client_sends(frame));
     assert_eq!(bed.stats.counters.reassembling.get(), 2);
     all[8..].iter().for_each(|frame| bed.outside.put(frame));
-    bed.worker.turn();
+    bed.worker.poll_once();
     assert_eq!((bed.stats.counters.sent.get(), dropped(&bed, DropReason::TransmitFull)), (72, 0));
     bed.reconciles();
 
@@ -220,7 +220,7 @@ fn a_burst_may_leave_as_more_than_one() {
     }
     let mut bed = narrow.build();
     (0..64).for_each(|_| bed.outside.put(&loose(&[1; 1400])));
-    bed.worker.turn();
+    bed.worker.poll_once();
     assert_eq!((bed.stats.counters.sent.get(), dropped(&bed, DropReason::TransmitFull)), (64 * 3, 0));
     bed.reconciles();
 }

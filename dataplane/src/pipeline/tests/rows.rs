@@ -117,7 +117,7 @@ fn a_silent_connection_ends_and_takes_its_counts_along() {
     let mut bed = Plan::new(Method::Nat).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.stats.destinations[0].load().active, 1);
-    bed.at(60_100).worker.turn();
+    bed.at(60_100).worker.poll_once();
     assert_eq!(
         (bed.worker.default_namespace.pipeline.conns.used().ipv4, bed.stats.destinations[0].load().active),
         (0, 0)

@@ -87,7 +87,7 @@ fn a_call_leaves_with_the_virtual_address_and_its_answer_comes_back() {
     );
     assert!(template.assured, "no flood from outside makes a server call");
     assert_eq!(template.expires, Millis::from_secs(50));
-    bed.at(301_000).worker.turn();
+    bed.at(301_000).worker.poll_once();
     assert_eq!(open(&bed), 0, "it ends like any of UDP");
 }
 

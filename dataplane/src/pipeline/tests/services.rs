@@ -72,9 +72,9 @@ fn a_template_ends_after_its_connections_and_its_time() {
     let mut bed = plan().bed_with(snapshot).unwrap();
     bed.client_sends(&tcp(client(), vip(), "S"));
     // The connection lives for a minute, the template for 50 seconds: it waits, a minute at a time.
-    bed.at(59_000).worker.turn();
+    bed.at(59_000).worker.poll_once();
     assert_eq!(bed.worker.default_namespace.pipeline.shared.templates.len(), 1);
-    bed.at(61_000).worker.turn();
+    bed.at(61_000).worker.poll_once();
     assert_eq!(
         (
             bed.worker.default_namespace.pipeline.conns.used().ipv4,
@@ -82,7 +82,7 @@ fn a_template_ends_after_its_connections_and_its_time() {
         ),
         (0, 1)
     );
-    bed.at(120_000).worker.turn();
+    bed.at(120_000).worker.poll_once();
     assert!(bed.worker.default_namespace.pipeline.shared.templates.is_empty());
 }
 
@@ -218,7 +218,7 @@ fn a_template_counts_the_packets_of_one_packet_connections() {
         for n in 0..packets {
             bed.client_sends(&udp(at(client().address, 1000 + n), vip(), b"query"));
         }
-        bed.at(70_000).worker.turn();
+        bed.at(70_000).worker.poll_once();
         assert_eq!(
             !bed.worker.default_namespace.pipeline.shared.templates.is_empty(),
             stays,
@@ -271,7 +271,7 @@ fn a_full_destination_gets_no_more_until_enough_have_gone() {
         bed.client_sends(&tcp(nth(n), vip(), "R"));
         bed.server_sends(&tcp(server(), nth(n), "R"));
     }
-    bed.at(11_000).worker.turn();
+    bed.at(11_000).worker.poll_once();
     bed.client_sends(&tcp(nth(9), vip(), "S"));
     assert_eq!(bed.stats.destinations[0].connections.get(), 5);
 }
@@ -300,7 +300,7 @@ fn drop_entry_takes_half_open_connections_and_spares_established_ones() {
         bed.client_sends(&tcp(client(), vip(), flags));
     }
     for second in 1..3000 {
-        bed.at(second * 10).worker.turn();
+        bed.at(second * 10).worker.poll_once();
     }
     assert!(bed.stats.counters.expired_early.get() > 0);
     assert!(served_by(&bed, client(), vip()).is_some(), "the established one is there");

@@ -62,7 +62,7 @@ fn a_client_hears_how_small_its_packets_must_be() {
         );
         // After ten minutes it may be wide again; the connection has to be kept that long.
         bed.at(300_000).client_sends(&tcp(client(), vip(), "A"));
-        bed.at(601_000).worker.turn();
+        bed.at(601_000).worker.poll_once();
         bed.client_sends(&long);
         assert!(bed.inside.take().is_some(), "{tunnel:?}");
     }

@@ -1,4 +1,4 @@
-//! What a worker does when nothing comes, and what brings it back.
+//! What a worker does when no packets arrive, and what returns it to full speed.
 
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,24 +17,24 @@ use crate::worker::namespace_rings::NamespaceRings;
 use crate::worker::sleep::Idle;
 use crate::worker::{Port, Setup, Worker};
 
-/// Turns after which every worker that may nap does.
-const LONG: u32 = 1100;
+/// Iterations after which every worker that may sleep has slept.
+const UNTIL_ASLEEP: u32 = 1100;
 
 fn config(mode: Mode) -> IdleConfig {
     IdleConfig { mode, max_sleep: Duration::from_micros(20) }
 }
 
-fn resting(mode: Mode) -> World {
+fn idle_world(mode: Mode) -> World {
     let mut world = World::new(1);
     world.workers[0].install(serving(0, None), &[]);
     world.workers[0].idle = Idle::new(config(mode));
     world
 }
 
-/// One round of `Worker::run`.
+/// One round of [`Worker::run`].
 fn round<Q: QueuePair, C: Clock>(worker: &mut Worker<Q, C>) {
-    if worker.turn() == 0 {
-        worker.idle_policy();
+    if worker.poll_once() == 0 {
+        worker.idle();
     }
 }
 
@@ -43,61 +43,64 @@ fn rounds<Q: QueuePair, C: Clock>(worker: &mut Worker<Q, C>, count: u32) {
 }
 
 #[test]
-fn each_mode_rests_in_its_way() {
+fn each_mode_idles_as_documented() {
     for (mode, pauses, sleeps) in
         [(Mode::Busy, false, false), (Mode::Pause, true, false), (Mode::Sleep, true, true)]
     {
-        let mut world = resting(mode);
-        rounds(&mut world.workers[0], LONG);
+        let mut world = idle_world(mode);
+        rounds(&mut world.workers[0], UNTIL_ASLEEP);
         let counters = &world.default_namespace.worker_stats[0].counters;
         assert_eq!((counters.idle_pauses.get() > 0, counters.sleeps.get() > 0), (pauses, sleeps), "{mode:?}");
-        // A nap is at least as long as was asked for.
+        // A sleep is at least as long as requested.
         assert!(counters.sleep_us.get() >= 10 * counters.sleeps.get(), "{mode:?}");
         assert_eq!(counters.interrupt_wakeups.get(), 0);
     }
 }
 
 #[test]
-fn a_packet_brings_back_full_speed() {
-    let mut world = resting(Mode::Sleep);
+fn a_packet_restores_full_speed() {
+    let mut world = idle_world(Mode::Sleep);
     for _ in 0..3 {
-        rounds(&mut world.workers[0], LONG);
-        let rests = |world: &World| {
+        rounds(&mut world.workers[0], UNTIL_ASLEEP);
+        let idle_counts = |world: &World| {
             let counters = &world.default_namespace.worker_stats[0].counters;
             (counters.idle_pauses.get(), counters.sleeps.get())
         };
-        let before = rests(&world);
+        let before = idle_counts(&world);
         world.outside[0].put(&syn(client(), vip(), None));
         rounds(&mut world.workers[0], 20);
-        assert_eq!(World::left(&world.inside).len(), 1);
-        assert_eq!(rests(&world), before);
+        assert_eq!(World::take_sent(&world.inside).len(), 1);
+        assert_eq!(idle_counts(&world), before);
     }
 }
 
 #[test]
-fn what_the_kernel_and_other_workers_send_does_so_too() {
-    let mut world = resting(Mode::Sleep);
-    rounds(&mut world.workers[0], LONG);
+fn a_frame_from_the_kernel_restores_full_speed() {
+    let mut world = idle_world(Mode::Sleep);
+    rounds(&mut world.workers[0], UNTIL_ASLEEP);
     let sleeps = world.default_namespace.worker_stats[0].counters.sleeps.get();
     assert!(world.default_namespace.inject.push((0, Frame::new(&syn(client(), vip(), None)))).is_ok());
     rounds(&mut world.workers[0], 20);
     assert_eq!(
-        (World::left(&world.outside).len(), world.default_namespace.worker_stats[0].counters.sleeps.get()),
+        (
+            World::take_sent(&world.outside).len(),
+            world.default_namespace.worker_stats[0].counters.sleeps.get()
+        ),
         (1, sleeps)
     );
 }
 
 #[test]
-fn control_is_heard_after_one_nap_and_then_at_once() {
-    let mut world = resting(Mode::Sleep);
-    let blue = world.enter_state(BLUE, &serving(1, None));
+fn a_command_ends_idling_after_one_sleep() {
+    let mut world = idle_world(Mode::Sleep);
+    let blue = world.add_namespace(BLUE, &serving(1, None));
     for rings in [&blue.rings[0], &world.default_namespace.rings[0]] {
-        rounds(&mut world.workers[0], LONG);
+        rounds(&mut world.workers[0], UNTIL_ASLEEP);
         while rings.notifications.pop().is_some() {}
         let sleeps = world.default_namespace.worker_stats[0].counters.sleeps.get();
         let page = Page::new(1, 0, 4, Vec::new());
         assert!(rings.commands.push(Command::List(page)).is_ok());
-        world.workers[0].idle_policy();
+        world.workers[0].idle();
         rounds(&mut world.workers[0], 20);
         assert_eq!(rings.notifications.len(), 1);
         assert_eq!(world.default_namespace.worker_stats[0].counters.sleeps.get(), sleeps + 1);
@@ -105,20 +108,20 @@ fn control_is_heard_after_one_nap_and_then_at_once() {
 }
 
 #[test]
-fn nobody_naps_while_connections_are_overdue() {
+fn a_worker_with_overdue_connections_does_not_sleep() {
     let sizes = Sizes { ipv4: 1024, ipv6: 8 };
     let mut bed = Plan { sizes, ..Plan::new(Method::Nat) }.bed().unwrap();
     bed.worker.idle = Idle::new(config(Mode::Sleep));
     for l4_port in 10_001..=10_200 {
         bed.outside.put(&syn(at(client().address, l4_port), vip(), None));
     }
-    rounds(&mut bed.worker, LONG);
+    rounds(&mut bed.worker, UNTIL_ASLEEP);
     let held = || bed.stats.counters.connections_ipv4.get();
     assert_eq!(held(), 200);
     let sleeps = bed.stats.counters.sleeps.get();
     assert!(sleeps > 0);
     bed.worker.clock().0 = Tick(1_000_000);
-    // 64 timers are looked at in a turn, each is due, and what is left is published with the next.
+    // An idle iteration checks 64 timers, all of which are due; the next iteration publishes what is left.
     rounds(&mut bed.worker, 3);
     assert_eq!((held(), bed.stats.counters.sleeps.get()), (72, sleeps));
     rounds(&mut bed.worker, 4);
@@ -126,14 +129,14 @@ fn nobody_naps_while_connections_are_overdue() {
     assert!(bed.stats.counters.sleeps.get() > sleeps);
 }
 
-/// A wire with a bell.
-struct Ringing {
+/// A wire with a receive interrupt: a pipe.
+struct InterruptWire {
     wire: Wire,
     rx_interrupt: PipeReader,
     armed: Arc<AtomicBool>,
 }
 
-impl QueuePair for Ringing {
+impl QueuePair for InterruptWire {
     type Packet = Frame;
 
     fn receive(&mut self, batch: &mut Batch<Frame>) {
@@ -157,19 +160,20 @@ impl QueuePair for Ringing {
     }
 }
 
-/// A worker on two ports of which the first has a bell, and that bell's rope.
-fn ringing() -> (Worker<Ringing, ManualClock>, TestNamespace, [Arc<AtomicBool>; 2], [PipeWriter; 2]) {
+/// A worker on two ports with receive interrupts, and the pipes that raise them.
+fn interrupt_worker()
+-> (Worker<InterruptWire, ManualClock>, TestNamespace, [Arc<AtomicBool>; 2], [PipeWriter; 2]) {
     let mut default_namespace = TestNamespace::new(1);
     let pipes = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
     let armed = [Arc::default(), Arc::default()];
-    let (rx_interrupts, ropes): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
+    let (rx_interrupts, raise): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
     let ports = rx_interrupts.into_iter().zip(&armed).zip(0..).map(|((rx_interrupt, armed), number)| Port {
         number,
         mac: CLIENT_SIDE,
-        queues: Ringing { wire: Wire::default(), rx_interrupt, armed: Arc::clone(armed) },
+        queues: InterruptWire { wire: Wire::default(), rx_interrupt, armed: Arc::clone(armed) },
         binding: Binding::default(),
     });
-    // So long that only the bell ends it before the test runner gives up.
+    // So long that only an interrupt ends it before the test runner gives up.
     let idle = IdleConfig { mode: Mode::Interrupt, max_sleep: Duration::from_secs(3600) };
     let setup = Setup {
         ports: ports.collect(),
@@ -177,21 +181,21 @@ fn ringing() -> (Worker<Ringing, ManualClock>, TestNamespace, [Arc<AtomicBool>; 
         namespace_rings: NamespaceRings::new(4),
         idle,
     };
-    (Worker::new(setup, ManualClock::default()).unwrap(), default_namespace, armed, ropes.try_into().unwrap())
+    (Worker::new(setup, ManualClock::default()).unwrap(), default_namespace, armed, raise.try_into().unwrap())
 }
 
 #[test]
-fn a_device_ends_a_nap_and_is_then_left_alone() {
-    let (mut worker, default_namespace, armed, mut ropes) = ringing();
+fn an_interrupt_ends_a_sleep_and_is_then_disarmed() {
+    let (mut worker, default_namespace, armed, mut raise) = interrupt_worker();
     let counters = &default_namespace.worker_stats[0].counters;
     while !armed[1].load(Relaxed) {
         round(&mut worker);
     }
     assert!(armed[0].load(Relaxed));
-    assert_eq!(counters.sleeps.get(), 0, "once armed, ports are looked at again before the first sleep");
+    assert_eq!(counters.sleeps.get(), 0, "once armed, ports are polled again before the first sleep");
     rounds(&mut worker, 3);
     assert_eq!((counters.sleeps.get(), counters.interrupt_wakeups.get()), (3, 0));
-    ropes[1].write_all(&[1]).unwrap();
+    raise[1].write_all(&[1]).unwrap();
     round(&mut worker);
     assert_eq!((counters.sleeps.get(), counters.interrupt_wakeups.get()), (4, 1));
     assert!(armed.iter().all(|armed| !armed.load(Relaxed)));
@@ -200,8 +204,8 @@ fn a_device_ends_a_nap_and_is_then_left_alone() {
 }
 
 #[test]
-fn a_frame_found_by_a_turn_leaves_devices_alone_too() {
-    let (mut worker, _home, armed, _ropes) = ringing();
+fn a_polled_frame_disarms_interrupts() {
+    let (mut worker, _namespace, armed, _raise) = interrupt_worker();
     while !armed[0].load(Relaxed) {
         round(&mut worker);
     }

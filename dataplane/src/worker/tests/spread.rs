@@ -1,4 +1,4 @@
-//! A device that hashes as real ones do before several workers: with the keys of the rule nothing is handed over.
+//! A device that hashes as real ones do, in front of several workers: with the keys of `Spread` no packet is handed off.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::flow::{Endpoint, Seed};
 use crate::steer::spread::{BUCKETS, Facing, KEY, Spread};
 use crate::testkit::*;
 
-/// The hash of a device: of both addresses and both ports, by the whole key.
+/// The Toeplitz hash of a device, over both addresses and both ports.
 fn toeplitz(key: &[u8; KEY], source: Endpoint, destination: Endpoint) -> u32 {
     let address = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -23,9 +23,9 @@ fn toeplitz(key: &[u8; KEY], source: Endpoint, destination: Endpoint) -> u32 {
     (0..input.len() * 8).filter(|&at| bit(&input, at) == 1).fold(0, |hash, at| hash ^ window(at))
 }
 
-/// The key and the hashes that vendors verify devices by.
+/// The verification suite of Microsoft's RSS specification.
 #[test]
-fn the_device_hashes_as_real_ones_do() {
+fn the_test_device_passes_the_rss_verification_suite() {
     let key = [
         0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0,
         0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42,
@@ -47,14 +47,14 @@ fn bucket(spread: &Spread, facing: Facing, source: Endpoint, destination: Endpoi
 }
 
 proptest! {
-    /// The device's choice is the rule's, whoever is at the other end.
+    /// The device chooses the same bucket as `Spread`, whatever the other endpoint is.
     #[test]
-    fn the_rule_is_the_devices(seed: (u64, u64), client: (u32, u16), other: (u32, u16), six: (u128, u128)) {
+    fn the_device_chooses_the_bucket_of_the_client(seed: (u64, u64), client: (u32, u16), other: (u32, u16), six: (u128, u128)) {
         let spread = Spread::new(Seed(seed.0, seed.1));
         let [client4, other4] = [client, other].map(|(address, port)| at(IpAddr::from(address.to_be_bytes()), port));
-        let config = spread.bucket(client4);
-        prop_assert_eq!(bucket(&spread, Facing::Clients, client4, other4), config);
-        prop_assert_eq!(bucket(&spread, Facing::Servers, other4, client4), config);
+        let expected = spread.bucket(client4);
+        prop_assert_eq!(bucket(&spread, Facing::Clients, client4, other4), expected);
+        prop_assert_eq!(bucket(&spread, Facing::Servers, other4, client4), expected);
         let [client6, other6] = [(six.0, client.1), (six.1, other.1)]
             .map(|(address, port)| at(Ipv6Addr::from_bits(address).into(), port));
         prop_assert_eq!(bucket(&spread, Facing::Clients, client6, other6), spread.bucket(client6));
@@ -78,7 +78,7 @@ proptest! {
     }
 }
 
-/// A device before all workers, and its table of queues.
+/// A device with one queue per worker.
 struct Device<'a> {
     spread: &'a Spread,
     facing: Facing,
@@ -92,27 +92,27 @@ impl Device<'_> {
     }
 }
 
-/// Two hundred NAT flows, both ways; how many packets were handed over.
-fn handed_over(workers: u16, facing: [Facing; 2]) -> u64 {
+/// Runs 200 NAT flows in both directions and returns the number of packets handed off.
+fn handed_off(workers: u16, facing: [Facing; 2]) -> u64 {
     let spread = Arc::new(Spread::new(Seed(0x1234_5678_9abc_def1, 0xfeed_beef_0bad_cafe)));
     let mut world = World::of(TestNamespace::spread(workers, Some(Arc::clone(&spread))));
     world.workers.iter_mut().for_each(|worker| worker.install(serving(0, None), &[]));
     let clients: Vec<_> = (0..200).map(|n| at(v4(198, 51, 100, n / 3), 1024 + 77 * u16::from(n))).collect();
-    // No more than a table holds and a ring takes at once.
-    for few in clients.chunks(20) {
-        for &client in few {
+    // In chunks that the connection tables and the hand-off rings have room for.
+    for chunk in clients.chunks(20) {
+        for &client in chunk {
             let outside = Device { spread: &spread, facing: facing[0], queues: &world.outside };
             outside.receive(&syn(client, vip(), None), client, vip());
         }
-        world.turn();
-        for &client in few {
+        world.poll();
+        for &client in chunk {
             let inside = Device { spread: &spread, facing: facing[1], queues: &world.inside };
             inside.receive(&syn(nth_server(0), client, None), nth_server(0), client);
         }
-        world.turn();
+        world.poll();
     }
     let default_namespace = &world.default_namespace;
-    default_namespace.reconciles();
+    default_namespace.assert_reconciled();
     assert_eq!(default_namespace.sum(|b| b.destinations[0].connections.get()), 200);
     assert_eq!(default_namespace.sum(|b| b.destinations[0].in_packets.get()), 200);
     assert_eq!(default_namespace.sum(|b| b.destinations[0].out_packets.get()), 200);
@@ -124,14 +124,14 @@ fn handed_over(workers: u16, facing: [Facing; 2]) -> u64 {
 }
 
 #[test]
-fn nothing_is_handed_over_when_the_device_spreads_by_the_rule() {
+fn no_packet_is_handed_off_when_devices_hash_with_the_spread_s_keys() {
     for workers in [2, 3, 8] {
-        assert_eq!(handed_over(workers, [Facing::Clients, Facing::Servers]), 0, "{workers} workers");
+        assert_eq!(handed_off(workers, [Facing::Clients, Facing::Servers]), 0, "{workers} workers");
     }
 }
 
 #[test]
-fn servers_packets_are_handed_over_when_their_port_spreads_by_sources() {
-    let handed = handed_over(2, [Facing::Clients, Facing::Clients]);
-    assert!((1..=200).contains(&handed), "{handed}");
+fn server_packets_are_handed_off_when_their_port_hashes_as_client_facing() {
+    let count = handed_off(2, [Facing::Clients, Facing::Clients]);
+    assert!((1..=200).contains(&count), "{count}");
 }

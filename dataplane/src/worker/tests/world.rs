@@ -1,4 +1,4 @@
-//! Workers on two ports in memory, and namespaces that come and go there.
+//! Workers on two ports in memory, with namespaces that are added and removed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::worker::namespace::{NamespaceSetup, NamespaceWorker};
 use crate::worker::namespace_rings::{NamespaceCommand, NamespaceRings, Retired};
 use crate::worker::{Port, Setup, Worker};
 
-/// What one namespace has outside the workers, and its part of each that has not been taken in yet.
+/// Control's end of one namespace, and the setups of the workers that have not been built yet.
 pub(super) struct TestNamespace {
     pub(super) worker_stats: Vec<Arc<WorkerStats>>,
     pub(super) rings: Vec<Arc<WorkerRings>>,
@@ -37,7 +37,7 @@ impl TestNamespace {
         TestNamespace::spread(workers, None)
     }
 
-    /// One whose flows are shared out by what devices know too.
+    /// A namespace whose flows are distributed by the devices' hash.
     pub(super) fn spread(workers: u16, spread: Option<Arc<Spread>>) -> TestNamespace {
         let (kernel, inject) = (Arc::new(ArrayQueue::new(64)), Arc::new(ArrayQueue::new(8)));
         let shared = Arc::new(Shared::new(16, 64));
@@ -69,9 +69,9 @@ impl TestNamespace {
         self.worker_stats.iter().map(|stats| of(stats)).sum()
     }
 
-    /// Whether anything was ever counted here.
-    pub(super) fn is_silent(&self) -> bool {
-        let silent = |stats: &WorkerStats| {
+    /// Whether nothing was counted here.
+    pub(super) fn is_unused(&self) -> bool {
+        let unused = |stats: &WorkerStats| {
             let counters = &stats.counters;
             counters.received.get()
                 + counters.sent.get()
@@ -81,23 +81,23 @@ impl TestNamespace {
                 && counters.drops.iter().all(|counter| counter.get() == 0)
                 && stats.destinations.iter().all(|of| of.in_packets.get() + of.out_packets.get() == 0)
         };
-        self.worker_stats.iter().all(|stats| silent(stats)) && self.kernel.is_empty()
+        self.worker_stats.iter().all(|stats| unused(stats)) && self.kernel.is_empty()
     }
 
-    pub(super) fn reconciles(&self) {
+    pub(super) fn assert_reconciled(&self) {
         let sum = |of: fn(&WorkerStats) -> u64| self.sum(of);
-        let came = sum(|b| {
+        let received = sum(|b| {
             b.counters.received.get() + b.counters.handoff_received.get() + b.counters.from_kernel.get()
         });
-        let went =
+        let sent =
             sum(|b| b.counters.sent.get() + b.counters.to_kernel.get() + b.counters.handoff_sent.get());
         let held = sum(|b| b.counters.awaiting_neighbour.get() + b.counters.reassembling.get());
         let dropped = sum(|b| b.counters.drops.iter().map(Counter::get).sum());
-        assert_eq!(came, went + held + dropped, "every packet of a namespace is counted once, in it");
+        assert_eq!(received, sent + held + dropped, "every packet is counted once, in its own namespace");
     }
 }
 
-/// Workers on the same two ports; each has its own queues.
+/// Workers that share two ports, each with its own queues.
 pub(super) struct World {
     pub(super) workers: Vec<Worker<Wire, ManualClock>>,
     pub(super) namespace_rings: Vec<Arc<NamespaceRings<Frame>>>,
@@ -112,7 +112,7 @@ impl World {
         World::of(TestNamespace::new(workers))
     }
 
-    /// Workers whose default namespace is this.
+    /// Workers with this default namespace.
     pub(super) fn of(mut default_namespace: TestNamespace) -> World {
         let mut world = World {
             workers: Vec::new(),
@@ -146,65 +146,68 @@ impl World {
         World { default_namespace, ..world }
     }
 
-    /// One order to every worker; what they give back.
-    pub(super) fn order(&mut self, order: impl Fn(usize) -> NamespaceCommand<Frame>) -> Vec<Retired<Frame>> {
+    /// Sends a command to every worker and returns the answers.
+    pub(super) fn command(
+        &mut self,
+        command: impl Fn(usize) -> NamespaceCommand<Frame>,
+    ) -> Vec<Retired<Frame>> {
         self.commands += 1;
         let number = self.commands;
         for (worker, namespace_rings) in self.namespace_rings.iter().enumerate() {
-            assert!(namespace_rings.commands.push((number, order(worker))).is_ok());
+            assert!(namespace_rings.commands.push((number, command(worker))).is_ok());
         }
-        self.turn();
+        self.poll();
         let done = |namespace_rings: &Arc<NamespaceRings<Frame>>| {
             namespace_rings.done.pop().filter(|done| done.0 == number).unwrap().1
         };
         self.namespace_rings.iter().map(done).collect()
     }
 
-    /// Takes a namespace in and has it act on `snapshot`.
-    pub(super) fn enter_state(&mut self, id: NamespaceId, snapshot: &Snapshot) -> TestNamespace {
-        let mut realm = TestNamespace::new(self.workers.len() as u16);
-        let setups = std::mem::take(&mut realm.setups);
-        let tenants: Vec<_> =
+    /// Adds a namespace and installs `snapshot` in it.
+    pub(super) fn add_namespace(&mut self, id: NamespaceId, snapshot: &Snapshot) -> TestNamespace {
+        let mut namespace = TestNamespace::new(self.workers.len() as u16);
+        let setups = std::mem::take(&mut namespace.setups);
+        let workers: Vec<_> =
             setups.into_iter().map(|setup| Some(Box::new(NamespaceWorker::new(setup).unwrap()))).collect();
-        let tenants = std::cell::RefCell::new(tenants);
-        self.order(|worker| NamespaceCommand::Enter(id, tenants.borrow_mut()[worker].take().unwrap()));
-        for rings in &realm.rings {
+        let workers = std::cell::RefCell::new(workers);
+        self.command(|worker| NamespaceCommand::Add(id, workers.borrow_mut()[worker].take().unwrap()));
+        for rings in &namespace.rings {
             let install = Command::Install(Box::new(snapshot.clone()), ConfigEvents::default());
             assert!(rings.commands.push(install).is_ok());
         }
-        self.turn();
-        realm
+        self.poll();
+        namespace
     }
 
     pub(super) fn bind(&mut self, ports: [Binding; 2]) {
-        self.order(|_| NamespaceCommand::Bind(Box::new(ports.clone())));
+        self.command(|_| NamespaceCommand::Bind(Box::new(ports.clone())));
     }
 
-    pub(super) fn leave(&mut self, id: NamespaceId) -> Vec<Box<NamespaceWorker<Frame>>> {
+    pub(super) fn remove_namespace(&mut self, id: NamespaceId) -> Vec<Box<NamespaceWorker<Frame>>> {
         let namespace = |retired| match retired {
             Retired::NamespaceWorker(namespace) => namespace,
-            _ => panic!("the namespace is given back"),
+            _ => panic!("the namespace is returned"),
         };
-        self.order(|_| NamespaceCommand::Leave(id)).into_iter().map(namespace).collect()
+        self.command(|_| NamespaceCommand::Remove(id)).into_iter().map(namespace).collect()
     }
 
-    /// Often enough for what is handed over to arrive.
-    pub(super) fn turn(&mut self) {
+    /// Polls often enough for handed-off packets to arrive.
+    pub(super) fn poll(&mut self) {
         for _ in 0..3 {
-            self.workers.iter_mut().for_each(|worker| _ = worker.turn());
+            self.workers.iter_mut().for_each(|worker| _ = worker.poll_once());
         }
     }
 
-    pub(super) fn left(wires: &[Wire]) -> Vec<Vec<u8>> {
+    pub(super) fn take_sent(wires: &[Wire]) -> Vec<Vec<u8>> {
         wires.iter().flat_map(|wire| std::iter::from_fn(|| wire.take())).collect()
     }
 }
 
-pub(super) fn on(port: NamespaceId, vlans: &[(u16, NamespaceId)]) -> Binding {
+pub(super) fn bound(port: NamespaceId, vlans: &[(u16, NamespaceId)]) -> Binding {
     Binding { port, vlans: vlans.to_vec() }
 }
 
-/// The snapshot of a namespace whose only destination is this one; the addresses are the same in all.
+/// The snapshot of a namespace with one destination, the `nth` server. The service is the same in all.
 pub(super) fn serving(nth: u8, vlan: Option<u16>) -> Snapshot {
     let mut network = network();
     for link in &mut network.links {
@@ -239,14 +242,14 @@ pub(super) fn syn(from: Endpoint, to: Endpoint, vlan: Option<u16>) -> Vec<u8> {
     frame
 }
 
-/// Where a frame goes, and with which tag.
-pub(super) fn heading(frame: &[u8]) -> ([u8; 4], Option<u16>) {
+/// The destination address and the VLAN of a frame.
+pub(super) fn destination_and_vlan(frame: &[u8]) -> ([u8; 4], Option<u16>) {
     let tag = (frame[12..14] == [0x81, 0]).then(|| u16::from_be_bytes([frame[14], frame[15]]) & 0xfff);
     let ip = if tag.is_some() { SingleVlanHeader::LEN + 14 } else { 14 };
     (frame[ip + 16..ip + 20].try_into().unwrap(), tag)
 }
 
-pub(super) fn knows(namespace: &NamespaceWorker<Frame>) -> bool {
+pub(super) fn has_connection(namespace: &NamespaceWorker<Frame>) -> bool {
     let key = Key::between(client(), vip(), protocol::TCP).unwrap();
     namespace.pipeline.conns.find(namespace.pipeline.conns.hash(&key), &key).is_some()
 }
