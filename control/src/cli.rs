@@ -1,4 +1,4 @@
-//! The command line of `pollux`: what can be typed. [`run`] does it, [`table`] prints what comes back.
+//! The command line of `pollux`. [`run`] executes a command, [`table`] formats the replies.
 
 pub mod debug;
 pub mod destination;
@@ -14,6 +14,7 @@ pub mod sysctl;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::path::PathBuf;
 
@@ -24,12 +25,12 @@ pub use self::destination::DestinationCommand;
 pub use self::fwmarks::FwmarksCommand;
 pub use self::modules::ModulesCommand;
 pub use self::namespace::NamespaceCommand;
-pub use self::service::{ServiceCommand, Which, WhichIfAny};
+pub use self::service::{OptionalService, ServiceCommand, ServiceSelector};
 pub use self::sysctl::SysctlArgs;
 use crate::ipvsadm::command::Table;
 use crate::socket::DEFAULT_PATH;
 
-/// Steers polluxd, the layer-4 load balancer.
+/// Control client for polluxd, the layer-4 load balancer.
 #[derive(Debug, Parser)]
 #[command(
     name = "pollux",
@@ -40,31 +41,31 @@ use crate::socket::DEFAULT_PATH;
         pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method nat --weight 1\n  \
         pollux list\n  \
         pollux connections --limit 20\n\n\
-        Exit status: 0 done, 1 refused or failed, 2 not understood."
+        Exit status: 0 success, 1 refused or failed, 2 usage error."
 )]
 pub struct Cli {
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// The daemon's control socket.
+    /// Control socket of polluxd.
     #[arg(long, global = true, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
     pub socket: PathBuf,
-    /// The namespace that is meant; the default one when absent.
+    /// Namespace to act on; without it, the default namespace.
     #[arg(short = 'N', long, global = true, value_name = "NAME", env = "POLLUX_NAMESPACE")]
     pub namespace: Option<String>,
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What `pollux` can do. A new command is a variant here and an arm in [`run::run`].
+/// Commands of `pollux`. A new command is a variant here and an arm in [`run::run`].
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Replace the configuration by a file's, all or nothing.
+    /// Replace the running configuration with a file, all or nothing.
     Apply {
-        /// TOML or JSON, by its extension.
+        /// Configuration file, TOML or JSON by its extension.
         file: PathBuf,
-        /// Only show what would change.
+        /// Show the changes without making them.
         #[arg(long)]
         dry_run: bool,
     },
@@ -76,75 +77,75 @@ pub enum Command {
     Destination(DestinationCommand),
     /// Remove every service, as `ipvsadm -C` does.
     Flush,
-    /// Change time-outs and switches.
+    /// Change timeouts and switches.
     #[command(subcommand)]
     Settings(SettingsCommand),
-    /// Show or replace the rules that mark packets, for services that are named by a mark.
+    /// Show or replace the rules that set the firewall mark (fwmark) of packets.
     #[command(subcommand)]
     Fwmarks(FwmarksCommand),
-    /// Add, remove or show namespaces: services, settings and connections of their own for some ports or VLANs.
+    /// Add, remove or list namespaces: ports or VLANs with their own services, settings and connections.
     #[command(subcommand)]
     Namespace(NamespaceCommand),
-    /// Show or set variables by the names of net.ipv4.vs.*, as sysctl(8) does.
+    /// Show or set the net.ipv4.vs.* variables, with the syntax of sysctl(8).
     Sysctl(SysctlArgs),
-    /// Make the counters and rates that `list` shows zero, of one service or of all, as `ipvsadm -Z` does.
-    Zero(WhichIfAny),
-    /// Show services and destinations as `ipvsadm -Ln` does.
+    /// Zero the counters and rates of one service or of all, as `ipvsadm -Z` does.
+    Zero(OptionalService),
+    /// List services and destinations, as `ipvsadm -Ln` does.
     List(ListArgs),
-    /// Show connections as `ipvsadm -Lnc` does.
+    /// List connections, as `ipvsadm -Lnc` does.
     Connections {
-        /// How many at most.
-        #[arg(long, default_value_t = 1000)]
+        /// Show at most this many connections.
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = values::count)]
         limit: u32,
-        /// All there are.
+        /// Show all connections.
         #[arg(long, conflicts_with = "limit")]
         all: bool,
     },
-    /// Show counters of services, workers and ports.
+    /// Show the counters of workers and ports, and the totals of all services.
     Stats,
-    /// Tell what happens inside, as the kernel's debug_level and dynamic debug do.
+    /// Choose and follow debug events, as with the kernel's debug_level and dynamic debug.
     #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
     Debug {
-        /// Print events as they are told, until interrupted.
+        /// Print the enabled debug events as they happen, until interrupted.
         #[arg(long)]
         follow: bool,
-        /// What to do.
+        /// Subcommand.
         #[command(subcommand)]
         command: Option<DebugCommand>,
     },
-    /// List protocols, schedulers, engines and methods with who uses them, or switch them.
+    /// List protocols, schedulers, persistence engines and forwarding methods with their users, or switch them on and off.
     Modules {
-        /// What to do; none lists.
+        /// Subcommand; without one, list the modules.
         #[command(subcommand)]
         command: Option<ModulesCommand>,
     },
-    /// Show the configuration that runs, as TOML.
+    /// Print the running configuration as TOML.
     Config,
     /// Print the JSON Schema of the configuration and of the control socket.
     Schema,
-    /// Tell everything that is wrong with a configuration file; needs no daemon.
+    /// Report every error in a configuration file. Needs no daemon.
     Check {
-        /// TOML or JSON, by its extension.
+        /// Configuration file, TOML or JSON by its extension.
         file: PathBuf,
     },
-    /// Tell whether this machine is ready for polluxd, and what helps if not; changes nothing.
+    /// Check whether this machine is ready for polluxd, with a fix for each problem. Changes nothing.
     CheckHost,
-    /// Run recorded conversations through the core and tell what differs; needs neither a daemon nor DPDK nor root.
+    /// Replay recorded packet traces and report differences. Needs no daemon, no DPDK and no root.
     Replay {
-        /// A case file, or a directory of them.
+        /// Case file, or a directory of case files.
         path: PathBuf,
     },
-    /// Print the manual page of pollux, or write the pages of all commands and of polluxd into a directory.
+    /// Print the manual page of pollux, or write all manual pages to a directory.
     Man {
-        /// Where to write; it must exist.
+        /// Existing directory to write all pages to, polluxd(8) and ipvsadm(8) included.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Do what ipvsadm 1.31 does, on polluxd: `pollux ipvsadm -Ln`. Called by the name ipvsadm, through a link, pollux does
-    /// so at once.
+    /// Run an ipvsadm 1.31 command line on polluxd, such as `pollux ipvsadm -Ln`. Through a link named ipvsadm, pollux behaves
+    /// as ipvsadm.
     #[command(disable_help_flag = true)]
     Ipvsadm {
-        /// The command line of ipvsadm.
+        /// Arguments as for ipvsadm.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
@@ -154,31 +155,31 @@ pub enum Command {
     Stop,
 }
 
-/// What to show of services.
+/// Options of `pollux list`.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct ListArgs {
-    /// Connections, packets and bytes, as of the last look of the estimator, which comes every 2 s.
+    /// Show connection, packet and byte counters, updated every 2 s by the estimator.
     #[arg(long, group = "table")]
     pub stats: bool,
-    /// The same by the second.
+    /// Show the rates per second instead.
     #[arg(long, group = "table")]
     pub rate: bool,
-    /// Thresholds.
+    /// Show the connection thresholds of destinations.
     #[arg(long, group = "table")]
     pub thresholds: bool,
-    /// Persistence templates.
+    /// Show the number of persistent connections.
     #[arg(long, group = "table")]
     pub persistent: bool,
-    /// Kinds of tunnel.
+    /// Show the tunnel type of destinations.
     #[arg(long, group = "table")]
     pub tunnels: bool,
-    /// Numbers in full.
+    /// Print exact numbers, without K, M and G.
     #[arg(long)]
     pub exact: bool,
 }
 
 impl ListArgs {
-    /// The table that is meant.
+    /// The table selected by the options.
     pub fn table(&self) -> Table {
         match self {
             ListArgs { stats: true, .. } => Table::Stats,
@@ -191,15 +192,15 @@ impl ListArgs {
     }
 }
 
-/// What can be done to settings.
+/// Subcommands of `pollux settings`.
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Example: pollux settings set tcp_timeout=600 timeouts.tcp.SYN_RECV=30 expire_nodest_conn=1\n\n`pollux schema` lists them all."
+    after_help = "Example: pollux settings set tcp_timeout=600 timeouts.tcp.SYN_RECV=30 expire_nodest_conn=1\n\n`pollux schema` lists every setting with its meaning."
 )]
 pub enum SettingsCommand {
-    /// Change some; what is not given stays.
+    /// Change the given settings; all others keep their values.
     Set {
-        /// A setting of the configuration file and its new value.
+        /// A key of [settings] in the configuration file and its new value.
         #[arg(required = true, value_name = "KEY=VALUE", value_parser = settings::change)]
         changes: Vec<settings::Change>,
     },

@@ -1,16 +1,16 @@
-//! The language of `ipvsadm`: its commands read into typed requests, and its listings written byte for byte.
+//! A byte-compatible `ipvsadm`: parses its command lines and prints its listings.
 //!
-//! A line goes through [`words`] (options and their values), [`options`] (what was said, each value checked on its own),
-//! [`usage`] (what a command takes) and [`parse`] (a [`Command`], or the message and exit status `ipvsadm` would
-//! give). [`apply()`] carries a command out on a [`Config`](crate::model::Config) and refuses as the kernel would. The
-//! listings, and the kernel's own in [`proc`], are made from the plain types of [`rows`], so that they need no running
-//! daemon. [`program`] is the whole program: it asks a daemon for what a command needs and sends what it changes.
+//! A line passes through [`words`] (options and their values), [`options`] (values checked one by one), [`usage`] (which
+//! options a command takes) and [`parse`] (a [`Command`], or the message and exit status of `ipvsadm`). [`apply()`] applies
+//! a command to a [`Config`](crate::model::Config) and refuses as the kernel would. The listings, and the kernel's own in
+//! [`proc`], are made from the plain types of [`rows`], so they need no running daemon. [`program`] is the complete
+//! program, which talks to a daemon.
 
 mod address;
 pub mod apply;
-pub mod ask;
 pub mod command;
 mod connections;
+pub mod daemon;
 mod flags;
 mod format;
 mod list;

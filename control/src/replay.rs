@@ -30,7 +30,7 @@ pub mod texts;
 pub mod topology;
 
 pub use balancer::{Balancer, Outcome, Side};
-pub use cli::{ReplayError, Told, cli};
+pub use cli::{Output, ReplayError, cli};
 pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;

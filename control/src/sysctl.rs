@@ -1,5 +1,5 @@
-//! `net.ipv4.vs.*`: the variables of Linux IPVS by their names, with values as text, as the kernel reads and prints
-//! them; spec 7.1. Most are fields of [`Settings`]; the others are here to be read, and tell why they cannot be changed.
+//! The sysctl variables `net.ipv4.vs.*` of Linux IPVS, with values as text as the kernel reads and prints them; spec 7.1.
+//! Most are fields of [`Settings`]. The others are read-only, each with the reason.
 
 pub mod conf;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use crate::edit::{self, EditError, SettingsEdit};
 use crate::input_error::InputErrors;
 use crate::model::{Config, Settings};
 
-/// Where the variables are.
+/// Common prefix of the variables.
 pub const PREFIX: &str = "net.ipv4.vs.";
 
 /// Values by name, names without [`PREFIX`].
@@ -26,7 +26,7 @@ pub struct Values {
     pub values: BTreeMap<String, String>,
 }
 
-/// Variables that are fields of [`Settings`] of the same name.
+/// Variables that are fields of [`Settings`] with the same name.
 const SETTINGS: [&str; 21] = [
     "am_droprate",
     "amemthresh",
@@ -53,12 +53,12 @@ const SETTINGS: [&str; 21] = [
 
 const NO_SYNC: &str = "connections are not synchronised between machines";
 const NO_THREADS: &str = "rates are estimated by the control thread";
-const NO_RESIZE: &str = "tables have the size they got at start";
+const NO_RESIZE: &str = "the tables are sized at start";
 
-/// The other variables: their value, and why it cannot be another.
+/// The read-only variables: their value, and the reason.
 const FIXED: [(&str, &str, &str); 13] = [
     ("conn_lfactor", "-4", NO_RESIZE),
-    ("conntrack", "0", "there is no conntrack here; connections are those of `pollux connections`"),
+    ("conntrack", "0", "Pollux does not use conntrack; `pollux connections` lists its connections"),
     ("est_cpulist", "", NO_THREADS),
     ("est_nice", "0", NO_THREADS),
     ("svc_lfactor", "-3", NO_RESIZE),
@@ -77,16 +77,16 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SETTINGS.into_iter().chain(FIXED.map(|(name, ..)| name))
 }
 
-/// A name without [`PREFIX`], be it written with dots or, as a path, with slashes.
+/// Removes [`PREFIX`] from a name, written with dots or as a path.
 pub fn bare(name: &str) -> &str {
     let bare = name.strip_prefix(PREFIX).or_else(|| name.strip_prefix("net/ipv4/vs/"));
     bare.unwrap_or(name)
 }
 
-/// One value.
+/// Reads one value.
 ///
 /// # Errors
-/// When there is no such variable.
+/// If there is no such variable.
 pub fn read(settings: &Settings, name: &str) -> Result<String, EditError> {
     let name = bare(name);
     if let Some((_, value, _)) = FIXED.iter().find(|(fixed, ..)| *fixed == name) {
@@ -95,15 +95,15 @@ pub fn read(settings: &Settings, name: &str) -> Result<String, EditError> {
     if !SETTINGS.contains(&name) {
         return Err(EditError::NoSuchSysctl(name.to_owned()));
     }
-    // Settings that are sysctls are numbers, under the same names.
+    // Those settings are all numbers.
     let all = serde_json::to_value(settings).unwrap_or_default();
     Ok(all.get(name).map(Value::to_string).unwrap_or_default())
 }
 
-/// The values of these variables; of all when none is named.
+/// Reads the named variables, or all if `wanted` is empty.
 ///
 /// # Errors
-/// When one of them is not there.
+/// If one does not exist.
 pub fn read_all(settings: &Settings, wanted: &[String]) -> Result<Values, EditError> {
     let all: Vec<String> = names().map(str::to_owned).collect();
     let wanted = if wanted.is_empty() { &all } else { wanted };
@@ -111,10 +111,10 @@ pub fn read_all(settings: &Settings, wanted: &[String]) -> Result<Values, EditEr
     Ok(Values { values: wanted.iter().map(pair).collect::<Result<_, EditError>>()? })
 }
 
-/// Changes all that are named, or none.
+/// Sets all the variables, or none.
 ///
 /// # Errors
-/// When one is not there, cannot be changed, or cannot have this value.
+/// If one does not exist, is read-only, or cannot have the value.
 pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
     let mut errors = InputErrors::default();
     let mut edit = serde_json::Map::new();
@@ -122,37 +122,37 @@ pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
         let name = bare(name);
         let old = read(&config.settings, name)?;
         match FIXED.iter().find(|(fixed, ..)| *fixed == name) {
-            // As a script does that sets everything to what it is.
+            // A script may set a read-only variable to the value it has.
             Some(_) if same_words(value, &old) => {}
             Some((_, _, why)) => errors.add(
                 format!("{PREFIX}{name}"),
-                format!("cannot be changed to {value:?}: {why}"),
+                format!("{value:?} cannot be set, the variable is read-only: {why}"),
                 format!("leave it at {old:?}"),
             ),
             None => match number(value) {
                 Some(number) => drop(edit.insert(name.to_owned(), json!(number))),
                 None => errors.add(
                     format!("{PREFIX}{name}"),
-                    format!("{value:?} is not a number of 32 bits"),
-                    "use a whole number, such as 1",
+                    format!("{value:?} is not a 32-bit integer"),
+                    "use a whole number from -2147483648 to 2147483647",
                 ),
             },
         }
     }
     errors.into_result().map_err(EditError::Invalid)?;
     let edit: SettingsEdit = serde_json::from_value(Value::Object(edit)).map_err(negative)?;
-    edit::set_settings(config, &edit).map_err(in_words_of_the_kernel)
+    edit::set_settings(config, &edit).map_err(with_sysctl_locations)
 }
 
-/// The only numbers that are no number of a setting are negative ones of `lblc_expiration` and its like.
+/// The only error left is a negative number for an unsigned setting such as `lblc_expiration`.
 fn negative(error: serde_json::Error) -> EditError {
     let mut errors = InputErrors::default();
-    errors.add(PREFIX.trim_end_matches('.'), error.to_string(), "use a number from 0");
+    errors.add(PREFIX.trim_end_matches('.'), error.to_string(), "use 0 or a positive number");
     EditError::Invalid(errors)
 }
 
-/// The same faults, at `net.ipv4.vs.NAME` instead of `settings.NAME`.
-fn in_words_of_the_kernel(error: EditError) -> EditError {
+/// Replaces the location `settings.NAME` with `net.ipv4.vs.NAME`.
+fn with_sysctl_locations(error: EditError) -> EditError {
     let EditError::Invalid(mut errors) = error else { return error };
     for error in &mut errors.0 {
         if let Some(name) = error.location.strip_prefix("settings.") {
@@ -166,8 +166,8 @@ fn same_words(a: &str, b: &str) -> bool {
     a.split_whitespace().eq(b.split_whitespace())
 }
 
-/// A number as the kernel reads it: decimal, or hexadecimal after `0x`, or octal after `0`; spaces before it and
-/// whatever comes after the next space do not count.
+/// Parses a number as the kernel does: decimal, hexadecimal after `0x`, octal after `0`. Leading spaces and everything
+/// after the first word are ignored.
 fn number(text: &str) -> Option<i32> {
     let text = text.split_ascii_whitespace().next()?;
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));

@@ -1,4 +1,4 @@
-//! The client: steers a running `polluxd`, and checks configurations without one.
+//! The client: controls a running `polluxd`, and checks configurations without one.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,19 +8,20 @@ use pollux_control::cli::run::CliError;
 use pollux_control::cli::{Cli, ipvsadm, run};
 
 fn main() -> ExitCode {
-    if let Some(words) = ipvsadm::wanted(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
+    if let Some(words) =
+        ipvsadm::arguments(std::env::args_os().map(|word| word.to_string_lossy().into_owned()))
     {
         return ExitCode::from(ipvsadm::run_here(words));
     }
     let cli = Cli::parse();
-    // A reader that has seen enough, such as `head`, is no failure of ours.
+    // A closed pipe, such as after `| head`, is not an error.
     let print = |text: String| drop(std::io::stdout().write_all(text.as_bytes()));
     match run::run(&cli) {
         Ok(text) => {
             print(text);
             ExitCode::SUCCESS
         }
-        // A report is what was asked for, whatever it says.
+        // A report goes to standard output whatever its result.
         Err(CliError::Differs(report) | CliError::NotReady(report)) => {
             print(report);
             ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! The daemon: reads its command line and configuration, then forwards until it is told to stop.
+//! The daemon: reads its command line and configuration, then forwards packets until it is stopped.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use pollux_control::{host, log, run, say};
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Workers' blocks share no cache line.
+/// Keeps allocations of different workers on separate cache lines.
 #[global_allocator]
 static HEAP: CacheAlignedAlloc = CacheAlignedAlloc;
 
@@ -34,18 +34,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the machine lacks is said before anything is tried: all of it, with the cure.
+/// Reports everything the machine lacks, each with a hint, before anything is started.
 fn check_host() -> anyhow::Result<()> {
     let checks = host::checks(Path::new("/"));
     for check in checks.iter().filter(|check| check.outcome == Outcome::Fail) {
         say!(Error, "{}: found {}, needed {}; {}", check.name, check.found, check.needed, check.hint);
     }
     if !host::ready(&checks) {
-        bail!("this machine is not ready; `pollux check-host` shows the whole list");
+        bail!("this machine is not ready for polluxd; `pollux check-host` lists all checks");
     }
     let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warn).count();
     if warnings > 0 {
-        say!(Warn, "{warnings} warnings about this machine; `pollux check-host` shows them");
+        say!(Warn, "this machine has {warnings} warnings; `pollux check-host` lists them");
     }
     Ok(())
 }

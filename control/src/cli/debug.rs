@@ -1,74 +1,77 @@
-//! `pollux debug`: which events are told, and hearing them.
+//! `pollux debug`: enables debug events and prints them.
 
 use std::io::Write;
 
 use clap::Subcommand;
 
-use super::run::{Ask, CliError};
-use super::sysctl;
+use super::run::{CliError, Session};
+use super::{sysctl, values};
 use crate::edit::SettingsEdit;
 use crate::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
 use crate::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
 
-/// What can be done about debug events.
+/// Subcommands of `pollux debug`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DebugCommand {
-    /// List the places that may tell events, as the kernel's dynamic_debug/control does.
+    /// List the debug sites, in the format of the kernel's dynamic_debug/control.
     Sites {
-        /// Only those that are meant: pairs of module, file, func, line, format or level, and a value.
+        /// Filter: pairs of a keyword (module, file, func, line, format, level) and a value.
         query: Vec<String>,
     },
-    /// Switch places on or off, with the words of the kernel's dynamic debug.
+    /// Switch debug sites on or off, with the query language of the kernel's dynamic debug.
     #[command(after_help = "Examples:\n  \
             pollux debug set 'module ip_vs_rr +p'\n  \
             pollux debug set 'module ip_vs* level 0-6 +pmf; func tell_packet -p'\n  \
             pollux debug set 'file admit.rs line 100-200 format \"dest found\" +p'\n  \
             pollux debug set '=_'\n\n\
-            Flags: p print; m module, f function, l line and t thread go before the text; _ none. + adds flags, - takes\n\
-            them away, = sets exactly these. In names * stands for any letters and ? for one; quote what has blanks.")]
+            Flags: p prints the event; m, f, l and t put the module, function, line and thread before its text; _ is no flag.\n\
+            + adds flags, - removes them, = sets exactly these. In names, * matches any string and ? one character. Quote\n\
+            values that contain blanks.")]
     Set {
-        /// One query, or several parted by `;`.
+        /// One query, or several separated by `;`.
         #[arg(required = true, allow_hyphen_values = true)]
         query: Vec<String>,
     },
-    /// Show net.ipv4.vs.debug_level, or set it: events from this level down are told, whatever their flags.
+    /// Show or set net.ipv4.vs.debug_level: events of this level and below are logged, whatever their flags.
     Level {
-        /// 0 failures, 2 configuration, 6 scheduling, 7 connections, 8 states, 9 lookups, 11 packets, 12 all; -1 nothing.
-        #[arg(allow_hyphen_values = true)]
+        /// 0 failures, 2 configuration, 6 scheduling, 7 connections, 8 states, 9 lookups, 11 packets, 12 all; -1 none.
+        #[arg(allow_hyphen_values = true, value_parser = values::level)]
         level: Option<i32>,
     },
 }
 
-/// Does it.
-pub(super) fn run(command: &DebugCommand, ask: &Ask<'_>) -> Result<String, CliError> {
+/// Executes a subcommand.
+pub(super) fn run(command: &DebugCommand, session: &Session<'_>) -> Result<String, CliError> {
     match command {
         DebugCommand::Sites { query } => {
-            let query = DebugQuery { query: words(query) };
-            ask.show(&Request::DebugSites(query), |found: &DebugSites| found.sites.iter().map(line).collect())
+            let query = DebugQuery { query: joined(query) };
+            session.show(&Request::DebugSites(query), |found: &DebugSites| {
+                found.sites.iter().map(line).collect()
+            })
         }
         DebugCommand::Set { query } => {
-            let query = DebugQuery { query: words(query) };
-            ask.show(&Request::DebugSet(query), |set: &DebugSet| format!("{} sites matched\n", set.matched))
+            let query = DebugQuery { query: joined(query) };
+            session.show(&Request::DebugSet(query), matched)
         }
-        DebugCommand::Level { level: Some(level) } => ask.done(&Request::SettingsSet(SettingsEdit {
+        DebugCommand::Level { level: Some(level) } => session.send(&Request::SettingsSet(SettingsEdit {
             debug_level: Some(*level),
             ..SettingsEdit::default()
         })),
         DebugCommand::Level { level: None } => {
             let names = vec!["debug_level".to_owned()];
-            ask.show(&Request::SysctlGet(SysctlGet { names }), sysctl::lines)
+            session.show(&Request::SysctlGet(SysctlGet { names }), sysctl::lines)
         }
     }
 }
 
 /// Prints events until it is interrupted or the daemon stops.
-pub(super) fn follow(ask: &Ask<'_>) -> Result<String, CliError> {
-    let mut client = ask.client()?;
+pub(super) fn follow(session: &Session<'_>) -> Result<String, CliError> {
+    let mut client = session.client()?;
     let _following: Done = client.call(&Request::DebugFollow(NoParams {}))?;
     let mut out = std::io::stdout();
     while let Some(event) = client.hear::<DebugEvent>()? {
-        let text = if ask.json { serde_json::to_string(&event)? + "\n" } else { event_line(&event) };
-        // A reader that has seen enough, such as `head`, ends it.
+        let text = if session.json { serde_json::to_string(&event)? + "\n" } else { event_line(&event) };
+        // A closed pipe, such as after `| head`, ends it.
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             break;
         }
@@ -76,8 +79,9 @@ pub(super) fn follow(ask: &Ask<'_>) -> Result<String, CliError> {
     Ok(String::new())
 }
 
-/// Words that the shell has parted are one query again; a word with blanks was quoted, unless it is all there is.
-fn words(parts: &[String]) -> String {
+/// Joins the arguments into one query. An argument with blanks was quoted for the shell and is quoted again, unless it is
+/// the only one.
+fn joined(parts: &[String]) -> String {
     match parts {
         [whole] => whole.clone(),
         _ => {
@@ -89,13 +93,22 @@ fn words(parts: &[String]) -> String {
     }
 }
 
-/// As in the kernel's control file.
+/// Number of sites that a query matched.
+fn matched(set: &DebugSet) -> String {
+    match set.matched {
+        0 => "0 sites matched; `pollux debug sites` lists them all\n".to_owned(),
+        1 => "1 site matched\n".to_owned(),
+        many => format!("{many} sites matched\n"),
+    }
+}
+
+/// The format of the kernel's dynamic_debug/control.
 fn line(site: &DebugSite) -> String {
     let DebugSite { file, line, module, function, flags, format, .. } = site;
     format!("{file}:{line} [{module}] {function} ={flags} {format:?}\n")
 }
 
-/// As dmesg(1) has it: seconds since the start, then the text.
+/// The format of dmesg(1): seconds since the daemon started, then the text.
 fn event_line(event: &DebugEvent) -> String {
     let missing =
         if event.missed > 0 { format!("({} events missed)\n", event.missed) } else { String::new() };
@@ -107,17 +120,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_the_shell_are_one_query() {
+    fn shell_words_are_joined_into_one_query() {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        assert_eq!(words(&owned(&["module ip_vs_rr +p"])), "module ip_vs_rr +p");
-        assert_eq!(words(&owned(&["format", "dest found", "+p"])), "format \"dest found\" +p");
-        assert_eq!(words(&[]), "");
+        assert_eq!(joined(&owned(&["module ip_vs_rr +p"])), "module ip_vs_rr +p");
+        assert_eq!(joined(&owned(&["format", "dest found", "+p"])), "format \"dest found\" +p");
+        assert_eq!(joined(&[]), "");
     }
 
     #[test]
-    fn lines_are_those_of_the_kernel() {
+    fn lines_have_the_kernels_format() {
         let site = DebugSite {
-            file: "dataplane/src/line/leave.rs".to_owned(),
+            file: "dataplane/src/pipeline/leave.rs".to_owned(),
             line: 30,
             module: "ip_vs".to_owned(),
             function: "leave".to_owned(),
@@ -128,7 +141,7 @@ mod tests {
         };
         assert_eq!(
             line(&site),
-            "dataplane/src/line/leave.rs:30 [ip_vs] leave =pm \"Schedule: no dest found.\"\n"
+            "dataplane/src/pipeline/leave.rs:30 [ip_vs] leave =pm \"Schedule: no dest found.\"\n"
         );
         let event = DebugEvent { at_ms: 61_007, text: "IPVS: x".to_owned(), ..DebugEvent::default() };
         assert_eq!(event_line(&event), "[   61.007] IPVS: x\n");

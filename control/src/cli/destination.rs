@@ -1,16 +1,17 @@
-//! `pollux destination`: everything that can be said about a real server.
+//! `pollux destination`: the destinations (real servers) of a service.
 
 use std::net::SocketAddr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::run::CliError;
-use super::service::Which;
+use super::service::ServiceSelector;
+use super::values;
 use crate::edit::DestinationEdit;
 use crate::model::{Checksum, Destination, DestinationKey, Method, Tunnel};
 use crate::request::{DestinationAdd, DestinationRemove, Request};
 
-/// What can be done to a destination.
+/// Subcommands of `pollux destination`.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method nat --weight 1\n  \
@@ -22,24 +23,26 @@ pub enum DestinationCommand {
     Add {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port; port 0, of marks and of services of any port, keeps what the client addressed.
+        service: ServiceSelector,
+        /// Address and port of the server. Port 0 keeps the port the client used; for fwmark services and services with port 0.
+        #[arg(value_name = "SERVER:PORT", value_parser = values::socket)]
         destination: SocketAddr,
-        /// How packets reach it.
+        /// Forwarding method.
         #[arg(long, value_enum)]
         method: Method,
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
         options: DestinationOptions,
     },
-    /// Change a destination; what is not given stays.
+    /// Change a destination; options that are not given keep their values.
     Edit {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port.
+        service: ServiceSelector,
+        /// Address and port of the server.
+        #[arg(value_name = "SERVER:PORT", value_parser = values::socket)]
         destination: SocketAddr,
-        /// How packets of new connections reach it.
+        /// Forwarding method of new connections.
         #[arg(long, value_enum)]
         method: Option<Method>,
         #[command(flatten)]
@@ -50,43 +53,44 @@ pub enum DestinationCommand {
     Remove {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
-        /// The server's address and port.
+        service: ServiceSelector,
+        /// Address and port of the server.
+        #[arg(value_name = "SERVER:PORT", value_parser = values::socket)]
         destination: SocketAddr,
     },
 }
 
-/// What can be said about a destination.
+/// Options of a destination.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct DestinationOptions {
-    /// Its share of new connections; 0 lets it run empty. 1 unless given.
-    #[arg(long)]
+    /// Share of new connections; 0 drains the server. A new destination has 1.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::count)]
     pub weight: Option<u32>,
-    /// Connections from which on it gets no more; 0 is no limit.
-    #[arg(long, value_name = "CONNECTIONS")]
+    /// Connection limit: at this number the server gets no new connections; 0 is no limit.
+    #[arg(long, value_name = "CONNECTIONS", allow_negative_numbers = true, value_parser = values::count)]
     pub upper_threshold: Option<u32>,
-    /// Connections below which it gets some again; 0 is three quarters of the upper threshold.
-    #[arg(long, value_name = "CONNECTIONS")]
+    /// Below this number of connections the server gets new ones again; 0 is three quarters of the upper threshold.
+    #[arg(long, value_name = "CONNECTIONS", allow_negative_numbers = true, value_parser = values::count)]
     pub lower_threshold: Option<u32>,
-    /// Method tunnel: the kind; ipip unless given.
+    /// Encapsulation of method tunnel; ipip by default.
     #[arg(long, value_enum)]
     pub tunnel: Option<TunnelKind>,
-    /// gue: the receiver's UDP port.
+    /// UDP destination port of a gue tunnel.
     #[arg(long, value_name = "PORT", requires = "tunnel")]
     pub tunnel_port: Option<u16>,
-    /// gue, gre: the checksum; no unless given.
+    /// Checksum of a gue or gre tunnel; no by default.
     #[arg(long, value_enum, requires = "tunnel")]
     pub tunnel_checksum: Option<Checksum>,
 }
 
-/// Kinds of tunnel.
+/// Tunnel types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum TunnelKind {
     /// IP in IP.
     Ipip,
-    /// Generic UDP encapsulation.
+    /// Generic UDP Encapsulation.
     Gue,
-    /// Generic routing encapsulation.
+    /// Generic Routing Encapsulation.
     Gre,
 }
 
@@ -97,25 +101,27 @@ impl DestinationOptions {
         match (self.tunnel, self.tunnel_port) {
             (None, _) => Ok(None),
             (Some(TunnelKind::Gue), Some(l4_port)) => Ok(Some(Tunnel::Gue { l4_port, checksum })),
-            (Some(TunnelKind::Gue), None) => usage("a gue tunnel needs --tunnel-port, often 6080"),
-            (Some(_), Some(_)) => usage("--tunnel-port is only for --tunnel gue"),
-            (Some(TunnelKind::Gre), None) => Ok(Some(Tunnel::Gre { checksum })),
-            (Some(TunnelKind::Ipip), None) if self.tunnel_checksum.is_some() => {
-                usage("--tunnel-checksum is only for --tunnel gue and gre")
+            (Some(TunnelKind::Gue), None) => {
+                usage("a gue tunnel needs --tunnel-port; 6080 is the usual port")
             }
+            (Some(_), Some(_)) => usage("--tunnel-port applies only to --tunnel gue; remove it, or use gue"),
+            (Some(TunnelKind::Gre), None) => Ok(Some(Tunnel::Gre { checksum })),
+            (Some(TunnelKind::Ipip), None) if self.tunnel_checksum.is_some() => usage(
+                "--tunnel-checksum applies only to --tunnel gue and gre; remove it, or use one of these",
+            ),
             (Some(TunnelKind::Ipip), None) => Ok(Some(Tunnel::Ipip)),
         }
     }
 }
 
-/// What the daemon is asked for.
+/// The request for a subcommand.
 ///
 /// # Errors
-/// When kind and name of the service, or options of the tunnel, do not fit.
+/// If the service name does not match its type, or the tunnel options contradict each other.
 pub fn request(command: &DestinationCommand) -> Result<Request, CliError> {
     let key = |at: SocketAddr| DestinationKey { address: at.ip(), l4_port: at.port() };
     Ok(match *command {
-        DestinationCommand::Add { which, destination, method, options } => {
+        DestinationCommand::Add { service, destination, method, options } => {
             let new = Destination::new(destination.ip(), destination.port(), method);
             let destination = Destination {
                 tunnel: options.tunnel()?.unwrap_or(new.tunnel),
@@ -124,11 +130,11 @@ pub fn request(command: &DestinationCommand) -> Result<Request, CliError> {
                 lower_threshold: options.lower_threshold.unwrap_or(new.lower_threshold),
                 ..new
             };
-            Request::DestinationAdd(DestinationAdd { service: which.try_into()?, destination })
+            Request::DestinationAdd(DestinationAdd { service: service.try_into()?, destination })
         }
-        DestinationCommand::Edit { which, destination, method, options } => {
+        DestinationCommand::Edit { service, destination, method, options } => {
             Request::DestinationEdit(DestinationEdit {
-                service: which.try_into()?,
+                service: service.try_into()?,
                 destination: key(destination),
                 method,
                 tunnel: options.tunnel()?,
@@ -137,9 +143,11 @@ pub fn request(command: &DestinationCommand) -> Result<Request, CliError> {
                 lower_threshold: options.lower_threshold,
             })
         }
-        DestinationCommand::Remove { which, destination } => Request::DestinationRemove(DestinationRemove {
-            service: which.try_into()?,
-            destination: key(destination),
-        }),
+        DestinationCommand::Remove { service, destination } => {
+            Request::DestinationRemove(DestinationRemove {
+                service: service.try_into()?,
+                destination: key(destination),
+            })
+        }
     })
 }

@@ -1,4 +1,4 @@
-//! `pollux fwmarks`: the rules that mark packets, as a file that holds nothing else.
+//! `pollux fwmarks`: the rules that set the fwmark of packets, in a file of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::model::Config;
 use crate::parse;
 use crate::request::FwmarksSet;
 
-/// What can be done to the rules that mark packets.
+/// Subcommands of `pollux fwmarks`.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "A file is TOML or JSON, by its extension:\n  \
+#[command(after_help = "A rules file is TOML or JSON, by its extension:\n  \
     [[fwmarks]]\n  \
     destination = \"10.9.9.0/24\"\n  \
     protocol = \"tcp\"\n  \
@@ -19,11 +19,11 @@ use crate::request::FwmarksSet;
     fwmark = 7\n\n\
     Then: pollux fwmarks set fwmarks.toml && pollux service add fwmark 7")]
 pub enum FwmarksCommand {
-    /// Show the rules as TOML, in the form that `set` reads.
+    /// Print the rules as TOML, in the format that `set` reads.
     List,
-    /// Replace all rules by a file's.
+    /// Replace all rules with those of a file.
     Set {
-        /// A file with [[marks]] and nothing else.
+        /// File with [[fwmarks]] tables and nothing else.
         file: PathBuf,
     },
 }
@@ -31,7 +31,7 @@ pub enum FwmarksCommand {
 /// Reads a file of rules.
 ///
 /// # Errors
-/// When it cannot be read, or holds more.
+/// If it cannot be read, or contains anything else.
 pub fn read(file: &Path) -> Result<FwmarksSet, CliError> {
     let mut config = parse::file(file)?;
     let fwmarks = std::mem::take(&mut config.fwmarks);
@@ -39,6 +39,8 @@ pub fn read(file: &Path) -> Result<FwmarksSet, CliError> {
         Ok(FwmarksSet { fwmarks })
     } else {
         let file = file.display();
-        Err(CliError::Usage(format!("{file} holds more than [[fwmarks]]; use `pollux apply` for all of it")))
+        Err(CliError::Usage(format!(
+            "{file} contains more than [[fwmarks]]; remove the rest, or load the whole file with `pollux apply`"
+        )))
     }
 }

@@ -1,38 +1,38 @@
-//! `pollux ipvsadm`, and `pollux` called by the name `ipvsadm`.
+//! `pollux ipvsadm`, and `pollux` started under the name `ipvsadm`.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::ipvsadm::ask::Nobody;
+use crate::ipvsadm::daemon::NoDaemon;
 use crate::ipvsadm::names::System;
-use crate::ipvsadm::program::{Program, Surroundings, needs_daemon};
+use crate::ipvsadm::program::{Environment, Program, needs_daemon};
 use crate::ipvsadm::restore::Stream;
 use crate::socket::DEFAULT_PATH;
 use crate::socket::client::{Client, ClientError};
 
-/// A restore of a hundred thousand lines answers well within this.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a restore of a hundred thousand lines.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What `ipvsadm` ends with when there is no IPVS.
+/// Exit status of `ipvsadm` without IPVS in the kernel.
 const NO_DAEMON: u8 = 2;
 
-/// The arguments for `ipvsadm`, if that is what these ask for: by the program's name, or by its first argument. They go
-/// to it as they are, whatever they would mean to `pollux`.
-pub fn wanted(mut args: impl Iterator<Item = String>) -> Option<Vec<String>> {
+/// Returns the arguments for `ipvsadm` if the program was started under that name or with it as the first argument. They
+/// are passed on unchanged, without being parsed as options of `pollux`.
+pub fn arguments(mut args: impl Iterator<Item = String>) -> Option<Vec<String>> {
     let program = args.next()?;
     let by_name = Path::new(&program).file_name().is_some_and(|name| name == "ipvsadm");
     (by_name || args.next().is_some_and(|word| word == "ipvsadm")).then(|| args.collect())
 }
 
-/// Runs `ipvsadm` on the daemon that the environment names.
+/// Runs `ipvsadm` on the daemon given by `POLLUX_SOCKET` and `POLLUX_NAMESPACE`.
 pub fn run_here(words: Vec<String>) -> u8 {
     let socket = std::env::var_os("POLLUX_SOCKET").map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
     run(&socket, std::env::var("POLLUX_NAMESPACE").ok(), words)
 }
 
-/// Runs `ipvsadm` on the daemon with this socket, and gives the exit status. Words that begin with `-N NAME` are about
-/// another namespace, which the original does not know.
+/// Runs `ipvsadm` on the daemon behind this socket and returns the exit status. A leading `-N NAME`, an option of ours,
+/// selects a namespace.
 pub fn run(socket: &Path, mut namespace: Option<String>, mut words: Vec<String>) -> u8 {
     if words.len() > 1 && ["-N", "--namespace"].contains(&words[0].as_str()) {
         namespace = words.drain(..2).next_back();
@@ -40,14 +40,14 @@ pub fn run(socket: &Path, mut namespace: Option<String>, mut words: Vec<String>)
     let interface = |name: &str| !name.contains('/') && Path::new("/sys/class/net").join(name).exists();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let names = System::new();
-    let around = Surroundings { names: &names, interface: &interface, out: &mut out, err: &mut err };
+    let environment = Environment { names: &names, interface: &interface, out: &mut out, err: &mut err };
     if !needs_daemon(&words) {
-        return Program::new(&mut Nobody, around).run(words, &mut "".lines());
+        return Program::new(&mut NoDaemon, environment).run(words, &mut "".lines());
     }
-    match Client::connect(socket, PATIENCE) {
+    match Client::connect(socket, TIMEOUT) {
         Ok(daemon) => {
             let mut daemon = daemon.in_namespace(namespace);
-            Program::new(&mut daemon, around).run(words, &mut Stream::new(io::stdin()))
+            Program::new(&mut daemon, environment).run(words, &mut Stream::new(io::stdin()))
         }
         Err(why) => {
             let why = match why {

@@ -1,47 +1,47 @@
-//! `pollux modules`: the parts of the balancer, as lsmod(8) lists the kernel's.
+//! `pollux modules`: the modules of the balancer, as lsmod(8) lists the kernel's.
 
 use std::fmt::Write;
 
 use clap::Subcommand;
 
-use super::run::{Ask, CliError};
+use super::run::{CliError, Session};
 use crate::edit::ModuleSet;
 use crate::request::{NoParams, Request};
 use crate::view::{ModuleList, ModuleView};
 
-/// What can be done about modules.
+/// Subcommands of `pollux modules`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ModulesCommand {
-    /// Switch modules off: a protocol's packets are then left to the kernel, a scheduler or engine cannot be used.
+    /// Switch modules off: packets of the protocol then pass to the kernel; a scheduler or engine cannot be used.
     Disable {
-        /// Names as they are listed; none may be used by a service.
+        /// Names from the list; no service may use them.
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Switch modules on again.
     Enable {
-        /// Names as they are listed.
+        /// Names from the list.
         #[arg(required = true)]
         names: Vec<String>,
     },
 }
 
-/// Does it; without a command, lists.
-pub(super) fn run(command: Option<&ModulesCommand>, ask: &Ask<'_>) -> Result<String, CliError> {
+/// Executes a subcommand, or lists the modules.
+pub(super) fn run(command: Option<&ModulesCommand>, session: &Session<'_>) -> Result<String, CliError> {
     let set = |disable: &[String], enable: &[String]| {
-        ask.done(&Request::ModuleSet(ModuleSet {
+        session.send(&Request::ModuleSet(ModuleSet {
             disable: disable.iter().cloned().collect(),
             enable: enable.iter().cloned().collect(),
         }))
     };
     match command {
-        None => ask.show(&Request::ModuleList(NoParams {}), table),
+        None => session.show(&Request::ModuleList(NoParams {}), table),
         Some(ModulesCommand::Disable { names }) => set(names, &[]),
         Some(ModulesCommand::Enable { names }) => set(&[], names),
     }
 }
 
-/// A line for each module.
+/// One line per module.
 fn table(list: &ModuleList) -> String {
     let mut out = format!("{:<14} {:<10} {:<5} {:>10}  Used by\n", "Module", "Kind", "State", "Size");
     for module in &list.modules {
@@ -65,7 +65,7 @@ mod tests {
     use crate::model::{Config, Service, ServiceKey};
 
     #[test]
-    fn a_line_says_who_uses_a_module() {
+    fn a_line_shows_the_users_of_a_module() {
         let mut config = Config::default();
         let key = ServiceKey::Address {
             protocol: crate::model::Protocol::Tcp,

@@ -1,14 +1,15 @@
-//! `pollux namespace`: namespaces, and what is bound to them.
+//! `pollux namespace`: namespaces, and the ports and VLANs bound to them.
 
 use std::fmt::Write;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
+use super::values;
 use crate::model::{Binding, Namespace, NamespaceStart};
 use crate::request::{NamespaceAdd, NamespaceRemove, NoParams, Request};
 use crate::view::NamespaceList;
 
-/// What can be done to namespaces.
+/// Subcommands of `pollux namespace`.
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     pollux namespace add blue --port 1 --vlan 100\n  \
@@ -16,53 +17,53 @@ use crate::view::NamespaceList;
     pollux -N blue service add tcp 10.9.9.1:80\n  \
     pollux -N blue list\n  \
     pollux namespace remove blue\n\n\
-    A VLAN belongs to the port before it. A port without a VLAN is its untagged frames, and those of VLANs that are not bound\n\
-    to another namespace.")]
+    --vlan applies to the --port before it. A port without --vlan means its untagged frames and the VLANs that no other\n\
+    namespace has.")]
 pub enum NamespaceCommand {
-    /// Make a namespace.
+    /// Add a namespace.
     Add(Box<AddArgs>),
-    /// Remove a namespace and all that is in it, connections included.
+    /// Remove a namespace with its services and connections.
     Remove {
-        /// Its name.
+        /// Name of the namespace.
         name: String,
     },
-    /// Show the namespaces there are.
+    /// List the namespaces.
     List,
 }
 
 /// A new namespace.
 #[derive(Clone, Debug, Args)]
 pub struct AddArgs {
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
-    /// What is bound to it.
+    /// Ports and VLANs bound to it.
     #[command(flatten)]
     pub bindings: Bindings,
-    /// The kernel's network namespace for its twins, as of `ip netns`; its own name when absent.
+    /// Kernel network namespace of its TAP twins, as in `ip netns`; by default the one of the same name.
     #[arg(long, value_name = "NAME")]
     pub netns: Option<String>,
-    /// IPv4 connections it can hold.
-    #[arg(long, value_name = "N")]
+    /// Capacity of the IPv4 connection table.
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub connections_ipv4: Option<u32>,
-    /// IPv6 connections it can hold.
-    #[arg(long, value_name = "N")]
+    /// Capacity of the IPv6 connection table.
+    #[arg(long, value_name = "N", value_parser = values::count)]
     pub connections_ipv6: Option<u32>,
-    /// Make no twins: it knows of the network what its static facts say.
+    /// Create no TAP twins: take addresses and routes only from its static network configuration.
     #[arg(long)]
     pub no_kernel: bool,
 }
 
-/// Ports and VLANs in the order they were typed: a VLAN belongs to the port before it.
+/// Ports and VLANs in command-line order: a VLAN belongs to the port before it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bindings(pub Vec<Binding>);
 
-/// The two options as clap knows them.
+/// The two options as clap parses them.
 #[derive(Args)]
 struct Options {
-    /// A DPDK port, by name or number; may be given several times.
+    /// DPDK port, by name or number; repeatable.
     #[arg(long, value_name = "PORT")]
     port: Vec<String>,
-    /// A VLAN of the port before it instead of the whole port; may be given several times.
+    /// VLAN of the preceding --port, instead of the whole port; repeatable.
     #[arg(long, value_name = "1-4094", value_parser = clap::value_parser!(u16).range(1..=4094), requires = "port")]
     vlan: Vec<u16>,
 }
@@ -86,12 +87,12 @@ impl FromArgMatches for Bindings {
         if let (Some((first, _)), Some((port, _))) = (vlans.first(), ports.first())
             && first < port
         {
-            let why = "--vlan stands before --port; a VLAN belongs to the port before it\n";
+            let why = "--vlan comes before --port; a VLAN belongs to the port before it, so write --port PORT --vlan VLAN\n";
             return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, why));
         }
         let mut bindings = Vec::new();
-        for (place, (from, port)) in ports.iter().enumerate() {
-            let to = ports.get(place + 1).map_or(usize::MAX, |(next, _)| *next);
+        for (index, (from, port)) in ports.iter().enumerate() {
+            let to = ports.get(index + 1).map_or(usize::MAX, |(next, _)| *next);
             let own = vlans.iter().filter(|(at, _)| (*from..to).contains(at));
             let before = bindings.len();
             bindings.extend(own.map(|(_, vlan)| Binding { port: (*port).clone(), vlan: Some(**vlan) }));
@@ -108,7 +109,7 @@ impl FromArgMatches for Bindings {
     }
 }
 
-/// What to ask the daemon for.
+/// The request for a subcommand.
 pub fn request(command: &NamespaceCommand) -> Request {
     match command {
         NamespaceCommand::Add(args) => Request::NamespaceAdd(NamespaceAdd { namespace: args.namespace() }),
@@ -131,7 +132,7 @@ impl AddArgs {
     }
 }
 
-/// A line for each namespace.
+/// One line per namespace.
 pub fn table(list: &NamespaceList) -> String {
     let mut out = format!(
         "{:<16} {:>8} {:>12} {:>23} {:>10}  {}\n",
@@ -140,7 +141,7 @@ pub fn table(list: &NamespaceList) -> String {
     for of in &list.namespaces {
         let bindings: Vec<_> = of.bindings.iter().map(ToString::to_string).collect();
         let bound = match (bindings.is_empty(), of.name == crate::model::namespace::DEFAULT) {
-            (true, true) => "what no other has".to_owned(),
+            (true, true) => "everything else".to_owned(),
             (true, false) => "none".to_owned(),
             (false, _) => bindings.join(", "),
         };
@@ -189,20 +190,20 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told() {
+    fn wrong_bindings_are_refused() {
         let rows = [
             ("--vlan 7", "--port"),
             ("--port 1 --vlan 4095", "4095"),
             ("--vlan 7 --port 1", "before --port"),
         ];
-        for (words, told) in rows {
+        for (words, expected) in rows {
             let error = bindings(words).unwrap_err();
-            assert!(error.contains(told), "{words}: {error}");
+            assert!(error.contains(expected), "{words}: {error}");
         }
     }
 
     #[test]
-    fn sizes_and_the_kernel_can_be_said() {
+    fn table_sizes_and_kernel_options_are_taken() {
         let line = "pollux namespace add blue --port 0 --connections-ipv4 500 --no-kernel --netns b";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Namespace(command) = &cli.command else { panic!("it is about namespaces") };

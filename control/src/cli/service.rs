@@ -1,116 +1,112 @@
-//! `pollux service`: which service, and everything that can be said about one.
+//! `pollux service`: adds, changes and removes services.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::run::CliError;
+use super::values;
 use crate::edit::ServiceEdit;
 use crate::model::{Engine, Family, Persistence, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey};
 use crate::request::{Request, ServiceAdd, ServiceRemove};
 
-/// Which service.
+/// Arguments that name one service.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Which {
-    /// What the name is: an address of this protocol, or a mark.
-    #[arg(value_enum, value_name = "KIND")]
+pub struct ServiceSelector {
+    /// Service type: the protocol, or fwmark.
+    #[arg(value_enum, value_name = "TYPE")]
     pub kind: Kind,
-    /// Virtual address and port: 10.9.9.1:80, [2001:db8::1]:80; port 0 is any. Of a mark its number.
-    #[arg(value_name = "ADDRESS:PORT|MARK", value_parser = name)]
+    /// Virtual address and port, such as 10.9.9.1:80 or [2001:db8::1]:80, port 0 for all ports; or the firewall mark.
+    #[arg(value_name = "ADDRESS:PORT|FWMARK", value_parser = name)]
     pub name: Name,
-    /// The mark is that of IPv6 packets.
+    /// The fwmark service is for IPv6 packets.
     #[arg(long)]
     pub ipv6: bool,
 }
 
-/// Which service, or all.
+/// Arguments that name one service, or none for all of them.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct WhichIfAny {
-    /// What the name is: an address of this protocol, or a mark.
-    #[arg(value_enum, value_name = "KIND", requires = "name")]
+pub struct OptionalService {
+    /// Service type: the protocol, or fwmark.
+    #[arg(value_enum, value_name = "TYPE", requires = "name")]
     pub kind: Option<Kind>,
-    /// Virtual address and port, or the number of a mark.
-    #[arg(value_name = "ADDRESS:PORT|MARK", value_parser = name)]
+    /// Virtual address and port, or the firewall mark.
+    #[arg(value_name = "ADDRESS:PORT|FWMARK", value_parser = name)]
     pub name: Option<Name>,
-    /// The mark is that of IPv6 packets.
+    /// The fwmark service is for IPv6 packets.
     #[arg(long, requires = "kind")]
     pub ipv6: bool,
 }
 
-impl WhichIfAny {
-    /// The service; none when all are meant.
+impl OptionalService {
+    /// The service, or `None` for all.
     ///
     /// # Errors
-    /// When kind and name do not fit.
+    /// If the name does not match the type.
     pub fn key(self) -> Result<Option<ServiceKey>, CliError> {
-        let WhichIfAny { kind, name, ipv6 } = self;
-        let which = kind.zip(name).map(|(kind, name)| Which { kind, name, ipv6 });
-        which.map(ServiceKey::try_from).transpose()
+        let OptionalService { kind, name, ipv6 } = self;
+        let service = kind.zip(name).map(|(kind, name)| ServiceSelector { kind, name, ipv6 });
+        service.map(ServiceKey::try_from).transpose()
     }
 }
 
-/// Kinds of services.
+/// Service types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// TCP to an address.
+    /// TCP connections to the address.
     Tcp,
-    /// UDP to an address.
+    /// UDP packets to the address.
     Udp,
-    /// SCTP to an address.
+    /// SCTP associations to the address.
     Sctp,
-    /// Packets that `pollux fwmarks` gave this number.
+    /// Packets with this firewall mark, set by `pollux fwmarks`.
     Fwmark,
 }
 
-/// Names of services.
+/// The name of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
     /// An address and a port.
     Address(SocketAddr),
-    /// A mark.
+    /// A firewall mark.
     Fwmark(u32),
 }
 
 fn name(text: &str) -> Result<Name, String> {
-    let fwmark = || text.parse().map(Name::Fwmark);
-    let address = text.parse().map(Name::Address);
-    address.or_else(|_| fwmark()).map_err(|_| {
-        "write an address with its port, as in 10.9.9.1:80 or [2001:db8::1]:80, or the number of a fwmark"
-            .to_owned()
-    })
+    text.parse().map(Name::Fwmark).or_else(|_| values::socket(text).map(Name::Address))
 }
 
-impl TryFrom<Which> for ServiceKey {
+impl TryFrom<ServiceSelector> for ServiceKey {
     type Error = CliError;
 
-    fn try_from(which: Which) -> Result<ServiceKey, CliError> {
-        let family = if which.ipv6 { Family::Ipv6 } else { Family::Ipv4 };
-        let protocol = match which.kind {
+    fn try_from(selector: ServiceSelector) -> Result<ServiceKey, CliError> {
+        let family = if selector.ipv6 { Family::Ipv6 } else { Family::Ipv4 };
+        let protocol = match selector.kind {
             Kind::Tcp => Protocol::Tcp,
             Kind::Udp => Protocol::Udp,
             Kind::Sctp => Protocol::Sctp,
             Kind::Fwmark => {
-                return match which.name {
+                return match selector.name {
                     Name::Fwmark(fwmark) => Ok(ServiceKey::Fwmark { fwmark, family }),
-                    Name::Address(at) => {
-                        Err(CliError::Usage(format!("{at} is no fwmark; write its number, as in `fwmark 7`")))
-                    }
+                    Name::Address(at) => Err(CliError::Usage(format!(
+                        "{at} is not a firewall mark; write `fwmark 7`, or `tcp {at}`"
+                    ))),
                 };
             }
         };
-        match which.name {
-            Name::Address(_) if which.ipv6 => {
-                Err(CliError::Usage("--ipv6 is for fwmarks; the address says it here".to_owned()))
-            }
+        match selector.name {
+            Name::Address(_) if selector.ipv6 => Err(CliError::Usage(
+                "--ipv6 applies only to fwmark services; remove it, the address has its family".to_owned(),
+            )),
             Name::Address(at) => Ok(ServiceKey::Address { protocol, address: at.ip(), l4_port: at.port() }),
             Name::Fwmark(fwmark) => Err(CliError::Usage(format!(
-                "{fwmark} is no address; write `{protocol} ADDRESS:PORT`, or `fwmark {fwmark}`"
+                "{fwmark} is not an address and port; write `{protocol} 10.9.9.1:{fwmark}`, or `fwmark {fwmark}`"
             ))),
         }
     }
 }
 
-/// What can be done to a service.
+/// Subcommands of `pollux service`.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:\n  \
     pollux service add tcp 10.9.9.1:80 --scheduler wlc\n  \
@@ -123,20 +119,20 @@ pub enum ServiceCommand {
     Add {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
+        service: ServiceSelector,
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
         options: ServiceOptions,
     },
-    /// Change a service; what is not given stays.
+    /// Change a service; options that are not given keep their values.
     Edit {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
+        service: ServiceSelector,
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
         options: ServiceOptions,
-        /// Clients no longer stick to a destination.
+        /// Turn persistence off.
         #[arg(long, conflicts_with = "persistence")]
         no_persistence: bool,
     },
@@ -144,39 +140,39 @@ pub enum ServiceCommand {
     Remove {
         #[command(flatten)]
         #[allow(missing_docs, reason = "described by its type")]
-        which: Which,
+        service: ServiceSelector,
     },
 }
 
-/// What can be said about a service. A switch may be given as `--switch=false`, too.
+/// Options of a service. Switches also take a value: `--ops=false`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServiceOptions {
-    /// How destinations are chosen; wlc unless given.
+    /// Scheduling algorithm. A new service has wlc.
     #[arg(long, value_enum)]
     pub scheduler: Option<Scheduler>,
-    /// sh, mh: look further when the first choice cannot be used. Of this and the two below, those not given are off if
-    /// one is given.
+    /// sh, mh: use another server if the chosen one is unusable. If any of --fallback, --hash-l4-port and --flag-3 is given,
+    /// those not given are turned off.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub fallback: Option<bool>,
-    /// sh, mh: hash the client's port, too.
+    /// sh, mh: include the client's port in the hash.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub hash_l4_port: Option<bool>,
-    /// A switch that IPVS keeps and no scheduler uses.
+    /// Third scheduler flag of IPVS; no scheduler uses it.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub flag_3: Option<bool>,
-    /// Clients stick to a destination for so many seconds after their last new connection; 360 unless given.
+    /// Send a client's new connections to the same server until this many seconds after the last one; 360 without a value.
     #[arg(long, num_args = 0..=1, value_name = "SECONDS", default_missing_value = "360")]
     pub persistence: Option<u32>,
-    /// Which IPv4 clients are one: 255.255.255.0 makes a /24 one client.
+    /// Client grouping mask for persistence: 255.255.255.0 treats each /24 as one client.
     #[arg(long, value_name = "MASK", requires = "persistence")]
     pub netmask: Option<Ipv4Addr>,
-    /// Which IPv6 clients are one: so many bits of their addresses.
+    /// Client grouping prefix length for IPv6 persistence: 64 treats each /64 as one client.
     #[arg(long, value_name = "BITS", requires = "persistence")]
     pub prefix_len: Option<u8>,
-    /// Tell clients apart by what they say, too: the Call-ID of SIP over UDP.
+    /// Persistence engine: sip keeps the packets of a SIP call (Call-ID, over UDP) on one server.
     #[arg(long, value_enum, requires = "persistence")]
     pub engine: Option<Engine>,
-    /// UDP: every packet is scheduled anew.
+    /// UDP: one-packet scheduling (OPS), which schedules each packet on its own.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ops: Option<bool>,
 }
@@ -194,14 +190,14 @@ impl ServiceOptions {
     }
 }
 
-/// What the daemon is asked for.
+/// The request for a subcommand.
 ///
 /// # Errors
-/// When kind and name of the service do not fit.
+/// If the service name does not match its type.
 pub fn request(command: &ServiceCommand) -> Result<Request, CliError> {
     Ok(match command {
-        ServiceCommand::Add { which, options } => {
-            let new = Service::new((*which).try_into()?);
+        ServiceCommand::Add { service, options } => {
+            let new = Service::new((*service).try_into()?);
             let service = Service {
                 scheduler: options.scheduler.unwrap_or(new.scheduler),
                 flags: options.flags().unwrap_or_default(),
@@ -211,15 +207,15 @@ pub fn request(command: &ServiceCommand) -> Result<Request, CliError> {
             };
             Request::ServiceAdd(ServiceAdd { service })
         }
-        ServiceCommand::Edit { which, options, no_persistence } => Request::ServiceEdit(ServiceEdit {
-            service: (*which).try_into()?,
+        ServiceCommand::Edit { service, options, no_persistence } => Request::ServiceEdit(ServiceEdit {
+            service: (*service).try_into()?,
             scheduler: options.scheduler,
             flags: options.flags(),
             persistence: if *no_persistence { Some(None) } else { options.persistence().map(Some) },
             ops: options.ops,
         }),
-        ServiceCommand::Remove { which } => {
-            Request::ServiceRemove(ServiceRemove { service: (*which).try_into()? })
+        ServiceCommand::Remove { service } => {
+            Request::ServiceRemove(ServiceRemove { service: (*service).try_into()? })
         }
     })
 }

@@ -1,10 +1,10 @@
-//! `pollux settings set KEY=VALUE`: the fields of [`SettingsEdit`], so that keys are those of the configuration file.
+//! `pollux settings set KEY=VALUE`. The keys are the fields of [`SettingsEdit`], as in the configuration file.
 
 use serde_json::{Map, Value};
 
 use crate::edit::SettingsEdit;
 
-/// One setting and its new value.
+/// A setting and its new value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     key: String,
@@ -14,24 +14,41 @@ pub struct Change {
 /// Reads `KEY=VALUE`.
 ///
 /// # Errors
-/// When there is no such setting, or the value is not of its kind.
+/// If there is no such setting, or the value has the wrong type.
 pub fn change(text: &str) -> Result<Change, String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, as in tcp_timeout=600")?;
-    // Numbers and switches are the same in JSON; what is neither is refused below, by its type.
+    // Numbers and booleans parse as JSON. Anything else becomes a string, whose type is refused below.
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
     let change = Change { key: key.to_owned(), value };
-    edit(std::slice::from_ref(&change)).map_err(|error| error.to_string())?;
+    edit(std::slice::from_ref(&change)).map_err(|error| explain(&change, &error.to_string()))?;
     Ok(change)
 }
 
-/// All changes in one request, so that they take effect together; of two for one key the later counts.
+/// Puts serde's message into the words of the command line.
+fn explain(Change { key, value }: &Change, error: &str) -> String {
+    let integer = |min: i64, max: i64| format!("{key}: {value} is not a whole number from {min} to {max}");
+    if let Some((_, known)) = error.split_once("expected one of ") {
+        format!(
+            "there is no setting {key}; use one of {}, or timeouts.PROTOCOL.STATE",
+            known.replace('`', "")
+        )
+    } else if error.contains("expected u32") {
+        integer(0, u32::MAX.into())
+    } else if error.contains("expected i32") {
+        integer(i32::MIN.into(), i32::MAX.into())
+    } else {
+        format!("{key}: {error}")
+    }
+}
+
+/// Merges the changes into one request, so that they take effect together. A later value of a key replaces an earlier one.
 ///
 /// # Errors
-/// Those of [`change`].
+/// See [`change`].
 pub fn edit(changes: &[Change]) -> serde_json::Result<SettingsEdit> {
     let (mut fields, mut timeouts) = (Map::new(), Map::new());
     for Change { key, value } in changes {
-        // Time-outs of states have a table of their own.
+        // Timeouts of protocol states are in the nested table `timeouts`.
         match key.strip_prefix("timeouts.") {
             Some(state) => timeouts.insert(state.to_owned(), value.clone()),
             None => fields.insert(key.clone(), value.clone()),
@@ -48,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_go_together() {
+    fn changes_are_merged() {
         let changes =
             ["tcp_timeout=600", "sloppy_tcp=true", "tcp_timeout=60"].map(|text| change(text).unwrap());
         let wanted = SettingsEdit { tcp_timeout: Some(60), sloppy_tcp: Some(1), ..SettingsEdit::default() };
@@ -56,24 +73,24 @@ mod tests {
     }
 
     #[test]
-    fn states_have_time_outs_of_their_own() {
+    fn timeouts_of_states_are_nested() {
         let changes = ["timeouts.tcp.SYN_RECV=5", "timeouts.sctp.INIT=6"].map(|text| change(text).unwrap());
         let wanted = [("sctp.INIT".to_owned(), 6), ("tcp.SYN_RECV".to_owned(), 5)];
         assert_eq!(edit(&changes).unwrap().timeouts, Some(wanted.into()));
     }
 
     #[test]
-    fn a_mistake_is_told_with_what_is_right() {
+    fn errors_say_what_is_right() {
         let rows = [
             ("tcp_timeout", "KEY=VALUE"),
-            ("tcp_timeuot=5", "expected one of `tcp_timeout`"),
-            ("tcp_timeout=soon", "expected u32"),
-            ("tcp_timeout=-1", "expected u32"),
+            ("tcp_timeuot=5", "there is no setting tcp_timeuot; use one of tcp_timeout,"),
+            ("tcp_timeout=soon", "tcp_timeout: \"soon\" is not a whole number from 0 to 4294967295"),
+            ("tcp_timeout=-1", "tcp_timeout: -1 is not a whole number from 0"),
             ("sloppy_tcp=on", "a number, true or false"),
         ];
-        for (text, told) in rows {
+        for (text, expected) in rows {
             let error = change(text).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

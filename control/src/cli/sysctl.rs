@@ -4,16 +4,16 @@ mod load;
 
 use clap::Args;
 
-pub use self::load::{files, told};
+pub use self::load::{explain, files};
 use super::run::CliError;
 use crate::sysctl::conf::{dotted, is_pattern, matches};
 use crate::sysctl::{PREFIX, Values, bare, names};
 
-/// Which variables.
+/// Arguments of `pollux sysctl`.
 #[derive(Clone, Debug, Default, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "the switches of sysctl(8)")]
 pub struct SysctlArgs {
-    /// Show all.
+    /// Show all variables.
     #[arg(short, long)]
     pub all: bool,
     /// Print values only.
@@ -22,21 +22,21 @@ pub struct SysctlArgs {
     /// Print names only.
     #[arg(long)]
     pub names: bool,
-    /// Pass over names that are not there.
+    /// Ignore unknown names.
     #[arg(short = 'e', long)]
     pub ignore: bool,
-    /// Do not show what was set.
+    /// Do not print the values that were set.
     #[arg(short, long)]
     pub quiet: bool,
-    /// Everything named is to be set.
+    /// Require a value for every variable.
     #[arg(short, long, conflicts_with_all = ["all", "load"])]
     pub write: bool,
-    /// Set what files in the syntax of sysctl.conf(5) say, /etc/sysctl.conf if none is named; `-` is the standard
-    /// input. Lines about other variables are passed over.
+    /// Set the variables in files with the syntax of sysctl.conf(5); without a file, in /etc/sysctl.conf. `-` is standard
+    /// input. Variables outside net.ipv4.vs are ignored.
     #[arg(short = 'p', long, conflicts_with = "all")]
     pub load: bool,
-    /// A variable to show, or to set: all that are set take effect together. `net.ipv4.vs.` before the name may be left
-    /// out; `*`, `?` and `[a-c]` stand for letters. With --load, a file.
+    /// Variable to show or set; all values take effect together. The prefix `net.ipv4.vs.` is optional, and the patterns
+    /// `*`, `?` and `[a-c]` are allowed. With --load, a file.
     #[arg(
         value_name = "NAME[=VALUE]",
         required_unless_present_any = ["all", "load"],
@@ -45,35 +45,35 @@ pub struct SysctlArgs {
     pub variables: Vec<String>,
 }
 
-/// What one or more words of the command line ask for.
+/// One operation on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Asked {
+enum Operation {
     Show(String),
     Set(String, String),
 }
 
 impl SysctlArgs {
-    /// What is to be set.
+    /// The variables to set.
     ///
     /// # Errors
-    /// When one variable is set twice, or is not there.
+    /// If a variable is set twice or does not exist.
     pub fn changes(&self) -> Result<Values, CliError> {
         let mut changes = Values::default();
-        for asked in self.asked()? {
-            let Asked::Set(name, value) = asked else { continue };
-            for name in self.meant(&name)? {
+        for operation in self.operations()? {
+            let Operation::Set(name, value) = operation else { continue };
+            for name in self.matching(&name)? {
                 if changes.values.insert(name.clone(), value.clone()).is_some() {
-                    return Err(CliError::Usage(format!("{name} is set twice; write it once")));
+                    return Err(CliError::Usage(format!("{name} is set twice; give it one value")));
                 }
             }
         }
         Ok(changes)
     }
 
-    /// What is to be shown, in turn.
+    /// The variables to show, in order.
     ///
     /// # Errors
-    /// When one is not there.
+    /// If one does not exist.
     pub fn shown(&self) -> Result<Vec<String>, CliError> {
         if self.all {
             let mut all: Vec<String> = names().map(str::to_owned).collect();
@@ -81,18 +81,18 @@ impl SysctlArgs {
             return Ok(all);
         }
         let mut shown = Vec::new();
-        for asked in self.asked()? {
-            match asked {
-                Asked::Set(..) if self.quiet => {}
-                Asked::Set(name, _) | Asked::Show(name) => shown.extend(self.meant(&name)?),
+        for operation in self.operations()? {
+            match operation {
+                Operation::Set(..) if self.quiet => {}
+                Operation::Set(name, _) | Operation::Show(name) => shown.extend(self.matching(&name)?),
             }
         }
         Ok(shown)
     }
 
     /// `NAME=VALUE`, also with spaces around the `=`; and `NAME VALUE`, where the value cannot be a name.
-    fn asked(&self) -> Result<Vec<Asked>, CliError> {
-        let mut asked = Vec::new();
+    fn operations(&self) -> Result<Vec<Operation>, CliError> {
+        let mut operations = Vec::new();
         let mut words = self.variables.iter().map(|word| word.trim()).peekable();
         while let Some(word) = words.next() {
             let (name, value) = match word.split_once('=') {
@@ -113,33 +113,33 @@ impl SysctlArgs {
             let name = bare(&dotted(name.trim())).to_owned();
             match value {
                 _ if name.is_empty() => {
-                    return Err(CliError::Usage(format!("{word:?} names no variable; write NAME=VALUE")));
+                    return Err(CliError::Usage(format!("{word:?} has no variable name; write NAME=VALUE")));
                 }
-                Some(value) => asked.push(Asked::Set(name, value.trim().to_owned())),
+                Some(value) => operations.push(Operation::Set(name, value.trim().to_owned())),
                 None if self.write => {
                     return Err(CliError::Usage(format!("{name} has no value; write {name}=VALUE")));
                 }
-                None => asked.push(Asked::Show(name)),
+                None => operations.push(Operation::Show(name)),
             }
         }
-        Ok(asked)
+        Ok(operations)
     }
 
-    /// The variables that a name or a pattern means.
-    fn meant(&self, name: &str) -> Result<Vec<String>, CliError> {
+    /// The variables that match a name or pattern.
+    fn matching(&self, name: &str) -> Result<Vec<String>, CliError> {
         let all = name == PREFIX.trim_end_matches('.');
         let fits = |known: &&str| all || *known == name || (is_pattern(name) && matches(name, known));
-        let mut meant: Vec<String> = names().filter(fits).map(str::to_owned).collect();
-        meant.sort();
-        if meant.is_empty() && !self.ignore {
+        let mut matching: Vec<String> = names().filter(fits).map(str::to_owned).collect();
+        matching.sort();
+        if matching.is_empty() && !self.ignore {
             return Err(CliError::Sysctl(format!(
-                "{PREFIX}{name}: No such file or directory; `pollux sysctl -a` shows those there are"
+                "{PREFIX}{name}: No such file or directory; `pollux sysctl -a` lists the variables"
             )));
         }
-        Ok(meant)
+        Ok(matching)
     }
 
-    /// A line for each, as sysctl(8) prints them.
+    /// One line per variable, as sysctl(8) prints it.
     pub fn text(&self, shown: &[String], values: &Values) -> String {
         let shown_as = |name: &String| {
             let value = values.values.get(name).map_or("", String::as_str);
@@ -153,7 +153,7 @@ impl SysctlArgs {
     }
 }
 
-/// All of them, a line each.
+/// All values, one line each.
 pub fn lines(values: &Values) -> String {
     values.values.iter().map(|(name, value)| line(name, value)).collect()
 }
@@ -162,7 +162,7 @@ fn line(name: &str, value: &str) -> String {
     format!("{PREFIX}{name} = {value}\n")
 }
 
-/// Whether a word can only be a value: no name begins with a digit.
+/// Returns true if a word can only be a value: no name begins with a digit.
 fn is_value(word: &str) -> bool {
     word.trim_start_matches('-').starts_with(|first: char| first.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! What the daemon tells, as the rows `ipvsadm` prints.
+//! The daemon's replies as text: rows for the tables of `ipvsadm`, and tables of our own.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use crate::ipvsadm::rows::{
 use crate::model::{self, Engine, Family, Method, Protocol, ServiceKey};
 use crate::view::{ConnectionView, DestinationView, ServiceView, StateView, StatsView, VersionView};
 
-/// A service as a row.
+/// Converts a service to a row.
 pub fn service_row(view: &ServiceView) -> ServiceRow {
     ServiceRow {
         name: name(view.key),
@@ -24,7 +24,7 @@ pub fn service_row(view: &ServiceView) -> ServiceRow {
     }
 }
 
-/// A mask that is all ones is not shown.
+/// An all-ones mask is not shown.
 fn persistence(of: &model::Persistence) -> Persistence {
     let netmask = of.netmask.filter(|mask| *mask != Ipv4Addr::BROADCAST).map(|mask| mask.to_string());
     let prefix = of.prefix_len.filter(|length| *length != 128).map(|length| length.to_string());
@@ -78,7 +78,7 @@ fn tunnel(tunnel: model::Tunnel) -> Tunnel {
     }
 }
 
-/// A connection as a row.
+/// Converts a connection to a row.
 pub fn connection_row(view: &ConnectionView) -> ConnectionRow {
     ConnectionRow {
         protocol: view.protocol.name().to_owned(),
@@ -91,7 +91,7 @@ pub fn connection_row(view: &ConnectionView) -> ConnectionRow {
     }
 }
 
-/// Totals, then a line for each worker and port, then what was dropped and why.
+/// Totals, then one line per worker with its idle times and drops, then one line per port.
 pub fn stats(view: &StatsView) -> String {
     let mut out = format!(
         "totals: {} connections, {} packets in, {} out, {} bytes in, {} out\n",
@@ -119,7 +119,7 @@ pub fn stats(view: &StatsView) -> String {
             let ms = w.sleep_us / 1000;
             let _ = writeln!(
                 out,
-                "  rested: {} idle_pauses, {} sleeps of {ms} ms in all, {} ended by interrupts",
+                "  idle: {} pauses, {} sleeps ({ms} ms in total), {} interrupt wakeups",
                 w.idle_pauses, w.sleeps, w.interrupt_wakeups
             );
         }
@@ -136,18 +136,18 @@ pub fn stats(view: &StatsView) -> String {
     out
 }
 
-/// Who answers, and what becomes of its state.
+/// Versions of the daemon and of DPDK, and the status of the state file.
 pub fn version(view: &VersionView) -> String {
     let dpdk = view.dpdk.as_deref().unwrap_or("no DPDK");
-    let kept = view.state.as_ref().map(state).unwrap_or_default();
-    format!("polluxd {}, {dpdk}\n{kept}", view.version)
+    let state_line = view.state.as_ref().map(state).unwrap_or_default();
+    format!("polluxd {}, {dpdk}\n{state_line}", view.version)
 }
 
 fn state(view: &StateView) -> String {
-    let pending = if view.pending { ", a change is on its way" } else { "" };
+    let pending = if view.pending { ", a change is pending" } else { "" };
     let failed = match &view.error {
-        Some(error) => format!(", failed {} times and still does: {error}", view.failed),
-        None if view.failed > 0 => format!(", failed {} times before", view.failed),
+        Some(error) => format!(", failed {} times, last error: {error}", view.failed),
+        None if view.failed > 0 => format!(", failed {} times earlier", view.failed),
         None => String::new(),
     };
     format!("state {}: written {} times{pending}{failed}\n", view.path.display(), view.written)

@@ -1,4 +1,4 @@
-//! What is typed, and what the daemon is asked for then.
+//! Command lines, and the requests they lead to.
 
 use clap::Parser;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn web() -> Value {
 }
 
 #[test]
-fn services_are_described_in_full() {
+fn service_options_reach_the_request() {
     row(
         "pollux service add tcp 10.9.9.1:80",
         json!({ "service": { "protocol": "tcp", "address": "10.9.9.1", "l4_port": 80, "scheduler": "wlc", "destinations": [] } }),
@@ -50,7 +50,7 @@ fn services_are_described_in_full() {
 }
 
 #[test]
-fn an_edit_names_what_changes_and_nothing_else() {
+fn an_edit_has_only_the_changed_fields() {
     row("pollux service edit tcp 10.9.9.1:80", json!({ "service": web() }));
     row(
         "pollux service edit tcp 10.9.9.1:80 --no-persistence --ops=false --fallback=false",
@@ -66,7 +66,7 @@ fn an_edit_names_what_changes_and_nothing_else() {
 }
 
 #[test]
-fn destinations_are_described_in_full() {
+fn destination_options_reach_the_request() {
     row(
         "pollux destination add tcp 10.9.9.1:80 10.0.2.11:80 --method tunnel --tunnel gue --tunnel-port 6080 --tunnel-checksum remote --upper-threshold 9 --lower-threshold 7",
         json!({ "service": web(), "destination": {
@@ -89,32 +89,35 @@ fn destinations_are_described_in_full() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_told() {
+fn contradictory_arguments_are_usage_errors() {
     let rows = [
-        ("service add fwmark 10.9.9.1:80", "10.9.9.1:80 is no fwmark; write its number"),
-        ("service add tcp 7", "7 is no address; write `tcp ADDRESS:PORT`, or `fwmark 7`"),
-        ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 is for fwmarks"),
+        (
+            "service add fwmark 10.9.9.1:80",
+            "10.9.9.1:80 is not a firewall mark; write `fwmark 7`, or `tcp 10.9.9.1:80`",
+        ),
+        ("service add tcp 7", "7 is not an address and port; write `tcp 10.9.9.1:7`, or `fwmark 7`"),
+        ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 applies only to fwmark services"),
         (
             "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel gue",
             "a gue tunnel needs --tunnel-port",
         ),
         (
             "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel gre --tunnel-port 1",
-            "--tunnel-port is only",
+            "--tunnel-port applies only",
         ),
         (
             "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel ipip --tunnel-checksum full",
-            "--tunnel-checksum is only",
+            "--tunnel-checksum applies only",
         ),
     ];
-    for (line, said) in rows {
+    for (line, expected) in rows {
         let error = request(&format!("pollux {line}")).unwrap_err();
-        assert!(matches!(&error, CliError::Usage(text) if text.starts_with(said)), "{line}: {error}");
+        assert!(matches!(&error, CliError::Usage(text) if text.starts_with(expected)), "{line}: {error}");
     }
 }
 
 #[test]
-fn what_is_typed_wrong_is_not_understood() {
+fn wrong_command_lines_are_refused() {
     for line in [
         "service add tcp 10.9.9.1",
         "service add icmp 10.9.9.1:80",
@@ -141,7 +144,7 @@ fn sysctl_args(line: &str) -> SysctlArgs {
 }
 
 #[test]
-fn variables_are_shown_and_set_as_sysctl_does() {
+fn sysctl_arguments_are_those_of_sysctl() {
     type Row = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
     let rows: [Row; 10] = [
         ("net.ipv4.vs.drop_entry=3 sloppy_tcp", &["drop_entry", "sloppy_tcp"], &[("drop_entry", "3")]),
@@ -179,22 +182,22 @@ fn variables_are_shown_and_set_as_sysctl_does() {
 }
 
 #[test]
-fn what_sysctl_cannot_do_is_told() {
+fn sysctl_errors_name_the_variable() {
     let rows = [
         ("drop_entry=1 net.ipv4.vs.drop_entry=2", "drop_entry is set twice"),
         ("nosuch=1", "net.ipv4.vs.nosuch: No such file or directory"),
         ("net.core.somaxconn=1", "net.ipv4.vs.net.core.somaxconn: No such file"),
-        ("=1", "names no variable"),
+        ("=1", "has no variable name"),
         ("-w drop_entry", "drop_entry has no value"),
     ];
-    for (line, told) in rows {
+    for (line, expected) in rows {
         let error = sysctl_args(&format!("pollux sysctl {line}")).changes().unwrap_err().to_string();
-        assert!(error.contains(told), "{line}: {error}");
+        assert!(error.contains(expected), "{line}: {error}");
     }
 }
 
 #[test]
-fn variables_are_printed_as_sysctl_does() {
+fn sysctl_output_is_that_of_sysctl() {
     let values = Values { values: [("drop_entry".to_owned(), "2".to_owned())].into() };
     let shown = ["drop_entry".to_owned()];
     for (switch, text) in
@@ -206,10 +209,10 @@ fn variables_are_printed_as_sysctl_does() {
 
 #[test]
 fn zero_takes_a_service_or_none() {
-    let which = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
-        Command::Zero(which) => which.key().unwrap(),
+    let selected = |line: &str| match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+        Command::Zero(service) => service.key().unwrap(),
         other => panic!("{other:?}"),
     };
-    assert!(which("pollux zero").is_none());
-    assert!(which("pollux zero fwmark 7").is_some());
+    assert!(selected("pollux zero").is_none());
+    assert!(selected("pollux zero fwmark 7").is_some());
 }

@@ -1,23 +1,23 @@
-//! Addresses with ports as text: by number, or by name where somebody knows one.
+//! Addresses and ports as text: numeric, or by name if there is one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::names::Names;
 
-/// What is longer is cut.
-const LONGEST: usize = 59;
+/// Maximum length; longer text is cut.
+const MAX_LEN: usize = 59;
 
-/// `10.0.0.1:80`, `[fd00::1]:80`, `web:http`. Without a protocol ports stay numbers.
+/// `10.0.0.1:80`, `[fd00::1]:80`, `web:http`. Without a protocol the port is numeric.
 pub(super) fn socket(at: SocketAddr, protocol: Option<&str>, names: &dyn Names) -> String {
     let host = names.host(at.ip()).unwrap_or_else(|| number(at.ip()));
     let service = protocol.and_then(|protocol| names.service(at.port(), protocol));
     let port = service.unwrap_or_else(|| at.port().to_string());
     let mut text = if at.is_ipv6() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-    text.truncate(text.floor_char_boundary(LONGEST));
+    text.truncate(text.floor_char_boundary(MAX_LEN));
     text
 }
 
-/// As the C library writes it: the last 32 bits of an address that has nothing else are an IPv4 address.
+/// The format of the C library: an address with only the last 32 bits set ends with a dotted IPv4 address.
 fn number(ip: IpAddr) -> String {
     match ip {
         IpAddr::V6(ip) if is_compatible(ip) => {

@@ -1,4 +1,4 @@
-//! Carries a command out on a configuration, and says in the kernel's words why it cannot.
+//! Applies a command to a configuration, with the kernel's error messages.
 
 use thiserror::Error;
 
@@ -9,30 +9,30 @@ use crate::request::{
     DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
 };
 
-/// Why a command that was understood is not carried out.
+/// Why a valid command is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The edit does not fit.
     #[error("{0}")]
     Edit(#[from] EditError),
-    /// Nobody has a scheduler or a persistence engine of that name.
+    /// There is no scheduler or persistence engine of that name.
     #[error("there is no scheduler or persistence engine {0}")]
-    NobodyHas(String),
+    UnknownName(String),
     /// There is no sync daemon to stop.
     #[error("no connection sync daemon is running")]
     NoDaemon,
-    /// A sync daemon was to speak on an interface that is not there.
+    /// The interface for the sync daemon does not exist.
     #[error("there is no interface {0}")]
     NoDevice(String),
-    /// Connection sync is not there yet.
+    /// Connection sync is not supported yet.
     #[error("connection sync is not supported yet")]
     NoSync,
 }
 
-/// What the daemon is to change for a command.
+/// The edit that a command asks for.
 ///
 /// # Errors
-/// Gives the command back if it only reads, or nobody can carry it out.
+/// Returns the command if it only reads or cannot be carried out.
 pub fn edit(command: Command) -> Result<Edit, Command> {
     Ok(match command {
         Command::AddService(service) => Edit::ServiceAdd(ServiceAdd { service }),
@@ -50,7 +50,7 @@ pub fn edit(command: Command) -> Result<Edit, Command> {
         }
         Command::Zero(service) => Edit::StatsZero(ServiceQuery { service }),
         Command::SetTimeouts { tcp, tcp_fin, udp } => Edit::SettingsSet(timeouts(tcp, tcp_fin, udp)),
-        other @ (Command::NobodyHas { .. }
+        other @ (Command::UnknownName { .. }
         | Command::StartDaemon { .. }
         | Command::StopDaemon
         | Command::List(_)
@@ -61,15 +61,15 @@ pub fn edit(command: Command) -> Result<Edit, Command> {
     })
 }
 
-/// Changes `config` as the command says. Commands that only read, and `-Z`, change nothing here.
+/// Applies the command to `config`. Commands that only read, and `-Z`, change nothing here.
 ///
 /// # Errors
-/// What the kernel would refuse; `config` is then as it was. [`refusal`] puts it in the words of `ipvsadm`.
+/// If the kernel would refuse it; `config` is then unchanged. [`refusal`] gives the message of `ipvsadm`.
 pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
-    let is_there = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key() == *key);
+    let exists = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key() == *key);
     match command {
-        Command::NobodyHas { edit, service, name } => {
-            return Err(nobody_has(*edit, *service, is_there(config, service), name));
+        Command::UnknownName { edit, service, name } => {
+            return Err(unknown_name(*edit, *service, exists(config, service), name));
         }
         Command::StopDaemon => return Err(Refusal::NoDaemon),
         Command::StartDaemon { interface } => {
@@ -81,22 +81,22 @@ pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
     Ok(edit(command.clone()).map_or(Ok(()), |edit| edit::carry_out(config, edit))?)
 }
 
-/// Why a service cannot have a scheduler or an engine that nobody has: the kernel looks for the service first.
-pub(super) fn nobody_has(edit: bool, service: ServiceKey, is_there: bool, name: &str) -> Refusal {
-    match (edit, is_there) {
+/// The error for an unknown scheduler or engine. The kernel looks for the service first.
+pub(super) fn unknown_name(edit: bool, service: ServiceKey, exists: bool, name: &str) -> Refusal {
+    match (edit, exists) {
         (false, true) => EditError::ServiceExists(service).into(),
         (true, false) => EditError::NoSuchService(service).into(),
-        _ => Refusal::NobodyHas(name.to_owned()),
+        _ => Refusal::UnknownName(name.to_owned()),
     }
 }
 
-/// Why a sync daemon does not start.
+/// The error for starting a sync daemon.
 pub(super) fn no_sync(interface: Option<&str>, known: impl Fn(&str) -> bool) -> Refusal {
     let name = interface.unwrap_or("eth0");
     if known(name) { Refusal::NoSync } else { Refusal::NoDevice(name.to_owned()) }
 }
 
-/// What `ipvsadm` prints for an error of the kernel, before it ends with status 255.
+/// The message of `ipvsadm` for an error of the kernel; the exit status is 255.
 pub fn refusal(why: &Refusal) -> &'static str {
     match why {
         Refusal::Edit(
@@ -105,14 +105,14 @@ pub fn refusal(why: &Refusal) -> &'static str {
         Refusal::Edit(error @ EditError::NoSuchDestination { .. }) => words(error.errno(), true),
         Refusal::Edit(EditError::NoSuchSysctl(_)) => "No such file or directory",
         Refusal::Edit(error) => words(error.errno(), false),
-        Refusal::NobodyHas(_) => "Scheduler or persistence engine not found",
+        Refusal::UnknownName(_) => "Scheduler or persistence engine not found",
         Refusal::NoDaemon => "No daemon is running",
         Refusal::NoDevice(_) => "No such device",
         Refusal::NoSync => "connection sync is not supported by polluxd yet: no sync daemon can be started",
     }
 }
 
-/// The words for an error about a service, or about a destination.
+/// The message for an error number, about a service or a destination.
 pub(super) fn words(errno: Errno, destination: bool) -> &'static str {
     match (errno, destination) {
         (Errno::EExist, false) => "Service already exists",
@@ -127,7 +127,7 @@ pub(super) fn words(errno: Errno, destination: bool) -> &'static str {
     }
 }
 
-/// Zero keeps what is set.
+/// Zero keeps the current value.
 fn timeouts(tcp: u32, tcp_fin: u32, udp: u32) -> SettingsEdit {
     let given = |seconds: u32| (seconds != 0).then_some(seconds);
     SettingsEdit {

@@ -1,10 +1,10 @@
-//! What one `ipvsadm` line asks for, and how a line can be wrong.
+//! The commands of `ipvsadm`, and parse errors.
 
 use thiserror::Error;
 
 use crate::model::{Destination, DestinationKey, Service, ServiceKey};
 
-/// One command with everything it needs; `Service::destinations` is empty in the first two.
+/// A command with its arguments; `Service::destinations` is empty in the first two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `-A`
@@ -23,13 +23,13 @@ pub enum Command {
     DeleteDestination(ServiceKey, DestinationKey),
     /// `-Z`, of one service or of all
     Zero(Option<ServiceKey>),
-    /// `--set`: seconds of silence; 0 keeps what is set
+    /// `--set`: idle timeouts in seconds; 0 keeps the current value
     SetTimeouts {
-        /// Of an established TCP connection.
+        /// Timeout of an established TCP connection.
         tcp: u32,
-        /// Of a TCP connection after a FIN.
+        /// Timeout of a TCP connection after a FIN.
         tcp_fin: u32,
-        /// Of a UDP flow.
+        /// Timeout of a UDP flow.
         udp: u32,
     },
     /// `-L`
@@ -39,20 +39,20 @@ pub enum Command {
         /// Numbers instead of names.
         numeric: bool,
     },
-    /// `-R`; the lines come on standard input
+    /// `-R`, with lines on standard input
     Restore,
-    /// `-A` or `-E` with a scheduler or a persistence engine that nobody has
-    NobodyHas {
-        /// It was `-E`.
+    /// `-A` or `-E` with an unknown scheduler or persistence engine
+    UnknownName {
+        /// True for `-E`.
         edit: bool,
-        /// Of which service.
+        /// The service.
         service: ServiceKey,
-        /// The name.
+        /// The unknown name.
         name: String,
     },
     /// `--start-daemon`
     StartDaemon {
-        /// Where it was to speak; `eth0` when nothing was said.
+        /// Multicast interface; `None` means `eth0`.
         interface: Option<String>,
     },
     /// `--stop-daemon`
@@ -63,16 +63,16 @@ pub enum Command {
     Version,
 }
 
-/// What `-L` shows, and of what.
+/// Arguments of `-L`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The table asked for.
+    /// Table to print.
     pub table: Table,
-    /// One service only, then without the version line.
+    /// Print only this service, without the version line.
     pub service: Option<ServiceKey>,
-    /// Numbers in full.
+    /// Print exact numbers.
     pub exact: bool,
-    /// Keep the order given instead of sorting.
+    /// Keep the order of the service table instead of sorting.
     pub unsorted: bool,
     /// Numbers instead of names.
     pub numeric: bool,
@@ -98,28 +98,28 @@ pub enum Table {
     Timeouts,
     /// `--daemon`
     Daemons,
-    /// `-c`; with `--persistent-conn` it has columns for the persistence engine
+    /// `-c`
     Connections {
-        /// Show those columns.
+        /// Adds the columns of the persistence engine (`--persistent-conn`).
         engine: bool,
     },
 }
 
-/// Why a line is not a command.
+/// Why a line cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
-    /// `ipvsadm` itself refuses the line, with this message and status 2.
+    /// A usage error, with this message and exit status 2.
     #[error("{0}")]
     Usage(String),
-    /// An option nobody knows, or one without its value; status 255, and `-R` goes on.
+    /// An unknown option, or a missing value; exit status 255, and `-R` continues.
     #[error("{0}")]
     Unknown(String),
-    /// There is no command in it; status 255.
+    /// There is no command; exit status 255.
     #[error("{TRY}")]
     NoCommand,
 }
 
-/// What `ipvsadm` says when it does not even find a command.
+/// Message of `ipvsadm` without a command.
 const TRY: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.";
 
 impl ParseError {
@@ -127,7 +127,7 @@ impl ParseError {
         ParseError::Usage(text.into())
     }
 
-    /// The exit status `ipvsadm` ends with.
+    /// The exit status of `ipvsadm`.
     pub fn status(&self) -> u8 {
         match self {
             ParseError::Usage(_) => 2,

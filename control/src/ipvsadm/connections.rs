@@ -1,10 +1,10 @@
-//! The table of connections: `-Lc`.
+//! The connection table, `-Lc`.
 
 use super::address::socket;
 use super::names::Names;
 use super::rows::ConnectionRow;
 
-/// The table as `ipvsadm -Lc` prints it; with `engine` it has columns for persistence engines.
+/// The output of `ipvsadm -Lc`; `engine` adds the columns of persistence engines.
 pub fn connections(rows: &[ConnectionRow], engine: bool, names: &dyn Names) -> String {
     let mut out = String::from("IPVS connection entries\n");
     out += "pro expire state       source             virtual            destination";

@@ -156,11 +156,11 @@ fn about_service(
     service.ops = options.has("ops");
     let engine = match options.engine.as_deref() {
         Some("sip") => Some(Engine::Sip),
-        Some(name) => return Ok(Command::NobodyHas { edit, service: key, name: name.to_owned() }),
+        Some(name) => return Ok(Command::UnknownName { edit, service: key, name: name.to_owned() }),
         None => None,
     };
     if let Some(name) = options.scheduler.as_ref().filter(|name| named(name).is_none()) {
-        return Ok(Command::NobodyHas { edit, service: key, name: name.clone() });
+        return Ok(Command::UnknownName { edit, service: key, name: name.clone() });
     }
     if options.has("persistent") {
         let netmask = match options.mask {

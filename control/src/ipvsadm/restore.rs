@@ -6,39 +6,39 @@ use std::time::Duration;
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError};
 
-/// How long edits wait for more of them: someone who types sees each line done.
-const PATIENCE: Duration = Duration::from_millis(20);
-/// How much is read at once.
+/// How long edits wait for more of them; short enough for lines typed by hand.
+const BATCH_TIMEOUT: Duration = Duration::from_millis(20);
+/// Bytes read at once.
 const CHUNK: usize = 1 << 20;
-/// Chunks that may wait.
-const WAITING: usize = 4;
+/// Capacity of the queue of chunks.
+const QUEUED_CHUNKS: usize = 4;
 
-/// What comes next.
+/// The next input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A line, without its end.
+    /// A line, without its newline.
     Line(String),
-    /// Nothing yet.
+    /// No line within [`BATCH_TIMEOUT`].
     Nothing,
-    /// No more.
+    /// End of input.
     End,
 }
 
-/// Where lines come from.
+/// A source of lines.
 pub trait Lines {
-    /// The next line. One who is `hurried` gets [`Next::Nothing`] when none comes soon.
-    fn next(&mut self, hurried: bool) -> Next;
+    /// Returns the next line. With `timeout`, returns [`Next::Nothing`] if none arrives soon.
+    fn next(&mut self, timeout: bool) -> Next;
 }
 
-/// The lines of a text that is there.
+/// The lines of a string.
 impl Lines for std::str::Lines<'_> {
     fn next(&mut self, _: bool) -> Next {
         Iterator::next(self).map_or(Next::End, |line| Next::Line(line.to_owned()))
     }
 }
 
-/// Lines of a stream, which a thread of its own waits for. Nothing is read before the first line is asked for: what a
-/// program that needs none leaves unread is another's.
+/// Lines of a stream, read by a thread of its own. The thread starts with the first call of `next`, so that a command
+/// without input leaves the stream to other processes.
 pub struct Stream<R> {
     from: Option<R>,
     chunks: Receiver<Vec<u8>>,
@@ -48,13 +48,13 @@ pub struct Stream<R> {
 }
 
 impl<R: Read + Send + 'static> Stream<R> {
-    /// Reads from here.
+    /// Creates a reader of `from`.
     pub fn new(from: R) -> Stream<R> {
         Stream { from: Some(from), chunks: channel::never(), read: Vec::new(), at: 0, ended: false }
     }
 
     fn begin(&mut self, mut from: R) {
-        let (sender, chunks) = channel::bounded(WAITING);
+        let (sender, chunks) = channel::bounded(QUEUED_CHUNKS);
         self.chunks = chunks;
         thread::spawn(move || {
             let mut chunk = vec![0; CHUNK];
@@ -80,7 +80,7 @@ impl<R: Read + Send + 'static> Stream<R> {
 }
 
 impl<R: Read + Send + 'static> Lines for Stream<R> {
-    fn next(&mut self, hurried: bool) -> Next {
+    fn next(&mut self, timeout: bool) -> Next {
         if let Some(from) = self.from.take() {
             self.begin(from);
         }
@@ -91,8 +91,8 @@ impl<R: Read + Send + 'static> Lines for Stream<R> {
             if self.ended {
                 return Next::End;
             }
-            let got = if hurried {
-                self.chunks.recv_timeout(PATIENCE)
+            let got = if timeout {
+                self.chunks.recv_timeout(BATCH_TIMEOUT)
             } else {
                 self.chunks.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_whole_whatever_is_read_at_once() {
+    fn lines_are_joined_across_reads() {
         let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut lines = Stream::new(far);
         assert_eq!(lines.next(true), Next::Nothing);

@@ -1,4 +1,4 @@
-//! `-S`: the services as lines that `-R` reads back. Thresholds, daemons and time-outs are not part of it.
+//! `-S`: the services as lines that `-R` reads back, without thresholds, sync daemons and timeouts.
 
 use super::address::socket;
 use super::format::signed;
@@ -8,7 +8,7 @@ use super::rows::{
     Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
 };
 
-/// The lines as `ipvsadm -S` prints them.
+/// The output of `ipvsadm -S`.
 pub fn save(services: &[ServiceRow], names: &dyn Names) -> String {
     let mut out = String::new();
     for service in in_order(services, false) {

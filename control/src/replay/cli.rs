@@ -1,4 +1,4 @@
-//! The command `pollux replay CASE.json|DIR`: what it prints and whether all is well.
+//! The command `pollux replay CASE.json|DIR`.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -10,27 +10,27 @@ use thiserror::Error;
 
 use super::report::{CaseReport, Summary};
 
-/// What a replay prints.
+/// Output of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// A line for each case, then the summary; or all of it as JSON.
+pub struct Output {
+    /// One line per case and a summary; or all of it as JSON.
     pub text: String,
-    /// There were cases, and none differs.
-    pub good: bool,
+    /// There was at least one case, and none failed.
+    pub passed: bool,
 }
 
-/// Why there is nothing to tell.
+/// Why there is no report.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The directory cannot be read.
     #[error("{path}: {why}", path = path.display())]
     Unreadable {
-        /// Which.
+        /// Its path.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         why: std::io::Error,
     },
-    /// The answer cannot be written as JSON.
+    /// The report cannot be written as JSON.
     #[error("cannot write JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -46,18 +46,18 @@ struct Json<'a> {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn cli(path: &Path, json: bool) -> Result<Told, ReplayError> {
+pub fn cli(path: &Path, json: bool) -> Result<Output, ReplayError> {
     let files = case_files(path).map_err(|why| ReplayError::Unreadable { path: path.to_owned(), why })?;
     let reports = replay_all(&files);
     let summary = Summary::of(&reports);
-    let good = summary.failed == 0 && !reports.is_empty();
+    let passed = summary.failed == 0 && !reports.is_empty();
     let text = if json {
         serde_json::to_string_pretty(&Json { cases: &reports, summary })? + "\n"
     } else {
         let lines = reports.iter().map(|report| format!("{report}\n"));
         lines.collect::<String>() + &format!("{summary}\n")
     };
-    Ok(Told { text, good })
+    Ok(Output { text, passed })
 }
 
 /// Replays all files, on as many cores as there are, and shows on a terminal how far it got.

@@ -1,4 +1,4 @@
-//! Variables as the kernel's users know them.
+//! Names and values as the kernel takes them.
 
 use super::*;
 use crate::edit::Errno;
@@ -28,7 +28,7 @@ fn defaults_are_those_of_linux() {
 }
 
 #[test]
-fn names_are_taken_as_people_write_them() {
+fn prefixes_spaces_and_bases_are_accepted() {
     let mut config = Config::default();
     set(&mut config, &[("net.ipv4.vs.sloppy_tcp", " 1\n"), ("net/ipv4/vs/drop_packet", "3")]).unwrap();
     set(&mut config, &[("am_droprate", "-0x10"), ("amemthresh", "010"), ("conn_reuse_mode", "77 5")])
@@ -44,11 +44,11 @@ fn owned(a: &str, b: &str, c: &str) -> (String, String, String) {
 }
 
 #[test]
-fn what_linux_refuses_is_refused_with_place_and_cure() {
+fn values_that_linux_refuses_are_refused() {
     let rows = [
         ("drop_entry", "4", Errno::EInval, "net.ipv4.vs.drop_entry: 4 is no mode; use 0 (off)"),
         ("secure_tcp", "-1", Errno::EInval, "net.ipv4.vs.secure_tcp: -1 is no mode"),
-        ("sloppy_tcp", "on", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"on\" is not a number of 32 bits"),
+        ("sloppy_tcp", "on", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"on\" is not a 32-bit integer"),
         ("sloppy_tcp", "", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"\" is not"),
         ("sloppy_tcp", "2147483648", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"2147483648\" is not"),
         ("sloppy_tcp", "--1", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"--1\" is not"),
@@ -58,22 +58,27 @@ fn what_linux_refuses_is_refused_with_place_and_cure() {
             "sync_version",
             "0",
             Errno::EInval,
-            "net.ipv4.vs.sync_version: cannot be changed to \"0\": connections",
+            "net.ipv4.vs.sync_version: \"0\" cannot be set, the variable is read-only: connections",
         ),
-        ("conntrack", "1", Errno::EInval, "net.ipv4.vs.conntrack: cannot be changed to \"1\": there is no"),
+        (
+            "conntrack",
+            "1",
+            Errno::EInval,
+            "net.ipv4.vs.conntrack: \"1\" cannot be set, the variable is read-only: Pollux does not",
+        ),
         ("timeout_timewait", "1", Errno::ENoEnt, "there is no sysctl net.ipv4.vs.timeout_timewait"),
     ];
-    for (name, value, errno, said) in rows {
+    for (name, value, errno, text) in rows {
         let mut config = Config::default();
         let error = set(&mut config, &[("pmtu_disc", "0"), (name, value)]).unwrap_err();
         assert_eq!(error.errno(), errno, "{name}");
-        assert!(error.to_string().starts_with(said), "{error}");
+        assert!(error.to_string().starts_with(text), "{error}");
         assert_eq!(config, Config::default(), "all or nothing");
     }
 }
 
 #[test]
-fn what_cannot_change_may_be_set_to_what_it_is() {
+fn read_only_variables_accept_their_value() {
     let mut config = Config::default();
     set(&mut config, &[("sync_threshold", "3 50"), ("conntrack", "0\n"), ("est_cpulist", "")]).unwrap();
     assert_eq!(config, Config::default());
@@ -95,10 +100,10 @@ net/ipv4/conf/eth0.7/rp_filter = 0
 net.ipv4.vs.lblcr_expiration =\t70 \n";
 
 #[test]
-fn a_file_is_read_as_sysctl_does() {
+fn conf_files_are_read_as_by_sysctl() {
     let read = conf::read("a.conf", CONF, false).unwrap();
     let lines: Vec<_> =
-        read.lines.iter().map(|l| (l.place.as_str(), l.name.as_str(), l.value.as_str())).collect();
+        read.lines.iter().map(|l| (l.location.as_str(), l.name.as_str(), l.value.as_str())).collect();
     let expected = [
         ("a.conf:7", "sloppy_tcp", "1"),
         ("a.conf:8", "lblc_expiration", "60"),
@@ -108,21 +113,21 @@ fn a_file_is_read_as_sysctl_does() {
     ];
     assert_eq!(lines, expected);
     assert_eq!(read.skipped, ["a.conf:10: net.ipv4.ip_forward", "a.conf:11: net.ipv4.conf.eth0.7.rp_filter"]);
-    assert!(conf::read("a.conf", "-net.ipv4.vs.drop_entry=9", false).unwrap().lines[0].forgiven);
+    assert!(conf::read("a.conf", "-net.ipv4.vs.drop_entry=9", false).unwrap().lines[0].optional);
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_line_by_line() {
+fn errors_in_a_conf_file_have_line_numbers() {
     let text = "net.ipv4.vs.drop_entry 3\nnet.ipv4.vs.nosuch = 1\nnet.ipv4.vs.sloppy_tcp = 1\n";
-    let said = conf::read("a.conf", text, false).unwrap_err().to_string();
-    assert!(said.starts_with("a.conf:1: \"net.ipv4.vs.drop_entry 3\" sets nothing;"), "{said}");
-    assert!(said.contains("\na.conf:2: net.ipv4.vs.nosuch: No such file or directory;"), "{said}");
+    let error = conf::read("a.conf", text, false).unwrap_err().to_string();
+    assert!(error.starts_with("a.conf:1: \"net.ipv4.vs.drop_entry 3\" has no value;"), "{error}");
+    assert!(error.contains("\na.conf:2: net.ipv4.vs.nosuch: No such file or directory;"), "{error}");
     let lenient = conf::read("a.conf", "net.ipv4.vs.nosuch = 1", true).unwrap();
     assert_eq!(lenient, conf::Read::default());
 }
 
 #[test]
-fn patterns_are_those_of_the_shell() {
+fn patterns_match_as_in_the_shell() {
     let rows = [
         ("*", "drop_entry", true),
         ("drop_*", "drop_entry", true),

@@ -32,7 +32,7 @@ pub fn events() -> Result<()> {
     let mut command = Command::new(program("pollux")?);
     command.arg("--socket").arg(daemon.socket()).args(["--json", "debug", "--follow"]);
     let mut follow = bed.process("follow", &mut command)?;
-    assert_eq!(daemon.pollux("debug set module ip_vs_tcp +pm")?, "1 sites matched\n");
+    assert_eq!(daemon.pollux("debug set module ip_vs_tcp +pm")?, "1 site matched\n");
     // The follower may come later than the switch: what it is to hear is told with every request.
     let event = follow.until("the follower hears a handshake", |log| {
         bed.client.get(&nat.url())?;

@@ -24,7 +24,7 @@ pub fn sleep() -> Result<()> {
     all_answer(&bed, &rules::HTTP)?;
     bursts_after_silences(&bed, &daemon)?;
     let stats = daemon.pollux("stats")?;
-    let said = stats.contains("  rested: ") && stats.contains(" ended by interrupts");
+    let said = stats.contains("  idle: ") && stats.contains(" interrupt wakeups");
     said.then_some(()).ok_or_else(|| Trouble(format!("stats do not tell of rests:\n{stats}")))?;
     // A change is a message to a worker that naps.
     daemon.pollux("destination remove tcp 10.9.9.1:80 10.2.0.11:80")?;

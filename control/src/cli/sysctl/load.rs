@@ -10,15 +10,15 @@ use crate::socket::rpc::RpcError;
 use crate::sysctl::PREFIX;
 use crate::sysctl::conf::{self, Line};
 
-/// Where sysctl(8) looks, too.
+/// The default of sysctl(8).
 const FILE: &str = "/etc/sysctl.conf";
 /// The largest file read.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What the files set: for each variable the last line about it. And what was passed over, to be told.
+/// Reads the files. Returns the last line about each variable, and the ignored lines.
 ///
 /// # Errors
-/// When a file cannot be read, or with all that is wrong in them; then nothing is to be set.
+/// If a file cannot be read, or with all errors in the files; then nothing must be set.
 pub fn files(args: &SysctlArgs) -> Result<(BTreeMap<String, Line>, Vec<String>), CliError> {
     let default = [FILE.to_owned()];
     let names = if args.variables.is_empty() { &default[..] } else { &args.variables };
@@ -44,15 +44,18 @@ fn text(name: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// What the daemon says against values, in the words of sysctl(8), each with the line it is about.
-pub fn told(error: &RpcError, lines: &BTreeMap<String, Line>) -> String {
-    let told = error.data.errors.iter().map(|error| {
+/// The daemon's errors in the words of sysctl(8), each with its line in the file.
+pub fn explain(error: &RpcError, lines: &BTreeMap<String, Line>) -> String {
+    let errors = error.data.errors.iter().map(|error| {
         let line = error.location.strip_prefix(PREFIX).and_then(|name| lines.get(name));
-        let place = line.map(|line| format!("{}: ", line.place)).unwrap_or_default();
-        format!("{place}setting key {:?}: Invalid argument: {}; {}", error.location, error.error, error.hint)
+        let location = line.map(|line| format!("{}: ", line.location)).unwrap_or_default();
+        format!(
+            "{location}setting key {:?}: Invalid argument: {}; {}",
+            error.location, error.error, error.hint
+        )
     });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() { error.message.clone() } else { told.join("\n") }
+    let errors: Vec<String> = errors.collect();
+    if errors.is_empty() { error.message.clone() } else { errors.join("\n") }
 }
 
 #[cfg(test)]
@@ -62,7 +65,7 @@ mod tests {
     use crate::sysctl::{Values, write};
 
     #[test]
-    fn a_value_that_cannot_be_is_told_with_its_line() {
+    fn a_wrong_value_is_reported_with_its_line() {
         let read =
             conf::read("a.conf", "\nnet.ipv4.vs.drop_entry = 4\nnet.ipv4.vs.sloppy_tcp = x", false).unwrap();
         let lines: BTreeMap<String, Line> =
@@ -70,16 +73,15 @@ mod tests {
         let values =
             Values { values: lines.iter().map(|(name, line)| (name.clone(), line.value.clone())).collect() };
         let refused = crate::error::Failure::from(write(&mut Config::default(), &values).unwrap_err());
-        let said = told(&RpcError::from(&refused), &lines);
-        let wanted =
-            "a.conf:3: setting key \"net.ipv4.vs.sloppy_tcp\": Invalid argument: \"x\" is not a number";
-        assert!(said.starts_with(wanted), "{said}");
+        let text = explain(&RpcError::from(&refused), &lines);
+        let wanted = "a.conf:3: setting key \"net.ipv4.vs.sloppy_tcp\": Invalid argument: \"x\" is not a 32-bit integer";
+        assert!(text.starts_with(wanted), "{text}");
         let one = Values { values: [("drop_entry".to_owned(), "4".to_owned())].into() };
         let refused = crate::error::Failure::from(write(&mut Config::default(), &one).unwrap_err());
-        let said = told(&RpcError::from(&refused), &BTreeMap::new());
+        let text = explain(&RpcError::from(&refused), &BTreeMap::new());
         assert!(
-            said.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"),
-            "{said}"
+            text.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"),
+            "{text}"
         );
     }
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::ask::Ask;
+use super::super::daemon::Daemon;
 use super::super::names::{Names, Services};
-use super::super::program::{Program, Surroundings};
+use super::super::program::{Environment, Program};
 use crate::engine::Engine;
 use crate::error::Failure;
 use crate::model::Start;
@@ -71,8 +71,8 @@ impl Names for Files {
     }
 }
 
-impl Ask for Engine {
-    fn ask<T: serde::de::DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
+impl Daemon for Engine {
+    fn request<T: serde::de::DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
         let refused = |why: Failure| ClientError::Refused(RpcError::from(&why));
         // As on the socket: what is asked and answered can be written down.
         let request = serde_json::from_value(json!(request))?;
@@ -83,8 +83,8 @@ impl Ask for Engine {
 fn say(engine: &mut Engine, names: &Files, said: &Said) -> Said {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let interface = |name: &str| ["lo", "vec0", "vec1"].contains(&name);
-    let around = Surroundings { names, interface: &interface, out: &mut out, err: &mut err };
-    let status = Program::new(engine, around).run(said.args.clone(), &mut said.stdin.lines());
+    let environment = Environment { names, interface: &interface, out: &mut out, err: &mut err };
+    let status = Program::new(engine, environment).run(said.args.clone(), &mut said.stdin.lines());
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { args: said.args.clone(), stdin: said.stdin.clone(), status, out: text(out), err: text(err) }
 }
