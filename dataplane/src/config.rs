@@ -3,13 +3,15 @@
 pub mod adjacency;
 pub mod events;
 pub mod fwmarks;
-pub mod network;
 pub mod ring;
 pub mod snapshot;
 
+pub use crate::conn::quota::Counting;
+pub use crate::network::{
+    Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target,
+};
 pub use adjacency::Adjacency;
 pub use events::{ConfigEvent, ConfigEvents};
 pub use fwmarks::{FwmarkRule, Ingress};
-pub use network::{Hop, HopId, Link, LinkId, Network, NextHop, Policy, Route, RouteTable, Rule, Target};
 pub use ring::{Command, Notification, Page, WorkerRings};
-pub use snapshot::{Counting, Event, EventKind, ProtocolSet, Settings, Snapshot};
+pub use snapshot::{Event, EventKind, ProtocolSet, Settings, Snapshot};

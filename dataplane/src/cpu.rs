@@ -10,7 +10,7 @@ mod modern;
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::U128;
 
-use crate::flow::{Key4, Key6, Ports, Seed};
+use crate::flow::{Key, Key4, Key6, Ports, Seed};
 use crate::wire::ether::{self, MacBytes};
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
@@ -130,7 +130,19 @@ impl Cpu for Any {
     }
 }
 
-/// The hash of a key, by what this processor hashes with.
+/// Here and not with the type, because the hash depends on the processor.
+impl Seed {
+    /// The hash of a flow key as this processor computes it: stable while the process runs, and no longer.
+    #[inline]
+    pub fn hash(&self, key: &Key) -> u64 {
+        match key {
+            Key::V4(key) => hash4(self, key),
+            Key::V6(key) => hash6(self, key),
+        }
+    }
+}
+
+/// The hash of a key as this processor computes it.
 pub fn hash4(seed: &Seed, key: &Key4) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if let Some(cpu) = Modern::found() {

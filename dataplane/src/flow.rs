@@ -5,8 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use zerocopy::network_endian::{U16, U32, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::cpu;
-
 /// The two L4 ports of a packet, source in the upper half, so that one compare does for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ports(pub u32);
@@ -261,15 +259,6 @@ impl Seed {
     pub fn random() -> Seed {
         use std::hash::{BuildHasher, RandomState};
         Seed(RandomState::new().hash_one(1u8) | 1, RandomState::new().hash_one(2u8) | 1)
-    }
-
-    /// The hash of a flow key, by what this processor hashes with: it is the same for as long as the process runs, no longer.
-    #[inline]
-    pub fn hash(&self, key: &Key) -> u64 {
-        match key {
-            Key::V4(key) => cpu::hash4(self, key),
-            Key::V6(key) => cpu::hash6(self, key),
-        }
     }
 
     /// The hash of a key by multiplication, as any processor does it.

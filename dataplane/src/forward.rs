@@ -7,7 +7,7 @@ pub mod plain;
 pub mod rewrite;
 pub mod tunnel_header;
 
-use crate::config::{Hop, NextHop};
+use crate::network::{Hop, NextHop};
 use crate::packet::Packet;
 use crate::verdict::DropReason;
 use crate::wire::ether;

@@ -17,6 +17,7 @@ pub mod fuzz;
 pub mod helper;
 pub mod icmp;
 pub mod io;
+pub mod network;
 pub mod packet;
 pub mod parse;
 pub mod pipeline;

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use pollux_dataplane::config::network::{RouteTable, Rule};
-use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route};
+use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route, RouteTable, Rule};
 use pollux_dataplane::wire::ether;
 use thiserror::Error;
 

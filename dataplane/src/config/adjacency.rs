@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::network::{Network, NextHop, Target};
 use crate::forward::encap::Outer;
 use crate::forward::tunnel_header::TunnelHeader;
+use crate::network::{Network, NextHop, Target};
 use crate::service::{Destination, DestinationId, Method, Services};
 use crate::wire::ether;
 

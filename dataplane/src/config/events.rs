@@ -1,7 +1,8 @@
 //! What comes with a snapshot for those who remember: schedulers, and the counts behind thresholds. It can be thousands of
 //! things, so a worker hears of them a few at a time, and of a service's before a packet makes use of what it changes.
 
-use super::snapshot::{Counting, Event, EventKind};
+use super::snapshot::{Event, EventKind};
+use crate::conn::quota::Counting;
 use crate::service::{DestinationId, Scheduler, ServiceId, Services};
 use crate::work_budget::WorkBudget;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::events::ConfigEvents;
-use super::network::LinkId;
 use super::snapshot::Snapshot;
 use crate::conn::entry::Endpoints;
 use crate::flow::Endpoint;
+use crate::network::LinkId;
 use crate::service::{DestinationId, Method};
 use crate::time::Millis;
 use crate::trace::Record;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::adjacency::{self, Adjacency};
 use super::fwmarks::FwmarkRule;
-use super::network::{Network, Target};
+use crate::conn::quota::Counting;
 use crate::forward::tunnel_header::TunnelHeader;
+use crate::network::{Network, Target};
 use crate::proto::Timeouts;
-use crate::service::{Destination, DestinationId, ServiceId, Services, TargetId};
+use crate::service::{DestinationId, ServiceId, Services, TargetId};
 use crate::time::Millis;
 use crate::trace::Switches;
 use crate::wire::protocol;
@@ -119,31 +120,6 @@ pub struct Event {
     pub max_weight: u32,
     /// What it does to the count of connections behind the destination's thresholds.
     pub counting: Counting,
-}
-
-/// Whether connections of a destination are counted for its thresholds, before an edit of it and after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counting {
-    /// Neither before nor after.
-    Never,
-    /// From now on: those that there are must be added.
-    Begins,
-    /// Before and after.
-    GoesOn,
-    /// No longer. It is overloaded no longer either.
-    Ends,
-}
-
-impl Counting {
-    /// What an edit from `old`, if it was there, to `new` does. Of a new one there is nothing to count yet.
-    pub fn between(old: Option<&Destination>, new: &Destination) -> Counting {
-        match (old.map_or(new.is_limited(), Destination::is_limited), new.is_limited()) {
-            (false, false) => Counting::Never,
-            (false, true) => Counting::Begins,
-            (true, true) => Counting::GoesOn,
-            (true, false) => Counting::Ends,
-        }
-    }
 }
 
 /// What happened to a service.

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
-use crate::config::Counting;
 use crate::service::{Destination, DestinationId};
 
 /// What workers count together of one destination.
@@ -12,6 +11,31 @@ struct Quota {
     /// Of all workers; counted only while a threshold is set.
     connections: AtomicI32,
     templates: AtomicU32,
+}
+
+/// What an edit of a destination does to the count of its connections, which is kept while it has thresholds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Not counted before the edit, nor after.
+    Never,
+    /// Counted from now on: the connections that it has are added.
+    Begins,
+    /// Counted before and after.
+    GoesOn,
+    /// No longer counted, so the destination is not overloaded either.
+    Ends,
+}
+
+impl Counting {
+    /// The effect of an edit from `old` to `new`. A new destination has no `old` and no connections to add.
+    pub fn between(old: Option<&Destination>, new: &Destination) -> Counting {
+        match (old.map_or(new.is_limited(), Destination::is_limited), new.is_limited()) {
+            (false, false) => Counting::Never,
+            (false, true) => Counting::Begins,
+            (true, true) => Counting::GoesOn,
+            (true, false) => Counting::Ends,
+        }
+    }
 }
 
 /// By destination. Whether one is overloaded is asked in every choice, of all its rivals too, and seldom changes: that
