@@ -15,6 +15,8 @@ pub enum Verdict {
     ToKernel,
     /// Another worker owns its flow.
     HandedOff,
+    /// It is held until the rest of its datagram or a neighbour's address arrives.
+    Held,
     /// It is gone.
     Dropped(DropReason),
 }
@@ -103,6 +105,21 @@ named! {
         TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
         TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, connection_record to the client about the inner one";
         FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
+    }
+}
+
+named! {
+    /// Why a packet took the slow path.
+    SlowPathReason {
+        NotPlain = "not-plain", "neither TCP nor UDP, or with tags, options, extension headers or a truncated header";
+        Fragment = "fragment", "a fragment";
+        IcmpError = "icmp-error", "an ICMP error";
+        NoConnection = "no-connection", "no connection is known here: it opens one, is not balanced, or another worker owns it";
+        State = "state", "it opens, closes or otherwise changes the state of its connection";
+        Feature = "feature", "its connection has a feature that must see every packet";
+        Adjacency = "adjacency", "the next hop or the tunnel of its connection is not ready for the fast path";
+        SizeOrHops = "size-or-hops", "it is too big for the next hop, or its hops run out";
+        NoChecksum = "no-checksum", "it is a UDP datagram without a checksum, which NAT has to compute";
     }
 }
 

@@ -1,9 +1,9 @@
-//! The express way: what a plain packet of a known connection needs, and nothing else.
+//! The fast path: all that a plain packet of a known connection needs.
 //!
-//! Nearly all packets are plain (see [`Plain`]) and leave their connection's state as it is. For them the
-//! decisions of [`advance`](super::advance) and [`way`](super::way) come down to two cache lines, the connection's entry and the
-//! [`Adjacency`](crate::config::Lane) of its destination or the next hop to the client. Whatever is not as usual takes the long way, and
-//! nothing has changed before that is known; a law in the tests holds the two to the same results.
+//! Nearly all packets are plain (see [`Plain`]) and leave their connection's state as it is. For them the decisions of the
+//! slow path come down to two cache lines: the connection's entry, and the [`Adjacency`](crate::config::Adjacency) of its
+//! destination or the next hop to the client. Anything unusual is refused with its reason before anything has changed, and
+//! takes the slow path; a property test holds the two to the same results.
 
 use zerocopy::network_endian::{U16, U32, U128};
 
@@ -21,15 +21,16 @@ use crate::parse::Plain;
 use crate::proto::{From, tcp};
 use crate::stats::WorkerStats;
 use crate::time::{Millis, Tick};
+use crate::verdict::SlowPathReason;
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
 use crate::wire::plain::Ip;
 use crate::wire::tcp::SYN;
 use crate::wire::{ether, protocol};
 
-/// How a table tells of a connection what plain packets need.
+/// An address family, as the connection table has it.
 pub(super) trait Family: Ip {
-    /// The connection, and the address that NAT puts into packets that go in `direction`.
+    /// The connection's entry, and the address that NAT puts into its packets in `direction`.
     fn connection(conns: &mut Table, id: ConnId, direction: Direction)
     -> Option<(&mut Entry, Self::Address)>;
 }
@@ -49,16 +50,56 @@ impl Family for Ipv6Hdr {
 }
 
 impl Pipeline {
-    /// Sends a plain packet of a known connection on; gives the port it leaves by. `None`, and nothing has changed, when
-    /// it must take the long way.
+    /// Sends a plain packet of IPv4 on if its connection is known. Returns the port that it leaves by.
+    ///
+    /// # Errors
+    /// Why it must take the slow path; nothing has changed then.
     #[inline(always)]
-    pub(super) fn fast_path<I: Family, C: Processor, P: Packet>(
+    pub(super) fn fast_path4<C: Processor, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        meta: &PacketMeta,
+        burst: &Burst<C>,
+    ) -> Result<u16, SlowPathReason> {
+        let unchanged = burst.changes == self.conns.changes();
+        let found = match self.conns.confirm(burst.cpu, meta.candidate, &meta.key).filter(|_| unchanged) {
+            Some(found) => found,
+            None => self.look_up_again(meta)?,
+        };
+        self.fast_path::<Ipv4Hdr, C, P>(packet, meta, found, burst)
+    }
+
+    /// Sends a plain packet of IPv6 on; see [`Pipeline::fast_path4`].
+    #[inline(always)]
+    pub(super) fn fast_path6<C: Processor, P: Packet>(
+        &mut self,
+        packet: &mut P,
+        meta: &PacketMeta,
+        burst: &Burst<C>,
+    ) -> Result<u16, SlowPathReason> {
+        let Key::V6(key) = &meta.parsed.key else { return Err(SlowPathReason::NotPlain) };
+        let unchanged = burst.changes == self.conns.changes();
+        let found = match self.conns.confirm6(burst.cpu, meta.candidate, key).filter(|_| unchanged) {
+            Some(found) => found,
+            None => self.look_up_again(meta)?,
+        };
+        self.fast_path::<Ipv6Hdr, C, P>(packet, meta, found, burst)
+    }
+
+    /// The candidate was wrong: the flow's first index line is full, or the table changed during the burst.
+    #[inline(never)]
+    fn look_up_again(&self, meta: &PacketMeta) -> Result<(ConnId, Direction), SlowPathReason> {
+        self.conns.find(meta.hash, &meta.key()).ok_or(SlowPathReason::NoConnection)
+    }
+
+    #[inline(always)]
+    fn fast_path<I: Family, C: Processor, P: Packet>(
         &mut self,
         packet: &mut P,
         meta: &PacketMeta,
         (id, direction): (ConnId, Direction),
         burst: &Burst<C>,
-    ) -> Option<u16> {
+    ) -> Result<u16, SlowPathReason> {
         match direction {
             Direction::In => self.fast_path_from_client::<I, C, P>(packet, meta, id, burst),
             Direction::Out => self.fast_path_from_server::<I, C, P>(packet, meta, id, burst),
@@ -72,35 +113,38 @@ impl Pipeline {
         meta: &PacketMeta,
         id: ConnId,
         burst: &Burst<C>,
-    ) -> Option<u16> {
-        let (of, snapshot) = (&meta.plain, &self.snapshot);
-        let (entry, address) = I::connection(&mut self.conns, id, Direction::In)?;
-        let (adjacency, flags) = (snapshot.adjacencies.get(entry.destination as usize)?, entry.flags);
-        // A SYN may open a connection anew, and a template may have to hear of this one.
-        if !adjacency.is_open() || of.tcp_flags & SYN != 0 || flags.is_unsure() {
-            return None;
+    ) -> Result<u16, SlowPathReason> {
+        let (plain, snapshot) = (&meta.plain, &self.snapshot);
+        let (entry, address) =
+            I::connection(&mut self.conns, id, Direction::In).ok_or(SlowPathReason::NoConnection)?;
+        let adjacency =
+            snapshot.adjacencies.get(entry.destination as usize).ok_or(SlowPathReason::Adjacency)?;
+        let flags = entry.flags;
+        // A SYN may open the connection again.
+        if !adjacency.is_open() || plain.tcp_flags & SYN != 0 || flags.is_unsure() {
+            return Err(why_not(adjacency.is_open(), flags));
         }
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
-        let expiry = steady(&snapshot.settings, entry, of, from, burst)?;
+        let expiry = unchanged_state(&snapshot.settings, entry, plain, from, burst)?;
         if flags.has(Flags::TUNNEL) {
             return burst.cpu.tunnel::<I, P>(self, packet, meta, (id, expiry.timeout(), burst.rx.now));
         }
-        let way = (&adjacency.ether, adjacency.mtu);
+        let hop = (&adjacency.ether, adjacency.mtu);
         if flags.has(Flags::NAT) {
             let change = Change { src: Keep, dst: NewEnd::destination(entry, address) };
-            translate::<I, P, _, _>(packet, of, way, &change)?;
+            rewrite::<I, P, _, _>(packet, plain, hop, &change)?;
         } else {
-            forward::<I, P>(packet, of, way)?;
+            forward::<I, P>(packet, plain, hop)?;
         }
         let port = adjacency.port;
-        count_in(&self.stats, entry, of.len);
+        count_in(&self.stats, entry, plain.len);
         if entry.touch(&expiry) {
             self.conns.rearm(id, expiry.end(burst.rx.now));
         }
-        Some(port)
+        Ok(port)
     }
 
-    /// The rest of the way into a tunnel.
+    /// The end of the fast path into a tunnel.
     #[inline(always)]
     pub(super) fn fast_path_tunnel<I: Family, C: Cpu, P: Packet>(
         &mut self,
@@ -108,26 +152,29 @@ impl Pipeline {
         packet: &mut P,
         meta: &PacketMeta,
         (id, timeout, now): (ConnId, Millis, Tick),
-    ) -> Option<u16> {
-        let (of, snapshot) = (&meta.plain, &self.snapshot);
-        let (entry, _) = I::connection(&mut self.conns, id, Direction::In)?;
-        let adjacency = snapshot.adjacencies.get(entry.destination as usize)?;
-        let tunnel_header = snapshot.tunnel_headers.get(adjacency.tunnel_header())?;
-        let fits = of.len <= adjacency.mtu - tunnel_header.overhead() && tunnel_header.is_for(I::IPV6);
+    ) -> Result<u16, SlowPathReason> {
+        let (plain, snapshot) = (&meta.plain, &self.snapshot);
+        let (entry, _) =
+            I::connection(&mut self.conns, id, Direction::In).ok_or(SlowPathReason::NoConnection)?;
+        let adjacency =
+            snapshot.adjacencies.get(entry.destination as usize).ok_or(SlowPathReason::Adjacency)?;
+        let header =
+            snapshot.tunnel_headers.get(adjacency.tunnel_header()).ok_or(SlowPathReason::Adjacency)?;
+        let fits = plain.len <= adjacency.mtu - header.overhead() && header.is_for(I::IPV6);
         if !fits || !self.pmtu.is_empty() {
-            return None;
+            return Err(if fits { SlowPathReason::Adjacency } else { SlowPathReason::SizeOrHops });
         }
-        let flow = if tunnel_header.shows_flow() { flow_hash(cpu, &self.steering.seed, meta) } else { 0 };
+        let flow = if header.shows_flow() { flow_hash(cpu, &self.steering.seed, meta) } else { 0 };
         let numbers = Numbers { keep_df: snapshot.settings.pmtu_disc, ip_id: &mut self.ip_id };
-        tunnel_header.wrap::<I, P>(packet, of.len, flow, numbers)?;
-        packet.truncate(ether::LEN + usize::from(tunnel_header.overhead() + of.len));
+        header.wrap::<I, P>(packet, plain.len, flow, numbers).ok_or(SlowPathReason::SizeOrHops)?;
+        packet.truncate(ether::LEN + usize::from(header.overhead() + plain.len));
         let port = adjacency.port;
-        count_in(&self.stats, entry, of.len);
+        count_in(&self.stats, entry, plain.len);
         let expiry = Expiry::new(timeout, now);
         if entry.touch(&expiry) {
             self.conns.rearm(id, expiry.end(now));
         }
-        Some(port)
+        Ok(port)
     }
 
     #[inline(always)]
@@ -137,40 +184,53 @@ impl Pipeline {
         meta: &PacketMeta,
         id: ConnId,
         burst: &Burst<C>,
-    ) -> Option<u16> {
-        let (of, snapshot) = (&meta.plain, &self.snapshot);
+    ) -> Result<u16, SlowPathReason> {
+        let (plain, snapshot) = (&meta.plain, &self.snapshot);
         let network = &snapshot.network;
-        let (entry, address) = I::connection(&mut self.conns, id, Direction::Out)?;
-        if !snapshot.services.hooked[usize::from(I::IPV6)]
-            || entry.client_hop_generation != network.generation
-            || entry.flags.is_unsure()
-        {
-            return None;
+        let (entry, address) =
+            I::connection(&mut self.conns, id, Direction::Out).ok_or(SlowPathReason::NoConnection)?;
+        let routed = entry.client_hop_generation == network.generation;
+        if !snapshot.services.hooked[usize::from(I::IPV6)] || !routed || entry.flags.is_unsure() {
+            return Err(why_not(routed, entry.flags));
         }
-        let hop = network.hop_at(HopId(entry.client_hop))?;
-        let adjacency = snapshot.adjacencies.get(entry.destination as usize)?;
-        let expiry = steady(&snapshot.settings, entry, of, From::Destination, burst)?;
-        let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN)?;
+        let hop = network.hop_at(HopId(entry.client_hop)).ok_or(SlowPathReason::Adjacency)?;
+        let adjacency =
+            snapshot.adjacencies.get(entry.destination as usize).ok_or(SlowPathReason::Adjacency)?;
+        let expiry = unchanged_state(&snapshot.settings, entry, plain, From::Destination, burst)?;
+        let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN);
+        let ether = ether.ok_or(SlowPathReason::Adjacency)?;
         let change = Change { src: NewEnd::virtual_(entry, address), dst: Keep };
-        translate::<I, P, _, _>(packet, of, (ether, hop.mtu), &change)?;
+        rewrite::<I, P, _, _>(packet, plain, (ether, hop.mtu), &change)?;
         let port = hop.port;
         let counters = self.stats.destinations.get(entry.destination as usize);
         if let Some(counters) = counters.filter(|_| adjacency.is_available()) {
             counters.out_packets.add(1);
-            counters.out_bytes.add(of.len.into());
+            counters.out_bytes.add(plain.len.into());
         }
         entry.flags.set(Flags::REPLIED, true);
-        if of.protocol != protocol::UDP {
+        if plain.protocol != protocol::UDP {
             entry.flags.set(Flags::NO_OUTPUT, false);
         }
         if entry.touch(&expiry) {
             self.conns.rearm(id, expiry.end(burst.rx.now));
         }
-        Some(port)
+        Ok(port)
     }
 }
 
-/// What tells a plain packet's flow apart in a tunnel: the hash that [`Seed::hash`] gives.
+/// Why a packet of a known connection takes the slow path, whose next hop is `ready` or not.
+#[cold]
+fn why_not(ready: bool, flags: Flags) -> SlowPathReason {
+    if !ready {
+        SlowPathReason::Adjacency
+    } else if flags.is_unsure() {
+        SlowPathReason::Feature
+    } else {
+        SlowPathReason::State
+    }
+}
+
+/// The flow's entropy in an outer header: the hash that [`Seed::hash`] gives.
 #[inline(always)]
 fn flow_hash<C: Cpu>(cpu: C, seed: &Seed, meta: &PacketMeta) -> u64 {
     match &meta.parsed.key {
@@ -189,53 +249,68 @@ pub(super) fn count_in(stats: &WorkerStats, entry: &mut Entry, len: u16) {
     }
 }
 
-/// What a packet's connection lives on, if the packet leaves its state as it is.
+/// The connection's expiry after a packet that leaves its state as it is.
+///
+/// # Errors
+/// When the packet changes the state.
 #[inline(always)]
-fn steady<C>(settings: &Settings, entry: &Entry, of: &Plain, from: From, burst: &Burst<C>) -> Option<Expiry> {
-    if of.protocol == protocol::UDP {
-        return Some(burst.udp);
+fn unchanged_state<C>(
+    settings: &Settings,
+    entry: &Entry,
+    plain: &Plain,
+    from: From,
+    burst: &Burst<C>,
+) -> Result<Expiry, SlowPathReason> {
+    if plain.protocol == protocol::UDP {
+        return Ok(burst.udp_expiry);
     }
     let state = tcp::State::from_number(entry.state);
-    let next = tcp::next(state, from, of.tcp_flags, settings.secure_tcp);
-    (next == state).then(|| Expiry::new(settings.timeouts.tcp[next as usize], burst.rx.now))
+    let next = tcp::next(state, from, plain.tcp_flags, settings.secure_tcp);
+    if next != state {
+        return Err(SlowPathReason::State);
+    }
+    Ok(Expiry::new(settings.timeouts.tcp[next as usize], burst.rx.now))
 }
 
-/// The addresses in front of frames to a next hop, and the largest IP packet on the way there.
-type Way<'a> = (&'a [u8; ether::ADDRESSES], u16);
+/// Ethernet addresses of frames to a next hop, and the largest IP packet that its link takes.
+type Hop<'a> = (&'a [u8; ether::ADDRESSES], u16);
 
-/// Addresses a frame to the next hop and takes a hop off it.
+/// Addresses a frame to the next hop and decrements its hops.
 #[inline(always)]
-fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Way) -> Option<()> {
-    let (head, _) = plain::split::<I>(packet.bytes_mut())?;
+fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Hop) -> Result<(), SlowPathReason> {
+    let (head, _) = plain::split::<I>(packet.bytes_mut()).ok_or(SlowPathReason::NotPlain)?;
     if of.len > mtu || head.ip.hops() <= 1 {
-        return None;
+        return Err(SlowPathReason::SizeOrHops);
     }
     head.ip.take_hop();
     head.ether = *ether;
     cut(packet, of.len);
-    Some(())
+    Ok(())
 }
 
-/// The same with NAT's change.
+/// Rewrites a packet of a NAT connection and addresses its frame to the next hop.
 #[inline(always)]
-fn translate<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
+fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     packet: &mut P,
     of: &Plain,
-    (ether, mtu): Way,
+    (ether, mtu): Hop,
     change: &Change<S, D>,
-) -> Option<()> {
+) -> Result<(), SlowPathReason> {
     let frame = packet.bytes_mut();
     let head = if of.protocol == protocol::UDP {
-        let UdpStart { head, sum, .. } = plain::start::<UdpStart<I>>(frame)?;
+        let UdpStart { head, sum, .. } =
+            plain::start::<UdpStart<I>>(frame).ok_or(SlowPathReason::NotPlain)?;
         if of.len > mtu || head.ip.hops() <= 1 || *sum == U16::ZERO {
-            return None;
+            let summed = *sum != U16::ZERO;
+            return Err(if summed { SlowPathReason::SizeOrHops } else { SlowPathReason::NoChecksum });
         }
         *sum = never_zero(change.patch::<I::Address>(*sum));
         head
     } else {
-        let TcpStart { head, sum, .. } = plain::start::<TcpStart<I>>(frame)?;
+        let TcpStart { head, sum, .. } =
+            plain::start::<TcpStart<I>>(frame).ok_or(SlowPathReason::NotPlain)?;
         if of.len > mtu || head.ip.hops() <= 1 {
-            return None;
+            return Err(SlowPathReason::SizeOrHops);
         }
         *sum = change.patch::<I::Address>(*sum);
         head
@@ -243,10 +318,10 @@ fn translate<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     change.apply(head);
     head.ether = *ether;
     cut(packet, of.len);
-    Some(())
+    Ok(())
 }
 
-/// Cuts off what a frame has behind its IP packet.
+/// Cuts off the padding behind the IP packet.
 #[inline(always)]
 fn cut<P: Packet>(packet: &mut P, len: u16) {
     packet.truncate(ether::LEN + usize::from(len));

@@ -6,3 +6,22 @@ pub mod deferred_expiry;
 mod expiry;
 pub mod flush;
 mod list;
+
+use crate::time::Tick;
+
+/// State of the work between bursts.
+#[derive(Debug, Default)]
+pub struct Maintenance {
+    /// State of `drop_packet` and `drop_entry`.
+    pub(crate) defence: defence::Defence,
+    /// Connections that are half open.
+    pub(crate) half_open: u32,
+    /// Connections opened since the last expiry.
+    pub(crate) opened: u32,
+    /// When schedulers, templates and path MTUs were last maintained.
+    pub(crate) maintained: Tick,
+    /// Connections that expire at the next tick.
+    pub(crate) deferred_expiry: deferred_expiry::DeferredExpiry,
+    /// How far the search for connections of removed destinations has come.
+    pub(crate) flush: Option<flush::Flush>,
+}

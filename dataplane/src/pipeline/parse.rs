@@ -1,4 +1,5 @@
-//! The first stage: a packet is parsed, its key hashed, and the index line asked for; what is not plain is steered, too.
+//! The parse stage for one packet: headers, flow key, hash, and the index line prefetched. Packets that are not plain are
+//! steered here too.
 
 use super::{Pipeline, RxContext};
 use crate::conn::index::{Slot, Spot};
@@ -10,9 +11,8 @@ use crate::steer::WorkerId;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
 
-/// What the first stage found out about a packet.
-///
-/// Of a plain packet for us it is in the first line, and `parsed` says nothing but for the key of IPv6.
+/// What the parse stage found out about a packet. For a fast-path packet only the first cache line is valid; of `parsed`,
+/// only the IPv6 key.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct PacketMeta {
@@ -21,26 +21,32 @@ pub struct PacketMeta {
     pub(super) next: NextStage,
     pub(super) hash: u64,
     pub(super) spot: Spot,
-    /// Where the connection probably is; holds as long as no connection comes or goes.
+    /// Index slot that probably names the connection. Valid until the table changes.
     pub(super) candidate: Slot,
     pub(super) parsed: Parsed,
 }
 
+/// Where a packet goes from the parse stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextStage {
-    /// A plain packet of IPv4, for the express way if it finds its connection.
+    /// A plain packet of IPv4: the fast path, if its connection is found.
     FastPath4,
-    /// The same of IPv6.
+    /// A plain packet of IPv6: the fast path, if its connection is found.
     FastPath6,
+    /// Any other packet whose flow this worker owns: lookup on the slow path.
     Lookup,
+    /// A fragment that may be of balanced traffic.
     Reassemble,
+    /// Not balanced traffic.
     ToKernel,
+    /// Another worker owns the flow.
     HandOff(WorkerId),
+    /// Malformed.
     Drop(DropReason),
 }
 
 impl PacketMeta {
-    /// What is known of a packet that may be anything.
+    /// The record of a packet that is not plain.
     pub(super) fn of(parsed: Parsed, hash: u64, next: NextStage) -> PacketMeta {
         let (spot, candidate) = (Spot::default(), Slot::NONE);
         PacketMeta { key: Key4::NONE, plain: Plain::NOTHING, next, hash, spot, candidate, parsed }
@@ -52,17 +58,17 @@ impl PacketMeta {
     }
 }
 
-/// Room for the first stage's findings about a burst.
-pub fn metas() -> Box<[PacketMeta]> {
+/// Records for a burst.
+pub(super) fn metas() -> Box<[PacketMeta]> {
     let nothing = PacketMeta::of(Parsed::NOTHING, 0, NextStage::ToKernel);
     vec![nothing; BURST].into_boxed_slice()
 }
 
 impl Pipeline {
-    /// First stage: parse, hash, ask for the index line. A plain packet is steered only when its connection is not here:
-    /// a connection is at its owner and nowhere else, and to find it costs less than to ask whose it is.
+    /// Parses a packet. A plain packet is steered only if its connection is not found: a connection is in its owner's
+    /// table and no other, and the lookup costs less than computing the owner.
     #[inline(always)]
-    pub(super) fn read<C: Cpu>(
+    pub(super) fn parse_packet<C: Cpu>(
         &self,
         (cpu, start): (C, C::Start),
         frame: &[u8],
@@ -70,8 +76,8 @@ impl Pipeline {
         meta: &mut PacketMeta,
     ) {
         let Some((plain, key)) = Plain::read(cpu, frame, start) else {
-            if !self.read6(cpu, start, frame, meta) {
-                self.read_any(frame, rx, meta);
+            if !self.parse_plain6(cpu, start, frame, meta) {
+                self.parse_any(frame, rx, meta);
             }
             return;
         };
@@ -80,9 +86,9 @@ impl Pipeline {
         meta.spot = self.conns.prefetch_line(meta.hash);
     }
 
-    /// The same for plain packets of IPv6; false, and nothing has changed, of others.
+    /// Parses a plain packet of IPv6. Returns false, and changes nothing, for any other packet.
     #[inline(always)]
-    fn read6<C: Cpu>(&self, cpu: C, start: C::Start, frame: &[u8], meta: &mut PacketMeta) -> bool {
+    fn parse_plain6<C: Cpu>(&self, cpu: C, start: C::Start, frame: &[u8], meta: &mut PacketMeta) -> bool {
         let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
         (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
         meta.hash = cpu.hash6(self.conns.seed(), &key);
@@ -90,9 +96,9 @@ impl Pipeline {
         true
     }
 
-    /// The same for packets that are not plain.
+    /// Parses a packet that is not plain.
     #[inline(never)]
-    fn read_any(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
+    fn parse_any(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
         let port = rx.port;
         meta.next = match parse::parse_any(frame, &rx.mac, &mut meta.parsed) {
             Err(why) => NextStage::Drop(why),
@@ -103,7 +109,7 @@ impl Pipeline {
                 Kind::IcmpError => self.steer(&meta.parsed, port),
                 Kind::TunnelError => self.unwrap(frame, &mut meta.parsed, port),
                 Kind::Other => NextStage::ToKernel,
-                Kind::Fragment => self.fragment(frame, &meta.parsed, rx),
+                Kind::Fragment => self.steer_fragment(frame, &meta.parsed, rx),
             },
         };
         if meta.next == NextStage::Lookup {
@@ -112,7 +118,14 @@ impl Pipeline {
         }
     }
 
-    /// By which a packet's connection is found. What an error quotes went the other way.
+    /// A plain packet that the fast path refused, as the slow path takes it.
+    #[inline(never)]
+    pub(super) fn steer_plain(&self, meta: &PacketMeta, port: u16) -> PacketMeta {
+        let parsed = meta.plain.parsed(meta.key());
+        PacketMeta { next: self.steer(&parsed, port), parsed, ..*meta }
+    }
+
+    /// The hash by which a packet's connection is found. An ICMP error quotes a packet of the other direction.
     pub(super) fn hash_of(&self, parsed: &Parsed) -> u64 {
         let quotes = parsed.kind == Kind::IcmpError;
         if quotes { self.conns.hash(&parsed.key.reversed()) } else { self.conns.hash(&parsed.key) }
@@ -124,12 +137,13 @@ impl Pipeline {
         !tunnels.is_empty() && parsed.key.protocol() == protocol::UDP && tunnels.contains(&to)
     }
 
-    /// An error about what may be a tunnel packet of ours: the flow is that of the packet inside.
+    /// An error about what may be a tunnel packet of ours belongs to the flow of the inner packet.
     #[cold]
     fn unwrap(&self, frame: &[u8], parsed: &mut Parsed, port: u16) -> NextStage {
         if parse::inside(frame, parsed) { self.steer(parsed, port) } else { NextStage::ToKernel }
     }
 
+    /// Which stage follows at the worker that owns the packet's flow, or which worker that is.
     #[inline]
     pub(super) fn steer(&self, parsed: &Parsed, port: u16) -> NextStage {
         if self.steering.workers == 1 {

@@ -1,8 +1,9 @@
-//! The stages of a burst, compiled twice: for every processor, and for those that have what all of the last ten years have.
+//! The stages of a burst, compiled twice: for any processor, and for those with AVX2 and AES. [`Processor`] has one name for
+//! each stage, whichever version runs.
 //!
-//! Each stage of the latter, and what only some packets need, is a function of its own, so that what one needs in
-//! registers is not kept from another.
-#![allow(unsafe_code, reason = "code for processors that have more must only run there")]
+//! For modern processors each stage, and what only some packets need, is a function of its own, so that they do not
+//! compete for registers.
+#![allow(unsafe_code, reason = "code for modern processors must run only there")]
 
 use super::fast_path::Family;
 use super::{Burst, NextStage, PacketMeta, Pipeline, RxContext, TxBuffers};
@@ -13,17 +14,37 @@ use crate::cpu::{Any, Cpu};
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::time::{Millis, Tick};
+use crate::verdict::SlowPathReason;
 
-/// What stands apart from the stages, as it is compiled for a kind of processor.
+/// A kind of processor that the stages are compiled for.
 pub(super) trait Processor: Cpu {
-    /// See [`Pipeline::dispatch6`].
-    fn dispatch6<P: Packet>(
+    /// See [`Pipeline::parse_burst`].
+    fn parse<P: Packet>(
+        self,
+        pipeline: &Pipeline,
+        packets: &Batch<P>,
+        rx: &RxContext,
+        metas: &mut [PacketMeta],
+    );
+
+    /// See [`Pipeline::decide_burst`].
+    fn decide<P: Packet>(
+        self,
+        pipeline: &mut Pipeline,
+        packets: &mut Batch<P>,
+        rx: &RxContext,
+        metas: &[PacketMeta],
+        tx: &mut TxBuffers<P>,
+    );
+
+    /// See [`Pipeline::fast_path6`].
+    fn fast_path6<P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Self>,
-    ) -> Option<u16>;
+    ) -> Result<u16, SlowPathReason>;
 
     /// See [`Pipeline::fast_path_tunnel`].
     fn tunnel<I: Family, P: Packet>(
@@ -32,48 +53,58 @@ pub(super) trait Processor: Cpu {
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
-    ) -> Option<u16>;
+    ) -> Result<u16, SlowPathReason>;
 }
 
-impl Pipeline {
-    /// Takes a burst to its verdicts.
-    pub fn run<P: Packet>(&mut self, packets: &mut Batch<P>, rx: &RxContext, out: &mut TxBuffers<P>) {
-        self.conns.flush_pending();
-        // Taken out for the burst, so that the line itself can be changed while they are looked at.
-        let mut metas = std::mem::take(&mut self.metas);
-        if let Some(metas) = metas.get_mut(..packets.len()) {
-            self.run_stages(packets, (rx, metas), out);
-        }
-        self.metas = metas;
+/// Runs the stages as compiled for this processor.
+pub(super) fn run_stages<P: Packet>(
+    pipeline: &mut Pipeline,
+    packets: &mut Batch<P>,
+    rx: &RxContext,
+    metas: &mut [PacketMeta],
+    tx: &mut TxBuffers<P>,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(cpu) = Modern::found() {
+        // SAFETY: this processor has the features that the function is compiled for.
+        return unsafe { modern::stages(pipeline, cpu, packets, rx, metas, tx) };
     }
-
-    fn run_stages<P: Packet>(
-        &mut self,
-        packets: &mut Batch<P>,
-        (rx, metas): (&RxContext, &mut [PacketMeta]),
-        out: &mut TxBuffers<P>,
-    ) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(cpu) = Modern::found() {
-            // SAFETY: this processor has what the function needs.
-            return unsafe { modern::run(self, cpu, packets, (rx, metas), out) };
-        }
-        self.parse_burst(Any, packets, rx, metas);
-        self.prefetch_entries(Any, metas);
-        self.dispatch_burst::<false, Any, P>(Any, packets, (rx, metas), out);
-    }
+    pipeline.stages(Any, packets, rx, metas, tx);
 }
 
 impl Processor for Any {
+    #[inline(always)]
+    fn parse<P: Packet>(
+        self,
+        pipeline: &Pipeline,
+        packets: &Batch<P>,
+        rx: &RxContext,
+        metas: &mut [PacketMeta],
+    ) {
+        pipeline.parse_burst(self, packets, rx, metas);
+    }
+
+    #[inline(always)]
+    fn decide<P: Packet>(
+        self,
+        pipeline: &mut Pipeline,
+        packets: &mut Batch<P>,
+        rx: &RxContext,
+        metas: &[PacketMeta],
+        tx: &mut TxBuffers<P>,
+    ) {
+        pipeline.decide_burst::<false, Any, P>(self, packets, (rx, metas), tx);
+    }
+
     #[inline(never)]
-    fn dispatch6<P: Packet>(
+    fn fast_path6<P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Any>,
-    ) -> Option<u16> {
-        pipeline.dispatch6(packet, meta, burst)
+    ) -> Result<u16, SlowPathReason> {
+        pipeline.fast_path6(packet, meta, burst)
     }
 
     #[inline(never)]
@@ -83,23 +114,53 @@ impl Processor for Any {
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
-    ) -> Option<u16> {
-        pipeline.fast_path_tunnel::<I, Any, P>(Any, packet, meta, of)
+    ) -> Result<u16, SlowPathReason> {
+        pipeline.fast_path_tunnel::<I, Any, P>(self, packet, meta, of)
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Processor for Modern {
     #[inline(always)]
-    fn dispatch6<P: Packet>(
+    fn parse<P: Packet>(
+        self,
+        pipeline: &Pipeline,
+        packets: &Batch<P>,
+        rx: &RxContext,
+        metas: &mut [PacketMeta],
+    ) {
+        // SAFETY: a `Modern` exists only where the processor has the features; so below.
+        unsafe { modern::parse(pipeline, self, packets, rx, metas) }
+    }
+
+    #[inline(always)]
+    fn decide<P: Packet>(
+        self,
+        pipeline: &mut Pipeline,
+        packets: &mut Batch<P>,
+        rx: &RxContext,
+        metas: &[PacketMeta],
+        tx: &mut TxBuffers<P>,
+    ) {
+        if metas.first().is_some_and(|first| first.next == NextStage::FastPath6) {
+            // SAFETY: see above.
+            unsafe { modern::decide::<true, P>(pipeline, self, packets, (rx, metas), tx) }
+        } else {
+            // SAFETY: see above.
+            unsafe { modern::decide::<false, P>(pipeline, self, packets, (rx, metas), tx) }
+        }
+    }
+
+    #[inline(always)]
+    fn fast_path6<P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Modern>,
-    ) -> Option<u16> {
-        // SAFETY: there is a `Modern` only where the processor has what it needs; so below.
-        unsafe { modern::dispatch6(pipeline, packet, meta, burst) }
+    ) -> Result<u16, SlowPathReason> {
+        // SAFETY: see above.
+        unsafe { modern::fast_path6(pipeline, packet, meta, burst) }
     }
 
     #[inline(always)]
@@ -109,37 +170,32 @@ impl Processor for Modern {
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
-    ) -> Option<u16> {
+    ) -> Result<u16, SlowPathReason> {
         // SAFETY: see above.
         unsafe { modern::tunnel::<I, P>(pipeline, self, packet, meta, of) }
     }
 }
 
-/// The features are those that [`Modern::found`] looks for.
+/// The stages for processors with the features that [`Modern::found`] looks for.
 #[cfg(target_arch = "x86_64")]
 mod modern {
     use super::*;
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
-    pub(super) fn run<P: Packet>(
+    pub(super) fn stages<P: Packet>(
         pipeline: &mut Pipeline,
         cpu: Modern,
         packets: &mut Batch<P>,
-        (rx, metas): (&RxContext, &mut [PacketMeta]),
-        out: &mut TxBuffers<P>,
+        rx: &RxContext,
+        metas: &mut [PacketMeta],
+        tx: &mut TxBuffers<P>,
     ) {
-        read(pipeline, cpu, packets, rx, metas);
-        pipeline.prefetch_entries(cpu, metas);
-        if metas.first().is_some_and(|first| first.next == NextStage::FastPath6) {
-            dispatch::<true, P>(pipeline, cpu, packets, (rx, metas), out);
-        } else {
-            dispatch::<false, P>(pipeline, cpu, packets, (rx, metas), out);
-        }
+        pipeline.stages(cpu, packets, rx, metas, tx);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    fn read<P: Packet>(
+    pub(super) fn parse<P: Packet>(
         pipeline: &Pipeline,
         cpu: Modern,
         packets: &Batch<P>,
@@ -151,25 +207,25 @@ mod modern {
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    fn dispatch<const SIX: bool, P: Packet>(
+    pub(super) fn decide<const SIX: bool, P: Packet>(
         pipeline: &mut Pipeline,
         cpu: Modern,
         packets: &mut Batch<P>,
         of: (&RxContext, &[PacketMeta]),
-        out: &mut TxBuffers<P>,
+        tx: &mut TxBuffers<P>,
     ) {
-        pipeline.dispatch_burst::<SIX, Modern, P>(cpu, packets, of, out);
+        pipeline.decide_burst::<SIX, Modern, P>(cpu, packets, of, tx);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    pub(super) fn dispatch6<P: Packet>(
+    pub(super) fn fast_path6<P: Packet>(
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Modern>,
-    ) -> Option<u16> {
-        pipeline.dispatch6(packet, meta, burst)
+    ) -> Result<u16, SlowPathReason> {
+        pipeline.fast_path6(packet, meta, burst)
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
@@ -180,7 +236,7 @@ mod modern {
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
-    ) -> Option<u16> {
+    ) -> Result<u16, SlowPathReason> {
         pipeline.fast_path_tunnel::<I, Modern, P>(cpu, packet, meta, of)
     }
 }

@@ -8,7 +8,7 @@ use crate::parse::{Kind, Parsed, parse};
 use crate::sched::Loads;
 use crate::service::{DestinationId, Name, ServiceId};
 use crate::trace::{Outcome, Record, event};
-use crate::verdict::{DropReason, IcmpReason, Verdict};
+use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
 
 /// The word for a packet that cannot be read.
@@ -68,43 +68,43 @@ impl Pipeline {
         }
     }
 
-    /// Counts a drop that was decided about a packet.
+    /// Records a drop that was decided about a packet, and returns its verdict.
     #[cold]
-    pub(super) fn dropped(&self, parsed: &Parsed, why: DropReason) {
-        self.stats.counters.drops[why as usize].add(1);
+    pub(super) fn dropped(&self, parsed: &Parsed, why: DropReason) -> Verdict {
         let words = [why as u32, 0, 0, 0];
         if why == DropReason::BadIcmpChecksum {
             event!(self, BadChecksum, |_| Record::of(&parsed.key, words));
         } else {
             event!(self, Dropped, |_| Record::of(&parsed.key, words));
         }
+        Verdict::Dropped(why)
     }
 
-    /// Counts a drop of a frame that could not be read to its flow.
+    /// Records a frame that cannot be parsed, and returns its verdict.
     #[cold]
-    pub(super) fn unreadable(&self, why: DropReason) {
-        self.stats.counters.drops[why as usize].add(1);
+    pub(super) fn unreadable(&self, why: DropReason) -> Verdict {
         event!(self, Unreadable, |_| Record::new([why as u32, 0, 0, 0]));
+        Verdict::Dropped(why)
     }
 
-    /// Tells of a packet that should have gone on and did not.
+    /// Records that a packet was to be forwarded and could not be sent.
     pub(super) fn trace_not_sent(&self, verdict: Verdict) {
         if let Verdict::Dropped(why) = verdict {
             event!(self, NotSent, |_| Record::new([why as u32, 0, 0, 0]));
         }
     }
 
-    /// As [`Pipeline::run`], one packet after the other, so that what is told of one stands together.
+    /// Runs a burst as [`Pipeline::run`] does, but one packet after the other, so that the events of a packet are
+    /// consecutive.
     #[cold]
     #[inline(never)]
-    pub fn run_traced<P: Packet>(&mut self, packets: &mut Batch<P>, rx: &RxContext, out: &mut TxBuffers<P>) {
-        for packet in std::mem::take(packets) {
+    pub fn run_traced<P: Packet>(&mut self, packets: &mut Batch<P>, rx: &RxContext, tx: &mut TxBuffers<P>) {
+        for packet in packets.drain(..) {
             let parsed = self.trace_packet(packet.bytes(), rx);
-            let before = Tally::of(self);
-            packets.push(packet);
-            self.run(packets, rx, out);
-            let (outcome, which) = before.outcome(&Tally::of(self));
-            event!(self, Decision, |_| Record::of(&parsed.key, [outcome as u32, which, 0, 0]));
+            let verdict = self.run_one(packet, rx, tx);
+            self.count_verdict(verdict);
+            let (outcome, which) = words_of(verdict);
+            event!(self, Verdict, |_| Record::of(&parsed.key, [outcome as u32, which, 0, 0]));
         }
     }
 
@@ -141,44 +141,14 @@ fn flags_of_the_kernel(flags: Flags) -> u32 {
     switches.iter().filter(|(own, _)| flags.has(*own)).fold(method, |sum, (_, kernels)| sum | kernels)
 }
 
-/// What the board counts of packets, to find out what became of one.
-struct Tally {
-    kernel: u64,
-    handed_off: u64,
-    held: u64,
-    answers: [u64; IcmpReason::ALL.len()],
-    drops: [u64; DropReason::ALL.len()],
-}
-
-impl Tally {
-    fn of(pipeline: &Pipeline) -> Tally {
-        let counters = &pipeline.stats.counters;
-        Tally {
-            kernel: counters.to_kernel.get(),
-            handed_off: counters.handoff_sent.get(),
-            held: counters.awaiting_neighbour.get() + counters.reassembling.get(),
-            answers: std::array::from_fn(|place| counters.icmp_sent[place].get()),
-            drops: std::array::from_fn(|place| counters.drops[place].get()),
-        }
-    }
-
-    /// What happened since, and by which reason or answer.
-    fn outcome(&self, after: &Tally) -> (Outcome, u32) {
-        let which = |before: &[u64], after: &[u64]| {
-            before.iter().zip(after).position(|(before, after)| before < after).map(|place| place as u32)
-        };
-        if let Some(why) = which(&self.drops, &after.drops) {
-            (Outcome::Dropped, why)
-        } else if let Some(what) = which(&self.answers, &after.answers) {
-            (Outcome::IcmpSent, what)
-        } else if self.kernel < after.kernel {
-            (Outcome::Kernel, 0)
-        } else if self.handed_off < after.handed_off {
-            (Outcome::HandedOff, 0)
-        } else if self.held < after.held {
-            (Outcome::Held, 0)
-        } else {
-            (Outcome::Sent, 0)
-        }
+/// A verdict as words of a record: its kind, and the number of its reason.
+fn words_of(verdict: Verdict) -> (Outcome, u32) {
+    match verdict {
+        Verdict::Sent => (Outcome::Sent, 0),
+        Verdict::ToKernel => (Outcome::Kernel, 0),
+        Verdict::HandedOff => (Outcome::HandedOff, 0),
+        Verdict::Held => (Outcome::Held, 0),
+        Verdict::IcmpSent(why) => (Outcome::IcmpSent, why as u32),
+        Verdict::Dropped(why) => (Outcome::Dropped, why as u32),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::sched::{self, Load};
 use crate::service::DestinationId;
-use crate::verdict::{DropReason, IcmpReason};
+use crate::verdict::{DropReason, IcmpReason, SlowPathReason};
 
 /// A number with one writer and any readers.
 #[derive(Debug, Default)]
@@ -97,6 +97,8 @@ pub struct WorkerCounters {
     pub drops: [Counter; DropReason::ALL.len()],
     /// By reason.
     pub icmp_sent: [Counter; IcmpReason::ALL.len()],
+    /// Packets that took the slow path, by reason.
+    pub slow_path: [Counter; SlowPathReason::ALL.len()],
     /// Connections given up for new ones when the table was full.
     pub evicted: Counter,
     /// Pieces, past the first, of packets that had to be sent in pieces.
@@ -138,6 +140,7 @@ impl Default for WorkerCounters {
             reassembling: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             icmp_sent: std::array::from_fn(|_| Counter::default()),
+            slow_path: std::array::from_fn(|_| Counter::default()),
             evicted: Counter::default(),
             expired_early: Counter::default(),
             fragments_sent: Counter::default(),

@@ -76,7 +76,7 @@ crate::event_kinds! {
         Lookup = CORE, 9, "lookup/{0:way} {proto} {c}->{v} {1:hit}";
         // Packets.
         Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, frame of {2} bytes";
-        Decision = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
+        Verdict = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
         IcmpError = CORE, 12, "Incoming ICMP ({0},{1}) about {proto} {c}->{v}";
         NotScheduled = CORE, 12, "{proto} {c}->{v} opens nothing and is the kernel's";
         NoKeyExchange = IPSEC, 12, "Unknown ISAKMP entry for {proto} {c}->{v}";
@@ -85,5 +85,5 @@ crate::event_kinds! {
 
 impl Kind {
     /// Those that tell of every packet.
-    pub const PER_PACKET: [Kind; 3] = [Kind::Lookup, Kind::Packet, Kind::Decision];
+    pub const PER_PACKET: [Kind; 3] = [Kind::Lookup, Kind::Packet, Kind::Verdict];
 }

@@ -9,17 +9,13 @@ use crossbeam::queue::ArrayQueue;
 use super::Port;
 use super::background::BackgroundTask;
 use super::binding::NamespaceId;
-use crate::config::{ConfigEvents, WorkerRings};
+use crate::config::WorkerRings;
 use crate::conn::{Shared, Sizes, Table};
 use crate::flow::Seed;
 use crate::io::{BURST, Batch, QueuePair};
 use crate::packet::Packet;
-use crate::pipeline::egress::pmtu::PmtuCache;
 use crate::pipeline::egress::tx_buffers::{FROM_KERNEL, HandOffRing, RELAYED};
-use crate::pipeline::maintenance::defence::Defence;
-use crate::pipeline::maintenance::deferred_expiry::DeferredExpiry;
-use crate::pipeline::{self, KernelRing, Pipeline, RxContext, TxBuffers};
-use crate::sched::SchedulerState;
+use crate::pipeline::{KernelRing, Pipeline, RxContext, TxBuffers};
 use crate::stats::WorkerStats;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
@@ -71,32 +67,8 @@ impl<P: Packet> NamespaceWorker<P> {
         let conns = Table::new(setup.sizes, random)?;
         setup.stats.counters.table_bytes.set(conns.bytes() as u64);
         let out = TxBuffers::new(setup.ports, setup.kernel, setup.hand_off);
-        let Seed(seed, step) = Seed::random();
-        let state =
-            |service: usize| SchedulerState::new(seed.wrapping_add(step.wrapping_mul(service as u64)));
-        let pipeline = Pipeline {
-            me: setup.me,
-            steering: setup.steering,
-            conns,
-            snapshot: Box::default(),
-            scheduler_states: (0..setup.services).map(state).collect(),
-            stats: setup.stats,
-            rings: setup.rings,
-            shared: setup.shared,
-            pmtu: PmtuCache::new(),
-            defence: Defence::default(),
-            half_open: 0,
-            opened: 0,
-            last_ops: None,
-            in_datagram: false,
-            maintained: Tick(0),
-            flush: None,
-            config_events: ConfigEvents::default(),
-            ending: DeferredExpiry::default(),
-            ip_id: 0,
-            fragment_id: random.1 as u32,
-            metas: pipeline::metas(),
-        };
+        let NamespaceSetup { me, steering, services, shared, stats, rings, .. } = setup;
+        let pipeline = Pipeline::new(me, steering, conns, services, shared, stats, rings);
         Ok(NamespaceWorker { pipeline, out, inject: setup.inject, task: None })
     }
 

@@ -1,32 +1,30 @@
 //! The ways of a connection's packets: to its destination by its method, and back to the client; spec 6.3 to 6.7.
 
-use std::net::IpAddr;
-
 use crate::config::adjacency::{MIN_MTU4, MIN_MTU6};
 use crate::config::{HopId, NextHop, Policy, Target};
 use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Direction, Flags};
-use crate::forward::Egress;
 use crate::forward::encap::{self, Outer};
 use crate::forward::rewrite::{self, Addresses, Rewrite};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
-use crate::pipeline::{Decision, Pipeline};
+use crate::pipeline::Pipeline;
+use crate::pipeline::outcome::{Decision, Flow, Forward, Transform, Transit};
 use crate::service::{Destination, DestinationId, Method, Tunnel};
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::{ipv4::Ipv4Hdr, view};
 
 impl Pipeline {
-    /// What the source and the destination of a connection's packets in one direction become.
-    #[inline(always)]
-    pub(crate) fn rewrite(&self, id: ConnId, direction: Direction) -> Rewrite {
+    /// What the source and the destination of a flow's packets become.
+    pub(crate) fn rewrite_of(&self, flow: Flow) -> Rewrite {
+        let Flow { id, direction } = flow;
         let (virtual_, destination) =
             (self.conns.address(id, Direction::Out), self.conns.address(id, Direction::In));
         Rewrite::new(self.conns.entry(id), direction, Addresses { virtual_, destination })
     }
 
-    /// The way back to the client: looked up once for each generation of the network, then kept in the entry.
+    /// The route to the client: looked up once for each generation of the network, then cached in the entry.
     #[inline]
     pub(crate) fn route_to_client(&mut self, id: ConnId) -> (NextHop, u16) {
         let (network, entry) = (&self.snapshot.network, self.conns.entry(id));
@@ -43,8 +41,8 @@ impl Pipeline {
         let Target { next, mtu, .. } = self.return_route(&self.conns.endpoints(id));
         let network = &self.snapshot.network;
         if let NextHop::Hop(hop) = next {
-            // A route with an MTU of its own is looked up every time: the hop knows only the link's. So is one that
-            // rules have a say in.
+            // The cached hop knows only its link's MTU and no policy rules, so a route that depends on either is looked up
+            // every time.
             let plain = network.hop_at(hop).is_some_and(|hop| hop.mtu == mtu) && network.rules.is_empty();
             let generation = if plain { network.generation } else { 0 };
             let entry = self.conns.entry_mut(id);
@@ -53,68 +51,66 @@ impl Pipeline {
         (next, mtu)
     }
 
-    /// The way back of a connection with these ends. Translated replies are routed anew as if they began here, or keep
-    /// the way they came by; spec 6.3.
+    /// The route of replies. With `snat_reroute` they are routed with the virtual address as their source, else with the
+    /// destination's; spec 6.3.
     pub(crate) fn return_route(&self, ends: &Endpoints) -> Target {
         let from = if self.snapshot.settings.snat_reroute { ends.virtual_ } else { ends.destination };
         let policy = Policy { from: Some(from.address), fwmark: 0 };
         self.snapshot.network.target_by(ends.client.address, policy)
     }
 
-    /// Sends a packet to the connection's destination by its method; spec 6.3, 6.4, 6.6, 6.7.
-    #[inline(always)]
-    pub(crate) fn route_to_destination<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        id: ConnId,
-    ) -> Decision {
+    /// Decides how a packet reaches its connection's destination; spec 6.3, 6.4, 6.6, 6.7.
+    pub(crate) fn route_to_destination(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId) -> Decision {
         let entry = self.conns.entry(id);
         let (number, flags) = (DestinationId(entry.destination), entry.flags);
-        let snapshot = &self.snapshot;
-        let Some(destination) = snapshot.services.destination(number) else {
-            return self.without_destination(packet, parsed, flags);
+        let record_route = parsed.options && !parsed.is_error();
+        let Some(destination) = self.snapshot.services.destination(number) else {
+            return self.route_without_destination(frame, parsed, flags);
         };
-        let Some(target) = snapshot.target(destination.target) else {
+        let Some(target) = self.snapshot.target(destination.target) else {
             return Decision::Drop(DropReason::NoRoute);
         };
         let (next, mtu) = (target.next, target.mtu);
         let local = next.stays_here();
         if next == NextHop::Kernel && !flags.has(Flags::NAT) {
-            // The kernel would take it for its own: the virtual address still stands in it.
+            // The kernel would deliver it locally: its destination is still the virtual address.
             return Decision::Drop(DropReason::NoRoute);
         }
-        if !local && rewrite::hops_left(packet.bytes(), parsed) <= 1 {
-            return ttl_exceeded(parsed);
+        let transit = Transit { hop: !local, record_route };
+        if !local && rewrite::hops_left(frame, parsed) <= 1 {
+            return with_transit(ttl_exceeded(parsed), Transit { hop: false, record_route });
         }
         if flags.has(Flags::TUNNEL) && !local {
-            let mtu = self.pmtu.of(destination.target, mtu);
-            let outer = self.outer(destination, target.source, parsed);
-            return self.tunnel(packet, parsed, outer, (next, mtu));
+            let headers = encap::overhead(tunnel_kind(destination), &destination.endpoint.address);
+            let (to_ipv4, target) = (destination.endpoint.address.is_ipv4(), destination.target);
+            let mtu = self.pmtu.of(target, mtu);
+            let room = mtu.saturating_sub(headers);
+            if let Some(refused) = self.refused_by_tunnel(frame, parsed, room, to_ipv4) {
+                return with_transit(refused, transit);
+            }
+            return Decision::Forward(Forward { next, mtu, transit, transform: Transform::Tunnel });
         }
-        let ipv6 = parsed.is_ipv6();
-        if parsed.kind == Kind::Ipsec && ipv6 && self.is_dropped_by_linux_6_1(parsed) {
+        if parsed.kind == Kind::Ipsec && parsed.is_ipv6() && self.is_dropped_by_linux_6_1(parsed) {
             return Decision::Drop(DropReason::AhLikeLinux);
         }
-        if !local && let Some(decision) = too_big(packet.bytes(), parsed, mtu) {
-            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-            return decision;
+        if !local && let Some(refused) = too_big(frame, parsed, mtu) {
+            return with_transit(refused, transit);
         }
-        if flags.has(Flags::NAT) {
-            if parsed.kind == Kind::TruncatedL4 {
-                return Decision::Drop(DropReason::Untranslatable);
-            }
-            if parsed.is_error() {
-                let rewrite = self.rewrite(id, Direction::In);
-                crate::icmp::translate(packet.bytes_mut(), parsed, &rewrite);
-            } else {
-                self.translate(packet.bytes_mut(), parsed, id, Direction::In);
-            }
+        let nat = flags.has(Flags::NAT);
+        if nat && parsed.kind == Kind::TruncatedL4 {
+            return Decision::Drop(DropReason::Untranslatable);
         }
-        if !local {
-            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
+        let transform = if nat { Transform::Nat } else { Transform::None };
+        Decision::Forward(Forward { next, mtu, transit, transform })
+    }
+
+    /// Why a packet cannot go through a tunnel that has `room` bytes for it.
+    fn refused_by_tunnel(&self, frame: &[u8], parsed: &Parsed, room: u16, to_ipv4: bool) -> Option<Decision> {
+        if room < if to_ipv4 { MIN_MTU4 } else { MIN_MTU6 } {
+            return Some(Decision::Drop(DropReason::TunnelMtu));
         }
-        Decision::Forward(Egress { l3: parsed.l3, ipv6, next, mtu })
+        let refuses = parsed.is_ipv6() || self.snapshot.settings.pmtu_disc;
+        too_big(frame, parsed, room).filter(|_| refuses)
     }
 
     /// Linux 6.1 finds the connection of AH over IPv6 and then loses the packet.
@@ -123,63 +119,70 @@ impl Pipeline {
         self.snapshot.settings.like_linux_6_1 && parsed.protocol == crate::wire::protocol::AH
     }
 
-    /// A packet of a bypass goes where it is addressed; spec 6.5.
+    /// A packet of a bypass connection goes to the address it carries; spec 6.5.
     #[cold]
-    fn without_destination<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, flags: Flags) -> Decision {
+    fn route_without_destination(&self, frame: &[u8], parsed: &Parsed, flags: Flags) -> Decision {
         if !flags.has(Flags::BYPASS) {
             return Decision::Drop(DropReason::DestinationGone);
         }
-        let target = self.snapshot.network.target(parsed.ends(packet.bytes()).1);
-        if target.next.stays_here() {
-            return Decision::ToKernel;
+        let record_route = parsed.options && !parsed.is_error();
+        let Target { next, mtu, .. } = self.snapshot.network.target(parsed.ends(frame).1);
+        if next.stays_here() {
+            let transit = Transit { hop: false, record_route };
+            return Decision::Forward(Forward { next, mtu, transit, transform: Transform::None });
         }
-        if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
-            return ttl_exceeded(parsed);
+        if rewrite::hops_left(frame, parsed) <= 1 {
+            return with_transit(ttl_exceeded(parsed), Transit { hop: false, record_route });
         }
-        let refused = too_big(packet.bytes(), parsed, target.mtu);
-        rewrite::take_hop(packet.bytes_mut(), parsed.l3, parsed.is_ipv6());
-        let egress = Egress { l3: parsed.l3, ipv6: parsed.is_ipv6(), next: target.next, mtu: target.mtu };
-        refused.unwrap_or(Decision::Forward(egress))
+        let transit = Transit { hop: true, record_route };
+        match too_big(frame, parsed, mtu) {
+            Some(refused) => with_transit(refused, transit),
+            None => Decision::Forward(Forward { next, mtu, transit, transform: Transform::None }),
+        }
     }
 
-    /// The headers around a packet to a destination that a tunnel leads to, and the hash of the flow that they show.
-    #[inline]
-    pub(crate) fn outer(&self, destination: &Destination, source: IpAddr, parsed: &Parsed) -> (Outer, u64) {
+    /// Puts the headers of the tunnel to a connection's destination in front of a packet or fragment. Returns where they
+    /// start and whether they are IPv6. `parsed` is the whole packet's.
+    ///
+    /// # Errors
+    /// When the destination is gone or the buffer has no room.
+    pub(crate) fn encapsulate<P: Packet>(
+        &mut self,
+        packet: &mut P,
+        inner: (u16, bool, u16),
+        parsed: &Parsed,
+        id: ConnId,
+    ) -> Result<(u16, bool), DropReason> {
+        let number = DestinationId(self.conns.entry(id).destination);
+        let destination = self.snapshot.services.destination(number).ok_or(DropReason::DestinationGone)?;
+        let source = self.snapshot.target(destination.target).ok_or(DropReason::NoRoute)?.source;
         let (target, tunnel) = (destination.endpoint.address, tunnel_kind(destination));
-        // Only GUE shows the flow outside.
+        // Only GUE shows the flow in its outer header.
         let flow = match tunnel {
             Tunnel::Gue { .. } => self.steering.seed.hash(&parsed.key),
             Tunnel::Ipip | Tunnel::Gre { .. } => 0,
         };
-        (Outer { source, target, tunnel, keep_df: self.snapshot.settings.pmtu_disc }, flow)
+        let outer = Outer { source, target, tunnel, keep_df: self.snapshot.settings.pmtu_disc };
+        let l3 = encap::tunnel(packet, inner, &outer, flow, &mut self.ip_id)?;
+        Ok((l3, target.is_ipv6()))
     }
 
-    #[inline(never)]
-    fn tunnel<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        (outer, flow): (Outer, u64),
-        (next, link_mtu): (NextHop, u16),
-    ) -> Decision {
-        let ipv6 = parsed.is_ipv6();
-        let mtu = link_mtu.saturating_sub(encap::overhead(outer.tunnel, &outer.target));
-        if mtu < if outer.target.is_ipv4() { MIN_MTU4 } else { MIN_MTU6 } {
-            return Decision::Drop(DropReason::TunnelMtu);
+    /// Rewrites the ends of a packet of a NAT connection, or of an ICMP error about one.
+    pub(crate) fn rewrite(&self, frame: &mut [u8], parsed: &Parsed, flow: Flow) {
+        let rewrite = self.rewrite_of(flow);
+        if parsed.is_error() {
+            crate::icmp::translate(frame, parsed, &rewrite);
+        } else {
+            rewrite::apply(frame, parsed, &rewrite);
         }
-        rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-        if let Some(decision) = too_big(packet.bytes(), parsed, mtu).filter(|_| ipv6 || outer.keep_df) {
-            return decision;
-        }
-        if self.in_datagram {
-            // Only a decision is wanted: each fragment gets headers of its own.
-            return Decision::Forward(Egress { l3: parsed.l3, ipv6, next, mtu: link_mtu });
-        }
-        let place = (parsed.l3, ipv6, parsed.len);
-        match encap::tunnel(packet, place, &outer, flow, &mut self.ip_id) {
-            Ok(l3) => Decision::Forward(Egress { l3, ipv6: outer.target.is_ipv6(), next, mtu: link_mtu }),
-            Err(why) => Decision::Drop(why),
-        }
+    }
+}
+
+/// A refusal's ICMP error quotes the packet as routing left it.
+fn with_transit(decision: Decision, transit: Transit) -> Decision {
+    match decision {
+        Decision::SendIcmp(message, _) => Decision::SendIcmp(message, transit),
+        other => other,
     }
 }
 
@@ -196,7 +199,7 @@ pub(crate) fn ttl_exceeded(parsed: &Parsed) -> Decision {
     if parsed.is_error() {
         return Decision::Drop(DropReason::TtlOfError);
     }
-    Decision::SendIcmp(Message::new(IcmpReason::TtlExceeded))
+    Decision::icmp(IcmpReason::TtlExceeded)
 }
 
 /// What becomes of a packet larger than `mtu`, if it is one that may not be fragmented.
@@ -219,6 +222,7 @@ fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Decision> {
     Some(if parsed.is_error() {
         Decision::Drop(DropReason::TooBig)
     } else {
-        Decision::SendIcmp(Message { mtu, ..Message::new(IcmpReason::FragmentationNeeded) })
+        let message = Message { mtu, ..Message::new(IcmpReason::FragmentationNeeded) };
+        Decision::SendIcmp(message, Transit::default())
     })
 }

@@ -1,4 +1,4 @@
-//! How packets leave the line: to their next hop, whole or in pieces, or as an answer to their sender.
+//! Sends packets to their next hop, fragmented if need be, and ICMP errors to their sender.
 
 use crate::config::{HopId, NextHop, Notification, Policy};
 use crate::forward::{self, Egress};
@@ -12,51 +12,50 @@ use crate::trace::{Record, event};
 use crate::verdict::{DropReason, Verdict};
 
 impl Pipeline {
-    /// Sends a packet to its next hop. `None` when it waits for the next hop's address.
+    /// Sends a packet to its next hop, or holds it until the next hop's address is known.
     #[inline(always)]
     pub(crate) fn send<P: Packet>(
         &mut self,
         mut packet: P,
         egress: Egress,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
-    ) -> Option<Verdict> {
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
         match egress.next {
             NextHop::Hop(id) => {
                 let Some(hop) = self.snapshot.network.hop_at(id) else {
-                    return Some(Verdict::Dropped(DropReason::NoRoute));
+                    return Verdict::Dropped(DropReason::NoRoute);
                 };
                 if packet.bytes().len() > usize::from(egress.l3) + usize::from(egress.mtu) {
-                    return Some(self.send_fragmented(packet, egress, id, out));
+                    return self.send_fragmented(packet, egress, id, tx);
                 }
-                Some(match forward::frame(&mut packet, &egress, hop) {
-                    Ok(()) => out.send(hop.port, packet),
+                match forward::frame(&mut packet, &egress, hop) {
+                    Ok(()) => tx.send(hop.port, packet),
                     Err(why) => Verdict::Dropped(why),
-                })
+                }
             }
             NextHop::Unresolved(link, address) => {
-                // A full ring loses only a reminder: the next packet makes another.
+                // A full ring loses only a reminder; the next packet sends another.
                 let _ = self.rings.notifications.push(Notification::Resolve(link, address));
-                let waits = out.queue_unresolved(packet, egress, rx.now);
-                if waits {
-                    self.stats.counters.awaiting_neighbour.add(1);
-                    return None;
+                if !tx.queue_unresolved(packet, egress, rx.now) {
+                    return Verdict::Dropped(DropReason::NeighbourUnresolved);
                 }
-                Some(Verdict::Dropped(DropReason::NeighbourUnresolved))
+                self.stats.counters.awaiting_neighbour.add(1);
+                Verdict::Held
             }
-            NextHop::Local | NextHop::Kernel => Some(out.to_kernel(rx.port, packet)),
-            NextHop::None => Some(Verdict::Dropped(DropReason::NoRoute)),
+            NextHop::Local | NextHop::Kernel => tx.to_kernel(rx.port, packet),
+            NextHop::None => Verdict::Dropped(DropReason::NoRoute),
         }
     }
 
-    /// Sends a packet that its way cannot carry whole; the pieces past the first are counted apart.
+    /// Fragments a packet for the next hop's MTU. The verdict is the first fragment's; the others have a counter.
     #[cold]
     fn send_fragmented<P: Packet>(
         &mut self,
         packet: P,
         egress: Egress,
         to: HopId,
-        out: &mut TxBuffers<P>,
+        tx: &mut TxBuffers<P>,
     ) -> Verdict {
         self.fragment_id = self.fragment_id.wrapping_add(0x9e37_79b9);
         let Some(hop) = self.snapshot.network.hop_at(to) else {
@@ -65,7 +64,7 @@ impl Pipeline {
         let (counters, mut first) = (&self.stats.counters, None);
         let each = |mut fragment: P| {
             let verdict = match forward::frame(&mut fragment, &egress, hop) {
-                Ok(()) => out.send(hop.port, fragment),
+                Ok(()) => tx.send(hop.port, fragment),
                 Err(why) => Verdict::Dropped(why),
             };
             if first.is_none() {
@@ -83,21 +82,22 @@ impl Pipeline {
         }
     }
 
-    /// Turns a packet into an ICMP message to its sender.
+    /// Turns a packet into an ICMP error to its sender.
     pub(crate) fn send_icmp<P: Packet>(
         &mut self,
         mut packet: P,
         parsed: &Parsed,
         message: Message,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
-    ) {
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
         event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.answer as u32, 0, 0, 0]));
         let network = &self.snapshot.network;
         let (sender, asked) = parsed.ends(packet.bytes());
         let policy = Policy { from: Some(asked), fwmark: 0 };
         let back = network.target_by(sender, policy);
-        // The address that was asked, if it is ours; IPv6 wants an address of the machine, not just a local route.
+        // The source is the address that the packet was sent to, if that is ours. For IPv6 it must be an address of this
+        // machine; a local route is not enough.
         let ours = if asked.is_ipv4() {
             network.is_local(asked, Policy::default())
         } else {
@@ -111,29 +111,24 @@ impl Pipeline {
                 Policy { from: Some(sender), fwmark: self.fwmark(&parsed.key, parsed, rx.port) },
             )
         {
-            // It was taken in by a rule; an address that is not ours cannot be the source of an answer.
-            return self.count_verdict(Verdict::Dropped(DropReason::Unanswerable));
+            // A policy rule made it local: the address is not ours and cannot be the source of an ICMP error.
+            return Verdict::Dropped(DropReason::Unanswerable);
         }
-        let mut len = 0;
-        let made = icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id);
-        let verdict = match made {
-            Ok(l3) => {
-                len = (packet.bytes().len() - usize::from(l3)) as u16;
-                let egress = Egress { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
-                self.send(packet, egress, rx, out)
-            }
-            Err(why) => Some(Verdict::Dropped(why)),
+        let l3 = match icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id) {
+            Ok(l3) => l3,
+            Err(why) => return Verdict::Dropped(why),
         };
-        match verdict {
-            None => {}
-            Some(Verdict::Sent) => {
-                // IPVS sees its own messages pass, as it sees those of others.
+        let len = (packet.bytes().len() - usize::from(l3)) as u16;
+        let egress = Egress { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
+        match self.send(packet, egress, rx, tx) {
+            Verdict::Sent => {
+                // IPVS counts its own messages when they pass, like those of others.
                 if let Some(id) = self.direct_reply_connection(&parsed.key) {
                     self.count_out(id, len);
                 }
-                self.count_verdict(Verdict::IcmpSent(message.answer));
+                Verdict::IcmpSent(message.answer)
             }
-            Some(other) => self.count_verdict(other),
+            other => other,
         }
     }
 }

@@ -19,7 +19,7 @@ impl Pipeline {
         }
         let removed = events.removes() && snapshot.settings.expire_nodest_conn;
         if removed || snapshot.settings.protocols_off != self.snapshot.settings.protocols_off {
-            self.flush = Some(Flush::BEGIN);
+            self.maintenance.flush = Some(Flush::BEGIN);
         }
         self.config_events = events;
         let old = std::mem::replace(&mut self.snapshot, snapshot);

@@ -79,7 +79,7 @@ impl Pipeline {
     /// Whether `drop_packet` takes the packet in hand, which would open a connection.
     pub(crate) fn drops_at_random(&mut self, key: &Key) -> bool {
         let rate = self.snapshot.settings.drop_rate;
-        let drops = self.defence.drops(rate);
+        let drops = self.maintenance.defence.drops(rate);
         if drops {
             event!(self, DroppedPacket, |_| Record::of(key, [rate, 0, 0, 0]));
         }
@@ -92,25 +92,26 @@ impl Pipeline {
             return;
         }
         let entries = self.conns.capacity();
-        if self.defence.left == 0 {
-            if now < self.defence.due {
+        if self.maintenance.defence.left == 0 {
+            if now < self.maintenance.defence.due {
                 return;
             }
-            self.defence.due = now.after(EVERY);
-            self.defence.begin(entries, self.steering.seed.0, now);
+            self.maintenance.defence.due = now.after(EVERY);
+            self.maintenance.defence.begin(entries, self.steering.seed.0, now);
             self.expire_templates_early(now);
         }
-        let count = self.defence.left.min(AT_ONCE);
-        self.defence.left -= count;
+        let count = self.maintenance.defence.left.min(AT_ONCE);
+        self.maintenance.defence.left -= count;
         for _ in 0..count {
-            self.defence.at = if self.defence.at + 1 < entries { self.defence.at + 1 } else { 0 };
-            let id = crate::conn::ConnId(self.defence.at);
+            self.maintenance.defence.at =
+                if self.maintenance.defence.at + 1 < entries { self.maintenance.defence.at + 1 } else { 0 };
+            let id = crate::conn::ConnId(self.maintenance.defence.at);
             let entry = self.conns.entry(id);
             if !entry.flags.has(Flags::LIVE) || !self.goes_early(&entry.clone(), now) {
                 continue;
             }
             event!(self, DroppedEntry, |pipeline| pipeline.connection_record(id));
-            self.remove(id, true);
+            self.remove_connection(id, true);
             self.stats.counters.expired_early.add(1);
         }
     }
@@ -123,14 +124,16 @@ impl Pipeline {
         let established = match entry.protocol {
             protocol::TCP => entry.state == tcp::State::Established as u8,
             protocol::SCTP => entry.state == sctp::State::Established as u8,
-            _ => return self.defence.picks(entry.in_packets, age),
+            _ => return self.maintenance.defence.picks(entry.in_packets, age),
         };
         // An established connection is not touched while there are half-open ones to take.
-        established && self.half_open == 0 && self.defence.picks(entry.in_packets, age)
+        established
+            && self.maintenance.half_open == 0
+            && self.maintenance.defence.picks(entry.in_packets, age)
     }
 
     fn expire_templates_early(&mut self, now: Tick) {
-        let (defence, shared) = (&mut self.defence, &self.shared);
+        let (defence, shared) = (&mut self.maintenance.defence, &self.shared);
         let judge = |assured: bool, ops: bool, in_packets, age| {
             if ops { defence.picks(in_packets, age) } else { !assured }
         };

@@ -25,17 +25,17 @@ impl Pipeline {
     /// Forgets connections whose time is over; only a few when it is `hurried`, because packets come.
     pub fn expire(&mut self, now: Tick, hurried: bool) {
         self.expire_deferred(now);
-        let opened = std::mem::take(&mut self.opened);
+        let opened = std::mem::take(&mut self.maintenance.opened);
         let mut budget = if hurried { EXPIRE_AT_LEAST + 2 * opened } else { EXPIRE_BUDGET };
         let mut over = ArrayVec::<ConnId, TOGETHER>::new();
         while !self.pop_expired(&mut over, now, &mut budget) {
             for id in over.drain(..) {
                 event!(self, Expired, |pipeline| pipeline.connection_record(id));
-                self.remove(id, false);
+                self.remove_connection(id, false);
             }
         }
-        if now.since(self.maintained) >= TEND {
-            self.maintained = now;
+        if now.since(self.maintenance.maintained) >= TEND {
+            self.maintenance.maintained = now;
             self.maintain(now);
         }
         self.expire_early(now);
@@ -55,8 +55,8 @@ impl Pipeline {
 
     /// Whether [`Pipeline::expire`] or [`Pipeline::flush`] has more to do than one turn allows.
     pub fn is_behind(&self, now: Tick) -> bool {
-        let sweeps = self.snapshot.settings.drop_entry && self.defence.is_sweeping();
-        sweeps || self.flush.is_some() || self.conns.is_behind(now)
+        let sweeps = self.snapshot.settings.drop_entry && self.maintenance.defence.is_sweeping();
+        sweeps || self.maintenance.flush.is_some() || self.conns.is_behind(now)
     }
 
     /// What is seen to a few times a second.
@@ -71,7 +71,7 @@ impl Pipeline {
 
     /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
     /// along, if nothing else speaks for that.
-    pub(crate) fn remove(&mut self, id: ConnId, forced: bool) {
+    pub(crate) fn remove_connection(&mut self, id: ConnId, forced: bool) {
         let of = DestinationId(self.conns.entry(id).destination);
         self.apply_events_of_destination(of);
         let entry = self.conns.entry(id);
@@ -81,7 +81,7 @@ impl Pipeline {
         if let Some(destination) = self.snapshot.services.destination(of) {
             self.shared.quotas.unbind(of, destination);
         }
-        self.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
+        self.maintenance.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
         if let Some(template) = self.conns.template(id) {
             self.release_template(template, forced);
         }

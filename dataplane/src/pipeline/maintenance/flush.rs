@@ -28,8 +28,8 @@ impl Pipeline {
     /// far as there is leisure.
     #[inline]
     pub fn flush(&mut self, budget: &mut WorkBudget) {
-        if let Some(at) = self.flush {
-            self.flush = self.flush_from(at, budget);
+        if let Some(at) = self.maintenance.flush {
+            self.maintenance.flush = self.flush_from(at, budget);
         }
     }
 
@@ -53,7 +53,7 @@ impl Pipeline {
             let (found, next) = self.conns.next_live(from, budget.remaining());
             budget.spend(next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from));
             if let Some(id) = found.filter(|&id| self.is_to_go(id, settings_expire)) {
-                self.remove(id, true);
+                self.remove_connection(id, true);
                 budget.spend_units(ENDING);
             }
             let Some(next) = next else {

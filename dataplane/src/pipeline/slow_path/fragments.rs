@@ -5,17 +5,16 @@
 //! worker that owns the flow. The decision is made on the packet put together again in the [`ReassemblyBuffer`]; then every piece
 //! is changed as the whole was, or would have been.
 
-use crate::conn::{ConnId, Direction, Flags};
-use crate::forward::encap;
+use crate::conn::Direction;
 use crate::forward::{Egress, rewrite};
 use crate::fragments::head::{WholePacket, beginning};
-use crate::fragments::{Datagram, Fragment, FragmentInfo, Outcome, ReassemblyBuffer, translate};
+use crate::fragments::{Datagram, Fragment, FragmentInfo, Outcome as Added, ReassemblyBuffer, translate};
 use crate::icmp::Message;
 use crate::packet::Packet;
 use crate::parse::{self, Kind, Parsed};
 use crate::pipeline::egress::tx_buffers::{RELAYED, TxBuffers};
-use crate::pipeline::{Decision, NextStage, PacketMeta, Pipeline, RxContext};
-use crate::service::DestinationId;
+use crate::pipeline::outcome::{Decision, Flow, Forward, Outcome, Transform, Transit};
+use crate::pipeline::{NextStage, PacketMeta, Pipeline, RxContext};
 use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
@@ -30,8 +29,8 @@ struct Context<'a> {
 
 impl Pipeline {
     /// What to do with a fragment: those that may be of balanced traffic are gathered, where others of them are.
-    pub(crate) fn fragment(&self, frame: &[u8], parsed: &Parsed, rx: &RxContext) -> NextStage {
-        if !self.may_be_ours(frame, parsed) {
+    pub(crate) fn steer_fragment(&self, frame: &[u8], parsed: &Parsed, rx: &RxContext) -> NextStage {
+        if !self.may_be_balanced(frame, parsed) {
             return NextStage::ToKernel;
         }
         if self.steering.workers == 1 || rx.relayed {
@@ -47,7 +46,7 @@ impl Pipeline {
     }
 
     /// Whether a fragment may be of balanced traffic, or of an ICMP error about it: those have any ends.
-    pub(crate) fn may_be_ours(&self, frame: &[u8], parsed: &Parsed) -> bool {
+    pub(crate) fn may_be_balanced(&self, frame: &[u8], parsed: &Parsed) -> bool {
         let services = &self.snapshot.services;
         !services.by_fwmark.is_empty()
             || services.addresses.contains(&parsed.key.dst_address())
@@ -55,75 +54,77 @@ impl Pipeline {
             || services.hooked[usize::from(parsed.is_ipv6())] && may_be_icmp(frame, parsed)
     }
 
-    /// Puts a fragment with the others of its datagram; a complete train is decided about.
+    /// Adds a fragment to its datagram; a complete datagram is taken to its verdict. The other fragments' verdicts are
+    /// counted here, this one's by the caller.
     #[cold]
     pub(crate) fn reassemble<P: Packet>(
         &mut self,
         packet: P,
         parsed: &Parsed,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
-    ) {
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
         let Some(info) = FragmentInfo::read(packet.bytes(), parsed.l3, parsed.is_ipv6()) else {
-            return self.count_verdict(Verdict::Dropped(DropReason::ShortIp));
+            return Verdict::Dropped(DropReason::ShortIp);
         };
-        if let Some(datagram) = self.add_fragment(packet, &info, rx.now, out) {
-            self.complete(datagram, parsed, rx, out);
+        match self.add_fragment(packet, &info, rx.now, tx) {
+            Ok(datagram) => self.datagram(datagram, parsed, rx, tx),
+            Err(verdict) => verdict,
         }
     }
 
-    /// Puts a fragment with the others of its datagram; gives them when it was the last one missing.
+    /// Adds a fragment to its datagram. Returns the datagram if that was the last fragment missing.
+    ///
+    /// # Errors
+    /// The fragment's verdict if the datagram is not complete.
     pub(crate) fn add_fragment<P: Packet>(
         &mut self,
         packet: P,
         info: &FragmentInfo,
         now: Tick,
-        out: &mut TxBuffers<P>,
-    ) -> Option<Datagram<P>> {
+        tx: &mut TxBuffers<P>,
+    ) -> Result<Datagram<P>, Verdict> {
         let drops = &self.stats.counters.drops;
-        let outcome = out.reassembler.take(packet, info, now, |_, why| drops[why as usize].add(1));
-        self.stats.counters.reassembling.set(out.reassembler.held() as u64);
-        match outcome {
-            Outcome::Held => None,
-            Outcome::Refused(_, why) => {
-                self.count_verdict(Verdict::Dropped(why));
-                None
-            }
-            Outcome::Complete(datagram) => Some(datagram),
+        let added = tx.reassembler.take(packet, info, now, |_, why| drops[why as usize].add(1));
+        self.stats.counters.reassembling.set(tx.reassembler.held() as u64);
+        match added {
+            Added::Held => Err(Verdict::Held),
+            Added::Refused(_, why) => Err(Verdict::Dropped(why)),
+            Added::Complete(datagram) => Ok(datagram),
         }
     }
 
-    fn complete<P: Packet>(
+    /// Takes a complete datagram to its verdict: here, or at the worker that owns its flow.
+    fn datagram<P: Packet>(
         &mut self,
         datagram: Datagram<P>,
         fragment: &Parsed,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
-    ) {
-        let Some(parsed) = self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut out.reassembly_buffer)
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
+        let Some(parsed) = self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut tx.reassembly_buffer)
         else {
-            return self.give_to_kernel(datagram, rx, out);
+            return self.for_each_fragment(datagram, |packet| tx.to_kernel(rx.port, packet));
         };
         let owner = self.steering.owner(&parsed, rx.port, &self.snapshot);
         if !rx.relayed
             && let Some(owner) = owner.filter(|&owner| owner != self.me)
         {
-            return self.hand_off_datagram(datagram, owner, rx.port | RELAYED, out);
+            return self.hand_off_datagram(datagram, owner, rx.port | RELAYED, tx);
         }
-        self.decide_datagram(datagram, parsed, rx, out);
+        self.decide_datagram(datagram, parsed, rx, tx)
     }
 
-    /// What the packet is, now that it is in the scratch as if it had come whole; `None` when it is none of a
-    /// balancer's.
+    /// Parses a datagram as if it had arrived whole; it is in `buffer` afterwards. `None` if it is not balanced traffic.
     pub(crate) fn parse_datagram<P: Packet>(
         &self,
         datagram: &Datagram<P>,
         ipv6: bool,
         rx: &RxContext,
-        reassembly_buffer: &mut ReassemblyBuffer,
+        buffer: &mut ReassemblyBuffer,
     ) -> Option<Parsed> {
-        reassembly_buffer.join(datagram, ipv6)?;
-        let (frame, mut parsed) = (reassembly_buffer.bytes(), Parsed::NOTHING);
+        buffer.join(datagram, ipv6)?;
+        let (frame, mut parsed) = (buffer.bytes(), Parsed::NOTHING);
         parse::parse_any(frame, &rx.mac, &mut parsed).ok()?;
         let ours = match parsed.kind {
             Kind::Flow | Kind::TruncatedL4 => true,
@@ -135,186 +136,171 @@ impl Pipeline {
         ours.then_some(parsed)
     }
 
-    fn give_to_kernel<P: Packet>(&self, datagram: Datagram<P>, rx: &RxContext, out: &mut TxBuffers<P>) {
-        for fragment in datagram.fragments {
-            self.count_verdict(out.to_kernel(rx.port, fragment.packet));
-        }
-    }
-
-    /// Hands a complete train to the worker that owns its flow.
+    /// Hands a complete datagram to the worker that owns its flow.
     pub(crate) fn hand_off_datagram<P: Packet>(
         &self,
         datagram: Datagram<P>,
         owner: WorkerId,
         port: u16,
-        out: &mut TxBuffers<P>,
-    ) {
-        for fragment in datagram.fragments {
-            self.count_verdict(out.hand_off(owner, port, fragment.packet));
-        }
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
+        self.for_each_fragment(datagram, |packet| tx.hand_off(owner, port, packet))
     }
 
+    /// Takes every fragment to a verdict. Counts them all except the last, whose verdict is returned for the caller to
+    /// count.
+    pub(crate) fn for_each_fragment<P: Packet>(
+        &self,
+        datagram: Datagram<P>,
+        mut each: impl FnMut(P) -> Verdict,
+    ) -> Verdict {
+        let verdicts = datagram.fragments.into_iter().map(|fragment| each(fragment.packet));
+        self.count_all_but_last(verdicts)
+    }
+
+    /// Counts verdicts except the last, which is returned. There is at least one.
+    fn count_all_but_last(&self, verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+        let counted = |before: Verdict, verdict| {
+            self.count_verdict(before);
+            verdict
+        };
+        verdicts.reduce(counted).unwrap_or(Verdict::Held)
+    }
+
+    /// Decides about the whole packet, then does with every fragment what was decided.
     fn decide_datagram<P: Packet>(
         &mut self,
         datagram: Datagram<P>,
         mut parsed: Parsed,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
-    ) {
-        // IPv6 may not be fragmented on the way, so its fragments must fit and not their sum; spec 6.7.
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
+        // A router may not fragment IPv6, so each fragment must fit the link and not their sum; spec 6.7.
         let total = parsed.len;
         if parsed.is_ipv6() {
             parsed.len = datagram.largest();
         }
         let meta = PacketMeta::of(parsed, self.hash_of(&parsed), NextStage::Lookup);
-        let mut reassembly_buffer = std::mem::take(&mut out.reassembly_buffer);
-        let before = self.found_by(&meta).map(|(id, _)| (id, self.conns.entry(id).in_packets));
-        self.in_datagram = true;
-        let decision = match parsed.kind {
-            Kind::IcmpError => self.icmp_error(&mut reassembly_buffer, &meta, rx),
-            Kind::TunnelError => {
-                let connection_record = self.tunnel_icmp_error(reassembly_buffer.bytes(), &meta, rx.now);
-                connection_record.map_or_else(|decision| decision, |(_, message)| Decision::SendIcmp(message))
-            }
-            _ => self.decide(&mut reassembly_buffer, &meta, rx),
-        };
-        self.in_datagram = false;
-        let hops = rewrite::hops_left(reassembly_buffer.bytes(), &parsed);
-        out.reassembly_buffer = reassembly_buffer;
-        let found = self.found_by(&meta);
-        if let Some((id, direction)) = found {
-            let counted = match direction {
-                Direction::In => before != Some((id, self.conns.entry(id).in_packets)),
-                Direction::Out => matches!(decision, Decision::Forward(_)),
-            };
-            // It may be more: a lone fragment has a header that the packet has not.
-            let rest = u64::from(total).wrapping_sub(parsed.len.into());
-            self.count_rest(id, direction, if counted { rest } else { 0 });
+        let frame = tx.reassembly_buffer.bytes();
+        let outcome = self.decide(frame, &meta, rx);
+        let hops = rewrite::hops_left(frame, &parsed);
+        if let (true, Some(flow)) = (outcome.counted, outcome.flow) {
+            // `parsed.len` may be longer: a lone fragment has a header that the packet has not.
+            self.count_rest(flow, u64::from(total).wrapping_sub(parsed.len.into()));
         }
-        self.apply_to_fragments(
-            datagram,
-            decision,
-            found,
-            &Context { whole: WholePacket { parsed, total, hops }, rx },
-            out,
-        );
-        self.end_ops();
+        let whole = WholePacket { parsed, total, hops };
+        let verdict = self.carry_out_on_fragments(datagram, &outcome, &Context { whole, rx }, tx);
+        self.end_one_packet_connection(&outcome);
+        verdict
     }
 
-    /// The connection of a packet, which may have served it alone.
-    fn found_by(&self, meta: &PacketMeta) -> Option<(ConnId, Direction)> {
-        match (self.last_ops, meta.parsed.kind) {
-            (Some(found), _) => Some(found),
-            (None, Kind::IcmpError) => self.conns.find(meta.hash, &meta.parsed.key.reversed()),
-            (None, _) => self.conns.find(meta.hash, &meta.parsed.key),
+    /// Counts the bytes of a datagram that its largest fragment does not have.
+    fn count_rest(&self, flow: Flow, rest: u64) {
+        let destination = self.conns.entry(flow.id).destination as usize;
+        let Some(counters) = self.stats.destinations.get(destination) else { return };
+        match flow.direction {
+            Direction::In => counters.in_bytes.add(rest),
+            Direction::Out => counters.out_bytes.add(rest),
         }
     }
 
-    /// Bytes are counted of the packet that the fragments were.
-    fn count_rest(&self, id: ConnId, direction: Direction, rest: u64) {
-        let Some(counters) = self.stats.destinations.get(self.conns.entry(id).destination as usize) else {
-            return;
-        };
-        let bytes = if direction == Direction::In { &counters.in_bytes } else { &counters.out_bytes };
-        bytes.add(rest);
-    }
-
-    /// Does with every fragment what was decided about the packet.
-    fn apply_to_fragments<P: Packet>(
+    /// Does with every fragment what was decided about their packet.
+    fn carry_out_on_fragments<P: Packet>(
         &mut self,
         mut datagram: Datagram<P>,
-        decision: Decision,
-        found: Option<(ConnId, Direction)>,
+        outcome: &Outcome,
         of: &Context<'_>,
-        out: &mut TxBuffers<P>,
-    ) {
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
         let (parsed, rx) = (&of.whole.parsed, of.rx);
-        match (decision, found) {
-            (Decision::Forward(egress), Some((id, direction))) => {
-                if self.conns.entry(id).flags.has(Flags::NAT) && parsed.is_error() {
-                    out.reassembly_buffer.put_back(&mut datagram, parsed.is_ipv6());
-                } else if self.conns.entry(id).flags.has(Flags::NAT) {
-                    let rewrite = self.rewrite(id, direction);
-                    translate::translate(&mut datagram, parsed.is_ipv6(), &rewrite);
+        match (outcome.decision, outcome.flow) {
+            (Decision::Forward(forward), Some(flow)) => {
+                if forward.transform == Transform::Nat {
+                    self.rewrite_datagram(&mut datagram, parsed, flow, &mut tx.reassembly_buffer);
                 }
-                for fragment in datagram.fragments {
-                    self.send_fragment(fragment, egress, id, of, out);
+                let fragments = std::mem::take(&mut datagram.fragments);
+                let mut last = Verdict::Held;
+                for (place, fragment) in fragments.into_iter().enumerate() {
+                    if place > 0 {
+                        self.count_verdict(last);
+                    }
+                    last = self.send_fragment(fragment, forward, flow, of, tx);
                 }
+                last
             }
-            (Decision::SendIcmp(message), _) => self.send_icmp_for_datagram(datagram, message, of, out),
-            (Decision::ToKernel, _) | (Decision::Forward(_), None) => self.give_to_kernel(datagram, rx, out),
+            (Decision::SendIcmp(message, transit), _) => {
+                self.send_icmp_for_datagram(&datagram, message, transit, of, tx)
+            }
+            (Decision::ToKernel | Decision::Forward(_), _) => {
+                self.for_each_fragment(datagram, |packet| tx.to_kernel(rx.port, packet))
+            }
             (Decision::Drop(why), _) => {
-                self.dropped(parsed, why);
-                for _ in 1..datagram.fragments.len() {
-                    self.count_verdict(Verdict::Dropped(why));
-                }
+                (1..datagram.fragments.len()).for_each(|_| self.count_verdict(Verdict::Dropped(why)));
+                self.dropped(parsed, why)
             }
         }
     }
 
-    /// Answers the packet once, whose fragments are then over.
+    /// Rewrites a datagram of a NAT connection. An ICMP error is rewritten as a whole and copied back into its fragments.
+    pub(crate) fn rewrite_datagram<P: Packet>(
+        &self,
+        datagram: &mut Datagram<P>,
+        parsed: &Parsed,
+        flow: Flow,
+        buffer: &mut ReassemblyBuffer,
+    ) {
+        if parsed.is_error() {
+            self.rewrite(buffer.bytes_mut(), parsed, flow);
+            buffer.put_back(datagram, parsed.is_ipv6());
+        } else {
+            translate::translate(datagram, parsed.is_ipv6(), &self.rewrite_of(flow));
+        }
+    }
+
+    /// Sends one ICMP error about a datagram. Its fragments are dropped with it.
     fn send_icmp_for_datagram<P: Packet>(
         &mut self,
-        datagram: Datagram<P>,
+        datagram: &Datagram<P>,
         message: Message,
+        transit: Transit,
         of: &Context<'_>,
-        out: &mut TxBuffers<P>,
-    ) {
-        match beginning(&datagram, &of.whole) {
-            Some((packet, parsed)) => {
-                let about_tunnel = parsed.kind == Kind::TunnelError;
-                let quoted = if about_tunnel { parsed.quoted() } else { parsed };
-                self.send_icmp(packet, &quoted, message, of.rx, out);
-            }
-            None => self.count_verdict(Verdict::Dropped(DropReason::NoBuffer)),
-        }
-        for _ in 1..datagram.fragments.len() {
-            self.count_verdict(Verdict::Dropped(DropReason::DatagramAnswered));
-        }
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
+        let answered = Verdict::Dropped(DropReason::DatagramAnswered);
+        (1..datagram.fragments.len()).for_each(|_| self.count_verdict(answered));
+        let hops = of.whole.hops.wrapping_sub(transit.hop.into());
+        let Some((packet, parsed)) = beginning(datagram, &WholePacket { hops, ..of.whole }) else {
+            return Verdict::Dropped(DropReason::NoBuffer);
+        };
+        let about = if parsed.kind == Kind::TunnelError { parsed.quoted() } else { parsed };
+        self.send_icmp(packet, &about, message, of.rx, tx)
     }
 
-    /// Sends one fragment the way of its packet.
+    /// Sends one fragment as was decided about its packet.
     fn send_fragment<P: Packet>(
         &mut self,
         fragment: Fragment<P>,
-        egress: Egress,
-        id: ConnId,
+        forward: Forward,
+        flow: Flow,
         of: &Context<'_>,
-        out: &mut TxBuffers<P>,
-    ) {
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
         let (parsed, rx) = (&of.whole.parsed, of.rx);
         let Fragment { mut packet, place } = fragment;
         packet.truncate(usize::from(place.payload) + usize::from(place.len));
-        let mut egress = Egress { l3: place.l3, ipv6: parsed.is_ipv6(), ..egress };
-        if !egress.next.stays_here() {
+        let mut egress =
+            Egress { l3: place.l3, ipv6: parsed.is_ipv6(), next: forward.next, mtu: forward.mtu };
+        if forward.transit.hop && !forward.next.stays_here() {
             rewrite::take_hop(packet.bytes_mut(), place.l3, egress.ipv6);
-            if self.conns.entry(id).flags.has(Flags::TUNNEL) {
-                match self.wrap(&mut packet, (place.l3, egress.ipv6, place.packet_len()), parsed, id) {
-                    Ok((l3, ipv6)) => (egress.l3, egress.ipv6) = (l3, ipv6),
-                    Err(why) => return self.count_verdict(Verdict::Dropped(why)),
-                }
+        }
+        if forward.transform == Transform::Tunnel {
+            let inner = (place.l3, egress.ipv6, place.packet_len());
+            match self.encapsulate(&mut packet, inner, parsed, flow.id) {
+                Ok((l3, ipv6)) => (egress.l3, egress.ipv6) = (l3, ipv6),
+                Err(why) => return Verdict::Dropped(why),
             }
         }
-        if let Some(verdict) = self.send(packet, egress, rx, out) {
-            self.count_verdict(verdict);
-        }
-    }
-
-    /// Puts the tunnel's headers around a fragment; gives where they start and whether they are IPv6.
-    fn wrap<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        place: (u16, bool, u16),
-        parsed: &Parsed,
-        id: ConnId,
-    ) -> Result<(u16, bool), DropReason> {
-        let number = DestinationId(self.conns.entry(id).destination);
-        let destination = self.snapshot.services.destination(number).ok_or(DropReason::DestinationGone)?;
-        let target = self.snapshot.target(destination.target).ok_or(DropReason::NoRoute)?;
-        let (outer, flow) = self.outer(destination, target.source, parsed);
-        let to = outer.target;
-        let l3 = encap::tunnel(packet, place, &outer, flow, &mut self.ip_id)?;
-        Ok((l3, to.is_ipv6()))
+        self.send(packet, egress, rx, tx)
     }
 }
 

@@ -1,12 +1,12 @@
-//! Frames that this machine's own kernel sends: answers of a destination that runs on this machine among them, which
-//! are replies like those of any other; spec 6.1, the hooks of LOCAL_OUT.
+//! Frames that this machine's own kernel sends. Replies of a destination on this machine are among them and are
+//! translated like any other's; spec 6.1, the hooks of LOCAL_OUT.
 
-use crate::conn::{ConnId, Direction, Flags};
-use crate::fragments::translate;
-use crate::fragments::{Datagram, FragmentInfo};
+use crate::conn::{Direction, Flags};
+use crate::fragments::FragmentInfo;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
 use crate::pipeline::egress::tx_buffers::{FROM_KERNEL, TxBuffers};
+use crate::pipeline::outcome::Flow;
 use crate::pipeline::{Pipeline, RxContext};
 use crate::proto::From;
 use crate::steer::WorkerId;
@@ -16,140 +16,117 @@ use crate::wire::ether::EtherHdr;
 use crate::wire::view;
 
 impl Pipeline {
-    /// Sends a frame of the kernel out of `port`, translated if it is a reply of one of our connections.
+    /// Sends a frame of the kernel out of `port`, translated if it belongs to a NAT connection.
     ///
-    /// A reply that is routed here and not through a balancer's NAT comes by this way too: it was given to the kernel,
-    /// which sends it on.
-    pub fn from_kernel<P: Packet>(&mut self, port: u16, mut packet: P, now: Tick, out: &mut TxBuffers<P>) {
+    /// A reply that a DR or tunnel server sends through this machine comes here too: the kernel routes it.
+    pub fn from_kernel<P: Packet>(&mut self, port: u16, mut packet: P, now: Tick, tx: &mut TxBuffers<P>) {
         let mut parsed = Parsed::NOTHING;
-        // It is addressed to whom it leaves for, so that the parser takes it for one to us.
+        // The parser takes only frames for us, so it gets this frame's own receiver as our address.
         let receiver = view::<EtherHdr>(packet.bytes(), 0).map(|eth| eth.dst);
         let Some(mac) = receiver.filter(|to| parse(packet.bytes(), to, &mut parsed).is_ok()) else {
-            return self.send_unchanged(port, packet, out);
+            return self.send_unchanged(port, packet, tx);
         };
         if let Some(owner) = self.other_owner(&parsed, port) {
-            return self.count_verdict(out.hand_off(owner, port | FROM_KERNEL, packet));
+            return self.count_verdict(tx.hand_off(owner, port | FROM_KERNEL, packet));
         }
         if self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
-            match parsed.kind {
-                Kind::Flow => match self.local_reply(packet.bytes(), &parsed, now) {
-                    Ok(None) => {}
-                    Ok(Some(id)) => {
-                        self.translate(packet.bytes_mut(), &parsed, id, Direction::Out);
-                        self.end_ops();
-                    }
-                    Err(why) => return self.dropped(&parsed, why),
-                },
-                Kind::IcmpError => _ = self.local_icmp_error(packet.bytes_mut(), &parsed),
-                Kind::Fragment if self.may_be_ours(packet.bytes(), &parsed) => {
-                    let rx = RxContext { port, mac, now, relayed: false };
-                    return self.local_fragment(packet, &parsed, &rx, out);
+            if parsed.kind == Kind::Fragment && self.may_be_balanced(packet.bytes(), &parsed) {
+                let rx = RxContext { port, mac, now, relayed: false };
+                return self.local_fragment(packet, &parsed, &rx, tx);
+            }
+            match self.local_flow(packet.bytes(), &parsed, now) {
+                Ok(None) => {}
+                Ok(Some(flow)) => {
+                    self.rewrite(packet.bytes_mut(), &parsed, flow);
+                    self.end_if_one_packet(flow.id);
                 }
-                _ => {}
+                Err(why) => return self.count_verdict(self.dropped(&parsed, why)),
             }
         }
-        self.send_unchanged(port, packet, out);
+        self.send_unchanged(port, packet, tx);
     }
 
-    fn send_unchanged<P: Packet>(&self, port: u16, packet: P, out: &mut TxBuffers<P>) {
-        if let Verdict::Dropped(why) = out.send(port, packet) {
-            self.stats.counters.drops[why as usize].add(1);
-        }
+    fn send_unchanged<P: Packet>(&self, port: u16, packet: P, tx: &mut TxBuffers<P>) {
+        self.count_verdict(tx.send(port, packet));
     }
 
-    /// The worker that a frame of the kernel is for, if it is another.
+    /// The worker that owns the flow of a frame from the kernel, if it is another one.
     fn other_owner(&self, parsed: &Parsed, port: u16) -> Option<WorkerId> {
         self.steering.owner(parsed, port, &self.snapshot).filter(|&owner| owner != self.me)
     }
 
-    /// The kernel cuts what is too long for a link, a reply among it, after IPVS would have translated the whole. Its
-    /// fragments are gathered here, where all its frames come in, and again by the flow's owner.
+    /// Linux fragments for the link after IPVS has translated the whole packet. So fragments of the kernel are reassembled
+    /// here, where all its frames arrive, and again by the flow's owner.
     #[cold]
     fn local_fragment<P: Packet>(
         &mut self,
         packet: P,
         fragment: &Parsed,
         rx: &RxContext,
-        out: &mut TxBuffers<P>,
+        tx: &mut TxBuffers<P>,
     ) {
         let info = FragmentInfo::read(packet.bytes(), fragment.l3, fragment.is_ipv6());
         let Some(info) = info.map(FragmentInfo::of_kernel) else {
-            return self.send_unchanged(rx.port, packet, out);
+            return self.send_unchanged(rx.port, packet, tx);
         };
-        let Some(mut datagram) = self.add_fragment(packet, &info, rx.now, out) else { return };
+        let mut datagram = match self.add_fragment(packet, &info, rx.now, tx) {
+            Ok(datagram) => datagram,
+            Err(verdict) => return self.count_verdict(verdict),
+        };
         if let Some(parsed) =
-            self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut out.reassembly_buffer)
+            self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut tx.reassembly_buffer)
         {
             if let Some(owner) = self.other_owner(&parsed, rx.port) {
-                return self.hand_off_datagram(datagram, owner, rx.port | FROM_KERNEL, out);
+                let last = self.hand_off_datagram(datagram, owner, rx.port | FROM_KERNEL, tx);
+                return self.count_verdict(last);
             }
-            if let Err(why) = self.translate_datagram(&mut datagram, &parsed, rx.now, out) {
-                self.dropped(&parsed, why);
-                return (1..datagram.fragments.len()).for_each(|_| self.count_verdict(Verdict::Dropped(why)));
+            match self.local_flow(tx.reassembly_buffer.bytes(), &parsed, rx.now) {
+                Ok(None) => {}
+                Ok(Some(flow)) => {
+                    self.rewrite_datagram(&mut datagram, &parsed, flow, &mut tx.reassembly_buffer);
+                    self.end_if_one_packet(flow.id);
+                }
+                Err(why) => {
+                    self.dropped(&parsed, why);
+                    let dropped = Verdict::Dropped(why);
+                    return datagram.fragments.iter().for_each(|_| self.count_verdict(dropped));
+                }
             }
         }
         for fragment in datagram.fragments {
-            self.send_unchanged(rx.port, fragment.packet, out);
+            self.send_unchanged(rx.port, fragment.packet, tx);
         }
     }
 
-    /// Counts a packet that the kernel sent in fragments, and translates them if it is a reply or an error about one.
+    /// The flow by which a packet of the kernel is to be translated, counted and with its state advanced. `None` for a
+    /// packet that leaves as it is.
     ///
     /// # Errors
-    /// Why it must not leave.
-    fn translate_datagram<P: Packet>(
-        &mut self,
-        datagram: &mut Datagram<P>,
-        parsed: &Parsed,
-        now: Tick,
-        out: &mut TxBuffers<P>,
-    ) -> Result<(), DropReason> {
-        if parsed.kind == Kind::IcmpError {
-            if self.local_icmp_error(out.reassembly_buffer.bytes_mut(), parsed).is_some() {
-                out.reassembly_buffer.put_back(datagram, parsed.is_ipv6());
-            }
-        } else if parsed.kind == Kind::Flow
-            && let Some(id) = self.local_reply(out.reassembly_buffer.bytes(), parsed, now)?
-        {
-            translate::translate(datagram, parsed.is_ipv6(), &self.rewrite(id, Direction::Out));
-            self.end_ops();
-        }
-        Ok(())
-    }
-
-    /// An error of a destination on this machine about a packet that we translated for it. Gives the connection of one
-    /// that was translated.
-    fn local_icmp_error(&mut self, frame: &mut [u8], parsed: &Parsed) -> Option<ConnId> {
-        let key = parsed.key.reversed();
-        if let Some((id, Direction::Out)) = self.conns.find(self.conns.hash(&key), &key) {
-            self.count_out(id, parsed.len);
-            crate::icmp::translate(frame, parsed, &self.rewrite(id, Direction::Out));
-            return Some(id);
-        }
-        if let Some(id) = self.direct_reply_connection(&parsed.key) {
-            self.count_out(id, parsed.len);
-        }
-        None
-    }
-
-    /// Takes a reply, or a request of a server, into account. Gives its connection if it is to be translated.
-    ///
-    /// # Errors
-    /// Why it must not leave.
-    fn local_reply(
-        &mut self,
-        frame: &[u8],
-        parsed: &Parsed,
-        now: Tick,
-    ) -> Result<Option<ConnId>, DropReason> {
-        let key = parsed.key;
-        let replied = match self.conns.find(self.conns.hash(&key), &key) {
-            Some((id, Direction::Out)) => Some(id),
-            _ => self.direct_reply_connection(&key.reversed()),
+    /// Why the packet must not leave.
+    fn local_flow(&mut self, frame: &[u8], parsed: &Parsed, now: Tick) -> Result<Option<Flow>, DropReason> {
+        // An error travels against the packet that it quotes.
+        let (key, direct_key) = match parsed.kind {
+            Kind::Flow => (parsed.key, parsed.key.reversed()),
+            Kind::IcmpError => (parsed.key.reversed(), parsed.key),
+            _ => return Ok(None),
         };
-        let Some(id) = replied else { return self.open_local_server_call(frame, parsed, now) };
+        let id = match self.conns.find(self.conns.hash(&key), &key) {
+            Some((id, Direction::Out)) => Some(id),
+            _ => self.direct_reply_connection(&direct_key),
+        };
+        let id = match id {
+            Some(id) => id,
+            None if parsed.kind == Kind::Flow => match self.local_server_call(frame, parsed, now)? {
+                Some(id) => id,
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
         self.count_out(id, parsed.len);
-        self.advance(frame, parsed, id, From::Destination, now);
-        Ok(self.conns.entry(id).flags.has(Flags::NAT).then_some(id))
+        if parsed.kind == Kind::Flow {
+            self.advance_state(frame, parsed, id, From::Destination, now);
+        }
+        let nat = self.conns.entry(id).flags.has(Flags::NAT);
+        Ok(nat.then_some(Flow { id, direction: Direction::Out }))
     }
 }

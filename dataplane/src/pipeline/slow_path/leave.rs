@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::config::Policy;
 use crate::conn::Flags;
 use crate::flow::Endpoint;
-use crate::icmp::Message;
-use crate::packet::Packet;
 use crate::parse::Parsed;
+use crate::pipeline::Pipeline;
+use crate::pipeline::outcome::{Decision, Outcome};
 use crate::pipeline::slow_path::schedule::{Chosen, NewFlow};
-use crate::pipeline::{Decision, Pipeline};
 use crate::service::Name;
 use crate::time::Tick;
 use crate::trace::{Record, event};
@@ -21,15 +20,9 @@ const FTP: u16 = 21;
 
 impl Pipeline {
     /// Decides about a packet that would open a connection but gets no destination.
-    pub(crate) fn leave<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        opening: &NewFlow,
-        now: Tick,
-    ) -> Decision {
+    pub(crate) fn leave(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, now: Tick) -> Outcome {
         let Some(service) = self.snapshot.services.service(opening.service) else {
-            return Decision::ToKernel;
+            return Decision::ToKernel.into();
         };
         let (name, ops) = (service.name, service.ops);
         event!(self, NoDestination, |_| Record::of(&opening.key, [0; 4]));
@@ -37,15 +30,15 @@ impl Pipeline {
             && !opening.quoted
             && self.may_bypass(opening.key.dst_address())
         {
-            return self.bypass(packet, parsed, opening, ops, now);
+            return self.bypass(frame, parsed, opening, ops, now);
         }
         if matches!(name, Name::Address(at, _) if at.l4_port == FTP) && opening.key.ports().dst() != FTP {
-            return Decision::ToKernel;
+            return Decision::ToKernel.into();
         }
         if opening.quoted {
-            return Decision::Drop(DropReason::NoDestination);
+            return Outcome::drop(DropReason::NoDestination);
         }
-        Decision::SendIcmp(Message::new(IcmpReason::NoDestination))
+        Decision::icmp(IcmpReason::NoDestination).into()
     }
 
     fn may_bypass(&self, to: IpAddr) -> bool {
@@ -55,14 +48,7 @@ impl Pipeline {
     }
 
     /// Lets the flow through to where it was addressed.
-    fn bypass<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        opening: &NewFlow,
-        ops: bool,
-        now: Tick,
-    ) -> Decision {
+    fn bypass(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, ops: bool, now: Tick) -> Outcome {
         let address = match opening.key.dst_address() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -72,8 +58,8 @@ impl Pipeline {
         let endpoint = Endpoint { address, l4_port: 0 };
         let chosen = Chosen { destination: None, endpoint, flags, template: None };
         match self.open(&opening.key, &chosen, now) {
-            Some(id) => self.forward_first_packet(packet, parsed, id, now),
-            None => Decision::Drop(DropReason::TableFull),
+            Some(id) => self.first_packet(frame, parsed, id, now),
+            None => Outcome::drop(DropReason::TableFull),
         }
     }
 }

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use crate::config::{Ingress, Policy, fwmarks};
 use crate::conn::entry::Endpoints;
 use crate::conn::template::Handle;
-use crate::conn::{ConnId, Direction, Entry, Flags, NewConnection};
+use crate::conn::{ConnId, Entry, Flags, NewConnection};
 use crate::flow::{Endpoint, Key};
-use crate::forward::rewrite;
 use crate::icmp::Message;
-use crate::packet::Packet;
 use crate::parse::{Kind, NO_CHUNK, Parsed};
-use crate::pipeline::{Decision, PacketMeta, Pipeline, RxContext};
-use crate::proto::{From, sctp, tcp};
+use crate::pipeline::outcome::{Decision, Outcome, Transit};
+use crate::pipeline::{PacketMeta, Pipeline, RxContext};
+use crate::proto::{sctp, tcp};
 use crate::sched::PickContext;
 use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
 use crate::time::{Millis, Tick};
@@ -63,61 +62,57 @@ pub(crate) struct NewFlow {
 }
 
 impl Pipeline {
-    /// Decides about a packet that no connection claims.
+    /// Decides about a packet that belongs to no connection: a reply after all, a packet that opens a connection, or one
+    /// for the kernel.
     #[cold]
-    pub(crate) fn schedule<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        meta: &PacketMeta,
-        rx: &RxContext,
-    ) -> Decision {
+    pub(crate) fn schedule(&mut self, frame: &[u8], meta: &PacketMeta, rx: &RxContext) -> Outcome {
         let (parsed, now) = (&meta.parsed, rx.now);
         let key = parsed.key;
         if self.snapshot.settings.is_off(parsed.protocol) || self.is_martian(&key) {
-            return Decision::ToKernel;
+            return Decision::ToKernel.into();
         }
-        if let Some(decision) = self.reply(packet, parsed, rx) {
-            return decision;
+        if let Some(outcome) = self.reply_without_connection(frame, parsed, rx) {
+            return outcome;
         }
         if parsed.kind == Kind::TruncatedL4 {
-            return Decision::Drop(DropReason::short(parsed.protocol));
+            return Outcome::drop(DropReason::short(parsed.protocol));
         }
         if parsed.tcp_flags & NO_CHUNK != 0 && parsed.protocol == protocol::SCTP {
-            return Decision::Drop(DropReason::ShortSctp);
+            return Outcome::drop(DropReason::ShortSctp);
         }
         let opens = parsed.kind == Kind::Flow && self.may_open(parsed);
         let Some(service) = opens.then(|| self.service_of(&key, parsed, rx)).flatten() else {
             self.trace_not_scheduled(parsed);
-            return Decision::ToKernel;
+            return Decision::ToKernel.into();
         };
         if self.drops_at_random(&key) {
-            return Decision::Drop(DropReason::Defence);
+            return Outcome::drop(DropReason::Defence);
         }
-        let opening = NewFlow { key, service, quoted: false };
-        match self.open_for_packet(packet, parsed, &opening, now) {
-            Ok(id) => self.forward_first_packet(packet, parsed, id, now),
-            Err(decision) => decision,
+        let new_flow = NewFlow { key, service, quoted: false };
+        match self.open_for_packet(frame, parsed, &new_flow, now) {
+            Ok(id) => self.first_packet(frame, parsed, id, now),
+            Err(outcome) => outcome,
         }
     }
 
     /// Makes the connection that a packet opens.
     ///
     /// # Errors
-    /// The packet's fate when there is none for it.
-    pub(crate) fn open_for_packet<P: Packet>(
+    /// The packet's outcome when it opens none.
+    pub(crate) fn open_for_packet(
         &mut self,
-        packet: &mut P,
+        frame: &[u8],
         parsed: &Parsed,
-        opening: &NewFlow,
+        new_flow: &NewFlow,
         now: Tick,
-    ) -> Result<ConnId, Decision> {
-        match self.choose(packet.bytes(), parsed, opening, now) {
+    ) -> Result<ConnId, Outcome> {
+        match self.choose(frame, parsed, new_flow, now) {
             Choice::Take(chosen) => {
-                self.open(&opening.key, &chosen, now).ok_or(Decision::Drop(DropReason::TableFull))
+                self.open(&new_flow.key, &chosen, now).ok_or(Outcome::drop(DropReason::TableFull))
             }
-            Choice::Leave => Err(self.leave(packet, parsed, opening, now)),
-            Choice::NotOurs => Err(Decision::ToKernel),
-            Choice::Drop(why) => Err(Decision::Drop(why)),
+            Choice::Leave => Err(self.leave(frame, parsed, new_flow, now)),
+            Choice::NotOurs => Err(Decision::ToKernel.into()),
+            Choice::Drop(why) => Err(Outcome::drop(why)),
         }
     }
 
@@ -250,7 +245,7 @@ impl Pipeline {
                 made?
             }
         };
-        self.opened += 1;
+        self.maintenance.opened += 1;
         if let Some(of) = chosen.destination {
             self.apply_events_of_destination(of);
             if let Some(counters) = self.stats.destinations.get(of.0 as usize) {
@@ -270,67 +265,44 @@ impl Pipeline {
     fn evict_one(&mut self, key: &Key) {
         if let Some(victim) = self.conns.find_evictable(key, EVICTION_SEARCH, may_go) {
             event!(self, GivenUp, |pipeline| pipeline.connection_record(victim));
-            self.remove(victim, false);
+            self.remove_connection(victim, false);
             self.stats.counters.evicted.add(1);
         }
     }
 
-    /// Carries a connection's first packet, which for some is the last.
-    pub(crate) fn forward_first_packet<P: Packet>(
-        &mut self,
-        packet: &mut P,
-        parsed: &Parsed,
-        id: ConnId,
-        now: Tick,
-    ) -> Decision {
-        let decision = self.serve(packet, parsed, id, now);
-        if self.conns.entry(id).flags.has(Flags::OPS) {
-            if let Some(handle) = self.conns.template(id) {
-                self.shared.templates.count_packet(handle);
-            }
-            self.end_after_packet(id, Direction::In);
+    /// Forwards a connection's first packet.
+    pub(crate) fn first_packet(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
+        let outcome = self.to_destination(frame, parsed, id, now);
+        if self.conns.entry(id).flags.has(Flags::OPS)
+            && let Some(handle) = self.conns.template(id)
+        {
+            self.shared.templates.count_packet(handle);
         }
-        decision
+        outcome
     }
 
-    /// The packet in hand is the only one of its connection, which ends with it.
-    pub(crate) fn end_after_packet(&mut self, id: ConnId, direction: Direction) {
-        self.last_ops = Some((id, direction));
-        if !self.in_datagram {
-            self.end_ops();
-        }
-    }
-
-    /// Forgets the connection that served one packet.
-    pub(crate) fn end_ops(&mut self) {
-        if let Some((id, _)) = self.last_ops.take() {
-            self.remove(id, false);
-        }
-    }
-
-    /// A packet that comes from a server: a reply that its method sends past us, a request of the server's own, or a
-    /// reply of a forgotten connection.
-    fn reply<P: Packet>(&mut self, packet: &mut P, parsed: &Parsed, rx: &RxContext) -> Option<Decision> {
+    /// A packet that comes from a server though no connection expects it: a reply that its method sends past us, a call
+    /// of the server's own, or a reply of a connection that has ended.
+    fn reply_without_connection(&mut self, frame: &[u8], parsed: &Parsed, rx: &RxContext) -> Option<Outcome> {
         let (key, services) = (parsed.key, &self.snapshot.services);
         if services.addresses.contains(&key.src_address())
             && self.direct_reply_connection(&key.reversed()).is_some()
         {
-            // A router between server and client that happens to be us. It is counted when the kernel sends it on.
-            return Some(Decision::ToKernel);
+            // We are a router between server and client. The reply is counted when the kernel sends it on.
+            return Some(Decision::ToKernel.into());
         }
         if let Some(server_call) = self.server_call(parsed)
-            && let Some(decision) = self.open_server_call(packet, parsed, server_call, rx)
+            && let Some(outcome) = self.open_server_call(frame, parsed, server_call, rx)
         {
-            return Some(decision);
+            return Some(outcome);
         }
         let (key, services) = (parsed.key, &self.snapshot.services);
         let answers = self.snapshot.settings.nat_icmp_send && parsed.kind == Kind::Flow;
         let known = || services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
         if answers && parsed.tcp_flags & RST == 0 && known() {
-            // A router has taken the hop off by the time it finds no connection, and quotes what it has.
-            let ipv6 = matches!(key, Key::V6(_));
-            rewrite::take_hop(packet.bytes_mut(), parsed.l3, ipv6);
-            return Some(Decision::SendIcmp(Message::new(IcmpReason::NoConnection)));
+            // A router has decremented the TTL by the time it finds no connection, and quotes the packet as it is then.
+            let transit = Transit { hop: true, record_route: false };
+            return Some(Decision::SendIcmp(Message::new(IcmpReason::NoConnection), transit).into());
         }
         None
     }
@@ -354,14 +326,5 @@ fn may_go(entry: &Entry) -> bool {
         protocol::SCTP => sctp::State::from_number(entry.state).may_go(),
         // One datagram and no answer is as little as a lone SYN.
         _ => entry.in_packets <= 1 && !entry.flags.has(Flags::REPLIED),
-    }
-}
-
-/// Whether a connection in this state was really opened; its template then survives floods. Spec 4.3.
-pub(crate) fn assures(protocol: u8, state: u8, from: From) -> bool {
-    match protocol {
-        protocol::TCP => tcp::State::from_number(state) == tcp::State::Established,
-        protocol::SCTP => sctp::State::from_number(state) == sctp::State::Established,
-        _ => from == From::Destination,
     }
 }

@@ -5,16 +5,13 @@ use crate::config::NextHop;
 use crate::conn::entry::Endpoints;
 use crate::conn::{ConnId, Direction, Flags};
 use crate::flow::Key;
-use crate::forward::rewrite;
-use crate::icmp::Message;
-use crate::packet::Packet;
 use crate::parse::{Kind, Parsed};
+use crate::pipeline::outcome::{Flow, Outcome};
 use crate::pipeline::slow_path::leave::is_unicast;
-use crate::pipeline::{Decision, Pipeline, RxContext};
-use crate::proto::From;
+use crate::pipeline::{Pipeline, RxContext};
 use crate::service::{DestinationId, Name};
 use crate::time::Tick;
-use crate::verdict::{DropReason, IcmpReason};
+use crate::verdict::DropReason;
 use crate::wire::protocol;
 
 use crate::pipeline::slow_path::schedule::Chosen;
@@ -52,65 +49,46 @@ impl Pipeline {
         goes.then_some(ServerCall { id, ends, ops: service.ops })
     }
 
-    /// Opens the connection of a server's request and sends the request on. `None` when it opens none: then it is a
-    /// packet like others.
+    /// Opens the connection of a server's call and decides about the packet that begins it. `None` if it opens none: then
+    /// it is a packet like any other.
     #[cold]
-    pub(crate) fn open_server_call<P: Packet>(
+    pub(crate) fn open_server_call(
         &mut self,
-        packet: &mut P,
+        frame: &[u8],
         parsed: &Parsed,
         server_call: ServerCall,
         rx: &RxContext,
-    ) -> Option<Decision> {
-        let way = self.return_route(&server_call.ends);
+    ) -> Option<Outcome> {
+        let route = self.return_route(&server_call.ends);
         if self.is_for_us(&parsed.key, parsed, rx.port).0
-            || matches!(way.next, NextHop::Local | NextHop::None)
+            || matches!(route.next, NextHop::Local | NextHop::None)
         {
             return None;
         }
-        // A router looks at hops and size before the balancer sees the packet.
-        if rewrite::hops_left(packet.bytes(), parsed) <= 1 {
-            return Some(Decision::SendIcmp(Message::new(IcmpReason::TtlExceeded)));
+        if let Some(refused) = self.refusal(frame, parsed, route.mtu) {
+            return Some(refused.into());
         }
-        if let Some(decision) = crate::pipeline::egress::route::too_big(packet.bytes(), parsed, way.mtu) {
-            return Some(decision);
-        }
-        let id = match self.open_for_server_call(packet.bytes(), parsed, server_call, rx.now)? {
+        let id = match self.open_for_server_call(frame, parsed, server_call, rx.now)? {
             Ok(id) => id,
-            Err(why) => return Some(Decision::Drop(why)),
+            Err(why) => return Some(Outcome::drop(why)),
         };
-        let decision = self.from_server(packet, parsed, id, rx.now);
-        if server_call.ops {
-            self.end_after_packet(id, Direction::Out);
-        }
-        Some(decision)
+        let outcome = self.from_server(frame, parsed, id, rx.now);
+        Some(Outcome { flow: Some(Flow { id, direction: Direction::Out }), ..outcome })
     }
 
-    /// The same of a destination on this machine, whose packets the kernel has routed already: gives the connection to
-    /// translate by, which is over then if it served one packet.
+    /// Opens the connection of a call by a destination on this machine, whose packets the kernel has routed already.
     ///
     /// # Errors
     /// Why the packet must not leave.
-    pub(crate) fn open_local_server_call(
+    pub(crate) fn local_server_call(
         &mut self,
         frame: &[u8],
         parsed: &Parsed,
         now: Tick,
     ) -> Result<Option<ConnId>, DropReason> {
-        let Some(server_call) =
-            self.server_call(parsed).filter(|_| !self.snapshot.settings.is_off(protocol::UDP))
-        else {
-            return Ok(None);
-        };
-        let Some(id) = self.open_for_server_call(frame, parsed, server_call, now).transpose()? else {
-            return Ok(None);
-        };
-        self.count_out(id, parsed.len);
-        self.advance(frame, parsed, id, From::Destination, now);
-        if server_call.ops {
-            self.last_ops = Some((id, Direction::Out));
-        }
-        Ok(Some(id))
+        let enabled = !self.snapshot.settings.is_off(protocol::UDP);
+        let Some(server_call) = self.server_call(parsed).filter(|_| enabled) else { return Ok(None) };
+        self.open_for_server_call(frame, parsed, server_call, now).transpose()
     }
 
     /// Makes the connection, under the template that all of the call share. `None` when the packet does not say which

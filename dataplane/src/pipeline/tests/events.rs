@@ -46,7 +46,7 @@ fn a_new_connection_is_told_step_by_step() {
             Kind::Bound,
             Kind::Scheduled,
             Kind::TcpState,
-            Kind::Decision,
+            Kind::Verdict,
         ]
     );
     let state = connection_record[7].1;
@@ -86,7 +86,7 @@ fn failures_and_drops_are_told_with_their_reason() {
     let mut bed = Plan { servers: 0, debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) }.build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     let told_kinds = kinds(&bed);
-    for kind in [Kind::NoneAvailable, Kind::NoDestination, Kind::IcmpSent, Kind::Decision] {
+    for kind in [Kind::NoneAvailable, Kind::NoDestination, Kind::IcmpSent, Kind::Verdict] {
         assert!(told_kinds.contains(&kind), "{kind:?} is not among {told_kinds:?}");
     }
     let mut broken = tcp(client(), vip(), "S");
@@ -106,7 +106,7 @@ fn packets_of_no_service_are_told_to_be_the_kernels() {
     let connection_record = connection_record(&bed);
     assert_eq!(
         connection_record.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
-        [Kind::Packet, Kind::Lookup, Kind::ServiceLookup, Kind::NotScheduled, Kind::Decision]
+        [Kind::Packet, Kind::Lookup, Kind::ServiceLookup, Kind::NotScheduled, Kind::Verdict]
     );
     assert_eq!(connection_record[4].1.words[0], Outcome::Kernel as u32);
 }
