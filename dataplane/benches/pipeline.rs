@@ -154,12 +154,12 @@ fn schedule(criterion: &mut Criterion) {
         let mut state = SchedulerState::new(1);
         let fresh = Event {
             service: ServiceId(0),
-            kind: EventKind::Fresh,
+            kind: EventKind::Reset,
             gcd: 1,
             max_weight: 1,
             counting: Counting::Never,
         };
-        state.apply_events(scheduler, &fresh);
+        state.apply_event(scheduler, &fresh);
         let (virtual_address, now) = (vip().address, Tick(0));
         let mut n = 0;
         let name = format!("{scheduler:?}").to_lowercase();
@@ -384,7 +384,7 @@ fn many_services(snapshot: &Snapshot) -> (Snapshot, Vec<Event>) {
         let service = ServiceId(n + 1);
         let mut emit =
             |kind| events.push(Event { service, kind, gcd: 1, max_weight: 1, counting: Counting::Never });
-        emit(EventKind::Fresh);
+        emit(EventKind::Reset);
         (first..first + 8).for_each(|id| emit(EventKind::Added(DestinationId(id))));
     }
     snapshot.services = Arc::new(services);

@@ -1,4 +1,5 @@
-//! Configuration as workers see it: frozen, sent over a ring, adopted between two bursts, returned to be freed.
+//! Configuration as workers see it: an immutable snapshot that control sends over a ring. A worker adopts it between two
+//! bursts and returns the previous one, which control frees.
 
 pub mod adjacency;
 pub mod events;

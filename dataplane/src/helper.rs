@@ -1,3 +1,3 @@
-//! What looks into payloads: protocols that a balancer must understand to balance them.
+//! Application protocols whose payload the load balancer reads.
 
 pub mod sip;

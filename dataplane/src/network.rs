@@ -1,4 +1,4 @@
-//! What the kernel, or the configuration, knows of the network: links, routes and neighbours, ready for lookups.
+//! Links, routes, rules and neighbours, from the kernel or from the static configuration, ready for lookups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,24 +16,24 @@ pub struct LinkId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HopId(pub u32);
 
-/// A way out: a port, with or without a VLAN tag.
+/// A link: a port, or a VLAN on it.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// Number of the port.
     pub port: u16,
-    /// The tag its frames carry.
+    /// The VLAN of its frames; `None` if they are untagged.
     pub vlan: Option<u16>,
-    /// Our hardware address there.
+    /// Our hardware address on the link.
     pub mac: MacBytes,
     /// Largest IP packet.
     pub mtu: u16,
-    /// Our IPv4 address there, for what we send ourselves.
+    /// Our IPv4 address on the link, for packets that we originate.
     pub ipv4: Option<Ipv4Addr>,
-    /// Our IPv6 address there.
+    /// Our IPv6 address on the link, for packets that we originate.
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// A neighbour with its frame header written out.
+/// A resolved neighbour with its complete frame header.
 #[derive(Clone, Debug)]
 #[repr(align(32))]
 pub struct Hop {
@@ -41,126 +41,126 @@ pub struct Hop {
     pub header: [u8; ether::TAGGED_LEN],
     /// Bytes of `header` in use.
     pub header_len: u8,
-    /// Number of the port to leave by.
+    /// Number of the port to send by.
     pub port: u16,
     /// Largest IP packet on the link.
     pub mtu: u16,
 }
 
-/// Where a packet goes next.
+/// The next hop of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextHop {
-    /// To this neighbour.
+    /// A resolved neighbour.
     Hop(HopId),
-    /// To a neighbour whose hardware address is not known yet.
+    /// A neighbour whose hardware address is not known yet.
     Unresolved(LinkId, IpAddr),
-    /// To this machine.
+    /// This machine.
     Local,
-    /// To this machine's kernel, which sends it out of an interface that is none of our ports.
+    /// The kernel, which sends the packet by an interface that is not one of our ports.
     Kernel,
-    /// Nowhere.
+    /// None: there is no route.
     None,
 }
 
 impl NextHop {
-    /// Whether the packet goes no further than this machine's kernel.
+    /// Whether the packet is passed to this machine's kernel.
     #[inline]
-    pub fn stays_here(self) -> bool {
+    pub fn goes_to_kernel(self) -> bool {
         matches!(self, NextHop::Local | NextHop::Kernel)
     }
 }
 
-/// What a routing table entry says.
+/// An entry of a routing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Send to the router, or to the receiver itself where there is none.
+    /// Send to a router, or directly to the destination address.
     Send {
-        /// Out of this link.
+        /// The link to send by.
         link: LinkId,
-        /// To this router.
+        /// The router, if any.
         via: Option<IpAddr>,
         /// The route's own MTU.
         mtu: Option<u16>,
-        /// The source address it prefers.
+        /// The route's preferred source address.
         source: Option<IpAddr>,
     },
-    /// The address is this machine's.
+    /// The address belongs to this machine.
     Local,
-    /// Out of an interface that is none of our ports: the kernel sends there.
+    /// The kernel sends by an interface that is not one of our ports.
     Kernel,
-    /// Unreachable, prohibited, blackhole.
+    /// An unreachable, prohibit or blackhole route.
     Refuse,
 }
 
-/// A table of routes beside the main one.
+/// A routing table other than the main one.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    /// Routes of IPv4.
+    /// IPv4 routes.
     pub routes4: PrefixMap<Ipv4Net, Route>,
-    /// Routes of IPv6.
+    /// IPv6 routes.
     pub routes6: PrefixMap<Ipv6Net, Route>,
 }
 
-/// A rule of policy routing: packets that fit all it names look into `table` before the main one.
+/// A policy routing rule: packets that match all its conditions are looked up in `table` before the main table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Of IPv6 packets, or of IPv4 ones.
+    /// Whether it applies to IPv6 packets or to IPv4 packets.
     pub ipv6: bool,
-    /// Where the packet comes from.
+    /// Source prefix.
     pub from: Option<IpNet>,
-    /// Where it goes.
+    /// Destination prefix.
     pub to: Option<IpNet>,
-    /// Its mark.
+    /// Firewall mark.
     pub fwmark: Option<u32>,
     /// Index in [`Network::tables`].
     pub table: usize,
 }
 
-/// What of a packet policy routing looks at besides its receiver.
+/// What policy routing considers besides the destination address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Its source address.
+    /// Source address of the packet.
     pub from: Option<IpAddr>,
-    /// Its mark.
+    /// Firewall mark of the packet.
     pub fwmark: u32,
 }
 
-/// What a worker needs to reach one destination address, looked up when the configuration is compiled.
+/// The route to one destination address, looked up when the configuration is compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The neighbour to send to.
+    /// The next hop.
     pub next: NextHop,
-    /// Largest IP packet on the way, as far as is known.
+    /// Path MTU, as far as known from the route and the link.
     pub mtu: u16,
-    /// Our address on the way there: the outer source of tunnels.
+    /// Our source address on this route; the outer source of tunnels.
     pub source: IpAddr,
 }
 
-/// One generation of facts about the network.
+/// One generation of the network configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// Counts generations, so that next hops kept in connections can be told to be old.
+    /// Generation number, to recognise outdated next hops that are stored in connections.
     pub generation: u32,
-    /// Ways out.
+    /// All links.
     pub links: Vec<Link>,
-    /// Routes of IPv4.
+    /// IPv4 routes.
     pub routes4: PrefixMap<Ipv4Net, Route>,
-    /// Routes of IPv6.
+    /// IPv6 routes.
     pub routes6: PrefixMap<Ipv6Net, Route>,
-    /// Which packets look into another table first, in the order of their priority.
+    /// Policy routing rules, by priority.
     pub rules: Vec<Rule>,
-    /// The other tables.
+    /// Routing tables of the rules.
     pub tables: Vec<RouteTable>,
-    /// Known neighbours.
+    /// Resolved neighbours.
     pub neighbours: HashMap<(LinkId, IpAddr), HopId>,
-    /// Their frame headers.
+    /// Frame headers of the neighbours.
     pub hops: Vec<Hop>,
     /// Addresses of this machine.
     pub local: HashSet<IpAddr>,
 }
 
 impl Network {
-    /// The frame header for a neighbour at `mac` on `link`.
+    /// Returns a function from an EtherType to the frame header for a neighbour at `mac` on `link`.
     pub fn hop(link: &Link, mac: MacBytes) -> impl Fn(u16) -> Hop + use<> {
         let (port, mtu, source, vlan) = (link.port, link.mtu, link.mac, link.vlan);
         move |ethertype| {
@@ -183,27 +183,27 @@ impl Network {
         }
     }
 
-    /// The route an address takes.
+    /// The route to an address.
     pub fn route(&self, to: IpAddr, policy: Policy) -> Option<&Route> {
-        let ruled = self.rules.iter().filter(|rule| rule.fits(to, policy)).find_map(|rule| {
+        let ruled = self.rules.iter().filter(|rule| rule.matches(to, policy)).find_map(|rule| {
             let table = self.tables.get(rule.table)?;
-            longest(&table.routes4, &table.routes6, to)
+            longest_match(&table.routes4, &table.routes6, to)
         });
-        ruled.or_else(|| longest(&self.routes4, &self.routes6, to))
+        ruled.or_else(|| longest_match(&self.routes4, &self.routes6, to))
     }
 
-    /// Whether an address is this machine's, by itself or by a local route.
+    /// Whether an address belongs to this machine, directly or by a local route.
     pub fn is_local(&self, address: IpAddr, policy: Policy) -> bool {
         self.local.contains(&address) || matches!(self.route(address, policy), Some(Route::Local))
     }
 
-    /// The way to an address by the main table: next hop, MTU and our own address on the way.
+    /// The target for an address without policy routing: next hop, MTU and source address.
     pub fn target(&self, to: IpAddr) -> Target {
-        self.target_by(to, Policy::default())
+        self.target_with_policy(to, Policy::default())
     }
 
-    /// The way to an address for a packet that rules may send elsewhere.
-    pub fn target_by(&self, to: IpAddr, policy: Policy) -> Target {
+    /// The target for an address with policy routing.
+    pub fn target_with_policy(&self, to: IpAddr, policy: Policy) -> Target {
         let unspecified =
             if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
         if self.local.contains(&to) {
@@ -239,7 +239,7 @@ impl Network {
 }
 
 impl Rule {
-    fn fits(&self, to: IpAddr, policy: Policy) -> bool {
+    fn matches(&self, to: IpAddr, policy: Policy) -> bool {
         let within = |net: &Option<IpNet>, address: Option<IpAddr>| {
             net.is_none_or(|net| address.is_some_and(|address| net.contains(&address)))
         };
@@ -250,7 +250,8 @@ impl Rule {
     }
 }
 
-fn longest<'a>(
+/// The longest matching prefix of the address's family.
+fn longest_match<'a>(
     routes4: &'a PrefixMap<Ipv4Net, Route>,
     routes6: &'a PrefixMap<Ipv6Net, Route>,
     to: IpAddr,

@@ -1,4 +1,4 @@
-//! Protocols: which event a packet is, which state follows, how long the connection then lives.
+//! Protocol state machines: the event that a packet is, the next state, and the idle timeout of each state.
 
 pub mod sctp;
 pub mod tcp;
@@ -6,25 +6,25 @@ pub mod tcp;
 use crate::time::Millis;
 use crate::wire::protocol;
 
-/// How long silent connections live.
+/// Idle timeouts of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// By TCP state.
     pub tcp: [Millis; tcp::STATES],
-    /// UDP.
+    /// Of UDP.
     pub udp: Millis,
     /// By SCTP state.
     pub sctp: [Millis; sctp::STATES],
 }
 
-/// Who sent a packet, and whether we see the other side at all.
+/// The sender of a packet, and whether the destination's packets pass this machine at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// The client, and the destination's packets pass here too.
+    /// The client; the destination's packets pass here, too.
     Client = 0,
     /// The destination.
     Destination = 1,
-    /// The client, and no packet of the destination was seen.
+    /// The client; no packet of the destination has been seen.
     ClientOnly = 2,
 }
 
@@ -43,7 +43,7 @@ pub fn is_active(proto: u8, state: u8) -> bool {
     }
 }
 
-/// Whether a connection in this state is half open, as floods leave them; spec 4.10.
+/// Whether a connection in this state is half open, as those of a SYN flood are; spec 4.10.
 #[inline]
 pub fn is_half_open(proto: u8, state: u8) -> bool {
     match proto {
@@ -57,7 +57,7 @@ pub fn is_half_open(proto: u8, state: u8) -> bool {
     }
 }
 
-/// The name IPVS prints for a state; spec 5.2 to 5.4.
+/// The name that IPVS prints for a state; spec 5.2 to 5.4.
 pub fn state_name(proto: u8, state: u8) -> &'static str {
     match proto {
         protocol::TCP => tcp::State::from_number(state).name(),

@@ -1,15 +1,16 @@
-//! Schedulers: which destination gets a new connection. A file each; spec section 3.
+//! Schedulers choose the destination of a new connection. Each has its own file; spec 3.
 //!
-//! With one worker all choose exactly as IPVS does. With N workers each has a memory of its own, and of the others'
-//! loads it knows what control last noted, so that the spread is looser by a bound (`tests/workers.rs` holds it):
+//! With one worker every scheduler chooses exactly as IPVS does. With N workers each worker has its own scheduler state,
+//! and sees the load of the other workers as control last sampled it. The distribution is then less even, within
+//! bounds that `tests/workers.rs` checks:
 //!
-//! - `rr`: two destinations differ by N connections at most instead of one.
-//! - `wrr`: a destination is off its share by N times its weight at most.
-//! - `lc`, `wlc`: for connections that stay, the load per weight of a destination of weight w is above any other's by
-//!   d / w at most, d being how many connections all workers open between two looks of control. `sed`, `nq`, `ovf`
-//!   and the choice by load of `lblc`, `lblcr` and `twos` are late in the same way.
-//! - `lblc`, `lblcr`: a virtual address is remembered by each worker, so it may have N destinations (N sets).
-//! - `dh`, `sh`, `mh`, `fo`: nothing changes, and `twos` draws as evenly as before.
+//! - `rr`: two destinations differ by at most N connections, not one.
+//! - `wrr`: a destination is off its share by at most N times its weight.
+//! - `lc`, `wlc`: for connections that stay open, the load per weight of a destination of weight w exceeds that of any
+//!   other by at most d / w, where d is the number of connections that all workers open between two samples. `sed`,
+//!   `nq`, `ovf` and the load comparisons of `lblc`, `lblcr` and `twos` lag in the same way.
+//! - `lblc`, `lblcr`: each worker has its own cache, so one virtual address may have N destinations, or N sets.
+//! - `dh`, `sh`, `mh`, `fo`: as with one worker. The draws of `twos` are as even as before.
 
 pub mod cached;
 pub mod dh;
@@ -41,7 +42,7 @@ use crate::flow::Endpoint;
 use crate::service::{Destination, DestinationId, Scheduler, Service, Services};
 use crate::time::Tick;
 
-/// How many connections a destination has.
+/// Number of connections of a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Active ones.
@@ -51,48 +52,48 @@ pub struct Load {
 }
 
 impl Load {
-    /// What lc and wlc compare: an active connection weighs as much as 256 inactive ones. 32 bits with a sign, as in
-    /// IPVS.
+    /// The load that lc and wlc compare: one active connection counts as 256 inactive ones. A signed 32-bit number that
+    /// wraps, as in IPVS.
     pub fn overhead(self) -> i32 {
         self.active.wrapping_mul(256).wrapping_add(self.inactive) as i32
     }
 }
 
-/// Where the loads of destinations are known.
+/// Source of the load of destinations.
 pub trait Loads {
-    /// What a destination carries.
+    /// The load of a destination.
     fn load(&self, id: DestinationId) -> Load;
 
-    /// Whether it carries more than its upper threshold allows; spec 2.4.
+    /// Whether a destination is overloaded by its thresholds; spec 2.4.
     fn is_overloaded(&self, id: DestinationId) -> bool;
 }
 
-/// Everything a choice may depend on.
+/// Everything that a choice may depend on.
 pub struct PickContext<'a, L> {
-    /// The service that chooses.
+    /// The service.
     pub service: &'a Service,
-    /// Its destinations.
+    /// All services and destinations.
     pub services: &'a Services,
-    /// What they carry.
+    /// The load of the destinations.
     pub loads: &'a L,
     /// The client; its port is 0 for protocols without ports.
     pub client: Endpoint,
-    /// The address the client speaks to.
+    /// The address that the client addressed.
     pub virtual_address: IpAddr,
-    /// Time-outs and switches.
+    /// The sysctl settings.
     pub settings: &'a Settings,
-    /// The time.
+    /// The current time.
     pub now: Tick,
 }
 
 impl<L: Loads> PickContext<'_, L> {
-    /// The destinations in list order, with what they carry.
+    /// The service's destinations with their load, in list order.
     pub fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
         let known = |&id: &DestinationId| Some(self.candidate(id, self.services.destination(id)?));
         self.service.destinations.iter().filter_map(known)
     }
 
-    /// Those of them that may get a new connection.
+    /// The candidates that may get a new connection.
     pub fn available(&self) -> impl Iterator<Item = Candidate<'_>> + Clone {
         self.candidates().filter(Candidate::is_available)
     }
@@ -110,16 +111,16 @@ impl<L: Loads> PickContext<'_, L> {
     }
 }
 
-/// A candidate: a destination and its load.
+/// A destination with its load.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     /// Its id.
     pub id: DestinationId,
-    /// What is configured.
+    /// Its configuration.
     pub destination: &'a Destination,
-    /// What it carries.
+    /// Its load.
     pub load: Load,
-    /// Whether that is more than its upper threshold allows.
+    /// Whether it is overloaded by its thresholds.
     pub overloaded: bool,
 }
 
@@ -131,87 +132,86 @@ impl Candidate<'_> {
 }
 
 impl Scheduler {
-    /// Whether what a worker remembers for it hears of this; what it does not hear changes nothing.
-    pub fn wants(self, kind: EventKind) -> bool {
+    /// Whether events of this kind change the scheduler's state. Others need not be sent to workers.
+    pub fn needs_event(self, kind: EventKind) -> bool {
         match self {
             Scheduler::Wrr | Scheduler::Lblc | Scheduler::Lblcr => true,
-            Scheduler::Rr => matches!(kind, EventKind::Fresh | EventKind::Removed(..)),
-            _ => kind == EventKind::Fresh,
+            Scheduler::Rr => matches!(kind, EventKind::Reset | EventKind::Removed(..)),
+            _ => kind == EventKind::Reset,
         }
     }
 }
 
-/// What a worker's copy of a scheduler remembers of one service.
-///
-/// A line each: all that a choice writes.
+/// A scheduler's state for one service at one worker. One cache line holds everything that a choice writes, except the
+/// caches of `lblc` and `lblcr`.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 pub struct SchedulerState {
     cursor: Cursor,
-    draws: twos::Draws,
-    // Boxed, since there is a memory for every service that can be, and few of them are of these two kinds.
+    random: twos::Random,
+    // Boxed, because the state is allocated for the maximum number of services, and few use these schedulers.
     lblc: Option<Box<lblc::Cache>>,
     lblcr: Option<Box<lblcr::Cache>>,
 }
 
-const _: () = assert!(size_of::<SchedulerState>() == 64, "a state is a line");
+const _: () = assert!(size_of::<SchedulerState>() == 64, "a state fits a cache line");
 
-/// A place in the list of destinations.
+/// The position of rr and wrr in the list of destinations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor {
-    /// The destination chosen last; `None` is the head of the list.
+    /// The destination chosen last; `None` for the head of the list.
     pub at: Option<DestinationId>,
     /// Current weight of wrr.
     pub current: i64,
     /// Greatest common divisor of the weights.
     pub gcd: i64,
-    /// Greatest weight less (gcd - 1).
+    /// Greatest weight minus (gcd - 1).
     pub max: i64,
 }
 
 impl SchedulerState {
-    /// A memory whose random draws begin at `seed`.
+    /// An empty state with a seed for random draws.
     pub fn new(seed: u64) -> SchedulerState {
-        SchedulerState { draws: twos::Draws(seed), ..SchedulerState::default() }
+        SchedulerState { random: twos::Random(seed), ..SchedulerState::default() }
     }
 
-    /// Takes note of a change to the service's destinations.
-    pub fn apply_events(&mut self, scheduler: Scheduler, event: &Event) {
-        if event.kind == EventKind::Fresh {
-            *self = SchedulerState { draws: self.draws, ..SchedulerState::default() };
+    /// Applies a change of the service or its destinations.
+    pub fn apply_event(&mut self, scheduler: Scheduler, event: &Event) {
+        if event.kind == EventKind::Reset {
+            *self = SchedulerState { random: self.random, ..SchedulerState::default() };
         }
         match scheduler {
-            Scheduler::Rr => rr::apply_events(&mut self.cursor, event),
-            Scheduler::Wrr => wrr::apply_events(&mut self.cursor, event),
-            // Made now and not with the first connection, since its garbage is counted from here on.
+            Scheduler::Rr => rr::apply_event(&mut self.cursor, event),
+            Scheduler::Wrr => wrr::apply_event(&mut self.cursor, event),
+            // Created now and not with the first connection, because its expiry timer starts here.
             Scheduler::Lblc => _ = self.lblc.get_or_insert_default(),
             Scheduler::Lblcr => _ = self.lblcr.get_or_insert_default(),
             _ => {}
         }
     }
 
-    /// Chooses a destination, or none.
-    pub fn pick<L: Loads>(&mut self, scene: &PickContext<'_, L>) -> Option<DestinationId> {
-        match scene.service.scheduler {
-            Scheduler::Rr => rr::pick(&mut self.cursor, scene),
-            Scheduler::Wrr => wrr::pick(&mut self.cursor, scene),
-            Scheduler::Lc => lc::pick(scene.available()),
-            Scheduler::Wlc => wlc::pick(scene.available()),
-            Scheduler::Fo => fo::pick(scene.available()),
-            Scheduler::Ovf => ovf::pick(scene.available()),
-            Scheduler::Lblc => lblc::pick(self.lblc.get_or_insert_default(), scene),
-            Scheduler::Lblcr => lblcr::pick(self.lblcr.get_or_insert_default(), scene),
-            Scheduler::Dh => dh::pick(scene),
-            Scheduler::Sh => sh::pick(scene),
-            Scheduler::Mh => mh::pick(scene),
-            Scheduler::Sed => sed::pick(scene.available()),
-            Scheduler::Nq => nq::pick(scene.available()),
-            Scheduler::Twos => twos::pick(scene.available(), |most| self.draws.draw(most)),
+    /// Chooses a destination for a new connection; `None` if none is usable.
+    pub fn pick<L: Loads>(&mut self, context: &PickContext<'_, L>) -> Option<DestinationId> {
+        match context.service.scheduler {
+            Scheduler::Rr => rr::pick(&mut self.cursor, context),
+            Scheduler::Wrr => wrr::pick(&mut self.cursor, context),
+            Scheduler::Lc => lc::pick(context.available()),
+            Scheduler::Wlc => wlc::pick(context.available()),
+            Scheduler::Fo => fo::pick(context.available()),
+            Scheduler::Ovf => ovf::pick(context.available()),
+            Scheduler::Lblc => lblc::pick(self.lblc.get_or_insert_default(), context),
+            Scheduler::Lblcr => lblcr::pick(self.lblcr.get_or_insert_default(), context),
+            Scheduler::Dh => dh::pick(context),
+            Scheduler::Sh => sh::pick(context),
+            Scheduler::Mh => mh::pick(context),
+            Scheduler::Sed => sed::pick(context.available()),
+            Scheduler::Nq => nq::pick(context.available()),
+            Scheduler::Twos => twos::pick(context.available(), |max| self.random.draw(max)),
             Scheduler::None => None,
         }
     }
 
-    /// Forgets what `lblc` and `lblcr` keep no longer. To be called about once a second; most times it does nothing.
+    /// Expires cache entries of `lblc` and `lblcr`. Call it about once a second; most calls do nothing.
     pub fn maintain(&mut self, now: Tick, settings: &Settings) {
         if let Some(cache) = &mut self.lblc {
             cache.maintain(now, settings.lblc_expiration);
@@ -222,7 +222,7 @@ impl SchedulerState {
     }
 }
 
-/// Greatest common divisor; of a number and 0 that number.
+/// Greatest common divisor; `gcd(a, 0)` is `a`.
 pub fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

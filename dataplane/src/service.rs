@@ -1,4 +1,4 @@
-//! What an operator configures, as a worker sees it: services, their destinations, and how to find them.
+//! Services and destinations as workers see them, with the indexes to look them up.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use crate::flow::Endpoint;
 use crate::time::Millis;
 use crate::wire::protocol;
 
-/// Index of a service in [`Services`]; stable over generations.
+/// Index of a service in [`Services`]; stable across generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceId(pub u32);
 
-/// Index of a destination in [`Services`]; stable over generations.
+/// Index of a destination in [`Services`]; stable across generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationId(pub u32);
 
@@ -21,38 +21,38 @@ pub struct DestinationId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TargetId(pub u32);
 
-/// How packets reach a destination.
+/// Forwarding method: how packets reach a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Addresses and ports are rewritten, both ways.
+    /// Addresses and ports are rewritten in both directions.
     Nat,
-    /// Only the link-layer address changes.
+    /// Direct routing: only the link-layer address changes.
     Dr,
-    /// The packet travels inside another.
+    /// The packet is encapsulated.
     Tunnel(Tunnel),
 }
 
-/// What a tunnel puts between the outer header and the packet; spec 6.6.
+/// Encapsulation of a tunnel; spec 6.6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
-    /// Nothing: RFC 2003 and RFC 2473.
+    /// IP in IP, RFC 2003 and RFC 2473.
     Ipip,
-    /// UDP to this port, and a header of generic UDP encapsulation.
+    /// Generic UDP encapsulation.
     Gue {
-        /// The UDP port of the receiver.
+        /// Destination UDP port.
         l4_port: u16,
-        /// Whether the UDP checksum is computed. Remote checksum offload differs from that only for packets whose
-        /// own checksum is not complete, which a wire never brings.
+        /// Whether the UDP checksum is computed. Remote checksum offload would differ only for packets with a partial
+        /// checksum, which never arrive from a wire.
         checksum: bool,
     },
     /// Generic routing encapsulation, RFC 2784.
     Gre {
-        /// Whether the optional checksum is there.
+        /// Whether the header has the optional checksum.
         checksum: bool,
     },
 }
 
-/// How a service chooses destinations; spec 3.
+/// Scheduler of a service; spec 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names of IPVS; the module of each says what it does")]
 pub enum Scheduler {
@@ -70,20 +70,20 @@ pub enum Scheduler {
     Sed,
     Nq,
     Twos,
-    /// No scheduler is bound: no destination is ever chosen.
+    /// No scheduler: no destination is ever chosen.
     None,
 }
 
-/// What clients address.
+/// What identifies a service: the address or firewall mark of packets for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
-    /// An address, a port (0 is any) and a protocol.
+    /// An address, a port (0 for any) and a protocol.
     Address(Endpoint, u8),
-    /// A mark, of IPv6 packets or of IPv4 ones.
+    /// A firewall mark.
     Fwmark {
-        /// Never 0.
+        /// The mark; never 0.
         fwmark: u32,
-        /// Of IPv6 packets.
+        /// Whether it matches IPv6 packets or IPv4 packets.
         ipv6: bool,
     },
 }
@@ -98,103 +98,103 @@ impl Name {
     }
 }
 
-/// How clients stick to a destination; spec 4.3.
+/// Persistence: clients keep their destination for some time; spec 4.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// How long a template lives after the last new connection.
+    /// Lifetime of a template after its last new connection.
     pub timeout: Millis,
-    /// Which bits of a client's address count; of IPv4 in the lower 32.
+    /// Mask of client addresses; for IPv4 the lower 32 bits.
     pub mask: u128,
-    /// Templates are told apart by the Call-ID of SIP too.
+    /// Whether the SIP Call-ID is part of a template's key.
     pub sip: bool,
 }
 
 /// A virtual service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Where clients reach it.
+    /// What identifies it.
     pub name: Name,
-    /// How destinations are chosen.
+    /// The scheduler.
     pub scheduler: Scheduler,
-    /// `sh` and `mh` look further when the first choice is not usable.
+    /// Flag of `sh` and `mh`: try further slots if the first destination is not usable.
     pub fallback: bool,
-    /// `sh` and `mh` hash the client's port too.
+    /// Flag of `sh` and `mh`: hash the client's port, too.
     pub hash_l4_port: bool,
-    /// A UDP connection serves one packet.
+    /// One-packet scheduling (OPS) of UDP: every packet is scheduled on its own.
     pub ops: bool,
-    /// Whether and how clients stick to a destination.
+    /// Persistence, if any.
     pub persistence: Option<Persistence>,
-    /// Its destinations, the newest first as IPVS walks them.
+    /// Its destinations, the newest first, as in IPVS.
     pub destinations: Vec<DestinationId>,
-    /// What `dh`, `sh` and `mh` look up; empty for other schedulers.
+    /// The table of `dh`, `sh` and `mh`; empty for other schedulers.
     pub slots: Arc<[Option<DestinationId>]>,
 }
 
 /// A real server.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// Where it is; port 0 keeps the port that the client addressed.
+    /// Address and port; port 0 keeps the port that the client addressed.
     pub endpoint: Endpoint,
-    /// How packets reach it.
+    /// Forwarding method.
     pub method: Method,
-    /// Still configured; a removed destination stays as a ghost while it has connections.
+    /// Whether it is configured. A removed destination stays here while it has connections.
     pub available: bool,
-    /// Share of new connections; 0 gets none.
+    /// Weight for new connections; 0 for none.
     pub weight: u32,
-    /// The latest weight that was not 0, or the one it was added with; what `mh` builds on.
+    /// The last weight other than 0, or the initial one; `mh` builds its table from it.
     pub last_weight: u32,
-    /// Connections from which on it is overloaded; 0 never.
+    /// Upper threshold: number of connections at which it becomes overloaded; 0 for none.
     pub upper: u32,
-    /// Connections below which it is so no longer; 0 is three quarters of `upper`.
+    /// Lower threshold: overload ends below this number of connections; 0 for three quarters of `upper`.
     pub lower: u32,
-    /// Whom it serves.
+    /// The service that it belongs to.
     pub service: ServiceId,
-    /// Its address's place in the network.
+    /// Index of the route to its address.
     pub target: TargetId,
 }
 
 impl Destination {
-    /// Whether it has thresholds, so that its connections are counted.
+    /// Whether it has a threshold, so that its connections must be counted.
     pub fn is_limited(&self) -> bool {
         self.upper != 0 || self.lower != 0
     }
 }
 
-/// The port of FTP's control connection, whose service also takes what may be its data; spec 2.5.
+/// Port of the FTP control connection. Its service also matches possible data connections; spec 2.5.
 const FTP: u16 = 21;
-/// The port active FTP sends data from.
+/// Source port of active FTP data connections.
 pub const FTP_DATA: u16 = 20;
-/// Ports from here on may be FTP data too: `ip_unprivileged_port_start`.
+/// Passive FTP data connections use ports from here on; the kernel's `ip_unprivileged_port_start`.
 const UNPRIVILEGED: u16 = 1024;
 
 /// All services and destinations of one generation.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
-    /// Services by id; a removed one leaves a hole.
+    /// Services by id; `None` for removed ones.
     pub services: Vec<Option<Service>>,
-    /// Destinations by id, ghosts included; a freed one leaves a hole.
+    /// Destinations by id, including removed ones that still have connections; `None` for freed ones.
     pub destinations: Vec<Option<Destination>>,
-    /// Which service clients mean by an address, a port and a protocol.
+    /// Services by address, port and protocol.
     pub by_endpoint: HashMap<(Endpoint, u8), ServiceId>,
-    /// Which service a mark means, of IPv6 packets or of IPv4 ones.
+    /// Services by firewall mark, and whether it matches IPv6 packets.
     pub by_fwmark: HashMap<(u32, bool), ServiceId>,
-    /// By family (IPv4, IPv6): whether there is any service, so that packets are looked at.
+    /// By family (IPv4, IPv6): whether there is any service. Without one, packets of the family go to the kernel unseen.
     pub hooked: [bool; 2],
-    /// By family (IPv4, IPv6): whether there is a service of port 0, so that looking for one is worth it.
+    /// By family (IPv4, IPv6): whether there is a service for any port, to save a lookup.
     pub any_port: [bool; 2],
-    /// By family: whether there is a service of port 21.
+    /// By family (IPv4, IPv6): whether there is a service on port 21.
     pub ftp: [bool; 2],
-    /// Where NAT destinations send their replies from, ghosts included, and whether one is still configured; tells
-    /// which end of a packet is the client.
+    /// Endpoints that NAT destinations reply from, including removed destinations, and whether one is still configured.
+    /// Decides which end of a packet is the client.
     pub nat_sources: HashMap<(Endpoint, u8), bool>,
-    /// NAT destinations that keep the port the client addressed, so that any port may be a reply's.
+    /// Addresses of NAT destinations that keep the port the client addressed, so that replies may come from any port.
     pub nat_addresses: HashSet<IpAddr>,
-    /// NAT destinations of services with the `sip` engine, by where they are: a packet of theirs that no connection
-    /// claims opens one; spec 9.3. Empty unless there is such a service.
+    /// NAT destinations of services with the SIP engine, by endpoint. A packet from them that belongs to no connection
+    /// opens one; spec 9.3.
     pub call_openers: HashMap<Endpoint, DestinationId>,
-    /// Where GUE tunnels of IPv4 end: what errors about them quote.
+    /// Endpoints of IPv4 GUE tunnels, to recognise ICMP errors about them.
     pub gue_ends: HashSet<Endpoint>,
-    /// Addresses of services and NAT destinations: what a fragment of balanced traffic has at one end.
+    /// Addresses of services and NAT destinations, one of which every fragment of balanced traffic has.
     pub addresses: HashSet<IpAddr>,
 }
 
@@ -210,7 +210,7 @@ impl Services {
         self.destinations.get(id.0 as usize)?.as_ref()
     }
 
-    /// The service that a packet with this mark to `endpoint` is for; spec 2.5.
+    /// The service for a packet to `endpoint` with this mark; spec 2.5.
     pub fn lookup(&self, endpoint: Endpoint, protocol: u8, fwmark: u32) -> Option<ServiceId> {
         let ipv6 = endpoint.address.is_ipv6();
         if fwmark != 0
@@ -218,13 +218,13 @@ impl Services {
         {
             return Some(service);
         }
-        let of_port = |l4_port| self.by_endpoint.get(&(Endpoint { l4_port, ..endpoint }, protocol)).copied();
-        of_port(endpoint.l4_port)
+        let by_port = |l4_port| self.by_endpoint.get(&(Endpoint { l4_port, ..endpoint }, protocol)).copied();
+        by_port(endpoint.l4_port)
             .or_else(|| {
-                let data = endpoint.l4_port == FTP_DATA || endpoint.l4_port >= UNPRIVILEGED;
-                let may_be_ftp = protocol == protocol::TCP && self.ftp[usize::from(ipv6)] && data;
-                may_be_ftp.then(|| of_port(FTP)).flatten()
+                let is_data_port = endpoint.l4_port == FTP_DATA || endpoint.l4_port >= UNPRIVILEGED;
+                let may_be_ftp = protocol == protocol::TCP && self.ftp[usize::from(ipv6)] && is_data_port;
+                may_be_ftp.then(|| by_port(FTP)).flatten()
             })
-            .or_else(|| self.any_port[usize::from(ipv6)].then(|| of_port(0)).flatten())
+            .or_else(|| self.any_port[usize::from(ipv6)].then(|| by_port(0)).flatten())
     }
 }

@@ -1,7 +1,8 @@
-//! Which worker owns a flow: a pure function of the client's endpoint, the same for both directions.
+//! Flow steering: the worker that owns a flow is a pure function of the client's endpoint, so it is the same for both
+//! directions.
 //!
-//! The snapshot alone tells which end of a packet is the client: the source of what goes to a service, the
-//! destination of what comes from a NAT destination or from a service's own address.
+//! The snapshot alone decides which end of a packet is the client: the source of a packet to a service, or the destination
+//! of a packet from a NAT destination or from a service's own address.
 
 pub mod spread;
 
@@ -13,61 +14,62 @@ use crate::parse::{Kind, Parsed};
 
 pub use spread::{Facing, Spread};
 
-/// The number of a worker.
+/// Number of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u16);
 
-/// The rule that all workers share.
+/// The steering function; the same at all workers.
 #[derive(Clone, Debug)]
 pub struct Steering {
-    /// How many workers there are.
+    /// Number of workers.
     pub workers: u16,
-    /// The same at every worker.
+    /// Seed of the hash.
     pub seed: Seed,
-    /// Flows are shared out by what devices know too, and not by the seed.
+    /// If present, flows are steered by a hash that devices compute too, and not by the seed.
     pub spread: Option<Arc<Spread>>,
 }
 
 impl Steering {
-    /// The owner of a packet's flow; `None` for what no worker keeps anything about.
+    /// The owner of a packet's flow; `None` for packets that have no state at any worker.
     pub fn owner(&self, parsed: &Parsed, port: u16, snapshot: &Snapshot) -> Option<WorkerId> {
         let key = match parsed.kind {
             Kind::Flow | Kind::TruncatedL4 | Kind::Ipsec | Kind::TunnelError => parsed.key,
-            // What an error quotes went the other way.
+            // The quoted packet went in the opposite direction.
             Kind::IcmpError => parsed.key.reversed(),
             Kind::Fragment | Kind::Other => return None,
         };
         let ingress = Ingress { port, vlan: parsed.vlan, protocol: parsed.protocol };
-        client(&key, ingress, snapshot).map(|client| self.of(client))
+        client(&key, ingress, snapshot).map(|client| self.worker_of(client))
     }
 
-    /// The worker that gathers the fragments of a datagram, named by its addresses and identification.
-    pub fn of_datagram(&self, datagram: &Key) -> WorkerId {
-        self.share(self.seed.hash(datagram))
+    /// The worker that reassembles a datagram. The key has its addresses and identification.
+    pub fn datagram_owner(&self, datagram: &Key) -> WorkerId {
+        self.scale(self.seed.hash(datagram))
     }
 
-    fn of(&self, client: Endpoint) -> WorkerId {
+    fn worker_of(&self, client: Endpoint) -> WorkerId {
         if let Some(spread) = &self.spread {
             return WorkerId(spread.bucket(client) % self.workers.max(1));
         }
         let Some(key) = Key::between(client, client, 0) else { return WorkerId(0) };
-        self.share(self.seed.hash(&key))
+        self.scale(self.seed.hash(&key))
     }
 
-    fn share(&self, hash: u64) -> WorkerId {
+    /// Maps a hash to a worker by its upper 32 bits.
+    fn scale(&self, hash: u64) -> WorkerId {
         WorkerId((((hash >> 32) * u64::from(self.workers)) >> 32) as u16)
     }
 }
 
-/// The client's end of a packet, if it is one of balanced traffic.
+/// The client's endpoint, if the packet belongs to balanced traffic.
 pub fn client(key: &Key, ingress: Ingress, snapshot: &Snapshot) -> Option<Endpoint> {
     let services = &snapshot.services;
     let fwmark = fwmarks::fwmark(&snapshot.fwmarks, key, ingress);
     if services.lookup(key.dst(), key.protocol(), fwmark).is_some() {
         return Some(key.src());
     }
-    let from_us = services.nat_sources.contains_key(&(key.src(), key.protocol()))
+    let is_reply = services.nat_sources.contains_key(&(key.src(), key.protocol()))
         || services.nat_addresses.contains(&key.src_address())
         || services.lookup(key.src(), key.protocol(), 0).is_some();
-    from_us.then(|| key.dst())
+    is_reply.then(|| key.dst())
 }

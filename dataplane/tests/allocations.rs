@@ -64,13 +64,13 @@ fn choosing_does_not_allocate() {
         let service = snapshot.services.service(ServiceId(0)).unwrap();
         let fresh = Event {
             service: ServiceId(0),
-            kind: EventKind::Fresh,
+            kind: EventKind::Reset,
             gcd: 1,
             max_weight: 1,
             counting: Counting::Never,
         };
         let mut state = SchedulerState::new(1);
-        state.apply_events(scheduler, &fresh);
+        state.apply_event(scheduler, &fresh);
         let mut pick = |host| {
             let scene = PickContext {
                 service,

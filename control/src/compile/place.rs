@@ -156,7 +156,7 @@ impl Placing<'_> {
             slots,
         };
         if fresh {
-            self.hear(id, EventKind::Fresh, Counting::Never, &service);
+            self.hear(id, EventKind::Reset, Counting::Never, &service);
         }
         self.compiler.index.caller(id, Some(&service));
         self.placed.draft.put_service(id, service);

@@ -63,13 +63,13 @@ fn the_newest_destination_is_first_and_schedulers_hear_of_each() {
     let mut compiler = compiler();
     let (snapshot, events) = compiler.configure(&web("wrr", &[(1, 4), (2, 6)]), seconds(0)).unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.kind, event.gcd, event.max_weight)).collect();
-    let expected = [(EventKind::Fresh, 1, 0), (EventKind::Added(A), 4, 4), (EventKind::Added(B), 2, 6)];
+    let expected = [(EventKind::Reset, 1, 0), (EventKind::Added(A), 4, 4), (EventKind::Added(B), 2, 6)];
     assert_eq!(told, expected);
     assert_eq!(snapshot.services.service(ServiceId(0)).unwrap().destinations, [B, A]);
     let (_, events) = compile(&mut compiler, &web("wrr", &[(1, 4)]));
     assert_eq!(events, [EventKind::Removed(B, None)]);
     let (_, events) = compile(&mut compiler, &web("rr", &[(1, 4), (3, 1)]));
-    assert_eq!(events, [EventKind::Fresh, EventKind::Added(DestinationId(2))]);
+    assert_eq!(events, [EventKind::Reset, EventKind::Added(DestinationId(2))]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn an_edit_lifts_an_overload_when_the_limit_ends_or_grows() {
         assert_eq!(services.destination(A).unwrap().upper, upper);
         events
     };
-    assert_eq!(limited(10), [EventKind::Fresh, EventKind::Added(A)]);
+    assert_eq!(limited(10), [EventKind::Reset, EventKind::Added(A)]);
     assert_eq!(limited(9), [edited(A, false)]);
     assert_eq!(limited(10), [edited(A, true)]);
     assert_eq!(limited(0), [edited(A, true)]);
@@ -104,7 +104,7 @@ fn an_edit_lifts_an_overload_when_the_limit_ends_or_grows() {
 /// Whether connections are to be counted is told step by step, also of a destination that goes and comes back.
 #[test]
 fn thresholds_that_come_and_go_are_told_once() {
-    use Counting::{Begins, Ends, GoesOn, Never};
+    use Counting::{Begins, Continues, Ends, Never};
     let mut compiler = compiler();
     let config = web("lc", &[(1, 1)]);
     let mut limited = |limits: Option<(u32, u32)>| {
@@ -117,21 +117,21 @@ fn thresholds_that_come_and_go_are_told_once() {
             None => config.services[0].destinations.clear(),
         }
         let (_, events) = compiler.configure(&config, seconds(0)).unwrap();
-        let about = |event: &&Event| !matches!(event.kind, EventKind::Fresh);
+        let about = |event: &&Event| !matches!(event.kind, EventKind::Reset);
         events.iter().filter(about).map(|event| event.counting).collect::<Vec<_>>()
     };
     type Row<'a> = (Option<(u32, u32)>, &'a [Counting]);
     let rows: [Row<'_>; 9] = [
         (Some((0, 0)), &[Never]),
         (Some((10, 0)), &[Begins]),
-        (Some((9, 4)), &[GoesOn]),
+        (Some((9, 4)), &[Continues]),
         (Some((0, 0)), &[Ends]),
         (Some((10, 0)), &[Begins]),
         // It is counted on while it is gone; the edit that comes with its return is another step.
         (None, &[Never]),
         (Some((0, 0)), &[Ends, Never]),
         (None, &[Never]),
-        (Some((5, 0)), &[Begins, GoesOn]),
+        (Some((5, 0)), &[Begins, Continues]),
     ];
     for (row, (limits, expected)) in rows.into_iter().enumerate() {
         assert_eq!(limited(limits), expected, "row {row}");

@@ -67,7 +67,7 @@ impl NamespaceEngine {
                 EventKind::Added(id) => self.tell_added(id, trash.contains(&id)),
                 EventKind::Removed(id, _) => self.tell_removed(id),
                 EventKind::Edited { destination, .. } => self.tell_edited(destination),
-                EventKind::Fresh => {}
+                EventKind::Reset => {}
             }
         }
     }

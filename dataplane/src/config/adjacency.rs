@@ -1,4 +1,5 @@
-//! The way to one destination, as plain packets of known connections take it: one record in place of three lookups.
+//! Adjacencies: the rewritten frame header, port and MTU towards a destination, as the fast path needs them. One record
+//! replaces lookups of the destination, its target and its next hop.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,111 +10,123 @@ use crate::network::{Network, NextHop, Target};
 use crate::service::{Destination, DestinationId, Method, Services};
 use crate::wire::ether;
 
-/// Smallest MTU a tunnel may leave for its payload, by the family outside; spec 6.7.
+/// Smallest MTU that an IPv4 tunnel may leave for its payload; spec 6.7.
 pub const MIN_MTU4: u16 = 68;
-/// The same of IPv6.
+/// Smallest MTU that an IPv6 tunnel may leave for its payload; spec 6.7.
 pub const MIN_MTU6: u16 = 1280;
 
-/// What a plain packet needs to know of a destination.
+/// What the fast path needs to know of a destination.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Adjacency {
-    /// Receiver and sender of frames to the next hop, which carry no tag.
+    /// Destination and source address of frames to the next hop; they are untagged.
     pub ether: [u8; ether::ADDRESSES],
-    /// The port to leave by.
+    /// The port to send by.
     pub port: u16,
-    /// Largest IP packet on the way.
+    /// Largest IP packet on the path.
     pub mtu: u16,
-    /// Place of the tunnel's headers among the snapshot's templates plus one; 0 is none.
+    /// Index of the tunnel's headers in the snapshot's `tunnel_headers`, plus one; 0 for none.
     tunnel_header: u32,
     /// The destination is configured.
     available: bool,
-    /// Its next hop is known, and untagged.
+    /// The fast path may use this adjacency: the next hop is resolved, and frames to it are untagged.
     open: bool,
 }
 
 const _: () = assert!(size_of::<Adjacency>() == 32);
 
-/// The lanes to all destinations, by their ids, and the headers of the tunnels among them.
-pub fn build_adjacencies(
-    services: &Services,
-    targets: &[Target],
-    network: &Network,
-) -> (Arc<[Adjacency]>, Arc<[TunnelHeader]>) {
-    let mut tunnel_headers = Vec::new();
-    let ids = (0..).map(DestinationId).take(services.destinations.len());
-    let adjacencies =
-        ids.map(|id| make(id, (&mut tunnel_headers, 0), (services, targets), network)).collect();
-    (adjacencies, tunnel_headers.into())
+/// The parts of a snapshot that adjacencies are built from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub services: &'a Services,
+    pub targets: &'a [Target],
+    pub network: &'a Network,
 }
 
-/// The same, where only the lanes to these destinations differ from those there were.
-pub fn rebuild_adjacencies(
-    (adjacencies, tunnel_headers): (&[Adjacency], &Arc<[TunnelHeader]>),
+/// The adjacencies of all destinations, by id, with the tunnel headers that they refer to.
+pub(super) type Built = (Arc<[Adjacency]>, Arc<[TunnelHeader]>);
+
+/// Builds the adjacencies of all destinations.
+pub(super) fn build_adjacencies(sources: Sources<'_>) -> Built {
+    let mut builder = Builder { sources, tunnel_headers: Vec::new() };
+    let ids = (0..).map(DestinationId).take(sources.services.destinations.len());
+    let adjacencies = ids.map(|id| builder.build(id, 0)).collect();
+    (adjacencies, builder.tunnel_headers.into())
+}
+
+/// Rebuilds the adjacencies of the listed destinations, and keeps the others of `built`.
+pub(super) fn rebuild_adjacencies(
+    (adjacencies, tunnel_headers): (&[Adjacency], &[TunnelHeader]),
     destinations: &[u32],
-    (services, targets): (&Services, &[Target]),
-    network: &Network,
-) -> (Arc<[Adjacency]>, Arc<[TunnelHeader]>) {
-    // Headers that no lane needs any more stay; when there are too many of them all is made anew.
-    if tunnel_headers.len() > services.destinations.len() * 2 {
-        return build_adjacencies(services, targets, network);
+    sources: Sources<'_>,
+) -> Built {
+    // Headers that are no longer used stay; when there are too many, everything is rebuilt.
+    if tunnel_headers.len() > sources.services.destinations.len() * 2 {
+        return build_adjacencies(sources);
     }
-    let (mut adjacencies, mut headers) = (adjacencies.to_vec(), tunnel_headers.to_vec());
-    adjacencies.resize(services.destinations.len(), Adjacency::default());
-    for &place in destinations {
-        if let Some(adjacency) = adjacencies.get_mut(place as usize) {
-            let headers = (&mut headers, adjacency.tunnel_header);
-            *adjacency = make(DestinationId(place), headers, (services, targets), network);
+    let mut builder = Builder { sources, tunnel_headers: tunnel_headers.to_vec() };
+    let mut adjacencies = adjacencies.to_vec();
+    adjacencies.resize(sources.services.destinations.len(), Adjacency::default());
+    for &id in destinations {
+        if let Some(adjacency) = adjacencies.get_mut(id as usize) {
+            *adjacency = builder.build(DestinationId(id), adjacency.tunnel_header);
         }
     }
-    (adjacencies.into(), headers.into())
+    (adjacencies.into(), builder.tunnel_headers.into())
 }
 
-/// The lane to a destination. The headers of its tunnel, if it is one, take `place`, or if that is 0 one of their own.
-fn make(
-    id: DestinationId,
-    (tunnel_headers, place): (&mut Vec<TunnelHeader>, u32),
-    (services, targets): (&Services, &[Target]),
-    network: &Network,
-) -> Adjacency {
-    let Some(destination) = services.destination(id) else { return Adjacency::default() };
-    let target = targets.get(destination.target.0 as usize);
-    let mut adjacency = Adjacency::new(destination, target, network);
-    if adjacency.open
-        && let Some(tunnel_header) = tunnel_header(services, destination, target, &adjacency)
-    {
-        adjacency.tunnel_header = match tunnel_headers.get_mut(place.wrapping_sub(1) as usize) {
-            Some(there) => {
-                *there = tunnel_header;
-                place
-            }
-            None => {
-                tunnel_headers.push(tunnel_header);
-                tunnel_headers.len() as u32
-            }
-        };
+/// Builds adjacencies and collects their tunnel headers.
+struct Builder<'a> {
+    sources: Sources<'a>,
+    tunnel_headers: Vec<TunnelHeader>,
+}
+
+impl Builder<'_> {
+    /// Builds the adjacency of a destination. `tunnel_header` is the field of its previous adjacency: tunnel headers
+    /// replace the ones there, or are added if it is 0.
+    fn build(&mut self, id: DestinationId, tunnel_header: u32) -> Adjacency {
+        let Sources { services, targets, network } = self.sources;
+        let Some(destination) = services.destination(id) else { return Adjacency::default() };
+        let target = targets.get(destination.target.0 as usize);
+        let mut adjacency = Adjacency::new(destination, target, network);
+        if adjacency.open
+            && let Some(headers) = self.tunnel_header(destination, target, &adjacency)
+        {
+            adjacency.tunnel_header =
+                match self.tunnel_headers.get_mut(tunnel_header.wrapping_sub(1) as usize) {
+                    Some(previous) => {
+                        *previous = headers;
+                        tunnel_header
+                    }
+                    None => {
+                        self.tunnel_headers.push(headers);
+                        self.tunnel_headers.len() as u32
+                    }
+                };
+        }
+        adjacency
     }
-    adjacency
-}
 
-/// The headers of the tunnel to a destination, if one leads there that has the same for every packet.
-fn tunnel_header(
-    services: &Services,
-    destination: &Destination,
-    target: Option<&Target>,
-    adjacency: &Adjacency,
-) -> Option<TunnelHeader> {
-    let Method::Tunnel(tunnel) = destination.method else { return None };
-    let ipv6 = services.service(destination.service)?.name.is_ipv6();
-    let outer =
-        Outer { source: target?.source, target: destination.endpoint.address, tunnel, keep_df: false };
-    let tunnel_header = TunnelHeader::new(&outer, ipv6, &adjacency.ether)?;
-    let least = if matches!(outer.target, IpAddr::V4(_)) { MIN_MTU4 } else { MIN_MTU6 };
-    (adjacency.mtu >= tunnel_header.overhead() + least).then_some(tunnel_header)
+    /// The headers of the tunnel to a destination, if it is one whose headers are the same for every packet.
+    fn tunnel_header(
+        &self,
+        destination: &Destination,
+        target: Option<&Target>,
+        adjacency: &Adjacency,
+    ) -> Option<TunnelHeader> {
+        let Method::Tunnel(tunnel) = destination.method else { return None };
+        let ipv6 = self.sources.services.service(destination.service)?.name.is_ipv6();
+        let outer =
+            Outer { source: target?.source, target: destination.endpoint.address, tunnel, keep_df: false };
+        let tunnel_header = TunnelHeader::new(&outer, ipv6, &adjacency.ether)?;
+        let min_mtu = if matches!(outer.target, IpAddr::V4(_)) { MIN_MTU4 } else { MIN_MTU6 };
+        (adjacency.mtu >= tunnel_header.overhead() + min_mtu).then_some(tunnel_header)
+    }
 }
 
 impl Adjacency {
-    /// The lane to `destination`; one that is not open where the way is anything but plain.
+    /// The adjacency of `destination`, without tunnel headers. It is not open unless the next hop is resolved and
+    /// untagged.
     fn new(destination: &Destination, target: Option<&Target>, network: &Network) -> Adjacency {
         let available = destination.available;
         let closed = Adjacency { available, ..Adjacency::default() };
@@ -126,7 +139,7 @@ impl Adjacency {
         }
     }
 
-    /// Where the headers of the tunnel to the destination are; nowhere if there are none.
+    /// Index of the tunnel's headers in the snapshot's `tunnel_headers`; out of range if there are none.
     #[inline(always)]
     pub fn tunnel_header(&self) -> usize {
         self.tunnel_header.wrapping_sub(1) as usize
@@ -138,7 +151,7 @@ impl Adjacency {
         self.available
     }
 
-    /// Whether packets can leave for the destination just so.
+    /// Whether the fast path may use this adjacency.
     #[inline(always)]
     pub fn is_open(&self) -> bool {
         self.open

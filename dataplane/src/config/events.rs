@@ -1,23 +1,24 @@
-//! What comes with a snapshot for those who remember: schedulers, and the counts behind thresholds. It can be thousands of
-//! things, so a worker hears of them a few at a time, and of a service's before a packet makes use of what it changes.
+//! Changes that come with a snapshot for state that outlives it: scheduler state, and connection counts of thresholds.
+//! There can be thousands, so a worker applies a few per iteration, and those of a service before a packet uses it.
 
 use super::snapshot::{Event, EventKind};
 use crate::conn::quota::Counting;
 use crate::service::{DestinationId, Scheduler, ServiceId, Services};
 use crate::work_budget::WorkBudget;
 
-/// How many places ahead the next ones are known, so that what they change can be asked for.
-const AHEAD: usize = 8;
+/// How many events ahead the state to change is prefetched.
+const LOOKAHEAD: usize = 8;
 
-/// Deeds that it takes to hear of something: control has just written it, and what it changes is in no cache.
+/// Cost of an event in units of the work budget. Control has just written it and the state is cold, so neither is in the
+/// cache.
 const APPLY_COST: u32 = 3;
 
-/// One thing to hear.
+/// One change to apply.
 #[derive(Clone, Copy, Debug)]
 pub enum ConfigEvent {
-    /// The memory of a service's scheduler hears this.
+    /// Changes the state of the service's scheduler.
     Scheduler(Scheduler, Event),
-    /// The count behind a destination's thresholds changes so; whether it is no longer overloaded.
+    /// Changes whether a destination's connections are counted. True if it also ends the overload.
     Threshold(DestinationId, Counting, bool),
 }
 
@@ -28,26 +29,26 @@ struct Entry {
     applied: bool,
 }
 
-/// All of it, and how far it was heard.
+/// The events of a snapshot, and which of them have been applied.
 #[derive(Debug, Default)]
 pub struct ConfigEvents {
-    /// By service; those of one in the order they happened.
+    /// Sorted by service; the events of a service are in order.
     entries: Box<[Entry]>,
-    at: usize,
-    removes: bool,
+    next: usize,
+    has_removals: bool,
 }
 
 impl ConfigEvents {
-    /// What these events, in their order, mean to workers that are to act on these services.
+    /// The changes that these events mean to a worker with these services.
     pub fn new(events: &[Event], services: &Services) -> ConfigEvents {
         let mut entries = Vec::new();
         let mut add = |service, event| entries.push(Entry { service, event, applied: false });
         for event in events {
             let scheduler = services.service(event.service).map(|service| service.scheduler);
-            if let Some(scheduler) = scheduler.filter(|scheduler| scheduler.wants(event.kind)) {
+            if let Some(scheduler) = scheduler.filter(|scheduler| scheduler.needs_event(event.kind)) {
                 add(event.service, ConfigEvent::Scheduler(scheduler, *event));
             }
-            // Found by the service that a packet of the destination will find, whatever it was of when this happened.
+            // Filed under the destination's current service, because packets look it up there.
             if let Some((id, counting, clears)) = threshold(event)
                 && let Some(destination) = services.destination(id)
             {
@@ -55,26 +56,26 @@ impl ConfigEvents {
             }
         }
         entries.sort_by_key(|entry| entry.service);
-        let removes = events.iter().any(|event| matches!(event.kind, EventKind::Removed(..)));
-        ConfigEvents { entries: entries.into(), at: 0, removes }
+        let has_removals = events.iter().any(|event| matches!(event.kind, EventKind::Removed(..)));
+        ConfigEvents { entries: entries.into(), next: 0, has_removals }
     }
 
-    /// Whether all was heard.
+    /// Whether all events have been applied.
     #[inline]
-    pub fn is_over(&self) -> bool {
-        self.at == self.entries.len()
+    pub fn is_done(&self) -> bool {
+        self.next == self.entries.len()
     }
 
     /// Whether destinations were removed.
-    pub fn removes(&self) -> bool {
-        self.removes
+    pub fn has_removals(&self) -> bool {
+        self.has_removals
     }
 
-    /// The next that was not heard, if there is leisure for it.
+    /// The next event to apply, within the budget.
     pub fn next(&mut self, budget: &mut WorkBudget) -> Option<(ServiceId, ConfigEvent)> {
         while !budget.is_exhausted() {
-            let entry = self.entries.get_mut(self.at)?;
-            self.at += 1;
+            let entry = self.entries.get_mut(self.next)?;
+            self.next += 1;
             if !std::mem::replace(&mut entry.applied, true) {
                 budget.spend_units(APPLY_COST);
                 return Some((entry.service, entry.event));
@@ -84,13 +85,13 @@ impl ConfigEvents {
         None
     }
 
-    /// The service that will be heard of in a while.
-    pub fn ahead(&self) -> Option<ServiceId> {
-        Some(self.entries.get(self.at + AHEAD)?.service)
+    /// The service of an event further on, to prefetch its state.
+    pub fn lookahead(&self) -> Option<ServiceId> {
+        Some(self.entries.get(self.next + LOOKAHEAD)?.service)
     }
 
-    /// What is about a service and was not heard.
-    pub fn of(&mut self, service: ServiceId) -> impl Iterator<Item = ConfigEvent> {
+    /// The events of a service that have not been applied.
+    pub fn of_service(&mut self, service: ServiceId) -> impl Iterator<Item = ConfigEvent> {
         let first = self.entries.partition_point(|entry| entry.service < service);
         self.entries[first..]
             .iter_mut()
@@ -99,19 +100,19 @@ impl ConfigEvents {
     }
 }
 
-/// What an event changes about a destination's thresholds.
+/// The effect of an event on a destination's thresholds.
 fn threshold(event: &Event) -> Option<(DestinationId, Counting, bool)> {
     let (id, clears) = match event.kind {
         EventKind::Added(id) => (id, false),
         EventKind::Edited { destination, clears } => (destination, clears),
-        EventKind::Fresh | EventKind::Removed(..) => return None,
+        EventKind::Reset | EventKind::Removed(..) => return None,
     };
-    let matters = match event.counting {
+    let is_relevant = match event.counting {
         Counting::Never => false,
-        Counting::GoesOn => clears,
+        Counting::Continues => clears,
         Counting::Begins | Counting::Ends => true,
     };
-    matters.then_some((id, event.counting, clears))
+    is_relevant.then_some((id, event.counting, clears))
 }
 
 #[cfg(test)]
@@ -122,7 +123,7 @@ mod tests {
     use crate::service::Method;
     use crate::testkit::{Plan, nth_server, vip};
 
-    /// As many services by `wrr`, which hears everything.
+    /// Services with `wrr`, which needs every event.
     fn services(count: u32) -> Services {
         let plan = Plan { scheduler: Scheduler::Wrr, ..Plan::new(Method::Nat) };
         let mut services = Services::default();
@@ -130,52 +131,51 @@ mod tests {
         services
     }
 
-    /// An event that is told from others by its greatest weight.
+    /// An event with a number, as its greatest weight.
     fn event(service: u32, number: u32) -> Event {
         let (service, kind) = (ServiceId(service), EventKind::Added(DestinationId(0)));
         Event { service, kind, gcd: 1, max_weight: number, counting: Counting::Never }
     }
 
     proptest! {
-        /// Whoever is heard of first, each service hears all that is about it, once and in order.
         #[test]
-        fn each_service_hears_what_happened_in_its_order(
-            connection_record in proptest::collection::vec(0u32..5, 0..60),
-            asked in proptest::collection::vec((0usize..20, 0u32..6), 0..12),
+        fn each_service_gets_its_events_once_and_in_order(
+            changed in proptest::collection::vec(0u32..5, 0..60),
+            requests in proptest::collection::vec((0usize..20, 0u32..6), 0..12),
         ) {
-            let events: Vec<_> = connection_record.iter().zip(0..).map(|(&service, n)| event(service, n)).collect();
+            let events: Vec<_> = changed.iter().zip(0..).map(|(&service, n)| event(service, n)).collect();
             let mut events = ConfigEvents::new(&events, &services(5));
             let mut applied = vec![Vec::new(); 6];
             let mut note = |service: ServiceId, event| {
-                let ConfigEvent::Scheduler(_, event) = event else { panic!("there are no thresholds") };
+                let ConfigEvent::Scheduler(_, event) = event else { panic!("no event has a threshold") };
                 applied[service.0 as usize].push(event.max_weight);
             };
-            for (some, service) in asked {
-                for _ in 0..some {
+            for (count, service) in requests {
+                for _ in 0..count {
                     events.next(&mut { WorkBudget::UNLIMITED }).into_iter().for_each(|(of, event)| note(of, event));
                 }
-                events.of(ServiceId(service)).for_each(|event| note(ServiceId(service), event));
+                events.of_service(ServiceId(service)).for_each(|event| note(ServiceId(service), event));
             }
             while let Some((of, event)) = events.next(&mut { WorkBudget::UNLIMITED }) {
                 note(of, event);
             }
-            prop_assert!(events.is_over());
+            prop_assert!(events.is_done());
             for service in 0..6 {
                 let expected: Vec<u32> =
-                    connection_record.iter().zip(0..).filter(|(of, _)| **of == service).map(|(_, n)| n).collect();
+                    changed.iter().zip(0..).filter(|(of, _)| **of == service).map(|(_, n)| n).collect();
                 prop_assert_eq!(&applied[service as usize], &expected);
             }
         }
     }
 
     #[test]
-    fn what_changes_nothing_is_left_out() {
+    fn events_without_effect_are_left_out() {
         let mut services = services(2);
         let scheduler = |services: &mut Services, to| {
             services.services[0].iter_mut().for_each(|service| service.scheduler = to);
         };
         let kinds = [
-            EventKind::Fresh,
+            EventKind::Reset,
             EventKind::Added(DestinationId(0)),
             EventKind::Removed(DestinationId(0), None),
         ];
@@ -184,22 +184,22 @@ mod tests {
             scheduler(&mut services, to);
             assert_eq!(ConfigEvents::new(&events, &services).entries.len(), count, "{to:?}");
         }
-        assert_eq!(ConfigEvents::new(&[event(9, 1)], &services).entries.len(), 0, "the service is gone");
+        assert_eq!(
+            ConfigEvents::new(&[event(9, 1)], &services).entries.len(),
+            0,
+            "the service does not exist"
+        );
         let edit = |counting, clears| {
             let kind = EventKind::Edited { destination: DestinationId(1), clears };
             let event = Event { service: ServiceId(9), kind, counting, ..event(9, 1) };
             ConfigEvents::new(&[event], &services).entries.first().map(|entry| entry.service)
         };
         assert_eq!(edit(Counting::Never, true), None);
-        assert_eq!(edit(Counting::GoesOn, false), None);
+        assert_eq!(edit(Counting::Continues, false), None);
         for (counting, clears) in
-            [(Counting::GoesOn, true), (Counting::Begins, false), (Counting::Ends, false)]
+            [(Counting::Continues, true), (Counting::Begins, false), (Counting::Ends, false)]
         {
-            assert_eq!(
-                edit(counting, clears),
-                Some(ServiceId(1)),
-                "by the service that the destination is of"
-            );
+            assert_eq!(edit(counting, clears), Some(ServiceId(1)), "filed under the destination's service");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Marks: numbers that rules give to packets, for services that are named by a number; like `iptables -t mangle`.
+//! Firewall marks: rules assign a number to packets, and fwmark services match it; as `iptables -t mangle` does.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -7,52 +7,52 @@ use ipnet::IpNet;
 
 use crate::flow::Key;
 
-/// A rule: packets that fit everything it names get its mark.
+/// A rule: packets that match all its conditions get its mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FwmarkRule {
-    /// Number of the port it came in by.
+    /// Number of the ingress port.
     pub port: Option<u16>,
-    /// The VLAN it came in by; 0 is none.
+    /// Ingress VLAN; 0 for untagged.
     pub vlan: Option<u16>,
-    /// Where it comes from.
+    /// Source prefix.
     pub source: Option<IpNet>,
-    /// Where it goes.
+    /// Destination prefix.
     pub destination: Option<IpNet>,
     /// Protocol number.
     pub protocol: Option<u8>,
-    /// Its L4 source port is in one of these; empty means any.
+    /// L4 source port ranges; empty for any port.
     pub source_l4_ports: Vec<RangeInclusive<u16>>,
-    /// Its L4 destination port is in one of these; empty means any.
+    /// L4 destination port ranges; empty for any port.
     pub l4_ports: Vec<RangeInclusive<u16>>,
     /// Bits to set.
     pub fwmark: u32,
-    /// Bits to keep of a mark that an earlier rule gave.
+    /// Bits to keep of the mark of earlier rules.
     pub keep: u32,
-    /// Whether it is for IPv6 packets or for IPv4 ones; both when absent.
+    /// IPv6 packets only, or IPv4 packets only; `None` for both.
     pub ipv6: Option<bool>,
 }
 
-/// What of a packet is not in its key.
+/// The properties of a packet that rules match and its key does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ingress {
-    /// Number of the port.
+    /// Number of the ingress port.
     pub port: u16,
-    /// The VLAN; 0 is none.
+    /// Ingress VLAN; 0 for untagged.
     pub vlan: u16,
-    /// Protocol of the IP header, where the key's is that of what it carries or quotes.
+    /// Protocol in the IP header. The key may have the protocol of a quoted or encapsulated packet.
     pub protocol: u8,
 }
 
-/// The mark of a packet: all rules in turn.
+/// The mark of a packet after all rules, applied in order.
 pub fn fwmark(rules: &[FwmarkRule], key: &Key, ingress: Ingress) -> u32 {
     rules
         .iter()
-        .filter(|rule| rule.fits(key, ingress))
+        .filter(|rule| rule.matches(key, ingress))
         .fold(0, |fwmark, rule| (fwmark & rule.keep) | rule.fwmark)
 }
 
 impl FwmarkRule {
-    fn fits(&self, key: &Key, ingress: Ingress) -> bool {
+    fn matches(&self, key: &Key, ingress: Ingress) -> bool {
         let ports = key.ports();
         let within = |net: &Option<IpNet>, address: IpAddr| net.is_none_or(|net| net.contains(&address));
         let among = |ranges: &[RangeInclusive<u16>], l4_port| {

@@ -1,4 +1,4 @@
-//! The rings between control and one worker. Both ends only ever push and pop; nobody waits.
+//! The rings between control and one worker. Neither end ever blocks.
 
 use std::sync::Arc;
 
@@ -13,90 +13,90 @@ use crate::service::{DestinationId, Method};
 use crate::time::Millis;
 use crate::trace::Record;
 
-/// Debug events on their way from a worker: as many as control takes up in a few milliseconds.
-const EVENTS: usize = 2048;
+/// Capacity of the ring of debug events. Control empties it every few milliseconds.
+const TRACE_DEPTH: usize = 2048;
 
-/// What control tells a worker.
+/// A command from control to a worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Act on this from now on, and hear of what it brings.
+    /// Adopt a snapshot and apply its events.
     Install(Box<Snapshot>, ConfigEvents),
-    /// Copy a page of connections into the buffer that comes with it.
+    /// Fill a page with connections.
     List(Page),
-    /// Stop after this burst.
+    /// Stop after this poll iteration.
     Stop,
 }
 
-/// What a worker tells control.
+/// A message from a worker to control.
 #[derive(Debug)]
 pub enum Notification {
-    /// The generation adopted, and the snapshot it replaces, to be freed; all that came with it was heard.
+    /// A generation was adopted and its events applied. The previous snapshot and the events are returned to be freed.
     Adopted(u64, Box<Snapshot>, ConfigEvents),
-    /// The page that was asked for.
+    /// A requested page is filled.
     Listed(Page),
-    /// A packet waits for this neighbour's hardware address.
+    /// A packet awaits the hardware address of this neighbour.
     Resolve(LinkId, std::net::IpAddr),
 }
 
-/// Places of the table that a page goes through at most, so that one of an empty table does not keep control waiting.
-const REACH: u32 = 1 << 14;
+/// Maximum number of table slots that a page scans, so that a page of an empty table does not keep control waiting.
+const MAX_SCAN: u32 = 1 << 14;
 
-/// A page of connections: a buffer that control makes and the worker fills, never past its capacity.
+/// A page of connections: a buffer that control allocates and the worker fills, never beyond its capacity.
 #[derive(Debug)]
 pub struct Page {
-    /// Names the request.
+    /// Identifies the request.
     pub ticket: u64,
-    /// Where to go on; `None` after the last.
+    /// The slot to continue at; `None` after the last.
     pub next: Option<u32>,
-    /// What was found.
+    /// The connections found.
     pub connections: Vec<Connection>,
-    /// How many are asked for.
+    /// Maximum number of connections.
     limit: usize,
-    /// Places that it may go through yet.
-    reach: u32,
+    /// Slots that may still be scanned.
+    scan_left: u32,
 }
 
 impl Page {
-    /// An empty page that begins at place `from` and ends after so many connections; `buffer` is used again.
+    /// An empty page for up to `limit` connections from slot `from` on. Reuses `buffer`.
     pub fn new(ticket: u64, from: u32, limit: usize, mut buffer: Vec<Connection>) -> Page {
         buffer.clear();
         buffer.reserve_exact(limit);
-        Page { ticket, next: Some(from), connections: buffer, limit, reach: REACH }
+        Page { ticket, next: Some(from), connections: buffer, limit, scan_left: MAX_SCAN }
     }
 
-    /// Where to look next, and how far; `None` when it is done.
-    pub fn goes_on(&self) -> Option<(u32, u32)> {
-        let more = self.connections.len() < self.limit && self.reach > 0;
-        more.then_some((self.next?, self.reach))
+    /// The slot to continue at, and the number of slots to scan; `None` when the page is complete.
+    pub fn next_scan(&self) -> Option<(u32, u32)> {
+        let more = self.connections.len() < self.limit && self.scan_left > 0;
+        more.then_some((self.next?, self.scan_left))
     }
 
-    /// All places before `next` were looked at, so many of them just now.
-    pub fn went_on(&mut self, next: Option<u32>, places: u32) {
+    /// Records that `scanned` slots were scanned, up to `next`.
+    pub fn advance(&mut self, next: Option<u32>, scanned: u32) {
         self.next = next;
-        self.reach = self.reach.saturating_sub(places);
+        self.scan_left = self.scan_left.saturating_sub(scanned);
     }
 }
 
-/// A connection as it is listed.
+/// A connection in a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Connection {
-    /// Client, virtual and destination endpoint.
+    /// Client, virtual and destination endpoints.
     pub endpoints: Endpoints,
     /// Protocol number.
     pub protocol: u8,
-    /// State of the protocol's machine.
+    /// Number of the protocol state.
     pub state: u8,
-    /// Its destination; none when it bypasses all.
+    /// The destination; `None` if the connection bypasses the service's destinations.
     pub destination: Option<DestinationId>,
-    /// How packets reach the destination, whatever is configured now.
+    /// The forwarding method of the connection, which may differ from the configured one.
     pub method: Option<Method>,
-    /// Time left.
+    /// Time until it expires.
     pub expires: Millis,
-    /// Packets from the client.
+    /// Number of packets from the client.
     pub in_packets: u32,
-    /// Counts as inactive.
+    /// Whether it counts as inactive.
     pub inactive: bool,
-    /// No packet of the destination was seen.
+    /// Whether no packet of the destination has been seen.
     pub no_output: bool,
 }
 
@@ -107,23 +107,23 @@ pub struct WorkerRings {
     pub commands: ArrayQueue<Command>,
     /// From the worker to control.
     pub notifications: ArrayQueue<Notification>,
-    /// Debug events, for control to put into words.
+    /// Debug events, which control formats.
     pub events: ArrayQueue<Record>,
 }
 
 impl WorkerRings {
-    /// Rings for `depth` messages each way.
+    /// Rings for `depth` messages in each direction.
     pub fn new(depth: usize) -> Arc<WorkerRings> {
         Arc::new(WorkerRings {
             commands: ArrayQueue::new(depth),
             notifications: ArrayQueue::new(depth),
-            events: ArrayQueue::new(EVENTS),
+            events: ArrayQueue::new(TRACE_DEPTH),
         })
     }
 }
 
 impl Connection {
-    /// Where the destination is.
+    /// The destination's endpoint.
     pub fn destination_endpoint(&self) -> Endpoint {
         self.endpoints.destination
     }

@@ -1,4 +1,4 @@
-//! One immutable generation of everything a worker acts on.
+//! The snapshot: one immutable generation of the configuration of a worker.
 
 use std::sync::Arc;
 
@@ -13,65 +13,65 @@ use crate::time::Millis;
 use crate::trace::Switches;
 use crate::wire::protocol;
 
-/// Time-outs and switches, with the names of IPVS's sysctls; spec 7.1.
+/// Timeouts and switches, named after the sysctls of IPVS; spec 7.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long silent connections live, by protocol and state.
+    /// Idle timeouts by protocol and state.
     pub timeouts: Timeouts,
-    /// What a SYN on an old connection may do; spec 4.6.
+    /// Whether a SYN may reuse the port of an existing connection; spec 4.6.
     pub conn_reuse_mode: u32,
-    /// Expire connections whose destination is gone or quiesced.
+    /// Expire connections whose destination was removed or quiesced.
     pub expire_nodest_conn: bool,
-    /// Templates of quiesced destinations no longer count.
+    /// Ignore templates of quiesced destinations.
     pub expire_quiescent_template: bool,
     /// Let any TCP segment but a RST open a connection.
     pub sloppy_tcp: bool,
     /// Let any SCTP chunk but an ABORT open a connection.
     pub sloppy_sctp: bool,
-    /// Answer packets from a NAT destination that belong to no connection.
+    /// Send an ICMP error for packets of a NAT destination that belong to no connection.
     pub nat_icmp_send: bool,
-    /// Answer packets that a tunnel cannot carry.
+    /// Send an ICMP error for packets that are too big for a tunnel.
     pub pmtu_disc: bool,
-    /// Let an ICMP error about no known connection open one.
+    /// Let an ICMP error that belongs to no connection open one.
     pub schedule_icmp: bool,
-    /// What a mark service has no destination for goes where it was addressed.
+    /// Without a usable destination, a fwmark service forwards packets to their original address.
     pub cache_bypass: bool,
-    /// Look the way of a NAT destination's packet up again with the virtual address as its source.
+    /// Route replies of NAT destinations by the virtual address as their source.
     pub snat_reroute: bool,
-    /// Random early expiry is on; spec 4.10.
+    /// Random early expiry is active; spec 4.10.
     pub drop_entry: bool,
-    /// One in so many packets that would open a connection is dropped; 0 drops none. Spec 7.3.
+    /// Drop one in this many packets that would open a connection; 0 drops none. Spec 7.3.
     pub drop_rate: u32,
-    /// The tables of `secure_tcp` are in use; spec 5.2.
+    /// Use the state tables of `secure_tcp`; spec 5.2.
     pub secure_tcp: bool,
-    /// How long `lblc` keeps an idle entry.
+    /// How long `lblc` caches an idle entry.
     pub lblc_expiration: Millis,
-    /// How long `lblcr` keeps an idle entry, and an unchanged set.
+    /// How long `lblcr` caches an idle entry, and leaves a set unchanged.
     pub lblcr_expiration: Millis,
-    /// Protocols whose packets are not looked at.
+    /// Protocols that are not balanced.
     pub protocols_off: ProtocolSet,
-    /// Do as Linux 6.1 where later kernels and the specification differ.
+    /// Behave as Linux 6.1 where later kernels and the specification differ.
     pub like_linux_6_1: bool,
 }
 
-/// A set of the protocols that are balanced.
+/// A set of protocols, of those that can be balanced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProtocolSet(u8);
 
 impl ProtocolSet {
-    /// Those that can be in it, by their bits.
+    /// The protocols that can be balanced, by bit.
     const ALL: [u8; 5] = [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::AH, protocol::ESP];
 
-    /// The set of these numbers; what is not balanced is left out.
+    /// The set of these protocol numbers. Others than those that can be balanced are ignored.
     pub fn of(numbers: &[u8]) -> ProtocolSet {
-        let bit = |(place, number): (usize, &u8)| u8::from(numbers.contains(number)) << place;
+        let bit = |(index, number): (usize, &u8)| u8::from(numbers.contains(number)) << index;
         ProtocolSet(ProtocolSet::ALL.iter().enumerate().map(bit).sum())
     }
 
-    /// Whether a protocol is in it.
+    /// Whether the set has a protocol.
     pub fn contains(self, number: u8) -> bool {
-        let place = ProtocolSet::ALL.iter().position(|known| *known == number);
-        self.0 != 0 && place.is_some_and(|place| self.0 >> place & 1 != 0)
+        let index = ProtocolSet::ALL.iter().position(|known| *known == number);
+        self.0 != 0 && index.is_some_and(|index| self.0 >> index & 1 != 0)
     }
 }
 
@@ -101,65 +101,65 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether packets of this protocol are not looked at.
+    /// Whether this protocol is not balanced.
     pub fn is_off(&self, protocol: u8) -> bool {
         self.protocols_off.contains(protocol)
     }
 }
 
-/// A change that schedulers with a memory must hear of, in the order it happened.
+/// A change of a service or a destination, for schedulers with state and for connection counts. Events are in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
-    /// Whose destinations changed.
+    /// The service that changed.
     pub service: ServiceId,
-    /// What happened.
+    /// The change.
     pub kind: EventKind,
-    /// Greatest common divisor of all positive weights after the change; 1 if there are none.
+    /// Greatest common divisor of all non-zero weights after the change; 1 if there are none.
     pub gcd: u32,
     /// Greatest weight after the change.
     pub max_weight: u32,
-    /// What it does to the count of connections behind the destination's thresholds.
+    /// How it affects the connection count of the destination's thresholds.
     pub counting: Counting,
 }
 
-/// What happened to a service.
+/// A change of a service or of one of its destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// It was made, or got another scheduler: its scheduler starts afresh.
-    Fresh,
-    /// A destination was added, perhaps one that was removed before.
+    /// The service was added, or its scheduler replaced: the scheduler starts without state.
+    Reset,
+    /// A destination was added. It may have been removed before.
     Added(DestinationId),
-    /// A destination was edited. `clears` says that it is no longer overloaded, whatever it carries; spec 2.4.
+    /// A destination was edited.
     Edited {
-        /// Which one.
+        /// The destination.
         destination: DestinationId,
-        /// Whether the edit lifts its overload.
+        /// Whether the edit ends its overload, whatever its load is; spec 2.4.
         clears: bool,
     },
-    /// A destination was removed; with the one before it in the list.
+    /// A destination was removed. The second one is its predecessor in the list.
     Removed(DestinationId, Option<DestinationId>),
 }
 
-/// Everything a worker acts on; two snapshots share what did not change between them.
+/// Configuration of a worker. Successive snapshots share the parts that did not change.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Counts generations; a reply to a request waits until every worker has adopted its generation.
+    /// Generation number. Control answers a request when every worker has adopted its generation.
     pub generation: u64,
-    /// What is balanced.
+    /// Services and destinations.
     pub services: Arc<Services>,
-    /// How receivers are reached.
+    /// Links, routes and neighbours.
     pub network: Arc<Network>,
-    /// The ways to destinations, by [`TargetId`].
+    /// Routes to destination addresses, by [`TargetId`].
     pub targets: Arc<[Target]>,
-    /// The same for plain packets, by [`DestinationId`]; [`Snapshot::build_adjacencies`] makes them.
+    /// Adjacencies for the fast path, by [`DestinationId`]. See [`Snapshot::build_adjacencies`].
     pub adjacencies: Arc<[Adjacency]>,
-    /// Headers of tunnels to destinations.
+    /// Headers of tunnels to destinations, which adjacencies refer to.
     pub tunnel_headers: Arc<[TunnelHeader]>,
-    /// Which packets are marked, and how.
+    /// Rules that assign firewall marks.
     pub fwmarks: Arc<[FwmarkRule]>,
-    /// Time-outs and switches.
+    /// Timeouts and switches.
     pub settings: Settings,
-    /// Which debug events are told.
+    /// Enabled debug events.
     pub debug: Switches,
 }
 
@@ -180,26 +180,25 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// Makes the lanes anew. To be called before workers get a snapshot whose targets or network changed.
+    /// Builds the adjacencies. Required before workers get a snapshot whose targets or network changed.
     pub fn build_adjacencies(&mut self) {
-        (self.adjacencies, self.tunnel_headers) =
-            adjacency::build_adjacencies(&self.services, &self.targets, &self.network);
+        (self.adjacencies, self.tunnel_headers) = adjacency::build_adjacencies(self.adjacency_sources());
     }
 
-    /// Makes the lanes of these destinations anew, the only ones that differ from what the lanes were made of.
+    /// Rebuilds the adjacencies of these destinations only, if nothing else changed since they were built.
     pub fn rebuild_adjacencies(&mut self, destinations: &[u32]) {
         if !destinations.is_empty() {
-            let made = (&*self.adjacencies, &self.tunnel_headers);
-            (self.adjacencies, self.tunnel_headers) = adjacency::rebuild_adjacencies(
-                made,
-                destinations,
-                (&self.services, &self.targets),
-                &self.network,
-            );
+            let built = (&*self.adjacencies, &*self.tunnel_headers);
+            (self.adjacencies, self.tunnel_headers) =
+                adjacency::rebuild_adjacencies(built, destinations, self.adjacency_sources());
         }
     }
 
-    /// The way to a destination.
+    fn adjacency_sources(&self) -> adjacency::Sources<'_> {
+        adjacency::Sources { services: &self.services, targets: &self.targets, network: &self.network }
+    }
+
+    /// The route to a destination address.
     #[inline]
     pub fn target(&self, id: TargetId) -> Option<&Target> {
         self.targets.get(id.0 as usize)

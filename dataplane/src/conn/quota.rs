@@ -21,7 +21,7 @@ pub enum Counting {
     /// Counted from now on: the connections that it has are added.
     Begins,
     /// Counted before and after.
-    GoesOn,
+    Continues,
     /// No longer counted, so the destination is not overloaded either.
     Ends,
 }
@@ -32,7 +32,7 @@ impl Counting {
         match (old.map_or(new.is_limited(), Destination::is_limited), new.is_limited()) {
             (false, false) => Counting::Never,
             (false, true) => Counting::Begins,
-            (true, true) => Counting::GoesOn,
+            (true, true) => Counting::Continues,
             (true, false) => Counting::Ends,
         }
     }
@@ -102,7 +102,7 @@ impl Quotas {
         match counting {
             Counting::Begins => _ = quota.connections.fetch_add(own, Relaxed),
             Counting::Ends => _ = quota.connections.fetch_sub(own, Relaxed),
-            Counting::Never | Counting::GoesOn => {}
+            Counting::Never | Counting::Continues => {}
         }
         if clears || counting == Counting::Ends {
             self.overload(id, false);

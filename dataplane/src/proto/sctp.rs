@@ -1,11 +1,11 @@
-//! The SCTP state machine of spec 5.4, as tables, and the event that a packet is.
+//! The SCTP state machine of IPVS as tables, and the event of a packet; spec 5.4.
 
 use super::From;
 use crate::time::Millis;
 use crate::wire::sctp::{self, ABORT, COOKIE_ACK, COOKIE_ECHO, ChunkHdr, INIT};
 use crate::wire::view;
 
-/// States of an association as a balancer sees it.
+/// States of an association as a load balancer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names of IPVS")]
@@ -37,7 +37,7 @@ use State::{
 
 const ALL: [State; STATES] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
 
-/// Default time-outs by state, in the order of [`State`].
+/// Default timeouts by state, in the order of [`State`].
 pub const TIMEOUTS: [Millis; STATES] = {
     let seconds = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
     let mut timeouts = [Millis(0); STATES];
@@ -49,12 +49,12 @@ pub const TIMEOUTS: [Millis; STATES] = {
     timeouts
 };
 
-/// What a packet means to the machine; the rows of its tables.
+/// Events: the rows of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the chunk types of RFC 9260")]
 pub enum Event {
-    /// Any chunk that is none of the others.
+    /// Any other chunk.
     Data,
     Init,
     InitAck,
@@ -69,7 +69,7 @@ pub enum Event {
 
 const EVENTS: usize = 10;
 
-/// Rows are events, columns the state we are in; the cell is where we go.
+/// Rows are events, columns the current state; the cell is the next state.
 type Table = [[State; STATES]; EVENTS];
 
 const INPUT: Table = [
@@ -119,14 +119,14 @@ pub fn next(state: State, from: From, event: Event) -> State {
     NEXT[from as usize][event as usize][state as usize]
 }
 
-/// The type of the first chunk; `packet_after_ip` begins with the common header.
+/// The type of the first chunk. `packet_after_ip` starts with the common header.
 #[inline]
 pub fn first_chunk(packet_after_ip: &[u8]) -> Option<u8> {
     Some(view::<ChunkHdr>(packet_after_ip, sctp::LEN)?.kind)
 }
 
-/// What a packet means to the machine; `packet_after_ip` begins with the common header. None without a whole chunk
-/// header. The first chunk decides, but for an ABORT right behind a cookie: bundled so, it ends what the cookie began.
+/// The event of a packet. `packet_after_ip` starts with the common header; `None` without a complete chunk header. The
+/// first chunk decides, except that an ABORT bundled right after a cookie chunk takes precedence.
 #[inline]
 pub fn event(packet_after_ip: &[u8]) -> Option<Event> {
     let first: &ChunkHdr = view(packet_after_ip, sctp::LEN)?;
@@ -138,19 +138,19 @@ pub fn event(packet_after_ip: &[u8]) -> Option<Event> {
 
 fn second_is_abort(packet_after_ip: &[u8], first: &ChunkHdr) -> bool {
     let len = usize::from(first.len.get());
-    // A chunk that claims less than its own header has no end to look behind.
+    // A chunk whose length is less than its header's has no successor.
     len >= sctp::CHUNK_LEN
         && view::<ChunkHdr>(packet_after_ip, sctp::LEN + len.next_multiple_of(4))
             .is_some_and(|second| second.kind == ABORT)
 }
 
-/// Whether a packet whose first chunk is of this type may open a connection; `sloppy` is the setting sloppy_sctp.
+/// Whether a packet whose first chunk has this type may open a connection. `sloppy` is the setting `sloppy_sctp`.
 pub fn opens(first_chunk: u8, sloppy: bool) -> bool {
     first_chunk == INIT || sloppy && first_chunk != ABORT
 }
 
 impl Event {
-    /// The event of a packet that begins with a chunk of this type.
+    /// The event of a chunk type.
     #[inline]
     pub fn of_chunk(kind: u8) -> Event {
         match kind {
@@ -169,7 +169,7 @@ impl Event {
 }
 
 impl State {
-    /// The state with this number; a number that is none is `None`.
+    /// The state with this number; [`State::None`] for an invalid number.
     #[inline]
     pub fn from_number(number: u8) -> State {
         ALL.get(usize::from(number)).copied().unwrap_or(State::None)
@@ -181,12 +181,12 @@ impl State {
         self == ES
     }
 
-    /// Whether the table may give the connection up when it is full: half-open or closing.
-    pub fn may_go(self) -> bool {
+    /// Whether a full table may evict the connection: it is half open or closing.
+    pub fn is_evictable(self) -> bool {
         self != ES
     }
 
-    /// The name IPVS prints.
+    /// The name that IPVS prints.
     pub fn name(self) -> &'static str {
         match self {
             NO => "NONE",

@@ -1,10 +1,10 @@
-//! The TCP state machine of spec 5.2, as tables.
+//! The TCP state machine of IPVS as tables; spec 5.2.
 
 pub use super::From;
 use crate::time::Millis;
 use crate::wire::tcp::{ACK, FIN, RST, SYN};
 
-/// States of a connection as a balancer sees it.
+/// States of a connection as a load balancer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names of RFC 9293, and SYNACK of IPVS")]
@@ -32,7 +32,7 @@ use State::{
 
 const ALL: [State; STATES] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
 
-/// Default time-outs by state, in the order of [`State`].
+/// Default timeouts by state, in the order of [`State`].
 pub const TIMEOUTS: [Millis; STATES] = {
     let seconds = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120];
     let mut timeouts = [Millis(0); STATES];
@@ -44,7 +44,7 @@ pub const TIMEOUTS: [Millis; STATES] = {
     timeouts
 };
 
-/// Rows are events (syn, fin, ack, rst, none of them), columns the state we are in; the cell is where we go.
+/// Rows are events (SYN, FIN, ACK, RST, none of these), columns the current state; the cell is the next state.
 type Table = [[State; STATES]; 5];
 
 const INPUT: Table = [
@@ -71,7 +71,7 @@ const INPUT_ONLY: Table = [
     [CL; STATES],
 ];
 
-// While the defence secure_tcp is on, a handshake has to be seen whole before it counts.
+// The tables of `secure_tcp`: a connection counts as established only after the complete handshake.
 
 const SECURE_INPUT: Table = [
     [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SA],
@@ -99,7 +99,7 @@ const SECURE_INPUT_ONLY: Table = [
 
 const NEXT: [[Table; 3]; 2] = [[INPUT, OUTPUT, INPUT_ONLY], [SECURE_INPUT, SECURE_OUTPUT, SECURE_INPUT_ONLY]];
 
-/// The event that the lower five flags mean: RST goes before SYN, SYN before FIN, FIN before ACK.
+/// The row for the lower five flags. RST takes precedence over SYN, SYN over FIN, and FIN over ACK.
 const EVENT: [u8; 32] = {
     let mut events = [4; 32];
     let mut flags = 0;
@@ -116,8 +116,8 @@ const EVENT: [u8; 32] = {
     events
 };
 
-/// The state after a segment with these flags; a segment with none of SYN, FIN, ACK and RST closes. `secure` is whether
-/// the defence secure_tcp is on. Flags, sender and defence only choose a cell: nothing here branches on a packet.
+/// The state after a segment with these flags. A segment with none of SYN, FIN, ACK and RST closes the connection.
+/// `secure` selects the tables of `secure_tcp`. There is no branch, so mispredictions cost nothing.
 #[inline]
 pub fn next(state: State, from: From, flags: u8, secure: bool) -> State {
     let event = EVENT[usize::from(flags & 31)];
@@ -125,7 +125,7 @@ pub fn next(state: State, from: From, flags: u8, secure: bool) -> State {
 }
 
 impl State {
-    /// The state with this number; a number that is none is `None`.
+    /// The state with this number; [`State::None`] for an invalid number.
     #[inline]
     pub fn from_number(number: u8) -> State {
         ALL.get(usize::from(number)).copied().unwrap_or(State::None)
@@ -137,12 +137,12 @@ impl State {
         matches!(self, ES | SS | SR | SA)
     }
 
-    /// Whether the table may give the connection up when it is full: half-open or closing.
-    pub fn may_go(self) -> bool {
+    /// Whether a full table may evict the connection: it is half open or closing.
+    pub fn is_evictable(self) -> bool {
         !matches!(self, ES)
     }
 
-    /// The name IPVS prints.
+    /// The name that IPVS prints.
     pub fn name(self) -> &'static str {
         match self {
             NO => "NONE",

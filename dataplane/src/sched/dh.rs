@@ -1,4 +1,4 @@
-//! Destination hashing: the virtual address decides, by a table of buckets that all destinations share. Spec 3.8.
+//! Destination hashing: a hash of the virtual address chooses a bucket, and each bucket has a destination. Spec 3.8.
 
 use super::fold::{bucket, fold};
 use super::{Loads, PickContext};
@@ -6,7 +6,7 @@ use crate::service::{Destination, DestinationId};
 
 const BITS: u32 = 8;
 
-/// The buckets go to the destinations in turn, whatever they weigh.
+/// Fills the buckets with the destinations in turn, regardless of weight.
 pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId>> {
     if list.is_empty() {
         return Vec::new();
@@ -14,9 +14,9 @@ pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId
     list.iter().cycle().take(1 << BITS).map(|&(id, _)| Some(id)).collect()
 }
 
-/// The virtual address's bucket.
-pub fn pick<L: Loads>(scene: &PickContext<'_, L>) -> Option<DestinationId> {
-    let place = bucket(fold(scene.virtual_address), BITS);
-    let chosen = (*scene.service.slots.get(place as usize)?)?;
-    scene.is_usable(chosen).then_some(chosen)
+/// Chooses the destination of the virtual address's bucket.
+pub fn pick<L: Loads>(context: &PickContext<'_, L>) -> Option<DestinationId> {
+    let index = bucket(fold(context.virtual_address), BITS);
+    let chosen = (*context.service.slots.get(index as usize)?)?;
+    context.is_usable(chosen).then_some(chosen)
 }

@@ -1,10 +1,11 @@
-//! Addresses as 32-bit numbers, and the multiplicative hash of them. Spec 3.8.
+//! Folds addresses to 32 bits and hashes them by multiplication. Spec 3.8.
 
 use std::net::IpAddr;
 
+/// Knuth's multiplicative hash with the golden ratio; the kernel's `GOLDEN_RATIO_32`.
 const MULTIPLIER: u32 = 0x61C8_8647;
 
-/// An address as one number: of IPv6 its four words, xored.
+/// Folds an address to one number: the exclusive or of its 32-bit words.
 pub fn fold(address: IpAddr) -> u32 {
     match address {
         IpAddr::V4(v4) => v4.to_bits(),

@@ -1,69 +1,68 @@
-//! Locality-based least connections: a virtual address stays with its destination until that one is crowded.
-//! Spec 3.9. Each worker has a cache of its own, so that an address may have as many destinations as there are
-//! workers.
+//! Locality-based least connections: a virtual address keeps its destination until that one is overloaded. Spec 3.9.
+//! Each worker has its own cache, so an address may have as many destinations as there are workers.
 
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
-use super::cached::{Garbage, Held, MAXIMUM, is_crowded};
+use super::cached::{CacheExpiry, DestinationRef, MAX_ENTRIES, is_crowded};
 use super::{Load, Loads, PickContext, wlc};
 use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 
-/// Which destination virtual addresses stay with.
+/// The destinations of virtual addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    // Doubles when it is full, a few times in its life: room for all from the start would be megabytes a service.
+    // Grows by doubling: room for all entries from the start would be megabytes per service.
     entries: HashMap<IpAddr, Entry>,
-    garbage: Garbage,
+    expiry: CacheExpiry,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    held: Held,
+    destination: DestinationRef,
     used: Tick,
 }
 
 impl Cache {
-    /// Forgets what is due.
+    /// Removes the entries that are due.
     pub fn maintain(&mut self, now: Tick, expiration: Millis) {
         let entries = self.entries.iter().map(|(&address, entry)| (address, entry.used));
-        if let Some(sweep) = self.garbage.sweep(now, expiration, entries) {
-            self.entries.retain(|&address, entry| !sweep.takes(address, entry.used));
+        if let Some(sweep) = self.expiry.sweep(now, expiration, entries) {
+            self.entries.retain(|&address, entry| !sweep.includes(address, entry.used));
         }
     }
 
-    /// How many addresses are remembered.
+    /// Number of addresses in the cache.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The address's own destination, if that may be chosen: an overload by threshold does not matter to it.
-    fn kept<L: Loads>(&mut self, scene: &PickContext<'_, L>) -> Option<DestinationId> {
-        let entry = self.entries.get_mut(&scene.virtual_address)?;
-        entry.used = scene.now;
-        let kept = entry.held.find(scene)?;
-        let serves = kept.destination.available && kept.destination.weight > 0;
-        (serves && !is_crowded(&kept, scene)).then_some(kept.id)
+    /// The cached destination of the address, if it is usable. As in IPVS, thresholds do not matter here.
+    fn cached<L: Loads>(&mut self, context: &PickContext<'_, L>) -> Option<DestinationId> {
+        let entry = self.entries.get_mut(&context.virtual_address)?;
+        entry.used = context.now;
+        let cached = entry.destination.resolve(context)?;
+        let serves = cached.destination.available && cached.destination.weight > 0;
+        (serves && !is_crowded(&cached, context)).then_some(cached.id)
     }
 }
 
-/// The destination that the address stays with, else the one by wlc, which it stays with from now on.
-pub fn pick<L: Loads>(cache: &mut Cache, scene: &PickContext<'_, L>) -> Option<DestinationId> {
-    cache.garbage.begin(scene.now);
-    if let Some(kept) = cache.kept(scene) {
-        return Some(kept);
+/// Chooses the cached destination of the address, or else the one that wlc chooses, and caches that.
+pub fn pick<L: Loads>(cache: &mut Cache, context: &PickContext<'_, L>) -> Option<DestinationId> {
+    cache.expiry.start(context.now);
+    if let Some(cached) = cache.cached(context) {
+        return Some(cached);
     }
-    let chosen = wlc::least(scene.available(), Load::overhead)?;
-    if cache.len() < MAXIMUM || cache.entries.contains_key(&scene.virtual_address) {
-        let entry = Entry { held: Held::new(&chosen), used: scene.now };
-        cache.entries.insert(scene.virtual_address, entry);
+    let chosen = wlc::least(context.available(), Load::overhead)?;
+    if cache.len() < MAX_ENTRIES || cache.entries.contains_key(&context.virtual_address) {
+        let entry = Entry { destination: DestinationRef::new(&chosen), used: context.now };
+        cache.entries.insert(context.virtual_address, entry);
     }
     Some(chosen.id)
 }

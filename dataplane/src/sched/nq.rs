@@ -1,5 +1,4 @@
-//! Never queue: the first destination without active connections, else the one with the shortest expected delay.
-//! Spec 3.6.
+//! Never queue: the first destination without active connections, or else as `sed` chooses. Spec 3.6.
 
 use super::{Candidate, sed};
 use crate::service::DestinationId;

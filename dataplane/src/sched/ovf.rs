@@ -1,4 +1,4 @@
-//! Overflow: the heaviest destination that does not have more active connections than it weighs. Spec 3.7.
+//! Weighted overflow: the destination with the highest weight whose active connections do not exceed it. Spec 3.7.
 
 use super::{Candidate, fo};
 use crate::service::DestinationId;

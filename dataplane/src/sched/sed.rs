@@ -1,4 +1,4 @@
-//! Shortest expected delay: the fewest active connections per weight, the new one counted. Spec 3.5.
+//! Shortest expected delay: the fewest active connections per weight, counting the new one. Spec 3.5.
 
 use super::{Candidate, Load, wlc};
 use crate::service::DestinationId;

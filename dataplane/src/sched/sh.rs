@@ -1,14 +1,14 @@
-//! Source hashing: the client decides, by a table in which destinations have buckets by weight. Spec 3.11.
+//! Source hashing: a hash of the client chooses a bucket; destinations have buckets in proportion to weight. Spec 3.11.
 
 use super::fold::{bucket, fold};
-use super::slots::{l4_port, look_up};
+use super::slots::{hashed_l4_port, lookup};
 use super::{Loads, PickContext};
 use crate::service::{Destination, DestinationId};
 
 const BITS: u32 = 8;
 const SLOTS: u32 = 1 << BITS;
 
-/// Each destination in turn gets as many buckets in a row as it weighs, but one at least.
+/// Gives each destination in turn as many consecutive buckets as its weight, at least one, until all are taken.
 pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId>> {
     if list.is_empty() {
         return Vec::new();
@@ -25,8 +25,8 @@ pub fn slots(list: &[(DestinationId, &Destination)]) -> Vec<Option<DestinationId
     slots
 }
 
-/// The client's bucket.
-pub fn pick<L: Loads>(scene: &PickContext<'_, L>) -> Option<DestinationId> {
-    let own = bucket(l4_port(scene).wrapping_add(fold(scene.client.address)), BITS);
-    look_up(scene, SLOTS, |offset| offset.wrapping_add(own) % SLOTS)
+/// Chooses the destination of the client's bucket.
+pub fn pick<L: Loads>(context: &PickContext<'_, L>) -> Option<DestinationId> {
+    let own = bucket(hashed_l4_port(context).wrapping_add(fold(context.client.address)), BITS);
+    lookup(context, SLOTS, |offset| offset.wrapping_add(own) % SLOTS)
 }

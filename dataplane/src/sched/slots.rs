@@ -1,12 +1,12 @@
-//! Tables of `dh`, `sh` and `mh`: computed when destinations change, looked up for each new connection.
+//! The tables of `dh`, `sh` and `mh`: built when destinations change, looked up for each new connection.
 
 use std::sync::Arc;
 
 use super::{Loads, PickContext, dh, mh, sh};
 use crate::service::{Destination, DestinationId, Scheduler};
 
-/// What the `slots` of a service, of IPv6 or IPv4, must be: empty for schedulers without a table, and where there is
-/// nobody to choose.
+/// Builds the slots of a service. They are empty for schedulers without a table, and for a service without usable
+/// destinations.
 pub fn slots<'a>(
     scheduler: Scheduler,
     ipv6: bool,
@@ -23,32 +23,33 @@ pub fn slots<'a>(
     }
 }
 
-/// Looks up the slot of `place(0)`; with fallback, when that one's destination is not usable, further ones.
-pub fn look_up<L: Loads>(
-    scene: &PickContext<'_, L>,
+/// Looks up the destination of slot `slot(0)`. If it is not usable and the service has the fallback flag, tries the slots
+/// of further offsets.
+pub fn lookup<L: Loads>(
+    context: &PickContext<'_, L>,
     count: u32,
-    place: impl Fn(u32) -> u32,
+    slot: impl Fn(u32) -> u32,
 ) -> Option<DestinationId> {
-    let at = |place: u32| scene.service.slots.get(place as usize).copied().flatten();
-    let first = place(0);
-    let chosen = at(first)?;
-    if scene.is_usable(chosen) {
+    let destination = |slot: u32| context.service.slots.get(slot as usize).copied().flatten();
+    let first = slot(0);
+    let chosen = destination(first)?;
+    if context.is_usable(chosen) {
         return Some(chosen);
     }
-    // Without the second condition a packet to a service that is all down would cost `count` hashes.
-    if !scene.service.fallback || !scene.service.destinations.iter().any(|&id| scene.is_usable(id)) {
+    // The second condition saves `count` hashes per packet when all destinations are down.
+    if !context.service.fallback || !context.service.destinations.iter().any(|&id| context.is_usable(id)) {
         return None;
     }
-    for further in 0..count {
-        let next = at(place((further + first) % count))?;
-        if scene.is_usable(next) {
+    for offset in 0..count {
+        let next = destination(slot((offset + first) % count))?;
+        if context.is_usable(next) {
             return Some(next);
         }
     }
     None
 }
 
-/// The client's port when the service hashes it, else 0.
-pub fn l4_port<L: Loads>(scene: &PickContext<'_, L>) -> u32 {
-    if scene.service.hash_l4_port { scene.client.l4_port.into() } else { 0 }
+/// The client's port if the service hashes it, or else 0.
+pub fn hashed_l4_port<L: Loads>(context: &PickContext<'_, L>) -> u32 {
+    if context.service.hash_l4_port { context.client.l4_port.into() } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! Weighted least connections: the smallest overhead per weight; the first of equals. Spec 3.4.
+//! Weighted least connections: the least overhead per weight; among equals the first. Spec 3.4.
 
 use super::{Candidate, Load};
 use crate::service::DestinationId;

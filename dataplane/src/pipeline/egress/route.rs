@@ -56,7 +56,7 @@ impl Pipeline {
     pub(crate) fn return_route(&self, ends: &Endpoints) -> Target {
         let from = if self.snapshot.settings.snat_reroute { ends.virtual_ } else { ends.destination };
         let policy = Policy { from: Some(from.address), fwmark: 0 };
-        self.snapshot.network.target_by(ends.client.address, policy)
+        self.snapshot.network.target_with_policy(ends.client.address, policy)
     }
 
     /// Decides how a packet reaches its connection's destination; spec 6.3, 6.4, 6.6, 6.7.
@@ -71,7 +71,7 @@ impl Pipeline {
             return Decision::Drop(DropReason::NoRoute);
         };
         let (next, mtu) = (target.next, target.mtu);
-        let local = next.stays_here();
+        let local = next.goes_to_kernel();
         if next == NextHop::Kernel && !flags.has(Flags::NAT) {
             // The kernel would deliver it locally: its destination is still the virtual address.
             return Decision::Drop(DropReason::NoRoute);
@@ -127,7 +127,7 @@ impl Pipeline {
         }
         let record_route = parsed.options && !parsed.is_error();
         let Target { next, mtu, .. } = self.snapshot.network.target(parsed.ends(frame).1);
-        if next.stays_here() {
+        if next.goes_to_kernel() {
             let transit = Transit { hop: false, record_route };
             return Decision::Forward(Forward { next, mtu, transit, transform: Transform::None });
         }

@@ -95,7 +95,7 @@ impl Pipeline {
         let network = &self.snapshot.network;
         let (sender, asked) = parsed.ends(packet.bytes());
         let policy = Policy { from: Some(asked), fwmark: 0 };
-        let back = network.target_by(sender, policy);
+        let back = network.target_with_policy(sender, policy);
         // The source is the address that the packet was sent to, if that is ours. For IPv6 it must be an address of this
         // machine; a local route is not enough.
         let ours = if asked.is_ipv4() {

@@ -17,7 +17,7 @@ impl Pipeline {
         if snapshot.network.generation != self.snapshot.network.generation {
             self.pmtu.clear();
         }
-        let removed = events.removes() && snapshot.settings.expire_nodest_conn;
+        let removed = events.has_removals() && snapshot.settings.expire_nodest_conn;
         if removed || snapshot.settings.protocols_off != self.snapshot.settings.protocols_off {
             self.maintenance.flush = Some(Flush::BEGIN);
         }
@@ -30,18 +30,18 @@ impl Pipeline {
     /// Goes on hearing as far as there is leisure; gives the news back when all was heard.
     pub fn apply_events(&mut self, budget: &mut WorkBudget) -> Option<ConfigEvents> {
         while let Some((service, event)) = self.config_events.next(budget) {
-            if let Some(service) = self.config_events.ahead() {
+            if let Some(service) = self.config_events.lookahead() {
                 prefetch_at(&self.scheduler_states, service.0 as usize);
             }
             self.apply_event(service, event);
         }
-        self.config_events.is_over().then(|| std::mem::take(&mut self.config_events))
+        self.config_events.is_done().then(|| std::mem::take(&mut self.config_events))
     }
 
     /// Before connections of a destination are counted, what came about its thresholds is heard.
     #[inline]
     pub(crate) fn apply_events_of_destination(&mut self, of: DestinationId) {
-        if !self.config_events.is_over()
+        if !self.config_events.is_done()
             && let Some(destination) = self.snapshot.services.destination(of)
         {
             self.apply_events_of_service(destination.service);
@@ -53,7 +53,7 @@ impl Pipeline {
     #[inline(never)]
     pub(crate) fn apply_events_of_service(&mut self, service: ServiceId) {
         let mut events = std::mem::take(&mut self.config_events);
-        events.of(service).for_each(|event| self.apply_event(service, event));
+        events.of_service(service).for_each(|event| self.apply_event(service, event));
         self.config_events = events;
     }
 
@@ -61,7 +61,7 @@ impl Pipeline {
         match event {
             ConfigEvent::Scheduler(scheduler, event) => {
                 if let Some(state) = self.scheduler_states.get_mut(service.0 as usize) {
-                    state.apply_events(scheduler, &event);
+                    state.apply_event(scheduler, &event);
                 }
             }
             ConfigEvent::Threshold(id, counting, clears) => {

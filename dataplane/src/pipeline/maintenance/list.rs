@@ -12,13 +12,13 @@ impl Pipeline {
     /// Goes on with a page as far as there is leisure; true when it is done. A connection keeps its place in the table as
     /// long as it lives, so whoever goes through all places meets it once.
     pub fn list(&self, page: &mut Page, now: Tick, budget: &mut WorkBudget) -> bool {
-        while let Some((from, reach)) = page.goes_on() {
+        while let Some((from, reach)) = page.next_scan() {
             if budget.is_exhausted() {
                 return false;
             }
             let (found, next) = self.conns.next_live(from, reach.min(budget.remaining()));
             let looked = next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from);
-            page.went_on(next, looked);
+            page.advance(next, looked);
             if let Some(id) = found {
                 page.connections.push(self.listed(id, now));
                 budget.spend_units(1);

@@ -37,7 +37,7 @@ impl Pipeline {
             return NextStage::Reassemble;
         }
         match FragmentInfo::read(frame, parsed.l3, parsed.is_ipv6()) {
-            Some(info) => match self.steering.of_datagram(&info.datagram) {
+            Some(info) => match self.steering.datagram_owner(&info.datagram) {
                 gatherer if gatherer == self.me => NextStage::Reassemble,
                 gatherer => NextStage::HandOff(gatherer),
             },
@@ -290,7 +290,7 @@ impl Pipeline {
         packet.truncate(usize::from(place.payload) + usize::from(place.len));
         let mut egress =
             Egress { l3: place.l3, ipv6: parsed.is_ipv6(), next: forward.next, mtu: forward.mtu };
-        if forward.transit.hop && !forward.next.stays_here() {
+        if forward.transit.hop && !forward.next.goes_to_kernel() {
             rewrite::take_hop(packet.bytes_mut(), place.l3, egress.ipv6);
         }
         if forward.transform == Transform::Tunnel {

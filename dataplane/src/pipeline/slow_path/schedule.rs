@@ -188,7 +188,7 @@ impl Pipeline {
     /// Asks the service's scheduler.
     pub(crate) fn pick(&mut self, opening: &NewFlow, now: Tick) -> Option<DestinationId> {
         let NewFlow { key, service, quoted } = *opening;
-        if !self.config_events.is_over() {
+        if !self.config_events.is_done() {
             self.apply_events_of_service(service);
         }
         let services = &self.snapshot.services;
@@ -322,8 +322,8 @@ fn may_go(entry: &Entry) -> bool {
         return false;
     }
     match entry.protocol {
-        protocol::TCP => tcp::State::from_number(entry.state).may_go(),
-        protocol::SCTP => sctp::State::from_number(entry.state).may_go(),
+        protocol::TCP => tcp::State::from_number(entry.state).is_evictable(),
+        protocol::SCTP => sctp::State::from_number(entry.state).is_evictable(),
         // One datagram and no answer is as little as a lone SYN.
         _ => entry.in_packets <= 1 && !entry.flags.has(Flags::REPLIED),
     }

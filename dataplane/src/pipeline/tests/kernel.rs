@@ -171,7 +171,8 @@ fn trains_of_errors_and_of_the_kernel_meet_at_the_owner() {
             14,
             false,
         );
-        first.worker.default_namespace.pipeline.steering.of_datagram(&info.unwrap().datagram) == WorkerId(0)
+        first.worker.default_namespace.pipeline.steering.datagram_owner(&info.unwrap().datagram)
+            == WorkerId(0)
     });
     let fragments = fragments(&error(&asked, vip(), false), &[3, 8], id.unwrap());
     batch.extend(fragments.iter().map(|frame| Frame::new(frame)));

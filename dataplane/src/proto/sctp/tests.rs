@@ -38,18 +38,18 @@ INPUT_ONLY ab: CL CL CL CL CL RJ CL CL CL CL CL CL CL CL
 
 const WORDS: &str = "NO I1 IN CS CR CW CO CE ES SS SR SA RJ CL";
 const EVENT_WORDS: &str = "d i ia ce ca s sa sc er ab";
-/// A chunk type for each of them.
+/// A chunk type for each event.
 const CHUNKS: [u8; EVENTS] = [0, 1, 2, 10, 11, 7, 8, 14, 9, 6];
 
-fn place(words: &str, word: &str) -> usize {
+fn position(words: &str, word: &str) -> usize {
     words.split(' ').position(|known| known == word).unwrap()
 }
 
 fn state(word: &str) -> State {
-    State::from_number(place(WORDS, word) as u8)
+    State::from_number(position(WORDS, word) as u8)
 }
 
-/// A chunk's type, the length it claims, and how many bytes it has.
+/// A chunk's type, its length field, and its actual number of bytes.
 type Chunk = (u8, u16, usize);
 
 /// A packet after its IP header: a common header and these chunks.
@@ -64,7 +64,7 @@ fn packet(chunks: &[Chunk]) -> Vec<u8> {
 }
 
 #[test]
-fn every_cell_is_the_specification_s() {
+fn every_cell_matches_the_specification() {
     let mut cells = 0;
     for line in TABLES.lines().skip(1) {
         let (name, row) = line.split_once(": ").unwrap();
@@ -74,10 +74,10 @@ fn every_cell_is_the_specification_s() {
             "OUTPUT" => From::Destination,
             _ => From::ClientOnly,
         };
-        let chunk = CHUNKS[place(EVENT_WORDS, name.next().unwrap())];
+        let chunk = CHUNKS[position(EVENT_WORDS, name.next().unwrap())];
         let event = event(&packet(&[(chunk, 4, 4)])).unwrap();
-        for (now, want) in WORDS.split(' ').zip(row.split(' ')) {
-            assert_eq!(next(state(now), from, event), state(want), "{line}: from {now}");
+        for (now, expected) in WORDS.split(' ').zip(row.split(' ')) {
+            assert_eq!(next(state(now), from, event), state(expected), "{line}: from {now}");
             cells += 1;
         }
     }
@@ -85,7 +85,7 @@ fn every_cell_is_the_specification_s() {
 }
 
 #[test]
-fn an_association_comes_up_and_goes_down_as_the_director_sees_it() {
+fn an_association_is_set_up_and_shut_down() {
     let steps = [
         (From::Client, Event::Init, I1),
         (From::Destination, Event::InitAck, CS),
@@ -97,32 +97,32 @@ fn an_association_comes_up_and_goes_down_as_the_director_sees_it() {
         (From::Client, Event::ShutdownComplete, CL),
     ];
     let mut state = NO;
-    for (from, event, want) in steps {
+    for (from, event, expected) in steps {
         state = next(state, from, event);
-        assert_eq!(state, want, "after {event:?} from {from:?}");
+        assert_eq!(state, expected, "after {event:?} from {from:?}");
     }
 }
 
 #[test]
-fn the_first_chunk_decides_but_for_an_abort_behind_a_cookie() {
+fn the_first_chunk_decides_except_before_an_abort_after_a_cookie() {
     let rows: [(&str, &[Chunk], Option<Event>); 9] = [
         ("no chunk", &[], None),
-        ("a chunk nobody knows", &[(200, 4, 4)], Some(Event::Data)),
+        ("an unknown chunk", &[(200, 4, 4)], Some(Event::Data)),
         ("SACK", &[(3, 16, 16)], Some(Event::Data)),
         ("data, then an ABORT", &[(0, 16, 16), (6, 4, 4)], Some(Event::Data)),
         ("a cookie of odd length, then an ABORT", &[(10, 9, 12), (6, 4, 4)], Some(Event::Abort)),
-        ("a cookie's answer, then an ABORT", &[(11, 4, 4), (6, 4, 4)], Some(Event::Abort)),
+        ("COOKIE ACK, then an ABORT", &[(11, 4, 4), (6, 4, 4)], Some(Event::Abort)),
         ("a cookie, then data", &[(10, 8, 8), (0, 16, 16)], Some(Event::CookieEcho)),
-        ("a cookie that claims nothing", &[(10, 0, 4), (6, 4, 4)], Some(Event::CookieEcho)),
-        ("a cookie that claims too much", &[(10, 65535, 4), (6, 4, 4)], Some(Event::CookieEcho)),
+        ("a cookie with length 0", &[(10, 0, 4), (6, 4, 4)], Some(Event::CookieEcho)),
+        ("a cookie that is longer than the packet", &[(10, 65535, 4), (6, 4, 4)], Some(Event::CookieEcho)),
     ];
-    for (what, chunks, want) in rows {
-        assert_eq!(event(&packet(chunks)), want, "{what}");
+    for (what, chunks, expected) in rows {
+        assert_eq!(event(&packet(chunks)), expected, "{what}");
     }
 }
 
 #[test]
-fn init_opens_and_if_sloppy_all_but_abort() {
+fn init_opens_and_if_sloppy_all_except_abort() {
     for kind in 0..=u8::MAX {
         assert_eq!(opens(kind, false), kind == 1, "{kind}");
         assert_eq!(opens(kind, true), kind != 6, "{kind}");
@@ -130,15 +130,15 @@ fn init_opens_and_if_sloppy_all_but_abort() {
 }
 
 #[test]
-fn only_established_is_active_and_kept() {
+fn only_established_is_active_and_not_evictable() {
     let active: Vec<_> = ALL.iter().filter(|s| s.is_active()).map(|s| s.name()).collect();
-    let kept: Vec<_> = ALL.iter().filter(|s| !s.may_go()).map(|s| s.name()).collect();
-    assert_eq!((active, kept), (vec!["ESTABLISHED"], vec!["ESTABLISHED"]));
+    let not_evictable: Vec<_> = ALL.iter().filter(|s| !s.is_evictable()).map(|s| s.name()).collect();
+    assert_eq!((active, not_evictable), (vec!["ESTABLISHED"], vec!["ESTABLISHED"]));
 }
 
 proptest! {
     #[test]
-    fn any_bytes_have_an_event_once_there_is_a_chunk_header(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn any_complete_chunk_header_has_an_event(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         prop_assert_eq!(event(&bytes).is_some(), bytes.len() >= 16);
         prop_assert_eq!(first_chunk(&bytes), bytes.get(12).copied().filter(|_| bytes.len() >= 16));
     }

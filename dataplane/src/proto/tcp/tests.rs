@@ -54,8 +54,8 @@ fn compare(text: &str, secure: bool) -> usize {
             "ack" => ACK,
             _ => RST,
         };
-        for (now, want) in WORDS.split(' ').zip(row.split(' ')) {
-            assert_eq!(next(state(now), from, flag, secure), state(want), "{line}: from {now}");
+        for (now, expected) in WORDS.split(' ').zip(row.split(' ')) {
+            assert_eq!(next(state(now), from, flag, secure), state(expected), "{line}: from {now}");
             cells += 1;
         }
     }
@@ -63,12 +63,12 @@ fn compare(text: &str, secure: bool) -> usize {
 }
 
 #[test]
-fn every_cell_is_the_specification_s() {
+fn every_cell_matches_the_specification() {
     assert_eq!(compare(NORMAL, false) + compare(SECURE, true), 2 * 3 * 4 * STATES);
 }
 
 #[test]
-fn a_handshake_and_a_close_as_the_director_sees_them() {
+fn a_handshake_and_a_close() {
     let steps = [
         (From::Client, SYN, SR),
         (From::Destination, SYN | ACK, SR),
@@ -78,21 +78,25 @@ fn a_handshake_and_a_close_as_the_director_sees_them() {
         (From::Client, ACK, TW),
     ];
     let mut state = NO;
-    for (from, flags, want) in steps {
+    for (from, flags, expected) in steps {
         state = next(state, from, flags, false);
-        assert_eq!(state, want, "after {flags:#x} from {from:?}");
+        assert_eq!(state, expected, "after {flags:#x} from {from:?}");
     }
 }
 
 #[test]
-fn flags_are_looked_at_in_order_and_unknown_ones_not_at_all() {
+fn flags_have_precedence_and_unknown_ones_are_ignored() {
     for flags in 0..=u8::MAX {
         let first = [RST, SYN, FIN, ACK].into_iter().find(|flag| flags & flag != 0);
         for now in ALL {
             for from in [From::Client, From::Destination, From::ClientOnly] {
                 for secure in [false, true] {
-                    let want = first.map_or(CL, |flag| next(now, from, flag, secure));
-                    assert_eq!(next(now, from, flags, secure), want, "{flags:#x} in {now:?} from {from:?}");
+                    let expected = first.map_or(CL, |flag| next(now, from, flag, secure));
+                    assert_eq!(
+                        next(now, from, flags, secure),
+                        expected,
+                        "{flags:#x} in {now:?} from {from:?}"
+                    );
                 }
             }
         }

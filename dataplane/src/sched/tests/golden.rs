@@ -1,4 +1,4 @@
-//! Choices recorded from the kernel (Linux 6.1): each connection becomes active and stays so.
+//! Choices recorded from Linux 6.1. Every connection becomes active and stays active.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -6,21 +6,21 @@ use super::world::World;
 use crate::flow::Endpoint;
 use crate::service::Scheduler;
 
-/// Who the nth packet is from and to.
+/// Source and destination address of the nth packet.
 type Flow = fn(u16) -> (IpAddr, IpAddr);
 
-/// What happens after so many packets; servers count from 1, as in the recordings.
+/// A change after a number of packets. Servers are numbered from 1, as in the recordings.
 #[derive(Clone, Copy)]
 enum Then {
     Weight(u32, u32),
     Remove(u32),
-    /// An upper threshold has been reached.
+    /// The server reaches its upper threshold.
     Overload(u32),
 }
 
 struct Row {
     scheduler: Scheduler,
-    /// Fallback, and hashing of ports.
+    /// Fallback, and port hashing.
     flags: (bool, bool),
     /// Addresses of servers are 10.0.2.11 and following, or fd00:2::b and following.
     weights: &'static [u32],
@@ -52,7 +52,7 @@ fn ipv6_clients(n: u16) -> (IpAddr, IpAddr) {
     (address(0x2001, 0xdb8, host), address(0xfd00, 9, 1))
 }
 
-fn hold(row: &Row) {
+fn check(row: &Row) {
     let mut world = World::new(row.scheduler, row.flags.0, row.flags.1);
     let ipv6 = (row.flow)(0).0.is_ipv6();
     for (n, &weight) in (0..).zip(row.weights) {
@@ -67,7 +67,7 @@ fn hold(row: &Row) {
             match *then {
                 Then::Weight(server, weight) => world.edit(server - 1, weight),
                 Then::Remove(server) => world.remove(server - 1),
-                Then::Overload(server) => world.noted.overloaded[server as usize - 1] = true,
+                Then::Overload(server) => world.loads.overloaded[server as usize - 1] = true,
             }
         }
         let (client, virtual_address) = (row.flow)(n as u16);
@@ -78,7 +78,7 @@ fn hold(row: &Row) {
 }
 
 #[test]
-fn mh_finds_the_kernels_slots() {
+fn mh_chooses_as_the_kernel_does() {
     let row = Row {
         scheduler: Scheduler::Mh,
         flags: PLAIN,
@@ -88,15 +88,15 @@ fn mh_finds_the_kernels_slots() {
         then: &[],
         chosen: "2112222223321113313222222222222322222212",
     };
-    hold(&row);
+    check(&row);
     let chosen = "3113133313131111313333313133113333313113";
-    hold(&Row { flags: (true, true), weights: &[1, 0, 1], flow: seven_clients, chosen, ..row });
-    hold(&Row { weights: &[1, 1, 1], flow: ipv6_clients, chosen: "131132321311", ..row });
+    check(&Row { flags: (true, true), weights: &[1, 0, 1], flow: seven_clients, chosen, ..row });
+    check(&Row { weights: &[1, 1, 1], flow: ipv6_clients, chosen: "131132321311", ..row });
 }
 
 #[test]
 fn mh_keeps_its_slots_at_weight_zero_and_moves_them_at_other_edits() {
-    hold(&Row {
+    check(&Row {
         scheduler: Scheduler::Mh,
         flags: PLAIN,
         weights: &[4, 2, 6],
@@ -108,7 +108,7 @@ fn mh_keeps_its_slots_at_weight_zero_and_moves_them_at_other_edits() {
 }
 
 #[test]
-fn sh_finds_the_kernels_buckets() {
+fn sh_chooses_as_the_kernel_does() {
     let row = Row {
         scheduler: Scheduler::Sh,
         flags: PLAIN,
@@ -118,10 +118,10 @@ fn sh_finds_the_kernels_buckets() {
         then: &[],
         chosen: "3232312121232122232312121232322122332121",
     };
-    hold(&row);
+    check(&row);
     let chosen = "1133133111111313111111331331113133311111";
-    hold(&Row { flags: (true, true), weights: &[1, 0, 1], flow: seven_clients, chosen, ..row });
-    hold(&Row {
+    check(&Row { flags: (true, true), weights: &[1, 0, 1], flow: seven_clients, chosen, ..row });
+    check(&Row {
         flags: (true, false),
         weights: &[4, 2, 6],
         flow: seven_nets,
@@ -132,8 +132,8 @@ fn sh_finds_the_kernels_buckets() {
 }
 
 #[test]
-fn dh_finds_the_kernels_buckets() {
-    hold(&Row {
+fn dh_chooses_as_the_kernel_does() {
+    check(&Row {
         scheduler: Scheduler::Dh,
         flags: PLAIN,
         weights: &[1, 1, 1],
@@ -145,9 +145,9 @@ fn dh_finds_the_kernels_buckets() {
 }
 
 #[test]
-fn lblc_and_lblcr_leave_a_crowded_server_as_the_kernel_does() {
+fn lblc_and_lblcr_leave_an_overloaded_server_as_the_kernel_does() {
     for scheduler in [Scheduler::Lblc, Scheduler::Lblcr] {
-        hold(&Row {
+        check(&Row {
             scheduler,
             flags: PLAIN,
             weights: &[1, 3, 2],
@@ -160,7 +160,7 @@ fn lblc_and_lblcr_leave_a_crowded_server_as_the_kernel_does() {
 }
 
 #[test]
-fn sed_and_nq_follow_the_kernels_choices() {
+fn sed_and_nq_choose_as_the_kernel_does() {
     let row = Row {
         scheduler: Scheduler::Sed,
         flags: PLAIN,
@@ -170,13 +170,13 @@ fn sed_and_nq_follow_the_kernels_choices() {
         then: &[(16, Then::Weight(2, 9))],
         chosen: "131321131321131322222222",
     };
-    hold(&row);
+    check(&row);
     let chosen = "32122232223223212232";
-    hold(&Row { scheduler: Scheduler::Nq, weights: &[1, 5, 2], then: &[], chosen, ..row });
+    check(&Row { scheduler: Scheduler::Nq, weights: &[1, 5, 2], then: &[], chosen, ..row });
 }
 
 #[test]
-fn fo_and_ovf_follow_the_kernels_choices() {
+fn fo_and_ovf_choose_as_the_kernel_does() {
     let row = Row {
         scheduler: Scheduler::Fo,
         flags: PLAIN,
@@ -186,6 +186,12 @@ fn fo_and_ovf_follow_the_kernels_choices() {
         then: &[(4, Then::Overload(4)), (8, Then::Weight(2, 0))],
         chosen: "444422223333",
     };
-    hold(&row);
-    hold(&Row { scheduler: Scheduler::Ovf, weights: &[2, 4, 3], then: &[], chosen: "222223333111--", ..row });
+    check(&row);
+    check(&Row {
+        scheduler: Scheduler::Ovf,
+        weights: &[2, 4, 3],
+        then: &[],
+        chosen: "222223333111--",
+        ..row
+    });
 }

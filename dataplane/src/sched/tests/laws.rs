@@ -1,4 +1,4 @@
-//! Whatever happens to a service, its scheduler chooses as the model does.
+//! Properties: after any sequence of changes a scheduler chooses as its model does.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,25 +8,25 @@ use super::model::{EXPIRATION, Model, Packet, Server};
 use super::world::{SEED, World};
 use crate::flow::Endpoint;
 use crate::sched::Load;
-use crate::sched::twos::Draws;
+use crate::sched::twos::Random;
 use crate::service::Scheduler;
 
 const SERVERS: usize = 4;
 
-/// What can happen.
+/// An event.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Added when it is not there, edited when it is.
+    /// Adds a server, or edits it if it exists.
     Put(usize, u32),
     Remove(usize),
     Overload(usize, bool),
     OverloadAll(bool),
-    /// From the nth client to the nth virtual address; the connection is active or not.
+    /// From a client to a virtual address, by number; the connection becomes active or not.
     Packet(u8, u8, bool),
-    /// A connection of a server becomes active, or no longer is.
-    Turn(usize, bool),
+    /// A connection of a server becomes active, or inactive.
+    Toggle(usize, bool),
     Close(usize, bool),
-    Burden(usize, u32, u32),
+    SetLoad(usize, u32, u32),
     Wait(u64),
 }
 
@@ -40,7 +40,7 @@ struct Case {
 
 fn weights(scheduler: Scheduler) -> BoxedStrategy<u32> {
     let small = prop_oneof![4 => 0_u32..4, 2 => (0_u32..6).prop_map(|w| w * 10), 2 => 0_u32..=300];
-    // The model of wrr would take as many passes as the greatest weight; it has a test of its own.
+    // The model of wrr makes as many passes as the greatest weight; large weights have their own test.
     if scheduler == Scheduler::Wrr {
         return small.boxed();
     }
@@ -49,23 +49,23 @@ fn weights(scheduler: Scheduler) -> BoxedStrategy<u32> {
 
 fn steps(scheduler: Scheduler) -> impl Strategy<Value = Vec<Step>> {
     let server = 0..SERVERS;
-    // Below 2^23, where the overhead would get a sign.
-    let burden = (server.clone(), 0_u32..1 << 22, 0_u32..1 << 22);
+    // Below 2^23, where the overhead becomes negative.
+    let load = (server.clone(), 0_u32..1 << 22, 0_u32..1 << 22);
     let step = prop_oneof![
         3 => (server.clone(), weights(scheduler)).prop_map(|(n, w)| Step::Put(n, w)),
         1 => server.clone().prop_map(Step::Remove),
         1 => (server.clone(), any::<bool>()).prop_map(|(n, yes)| Step::Overload(n, yes)),
         1 => any::<bool>().prop_map(Step::OverloadAll),
         12 => (0_u8..20, 0_u8..4, any::<bool>()).prop_map(|(c, v, a)| Step::Packet(c, v, a)),
-        2 => (server.clone(), any::<bool>()).prop_map(|(n, up)| Step::Turn(n, up)),
+        2 => (server.clone(), any::<bool>()).prop_map(|(n, up)| Step::Toggle(n, up)),
         2 => (server, any::<bool>()).prop_map(|(n, active)| Step::Close(n, active)),
-        1 => burden.prop_map(|(n, active, inactive)| Step::Burden(n, active, inactive)),
+        1 => load.prop_map(|(n, active, inactive)| Step::SetLoad(n, active, inactive)),
         1 => prop_oneof![1_u64..100_000, Just(EXPIRATION), EXPIRATION..2 * EXPIRATION].prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..160)
 }
 
-/// An address of the nth of a kind.
+/// The nth address of a kind.
 fn address(ipv6: bool, kind: u8, n: u8) -> IpAddr {
     if ipv6 {
         let group = u16::from(n);
@@ -78,7 +78,7 @@ struct Pair {
     case: Case,
     world: World,
     model: Model,
-    draws: Draws,
+    random: Random,
 }
 
 impl Pair {
@@ -98,10 +98,10 @@ impl Pair {
             });
         }
         let mut world = World::new(scheduler, fallback, port);
-        world.noted.loads.resize(SERVERS, Load::default());
-        world.noted.overloaded.resize(SERVERS, false);
+        world.loads.by_id.resize(SERVERS, Load::default());
+        world.loads.overloaded.resize(SERVERS, false);
         world.wait(0);
-        Pair { case, world, model, draws: Draws(SEED) }
+        Pair { case, world, model, random: Random(SEED) }
     }
 
     fn put(&mut self, n: usize, weight: u32) {
@@ -120,18 +120,18 @@ impl Pair {
         let client = address(self.case.ipv6, 3, client);
         let virtual_address = address(self.case.ipv6, 4, virtual_);
         let packet = Packet { client, client_port, virtual_address };
-        let wanted = self.model.select(&packet, |most| self.draws.draw(most));
+        let expected = self.model.select(&packet, |max| self.random.draw(max));
         let got = self.world.pick(Endpoint { address: client, l4_port: client_port }, virtual_address);
-        prop_assert_eq!(got, wanted.map(|n| n as u32));
-        if let Some(n) = wanted {
+        prop_assert_eq!(got, expected.map(|n| n as u32));
+        if let Some(n) = expected {
             self.change(n, |active_, inactive| if active { *active_ += 1 } else { *inactive += 1 });
         }
         Ok(())
     }
 
-    /// Changes a server's load on both sides.
+    /// Changes a server's load in the world and in the model.
     fn change(&mut self, n: usize, change: impl FnOnce(&mut u32, &mut u32)) {
-        let load = &mut self.world.noted.loads[n];
+        let load = &mut self.world.loads.by_id[n];
         change(&mut load.active, &mut load.inactive);
         self.model.servers[n].active = load.active as i32;
         self.model.servers[n].inactive = load.inactive as i32;
@@ -146,15 +146,15 @@ impl Pair {
             }
             Step::Remove(_) => {}
             Step::Overload(n, yes) => {
-                self.world.noted.overloaded[n] = yes;
+                self.world.loads.overloaded[n] = yes;
                 self.model.servers[n].overload = yes;
             }
             Step::OverloadAll(yes) => {
-                self.world.noted.overloaded.fill(yes);
+                self.world.loads.overloaded.fill(yes);
                 self.model.servers.iter_mut().for_each(|server| server.overload = yes);
             }
             Step::Packet(client, virtual_, active) => self.packet(client, virtual_, active)?,
-            Step::Turn(n, up) => self.change(n, |active, inactive| {
+            Step::Toggle(n, up) => self.change(n, |active, inactive| {
                 let (from, to) = if up { (inactive, active) } else { (active, inactive) };
                 let one = (*from).min(1);
                 (*from, *to) = (*from - one, *to + one);
@@ -163,7 +163,7 @@ impl Pair {
                 let from = if of_active { active } else { inactive };
                 *from = from.saturating_sub(1);
             }),
-            Step::Burden(n, more, others) => self.change(n, |active, inactive| {
+            Step::SetLoad(n, more, others) => self.change(n, |active, inactive| {
                 (*active, *inactive) = (more, others);
             }),
             Step::Wait(millis) => {
@@ -181,7 +181,7 @@ fn agree(case: Case, steps: &[Step]) -> Result<(), TestCaseError> {
     steps.iter().try_for_each(|step| pair.step(step))
 }
 
-/// A law for each scheduler.
+/// One property for each scheduler.
 macro_rules! laws {
     ($($name:ident: $scheduler:ident, $cases:literal;)*) => {$(
         proptest! {
@@ -208,7 +208,7 @@ laws! {
     ovf_chooses_as_its_model: Ovf, 256;
     dh_chooses_as_its_model: Dh, 256;
     sh_chooses_as_its_model: Sh, 256;
-    // Each edit builds a table, and a slow one in the model.
+    // Few cases, because the model is slow to build its table after each edit.
     mh_chooses_as_its_model: Mh, 16;
     lblc_chooses_as_its_model: Lblc, 256;
     lblcr_chooses_as_its_model: Lblcr, 384;

@@ -1,4 +1,4 @@
-//! Section 3 of the specification, sentence by sentence, with no regard to speed and no use of the code it judges.
+//! A literal implementation of spec 3, independent of the code under test and without regard to speed.
 
 mod cached;
 mod hashed;
@@ -41,7 +41,7 @@ pub struct Model {
     pub scheduler: Scheduler,
     pub fallback: bool,
     pub port: bool,
-    /// All that ever were, by number; the trash is those that are not in the list.
+    /// All servers that ever existed, by number. Those that are not in the list are in the trash.
     pub servers: Vec<Server>,
     pub list: Vec<usize>,
     pub now: u64,

@@ -1,4 +1,4 @@
-//! One service with control and connections played by the test.
+//! One service; the test takes the part of control and of connections.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::config::Counting;
 use crate::flow::Endpoint;
 use crate::service::{Method, Name, ServiceId, TargetId};
 
-/// Loads written down, by destination.
+/// Fixed loads, by destination.
 #[derive(Clone, Default)]
-pub struct Noted {
-    pub loads: Vec<Load>,
+pub struct FixedLoads {
+    pub by_id: Vec<Load>,
     pub overloaded: Vec<bool>,
 }
 
-impl Loads for Noted {
+impl Loads for FixedLoads {
     fn load(&self, id: DestinationId) -> Load {
-        self.loads[id.0 as usize]
+        self.by_id[id.0 as usize]
     }
 
     fn is_overloaded(&self, id: DestinationId) -> bool {
@@ -25,14 +25,14 @@ impl Loads for Noted {
     }
 }
 
-/// Where random draws begin.
+/// Seed of random draws.
 pub const SEED: u64 = 5;
 
 pub struct World {
     pub service: Service,
     pub services: Services,
     pub state: SchedulerState,
-    pub noted: Noted,
+    pub loads: FixedLoads,
     pub settings: Settings,
     pub now: Tick,
 }
@@ -49,15 +49,15 @@ impl World {
             destinations: Vec::new(),
             slots: Arc::new([]),
         };
-        let (services, noted, settings) = (Services::default(), Noted::default(), Settings::default());
+        let (services, loads, settings) = (Services::default(), FixedLoads::default(), Settings::default());
         let mut world =
-            World { service, services, state: SchedulerState::new(SEED), noted, settings, now: Tick(0) };
-        world.emit(EventKind::Fresh);
+            World { service, services, state: SchedulerState::new(SEED), loads, settings, now: Tick(0) };
+        world.apply(EventKind::Reset);
         world
     }
 
-    /// Servers of these weights, numbered from 0 in the order they are added.
-    pub fn of(scheduler: Scheduler, weights: &[u32]) -> World {
+    /// Servers with these weights, numbered from 0 in the order they are added.
+    pub fn with_weights(scheduler: Scheduler, weights: &[u32]) -> World {
         let mut world = World::new(scheduler, false, false);
         for (n, &weight) in weights.iter().enumerate() {
             world.add(n as u32, Endpoint { address: [10, 0, 2, 11 + n as u8].into(), l4_port: 80 }, weight);
@@ -65,12 +65,12 @@ impl World {
         world
     }
 
-    /// Adds a destination under an id that is new, or that it had before, or that another had.
+    /// Adds a destination. The id may be new, its own former one, or one of another destination.
     pub fn add(&mut self, id: u32, endpoint: Endpoint, weight: u32) {
-        let room = (id as usize + 1).max(self.noted.loads.len());
+        let room = (id as usize + 1).max(self.loads.by_id.len());
         self.services.destinations.resize(room, None);
-        self.noted.loads.resize(room, Load::default());
-        self.noted.overloaded.resize(room, false);
+        self.loads.by_id.resize(room, Load::default());
+        self.loads.overloaded.resize(room, false);
         self.services.destinations[id as usize] = Some(Destination {
             endpoint,
             method: Method::Dr,
@@ -83,55 +83,55 @@ impl World {
             target: TargetId(0),
         });
         self.service.destinations.insert(0, DestinationId(id));
-        self.emit(EventKind::Added(DestinationId(id)));
+        self.apply(EventKind::Added(DestinationId(id)));
     }
 
     pub fn edit(&mut self, id: u32, weight: u32) {
-        let edited = self.services.destinations[id as usize].as_mut().expect("what is edited is there");
+        let edited = self.services.destinations[id as usize].as_mut().expect("the server exists");
         edited.weight = weight;
         if weight > 0 {
             edited.last_weight = weight;
         }
-        self.emit(EventKind::Edited { destination: DestinationId(id), clears: false });
+        self.apply(EventKind::Edited { destination: DestinationId(id), clears: false });
     }
 
     pub fn remove(&mut self, id: u32) {
         let list = &mut self.service.destinations;
-        let place = list.iter().position(|d| d.0 == id).expect("what is removed is there");
-        list.remove(place);
-        let before = place.checked_sub(1).map(|place| list[place]);
-        self.services.destinations[id as usize].as_mut().expect("it is there").available = false;
-        self.emit(EventKind::Removed(DestinationId(id), before));
+        let index = list.iter().position(|d| d.0 == id).expect("the server exists");
+        list.remove(index);
+        let before = index.checked_sub(1).map(|index| list[index]);
+        self.services.destinations[id as usize].as_mut().expect("the server exists").available = false;
+        self.apply(EventKind::Removed(DestinationId(id), before));
     }
 
-    /// As control does it: a new table, then the event.
-    pub fn emit(&mut self, kind: EventKind) {
+    /// Does as control does: builds a new table, then applies the event.
+    pub fn apply(&mut self, kind: EventKind) {
         let list = &self.service.destinations;
         let ipv6 = self.services.destinations.iter().flatten().any(|d| d.endpoint.address.is_ipv6());
         self.service.slots = slots(self.service.scheduler, ipv6, list, |id| self.services.destination(id));
         let weights = || list.iter().filter_map(|&id| Some(self.services.destination(id)?.weight));
         let (gcd, max_weight) = (weights().fold(0, gcd).max(1), weights().max().unwrap_or(0));
         let event = Event { service: ServiceId(0), kind, gcd, max_weight, counting: Counting::Never };
-        self.state.apply_events(self.service.scheduler, &event);
+        self.state.apply_event(self.service.scheduler, &event);
     }
 
     pub fn pick(&mut self, client: Endpoint, virtual_address: IpAddr) -> Option<u32> {
-        let scene = PickContext {
+        let context = PickContext {
             service: &self.service,
             services: &self.services,
-            loads: &self.noted,
+            loads: &self.loads,
             client,
             virtual_address,
             settings: &self.settings,
             now: self.now,
         };
-        self.state.pick(&scene).map(|id| id.0)
+        self.state.pick(&context).map(|id| id.0)
     }
 
-    /// A connection that is active at once.
+    /// Opens a connection that is active at once.
     pub fn open(&mut self, client: Endpoint, virtual_address: IpAddr) -> Option<u32> {
         let chosen = self.pick(client, virtual_address)?;
-        self.noted.loads[chosen as usize].active += 1;
+        self.loads.by_id[chosen as usize].active += 1;
         Some(chosen)
     }
 

@@ -186,8 +186,8 @@ fn a_packet_applies_pending_events_of_its_service_first() {
     let mut bed = plan().bed().unwrap();
     let snapshot = services_snapshot(Scheduler::Wrr, 4);
     // The first services have so many events that those of the last one wait for many iterations.
-    let long = (0..3).flat_map(|service| (0..100).map(move |_| event(service, EventKind::Fresh)));
-    let events: Vec<_> = std::iter::once(event(3, EventKind::Fresh)).chain(long).collect();
+    let long = (0..3).flat_map(|service| (0..100).map(move |_| event(service, EventKind::Reset)));
+    let events: Vec<_> = std::iter::once(event(3, EventKind::Reset)).chain(long).collect();
     send(&bed, Command::Install(Box::new(snapshot.clone()), ConfigEvents::new(&events, &snapshot.services)));
     let of = |bed: &Bed, n| {
         let id = find(bed, nth_client(n), at(vip().address, 83)).unwrap();
@@ -229,7 +229,7 @@ fn thresholds_count_every_connection_once() {
         let edited = with_limit(before, limited, 6);
         let kind = EventKind::Edited { destination: limited, clears: false };
         let edit = Event { counting: Counting::Begins, ..event(3, kind) };
-        let long = (0..600).map(|n| event(n % 3, EventKind::Fresh));
+        let long = (0..600).map(|n| event(n % 3, EventKind::Reset));
         let config_events =
             ConfigEvents::new(&std::iter::once(edit).chain(long).collect::<Vec<_>>(), &edited.services);
         send(&bed, Command::Install(Box::new(edited), config_events));

@@ -1,4 +1,4 @@
-//! Sections 3.9 and 3.10.
+//! Spec 3.9 and 3.10.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ pub const EXPIRATION: u64 = 86_400_000;
 pub struct Entry {
     pub address: IpAddr,
     pub last_use: u64,
-    /// The newest first; of lblc just one.
+    /// The newest first; lblc has only one.
     pub set: Vec<usize>,
     pub lastmod: u64,
 }
@@ -54,7 +54,7 @@ impl Cached {
         (before - self.buckets[bucket].len()) as i64
     }
 
-    /// One look at the clock; the timer runs when its minute is over.
+    /// Runs the timer if a minute has passed.
     pub fn timer(&mut self, now: u64) {
         if now < self.garbage.next {
             return;

@@ -1,4 +1,4 @@
-//! Sections 3.8, 3.11 and 3.12.
+//! Spec 3.8, 3.11 and 3.12.
 
 use std::net::IpAddr;
 
