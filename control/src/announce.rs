@@ -1,4 +1,4 @@
-//! What the daemon says and tells as it starts: the kernel's words, in the kernel's order; spec 12.3.
+//! Log lines and debug events of the start, with the kernel's texts in the kernel's order; spec 12.3.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ use crate::model::Config;
 use crate::workers::WorkerHandle;
 use crate::{modules, say};
 
-/// What is to be told from the start on: what `--debug` and `settings.debug_level` say. Queries that are no queries are
-/// left out; the command line was refused then.
+/// The debug events enabled at start, by `--debug` and `settings.debug_level`. Invalid queries are ignored here: parsing
+/// the command line refuses them.
 pub fn debug(queries: &[String], config: &Config) -> Debug {
     let mut debug = Debug::default();
     debug.set_level(config.settings.debug_level);
@@ -20,14 +20,14 @@ pub fn debug(queries: &[String], config: &Config) -> Debug {
     debug
 }
 
-/// DPDK has started with these ports.
+/// Logs that DPDK has started with this number of ports.
 pub fn protocols(debug: &mut Debug, config: &Config, dpdk: &str, ports: usize) {
     debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), ports.to_string()]);
     let names = modules::registered_protocols(&config.settings.disabled_modules);
     say!(Info, "IPVS: Registered protocols ({names})");
 }
 
-/// The workers have taken their memory.
+/// Logs the sizes of the connection tables.
 pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
     let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
     let (size, bytes) =
@@ -38,17 +38,17 @@ pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
     say!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
 }
 
-/// Ports have their twins.
+/// Logs that the TAP twins exist.
 pub fn twins(debug: &mut Debug, count: usize) {
     debug.event(trace_site!(sites, StartTwins), || [count.to_string()]);
 }
 
-/// The configuration is next.
+/// Logs that the configuration is about to be applied.
 pub fn configuration(debug: &mut Debug, config: &Config) {
     debug.event(trace_site!(sites, StartConfiguration), || [config.services.len().to_string()]);
 }
 
-/// Requests can be sent.
+/// Logs that the control socket accepts requests.
 pub fn ready(debug: &mut Debug, config: &Config, socket: &Path) {
     debug.event(trace_site!(sites, StartSocket), || [socket.display().to_string()]);
     say!(Info, "IPVS: ipvs loaded.");
@@ -59,7 +59,7 @@ pub fn ready(debug: &mut Debug, config: &Config, socket: &Path) {
     say!(Info, "ready; control socket {}", socket.display());
 }
 
-/// All has ended.
+/// Logs the end of the daemon.
 pub fn unloaded() {
     say!(Info, "IPVS: ipvs unloaded.");
 }

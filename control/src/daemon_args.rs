@@ -1,4 +1,4 @@
-//! The command line of `polluxd`: DPDK's arguments, `--`, and our own options, as testpmd has it.
+//! The command line of `polluxd`: EAL arguments, `--`, and our own options, as with testpmd.
 
 use std::path::PathBuf;
 
@@ -10,19 +10,19 @@ use crate::socket::DEFAULT_PATH;
 use crate::state;
 use crate::validate::SLEEP_US;
 
-/// What `polluxd` was started with.
+/// The command line of `polluxd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonArgs {
-    /// For DPDK's EAL, the program's name first.
+    /// Arguments of DPDK's EAL, after the program's name.
     pub eal: Vec<String>,
-    /// Our own.
+    /// Our options.
     pub options: Options,
 }
 
-/// A layer-4 load balancer on DPDK: all of Linux IPVS, in user space.
+/// Layer-4 load balancer on DPDK: Linux IPVS in user space.
 ///
-/// DPDK's own arguments go before `--`, as with testpmd; the first core of `-l` is for control, the others forward.
-/// Without `--`, the options below are ours and everything else is DPDK's.
+/// DPDK's EAL arguments come before `--`, as with testpmd. The first core of `-l` runs control, the others run one worker
+/// each. Without `--`, the options listed here are taken out and everything else goes to DPDK.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "polluxd",
@@ -31,55 +31,55 @@ pub struct DaemonArgs {
     after_help = "Examples:\n  \
         polluxd -l 0,1 --vdev=net_af_packet0,iface=veth0 -- --config pollux.toml\n  \
         polluxd -l 0-3 -a 0000:3b:00.0 -a 0000:3b:00.1 -- --config /etc/pollux/pollux.toml\n\n\
-        `pollux check-host` tells what the machine still lacks, `pollux check FILE` whether a configuration is right."
+        `pollux check-host` checks the machine, `pollux check FILE` a configuration file."
 )]
 pub struct Options {
-    /// Configuration to start with, TOML or JSON, read again on SIGHUP; none starts with what was kept, or without
-    /// services.
+    /// Configuration file, TOML or JSON by its extension; read again on SIGHUP. Without it, start from the state file, or
+    /// without services.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where to listen for `pollux`.
+    /// Control socket to listen on, for `pollux`.
     #[arg(long, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
     pub socket: PathBuf,
-    /// Leave the kernel alone: no twins, facts from the configuration only.
+    /// Do not use the kernel's network stack: no TAP twins, addresses and routes only from [network] in the configuration.
     #[arg(long)]
     pub no_kernel: bool,
-    /// Twins are called this and the port's number.
+    /// Name prefix of the TAP twins, followed by the port number.
     #[arg(long, value_name = "NAME", default_value = "pollux")]
     pub twin_prefix: String,
-    /// Where to keep what is configured, so that it survives a restart.
+    /// State file: keeps the running configuration across restarts.
     #[arg(long, value_name = "PATH", default_value = state::DEFAULT_PATH)]
     pub state: PathBuf,
-    /// Keep nothing, and start from the configuration file alone.
+    /// Neither read nor write the state file; start from the configuration file.
     #[arg(long)]
     pub no_state: bool,
-    /// Start from the configuration file alone; what was kept is set aside.
+    /// Start from the configuration file and rename the state file to PATH.old.
     #[arg(long)]
     pub fresh: bool,
-    /// Answer changes only when they are on the disk, not already when they are on their way there.
+    /// Reply to a change only after it has been written to disk.
     #[arg(long)]
     pub state_sync: bool,
-    /// What workers do when no packet comes; goes before start.idle of the configuration.
+    /// Idle mode: what workers do when no packets arrive. Overrides start.idle of the configuration.
     ///
-    /// busy looks again at once; pause lets the processor pause in between; sleep takes naps; interrupt takes naps and
-    /// lets ports end them. An idle worker that sleeps takes a few percent of its core.
+    /// busy polls without a break; pause executes pause instructions between polls; sleep sleeps between polls; interrupt
+    /// sleeps until a port interrupts. A sleeping worker uses a few percent of its core.
     #[arg(long, value_name = "MODE")]
     pub idle: Option<Idle>,
-    /// The longest nap of sleep and interrupt, 10 to 10000; goes before start.longest_nap of the configuration.
+    /// Longest sleep of modes sleep and interrupt, 10 to 10000. Overrides start.max_sleep_us of the configuration.
     #[arg(long, value_name = "MICROSECONDS", value_parser = sleep_us)]
     pub max_sleep_us: Option<u32>,
-    /// How much to log: error, warn, info or debug.
+    /// Lowest severity to log.
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub log_level: String,
-    /// Debug events that are told from the start: queries as for `pollux debug set`, such as 'func run +p'.
+    /// Debug events to log from the start: a query as for `pollux debug set`, such as 'func run +p'; repeatable.
     #[arg(long, value_name = "QUERY", value_parser = query)]
     pub debug: Vec<String>,
-    /// Tell debug events from this level down, 0 to 12; goes before settings.debug_level of the configuration.
+    /// Log debug events of this level and below, 0 to 12. Overrides settings.debug_level of the configuration.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub debug_level: Option<i32>,
 }
 
-/// Queries that are wrong are found before anything is started.
+/// Checks a query before anything is started.
 fn query(text: &str) -> Result<String, String> {
     debug::query::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -91,7 +91,7 @@ fn sleep_us(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Our options that are followed by a value, and those that are not: what tells ours from DPDK's without `--`.
+/// Our options with and without a value, to separate them from DPDK's without `--`.
 const VALUED: [&str; 9] = [
     "--config",
     "--socket",
@@ -105,20 +105,20 @@ const VALUED: [&str; 9] = [
 ];
 const BARE: [&str; 8] =
     ["--no-kernel", "--no-state", "--fresh", "--state-sync", "--help", "-h", "--version", "-V"];
-/// Of these, those that ask for a text.
-const ASKING: [&str; 4] = ["--help", "-h", "--version", "-V"];
+/// Those that print a text and exit.
+const INFORMATIONAL: [&str; 4] = ["--help", "-h", "--version", "-V"];
 
-/// Reads the command line, the program's name first.
+/// Parses the command line, with the program's name first.
 ///
 /// # Errors
-/// When our part of it is wrong, or asks for help or the version; `clap::Error::exit` then does the right thing.
+/// If our options are wrong, or ask for help or the version; pass the error to `clap::Error::exit`.
 pub fn parse(args: impl IntoIterator<Item = String>) -> Result<DaemonArgs, clap::Error> {
     let mut args = args.into_iter();
     let program = args.next().unwrap_or_else(|| "polluxd".to_owned());
     let args: Vec<String> = args.collect();
     let (eal, ours) = match args.iter().position(|arg| arg == "--") {
-        // `polluxd --help -- ...` asks for our help, which says where DPDK's is.
-        Some(at) if !args[..at].iter().any(|arg| ASKING.contains(&arg.as_str())) => {
+        // `polluxd --help -- ...` prints our help.
+        Some(at) if !args[..at].iter().any(|arg| INFORMATIONAL.contains(&arg.as_str())) => {
             (args[..at].to_vec(), args[at + 1..].to_vec())
         }
         _ => split(args),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn dpdk_comes_before_the_dashes_and_we_after() {
+    fn eal_arguments_come_before_the_dashes() {
         let args = read("polluxd -l 0,1 --vdev=net_tap0 -- --config a.toml --no-kernel").unwrap();
         assert_eq!(args.eal, ["polluxd", "-l", "0,1", "--vdev=net_tap0"]);
         assert_eq!(args.options.config, Some("a.toml".into()));
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn without_dashes_our_options_are_picked_out() {
+    fn without_dashes_our_options_are_separated() {
         let args = read("polluxd -l 0,1 --config a.toml --twin-prefix=p --vdev net_tap0").unwrap();
         assert_eq!(args.eal, ["polluxd", "-l", "0,1", "--vdev", "net_tap0"]);
         assert_eq!(args.options.twin_prefix, "p");
     }
 
     #[test]
-    fn debugging_begins_with_the_start() {
+    fn debug_options_are_checked() {
         let args = read("polluxd --debug module=ip_vs --debug-level -1").unwrap_err().to_string();
         assert!(args.contains("is not an operator with flags"), "{args}");
         let args = read("polluxd -l 0,1 --debug +p --debug-level -1 --log-level warn").unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_is_a_word_and_a_nap_is_short() {
+    fn idle_options_are_checked() {
         let options = read("polluxd -l 0,1 --idle sleep --max-sleep-us=500 --no-pci").unwrap();
         assert_eq!((options.options.idle, options.options.max_sleep_us), (Some(Idle::Sleep), Some(500)));
         assert_eq!(options.eal, ["polluxd", "-l", "0,1", "--no-pci"]);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn help_teaches_and_mistakes_end_with_2() {
+    fn help_exits_with_0_and_usage_errors_with_2() {
         let help = read("polluxd --help").unwrap_err();
         assert!(help.to_string().contains("-l 0,1 --vdev=net_af_packet0,iface=veth0 --"), "{help}");
         assert_eq!(help.exit_code(), 0);

@@ -1,10 +1,10 @@
-//! Debug events on the way out: which sites are on, what they say, who hears it.
+//! Debug events: which sites are on, their texts, and where they are written.
 //!
-//! - [`query`]: the language in which sites are switched, that of the kernel's dynamic debug.
-//! - [`sites`]: the events that control itself may tell; those of workers are in `pollux_dataplane::trace`.
-//! - [`text`]: a worker's record → words.
-//! - [`limit`]: how many lines a second.
-//! - [`follow`]: who listens beside the log.
+//! - [`query`]: the query language for switching sites, that of the kernel's dynamic debug.
+//! - [`sites`]: the events of control; those of workers are in `pollux_dataplane::trace`.
+//! - [`text`]: formats a worker's record.
+//! - [`limit`]: rate limits.
+//! - [`follow`]: clients that follow the events.
 
 pub mod follow;
 pub mod limit;
@@ -25,26 +25,26 @@ use self::query::{Filter, Flags, Query};
 use crate::log;
 use crate::view::{DebugEvent, DebugSite};
 
-/// A site with its flags.
+/// A debug site with its flags.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// Its module, by the kernel's name.
+    /// Module, by the kernel's name.
     pub module: &'static str,
-    /// The file it is in.
+    /// Source file.
     pub file: &'static str,
-    /// The line there.
+    /// Line in the file.
     pub line: u32,
-    /// The function it is in.
+    /// Function.
     pub function: &'static str,
-    /// Its text.
+    /// Text with placeholders.
     pub format: &'static str,
-    /// The level of `debug_level` from which on it is told.
+    /// Lowest `debug_level` that enables it.
     pub level: u8,
-    /// What it prints, and whether.
+    /// Flags set by queries.
     pub flags: Flags,
 }
 
-/// As the kernel's control file has it.
+/// The format of the kernel's dynamic_debug/control.
 impl std::fmt::Display for Listed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Listed { file, line, module, function, flags, format, .. } = self;
@@ -52,7 +52,7 @@ impl std::fmt::Display for Listed {
     }
 }
 
-/// Who tells an event.
+/// The thread that an event comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventSource {
     /// The control thread.
@@ -61,7 +61,7 @@ pub enum EventSource {
     Worker(u16),
 }
 
-/// All sites, and where their events go.
+/// All sites, and the destinations of their events.
 pub struct Debug {
     /// Workers' sites by number, then control's.
     sites: Vec<Listed>,
@@ -69,7 +69,7 @@ pub struct Debug {
     limit: Limit,
     followers: Followers,
     began: Instant,
-    /// What workers lost, when it was last looked at.
+    /// Events lost by workers, as of the last report.
     lost: u64,
 }
 
@@ -99,83 +99,83 @@ impl Default for Debug {
 }
 
 impl Debug {
-    /// The sites that a filter means.
+    /// Returns the sites that match a filter.
     pub fn list(&self, filter: &Filter) -> Vec<DebugSite> {
-        let meant = self.sites.iter().filter(|site| filter.matches(site));
-        meant.map(|site| DebugSite::of(site, self.tells(site))).collect()
+        let matching = self.sites.iter().filter(|site| filter.matches(site));
+        matching.map(|site| DebugSite::of(site, self.is_on(site))).collect()
     }
 
-    /// Carries queries out, one after the other; gives how many sites were meant.
+    /// Applies queries in order and returns how many sites they matched.
     pub fn set(&mut self, queries: &[Query]) -> usize {
-        let mut meant = 0;
+        let mut matched = 0;
         for query in queries {
             for site in self.sites.iter_mut().filter(|site| query.filter.matches(site)) {
-                site.flags = query.change.onto(site.flags);
-                meant += 1;
+                site.flags = query.change.apply(site.flags);
+                matched += 1;
             }
         }
-        meant
+        matched
     }
 
-    /// Tells events down to this level.
+    /// Enables the events of this level and below.
     pub fn set_level(&mut self, level: i32) {
         self.level = level;
     }
 
-    /// The level down to which events are told.
+    /// The current `debug_level`.
     pub fn level(&self) -> i32 {
         self.level
     }
 
-    fn tells(&self, site: &Listed) -> bool {
+    fn is_on(&self, site: &Listed) -> bool {
         site.flags.has(Flags::PRINT) || self.level >= i32::from(site.level)
     }
 
-    /// The workers' sites that are on.
+    /// The sites of workers that are on.
     pub fn switches(&self) -> Switches {
-        let on = (0..trace::Kind::SITES).zip(&self.sites).filter(|(_, site)| self.tells(site));
+        let on = (0..trace::Kind::SITES).zip(&self.sites).filter(|(_, site)| self.is_on(site));
         Switches::of(on.map(|(number, _)| number))
     }
 
-    /// Somebody who hears all that is told from now on.
+    /// Adds a follower of all events from now on.
     pub fn follow(&mut self) -> Follow {
         self.followers.add()
     }
 
-    /// Puts a worker's record into words.
+    /// Writes the event of a worker's record.
     pub fn record(&mut self, worker: u16, record: &Record) {
         let number = usize::from(record.site);
         // A record may be older than the change that switched its site off.
-        if self.sites.get(number).is_some_and(|site| self.tells(site)) {
-            self.tell(number, EventSource::Worker(worker), |site| text::text(site.format, record));
+        if self.sites.get(number).is_some_and(|site| self.is_on(site)) {
+            self.write(number, EventSource::Worker(worker), |site| text::text(site.format, record));
         }
     }
 
-    /// Tells an event of control; the words go into the format's braces, and are made only when it is told. `site` is
-    /// what `trace_site!` gives.
+    /// Writes an event of control. The words replace the `{}` of the format, and are computed only if the site is on.
+    /// `site` comes from `trace_site!`.
     pub fn event<const N: usize>(&mut self, site: u16, words: impl FnOnce() -> [String; N]) {
         let number = usize::from(trace::Kind::SITES + site);
-        if self.sites.get(number).is_some_and(|site| self.tells(site)) {
-            self.tell(number, EventSource::Control, |site| text::fill(site.format, &words()));
+        if self.sites.get(number).is_some_and(|site| self.is_on(site)) {
+            self.write(number, EventSource::Control, |site| text::fill(site.format, &words()));
         }
     }
 
-    fn tell(&mut self, number: usize, teller: EventSource, words: impl FnOnce(&Listed) -> String) {
+    fn write(&mut self, number: usize, source: EventSource, words: impl FnOnce(&Listed) -> String) {
         let now = self.began.elapsed();
         let site = &self.sites[number];
         if !self.limit.allows(number, site.level, now) {
             return;
         }
-        let text = format!("{}IPVS: {}", prefix(site, teller), words(site));
-        // What was asked for is written whatever the log's level is; failures that nobody asked for are warnings.
+        let text = format!("{}IPVS: {}", prefix(site, source), words(site));
+        // Requested events are written at any log level. A failure (level 0) that was not requested is a warning.
         if site.level > 0 || site.flags.has(Flags::PRINT) || log::is_on(log::Level::Warn) {
             log::line(format_args!("{text}"));
         }
-        self.followers.tell(|| DebugEvent::of(site, teller, now, text));
+        self.followers.send(|| DebugEvent::of(site, source, now, text));
     }
 
-    /// To be called often: says how many events were left out, `lost` of them by workers since the start.
-    pub fn tend(&mut self, lost: u64) {
+    /// Reports suppressed and lost events, once a second. `lost` is what workers have lost since the start. Call it often.
+    pub fn report_lost(&mut self, lost: u64) {
         let now = self.began.elapsed();
         if let Some(suppressed) = self.limit.suppressed(now) {
             self.note(now, format!("IPVS: {suppressed} debug events suppressed"));
@@ -183,21 +183,21 @@ impl Debug {
         if lost > self.lost && self.limit.is_second(now) {
             let more = lost - self.lost;
             self.lost = lost;
-            self.note(now, format!("IPVS: {more} debug events lost: workers tell faster than they are read"));
+            self.note(now, format!("IPVS: {more} debug events lost: workers log faster than control reads"));
         }
     }
 
     fn note(&mut self, now: Duration, text: String) {
         log::line(format_args!("{text}"));
-        self.followers.tell(|| DebugEvent::note(now, text));
+        self.followers.send(|| DebugEvent::note(now, text));
     }
 }
 
-/// What the flags put before the text, in the kernel's order.
-fn prefix(site: &Listed, teller: EventSource) -> String {
+/// The prefix that the flags ask for, in the kernel's order.
+fn prefix(site: &Listed, source: EventSource) -> String {
     let mut out = String::new();
     if site.flags.has(Flags::THREAD) {
-        out += &match teller {
+        out += &match source {
             EventSource::Control => "[control] ".to_owned(),
             EventSource::Worker(number) => format!("[worker {number}] "),
         };
@@ -231,8 +231,8 @@ impl DebugSite {
 }
 
 impl DebugEvent {
-    fn of(site: &Listed, teller: EventSource, now: Duration, text: String) -> DebugEvent {
-        let worker = match teller {
+    fn of(site: &Listed, source: EventSource, now: Duration, text: String) -> DebugEvent {
+        let worker = match source {
             EventSource::Control => None,
             EventSource::Worker(number) => Some(number),
         };
@@ -247,7 +247,7 @@ impl DebugEvent {
         }
     }
 
-    /// Something that no site tells.
+    /// An event without a site.
     fn note(now: Duration, text: String) -> DebugEvent {
         DebugEvent { at_ms: now.as_millis() as u64, text, ..DebugEvent::default() }
     }

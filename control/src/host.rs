@@ -1,7 +1,7 @@
-//! Whether this machine is ready for `polluxd`: what was found, what is needed, and the command that helps.
+//! Checks whether this machine is ready for `polluxd`: what was found, what is needed, and how to fix it.
 //!
-//! Everything is read below a root directory that is passed in, so that tests can build a machine out of files.
-//! Nothing is changed.
+//! All files are read below a root directory that is passed in, so that tests can build a machine out of files. Nothing is
+//! changed.
 
 mod cpu;
 mod libraries;
@@ -17,30 +17,30 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// How a check went.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// All is well.
+    /// As needed.
     Ok,
-    /// It works, but slower or with less.
+    /// `polluxd` runs, but slower or with fewer features.
     Warn,
     /// `polluxd` cannot run.
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// Name of the check.
     pub name: &'static str,
-    /// What is there.
+    /// What was found.
     pub found: String,
     /// What is needed.
     pub needed: String,
-    /// How it went.
+    /// Result.
     pub outcome: Outcome,
-    /// What to do; empty when all is well.
+    /// How to fix it; empty if the result is [`Outcome::Ok`].
     pub hint: String,
 }
 
@@ -50,7 +50,7 @@ impl Check {
         Check { name, found, needed, outcome: Outcome::Ok, hint: String::new() }
     }
 
-    /// The outcome and its cure, when `bad`.
+    /// Replaces the outcome and the hint if `bad`.
     fn unless(self, bad: bool, outcome: Outcome, hint: impl Into<String>) -> Check {
         if bad { Check { outcome, hint: hint.into(), ..self } } else { self }
     }
@@ -68,7 +68,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// Looks at the machine whose file system starts at `root`, which is `/` outside tests.
+/// Runs all checks on the file system below `root`, which is `/` outside tests.
 pub fn checks(root: &Path) -> Vec<Check> {
     let mut checks = vec![cpu::sse(root), cpu::cores(root), libraries::dpdk(root), memory::tables(root)];
     checks.extend(memory::huge_pages(root));
@@ -77,17 +77,17 @@ pub fn checks(root: &Path) -> Vec<Check> {
     checks
 }
 
-/// Whether `polluxd` can run at all.
+/// Returns true if `polluxd` can run.
 pub fn ready(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.outcome != Outcome::Fail)
 }
 
-/// A file's text; a file that is not there says nothing.
+/// Reads a file; a missing file is empty.
 fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap_or_default()
 }
 
-/// The names in a directory, in order; one that is not there holds none.
+/// Names in a directory, sorted; a missing directory is empty.
 fn names(root: &Path, path: &str) -> Vec<String> {
     let entries = fs::read_dir(root.join(path)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
@@ -95,12 +95,12 @@ fn names(root: &Path, path: &str) -> Vec<String> {
     names
 }
 
-/// What follows `name` on its line, as in `/proc/meminfo` and `/proc/self/status`.
+/// The value after `name:`, as in `/proc/meminfo` and `/proc/self/status`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-/// How many numbers a list such as `0-3,8` has.
+/// Counts the numbers in a list such as `0-3,8`.
 fn count_listed(list: &str) -> usize {
     let number = |text: &str| text.trim().parse::<usize>().ok();
     let part = |part: &str| match part.split_once('-') {

@@ -1,34 +1,34 @@
-//! Where the daemon's messages go: lines on standard error, which a service manager keeps.
+//! The daemon's log: lines on standard error, which the service manager stores.
 
 use std::fmt;
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// How much a message matters; the names of `--log-level`.
+/// Severity of a message, by the names of `--log-level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// The daemon cannot go on, or not as it was told to.
+    /// The daemon cannot continue, or not as configured.
     Error,
-    /// Something is wrong and an operator should look.
+    /// A problem that an operator should look at.
     Warn,
-    /// What an operator expects to see.
+    /// Normal operation.
     Info,
-    /// What only helps to find a fault.
+    /// Details for troubleshooting.
     Debug,
 }
 
-/// The least important messages that are written. One for the process, as there is one standard error.
-static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
+/// Lowest severity that is written. Global, like standard error itself.
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
-/// Writes messages from now on down to this level.
-pub fn set_level(least: Level) {
-    LEAST.store(least as u8, Relaxed);
+/// Sets the lowest severity that is written.
+pub fn set_level(level: Level) {
+    LEVEL.store(level as u8, Relaxed);
 }
 
-/// Whether messages of this level are written.
+/// Returns true if messages of this level are written.
 pub fn is_on(level: Level) -> bool {
-    level as u8 <= LEAST.load(Relaxed)
+    level as u8 <= LEVEL.load(Relaxed)
 }
 
 impl std::str::FromStr for Level {
@@ -40,25 +40,25 @@ impl std::str::FromStr for Level {
             "warn" => Ok(Level::Warn),
             "info" => Ok(Level::Info),
             "debug" => Ok(Level::Debug),
-            _ => Err(format!("{name:?} is no level; use error, warn, info or debug")),
+            _ => Err(format!("{name:?} is not a log level; use error, warn, info or debug")),
         }
     }
 }
 
-/// Writes one line, if its level is on. [`say`] is the way to call this.
+/// Writes a line if its level is on. Call it through [`say`].
 pub fn write(level: Level, text: fmt::Arguments<'_>) {
     if is_on(level) {
         line(text);
     }
 }
 
-/// Writes one line in any case. Nobody can be told when that fails.
+/// Writes a line at any level. Failures are ignored, as they cannot be reported.
 pub fn line(text: fmt::Arguments<'_>) {
-    // In one piece, so that lines of several threads do not mix.
+    // In one call, so that lines of several threads do not mix.
     let _ = std::io::stderr().write_all(format!("polluxd: {text}\n").as_bytes());
 }
 
-/// Says something in the daemon's log: `say!(Warn, "port {name} has no carrier")`.
+/// Logs a message: `say!(Warn, "port {name} has no carrier")`.
 #[macro_export]
 macro_rules! say {
     ($level:ident, $($text:tt)+) => {

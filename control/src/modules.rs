@@ -1,7 +1,7 @@
-//! The parts of the balancer, by the names their modules have in Linux, and what it means that one is switched off.
+//! The modules of the balancer, by their names in Linux, and the effect of switching them off.
 //!
-//! Without a protocol its packets are left to the kernel, as if no handler was built in; without a scheduler or engine no
-//! service can have it. What a service uses cannot be switched off.
+//! Packets of a disabled protocol pass to the kernel, as if the protocol was not built in. A disabled scheduler or engine
+//! cannot be used by a service. A module in use cannot be switched off.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use crate::view::{ModuleKind, ModuleList, ModuleView};
 pub const CORE: &str = "ip_vs";
 const SIP: &str = "ip_vs_pe_sip";
 
-/// Protocols with their numbers, in the order in which the kernel registers them, and the names it logs.
+/// Protocols: module, number, and the name the kernel logs. In the order in which the kernel registers them.
 const PROTOCOLS: [(&str, u8, &str); 5] = [
     ("ip_vs_tcp", protocol::TCP, "TCP"),
     ("ip_vs_udp", protocol::UDP, "UDP"),
@@ -28,7 +28,7 @@ const PROTOCOLS: [(&str, u8, &str); 5] = [
     ("ip_vs_esp", protocol::ESP, "ESP"),
 ];
 
-/// Schedulers, in the order of the specification.
+/// Schedulers in the order of the specification.
 const SCHEDULERS: [Scheduler; 14] = [
     Scheduler::Rr,
     Scheduler::Wrr,
@@ -46,29 +46,29 @@ const SCHEDULERS: [Scheduler; 14] = [
     Scheduler::Twos,
 ];
 
-/// Ways to destinations. They are parts of the core and cannot be switched off.
+/// Forwarding methods. They are part of the core and cannot be switched off.
 const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
 
-/// The names of what can be switched off.
+/// Names of the modules that can be switched off.
 pub fn switchable() -> impl Iterator<Item = &'static str> {
     let protocols = PROTOCOLS.into_iter().map(|(module, ..)| module);
     let schedulers = SCHEDULERS.into_iter().filter_map(|scheduler| module_of_scheduler(scheduler.name()));
     protocols.chain(schedulers).chain([SIP])
 }
 
-/// Numbers of the protocols that are off.
+/// Protocol numbers of the disabled protocols.
 pub fn protocols_off(disabled: &BTreeSet<String>) -> Vec<u8> {
     let off = PROTOCOLS.iter().filter(|(module, ..)| disabled.contains(*module));
     off.map(|(_, number, _)| *number).collect()
 }
 
-/// The names of the protocols that are on, as the kernel logs them.
+/// Names of the enabled protocols, as the kernel logs them.
 pub fn registered_protocols(disabled: &BTreeSet<String>) -> String {
     let on = PROTOCOLS.iter().filter(|(module, ..)| !disabled.contains(*module));
     on.map(|(_, _, name)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// What the kernel logs when one is loaded or unloaded: `[rr] scheduler registered.`; nothing of a protocol.
+/// The kernel's log line for loading or unloading a module, such as `[rr] scheduler registered.`; `None` for a protocol.
 pub fn registration(module: &str, on: bool) -> Option<String> {
     let what = if on { "registered" } else { "unregistered" };
     if module == SIP {
@@ -79,13 +79,13 @@ pub fn registration(module: &str, on: bool) -> Option<String> {
     Some(format!("[{name}] scheduler {what}."))
 }
 
-/// What a service needs, with the field that says so.
+/// The modules a service needs, each with the field that selects it.
 fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)> {
     let protocol = match service.key {
         ServiceKey::Address { protocol: Protocol::Tcp, .. } => Some(("protocol", "ip_vs_tcp")),
         ServiceKey::Address { protocol: Protocol::Udp, .. } => Some(("protocol", "ip_vs_udp")),
         ServiceKey::Address { protocol: Protocol::Sctp, .. } => Some(("protocol", "ip_vs_sctp")),
-        // It takes packets of whatever protocols there are.
+        // It takes packets of all enabled protocols.
         ServiceKey::Fwmark { .. } => None,
     };
     let scheduler = module_of_scheduler(service.scheduler.name()).map(|module| ("scheduler", module));
@@ -94,37 +94,37 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)
     protocol.into_iter().chain(scheduler).chain(engine)
 }
 
-/// Checks that nothing a service needs is off.
-pub fn service(place: &str, service: &Service, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
+/// Checks that the modules a service needs are on.
+pub fn service(location: &str, service: &Service, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for (field, module) in needs(service).filter(|(_, module)| disabled.contains(*module)) {
         errors.add(
-            format!("{place}.{field}"),
+            format!("{location}.{field}"),
             format!("{module} is switched off"),
-            format!("switch it on with `pollux modules enable {module}`, or use another"),
+            format!("switch it on with `pollux modules enable {module}`, or use another one"),
         );
     }
 }
 
-/// Checks names of modules to be switched off.
-pub fn names(place: &str, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
+/// Checks the names of disabled modules.
+pub fn names(location: &str, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for name in disabled.iter().filter(|name| !switchable().any(|known| known == name.as_str())) {
         errors.add(
-            place,
-            format!("{name:?} is nothing that can be switched off"),
+            location,
+            format!("{name:?} is not a module that can be switched off"),
             format!("use one of {}", switchable().collect::<Vec<_>>().join(", ")),
         );
     }
 }
 
-/// Checks that no service needs what is to be off.
-pub fn unused(place: &str, config: &Config, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
+/// Checks that no service needs the modules to be disabled.
+pub fn unused(location: &str, config: &Config, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for module in disabled {
         let users: Vec<String> = users(config, module).map(|key| key.to_string()).collect();
         if !users.is_empty() {
             errors.add(
-                place,
+                location,
                 format!("{module} is used by {}", users.join(", ")),
-                "remove or change these services first, or leave it on",
+                "remove or change these services first, or leave the module on",
             );
         }
     }
@@ -135,7 +135,7 @@ fn users<'a>(config: &'a Config, module: &'a str) -> impl Iterator<Item = Servic
     config.services.iter().filter(uses).map(Service::key)
 }
 
-/// All modules and who uses them. `tables` are bytes of connection tables.
+/// Lists all modules with their users. `tables` is the size of the connection tables in bytes.
 pub fn list(config: &Config, tables: u64) -> ModuleList {
     let plain = |name: &str, kind| ModuleView {
         name: name.to_owned(),
@@ -168,7 +168,7 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
     ModuleList { modules }
 }
 
-/// How many destinations are reached so, and whose they are.
+/// Counts the destinations with this method, and returns their services.
 fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
     let name = |method: Method, tunnel: Tunnel| match (method, tunnel) {
         (Method::Nat, _) => "nat",

@@ -1,5 +1,5 @@
-//! Who hears debug events beside the log. A follower that does not keep up misses some and is told how many; it never
-//! holds control up.
+//! Clients that follow debug events. A follower that does not keep up misses events and learns how many; it never delays
+//! control.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use crossbeam::channel::{self, Receiver, Sender, TrySendError};
 
 use crate::view::DebugEvent;
 
-/// Events that wait for one follower.
-pub const WAITING: usize = 1024;
+/// Queue length of a follower.
+pub const QUEUE_LEN: usize = 1024;
 
-/// What a follower gets: an event, and how many it missed before.
+/// An event for a follower.
 #[derive(Clone, Debug)]
-pub struct Heard {
-    /// What was told.
+pub struct Followed {
+    /// The event.
     pub event: Arc<DebugEvent>,
-    /// Events between the last one and this that there was no room for.
+    /// Events dropped since the previous one, because the queue was full.
     pub missed: u64,
 }
 
-/// A follower's end.
+/// The receiving end of a follower.
 #[derive(Clone)]
-pub struct Follow(pub Receiver<Heard>);
+pub struct Follow(pub Receiver<Followed>);
 
 impl fmt::Debug for Follow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,26 +36,26 @@ impl PartialEq for Follow {
     }
 }
 
-/// The other ends.
+/// The sending ends, each with the number of events it has missed.
 #[derive(Debug, Default)]
-pub struct Followers(Vec<(Sender<Heard>, u64)>);
+pub struct Followers(Vec<(Sender<Followed>, u64)>);
 
 impl Followers {
-    /// One more.
+    /// Adds a follower.
     pub fn add(&mut self) -> Follow {
-        let (sender, receiver) = channel::bounded(WAITING);
+        let (sender, receiver) = channel::bounded(QUEUE_LEN);
         self.0.push((sender, 0));
         Follow(receiver)
     }
 
-    /// Tells all of them; those that have gone are forgotten.
-    pub fn tell(&mut self, event: impl FnOnce() -> DebugEvent) {
+    /// Sends an event to all followers, and removes those that have disconnected.
+    pub fn send(&mut self, event: impl FnOnce() -> DebugEvent) {
         if self.0.is_empty() {
             return;
         }
         let event = Arc::new(event());
         self.0.retain_mut(|(sender, missed)| {
-            match sender.try_send(Heard { event: Arc::clone(&event), missed: *missed }) {
+            match sender.try_send(Followed { event: Arc::clone(&event), missed: *missed }) {
                 Ok(()) => *missed = 0,
                 Err(TrySendError::Full(_)) => *missed += 1,
                 Err(TrySendError::Disconnected(_)) => return false,
@@ -74,25 +74,25 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_follower_is_told_what_it_missed() {
+    fn a_slow_follower_learns_how_many_it_missed() {
         let mut followers = Followers::default();
         let (slow, quick) = (followers.add(), followers.add());
-        for n in 0..WAITING + 5 {
-            followers.tell(|| named(n.to_string()));
+        for n in 0..QUEUE_LEN + 5 {
+            followers.send(|| named(n.to_string()));
             assert_eq!(quick.0.recv().unwrap().missed, 0);
         }
-        let first: Vec<Heard> = slow.0.try_iter().collect();
-        assert_eq!(first.len(), WAITING);
-        followers.tell(|| named("later".to_owned()));
-        let heard = slow.0.recv().unwrap();
-        assert_eq!((heard.event.text.as_str(), heard.missed), ("later", 5));
+        let first: Vec<Followed> = slow.0.try_iter().collect();
+        assert_eq!(first.len(), QUEUE_LEN);
+        followers.send(|| named("later".to_owned()));
+        let last = slow.0.recv().unwrap();
+        assert_eq!((last.event.text.as_str(), last.missed), ("later", 5));
     }
 
     #[test]
-    fn followers_that_have_gone_are_forgotten() {
+    fn disconnected_followers_are_removed() {
         let mut followers = Followers::default();
         drop(followers.add());
-        followers.tell(|| named(String::new()));
+        followers.send(|| named(String::new()));
         assert!(followers.0.is_empty());
     }
 }

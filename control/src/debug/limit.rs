@@ -1,74 +1,77 @@
-//! How many debug events are told: failures at the kernel's pace, all others as many as can be read.
+//! Rate limits of debug events: for failures that of the kernel, and one for all events together.
 
 use std::time::Duration;
 
-/// Lines told in a second, of all sites together.
-pub const A_SECOND: u32 = 1000;
-/// Lines of one site of level 0 in [`FAILURE_SPAN`]: what `net_ratelimit` has in Linux.
-pub const FAILURES: u32 = 10;
-/// See [`FAILURES`].
+/// Lines per second, all sites together.
+pub const MAX_PER_SECOND: u32 = 1000;
+/// Lines of one site of level 0 in [`FAILURE_SPAN`], as `net_ratelimit` in Linux.
+pub const MAX_FAILURES: u32 = 10;
+/// See [`MAX_FAILURES`].
 pub const FAILURE_SPAN: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A number of lines in a span of time.
+/// Lines counted in an interval.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     began: Duration,
-    told: u32,
+    lines: u32,
 }
 
 impl Window {
-    fn allows(&mut self, most: u32, span: Duration, now: Duration) -> bool {
-        if self.told == 0 || now.saturating_sub(self.began) >= span {
-            *self = Window { began: now, told: 0 };
+    fn allows(&mut self, max: u32, span: Duration, now: Duration) -> bool {
+        if self.lines == 0 || now.saturating_sub(self.began) >= span {
+            *self = Window { began: now, lines: 0 };
         }
-        self.told += u32::from(self.told < most + 1);
-        self.told <= most
+        self.lines += u32::from(self.lines < max + 1);
+        self.lines <= max
     }
 }
 
-/// What was told lately.
+/// State of the rate limits.
 #[derive(Debug)]
 pub struct Limit {
     all: Window,
-    /// By site; only those of level 0 are counted.
+    /// By site; used only for sites of level 0.
     failures: Vec<Window>,
     suppressed: u64,
-    said: Duration,
+    reported: Duration,
 }
 
 impl Limit {
-    /// A limit for so many sites.
+    /// Creates the limits for this number of sites.
     pub fn new(sites: usize) -> Limit {
         Limit {
             all: Window::default(),
             failures: vec![Window::default(); sites],
             suppressed: 0,
-            said: Duration::ZERO,
+            reported: Duration::ZERO,
         }
     }
 
-    /// Whether a site of this level may tell an event now; if not it is counted.
+    /// Returns true if a site of this level may write a line now. Otherwise the line is counted.
     pub fn allows(&mut self, site: usize, level: u8, now: Duration) -> bool {
         let failure = level == 0
-            && self.failures.get_mut(site).is_some_and(|window| !window.allows(FAILURES, FAILURE_SPAN, now));
-        let allowed = !failure && self.all.allows(A_SECOND, SECOND, now);
+            && self
+                .failures
+                .get_mut(site)
+                .is_some_and(|window| !window.allows(MAX_FAILURES, FAILURE_SPAN, now));
+        let allowed = !failure && self.all.allows(MAX_PER_SECOND, SECOND, now);
         self.suppressed += u64::from(!allowed);
         allowed
     }
 
-    /// How many were suppressed, once a second at most and only if any were.
+    /// Returns the number of suppressed lines, at most once a second and only if there are any.
     pub fn suppressed(&mut self, now: Duration) -> Option<u64> {
         if self.suppressed == 0 || !self.is_second(now) {
             return None;
         }
-        self.said = now;
+        self.reported = now;
         Some(std::mem::take(&mut self.suppressed))
     }
 
-    /// Whether the last summary is a second old.
+    /// Returns true if the last report is at least a second old.
     pub fn is_second(&self, now: Duration) -> bool {
-        now.saturating_sub(self.said) >= SECOND
+        now.saturating_sub(self.reported) >= SECOND
     }
 }
 
@@ -76,35 +79,35 @@ impl Limit {
 mod tests {
     use super::*;
 
-    fn told(limit: &mut Limit, level: u8, count: u32, now: Duration) -> usize {
+    fn allowed(limit: &mut Limit, level: u8, count: u32, now: Duration) -> usize {
         (0..count).filter(|_| limit.allows(0, level, now)).count()
     }
 
     #[test]
-    fn failures_come_at_the_kernels_pace() {
+    fn failures_have_the_kernels_rate_limit() {
         let mut limit = Limit::new(2);
-        assert_eq!(told(&mut limit, 0, 100, SECOND), 10);
+        assert_eq!(allowed(&mut limit, 0, 100, SECOND), 10);
         assert!(limit.allows(1, 0, SECOND), "another site has a window of its own");
         assert_eq!(limit.suppressed(SECOND), Some(90));
-        assert_eq!(told(&mut limit, 0, 100, SECOND * 5), 0);
-        assert_eq!(told(&mut limit, 0, 100, SECOND * 6), 10);
+        assert_eq!(allowed(&mut limit, 0, 100, SECOND * 5), 0);
+        assert_eq!(allowed(&mut limit, 0, 100, SECOND * 6), 10);
     }
 
     #[test]
-    fn the_rest_is_a_thousand_a_second_and_what_is_left_out_is_counted_once() {
+    fn other_events_are_limited_to_a_thousand_a_second() {
         let mut limit = Limit::new(1);
-        assert_eq!(told(&mut limit, 6, 2500, SECOND), 1000);
+        assert_eq!(allowed(&mut limit, 6, 2500, SECOND), 1000);
         assert_eq!(limit.suppressed(SECOND), Some(1500));
         assert_eq!(limit.suppressed(SECOND * 3), None);
-        assert_eq!(told(&mut limit, 6, 999, SECOND * 3), 999);
+        assert_eq!(allowed(&mut limit, 6, 999, SECOND * 3), 999);
     }
 
     #[test]
-    fn a_summary_comes_once_a_second() {
+    fn suppressed_events_are_reported_once_a_second() {
         let mut limit = Limit::new(1);
-        told(&mut limit, 6, 1001, SECOND);
+        allowed(&mut limit, 6, 1001, SECOND);
         assert_eq!(limit.suppressed(SECOND), Some(1));
-        told(&mut limit, 6, 5, SECOND);
+        allowed(&mut limit, 6, 5, SECOND);
         assert_eq!(limit.suppressed(SECOND + SECOND / 2), None);
         assert_eq!(limit.suppressed(SECOND * 2), Some(5));
     }

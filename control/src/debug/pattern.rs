@@ -1,30 +1,29 @@
-//! Patterns of queries: names with `*` for any letters and `?` for one, and texts to be found in formats.
+//! Patterns of queries: names with the wildcards `*` and `?`, and parts of formats.
 
-/// A name, perhaps with wildcards.
+/// A name that may have wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
-    /// This pattern.
+    /// Creates a pattern.
     pub fn new(text: &str) -> Pattern {
         Pattern(text.to_owned())
     }
 
-    /// Whether all of `text` fits.
+    /// Returns true if the whole of `text` matches.
     pub fn matches(&self, text: &str) -> bool {
-        fits(self.0.as_bytes(), text.as_bytes())
+        wildcard(self.0.as_bytes(), text.as_bytes())
     }
 
-    /// Whether a path fits, as a whole or from one of its folders on.
+    /// Returns true if the path matches, as a whole or from one of its directories on.
     pub fn matches_path(&self, path: &str) -> bool {
-        let from_folder = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
-        std::iter::once(path).chain(from_folder).any(|part| self.matches(part))
+        let from_directory = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+        std::iter::once(path).chain(from_directory).any(|part| self.matches(part))
     }
 }
 
-/// When a letter does not fit, the latest `*` takes one more; so no pattern takes longer than its length times the
-/// text's.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
+/// On a mismatch the last `*` takes one more byte, so the time is at most the product of the lengths.
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while seen < text.len() {
@@ -33,23 +32,23 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
                 star = Some((at, seen));
                 at += 1;
             }
-            Some(&letter) if letter == b'?' || letter == text[seen] => {
+            Some(&byte) if byte == b'?' || byte == text[seen] => {
                 at += 1;
                 seen += 1;
             }
             _ => match star {
-                Some((place, taken)) => {
-                    star = Some((place, taken + 1));
-                    (at, seen) = (place + 1, taken + 1);
+                Some((star_at, taken)) => {
+                    star = Some((star_at, taken + 1));
+                    (at, seen) = (star_at + 1, taken + 1);
                 }
                 None => return false,
             },
         }
     }
-    pattern[at..].iter().all(|&letter| letter == b'*')
+    pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
-/// Whether a text is part of a format; after `^` it must be the beginning.
+/// Returns true if a text is part of a format; with a leading `^`, its beginning.
 pub fn found(wanted: &str, format: &str) -> bool {
     match wanted.strip_prefix('^') {
         Some(beginning) => format.starts_with(beginning),
@@ -57,7 +56,7 @@ pub fn found(wanted: &str, format: &str) -> bool {
     }
 }
 
-/// Octal `\040` and the letters of C, so that a text with blanks can be one word.
+/// Resolves octal escapes such as `\040` and those of C, so that a text with blanks can be one word.
 pub fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

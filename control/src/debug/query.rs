@@ -1,7 +1,7 @@
-//! The language of the kernel's dynamic debug: which sites are meant, and what becomes of them.
+//! The query language of the kernel's dynamic debug, which selects sites and changes their flags.
 //!
-//! A query is pairs of a keyword and a value, then an operator with flags: `module ip_vs_rr func pick +p`. Several are
-//! parted by `;` or a line end, and `#` begins a comment.
+//! A query is pairs of a keyword and a value, then an operator with flags: `module ip_vs_rr func pick +p`. Queries are
+//! separated by `;` or a newline, and `#` starts a comment.
 
 #[cfg(test)]
 mod tests;
@@ -12,22 +12,22 @@ use std::ops::RangeInclusive;
 use super::Listed;
 use super::pattern::{self, Pattern};
 
-/// What a site prints, and whether.
+/// Flags of a site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags(u8);
 
 impl Flags {
-    /// It is on.
+    /// Log the event.
     pub const PRINT: Flags = Flags(1);
-    /// Its module goes before the text.
+    /// Prefix the text with the module.
     pub const MODULE: Flags = Flags(2);
-    /// Its function.
+    /// Prefix the function.
     pub const FUNCTION: Flags = Flags(4);
-    /// Its line.
+    /// Prefix the line.
     pub const LINE: Flags = Flags(8);
-    /// The thread: a worker, or control.
+    /// Prefix the thread: a worker, or control.
     pub const THREAD: Flags = Flags(16);
-    /// By letter, in the kernel's order.
+    /// Letters of the flags, in the kernel's order.
     const LETTERS: [(char, Flags); 5] = [
         ('p', Flags::PRINT),
         ('m', Flags::MODULE),
@@ -36,13 +36,13 @@ impl Flags {
         ('t', Flags::THREAD),
     ];
 
-    /// Whether a flag is set.
+    /// Returns true if the flag is set.
     pub fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
     }
 }
 
-/// As the kernel's control file shows them: `p`, `pmflt`, or `_` for none.
+/// The format of the kernel's dynamic_debug/control: `p`, `pmflt`, or `_` for none.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 {
@@ -53,7 +53,7 @@ impl fmt::Display for Flags {
     }
 }
 
-/// What becomes of flags.
+/// A change of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     keep: u8,
@@ -61,13 +61,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// The flags afterwards.
-    pub fn onto(self, flags: Flags) -> Flags {
+    /// Returns the changed flags.
+    pub fn apply(self, flags: Flags) -> Flags {
         Flags(flags.0 & self.keep | self.set)
     }
 }
 
-/// Which sites are meant: those that fit in all that is given.
+/// Selects the sites that match all the given conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     module: Option<Pattern>,
@@ -79,38 +79,39 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether a site is meant.
+    /// Returns true if a site matches.
     pub fn matches(&self, site: &Listed) -> bool {
         let name = site.file.rsplit('/').next().unwrap_or(site.file);
-        let fits = |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_none_or(|p| p.matches(text));
+        let matches =
+            |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_none_or(|p| p.matches(text));
         let within = |range: &Option<RangeInclusive<u32>>, n: u32| {
             range.as_ref().is_none_or(|range| range.contains(&n))
         };
-        fits(&self.module, site.module)
+        matches(&self.module, site.module)
             && self.file.as_ref().is_none_or(|file| file.matches_path(site.file) || file.matches(name))
-            && fits(&self.function, site.function)
+            && matches(&self.function, site.function)
             && self.format.as_ref().is_none_or(|wanted| pattern::found(wanted, site.format))
             && within(&self.lines, site.line)
             && within(&self.levels, site.level.into())
     }
 }
 
-/// A query: what is to become of which sites.
+/// A query: a change of the flags of some sites.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Which sites.
+    /// Sites it applies to.
     pub filter: Filter,
-    /// What becomes of them.
+    /// Change of their flags.
     pub change: Change,
 }
 
-/// Why a text is no query; the text names the word.
+/// Why a query is invalid; names the word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}; {hint}")]
 pub struct QueryError {
-    /// What is wrong.
+    /// The error.
     pub error: String,
-    /// What helps.
+    /// What to write instead.
     pub hint: String,
 }
 
@@ -118,41 +119,41 @@ fn wrong<T>(error: String, hint: &str) -> Result<T, QueryError> {
     Err(QueryError { error, hint: hint.to_owned() })
 }
 
-/// Reads queries.
+/// Parses queries.
 ///
 /// # Errors
-/// At the first word that is not understood; nothing is to be done then.
+/// At the first invalid word; then no query must be applied.
 pub fn parse(text: &str) -> Result<Vec<Query>, QueryError> {
     let mut queries = Vec::new();
     for words in split(text)? {
         let Some((operation, pairs)) = words.split_last() else { continue };
         if !operation.starts_with(['+', '-', '=']) {
             return wrong(
-                format!("{operation:?} is not an operator with flags, which a query ends with"),
-                "add +p to switch these sites on, -p to switch them off",
+                format!("{operation:?} is not an operator with flags, with which a query must end"),
+                "add +p to switch the sites on, or -p to switch them off",
             );
         }
         queries.push(Query { filter: pairs_to_filter(pairs)?, change: change(operation)? });
     }
     if queries.is_empty() {
-        return wrong("there is no query".to_owned(), "say which sites and what, as in: module ip_vs_rr +p");
+        return wrong("there is no query".to_owned(), "write sites and flags, as in: module ip_vs_rr +p");
     }
     Ok(queries)
 }
 
-/// Reads the part of a query that says which sites; an empty one means all.
+/// Parses a query without an operator; an empty one matches all sites.
 ///
 /// # Errors
-/// At the first word that is not understood, or when there is more than one query.
+/// At the first invalid word, or if there is more than one query.
 pub fn parse_filter(text: &str) -> Result<Filter, QueryError> {
     match split(text)?.as_slice() {
         [] => Ok(Filter::default()),
         [words] => pairs_to_filter(words),
-        _ => wrong(format!("{text:?} are several queries"), "ask for one after the other"),
+        _ => wrong(format!("{text:?} has several queries"), "list the sites of one query at a time"),
     }
 }
 
-/// The words of each query.
+/// Splits the text into queries, and these into words.
 fn split(text: &str) -> Result<Vec<Vec<String>>, QueryError> {
     let mut queries = vec![Vec::new()];
     let mut rest = text;
@@ -170,7 +171,7 @@ fn split(text: &str) -> Result<Vec<Vec<String>>, QueryError> {
         }
         let (word, left) = if let '"' | '\'' = first {
             let Some(end) = rest[1..].find(first) else {
-                return wrong(format!("{rest} has no closing quote"), "close it");
+                return wrong(format!("{rest} has no closing quote"), "add the closing quote");
             };
             (&rest[1..=end], &rest[end + 2..])
         } else {
@@ -192,7 +193,7 @@ fn pairs_to_filter(words: &[String]) -> Result<Filter, QueryError> {
     let mut filter = Filter::default();
     for pair in words.chunks(2) {
         let [keyword, value] = pair else {
-            return wrong(format!("{:?} has no value", pair[0]), "add one, or leave the word out");
+            return wrong(format!("{:?} has no value", pair[0]), "add a value, or remove the word");
         };
         let again = match keyword.as_str() {
             "module" => filter.module.replace(Pattern::new(value)).is_some(),
@@ -201,19 +202,19 @@ fn pairs_to_filter(words: &[String]) -> Result<Filter, QueryError> {
             "line" => filter.lines.replace(range("line", value, u32::MAX)?).is_some(),
             "level" => filter.levels.replace(range("level", value, 12)?).is_some(),
             "file" => file(&mut filter, value)?,
-            _ => return wrong(format!("{keyword:?} is no keyword"), KEYWORDS),
+            _ => return wrong(format!("{keyword:?} is not a keyword"), KEYWORDS),
         };
         if again {
             return wrong(
                 format!("{keyword:?} is given twice in one query"),
-                "write two queries, parted by ;",
+                "write two queries, separated by ;",
             );
         }
     }
     Ok(filter)
 }
 
-/// `NAME`, `NAME:LINES` or `NAME:FUNCTION`; tells whether it was given before.
+/// `NAME`, `NAME:LINES` or `NAME:FUNCTION`. Returns true if the condition was given before.
 fn file(filter: &mut Filter, value: &str) -> Result<bool, QueryError> {
     let (name, more) = value.split_once(':').map_or((value, None), |(name, more)| (name, Some(more)));
     let again = match more {
@@ -227,14 +228,14 @@ fn file(filter: &mut Filter, value: &str) -> Result<bool, QueryError> {
 }
 
 /// `N`, `N-M`, `N-` or `-M`.
-fn range(what: &str, text: &str, most: u32) -> Result<RangeInclusive<u32>, QueryError> {
+fn range(what: &str, text: &str, max: u32) -> Result<RangeInclusive<u32>, QueryError> {
     let number = |digits: &str, absent: u32| match digits {
         "" => Ok(absent),
         _ if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().or(Err(())),
         _ => Err(()),
     };
     let ends = match text.split_once('-') {
-        Some((first, last)) => number(first, 0).and_then(|first| Ok((first, number(last, most)?))),
+        Some((first, last)) => number(first, 0).and_then(|first| Ok((first, number(last, max)?))),
         None => number(text, 0).map(|only| (only, only)),
     };
     match ends {
@@ -242,9 +243,10 @@ fn range(what: &str, text: &str, most: u32) -> Result<RangeInclusive<u32>, Query
             wrong(format!("{what} {text:?} ends before it begins"), "write the smaller number first")
         }
         Ok((first, last)) if !text.is_empty() && text != "-" => Ok(first..=last),
-        _ => {
-            wrong(format!("{what} {text:?} is no range of numbers"), "write it as 100, 100-200, 100- or -200")
-        }
+        _ => wrong(
+            format!("{what} {text:?} is not a number or range"),
+            "write it as 100, 100-200, 100- or -200",
+        ),
     }
 }
 
@@ -255,7 +257,7 @@ fn change(operation: &str) -> Result<Change, QueryError> {
             Some((_, flag)) => flags |= flag.0,
             None => {
                 return wrong(
-                    format!("{letter:?} in {operation:?} is no flag"),
+                    format!("{letter:?} in {operation:?} is not a flag"),
                     "use p (print), m (module), f (function), l (line), t (thread) or _ (none)",
                 );
             }

@@ -1,10 +1,10 @@
-//! The events that control may tell: configuration, removed destinations, defences, and the steps of the start. Words go
-//! into `{}` in turn.
+//! Debug events of control: configuration, removed destinations, defences, and the steps of the start. Each `{}` takes
+//! the next word.
 
 const CORE: &[&str] = &["ip_vs"];
 
 pollux_dataplane::event_kinds! {
-    /// What control may tell.
+    /// Kinds of events.
     Kind {
         // The start, in its order.
         StartDpdk = CORE, 2, "init: {} with {} ports";
@@ -18,12 +18,12 @@ pollux_dataplane::event_kinds! {
         DestinationAdded = CORE, 2, "added destination {} to service {}";
         DestinationEdited = CORE, 2, "edited destination {} of service {}";
         Timeouts = CORE, 2, "Setting timeout tcp:{} tcpfin:{} udp:{}";
-        Learnt = CORE, 2, "learnt of the network: {} links, {} addresses, {} routes, {} neighbours";
+        Learnt = CORE, 2, "network of the kernel: {} links, {} addresses, {} routes, {} neighbours";
         DefenceChanged = CORE, 2, "defences: drop_entry {}, drop rate {}, secure_tcp {}";
         // Removed destinations.
         ToTrash = CORE, 3, "Moving dest {} into trash, connections={}";
         FromTrash = CORE, 3, "Get destination {} from trash, connections={}";
-        TrashEmptied = CORE, 3, "{} destinations left the trash";
-        NeighbourAsked = CORE, 9, "asked the kernel for the neighbour {} on {}";
+        TrashEmptied = CORE, 3, "{} destinations removed from trash";
+        NeighbourAsked = CORE, 9, "requested neighbour {} on {} from the kernel";
     }
 }

@@ -1,4 +1,4 @@
-//! Sites, levels and texts.
+//! Tests of sites, levels and texts.
 
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::trace::{Kind, Record};
@@ -15,12 +15,12 @@ fn record(kind: Kind, which: u16, words: [u32; 4]) -> Record {
     Record { site: kind.first() + which, protocol: protocol::TCP, ends, words }
 }
 
-fn said(follow: &Follow) -> Vec<String> {
-    follow.0.try_iter().map(|heard| heard.event.text.clone()).collect()
+fn texts(follow: &Follow) -> Vec<String> {
+    follow.0.try_iter().map(|followed| followed.event.text.clone()).collect()
 }
 
 #[test]
-fn sites_are_listed_as_in_the_kernels_control_file() {
+fn sites_have_the_kernels_format() {
     let debug = Debug::default();
     let all = debug.list(&Filter::default());
     assert_eq!(all.len(), usize::from(Kind::SITES + sites::Kind::SITES));
@@ -31,9 +31,9 @@ fn sites_are_listed_as_in_the_kernels_control_file() {
     assert!(all.iter().all(|site| site.level <= 12 && site.flags == "_"));
 }
 
-/// What stands between braces is known to the record, whatever its words are.
+/// Every placeholder is known, whatever the words of the record are.
 #[test]
-fn every_text_can_be_told() {
+fn every_format_can_be_filled() {
     for (kind, spec) in Kind::ALL.iter().zip(Kind::SPECS) {
         for word in [0, 1] {
             let text = text::text(spec.format, &record(*kind, 0, [word, word, word, word]));
@@ -44,7 +44,7 @@ fn every_text_can_be_told() {
 }
 
 #[test]
-fn texts_are_the_kernels() {
+fn texts_are_those_of_the_kernel() {
     let syn = 0x02;
     for (kind, words, expected) in [
         (Kind::NoneAvailable, [0, 0, 0, 0], "rr: TCP 10.0.0.9:80 - no destination available"),
@@ -73,11 +73,11 @@ fn texts_are_the_kernels() {
 }
 
 #[test]
-fn an_event_is_told_by_its_flag_or_by_the_level() {
+fn a_flag_or_the_level_enables_an_event() {
     let mut debug = Debug::default();
     let (scheduled, failed) = (Kind::Scheduled.first(), Kind::TableFull.first());
     let on = |debug: &Debug, site| debug.switches().is_on(site);
-    assert!(on(&debug, failed) && !on(&debug, scheduled), "failures are told unless told otherwise");
+    assert!(on(&debug, failed) && !on(&debug, scheduled), "failures are on by default");
     debug.set_level(6);
     assert!(on(&debug, scheduled) && !on(&debug, Kind::TcpState.first()));
     debug.set_level(-1);
@@ -90,7 +90,7 @@ fn an_event_is_told_by_its_flag_or_by_the_level() {
 }
 
 #[test]
-fn flags_go_before_the_text() {
+fn flags_prefix_the_text() {
     let mut debug = Debug::default();
     let follow = debug.follow();
     let full = record(Kind::TableFull, 0, [0; 4]);
@@ -99,24 +99,24 @@ fn flags_go_before_the_text() {
     debug.record(3, &full);
     let line = Kind::SPECS[Kind::TableFull as usize].place.line;
     let text = "IPVS: connection table is full: no entry for TCP 10.0.0.1:4000->10.0.0.9:80";
-    assert_eq!(said(&follow), [text.to_owned(), format!("[worker 3] ip_vs:open:{line}: {text}")]);
+    assert_eq!(texts(&follow), [text.to_owned(), format!("[worker 3] ip_vs:open:{line}: {text}")]);
 }
 
 #[test]
-fn what_is_off_is_not_told_and_control_tells_too() {
+fn sites_that_are_off_write_nothing() {
     let mut debug = Debug::default();
     let follow = debug.follow();
     debug.record(0, &record(Kind::Scheduled, 0, [0; 4]));
     debug.record(0, &Record { site: u16::MAX, ..record(Kind::Scheduled, 0, [0; 4]) });
     let site = sites::Kind::ServiceAdded.first();
-    debug.event(site, || -> [String; 2] { panic!("nobody wants to know") });
+    debug.event(site, || -> [String; 2] { panic!("the site is off") });
     debug.set_level(2);
     debug.event(site, || ["tcp 10.0.0.9:80".to_owned(), "rr".to_owned()]);
-    assert_eq!(said(&follow), ["IPVS: added service tcp 10.0.0.9:80, scheduler rr"]);
+    assert_eq!(texts(&follow), ["IPVS: added service tcp 10.0.0.9:80, scheduler rr"]);
 }
 
 #[test]
-fn what_is_too_much_is_counted_and_said() {
+fn suppressed_and_lost_events_are_reported() {
     let mut debug = Debug::default();
     let follow = debug.follow();
     debug.set_level(6);
@@ -124,12 +124,12 @@ fn what_is_too_much_is_counted_and_said() {
     for _ in 0..1010 {
         debug.record(0, &record(Kind::Scheduled, 0, [0; 4]));
     }
-    debug.tend(5);
-    let said = said(&follow);
-    assert_eq!(said.len(), 1001);
-    assert_eq!(said[1000], "IPVS: 10 debug events suppressed");
+    debug.report_lost(5);
+    let texts = texts(&follow);
+    assert_eq!(texts.len(), 1001);
+    assert_eq!(texts[1000], "IPVS: 10 debug events suppressed");
     debug.began -= Duration::from_secs(2);
-    debug.tend(7);
+    debug.report_lost(7);
     let lost = follow.0.try_iter().next().unwrap().event.text.clone();
-    assert_eq!(lost, "IPVS: 7 debug events lost: workers tell faster than they are read");
+    assert_eq!(lost, "IPVS: 7 debug events lost: workers log faster than control reads");
 }

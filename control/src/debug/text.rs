@@ -1,4 +1,4 @@
-//! A worker's record in words: what stands between braces in a format is looked up in the record.
+//! Formats a worker's record: the placeholders of a format are filled from the record.
 
 use std::net::SocketAddr;
 
@@ -9,12 +9,12 @@ use pollux_dataplane::verdict::{DropReason, IcmpReason};
 use pollux_dataplane::wire::protocol;
 use pollux_dataplane::wire::tcp::{ACK, FIN, RST, SYN};
 
-/// A format with the record's words in it. What a record does not know stays as it is written.
+/// Fills the placeholders of a format. Unknown ones are left as they are.
 pub fn text(format: &str, record: &Record) -> String {
     replace(format, |name| word(name, record))
 }
 
-/// A format with these words in the place of `{}`, in turn.
+/// Replaces each `{}` of a format with the next word.
 pub fn fill(format: &str, words: &[String]) -> String {
     let mut left = words.iter();
     replace(format, |name| if name.is_empty() { left.next().cloned() } else { None })
@@ -45,17 +45,17 @@ fn word(name: &str, record: &Record) -> Option<String> {
         "v" => end(virtual_),
         "d" => end(destination),
         _ => {
-            let (place, kind) = name.split_once(':').unwrap_or((name, ""));
-            let number = *record.words.get(place.parse::<usize>().ok()?)?;
+            let (index, kind) = name.split_once(':').unwrap_or((name, ""));
+            let number = *record.words.get(index.parse::<usize>().ok()?)?;
             return read(kind, number, record);
         }
     })
 }
 
-/// A number, as `kind` reads it.
+/// Formats a number according to `kind`.
 fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
-    let place = number as usize;
-    let pick = |names: &[&str]| names.get(place).map(|name| (*name).to_owned());
+    let index = number as usize;
+    let pick = |names: &[&str]| names.get(index).map(|name| (*name).to_owned());
     Some(match kind {
         "" => number.to_string(),
         "x" => format!("{number:X}"),
@@ -64,20 +64,20 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
         "hit" => if number == 0 { "not hit" } else { "hit" }.to_owned(),
         "way" => if number == 0 { "in" } else { "out" }.to_owned(),
         // A letter as in the kernel: masquerading, local, tunnel, route, bypass.
-        "fwd" => (*["M", "L", "T", "R", "B"].get(place & 7)?).to_owned(),
+        "fwd" => (*["M", "L", "T", "R", "B"].get(index & 7)?).to_owned(),
         "direction" => pick(&["input  ", "output ", "input  "])?,
         "kind" => pick(&[
             "flow",
-            "cut short",
+            "truncated",
             "IPsec",
             "ICMP error",
             "ICMP error about a tunnel",
             "fragment",
             "other",
-            "unreadable",
+            "malformed",
         ])?,
-        "drop" => DropReason::ALL.get(place)?.word().to_owned(),
-        "answer" => IcmpReason::ALL.get(place)?.word().to_owned(),
+        "drop" => DropReason::ALL.get(index)?.word().to_owned(),
+        "answer" => IcmpReason::ALL.get(index)?.word().to_owned(),
         "scheduler" => pick(&SCHEDULER_NAMES)?,
         "SCHEDULER" => pick(&SCHEDULER_NAMES)?.to_uppercase(),
         "outcome" => outcome(number, record.words[1])?,
@@ -86,7 +86,7 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
     })
 }
 
-/// A service by its address, or by a mark if there is one.
+/// A service by its address, or by its fwmark if it is not 0.
 fn service(fwmark: u32, record: &Record) -> String {
     if fwmark == 0 {
         return format!("{} {}", protocol_name(record.protocol), end(record.ends[1]));
@@ -97,10 +97,12 @@ fn service(fwmark: u32, record: &Record) -> String {
 fn outcome(number: u32, which: u32) -> Option<String> {
     Some(match Outcome::ALL.get(number as usize)? {
         Outcome::Sent => "sent on".to_owned(),
-        Outcome::Kernel => "left to the kernel".to_owned(),
-        Outcome::HandedOff => "handed to the worker of its flow".to_owned(),
-        Outcome::Held => "held back".to_owned(),
-        Outcome::IcmpSent => format!("answered: {}", IcmpReason::ALL.get(which as usize)?.word()),
+        Outcome::Kernel => "passed to the kernel".to_owned(),
+        Outcome::HandedOff => "handed off to the worker of its flow".to_owned(),
+        Outcome::Held => "held".to_owned(),
+        Outcome::IcmpSent => {
+            format!("answered with an ICMP error: {}", IcmpReason::ALL.get(which as usize)?.word())
+        }
         Outcome::Dropped => format!("dropped: {}", DropReason::ALL.get(which as usize)?.word()),
     })
 }

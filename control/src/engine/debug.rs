@@ -55,7 +55,7 @@ impl NamespaceEngine {
                 debug.record(number, &record);
             }
         }
-        debug.tend(workers.all().iter().map(|worker| worker.stats.counters.events_lost.get()).sum());
+        debug.report_lost(workers.all().iter().map(|worker| worker.stats.counters.events_lost.get()).sum());
     }
 
     /// What a new configuration has changed, in the log's words. `before` is what ran until now.

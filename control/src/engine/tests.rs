@@ -254,7 +254,7 @@ fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
     let switches = engine.default_namespace.compiler.snapshot().debug;
     assert!(switches.is_on(pollux_dataplane::trace::Kind::TcpState.first()));
     let refused = ask(&mut engine, "debug.set", json!({ "query": "=_; modul ip_vs +p" })).unwrap_err();
-    assert!(refused.to_string().contains("\"modul\" is no keyword"), "{refused}");
+    assert!(refused.to_string().contains("\"modul\" is not a keyword"), "{refused}");
     assert_eq!(on(&mut engine, "module ip_vs_tcp"), (1, 1), "nothing has changed");
     done(&mut engine, "sysctl.set", json!({ "values": { "debug_level": "6" } }));
     assert_eq!(on(&mut engine, "module ip_vs_rr"), (3, 3));

@@ -1,4 +1,4 @@
-//! NICs on the PCI bus: which driver has them, and what is needed to give them to DPDK.
+//! NICs on the PCI bus: their drivers, and how to bind them to DPDK.
 
 use std::fs;
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::path::Path;
 use super::{Check, Outcome, names, read};
 
 const DEVICES: &str = "sys/bus/pci/devices";
-/// Network controller, Ethernet: the upper 16 bits of the class code.
+/// Upper 16 bits of the class code of an Ethernet controller.
 const ETHERNET: &str = "0x0200";
-/// Drivers through which DPDK drives a device: those that hand it over, and those it shares a device with.
+/// Drivers that DPDK can use: those that pass the device to user space, and bifurcated drivers.
 const USABLE: [&str; 5] = ["vfio-pci", "igb_uio", "uio_pci_generic", "mlx5_core", "mlx4_core"];
 const NEEDED: &str = "a NIC on vfio-pci, or a virtual device";
 
 pub(super) fn iommu(root: &Path) -> Check {
     let groups = names(root, "sys/kernel/iommu_groups").len();
-    let hint = "boot with intel_iommu=on or amd_iommu=on to bind NICs safely; virtual devices need none";
+    let hint = "boot with intel_iommu=on or amd_iommu=on to bind NICs safely; not needed for virtual devices";
     Check::ok("iommu", format!("{groups} groups"), "on, for NICs on vfio-pci").unless(
         groups == 0,
         Outcome::Warn,
@@ -25,10 +25,10 @@ pub(super) fn iommu(root: &Path) -> Check {
 pub(super) fn vfio(root: &Path) -> Check {
     let driver = "sys/bus/pci/drivers/vfio-pci";
     let loaded = root.join(driver).exists();
-    // Bound devices are the links named by PCI address; the driver's own files have no colon.
+    // Bound devices are links named by PCI address; the driver's own files have no colon in their names.
     let bound = names(root, driver).iter().filter(|name| name.contains(':')).count();
     let found = if loaded { format!("loaded, {bound} devices bound") } else { "not loaded".to_owned() };
-    let hint = "modprobe vfio-pci; virtual devices need none";
+    let hint = "modprobe vfio-pci; not needed for virtual devices";
     Check::ok("vfio-pci", found, "loaded, for NICs").unless(!loaded, Outcome::Warn, hint)
 }
 
@@ -40,16 +40,16 @@ struct Nic {
 
 impl Nic {
     fn read(root: &Path, address: String) -> Option<Nic> {
-        let folder = format!("{DEVICES}/{address}");
-        if !read(root, &format!("{folder}/class")).starts_with(ETHERNET) {
+        let directory = format!("{DEVICES}/{address}");
+        if !read(root, &format!("{directory}/class")).starts_with(ETHERNET) {
             return None;
         }
-        let driver = fs::read_link(root.join(format!("{folder}/driver"))).ok();
+        let driver = fs::read_link(root.join(format!("{directory}/driver"))).ok();
         let driver = driver.and_then(|to| Some(to.file_name()?.to_string_lossy().into_owned()));
-        let mut interfaces = names(root, &format!("{folder}/net"));
-        // A virtio NIC's interface belongs to the virtio device one level below the PCI device.
-        for below in names(root, &folder).iter().filter(|name| name.starts_with("virtio")) {
-            interfaces.extend(names(root, &format!("{folder}/{below}/net")));
+        let mut interfaces = names(root, &format!("{directory}/net"));
+        // The interface of a virtio NIC is below its virtio device, one level under the PCI device.
+        for below in names(root, &directory).iter().filter(|name| name.starts_with("virtio")) {
+            interfaces.extend(names(root, &format!("{directory}/{below}/net")));
         }
         Some(Nic { address, driver, interfaces })
     }
@@ -68,7 +68,7 @@ impl Nic {
         let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
         match self.interfaces.first() {
             Some(name) => format!(
-                "{bind}, which takes {name} from the kernel; or start polluxd with \
+                "{bind}, which removes {name} from the kernel
                  --vdev=net_af_packet0,iface={name}, which is slower"
             ),
             None => bind,
@@ -76,7 +76,7 @@ impl Nic {
     }
 }
 
-/// A check for each Ethernet device. One that DPDK can use is enough: the others may be the kernel's on purpose.
+/// One check per Ethernet device. One usable device is enough, as the others may belong to the kernel on purpose.
 pub(super) fn ports(root: &Path) -> Vec<Check> {
     let nics: Vec<Nic> =
         names(root, DEVICES).into_iter().filter_map(|address| Nic::read(root, address)).collect();

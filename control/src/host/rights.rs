@@ -1,10 +1,10 @@
-//! What the kernel lets us do.
+//! Capabilities and devices of the process.
 
 use std::path::Path;
 
 use super::{Check, Outcome, field, read};
 
-/// Numbers and names of <linux/capability.h>: twins and neighbours, packet sockets, memory that is not swapped out.
+/// From <linux/capability.h>: for TAP twins and neighbours, packet sockets, and locked memory.
 const WANTED: [(u32, &str); 3] = [(12, "cap_net_admin"), (13, "cap_net_raw"), (14, "cap_ipc_lock")];
 
 pub(super) fn capabilities(root: &Path) -> Check {
@@ -14,14 +14,14 @@ pub(super) fn capabilities(root: &Path) -> Check {
     let lacked: Vec<&str> = lacked.collect();
     let found = if lacked.is_empty() { "all".to_owned() } else { format!("lacks {}", lacked.join(", ")) };
     let hint = "run polluxd as root, or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep polluxd; this check \
-                judges by whoever runs it";
+                checks the user who runs it";
     let needed = "cap_net_admin, cap_net_raw and cap_ipc_lock";
     Check::ok("rights", found, needed).unless(!lacked.is_empty(), Outcome::Warn, hint)
 }
 
 pub(super) fn tun(root: &Path) -> Check {
-    let there = root.join("dev/net/tun").exists();
+    let exists = root.join("dev/net/tun").exists();
     let hint = "modprobe tun; until then start polluxd with --no-kernel";
-    let found = if there { "there" } else { "missing" };
-    Check::ok("tun", found, "/dev/net/tun, for twins").unless(!there, Outcome::Warn, hint)
+    let found = if exists { "present" } else { "missing" };
+    Check::ok("tun", found, "/dev/net/tun, for TAP twins").unless(!exists, Outcome::Warn, hint)
 }

@@ -1,4 +1,4 @@
-//! Machines made of files.
+//! Checks of machines made of files.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn one(files: &[(&str, &str)], name: &str) -> Check {
 }
 
 #[test]
-fn a_bare_machine_lacks_dpdk_and_every_fault_has_a_cure() {
+fn an_empty_machine_lacks_dpdk_and_every_problem_has_a_hint() {
     let checks = checks(machine(&[]).path());
     let failed: Vec<_> = checks.iter().filter(|c| c.outcome == Outcome::Fail).map(|c| c.name).collect();
     assert_eq!(failed, ["dpdk"]);
@@ -50,7 +50,7 @@ fn a_bare_machine_lacks_dpdk_and_every_fault_has_a_cure() {
 }
 
 #[test]
-fn a_ready_machine_has_nothing_to_cure() {
+fn a_ready_machine_passes_all_checks() {
     let root = machine(READY);
     nic(root.path(), "0000:3b:00.0", "vfio-pci", "x");
     let checks = checks(root.path());
@@ -69,7 +69,7 @@ fn an_old_cpu_fails() {
 }
 
 #[test]
-fn every_node_is_asked_for_its_own_huge_pages() {
+fn huge_pages_are_checked_on_each_node() {
     let root = machine(READY);
     fs::create_dir_all(root.path().join("sys/devices/system/node/node1/hugepages/hugepages-2048kB")).unwrap();
     let checks = checks(root.path());
@@ -79,14 +79,14 @@ fn every_node_is_asked_for_its_own_huge_pages() {
 }
 
 #[test]
-fn a_kernel_without_nodes_tells_in_meminfo() {
+fn without_nodes_huge_pages_come_from_meminfo() {
     let check =
         one(&[("proc/meminfo", "HugePages_Total:    1024\nHugePages_Free:     1000\n")], "huge pages");
     assert_eq!((check.outcome, check.found.as_str()), (Outcome::Ok, "1024, 1000 free"));
 }
 
 #[test]
-fn what_is_scarce_is_warned_of() {
+fn scarce_resources_are_warnings() {
     let status = "CapEff:\t0000000000001000\nCpus_allowed_list:\t3\n";
     let scarce = [("proc/self/status", status), ("proc/meminfo", "MemAvailable:   20000 kB\n")];
     assert_eq!(one(&scarce, "cores").found, "1 (3)");

@@ -1,4 +1,4 @@
-//! What is listed, and what switching off refuses.
+//! Tests of the list of modules, and of switching them off.
 
 use super::*;
 use crate::edit::{self, EditError, ModuleSet};
@@ -30,7 +30,7 @@ fn set(config: &mut Config, disable: &[&str], enable: &[&str]) -> Result<(), Str
 }
 
 #[test]
-fn users_are_counted_and_named() {
+fn modules_are_listed_with_their_users() {
     let list = list(&config(), 4096).modules;
     let of = |name: &str| list.iter().find(|module| module.name == name).unwrap();
     assert_eq!((of("ip_vs").uses, of("ip_vs").bytes), (2, Some(4096)));
@@ -42,14 +42,14 @@ fn users_are_counted_and_named() {
 }
 
 #[test]
-fn what_is_used_stays_on_and_all_or_nothing_changes() {
+fn modules_in_use_stay_on_and_changes_are_atomic() {
     let mut config = config();
     let refused = set(&mut config, &["ip_vs_sctp", "ip_vs_rr"], &[]).unwrap_err();
     assert!(refused.contains("ip_vs_rr is used by tcp 10.9.9.1:80"), "{refused}");
     assert!(config.settings.disabled_modules.is_empty());
     let refused = set(&mut config, &["ip_vs"], &[]).unwrap_err();
     assert!(
-        refused.contains("\"ip_vs\" is nothing that can be switched off; use one of ip_vs_tcp"),
+        refused.contains("\"ip_vs\" is not a module that can be switched off; use one of ip_vs_tcp"),
         "{refused}"
     );
     set(&mut config, &["ip_vs_sctp", "ip_vs_esp"], &[]).unwrap();
@@ -59,7 +59,7 @@ fn what_is_used_stays_on_and_all_or_nothing_changes() {
 }
 
 #[test]
-fn services_need_what_is_on() {
+fn a_service_with_a_disabled_module_is_refused() {
     let mut config = config();
     set(&mut config, &["ip_vs_udp", "ip_vs_wlc"], &[]).unwrap();
     let mut new = Service::new(ServiceKey::Address {
@@ -68,8 +68,8 @@ fn services_need_what_is_on() {
         l4_port: 53,
     });
     let Err(EditError::Invalid(errors)) = edit::add_service(&mut config, new.clone()) else { panic!() };
-    let places: Vec<_> = errors.0.iter().map(|error| error.location.as_str()).collect();
-    assert_eq!(places, ["service.protocol", "service.scheduler"]);
+    let locations: Vec<_> = errors.0.iter().map(|error| error.location.as_str()).collect();
+    assert_eq!(locations, ["service.protocol", "service.scheduler"]);
     new.scheduler = Scheduler::Rr;
     config.services.push(new);
     let errors = validate(&config).unwrap_err();
@@ -77,7 +77,7 @@ fn services_need_what_is_on() {
 }
 
 #[test]
-fn registrations_are_worded_as_the_kernels() {
+fn registrations_have_the_kernels_text() {
     assert_eq!(registration("ip_vs_rr", true).unwrap(), "[rr] scheduler registered.");
     assert_eq!(registration("ip_vs_pe_sip", false).unwrap(), "[sip] pe unregistered.");
     assert_eq!(registration("ip_vs_tcp", true), None);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::debug::follow::Heard;
+use crate::debug::follow::Followed;
 use crate::error::{ErrorData, Failure};
 use crate::input_error::InputError;
 use crate::request::{METHODS, Reply, Request};
@@ -177,9 +177,9 @@ pub fn call(id: u64, namespace: Option<&str>, request: &Request) -> Vec<u8> {
     line(&Call { id, jsonrpc: "2.0", namespace, request })
 }
 
-/// Writes a debug event that a follower heard as one line.
-pub fn notification(heard: &Heard) -> Vec<u8> {
-    let event = DebugEvent { missed: heard.missed, ..DebugEvent::clone(&heard.event) };
+/// Writes a debug event for a follower as one line.
+pub fn notification(followed: &Followed) -> Vec<u8> {
+    let event = DebugEvent { missed: followed.missed, ..DebugEvent::clone(&followed.event) };
     line(&json!({ "jsonrpc": "2.0", "method": "debug.event", "params": event }))
 }
 

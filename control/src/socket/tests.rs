@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ClientError};
 use super::limits::Limits;
 use super::server::{Job, Server, ServerError};
-use crate::debug::follow::{Followers, WAITING};
+use crate::debug::follow::{Followers, QUEUE_LEN};
 use crate::edit::{EditError, Errno};
 use crate::error::Failure;
 use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceKey};
@@ -62,13 +62,13 @@ fn daemon(jobs: &channel::Receiver<Job>) {
                 let follow = followers.add();
                 let event = |n: usize| DebugEvent { text: format!("event {n}"), ..DebugEvent::default() };
                 // Twice what waits for a slow reader, and one when it has read; then the daemon goes.
-                (0..2 * WAITING).for_each(|n| followers.tell(|| event(n)));
+                (0..2 * QUEUE_LEN).for_each(|n| followers.send(|| event(n)));
                 let late = follow.clone();
                 thread::spawn(move || {
                     while !late.0.is_empty() {
                         thread::sleep(Duration::from_millis(1));
                     }
-                    followers.tell(|| event(2 * WAITING));
+                    followers.send(|| event(2 * QUEUE_LEN));
                 });
                 Ok(Reply::Following(follow))
             }
@@ -213,9 +213,9 @@ fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
     while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
         heard.push((next.text, next.missed));
     }
-    assert_eq!(heard.len(), WAITING + 1);
+    assert_eq!(heard.len(), QUEUE_LEN + 1);
     assert_eq!(heard[0], ("event 0".to_owned(), 0));
-    assert_eq!(heard[WAITING], (format!("event {}", 2 * WAITING), WAITING as u64));
+    assert_eq!(heard[QUEUE_LEN], (format!("event {}", 2 * QUEUE_LEN), QUEUE_LEN as u64));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Queries as people write them, and words that are none.
+//! Valid and invalid queries.
 
 use super::*;
 
@@ -7,27 +7,27 @@ fn site(module: &'static str, file: &'static str, line: u32, function: &'static 
 }
 
 #[track_caller]
-fn meant(text: &str) -> Vec<&'static str> {
+fn matching(text: &str) -> Vec<&'static str> {
     let sites = [
-        site("ip_vs", "dataplane/src/line/admit.rs", 120, "service_of", 9),
-        site("ip_vs_rr", "dataplane/src/line/admit.rs", 200, "pick", 6),
-        site("ip_vs_wrr", "dataplane/src/line/admit.rs", 201, "pick", 0),
-        site("ip_vs_tcp", "dataplane/src/line/advance.rs", 220, "enter", 8),
+        site("ip_vs", "dataplane/src/pipeline/admit.rs", 120, "service_of", 9),
+        site("ip_vs_rr", "dataplane/src/pipeline/admit.rs", 200, "pick", 6),
+        site("ip_vs_wrr", "dataplane/src/pipeline/admit.rs", 201, "pick", 0),
+        site("ip_vs_tcp", "dataplane/src/pipeline/advance.rs", 220, "enter", 8),
     ];
     let filter = parse_filter(text).unwrap();
     sites.iter().filter(|site| filter.matches(site)).map(|site| site.module).collect()
 }
 
 #[test]
-fn sites_are_selected_as_the_kernel_selects_them() {
+fn sites_match_as_in_the_kernel() {
     let rows: [(&str, &[&str]); 17] = [
         ("module ip_vs", &["ip_vs"]),
         ("module ip_vs*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
         ("module ip_vs_?rr", &["ip_vs_wrr"]),
         ("func pick module *rr", &["ip_vs_rr", "ip_vs_wrr"]),
         ("file advance.rs", &["ip_vs_tcp"]),
-        ("file dataplane/src/line/advance.rs", &["ip_vs_tcp"]),
-        ("file line/ad*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
+        ("file dataplane/src/pipeline/advance.rs", &["ip_vs_tcp"]),
+        ("file pipeline/ad*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
         ("file admit.rs line 120", &["ip_vs"]),
         ("file admit.rs:120-200", &["ip_vs", "ip_vs_rr"]),
         ("file admit.rs:p*", &["ip_vs_rr", "ip_vs_wrr"]),
@@ -40,15 +40,15 @@ fn sites_are_selected_as_the_kernel_selects_them() {
         ("format ^service", &[]),
     ];
     for (text, modules) in rows {
-        assert_eq!(meant(text), modules, "{text}");
+        assert_eq!(matching(text), modules, "{text}");
     }
 }
 
 #[test]
-fn flags_are_added_taken_and_set() {
+fn flags_are_added_removed_and_set() {
     let after = |text: &str| {
         let queries = parse(text).unwrap();
-        queries.iter().fold(Flags::default(), |flags, query| query.change.onto(flags)).to_string()
+        queries.iter().fold(Flags::default(), |flags, query| query.change.apply(flags)).to_string()
     };
     for (text, flags) in [
         ("+p", "p"),
@@ -64,23 +64,23 @@ fn flags_are_added_taken_and_set() {
 }
 
 #[test]
-fn the_word_that_is_wrong_is_named() {
+fn errors_name_the_word() {
     for (text, word) in [
         ("", "there is no query"),
         (" ;# +p\n", "there is no query"),
         ("module ip_vs", "\"ip_vs\" is not an operator"),
-        ("modul ip_vs +p", "\"modul\" is no keyword; use module, file, func"),
+        ("modul ip_vs +p", "\"modul\" is not a keyword; use module, file, func"),
         ("module +p", "\"module\" has no value"),
         ("module a module b +p", "\"module\" is given twice"),
         ("file a:1 line 2 +p", "\"line\" is given twice"),
         ("line 20-10 +p", "line \"20-10\" ends before it begins"),
-        ("line x +p", "line \"x\" is no range"),
-        ("line - +p", "line \"-\" is no range"),
-        ("line 1-2-3 +p", "line \"1-2-3\" is no range"),
-        ("line 99999999999 +p", "is no range"),
-        ("level -1- +p", "level \"-1-\" is no range"),
+        ("line x +p", "line \"x\" is not a number or range"),
+        ("line - +p", "line \"-\" is not a number or range"),
+        ("line 1-2-3 +p", "line \"1-2-3\" is not a number or range"),
+        ("line 99999999999 +p", "is not a number or range"),
+        ("level -1- +p", "level \"-1-\" is not a number or range"),
         ("format \"abc +p", "\"abc +p has no closing quote"),
-        ("+px", "'x' in \"+px\" is no flag"),
+        ("+px", "'x' in \"+px\" is not a flag"),
         ("module ip_vs +p; func x p", "\"p\" is not an operator"),
     ] {
         let error = parse(text).unwrap_err().to_string();
@@ -91,9 +91,9 @@ fn the_word_that_is_wrong_is_named() {
 
 #[test]
 fn escapes_are_those_of_the_kernel() {
-    for (text, meant) in
+    for (text, expected) in
         [(r"a\040b", "a b"), (r"\n\t\\", "\n\t\\"), (r"\q\", "q\\"), (r"\1018", "A8"), (r"\777", "\u{ff}")]
     {
-        assert_eq!(pattern::unescape(text), meant, "{text}");
+        assert_eq!(pattern::unescape(text), expected, "{text}");
     }
 }
