@@ -186,7 +186,7 @@ pub struct Parts<P> {
 pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<Spread>>) -> Parts<P> {
     let count = cores.len();
     let share = |total: u32| total.div_ceil(count.max(1) as u32);
-    let sizes = Sizes { ipv4: share(start.connections_ipv4), ipv6: share(start.connections_ipv6) };
+    let sizes = Sizes { ipv4: share(start.connections_ipv4), ipv6: share(start.connections_ipv6), extra: 0 };
     let steering = Steering { workers: count as u16, seed: Seed::random(), spread: spread.cloned() };
     let hand_off: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
     let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));

@@ -273,7 +273,7 @@ fn start_worker(
 }
 
 fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
-    let Sizes { ipv4, ipv6 } = table.sizes();
+    let Sizes { ipv4, ipv6, .. } = table.sizes();
     let entries = u64::from(ipv4) + u64::from(ipv6);
     say!(
         Info,

@@ -79,7 +79,8 @@ fn parsing(criterion: &mut Criterion) {
 }
 
 fn filled(flows: u32) -> Table {
-    let mut table = Table::new(Sizes { ipv4: flows, ipv6: 0 }, Seed(1, 3)).expect("state for the table");
+    let mut table =
+        Table::new(Sizes { ipv4: flows, ipv6: 0, extra: 0 }, Seed(1, 3)).expect("state for the table");
     for n in 0..flows {
         let endpoints = Endpoints { client: nth_client(n), virtual_: vip(), destination: server() };
         let timeout = Millis::from_secs(300);
@@ -184,7 +185,7 @@ struct Traffic {
 
 impl Traffic {
     fn new(method: Method, flows: u32) -> Traffic {
-        let sizes = Sizes { ipv4: flows, ipv6: 0 };
+        let sizes = Sizes { ipv4: flows, ipv6: 0, extra: 0 };
         let plan = Plan { protocol: UDP, sizes, servers: 10, services: 10_001, ..Plan::new(method) };
         let bed = plan.bed().expect("state for the table");
         let out = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
@@ -285,7 +286,7 @@ impl Pair {
     fn new(owner: WorkerId) -> Pair {
         let plan =
             Plan { protocol: UDP, workers: 2, hand_off_ring: 4096, servers: 10, ..Plan::new(Method::Nat) };
-        let plan = Plan { sizes: Sizes { ipv4: THOUSAND * 2, ipv6: 0 }, ..plan };
+        let plan = Plan { sizes: Sizes { ipv4: THOUSAND * 2, ipv6: 0, extra: 0 }, ..plan };
         let bed = plan.bed().expect("state for the table");
         let pipeline = &bed.worker.default_namespace.pipeline;
         let owned = |frame: &Frame| {

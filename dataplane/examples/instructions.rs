@@ -79,7 +79,7 @@ impl Row {
     }
 
     fn bed(&self) -> Bed {
-        let sizes = Sizes { ipv4: u32::from(FLOWS), ipv6: u32::from(FLOWS) };
+        let sizes = Sizes { ipv4: u32::from(FLOWS), ipv6: u32::from(FLOWS), extra: 0 };
         let mut plan = Plan { sizes, servers: SERVERS, protocol: self.protocol, ..Plan::new(self.method) };
         if !self.is_ipv6 {
             return plan.bed().expect("memory for the table");

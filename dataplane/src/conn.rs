@@ -4,9 +4,12 @@
 //! memory taken at start ([`slab`]). Timers are links inside the entries ([`crate::time::wheel`]).
 
 pub mod entry;
+pub mod extra;
 pub mod free;
 pub mod index;
 pub mod quota;
+mod records;
+pub mod sizes;
 pub mod slab;
 pub mod table;
 pub mod template;
@@ -15,8 +18,10 @@ pub mod template;
 mod tests;
 
 pub use entry::{ConnId, Direction, Entry, Expiry, Flags};
+pub use extra::Extra;
 pub use quota::Quotas;
-pub use table::{NewConnection, Sizes, Table};
+pub use sizes::{Kind, Sizes};
+pub use table::{NewConnection, Table};
 
 /// What the workers of a process share of flows: touched when connections are made, are first found open, and end,
 /// never by the packets in between.

@@ -125,7 +125,7 @@ impl Plan {
             scheduler: Scheduler::Rr,
             servers: 1,
             settings: Settings::default(),
-            sizes: Sizes { ipv4: 64, ipv6: 8 },
+            sizes: Sizes { ipv4: 64, ipv6: 8, extra: 0 },
             network: network(),
             weight: 1,
             workers: 1,

@@ -55,7 +55,7 @@ fn without_nodes(root: &Path) -> Check {
 /// Memory for connection tables of the default size.
 pub(super) fn tables(root: &Path) -> Check {
     let start = Start::default();
-    let sizes = Sizes { ipv4: start.connections_ipv4, ipv6: start.connections_ipv6 };
+    let sizes = Sizes { ipv4: start.connections_ipv4, ipv6: start.connections_ipv6, extra: 0 };
     let needed = sizes.bytes() as u64;
     let text = read(root, "proc/meminfo");
     // "MemAvailable:    8123456 kB", which excludes reserved huge pages.

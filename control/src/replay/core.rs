@@ -80,7 +80,7 @@ impl Core {
             me: WorkerId(0),
             steering: Steering { workers: 1, seed: Seed::random(), spread: None },
             ports: Side::ALL.len(),
-            sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS },
+            sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS, extra: 0 },
             shared: Arc::clone(&shared),
             services: SERVICES as usize,
             stats: stats.clone(),

@@ -42,14 +42,18 @@ impl Flags {
     pub const OPS: Flags = Flags(0x0010);
     /// A persistence template controls it.
     pub const CHILD: Flags = Flags(0x0020);
-    /// The template knows that this connection was really opened.
-    pub const ASSURED: Flags = Flags(0x0040);
+    /// Its template does not know yet that it was really opened.
+    pub const UNCONFIRMED: Flags = Flags(0x0040);
     /// No packet of the destination was seen, and none is expected here.
     pub const NO_OUTPUT: Flags = Flags(0x0080);
     /// It counts as inactive.
     pub const INACTIVE: Flags = Flags(0x0100);
     /// A packet of the destination was seen.
     pub const REPLIED: Flags = Flags(0x0200);
+    /// Its packets take the slow path.
+    pub const SLOW: Flags = Flags(0x0400);
+    /// It has an [extra record](super::Extra).
+    pub const EXTRA: Flags = Flags(0x0800);
 
     /// Whether all of `other` is set.
     #[inline]
@@ -57,10 +61,10 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// Whether a template has yet to hear whether the connection was really opened.
+    /// True if packets of the connection must not take the fast path. One test of two bits.
     #[inline(always)]
-    pub fn is_unsure(self) -> bool {
-        self.0 & (Flags::CHILD.0 | Flags::ASSURED.0) == Flags::CHILD.0
+    pub fn needs_slow_path(self) -> bool {
+        self.0 & (Flags::SLOW.0 | Flags::UNCONFIRMED.0) != 0
     }
 
     /// Both together.

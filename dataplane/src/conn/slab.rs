@@ -26,7 +26,10 @@ impl<T: FromZeros> Slab<T> {
     /// # Errors
     /// The kernel's, when there is not enough memory.
     pub fn new(len: usize) -> std::io::Result<Slab<T>> {
-        let bytes = (len.max(1) * size_of::<T>()).next_multiple_of(1 << HUGE_SHIFT);
+        if len == 0 {
+            return Ok(Slab { map: MmapMut::map_anon(1)?, len, record: PhantomData });
+        }
+        let bytes = (len * size_of::<T>()).next_multiple_of(1 << HUGE_SHIFT);
         // Small tables, as in tests, would waste a reserved huge page each.
         let reserved = if bytes > 4 << HUGE_SHIFT {
             MmapOptions::new().len(bytes).huge(Some(HUGE_SHIFT)).populate().map_anon().ok()

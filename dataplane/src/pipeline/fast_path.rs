@@ -121,7 +121,7 @@ impl Pipeline {
             snapshot.adjacencies.get(entry.destination as usize).ok_or(SlowPathReason::Adjacency)?;
         let flags = entry.flags;
         // A SYN may open the connection again.
-        if !adjacency.is_open() || plain.tcp_flags & SYN != 0 || flags.is_unsure() {
+        if !adjacency.is_open() || plain.tcp_flags & SYN != 0 || flags.needs_slow_path() {
             return Err(why_not(adjacency.is_open(), flags));
         }
         let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
@@ -190,7 +190,7 @@ impl Pipeline {
         let (entry, address) =
             I::connection(&mut self.conns, id, Direction::Out).ok_or(SlowPathReason::NoConnection)?;
         let routed = entry.client_hop_generation == network.generation;
-        if !snapshot.services.hooked[usize::from(I::IPV6)] || !routed || entry.flags.is_unsure() {
+        if !snapshot.services.hooked[usize::from(I::IPV6)] || !routed || entry.flags.needs_slow_path() {
             return Err(why_not(routed, entry.flags));
         }
         let hop = network.hop_at(HopId(entry.client_hop)).ok_or(SlowPathReason::Adjacency)?;
@@ -223,7 +223,7 @@ impl Pipeline {
 fn why_not(ready: bool, flags: Flags) -> SlowPathReason {
     if !ready {
         SlowPathReason::Adjacency
-    } else if flags.is_unsure() {
+    } else if flags.needs_slow_path() {
         SlowPathReason::Feature
     } else {
         SlowPathReason::State

@@ -1,25 +1,26 @@
-//! From a packet's key to its connection, in three steps for a burst; and keys that get their slots later.
+//! From a packet's key to its connection, in three steps for a burst; and index insertions that are deferred.
 
 use super::Table;
-use crate::conn::entry::{Addresses6, ConnId, Direction, Entry};
+use crate::conn::entry::{ConnId, Direction};
 use crate::conn::index::{Slot, Spot};
+use crate::conn::sizes::Kind;
 use crate::conn::slab::prefetch_at;
-use crate::cpu::{self, Cpu};
+use crate::cpu::Cpu;
 use crate::flow::{Key, Key4, Key6};
 
-/// A key that is yet to be put into the index: its line is on its way from memory meanwhile, for as long as the next
-/// connections take. Searches know of it, so nobody else can tell.
+/// A deferred insertion: the key of a connection's replies, whose index line is being prefetched while the next
+/// connections are added. Lookups also scan the pending keys, so the delay is not visible.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingInsert {
     pub(super) hash: u64,
     pub(super) id: ConnId,
 }
 
-/// How many connections' keys may be owed.
+/// Most insertions that are pending at once.
 pub(super) const MAX_PENDING: usize = 8;
 
 impl Table {
-    /// First of three steps of a burst's lookup: asks for the index line, and tells where it is.
+    /// First of three steps of a burst's lookup: prefetches the index line and returns where it is.
     #[inline(always)]
     pub fn prefetch_line(&self, hash: u64) -> Spot {
         let spot = self.index.spot(hash);
@@ -27,90 +28,75 @@ impl Table {
         spot
     }
 
-    /// Second step: asks for the entry that the line most probably names. It holds until [`Table::changes`] changes.
+    /// Second step: prefetches the entry of the most probable slot of the line. The slot is valid until
+    /// [`Table::changes`] changes.
     #[inline(always)]
     pub fn prefetch_entry<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
         let slot = self.index.candidate(cpu, spot);
-        let id = slot.id().0;
-        prefetch_at(&self.entries, id as usize);
-        if id >= self.sizes.ipv4 {
-            prefetch_at(&self.addresses, (id - self.sizes.ipv4) as usize);
+        prefetch_at(&self.records.entries, slot.id().0 as usize);
+        match self.kind(slot.id()) {
+            Kind::Ipv4 => {}
+            Kind::Ipv6(record) => prefetch_at(&self.records.addresses, record as usize),
         }
         slot
     }
 
-    /// How many connections have come and gone.
+    /// Number of changes of the index so far.
     #[inline(always)]
     pub fn changes(&self) -> u32 {
         self.changes
     }
 
-    /// Third step for plain packets of IPv4: the connection in a slot that [`Table::prefetch_entry`] gave, if it is the
-    /// one that [`Table::find`] would find.
+    /// Third step for plain IPv4 packets: the connection in a slot from [`Table::prefetch_entry`], if
+    /// [`Table::find`] would find the same one.
     #[inline(always)]
     pub fn confirm<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key4) -> Option<(ConnId, Direction)> {
         let id = slot.id();
-        let entry = self.entries.get(id.0 as usize)?;
+        let entry = self.records.entries.get(id.0 as usize)?;
         entry.matches4(cpu, key, slot.out()).then(|| (id, slot.direction()))
     }
 
-    /// The same of IPv6.
+    /// As [`Table::confirm`], for plain IPv6 packets.
     #[inline(always)]
     pub fn confirm6<C: Cpu>(&self, cpu: C, slot: Slot, key: &Key6) -> Option<(ConnId, Direction)> {
         let id = slot.id();
-        let addresses = self.addresses.get(id.0.checked_sub(self.sizes.ipv4)? as usize)?;
-        let entry = self.entries.get(id.0 as usize)?;
+        let Kind::Ipv6(record) = self.kind(id) else { return None };
+        let addresses = self.records.addresses.get(record as usize)?;
+        let entry = self.records.entries.get(id.0 as usize)?;
         addresses.matches(cpu, entry, key, slot.out()).then(|| (id, slot.direction()))
     }
 
-    /// Third step of any packet: the connection a packet with this key belongs to, and which way the packet goes.
+    /// Third step for any packet: the connection that a packet with this key belongs to, and the packet's direction.
     #[inline]
     pub fn find(&self, hash: u64, key: &Key) -> Option<(ConnId, Direction)> {
-        let is_it = |slot| is_named((&self.entries, &self.addresses, self.sizes.ipv4), slot, key);
-        // The newest is found first, and none is newer than those that are owed.
-        let owed = self.owed.iter().rev().filter(|owed| owed.hash == hash);
-        let mut owed = owed.map(|owed| Slot::new(owed.id, Direction::Out));
-        let slot = owed.find(|&slot| is_it(slot)).or_else(|| self.index.find(hash, is_it));
+        let is_it = |slot| self.records.is_named(slot, key);
+        // The newest connection with a key is found first, and pending ones are newer than indexed ones.
+        let pending = self.pending.iter().rev().filter(|pending| pending.hash == hash);
+        let mut pending = pending.map(|pending| Slot::new(pending.id, Direction::Out));
+        let slot = pending.find(|&slot| is_it(slot)).or_else(|| self.index.find(hash, is_it));
         slot.map(|slot| (slot.id(), slot.direction()))
     }
 
-    /// Puts a key into the index once others have waited behind it.
-    pub(super) fn defer_insert(&mut self, owed: PendingInsert) {
-        if self.owed.is_full() {
-            let first = self.owed.remove(0);
-            self.settle(first);
+    /// Defers an insertion until others were deferred after it.
+    pub(super) fn defer_insert(&mut self, pending: PendingInsert) {
+        if self.pending.is_full() {
+            let first = self.pending.remove(0);
+            self.insert_reply(first);
         }
-        self.owed.push(owed);
+        self.pending.push(pending);
     }
 
-    /// Puts all keys into the index that are owed.
+    /// Performs all pending insertions.
     pub fn flush_pending(&mut self) {
-        for owed in std::mem::take(&mut self.owed) {
-            self.settle(owed);
+        for pending in std::mem::take(&mut self.pending) {
+            self.insert_reply(pending);
         }
     }
 
-    fn settle(&mut self, PendingInsert { hash, id }: PendingInsert) {
-        let Some(key) = self.endpoints(id).key_out(self.entry(id).protocol) else { return };
-        // An index that has a quarter of its slots free has one in the lines of every key, but for a chance that no
-        // table lives to see: then replies are not the connection's.
+    fn insert_reply(&mut self, PendingInsert { hash, id }: PendingInsert) {
+        let Some(key) = self.records.key_out(id) else { return };
+        // Cannot fail in practice: a quarter of the slots are free even in a full table, so that all lines of a key are
+        // full with negligible probability. If they were, the connection's replies would not be recognised.
         let _ = self.put(hash, Slot::new(id, Direction::Out), &key);
-    }
-}
-
-/// Whether a packet with this key belongs to the connection in a slot, given the entries, the addresses of IPv6, and
-/// the first id of those.
-#[inline]
-pub(super) fn is_named(
-    (entries, addresses, ipv4): (&[Entry], &[Addresses6], u32),
-    slot: Slot,
-    key: &Key,
-) -> bool {
-    let id = slot.id().0;
-    let entry = &entries[id as usize];
-    match (key, id.checked_sub(ipv4)) {
-        (Key::V4(key), None) => entry.matches4(cpu::Any, key, slot.out()),
-        (Key::V6(key), Some(six)) => addresses[six as usize].matches(cpu::Any, entry, key, slot.out()),
-        _ => false,
     }
 }

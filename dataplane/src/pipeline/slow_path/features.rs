@@ -23,7 +23,7 @@ impl Feature {
     /// The features of a connection with these flags.
     pub(crate) fn of(flags: Flags) -> impl Iterator<Item = Feature> {
         Feature::ALL.into_iter().filter(move |feature| match feature {
-            Feature::ConfirmTemplate => flags.is_unsure(),
+            Feature::ConfirmTemplate => flags.has(Flags::UNCONFIRMED),
         })
     }
 }
@@ -41,7 +41,7 @@ impl Pipeline {
     fn confirm_template(&mut self, id: ConnId, from: From) {
         let entry = self.conns.entry_mut(id);
         if was_opened(entry.protocol, entry.state, from) {
-            entry.flags.set(Flags::ASSURED, true);
+            entry.flags.set(Flags::UNCONFIRMED, false);
             if let Some(handle) = self.conns.template(id) {
                 self.shared.templates.assure(handle);
             }

@@ -91,11 +91,14 @@ fn of_connections() -> BTreeSet<DropReason> {
         let tired = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
         bed.client_sends(&with_byte(tired, 22, 1));
     });
-    all.extend(after(Plan { sizes: Sizes { ipv4: 1, ipv6: 1 }, ..Plan::new(Method::Nat) }.build(), |bed| {
-        for (port, flags) in [(1, "S"), (1, "A"), (2, "S")] {
-            bed.client_sends(&tcp(at(client().address, 4000 + port), vip(), flags));
-        }
-    }));
+    all.extend(after(
+        Plan { sizes: Sizes { ipv4: 1, ipv6: 1, extra: 0 }, ..Plan::new(Method::Nat) }.build(),
+        |bed| {
+            for (port, flags) in [(1, "S"), (1, "A"), (2, "S")] {
+                bed.client_sends(&tcp(at(client().address, 4000 + port), vip(), flags));
+            }
+        },
+    ));
     all.extend(after(nat(), |bed| {
         bed.client_sends(&tcp(client(), vip(), "S"));
         let mut snapshot = Plan::new(Method::Nat).snapshot();

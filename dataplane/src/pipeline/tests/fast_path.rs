@@ -90,8 +90,12 @@ fn bed6(mut plan: Plan) -> Bed {
 }
 
 fn plan(method: Method, proto: u8, switches: u8) -> Plan {
-    let mut plan =
-        Plan { protocol: proto, servers: 1, sizes: Sizes { ipv4: 8, ipv6: 8 }, ..Plan::new(method) };
+    let mut plan = Plan {
+        protocol: proto,
+        servers: 1,
+        sizes: Sizes { ipv4: 8, ipv6: 8, extra: 0 },
+        ..Plan::new(method)
+    };
     plan.settings.sloppy_tcp = switches & 1 != 0;
     plan.settings.secure_tcp = switches & 2 != 0;
     plan.settings.pmtu_disc = switches & 4 != 0;

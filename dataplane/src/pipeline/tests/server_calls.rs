@@ -297,7 +297,7 @@ impl Workers {
     fn new(count: u16) -> Workers {
         let shared = Arc::new(Shared::new(16, 16 * 1024));
         let beds = (0..count).map(|me| {
-            let plan = Plan { workers: count, sizes: Sizes { ipv4: 256, ipv6: 1 }, ..plan() };
+            let plan = Plan { workers: count, sizes: Sizes { ipv4: 256, ipv6: 1, extra: 0 }, ..plan() };
             let snapshot = snapshot(&plan);
             let mut bed = plan.bed_with(snapshot).unwrap();
             (bed.worker.default_namespace.pipeline.me, bed.worker.default_namespace.pipeline.shared) =

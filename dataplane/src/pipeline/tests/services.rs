@@ -134,7 +134,7 @@ fn a_call_meets_one_destination_whatever_its_port() {
 #[test]
 fn templates_have_a_limit() {
     let snapshot = with_service(&plan(), |service| service.persistence = sticky(50));
-    let sizes = Sizes { ipv4: 512, ipv6: 1 };
+    let sizes = Sizes { ipv4: 512, ipv6: 1, extra: 0 };
     let mut bed = Plan { sizes, ..plan() }.bed_with(snapshot).unwrap();
     for net in 0..255 {
         bed.client_sends(&tcp(at(v4(198, 51, net, 1), 1000), vip(), "S"));
@@ -259,7 +259,7 @@ fn a_full_destination_gets_no_more_until_enough_have_gone() {
         services.destinations[0].as_mut().unwrap().upper = upper;
         snapshot
     };
-    let plan = || Plan { sizes: Sizes { ipv4: 64, ipv6: 1 }, ..Plan::new(Method::Nat) };
+    let plan = || Plan { sizes: Sizes { ipv4: 64, ipv6: 1, extra: 0 }, ..Plan::new(Method::Nat) };
     let mut bed = plan().bed_with(limited(&plan(), 4)).unwrap();
     let nth = |n: u16| at(client().address, 1000 + n);
     for n in 0..5 {

@@ -14,7 +14,7 @@ use crate::worker::background::BackgroundTask;
 const ROOM: u32 = 2000;
 
 fn plan() -> Plan {
-    Plan { sizes: Sizes { ipv4: ROOM, ipv6: 8 }, ..Plan::new(Method::Nat) }
+    Plan { sizes: Sizes { ipv4: ROOM, ipv6: 8, extra: 0 }, ..Plan::new(Method::Nat) }
 }
 
 fn nth_client(n: u32) -> Endpoint {
@@ -103,7 +103,7 @@ fn a_connection_that_outlives_a_listing_is_listed_once() {
 
 #[test]
 fn empty_slots_cost_little_and_end_a_page_in_time() {
-    let mut bed = Plan { sizes: Sizes { ipv4: 40_000, ipv6: 8 }, ..plan() }.bed().unwrap();
+    let mut bed = Plan { sizes: Sizes { ipv4: 40_000, ipv6: 8, extra: 0 }, ..plan() }.bed().unwrap();
     let (mut from, mut pages, mut polls) = (Some(0), 0, 0);
     while let Some(at) = from {
         send(&bed, Command::List(Page::new(1, at, 10, Vec::new())));

@@ -109,7 +109,7 @@ fn a_command_ends_idling_after_one_sleep() {
 
 #[test]
 fn a_worker_with_overdue_connections_does_not_sleep() {
-    let sizes = Sizes { ipv4: 1024, ipv6: 8 };
+    let sizes = Sizes { ipv4: 1024, ipv6: 8, extra: 0 };
     let mut bed = Plan { sizes, ..Plan::new(Method::Nat) }.bed().unwrap();
     bed.worker.idle = Idle::new(config(Mode::Sleep));
     for l4_port in 10_001..=10_200 {

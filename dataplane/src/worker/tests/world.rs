@@ -48,7 +48,7 @@ impl TestNamespace {
             me: WorkerId(me),
             steering: Steering { workers, seed: Seed(3, 5), spread: spread.clone() },
             ports: 2,
-            sizes: Sizes { ipv4: 64, ipv6: 8 },
+            sizes: Sizes { ipv4: 64, ipv6: 8, extra: 0 },
             shared: Arc::clone(&shared),
             services: 4,
             stats: Arc::clone(&worker_stats[usize::from(me)]),
