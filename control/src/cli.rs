@@ -2,6 +2,7 @@
 
 pub mod debug;
 pub mod destination;
+pub mod error;
 pub mod fwmarks;
 pub mod ipvsadm;
 pub mod man;
@@ -9,6 +10,7 @@ pub mod modules;
 pub mod namespace;
 pub mod run;
 pub mod service;
+mod session;
 pub mod settings;
 pub mod sysctl;
 pub mod table;
@@ -27,8 +29,8 @@ pub use self::modules::ModulesCommand;
 pub use self::namespace::NamespaceCommand;
 pub use self::service::{OptionalService, ServiceCommand, ServiceSelector};
 pub use self::sysctl::SysctlArgs;
+use crate::api::socket::DEFAULT_PATH;
 use crate::ipvsadm::command::Table;
-use crate::socket::DEFAULT_PATH;
 
 /// Control client for polluxd, the layer-4 load balancer.
 #[derive(Debug, Parser)]

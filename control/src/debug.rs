@@ -4,9 +4,7 @@
 //! - [`sites`]: the events of control; those of workers are in `pollux_dataplane::trace`.
 //! - [`text`]: formats a worker's record.
 //! - [`limit`]: rate limits.
-//! - [`follow`]: clients that follow the events.
 
-pub mod follow;
 pub mod limit;
 mod pattern;
 pub mod query;
@@ -19,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use pollux_dataplane::trace::{self, Record, Switches};
 
-use self::follow::{Follow, Followers};
 use self::limit::Limit;
 use self::query::{Filter, Flags, Query};
+use crate::api::follow::{Follow, Followers};
+use crate::api::view::{DebugEvent, DebugSite};
 use crate::log;
-use crate::view::{DebugEvent, DebugSite};
 
 /// A debug site with its flags.
 #[derive(Clone, Debug)]

@@ -1,14 +1,21 @@
 //! The control thread's judgement: answers requests, follows the kernel, keeps workers in step, for all namespaces.
 
+pub mod compile;
 mod connections;
 mod debug;
+pub mod defence;
 mod edits;
+pub mod estimate;
 pub mod link_filter;
+pub mod modules;
 mod named_namespace;
 pub mod namespace_engine;
+pub mod namespace_manager;
 mod namespaces;
+pub mod observe;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod workers;
 
 use std::time::{Duration, Instant};
 
@@ -16,18 +23,18 @@ use crossbeam::channel::Sender;
 
 use self::named_namespace::NamedNamespace;
 pub use self::namespace_engine::NamespaceEngine;
+use crate::api::error::Failure;
+use crate::api::request::{Apply, Done, Reply, Request};
+use crate::api::view::{PortView, StatsView, VersionView};
 use crate::debug::Debug;
-use crate::diff;
-use crate::edit::EditError;
-use crate::error::Failure;
-use crate::kernel::network_config::NetworkConfig;
+use crate::engine::namespace_manager::NamespaceManager;
+use crate::engine::workers::Workers;
+use crate::model::diff;
+use crate::model::edit::EditError;
+use crate::model::network_config::NetworkConfig;
+use crate::model::validate::validate;
 use crate::model::{Config, namespace};
-use crate::namespace_manager::NamespaceManager;
-use crate::request::{Apply, Done, Reply, Request};
 use crate::state::writer::{Waiting, Writer};
-use crate::validate::validate;
-use crate::view::{PortView, StatsView, VersionView};
-use crate::workers::Workers;
 
 /// How often what is done from time to time is done, however many requests there are.
 const TICK: Duration = Duration::from_millis(5);

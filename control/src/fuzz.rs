@@ -5,11 +5,12 @@
 
 use serde_json::json;
 
+use crate::api::socket::rpc;
 use crate::debug::{Debug, query};
 use crate::model::Config;
+use crate::model::{parse, sysctl, validate};
 use crate::replay::{self, case::Case};
-use crate::socket::rpc;
-use crate::{ipvsadm, parse, state, sysctl, validate};
+use crate::{ipvsadm, state};
 
 /// Longer than any recording. A replay advances time in small steps, so a case of years would take too long.
 const MAX_MS: f64 = 600_000.0;

@@ -25,15 +25,16 @@ pub mod restore;
 pub mod rows;
 mod save;
 mod usage;
+mod view;
 mod words;
 
 pub use apply::{Refusal, apply, refusal};
 pub use command::{Command, Listing, ParseError};
 pub use connections::connections;
-pub use flags::words as flag_words;
 pub use list::{Layout, services, timeouts};
 pub use parse::{parse, parse_words};
 pub use save::save;
+pub use view::{connection_row, service_row};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! How Pollux lives with Linux: every DPDK port has a twin in the kernel, and the kernel's tables are our control plane.
 //!
-//! - [`network_config`]: what the data plane needs to know of the kernel, as plain data; a file can hold it too.
-//! - [`netlink`]: the mirror, which keeps such facts up to date on a live machine.
+//! - [`netlink`]: the mirror, which keeps a [`NetworkConfig`](crate::model::network_config::NetworkConfig) up to date.
 //! - [`tap`]: the twin itself, a TAP interface with the port's hardware address.
 //! - [`exception`]: carries frames between the twins and the data plane, so that no worker enters the kernel.
 //! - [`realm`]: the same for namespaces, each in a network namespace of its own ([`netns`]).
@@ -13,10 +12,8 @@ pub mod exception;
 pub mod namespace;
 pub mod netlink;
 pub mod netns;
-pub mod network_config;
 pub mod tap;
 
-mod mac;
 mod parse;
 mod rtnetlink;
 mod tables;

@@ -1,13 +1,23 @@
 //! What an operator may ask for: one model for the configuration file, the control socket and the rules text.
 //!
-//! These types say what can be written; [`crate::validate`] says what makes sense. Field names are the words of
+//! These types say what can be written; [`validate`] says what makes sense. Field names are the words of
 //! `docs/` and of the CLI, and an unknown field is an error everywhere.
 
 mod destination;
+pub mod diff;
+pub mod edit;
 mod fwmarks;
+pub mod input_error;
+mod mac;
+pub mod modules;
 pub mod namespace;
+pub mod network_config;
+pub mod parse;
 mod services;
 mod settings;
+pub mod sysctl;
+pub mod timeouts;
+pub mod validate;
 mod written;
 
 use std::fmt;
@@ -20,11 +30,11 @@ use serde::{Deserialize, Serialize};
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
 pub use self::fwmarks::FwmarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
+use self::network_config::NetworkConfig;
 pub use self::services::Services;
 pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
-use crate::kernel::network_config::NetworkConfig;
 
 /// A whole configuration: what `polluxd --config` reads and what `apply` replaces at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

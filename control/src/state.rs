@@ -3,11 +3,9 @@
 //! - [`file`]: the text, and how it is replaced so that there is always a whole one.
 //! - [`begin`]: what to start with, out of the configuration file and the state.
 //! - [`writer`]: the thread that writes; neither workers nor the control thread wait for a disk.
-//! - [`reload`]: reads the configuration file again when told to by SIGHUP.
 
 pub mod begin;
 pub mod file;
-pub mod reload;
 #[cfg(test)]
 mod tests;
 pub mod writer;

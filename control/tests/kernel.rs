@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bed::{Bed, FOREIGN, OURS, PEER, Sent, alone, ip, until};
 use pollux_control::kernel::exception::ExceptionPath;
 use pollux_control::kernel::netlink::Mirror;
-use pollux_control::kernel::network_config::{NetworkConfig, Route, RouteKind};
 use pollux_control::kernel::tap::{TapDevice, TapError};
+use pollux_control::model::network_config::{NetworkConfig, Route, RouteKind};
 
 #[path = "kernel/bed.rs"]
 mod bed;

@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
+use pollux_control::engine::namespace_manager::{self, ORDERS, Parts};
 use pollux_control::model::Start;
-use pollux_control::namespace_manager::{self, ORDERS, Parts};
 use pollux_dataplane::cache_aligned_alloc::{CacheAlignedAlloc, OWN_LINES, PAIR};
 use pollux_dataplane::config::Snapshot;
 use pollux_dataplane::io::mem::{Frame, ManualClock, Wire};

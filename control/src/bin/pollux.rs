@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pollux_control::cli::run::CliError;
+use pollux_control::cli::error::CliError;
 use pollux_control::cli::{Cli, ipvsadm, run};
 
 fn main() -> ExitCode {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
-use pollux_control::daemon_args::{self, DaemonArgs};
+use pollux_control::daemon::arguments::{self, DaemonArgs};
+use pollux_control::daemon::run;
 use pollux_control::host::Outcome;
 use pollux_control::state::begin;
-use pollux_control::{host, log, run, say};
+use pollux_control::{host, log, say};
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -18,7 +19,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 static HEAP: CacheAlignedAlloc = CacheAlignedAlloc;
 
 fn main() -> ExitCode {
-    let args = match daemon_args::parse(std::env::args()) {
+    let args = match arguments::parse(std::env::args()) {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
@@ -52,7 +53,7 @@ fn check_host() -> anyhow::Result<()> {
 
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
-    let mut begun = begin::begin(&args.options)?;
+    let mut begun = begin::begin(args.options.sources())?;
     for line in &begun.told {
         say!(Info, "{line}");
     }

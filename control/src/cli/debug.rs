@@ -4,11 +4,12 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use super::run::{CliError, Session};
+use super::error::CliError;
+use super::session::Session;
 use super::{sysctl, values};
-use crate::edit::SettingsEdit;
-use crate::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
-use crate::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
+use crate::api::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
+use crate::api::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
+use crate::model::edit::SettingsEdit;
 
 /// Subcommands of `pollux debug`.
 #[derive(Clone, Debug, Subcommand)]

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::run::CliError;
+use super::error::CliError;
 use super::service::ServiceSelector;
 use super::values;
-use crate::edit::DestinationEdit;
+use crate::api::request::{DestinationAdd, DestinationRemove, Request};
+use crate::model::edit::DestinationEdit;
 use crate::model::{Checksum, Destination, DestinationKey, Method, Tunnel};
-use crate::request::{DestinationAdd, DestinationRemove, Request};
 
 /// Subcommands of `pollux destination`.
 #[derive(Debug, Subcommand)]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::run::CliError;
+use super::error::CliError;
+use crate::api::request::FwmarksSet;
 use crate::model::Config;
-use crate::parse;
-use crate::request::FwmarksSet;
+use crate::model::parse;
 
 /// Subcommands of `pollux fwmarks`.
 #[derive(Debug, Subcommand)]

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::api::socket::DEFAULT_PATH;
+use crate::api::socket::client::{Client, ClientError};
 use crate::ipvsadm::daemon::NoDaemon;
 use crate::ipvsadm::names::System;
 use crate::ipvsadm::program::{Environment, Program, needs_daemon};
 use crate::ipvsadm::restore::Stream;
-use crate::socket::DEFAULT_PATH;
-use crate::socket::client::{Client, ClientError};
 
 /// Long enough for a restore of a hundred thousand lines.
 const TIMEOUT: Duration = Duration::from_secs(60);

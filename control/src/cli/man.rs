@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
 use super::Cli;
-use crate::daemon_args;
+use crate::daemon::arguments;
 
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub fn pages(dir: Option<&Path>) -> Result<String, ManError> {
             let mut root = Cli::command().disable_help_subcommand(true);
             root.build();
             write_tree(&root, dir)?;
-            write(dir, "polluxd.8", &page(daemon_args::Options::command(), "8")?)?;
+            write(dir, "polluxd.8", &page(arguments::Options::command(), "8")?)?;
             write(dir, "ipvsadm.8", IPVSADM).map(|()| String::new())
         }
     }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn pages_have_no_extra_section() {
-        for page in [pages(None).unwrap(), page(daemon_args::Options::command(), "8").unwrap()] {
+        for page in [pages(None).unwrap(), page(arguments::Options::command(), "8").unwrap()] {
             assert!(page.contains("\n.SH \"EXAMPLES\"\n.nf\n\\&pollux"), "{page}");
             assert!(!page.contains("EXTRA"), "{page}");
         }

@@ -4,10 +4,11 @@ use std::fmt::Write;
 
 use clap::Subcommand;
 
-use super::run::{CliError, Session};
-use crate::edit::ModuleSet;
-use crate::request::{NoParams, Request};
-use crate::view::{ModuleList, ModuleView};
+use super::error::CliError;
+use super::session::Session;
+use crate::api::request::{NoParams, Request};
+use crate::api::view::{ModuleList, ModuleView};
+use crate::model::edit::ModuleSet;
 
 /// Subcommands of `pollux modules`.
 #[derive(Clone, Debug, Subcommand)]
@@ -74,7 +75,7 @@ mod tests {
         };
         config.services.push(Service::new(key));
         config.settings.disabled_modules.insert("ip_vs_sctp".to_owned());
-        let text = table(&crate::modules::list(&config, 4096));
+        let text = table(&crate::engine::modules::list(&config, 4096));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "Module         Kind       State       Size  Used by");
         assert_eq!(lines[1], "ip_vs          core       on          4096  1 tcp 10.9.9.1:80");

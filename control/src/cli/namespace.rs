@@ -5,9 +5,9 @@ use std::fmt::Write;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::values;
+use crate::api::request::{NamespaceAdd, NamespaceRemove, NoParams, Request};
+use crate::api::view::NamespaceList;
 use crate::model::{Binding, Namespace, NamespaceStart};
-use crate::request::{NamespaceAdd, NamespaceRemove, NoParams, Request};
-use crate::view::NamespaceList;
 
 /// Subcommands of `pollux namespace`.
 #[derive(Clone, Debug, Subcommand)]

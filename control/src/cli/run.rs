@@ -2,79 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use super::error::CliError;
+use super::session::{Session, pretty};
 use super::{
     Cli, Command, FwmarksCommand, NamespaceCommand, SettingsCommand, SysctlArgs, debug, destination, fwmarks,
     ipvsadm as cli_ipvsadm, man, modules, namespace, service, settings, sysctl, table,
 };
-use crate::diff::Applied;
-use crate::input_error::InputErrors;
+use crate::api::request::{
+    Apply, Done, FwmarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
+};
+use crate::api::schema;
+use crate::api::socket::client::{Client, ClientError};
+use crate::api::view::{ServiceList, StatsView};
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{self, Layout};
 use crate::model::Config;
-use crate::request::{
-    Apply, ConnectionQuery, Done, FwmarksSet, NoParams, Request, ServiceListQuery, ServiceQuery, SysctlGet,
-};
-use crate::socket::client::{Client, ClientError};
-use crate::sysctl::Values;
-use crate::sysctl::conf::Line;
-use crate::view::{ConnectionPage, ServiceList, StatsView};
-use crate::{host, parse, replay, schema, validate};
-
-/// Long enough for an apply of ten thousand services.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// Arguments contradict each other.
-    #[error("{0}")]
-    Usage(String),
-    /// The file cannot be read or parsed.
-    #[error(transparent)]
-    Parse(#[from] parse::ParseError),
-    /// The file has invalid values.
-    #[error("{0}")]
-    InputErrors(#[from] InputErrors),
-    /// The daemon refused or cannot be reached.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// A sysctl variable cannot be read or set.
-    #[error("{0}")]
-    Sysctl(String),
-    /// This machine cannot run `polluxd`; the text is the list of checks.
-    #[error("{0}")]
-    NotReady(String),
-    /// A replayed case differs from its recording; the text is the whole report.
-    #[error("{0}")]
-    Differs(String),
-    /// The cases to replay cannot be found.
-    #[error(transparent)]
-    Replay(#[from] replay::ReplayError),
-    /// The manual pages cannot be written.
-    #[error(transparent)]
-    Man(#[from] man::ManError),
-    /// The command has printed its error and ends with this exit status.
-    #[error("exit status {0}")]
-    Status(u8),
-    /// The reply cannot be written as JSON.
-    #[error("cannot write JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The reply cannot be written as TOML.
-    #[error("cannot write TOML: {0}; try --json")]
-    Toml(#[from] toml::ser::Error),
-}
+use crate::model::diff::Applied;
+use crate::model::sysctl::Values;
+use crate::model::sysctl::conf::Line;
+use crate::model::{parse, validate};
+use crate::{host, replay};
 
 /// Executes a command and returns the text to print.
 ///
 /// # Errors
 /// If a file is wrong, or the daemon refuses or cannot be reached.
 pub fn run(cli: &Cli) -> Result<String, CliError> {
-    let session = Session { socket: &cli.socket, namespace: cli.namespace.as_ref(), json: cli.json };
+    let session = Session::new(cli);
     match &cli.command {
         Command::Apply { file, dry_run } => {
             let (config, digest) = validated(file)?;
@@ -95,7 +50,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             // JSON output has every field.
             let query = ServiceListQuery { service: None, brief: !cli.json };
             session.show(&Request::ServiceList(query), |list: &ServiceList| {
-                let rows: Vec<_> = list.services.iter().map(table::service_row).collect();
+                let rows: Vec<_> = list.services.iter().map(ipvsadm::service_row).collect();
                 ipvsadm::services(
                     &rows,
                     Layout { table: args.table(), exact: args.exact, ..Layout::default() },
@@ -105,7 +60,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         }
         Command::Connections { limit, all } => {
             let page = session.connections(if *all { None } else { Some(*limit as usize) })?;
-            let rows: Vec<_> = page.connections.iter().map(table::connection_row).collect();
+            let rows: Vec<_> = page.connections.iter().map(ipvsadm::connection_row).collect();
             if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false, &Numeric)) }
         }
         Command::Stats => {
@@ -145,64 +100,11 @@ fn check_host(json: bool) -> Result<String, CliError> {
     if host::ready(&checks) { Ok(text) } else { Err(CliError::NotReady(text)) }
 }
 
-/// How to reach the daemon, and how to print its replies.
-pub(super) struct Session<'a> {
-    socket: &'a Path,
-    namespace: Option<&'a String>,
-    pub(super) json: bool,
-}
-
-impl Session<'_> {
-    pub(super) fn client(&self) -> Result<Client, ClientError> {
-        Ok(Client::connect(self.socket, TIMEOUT)?.in_namespace(self.namespace.cloned()))
-    }
-
-    pub(super) fn show<T: DeserializeOwned + Serialize>(
-        &self,
-        request: &Request,
-        text: impl Fn(&T) -> String,
-    ) -> Result<String, CliError> {
-        let reply = self.client()?.call(request)?;
-        if self.json { pretty(&reply) } else { Ok(text(&reply)) }
-    }
-
-    pub(super) fn send(&self, request: &Request) -> Result<String, CliError> {
-        self.show(request, |_: &Done| String::new())
-    }
-
-    /// Reads pages up to `limit` or the end. The cursor of the last page stays, so that `--json` shows whether there are more.
-    fn connections(&self, limit: Option<usize>) -> Result<ConnectionPage, CliError> {
-        let mut client = self.client()?;
-        let mut all = ConnectionPage::default();
-        loop {
-            let left = limit.map_or(10_000, |limit| limit.saturating_sub(all.connections.len()).min(10_000));
-            if left == 0 {
-                return Ok(all);
-            }
-            let query = ConnectionQuery {
-                limit: u32::try_from(left).unwrap_or(u32::MAX),
-                cursor: all.next.take(),
-                ..ConnectionQuery::default()
-            };
-            let page: ConnectionPage = client.call(&Request::ConnectionList(query))?;
-            all.connections.extend(page.connections);
-            all.next = page.next;
-            if all.next.is_none() {
-                return Ok(all);
-            }
-        }
-    }
-}
-
 /// The valid configuration in a file, and the digest of the file.
 fn validated(file: &Path) -> Result<(Config, String), CliError> {
     let (config, digest) = parse::file_and_digest(file)?;
     validate::validate(&config)?;
     Ok((config, digest))
-}
-
-fn pretty(value: &impl Serialize) -> Result<String, CliError> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 fn fwmarks(command: &FwmarksCommand, session: &Session<'_>) -> Result<String, CliError> {

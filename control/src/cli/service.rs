@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::run::CliError;
+use super::error::CliError;
 use super::values;
-use crate::edit::ServiceEdit;
+use crate::api::request::{Request, ServiceAdd, ServiceRemove};
+use crate::model::edit::ServiceEdit;
 use crate::model::{Engine, Family, Persistence, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey};
-use crate::request::{Request, ServiceAdd, ServiceRemove};
 
 /// Arguments that name one service.
 #[derive(Clone, Copy, Debug, Args)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::edit::SettingsEdit;
+use crate::model::edit::SettingsEdit;
 
 /// A setting and its new value.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,9 +5,9 @@ mod load;
 use clap::Args;
 
 pub use self::load::{explain, files};
-use super::run::CliError;
-use crate::sysctl::conf::{dotted, is_pattern, matches};
-use crate::sysctl::{PREFIX, Values, bare, names};
+use super::error::CliError;
+use crate::model::sysctl::conf::{dotted, is_pattern, matches};
+use crate::model::sysctl::{PREFIX, Values, bare, names};
 
 /// Arguments of `pollux sysctl`.
 #[derive(Clone, Debug, Default, Args)]

@@ -4,8 +4,8 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cli::run::CliError;
-use crate::sysctl::Values;
+use crate::cli::error::CliError;
+use crate::model::sysctl::Values;
 
 fn request(line: &str) -> Result<Value, CliError> {
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));

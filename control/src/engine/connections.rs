@@ -3,10 +3,10 @@
 use pollux_dataplane::time::Tick;
 
 use super::NamespaceEngine;
-use crate::error::Failure;
-use crate::observe;
-use crate::request::ConnectionQuery;
-use crate::view::{ConnectionPage, ConnectionView};
+use crate::api::error::Failure;
+use crate::api::request::ConnectionQuery;
+use crate::api::view::{ConnectionPage, ConnectionView};
+use crate::engine::observe;
 
 /// Most connections in one page.
 const PAGE: u32 = 10_000;

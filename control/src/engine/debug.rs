@@ -8,15 +8,15 @@ use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::trace_site;
 
 use super::NamespaceEngine;
+use crate::api::error::Failure;
+use crate::api::request::{DebugQuery, Reply};
+use crate::api::view::{DebugSet, DebugSites};
 use crate::debug::{Debug, query, sites};
-use crate::error::Failure;
-use crate::input_error::InputErrors;
+use crate::engine::workers::Workers;
+use crate::model::input_error::InputErrors;
+use crate::model::modules;
 use crate::model::{Config, Service, Services, Settings};
-use crate::modules;
-use crate::request::{DebugQuery, Reply};
 use crate::say;
-use crate::view::{DebugSet, DebugSites};
-use crate::workers::Workers;
 
 /// Records taken from a worker at once; as many as its ring holds.
 const AT_ONCE: usize = 2048;

@@ -1,9 +1,9 @@
 //! Edits: one, or many that are adopted together.
 
 use super::NamespaceEngine;
-use crate::edit::ConfigTransaction;
-use crate::error::Failure;
-use crate::request::{Done, Edit, EditedView, RefusedEdit, Reply};
+use crate::api::error::Failure;
+use crate::api::request::{Done, Edit, EditedView, RefusedEdit, Reply};
+use crate::model::edit::ConfigTransaction;
 
 impl NamespaceEngine {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {

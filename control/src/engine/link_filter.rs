@@ -1,6 +1,6 @@
 //! What of the ports belongs to a namespace. A link of another is not there for it, whatever its kernel says.
 
-use crate::kernel::network_config::NetworkConfig;
+use crate::model::network_config::NetworkConfig;
 use crate::model::{Namespace, namespace};
 
 /// The bindings of all namespaces, seen from one; the default one, with all ports, at first.

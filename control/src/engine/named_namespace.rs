@@ -5,13 +5,13 @@ use pollux_dataplane::worker::binding::NamespaceId;
 
 use super::NamespaceEngine;
 use super::link_filter::LinkFilter;
-use crate::error::Failure;
-use crate::input_error::InputErrors;
+use crate::api::error::Failure;
+use crate::api::view::NamespaceView;
 use crate::kernel::namespace::Heard;
-use crate::kernel::network_config::NetworkConfig;
+use crate::model::input_error::InputErrors;
+use crate::model::network_config::NetworkConfig;
 use crate::model::{Binding, Namespace};
 use crate::say;
-use crate::view::NamespaceView;
 
 /// A namespace beside the default one.
 pub(super) struct NamedNamespace {

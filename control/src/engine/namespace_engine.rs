@@ -9,23 +9,22 @@ use pollux_dataplane::stats::{WorkerCounters, WorkerStats};
 use pollux_dataplane::trace_site;
 
 use super::link_filter::LinkFilter;
-use crate::compile::{CompileError, Compiler, UnknownPort};
+use crate::api::error::Failure;
+use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
+use crate::api::view::brief::BriefList;
+use crate::api::view::{PortView, ServiceList, StatsView};
 use crate::debug::{Debug, sites};
-use crate::defence::Defence;
-use crate::edit;
-use crate::error::Failure;
-use crate::estimate::{Counted, Estimators};
-use crate::input_error::InputErrors;
+use crate::engine::compile::{CompileError, Compiler, UnknownPort};
+use crate::engine::defence::Defence;
+use crate::engine::estimate::{Counted, Estimators};
+use crate::engine::observe;
+use crate::engine::workers::Workers;
 use crate::kernel::netlink::Mirror;
-use crate::kernel::network_config::NetworkConfig;
 use crate::model::Config;
-use crate::modules;
-use crate::observe;
-use crate::request::{Done, Edit, Reply, Request, ServiceListQuery};
-use crate::sysctl;
-use crate::view::brief::BriefList;
-use crate::view::{PortView, ServiceList, StatsView};
-use crate::workers::Workers;
+use crate::model::edit;
+use crate::model::input_error::InputErrors;
+use crate::model::network_config::NetworkConfig;
+use crate::model::sysctl;
 
 /// How often removed destinations are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -125,7 +124,7 @@ impl NamespaceEngine {
             Request::DebugFollow(_) => Ok(Reply::Following(self.debug.follow())),
             Request::ModuleList(_) => {
                 let table_bytes = self.counter(|counters| counters.table_bytes.get());
-                Ok(Reply::Modules(modules::list(self.compiler.config(), table_bytes)))
+                Ok(Reply::Modules(super::modules::list(self.compiler.config(), table_bytes)))
             }
             Request::ModuleSet(set) => self.edit(|config| edit::set_modules(config, &set)),
             Request::ConfigApply(_)

@@ -5,16 +5,16 @@ use pollux_dataplane::worker::binding::{self, NamespaceId};
 use super::link_filter::LinkFilter;
 use super::named_namespace::{self, NamedNamespace};
 use super::{Engine, NamespaceEngine};
-use crate::compile::Compiler;
-use crate::diff;
-use crate::edit::EditError;
-use crate::error::Failure;
-use crate::input_error::InputErrors;
+use crate::api::error::Failure;
+use crate::api::request::{Apply, Done, Reply};
+use crate::api::view::NamespaceList;
+use crate::engine::compile::Compiler;
+use crate::engine::workers::Workers;
+use crate::model::diff;
+use crate::model::edit::EditError;
+use crate::model::input_error::InputErrors;
+use crate::model::validate::validate;
 use crate::model::{Config, Namespace, namespace};
-use crate::request::{Apply, Done, Reply};
-use crate::validate::validate;
-use crate::view::NamespaceList;
-use crate::workers::Workers;
 
 impl Engine {
     pub(super) fn add_namespace(&mut self, new: Namespace) -> Result<Reply, Failure> {

@@ -10,13 +10,14 @@ use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::worker::binding::NamespaceId;
 
 use super::*;
-use crate::compile::Compiler;
-use crate::edit::Errno;
+use crate::api::view::ServiceList;
+use crate::engine::compile::Compiler;
+use crate::engine::namespace_manager::NamespaceWorkers;
+use crate::kernel::namespace::{FrameCarrier, KernelRings};
 use crate::kernel::namespace::{Heard, KernelNamespaceError};
 use crate::kernel::netns::NetnsError;
+use crate::model::edit::Errno;
 use crate::model::{Binding, Namespace};
-use crate::namespace_manager::{FrameCarrier, KernelRings, NamespaceWorkers};
-use crate::view::ServiceList;
 
 mod live;
 mod namespaces;

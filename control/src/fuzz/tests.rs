@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use pollux_dataplane::fuzz::bend;
 use proptest::prelude::*;
 
+use crate::api::socket::rpc;
 use crate::debug::query;
 use crate::model::Config;
-use crate::socket::rpc;
-use crate::{parse, state, sysctl};
+use crate::model::{parse, sysctl};
+use crate::state;
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)

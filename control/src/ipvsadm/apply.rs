@@ -3,11 +3,11 @@
 use thiserror::Error;
 
 use super::command::Command;
-use crate::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit};
-use crate::model::{Config, ServiceKey};
-use crate::request::{
+use crate::api::request::{
     DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
 };
+use crate::model::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit};
+use crate::model::{Config, ServiceKey};
 
 /// Why a valid command is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

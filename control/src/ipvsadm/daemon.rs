@@ -4,8 +4,8 @@ use std::io;
 
 use serde::de::DeserializeOwned;
 
-use crate::request::Request;
-use crate::socket::client::{Client, ClientError};
+use crate::api::request::Request;
+use crate::api::socket::client::{Client, ClientError};
 
 /// A connection to the daemon.
 pub trait Daemon {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::address::socket;
 use super::names::Names;
 use super::rows::ServiceName;
-use crate::view::{Rates, Stats};
+use crate::api::view::{Rates, Stats};
 
 /// Widths at which `ipvsadm` cuts names; IPv6 names are never cut, since half an address says nothing.
 const SERVICE_WIDTH: usize = 33;

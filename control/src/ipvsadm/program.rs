@@ -11,14 +11,16 @@ use super::daemon::Daemon;
 use super::names::{Names, Numeric};
 use super::restore::{Lines, Next};
 use super::rows::ServiceRow;
+use super::view::{connection_row, service_row};
 use super::words::arguments;
 use super::{Layout, connections, parse_words, save, services, timeouts};
-use crate::cli::table::{connection_row, service_row};
-use crate::edit::Errno;
+use crate::api::request::{
+    ConfigEdit, ConnectionQuery, Edit, EditedView, NoParams, Request, ServiceListQuery,
+};
+use crate::api::socket::client::ClientError;
+use crate::api::view::{ConnectionPage, ServiceList};
+use crate::model::edit::Errno;
 use crate::model::{ServiceKey, Settings};
-use crate::request::{ConfigEdit, ConnectionQuery, Edit, EditedView, NoParams, Request, ServiceListQuery};
-use crate::socket::client::ClientError;
-use crate::view::{ConnectionPage, ServiceList};
 
 /// The first line of `-h`, and all of `-v`.
 pub const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n";

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::view::{Rates, Stats};
+use crate::api::view::{Rates, Stats};
 
 /// The name of a service, in the order `ipvsadm` sorts them: addresses before marks, IPv4 before IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use super::rows::*;
 use super::*;
+use crate::api::view::{Rates, Stats};
 use crate::model::{Config, Method, Settings};
-use crate::view::{Rates, Stats};
 
 mod parsing;
 mod recorded;

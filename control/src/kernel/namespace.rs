@@ -7,15 +7,15 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::packet::Packet;
+use pollux_dataplane::pipeline::KernelRing;
 use pollux_dataplane::worker::binding::NamespaceId;
 
 use super::exception::{Carried, CarriedTwin, Injector, Switch};
 use super::netlink::{Mirror, NetlinkError, Twin};
 use super::netns::{Netns, NetnsError};
-use super::network_config::{Mac, NetworkConfig};
 use super::tap::{TapDevice, TapError};
+use crate::model::network_config::{Mac, NetworkConfig};
 use crate::model::{Binding, Namespace};
-use crate::namespace_manager::{FrameCarrier, KernelRings};
 
 /// The kernel's side cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,47 @@ pub enum KernelNamespaceError {
 
 /// What the kernel says in a namespace, and how to ask it.
 pub type Heard = (Mirror, Receiver<NetworkConfig>);
+
+/// Rings between a namespace and the kernel.
+pub struct KernelRings<P> {
+    /// To the kernel.
+    pub kernel: KernelRing<P>,
+    /// From the kernel.
+    pub inject: Arc<ArrayQueue<(usize, P)>>,
+}
+
+/// Who carries frames between namespaces and the kernel.
+pub trait FrameCarrier<P> {
+    /// A namespace comes.
+    ///
+    /// # Errors
+    /// When its twins cannot be made; then it has not come.
+    fn join(
+        &mut self,
+        id: NamespaceId,
+        of: &Namespace,
+        rings: KernelRings<P>,
+    ) -> Result<Option<Heard>, KernelNamespaceError>;
+
+    /// Other ports and VLANs will be bound to it.
+    ///
+    /// # Errors
+    /// When twins cannot be made; then nothing has changed.
+    fn rebind(
+        &mut self,
+        id: NamespaceId,
+        bindings: &[Binding],
+    ) -> Result<Option<Heard>, KernelNamespaceError>;
+
+    /// They will not.
+    fn stay(&mut self, id: NamespaceId);
+
+    /// Ports are bound as was said; frames are carried so from now on, and not before: those of the kernel would drop.
+    fn bound(&mut self);
+
+    /// It goes.
+    fn leave(&mut self, id: NamespaceId);
+}
 
 /// What is known of a port to make twins of it.
 #[derive(Clone, Debug)]

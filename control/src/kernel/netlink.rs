@@ -16,8 +16,8 @@ use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, Neighb
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::network_config::NetworkConfig;
 use super::rtnetlink::Asker;
+use crate::model::network_config::NetworkConfig;
 
 pub use super::rtnetlink::NetlinkError;
 

@@ -15,7 +15,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 
-use super::network_config::Mac;
+use crate::model::network_config::Mac;
 
 pub(super) use route::{Hop, RouteKey, route};
 pub(super) use rule::rule;

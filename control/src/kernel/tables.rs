@@ -13,9 +13,9 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
 
 use super::netlink::Twin;
-use super::network_config::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, Rule};
 use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
 use super::rtnetlink::Message;
+use crate::model::network_config::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, Rule};
 
 /// What a message did to the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use super::network_config::Mac;
+use crate::model::network_config::Mac;
 
 /// A twin could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, FwmarkRule, Service, Services, Settings, Start};
-use crate::kernel::network_config::NetworkConfig;
+use crate::model::network_config::NetworkConfig;
 
 /// The namespace that is always there. It has what is bound to no other, and stands at the top of the configuration.
 pub const DEFAULT: &str = "default";

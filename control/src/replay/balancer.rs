@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::api::view::{ConnectionView, ServiceView};
 use crate::model::{Config, DestinationKey, ServiceKey};
-use crate::view::{ConnectionView, ServiceView};
 
 /// The two ports of the recorded machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use super::case::{Input, Output};
 use super::reassembly::{Joined, Reassembler, blank_tunnel};
 use super::report::Difference;
 use super::{diff, kernel, mask};
-use crate::kernel::network_config::NetworkConfig;
+use crate::model::network_config::NetworkConfig;
 
 /// A train that became whole.
 struct FragmentedDatagram {

@@ -23,12 +23,12 @@ use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::balancer::{Balancer, Outcome, Refused, Side};
 use super::topology;
-use crate::compile::Compiler;
-use crate::estimate::Estimators;
-use crate::kernel::network_config::NetworkConfig;
+use crate::api::view::{ConnectionView, ServiceView};
+use crate::engine::compile::Compiler;
+use crate::engine::estimate::Estimators;
+use crate::engine::observe;
+use crate::model::network_config::NetworkConfig;
 use crate::model::{Config, DestinationKey, ServiceKey, Start};
-use crate::observe;
-use crate::view::{ConnectionView, ServiceView};
 
 /// Connections of each family; a conversation has a few dozen.
 const CONNECTIONS: u32 = 1024;

@@ -12,7 +12,7 @@ use super::case::Output;
 use super::diff;
 use super::frames::{ETHER, Ip, ip_of_frame, protocol};
 use super::topology::{device, is_local, is_own};
-use crate::kernel::network_config::{MAIN, NetworkConfig, Route};
+use crate::model::network_config::{MAIN, NetworkConfig, Route};
 
 /// What a plain stack does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

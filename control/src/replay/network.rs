@@ -6,10 +6,10 @@ use ipnet::IpNet;
 
 use super::fwmarks::network;
 use super::topology::route;
-use crate::kernel::network_config::{
+use crate::model::Family;
+use crate::model::network_config::{
     Address, LOCAL, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind, Rule,
 };
-use crate::model::Family;
 
 /// What one command of `ip` does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::sysctl::{self, PREFIX, Values};
 use crate::model::{Config, Scheduler, Settings};
-use crate::sysctl::{self, PREFIX, Values};
 
 /// Where sysctls are in `/proc`.
 pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";

@@ -7,8 +7,8 @@ use super::case::Case;
 use super::kernel::{Expectation, plain_stack};
 use super::report::{CaseReport, Summary, Verdict};
 use super::{diff, frames, mask, run, scope, texts, topology};
+use crate::api::view::{ConnectionView, ServiceView};
 use crate::model::Config;
-use crate::view::{ConnectionView, ServiceView};
 
 mod commands;
 

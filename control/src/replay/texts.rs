@@ -2,11 +2,11 @@
 
 use super::balancer::Balancer;
 use super::report::Difference;
-use crate::cli::table::{connection_row, service_row};
 use crate::ipvsadm::command::{Listing, Table};
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
 use crate::ipvsadm::{Layout, connections, services, timeouts};
+use crate::ipvsadm::{connection_row, service_row};
 use crate::model::Config;
 
 /// What `ipvsadm` prints for a listing, or its error and status.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::balancer::Side;
-use crate::kernel::network_config::{Address, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind};
+use crate::model::network_config::{Address, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind};
 
 /// Hosts 2 to this number exist on each side.
 const LAST_HOST: u8 = 64;

@@ -10,11 +10,21 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::file::{self, Saved, beside};
-use crate::daemon_args::Options;
-use crate::input_error::InputErrors;
 use crate::model::Config;
-use crate::parse::{self, ParseError};
-use crate::validate;
+use crate::model::input_error::InputErrors;
+use crate::model::parse::{self, ParseError};
+use crate::model::validate;
+
+/// The files to start from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The configuration file.
+    pub config: Option<&'a Path>,
+    /// The state file; none keeps no state.
+    pub state: Option<&'a Path>,
+    /// Set the state aside instead of reading it.
+    pub fresh: bool,
+}
 
 /// What to start with.
 #[derive(Debug)]
@@ -60,25 +70,23 @@ pub enum BeginError {
 ///
 /// # Errors
 /// When the configuration file is wrong, or the state is another daemon's. A state that is wrong is set aside.
-pub fn begin(options: &Options) -> Result<Beginning, BeginError> {
-    let file = options.config.as_deref().map(parse::file_and_digest).transpose()?;
+pub fn begin(sources: Sources) -> Result<Beginning, BeginError> {
+    let Sources { config: config_file, state, fresh } = sources;
+    let file = config_file.map(parse::file_and_digest).transpose()?;
     let (config, digest) = file.map_or_else(Default::default, |(config, digest)| (config, Some(digest)));
     validate::validate(&config)?;
     let mut begun = Beginning { config, from_state: false, keep: None, told: Vec::new() };
-    if options.no_state {
-        return Ok(begun);
-    }
-    let path = &options.state;
+    let Some(path) = state else { return Ok(begun) };
     let lock = lock(path, &mut begun.told)?;
-    let mut keep = Keep { path: path.clone(), file: digest, applied: None, _lock: lock };
-    if options.fresh {
+    let mut keep = Keep { path: path.to_owned(), file: digest, applied: None, _lock: lock };
+    if fresh {
         set_aside(path, "old", &mut begun.told);
     } else {
         match file::read(path) {
             Ok(None) => {}
-            Ok(Some(saved)) => choose(&mut begun, &mut keep, saved, options.config.as_deref()),
+            Ok(Some(saved)) => choose(&mut begun, &mut keep, saved, config_file),
             Err(error) => {
-                let instead = if options.config.is_some() { "the configuration file" } else { "nothing" };
+                let instead = if config_file.is_some() { "the configuration file" } else { "nothing" };
                 begun.told.push(format!("the state is not used: {error}; starting from {instead}"));
                 set_aside(path, &format!("broken-{}", now()), &mut begun.told);
             }

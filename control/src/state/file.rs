@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::input_error::InputErrors;
 use crate::model::Config;
-use crate::parse::{self, Wrong};
-use crate::validate;
+use crate::model::input_error::InputErrors;
+use crate::model::parse::{self, Wrong};
+use crate::model::validate;
 
 /// The version written, and the only one read.
 pub const VERSION: u32 = 2;

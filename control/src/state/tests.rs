@@ -11,9 +11,9 @@ use crossbeam::channel;
 use super::begin::{BeginError, Beginning, begin};
 use super::file::{self, Saved, StateError, VERSION};
 use super::writer::{Waiting, Writer};
-use crate::daemon_args::Options;
+use crate::api::request::{Done, Reply};
+use crate::daemon::arguments::Options;
 use crate::model::{Config, Family, Service, ServiceKey};
-use crate::request::{Done, Reply};
 
 fn config(fwmark: u32) -> Config {
     let mut config = Config::default();
@@ -41,7 +41,7 @@ impl Bed {
         let state = self.path();
         let mut args = vec!["polluxd", "--state", state.to_str().unwrap()];
         args.extend(more);
-        begin(&Options::try_parse_from(args).unwrap())
+        begin(Options::try_parse_from(args).unwrap().sources())
     }
 
     fn write_config(&self, text: &str) -> String {
@@ -59,7 +59,7 @@ impl Bed {
 }
 
 /// Waits until the writer has written so often.
-fn until(writer: &Writer, done: impl Fn(&crate::view::StateView) -> bool) {
+fn until(writer: &Writer, done: impl Fn(&crate::api::view::StateView) -> bool) {
     let began = Instant::now();
     while !done(&writer.view()) {
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", writer.view());
@@ -238,7 +238,7 @@ fn a_disk_that_fails_is_counted_and_nobody_waits_for_it() {
 #[test]
 fn without_a_place_to_write_the_daemon_starts_and_says_so() {
     let options = ["polluxd", "--state", "/proc/nowhere/state.json"];
-    let begun = begin(&Options::try_parse_from(options).unwrap()).unwrap();
+    let begun = begin(Options::try_parse_from(options).unwrap().sources()).unwrap();
     assert!(begun.told[0].contains("the state may not be kept"), "{:?}", begun.told);
     let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
     writer.hand(config(1), None);

@@ -11,11 +11,11 @@ use crossbeam::channel::Sender;
 
 use super::begin::Keep;
 use super::file::{self, Saved, VERSION};
-use crate::error::Failure;
+use crate::api::error::Failure;
+use crate::api::request::Reply;
+use crate::api::view::StateView;
 use crate::model::Config;
-use crate::request::Reply;
 use crate::say;
-use crate::view::StateView;
 
 /// The least time from one write to the next; after a write that took long, four times as long as it took.
 const PAUSE: Duration = Duration::from_millis(20);

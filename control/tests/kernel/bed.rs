@@ -12,8 +12,8 @@ use crossbeam::channel::Receiver;
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionCounters, ExceptionPath, Injector};
 use pollux_control::kernel::netlink::{Mirror, Twin};
-use pollux_control::kernel::network_config::{Mac, NetworkConfig};
 use pollux_control::kernel::tap::TapDevice;
+use pollux_control::model::network_config::{Mac, NetworkConfig};
 use pollux_dataplane::packet::Packet;
 
 pub const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionPath, Injector};
 use pollux_control::kernel::namespace::{Face, Facing, Heard, KernelNamespaces};
-use pollux_control::kernel::network_config::NetworkConfig;
+use pollux_control::kernel::namespace::{FrameCarrier, KernelRings};
+use pollux_control::model::network_config::NetworkConfig;
 use pollux_control::model::{Binding, Namespace};
-use pollux_control::namespace_manager::{FrameCarrier, KernelRings};
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::worker::binding::NamespaceId;
 

@@ -194,8 +194,8 @@ fn mac(mac: [u8; 6]) -> String {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
-    use pollux_control::compile::Compiler;
-    use pollux_control::{parse, validate};
+    use pollux_control::engine::compile::Compiler;
+    use pollux_control::model::{parse, validate};
     use pollux_dataplane::flow::Endpoint;
     use pollux_dataplane::sched::{PickContext, SchedulerState};
     use pollux_dataplane::service::ServiceId;

@@ -5,10 +5,10 @@ use std::fs;
 use std::io::{self, Read as _};
 
 use super::SysctlArgs;
-use crate::cli::run::CliError;
-use crate::socket::rpc::RpcError;
-use crate::sysctl::PREFIX;
-use crate::sysctl::conf::{self, Line};
+use crate::api::socket::rpc::RpcError;
+use crate::cli::error::CliError;
+use crate::model::sysctl::PREFIX;
+use crate::model::sysctl::conf::{self, Line};
 
 /// The default of sysctl(8).
 const FILE: &str = "/etc/sysctl.conf";
@@ -62,7 +62,7 @@ pub fn explain(error: &RpcError, lines: &BTreeMap<String, Line>) -> String {
 mod tests {
     use super::*;
     use crate::model::Config;
-    use crate::sysctl::{Values, write};
+    use crate::model::sysctl::{Values, write};
 
     #[test]
     fn a_wrong_value_is_reported_with_its_line() {
@@ -72,12 +72,12 @@ mod tests {
             read.lines.into_iter().map(|line| (line.name.clone(), line)).collect();
         let values =
             Values { values: lines.iter().map(|(name, line)| (name.clone(), line.value.clone())).collect() };
-        let refused = crate::error::Failure::from(write(&mut Config::default(), &values).unwrap_err());
+        let refused = crate::api::error::Failure::from(write(&mut Config::default(), &values).unwrap_err());
         let text = explain(&RpcError::from(&refused), &lines);
         let wanted = "a.conf:3: setting key \"net.ipv4.vs.sloppy_tcp\": Invalid argument: \"x\" is not a 32-bit integer";
         assert!(text.starts_with(wanted), "{text}");
         let one = Values { values: [("drop_entry".to_owned(), "4".to_owned())].into() };
-        let refused = crate::error::Failure::from(write(&mut Config::default(), &one).unwrap_err());
+        let refused = crate::api::error::Failure::from(write(&mut Config::default(), &one).unwrap_err());
         let text = explain(&RpcError::from(&refused), &BTreeMap::new());
         assert!(
             text.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"),

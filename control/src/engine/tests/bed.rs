@@ -11,8 +11,8 @@ use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::*;
+use crate::engine::namespace_manager::{ORDERS, Parts, WorkerSlot, parts};
 use crate::model::Start;
-use crate::namespace_manager::{ORDERS, Parts, WorkerSlot, parts};
 use crate::replay::topology;
 
 /// The engine, and each worker's wires: to the clients and to the servers.

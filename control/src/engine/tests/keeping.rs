@@ -3,7 +3,7 @@
 use crossbeam::channel;
 
 use super::*;
-use crate::daemon_args::Options;
+use crate::daemon::arguments::Options;
 use crate::state::{begin, file};
 
 /// A namespace may stand before the method.
@@ -21,7 +21,8 @@ fn every_change_is_on_the_disk_when_it_is_answered() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.json");
     let options = ["polluxd", "--state", path.to_str().unwrap()];
-    let begun = begin::begin(&clap::Parser::try_parse_from(options).unwrap() as &Options).unwrap();
+    let options: Options = clap::Parser::try_parse_from(options).unwrap();
+    let begun = begin::begin(options.sources()).unwrap();
     let mut engine = engine();
     engine.keep(Writer::start(begun.keep.unwrap(), true).unwrap());
     let key = json!({ "fwmark": 7, "family": "ipv6" });

@@ -15,11 +15,11 @@ use pollux_dataplane::worker::{Port, Setup, Worker};
 use serde_json::{Value, json};
 
 use super::{NoKernel, NoPorts, ask, ask_in, done};
-use crate::compile::Compiler;
+use crate::engine::compile::Compiler;
+use crate::engine::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
+use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine};
 use crate::model::Start;
-use crate::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
-use crate::workers::Workers;
 
 /// An engine and the worker it speaks to, which turns until this is dropped.
 struct Live {

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{ask, ask_in, done, engine};
-use crate::edit::Errno;
+use crate::api::error::Failure;
 use crate::engine::Engine;
-use crate::error::Failure;
+use crate::model::edit::Errno;
 
 fn blue() -> Value {
     json!({ "namespace": { "name": "blue", "bindings": [{ "port": "1", "vlan": 100 }] } })

@@ -8,12 +8,12 @@ use serde_json::json;
 use super::super::daemon::Daemon;
 use super::super::names::{Names, Services};
 use super::super::program::{Environment, Program};
+use crate::api::error::Failure;
+use crate::api::request::Request;
+use crate::api::socket::client::ClientError;
+use crate::api::socket::rpc::RpcError;
 use crate::engine::Engine;
-use crate::error::Failure;
 use crate::model::Start;
-use crate::request::Request;
-use crate::socket::client::ClientError;
-use crate::socket::rpc::RpcError;
 
 #[derive(Deserialize)]
 struct Recording {

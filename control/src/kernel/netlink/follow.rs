@@ -15,9 +15,9 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{MirrorCounters, NetlinkError, Twin};
-use crate::kernel::network_config::NetworkConfig;
 use crate::kernel::rtnetlink::{Asker, Listener};
 use crate::kernel::tables::{Effect, Tables};
+use crate::model::network_config::NetworkConfig;
 
 /// After a quiet time: long enough that the messages of one `ip` command make one picture.
 const SETTLE: Duration = Duration::from_millis(1);

@@ -9,7 +9,7 @@ use netlink_packet_route::route::{
 };
 
 use super::{any, prefix};
-use crate::kernel::network_config::RouteKind;
+use crate::model::network_config::RouteKind;
 
 /// What tells two routes apart. The kernel allows several rows with one key; then the first is the one in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,8 +4,8 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 
 use super::prefix;
-use crate::kernel::network_config::{LOCAL, MAIN, Rule};
 use crate::model::Family;
+use crate::model::network_config::{LOCAL, MAIN, Rule};
 
 /// The table that is asked after the main one.
 const DEFAULT: u32 = 253;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pollux_control::api::request::{Apply, ConnectionQuery, Reply, Request};
 use pollux_control::model::{Config, Service, ServiceKey};
-use pollux_control::request::{Apply, ConnectionQuery, Reply, Request};
 use serde_json::{Value, json};
 
 use super::histogram::{Histogram, Summary};

@@ -4,16 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pollux_control::compile::Compiler;
+use pollux_control::api::view::PortView;
+use pollux_control::engine::compile::Compiler;
+use pollux_control::engine::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
+use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
-use pollux_control::kernel::namespace::{Heard, KernelNamespaceError};
+use pollux_control::kernel::namespace::{FrameCarrier, Heard, KernelNamespaceError, KernelRings};
+use pollux_control::model::parse;
 use pollux_control::model::{self, Config, Namespace};
-use pollux_control::namespace_manager::{
-    FrameCarrier, KernelRings, NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts,
-};
-use pollux_control::parse;
-use pollux_control::view::PortView;
-use pollux_control::workers::Workers;
 use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
 use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::steer::Steering;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use pollux_control::compile::Compiler;
+use pollux_control::engine::compile::Compiler;
 use pollux_control::model::Config;
-use pollux_control::parse;
+use pollux_control::model::parse;
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::parse::{Parsed, parse as parse_packet};
 use pollux_dataplane::steer::Steering;

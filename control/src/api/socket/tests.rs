@@ -1,0 +1,285 @@
+//! A real socket with a small daemon behind it.
+
+mod clients;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam::channel;
+use serde_json::{Value, json};
+
+use super::client::{Client, ClientError};
+use super::limits::Limits;
+use super::server::{Job, Server, ServerError};
+use crate::api::error::Failure;
+use crate::api::follow::{Followers, QUEUE_LEN};
+use crate::api::request::{Done, NoParams, Reply, Request, ServiceRemove};
+use crate::api::view::brief::BriefList;
+use crate::api::view::{DebugEvent, Rates, ServiceList, ServiceView, Stats};
+use crate::model::edit::{EditError, Errno};
+use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceKey};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Bed {
+    dir: tempfile::TempDir,
+    _server: Server,
+}
+
+/// Some 800 KiB as text.
+fn many_services() -> BriefList {
+    let service = |fwmark| ServiceView {
+        key: ServiceKey::Fwmark { fwmark, family: Family::Ipv6 },
+        scheduler: Scheduler::Wlc,
+        flags: SchedulerFlags::default(),
+        persistence: None,
+        ops: false,
+        destinations: Vec::new(),
+        stats: Stats::default(),
+        live: Stats::default(),
+        rates: Rates::default(),
+    };
+    BriefList(ServiceList { services: (1..=10_000).map(service).collect(), connection_capacity: 0 })
+}
+
+/// Answers `config.get`, knows no service and finds everything else done.
+fn daemon(jobs: &channel::Receiver<Job>) {
+    for job in jobs {
+        let answer = match job.request {
+            _ if job.namespace.as_deref() == Some("red") => {
+                Err(Failure::from(EditError::NoSuchNamespace("red".to_owned())))
+            }
+            Request::ConfigGet(_) => Ok(Reply::Config(Box::default())),
+            Request::ServiceRemove(ServiceRemove { service }) => {
+                Err(Failure::from(EditError::NoSuchService(service)))
+            }
+            Request::DebugFollow(_) => {
+                let mut followers = Followers::default();
+                let follow = followers.add();
+                let event = |n: usize| DebugEvent { text: format!("event {n}"), ..DebugEvent::default() };
+                // Twice what waits for a slow reader, and one when it has read; then the daemon goes.
+                (0..2 * QUEUE_LEN).for_each(|n| followers.send(|| event(n)));
+                let late = follow.clone();
+                thread::spawn(move || {
+                    while !late.0.is_empty() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    followers.send(|| event(2 * QUEUE_LEN));
+                });
+                Ok(Reply::Following(follow))
+            }
+            Request::ServiceList(_) => Ok(Reply::BriefServices(many_services())),
+            Request::DaemonStop(_) => return,
+            _ => Ok(Reply::Done(Done {})),
+        };
+        let _ = job.reply.send(answer);
+    }
+}
+
+impl Bed {
+    fn new() -> Bed {
+        Bed::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Bed {
+        let dir = tempfile::tempdir().unwrap();
+        let (jobs, queue) = channel::unbounded();
+        thread::spawn(move || daemon(&queue));
+        let _server = Server::with_limits(&dir.path().join("s"), jobs, limits).unwrap();
+        Bed { dir, _server }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("s")
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.path(), PATIENCE).unwrap()
+    }
+
+    fn raw(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.path()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn ask(&self, line: &str) -> Value {
+        let mut stream = self.raw();
+        writeln!(stream, "{line}").unwrap();
+        answer(&stream)
+    }
+}
+
+fn answer(stream: &UnixStream) -> Value {
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+fn get(client: &mut Client) -> Config {
+    client.call(&Request::ConfigGet(NoParams {})).unwrap()
+}
+
+#[test]
+fn a_request_gets_its_reply_and_a_refusal_its_errno() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    assert_eq!(get(&mut client), Config::default());
+    let service = ServiceKey::Address { protocol: Protocol::Udp, address: [10, 9, 9, 1].into(), l4_port: 53 };
+    let refused = client.call::<Done>(&Request::ServiceRemove(ServiceRemove { service })).unwrap_err();
+    let ClientError::Refused(error) = refused else { panic!("{refused}") };
+    assert_eq!((error.code, error.data.errno), (-32001, Some(Errno::ESrch)));
+    assert!(error.message.contains("udp 10.9.9.1:53"), "{}", error.message);
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_its_code() {
+    let bed = Bed::new();
+    for (line, code, word) in [
+        ("{", -32700, "not JSON"),
+        ("[]", -32600, "batches are not supported"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"config.get","namespace":7}"#,
+            -32600,
+            "namespace must be a string",
+        ),
+        ("7", -32600, "object"),
+        (r#"{"id":1,"method":"config.get"}"#, -32600, "jsonrpc"),
+        (r#"{"jsonrpc":"2.0","id":{},"method":"config.get"}"#, -32600, "id must"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","x":1}"#, -32600, "unknown field"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"config.set"}"#, -32601, "config.apply"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":[]}"#, -32602, "by name"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":{"x":1}}"#, -32602, "unknown field `x`"),
+    ] {
+        let error = &bed.ask(line)["error"];
+        assert_eq!(error["code"], json!(code), "{line}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(word), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_parameter_is_named() {
+    let bed = Bed::new();
+    let line = r#"{"jsonrpc":"2.0","id":"a","method":"config.apply","params":{"config":{"services":[{"protocol":"tcp","address":"10.9.9.1","l4_port":80,"weight":1}]}}}"#;
+    let answer = bed.ask(line);
+    assert_eq!(answer["id"], json!("a"));
+    let error = &answer["error"]["data"]["errors"][0];
+    assert_eq!(error["location"], json!("params.config.services[0].weight"), "{answer}");
+}
+
+#[test]
+fn a_client_may_be_about_one_namespace() {
+    let bed = Bed::new();
+    let asked = |name: Option<&str>| {
+        let mut client = bed.client().in_namespace(name.map(str::to_owned));
+        client.call::<Config>(&Request::ConfigGet(NoParams {}))
+    };
+    assert!(asked(None).is_ok() && asked(Some("blue")).is_ok());
+    let Err(ClientError::Refused(error)) = asked(Some("red")) else { panic!("there is no red") };
+    assert_eq!(error.data.errno, Some(Errno::ENoEnt));
+}
+
+#[test]
+fn a_notification_is_not_answered() {
+    let bed = Bed::new();
+    let lines = "{\"jsonrpc\":\"2.0\",\"method\":\"service.flush\"}\n\n{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"config.get\"}";
+    assert_eq!(bed.ask(lines)["id"], json!(9));
+}
+
+#[test]
+fn slow_and_vanished_clients_delay_nobody() {
+    let bed = Bed::new();
+    let mut half = bed.raw();
+    half.write_all(b"{\"jsonrpc\":").unwrap();
+    let mut gone = bed.raw();
+    gone.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"config.get\"}\n").unwrap();
+    drop(gone);
+    get(&mut bed.client());
+    half.write_all(b"\"2.0\",\"id\":5,\"method\":\"config.get\"}\n").unwrap();
+    assert_eq!(answer(&half)["id"], json!(5));
+}
+
+#[test]
+fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
+    let bed = Bed::new();
+    let mut follower = bed.client();
+    follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
+    get(&mut bed.client());
+    let mut heard = Vec::new();
+    while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
+        heard.push((next.text, next.missed));
+    }
+    assert_eq!(heard.len(), QUEUE_LEN + 1);
+    assert_eq!(heard[0], ("event 0".to_owned(), 0));
+    assert_eq!(heard[QUEUE_LEN], (format!("event {}", 2 * QUEUE_LEN), QUEUE_LEN as u64));
+}
+
+#[test]
+fn a_follower_that_goes_frees_its_seat() {
+    let bed = Bed::new();
+    let mut stream = bed.raw();
+    stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"debug.follow\"}\n").unwrap();
+    assert_eq!(answer(&stream)["result"], json!({}));
+    stream.write_all(b"\n").unwrap();
+    // What it has not read is thrown away with the connection, which may show as a reset.
+    let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+}
+
+#[test]
+fn a_line_without_end_is_cut_off() {
+    let bed = Bed::new();
+    let mut endless = bed.raw();
+    let chunk = vec![b' '; 1 << 20];
+    // The server may close before everything is written.
+    while endless.write_all(&chunk).is_ok() {}
+    assert_eq!(answer(&endless)["error"]["data"]["limit"], json!("line"));
+}
+
+#[test]
+fn a_hundred_clients_are_served_and_the_129th_is_told_why_not() {
+    let bed = Bed::new();
+    let mut clients: Vec<Client> = (0..Limits::default().clients).map(|_| bed.client()).collect();
+    clients.iter_mut().for_each(|client| assert_eq!(get(client), Config::default()));
+    assert_eq!(answer(&bed.raw())["error"]["code"], json!(-32004));
+    drop(clients);
+}
+
+#[test]
+fn a_daemon_that_stops_says_so() {
+    let bed = Bed::new();
+    let error = bed.client().call::<Done>(&Request::DaemonStop(NoParams {})).unwrap_err();
+    assert!(error.to_string().contains("stopping"), "{error}");
+}
+
+#[test]
+fn only_the_owner_may_connect_and_only_one_daemon_listen() {
+    let bed = Bed::new();
+    assert_eq!(bed.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let (jobs, _queue) = channel::unbounded();
+    assert!(matches!(Server::start(&bed.path(), jobs), Err(ServerError::InUse(_))));
+    get(&mut bed.client());
+}
+
+#[test]
+fn what_a_dead_daemon_left_is_replaced_but_a_file_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (jobs, _queue) = channel::unbounded();
+    let path = dir.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let server = Server::start(&path, jobs.clone()).unwrap();
+    drop(server);
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    assert!(matches!(Server::start(&path, jobs), Err(ServerError::NotASocket(_))));
+}
+
+#[test]
+fn nobody_there_is_told_with_the_cure() {
+    let error = Client::connect("/nonexistent/s".as_ref(), PATIENCE).unwrap_err().to_string();
+    assert!(error.starts_with("cannot reach polluxd at /nonexistent/s: "), "{error}");
+    assert!(error.contains("is it running?"), "{error}");
+}

@@ -1,0 +1,66 @@
+//! Log lines and debug events of the start, with the kernel's texts in the kernel's order; spec 12.3.
+
+use std::path::Path;
+
+use pollux_dataplane::trace_site;
+
+use crate::debug::{Debug, query, sites};
+use crate::engine::workers::WorkerHandle;
+use crate::model::Config;
+use crate::model::modules;
+use crate::say;
+
+/// The debug events enabled at start, by `--debug` and `settings.debug_level`. Invalid queries are ignored here: parsing
+/// the command line refuses them.
+pub fn debug(queries: &[String], config: &Config) -> Debug {
+    let mut debug = Debug::default();
+    debug.set_level(config.settings.debug_level);
+    for queries in queries.iter().filter_map(|text| query::parse(text).ok()) {
+        debug.set(&queries);
+    }
+    debug
+}
+
+/// Logs that DPDK has started with this number of ports.
+pub fn protocols(debug: &mut Debug, config: &Config, dpdk: &str, ports: usize) {
+    debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), ports.to_string()]);
+    let names = modules::registered_protocols(&config.settings.disabled_modules);
+    say!(Info, "IPVS: Registered protocols ({names})");
+}
+
+/// Logs the sizes of the connection tables.
+pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
+    let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
+    let (size, bytes) =
+        (counter(|worker| worker.capacity), counter(|worker| worker.stats.counters.table_bytes.get()));
+    debug.event(trace_site!(sites, StartTables), || [workers.len().to_string(), bytes.to_string()]);
+    say!(Info, "IPVS: Connection hash table configured (size={size}, memory={}Kbytes)", bytes >> 10);
+    let entry = workers.iter().map(|worker| worker.entry_bytes).max().unwrap_or_default();
+    say!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
+}
+
+/// Logs that the TAP twins exist.
+pub fn twins(debug: &mut Debug, count: usize) {
+    debug.event(trace_site!(sites, StartTwins), || [count.to_string()]);
+}
+
+/// Logs that the configuration is about to be applied.
+pub fn configuration(debug: &mut Debug, config: &Config) {
+    debug.event(trace_site!(sites, StartConfiguration), || [config.services.len().to_string()]);
+}
+
+/// Logs that the control socket accepts requests.
+pub fn ready(debug: &mut Debug, config: &Config, socket: &Path) {
+    debug.event(trace_site!(sites, StartSocket), || [socket.display().to_string()]);
+    say!(Info, "IPVS: ipvs loaded.");
+    let on = |module: &&str| !config.settings.disabled_modules.contains(*module);
+    for text in modules::switchable().filter(on).filter_map(|module| modules::registration(module, true)) {
+        say!(Info, "IPVS: {text}");
+    }
+    say!(Info, "ready; control socket {}", socket.display());
+}
+
+/// Logs the end of the daemon.
+pub fn unloaded() {
+    say!(Info, "IPVS: ipvs unloaded.");
+}

@@ -1,0 +1,212 @@
+//! Opening DPDK's ports, and what is shown of them.
+
+use std::sync::Arc;
+
+use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
+use pollux_dataplane::flow::Seed;
+use pollux_dataplane::io::BURST;
+use pollux_dataplane::steer::{Facing, Spread};
+use pollux_dataplane::worker::Port;
+use pollux_dataplane::worker::binding::Binding;
+
+use super::RunError;
+use crate::api::view::PortView;
+use crate::engine::Ports;
+use crate::kernel::netlink::Twin;
+use crate::model::network_config::Mac;
+use crate::model::{self, Config};
+use crate::say;
+
+/// Free buffers each thread keeps for itself.
+const CACHE: u32 = 256;
+/// Buffers beside those in queues: hand-off and kernel rings, waiting packets.
+const IN_FLIGHT: u32 = 8192;
+/// Bytes for a frame of the usual MTU with tags and room to spare.
+const FRAME_ROOM: u16 = 2048;
+
+/// All ports, started.
+pub struct OpenPorts {
+    started: Vec<StartedPort>,
+    /// Queues not yet given to a worker, by port.
+    queues: Vec<Vec<Queue>>,
+    twins: Vec<String>,
+}
+
+impl OpenPorts {
+    /// Starts every port DPDK has with a queue pair for each worker, and with interrupts if they are wanted.
+    pub fn start(
+        eal: &Eal,
+        config: &Config,
+        (workers, interrupts): (usize, bool),
+        spread: Option<&Spread>,
+    ) -> Result<(OpenPorts, Pool), RunError> {
+        let devices = Device::all(eal)?;
+        check_names(&devices, config)?;
+        let setup = |pool| PortSetup { queues: workers as u16, interrupts, ..PortSetup::new(pool) };
+        let per_queue = 1024 + 512 + BURST as u32;
+        let wanted =
+            devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
+        let packets = match config.start.packet_buffers {
+            0 => wanted.next_power_of_two() - 1,
+            given => given,
+        };
+        let frame_room = devices.iter().map(|d| wanted_mtu(config, d)).max().unwrap_or(1500) + 64;
+        let pool = Pool::create(
+            eal,
+            &PoolSetup {
+                name: "pollux".to_owned(),
+                packets,
+                cache: CACHE,
+                frame_room: frame_room.max(FRAME_ROOM),
+                socket: None,
+            },
+        )?;
+        let mut open = OpenPorts { started: Vec::new(), queues: Vec::new(), twins: Vec::new() };
+        for device in devices {
+            let given = config.ports.iter().find(|port| port.name == device.name);
+            let mut setup = setup(pool.clone());
+            setup.mtu = given.map(|port| port.mtu as u16);
+            setup.promiscuous = given.is_some_and(|port| port.promiscuous);
+            let facing = given.and_then(|port| port.facing).map(facing);
+            setup.rss_key = spread.zip(facing).map(|(spread, facing)| *spread.key(facing));
+            let name = device.name.clone();
+            let (started, queues) = device.start(&setup)?;
+            let (rss, queues_count) = (started.rss, queues.len());
+            let how = if queues_count == 1 {
+                "one queue"
+            } else if started.spreads {
+                "RSS by the client: packets come in at the worker that owns their flow"
+            } else if rss {
+                "RSS over its queues; the rest is handed off"
+            } else {
+                "no RSS: packets are handed to the worker that owns their flow"
+            };
+            say!(Info, "port {name}: driver {}, {how}", started.port.driver);
+            if interrupts && !started.interrupts {
+                say!(Warn, "port {name}: no interrupts; what comes there waits for the end of a nap");
+            }
+            open.started.push(started);
+            open.queues.push(queues);
+        }
+        Ok((open, pool))
+    }
+
+    /// The next worker's queue of every port.
+    pub fn queues_of_worker(&mut self) -> Vec<Port<Queue>> {
+        let ports = self.started.iter().zip(&mut self.queues).zip(0..);
+        ports
+            .filter_map(|((started, queues), number)| {
+                let queues = (!queues.is_empty()).then(|| queues.remove(0))?;
+                Some(Port { number, mac: started.port.mac, queues, binding: Binding::default() })
+            })
+            .collect()
+    }
+
+    /// The ports' names, by number.
+    pub fn names(&self) -> Vec<String> {
+        self.started.iter().map(|started| started.port.name.clone()).collect()
+    }
+
+    /// Names the ports' twins.
+    pub fn name_twins(&mut self, config: &Config, prefix: &str) -> Vec<Twin> {
+        let named = |(number, name): (usize, String)| {
+            let given = config.ports.iter().find(|port| port.name == name);
+            let ifname =
+                given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
+            Twin { ifname, port: name, vlan: None }
+        };
+        let twins: Vec<Twin> = self.names().into_iter().enumerate().map(named).collect();
+        self.twins = twins.iter().map(|twin| twin.ifname.clone()).collect();
+        twins
+    }
+
+    /// There are none after all.
+    pub fn forget_twins(&mut self) -> Vec<Twin> {
+        self.twins.clear();
+        Vec::new()
+    }
+
+    /// A port's hardware address.
+    pub fn mac(&self, name: &str) -> Mac {
+        Mac(self.find(name).map_or([0; 6], |started| started.port.mac))
+    }
+
+    /// A port's MTU.
+    pub fn mtu(&self, name: &str) -> u16 {
+        self.find(name).map_or(1500, |started| started.port.mtu)
+    }
+
+    fn find(&self, name: &str) -> Option<&StartedPort> {
+        self.started.iter().find(|started| started.port.name == name)
+    }
+}
+
+fn facing(facing: model::Facing) -> Facing {
+    match facing {
+        model::Facing::Clients => Facing::Clients,
+        model::Facing::Servers => Facing::Servers,
+    }
+}
+
+/// The rule that devices are given, if some port is said to face somebody.
+pub fn spread(config: &Config) -> Option<Arc<Spread>> {
+    let facing = config.ports.iter().any(|port| port.facing.is_some());
+    facing.then(|| Arc::new(Spread::new(Seed::random())))
+}
+
+fn wanted_mtu(config: &Config, device: &Device) -> u16 {
+    let given = config.ports.iter().find(|port| port.name == device.name);
+    given.map_or(device.mtu, |port: &model::Port| port.mtu as u16)
+}
+
+fn check_names(devices: &[Device], config: &Config) -> Result<(), RunError> {
+    if devices.is_empty() {
+        return Err(RunError::NoPorts);
+    }
+    let unknown = config.ports.iter().find(|port| devices.iter().all(|device| device.name != port.name));
+    match unknown {
+        None => Ok(()),
+        Some(port) => {
+            let known: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+            Err(RunError::UnknownPort { name: port.name.clone(), known: known.join(", ") })
+        }
+    }
+}
+
+impl Ports for OpenPorts {
+    fn views(&self) -> Vec<PortView> {
+        let twin = |number: usize| self.twins.get(number).cloned();
+        self.started.iter().enumerate().map(|(number, started)| view(started, twin(number))).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        OpenPorts::names(self)
+    }
+}
+
+fn view(started: &StartedPort, twin: Option<String>) -> PortView {
+    let link = started.link().ok();
+    let counters = started.stats().map(|stats| {
+        [
+            ("received", stats.ipackets),
+            ("sent", stats.opackets),
+            ("received_bytes", stats.ibytes),
+            ("sent_bytes", stats.obytes),
+            ("missed", stats.imissed),
+            ("receive_errors", stats.ierrors),
+            ("send_errors", stats.oerrors),
+            ("no_buffer", stats.rx_nombuf),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    });
+    PortView {
+        name: started.port.name.clone(),
+        driver: started.port.driver.clone(),
+        mac: Mac(started.port.mac),
+        link: link.is_some_and(|link| link.up),
+        speed: link.and_then(|link| link.speed_mbps).unwrap_or(0),
+        twin,
+        counters: counters.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,48 @@
+//! From rules with names to rules with numbers.
+
+use hashbrown::HashMap;
+use pollux_dataplane::config::FwmarkRule;
+
+use super::CompileError;
+use crate::model;
+use crate::model::input_error::InputError;
+use crate::model::validate::fwmarks;
+
+/// Compiles validated rules for ports with these names and numbers.
+pub fn compile(
+    rules: &[model::FwmarkRule],
+    ports: &HashMap<String, u16>,
+) -> Result<Vec<FwmarkRule>, CompileError> {
+    rules.iter().enumerate().map(|(index, rule)| compile_one(index, rule, ports)).collect()
+}
+
+fn compile_one(
+    index: usize,
+    rule: &model::FwmarkRule,
+    ports: &HashMap<String, u16>,
+) -> Result<FwmarkRule, CompileError> {
+    let number = |name: &String| ports.get(name).copied().ok_or_else(|| unknown(index, name, ports));
+    let ranges = |written: &[String]| written.iter().filter_map(|text| fwmarks::l4_ports(text)).collect();
+    Ok(FwmarkRule {
+        port: rule.port.as_ref().map(number).transpose()?,
+        vlan: rule.vlan,
+        source: rule.source,
+        destination: rule.destination,
+        protocol: rule.protocol.as_deref().and_then(fwmarks::protocol),
+        source_l4_ports: ranges(&rule.source_l4_ports),
+        l4_ports: ranges(&rule.l4_ports),
+        fwmark: rule.fwmark & rule.mask,
+        keep: !rule.mask,
+        ipv6: fwmarks::ipv6(rule),
+    })
+}
+
+fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
+    let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    CompileError::UnknownMarkPort(InputError {
+        location: format!("fwmarks[{index}].port"),
+        error: format!("there is no port {name:?}"),
+        hint: format!("use one of {}, or leave it out for all", known.join(", ")),
+    })
+}

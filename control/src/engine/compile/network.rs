@@ -1,0 +1,122 @@
+//! From facts with names to a network with numbers.
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route, RouteTable, Rule};
+use pollux_dataplane::wire::ether;
+use thiserror::Error;
+
+use crate::model::network_config::{self, NetworkConfig, RouteKind};
+
+/// A link names a port that is not there.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("link {link}: there is no port {port}; the ports are {known}")]
+pub struct UnknownPort {
+    link: String,
+    port: String,
+    known: String,
+}
+
+/// Compiles `network_config`; `generation` must differ from all before.
+pub fn compile(
+    network_config: &NetworkConfig,
+    ports: &HashMap<String, u16>,
+    generation: u32,
+) -> Result<Network, UnknownPort> {
+    let mut network = Network { generation, ..Network::default() };
+    let mut links: HashMap<&str, LinkId> = HashMap::new();
+    for link in &network_config.links {
+        let Some(&port) = ports.get(&link.port) else {
+            let mut known: Vec<_> = ports.keys().cloned().collect();
+            known.sort();
+            let known = known.join(", ");
+            return Err(UnknownPort { link: link.name.clone(), port: link.port.clone(), known });
+        };
+        links.insert(&link.name, LinkId(network.links.len() as u16));
+        network.links.push(compile_link(link, port, network_config));
+    }
+    network.local = network_config.addresses.iter().map(|address| address.address).collect();
+    let mut tables: Vec<u32> = network_config.rules.iter().map(|rule| rule.table).collect();
+    tables.sort_unstable();
+    tables.dedup();
+    let mut main = RouteTable::default();
+    network.tables.resize_with(tables.len(), RouteTable::default);
+    let mut routes: Vec<&network_config::Route> = network_config.routes.iter().collect();
+    routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
+    for route in routes {
+        let place = match (route.table, tables.binary_search(&route.table)) {
+            (network_config::MAIN | network_config::LOCAL, _) => &mut main,
+            (_, Ok(at)) => &mut network.tables[at],
+            // No packet looks there.
+            (_, Err(_)) => continue,
+        };
+        add_route(place, route, &links);
+    }
+    (network.routes4, network.routes6) = (main.routes4, main.routes6);
+    network.rules = rules(network_config, &tables);
+    for neighbour in &network_config.neighbours {
+        let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
+        let id = HopId(network.hops.len() as u32);
+        let kind = if neighbour.address.is_ipv4() { ether::IPV4 } else { ether::IPV6 };
+        let hop = Network::hop(&network.links[usize::from(link.0)], neighbour.mac.0)(kind);
+        network.hops.push(hop);
+        network.neighbours.insert((link, neighbour.address), id);
+    }
+    Ok(network)
+}
+
+fn compile_link(link: &network_config::Link, port: u16, network_config: &NetworkConfig) -> Link {
+    let own = || network_config.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
+    let ipv6 = |address| match address {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
+    };
+    Link {
+        port,
+        vlan: link.vlan,
+        mac: link.mac.0,
+        mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
+        ipv4: own().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        }),
+        // A link-local address is the last choice for what leaves the link.
+        ipv6: own().filter_map(ipv6).min_by_key(std::net::Ipv6Addr::is_unicast_link_local),
+    }
+}
+
+/// The rules in the order in which they are asked.
+fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
+    let mut rules: Vec<&network_config::Rule> = network_config.rules.iter().collect();
+    rules.sort_by_key(|rule| rule.priority);
+    let compiled = rules.into_iter().filter_map(|rule| {
+        let table = tables.binary_search(&rule.table).ok()?;
+        Some(Rule { ipv6: rule.is_ipv6(), from: rule.from, to: rule.to, fwmark: rule.fwmark, table })
+    });
+    compiled.collect()
+}
+
+/// The first route to a destination counts; the caller brings local ones first, then by metric.
+fn add_route(table: &mut RouteTable, route: &network_config::Route, links: &HashMap<&str, LinkId>) {
+    let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
+        (RouteKind::Local, _) => Route::Local,
+        (RouteKind::Unicast, Some(&link)) => Route::Send {
+            link,
+            via: route.via,
+            mtu: route.mtu.map(|mtu| u16::try_from(mtu).unwrap_or(u16::MAX)),
+            source: route.source,
+        },
+        (RouteKind::Unicast, None) => Route::Kernel,
+        (RouteKind::Unreachable | RouteKind::Blackhole | RouteKind::Prohibit, _) => Route::Refuse,
+    };
+    match route.destination {
+        IpNet::V4(net) => {
+            table.routes4.entry(net.trunc()).or_insert(compiled);
+        }
+        IpNet::V6(net) => {
+            table.routes6.entry(net.trunc()).or_insert(compiled);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The estimator against the law as it is written, and accounts that outlive what they count.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use pollux_dataplane::service::DestinationId;
+use proptest::prelude::*;
+
+use super::*;
+use crate::engine::compile::Compiler;
+use crate::model::{Config, Destination, Family, Method, Service, ServiceKey, Start};
+
+fn packets(count: u64) -> Stats {
+    Stats { in_packets: count, in_bytes: count * 100, ..Stats::default() }
+}
+
+#[test]
+fn a_steady_rate_is_approached_by_three_quarters() {
+    let mut estimator = Estimator::default();
+    let mut shown = |connections| {
+        estimator.add(Stats { connections, in_bytes: connections * 1000, ..Stats::default() });
+        estimator.look();
+        let rates = estimator.counted().rates;
+        (rates.connections, rates.in_bytes)
+    };
+    let first: Vec<_> = (0..3).map(|_| shown(200)).collect();
+    assert_eq!(first, [(25, 25_000), (44, 43_750), (58, 57_812)]);
+    assert!((0..60).map(|_| shown(200)).all(|(connections, _)| connections <= 100));
+    assert_eq!(shown(200), (100, 100_000));
+    let last = (0..80).map(|_| shown(0)).last();
+    assert_eq!(last, Some((0, 0)));
+}
+
+/// The law in whole numbers, with floors written out.
+fn law(average: i128, grown: u64, scale: i128) -> i128 {
+    average + (i128::from(grown) * scale - average).div_euclid(4)
+}
+
+proptest! {
+    #[test]
+    fn rates_follow_the_law(grown in prop::collection::vec((0..1_000_000u64, 0..10_000_000_000u64), 0..40)) {
+        let (mut estimator, mut count, mut bytes) = (Estimator::default(), 0, 0);
+        for (packets, octets) in grown {
+            estimator.add(Stats { out_packets: packets, out_bytes: octets, ..Stats::default() });
+            estimator.look();
+            count = law(count, packets, 512);
+            bytes = law(bytes, octets, 16);
+            let rates = estimator.counted().rates;
+            prop_assert_eq!(i128::from(rates.out_packets), (count + 511).div_euclid(1024));
+            prop_assert_eq!(i128::from(rates.out_bytes), (bytes + 15).div_euclid(32));
+        }
+    }
+}
+
+/// A compiler, boards that are numbers, and a ledger.
+struct Bed {
+    compiler: Compiler,
+    estimators: Estimators,
+    worker_stats: RefCell<HashMap<DestinationId, Stats>>,
+    secs: u64,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let compiler = Compiler::new(&Start::default(), []);
+        Bed { compiler, estimators: Estimators::new(), worker_stats: RefCell::default(), secs: 0 }
+    }
+
+    fn configure(&mut self, services: &[Service]) {
+        let config = Config { services: services.to_vec().into(), ..Config::default() };
+        self.compiler.configure(&config, Duration::from_secs(self.secs)).unwrap();
+        let worker_stats = &self.worker_stats;
+        self.estimators
+            .follow(&self.compiler, |id| worker_stats.borrow().get(&id).copied().unwrap_or_default());
+    }
+
+    fn receive(&self, id: u32, count: u64) {
+        let mut worker_stats = self.worker_stats.borrow_mut();
+        let stats = worker_stats.entry(DestinationId(id)).or_default();
+        *stats = stats.plus(packets(count));
+    }
+
+    fn pass(&mut self, secs: u64, runs: bool) {
+        for _ in 0..secs {
+            self.secs += 1;
+            let worker_stats = &self.worker_stats;
+            let stats = |id| worker_stats.borrow().get(&id).copied().unwrap_or_default();
+            self.estimators.tick(Duration::from_secs(self.secs), runs, stats);
+        }
+    }
+
+    /// Packets shown of the destination with id 0, of its service, and of everything.
+    fn shown(&self) -> (u64, u64, u64) {
+        let of = |counted: Counted| counted.shown.in_packets;
+        let estimators = &self.estimators;
+        (of(estimators.destination(DestinationId(0))), of(estimators.service(&key())), of(estimators.total()))
+    }
+}
+
+fn key() -> ServiceKey {
+    ServiceKey::Fwmark { fwmark: 1, family: Family::Ipv4 }
+}
+
+fn service(servers: &[u8]) -> Service {
+    let server = |&n: &u8| Destination::new([10, 0, 2, n].into(), 0, Method::Nat);
+    Service { destinations: servers.iter().map(server).collect(), ..Service::new(key()) }
+}
+
+#[test]
+fn counters_are_shown_as_of_the_last_look() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 5);
+    bed.pass(1, true);
+    assert_eq!(bed.shown(), (0, 0, 0));
+    bed.pass(1, true);
+    bed.receive(0, 2);
+    assert_eq!(bed.shown(), (5, 5, 5));
+    bed.estimators.count(|id| bed.worker_stats.borrow()[&id]);
+    assert_eq!(bed.estimators.total().live.in_packets, 7);
+    bed.pass(4, false);
+    assert_eq!(bed.shown(), (5, 5, 5), "frozen");
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (7, 7, 7));
+}
+
+#[test]
+fn zero_is_where_the_last_look_was() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 5);
+    bed.pass(2, true);
+    bed.receive(0, 3);
+    assert_ne!(bed.estimators.service(&key()).rates, Rates::default());
+    bed.estimators.zero(Some(key()));
+    assert_eq!(bed.shown(), (0, 0, 5), "the total has its own zero point");
+    assert_eq!(bed.estimators.service(&key()).rates, Rates::default());
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (3, 3, 8));
+    bed.estimators.zero(None);
+    assert_eq!(bed.shown(), (0, 0, 0));
+    assert_eq!(bed.estimators.total().live.in_packets, 8);
+}
+
+#[test]
+fn services_keep_what_removed_destinations_counted() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1, 2])]);
+    bed.receive(0, 5);
+    bed.receive(1, 1);
+    bed.configure(&[service(&[2])]);
+    bed.receive(0, 100);
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (5, 6, 6), "packets for a removed destination are not counted");
+    bed.configure(&[service(&[1, 2])]);
+    bed.receive(0, 2);
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (7, 8, 8), "it comes back to the same service with its counters");
+    bed.configure(&[service(&[2])]);
+    bed.estimators.forget(&[DestinationId(0)]);
+    assert_eq!(bed.shown(), (0, 8, 8));
+}
+
+#[test]
+fn a_new_service_begins_at_zero_and_so_do_its_destinations() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 5);
+    bed.pass(2, true);
+    bed.configure(&[]);
+    bed.configure(&[service(&[1])]);
+    assert_eq!(bed.shown(), (0, 0, 5), "the same id, another service");
+    bed.receive(0, 1);
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (1, 1, 6));
+}
+
+#[test]
+fn what_came_after_the_last_look_is_kept_for_the_next() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 2);
+    bed.configure(&[]);
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 1);
+    bed.pass(2, true);
+    assert_eq!(bed.shown(), (3, 1, 3), "as recorded in service-readd.json");
+}
+
+#[test]
+fn looks_that_were_missed_are_not_made_up_for() {
+    let mut bed = Bed::new();
+    bed.configure(&[service(&[1])]);
+    bed.receive(0, 5);
+    bed.estimators.tick(Duration::from_secs(100), true, |id| bed.worker_stats.borrow()[&id]);
+    bed.receive(0, 1);
+    bed.estimators.tick(Duration::from_secs(101), true, |id| bed.worker_stats.borrow()[&id]);
+    assert_eq!(bed.shown(), (5, 5, 5));
+    bed.estimators.tick(Duration::from_secs(102), true, |id| bed.worker_stats.borrow()[&id]);
+    assert_eq!(bed.shown(), (6, 6, 6));
+}

@@ -1,0 +1,92 @@
+//! The list of modules and the services that use them.
+
+use crate::api::view::{ModuleKind, ModuleList, ModuleView};
+use crate::model::{Config, Method, Service, ServiceKey, Tunnel, modules};
+
+/// Forwarding methods. They are part of the core and cannot be switched off.
+const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
+
+/// Lists all modules with their users. `tables` is the size of the connection tables in bytes.
+pub fn list(config: &Config, tables: u64) -> ModuleList {
+    let plain = |name: &str, kind| ModuleView {
+        name: name.to_owned(),
+        kind,
+        enabled: !config.settings.disabled_modules.contains(name),
+        bytes: None,
+        uses: 0,
+        used_by: Vec::new(),
+    };
+    let used = |name: &str, kind| {
+        let used_by: Vec<ServiceKey> = modules::users(config, name).collect();
+        ModuleView { uses: used_by.len() as u64, used_by, ..plain(name, kind) }
+    };
+    let all: Vec<ServiceKey> = config.services.iter().map(Service::key).collect();
+    let core = ModuleView {
+        bytes: Some(tables),
+        uses: all.len() as u64,
+        used_by: all,
+        ..plain(modules::CORE, ModuleKind::Core)
+    };
+    let mut listed = vec![core];
+    listed.extend(modules::protocols().map(|name| used(name, ModuleKind::Protocol)));
+    listed.extend(modules::schedulers().map(|name| used(name, ModuleKind::Scheduler)));
+    listed.push(used(modules::SIP, ModuleKind::Engine));
+    listed.extend(METHODS.iter().map(|name| {
+        let (uses, used_by) = by_method(config, name);
+        ModuleView { uses, used_by, ..plain(name, ModuleKind::Method) }
+    }));
+    ModuleList { modules: listed }
+}
+
+/// Counts the destinations with this method, and returns their services.
+fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
+    let name = |method: Method, tunnel: Tunnel| match (method, tunnel) {
+        (Method::Nat, _) => "nat",
+        (Method::Dr, _) => "dr",
+        (Method::Tunnel, Tunnel::Ipip) => "ipip",
+        (Method::Tunnel, Tunnel::Gue { .. }) => "gue",
+        (Method::Tunnel, Tunnel::Gre { .. }) => "gre",
+    };
+    let (mut uses, mut used_by) = (0, Vec::new());
+    for service in &config.services {
+        let count = service.destinations.iter().filter(|d| name(d.method, d.tunnel) == method).count();
+        uses += count as u64;
+        if count > 0 {
+            used_by.push(service.key());
+        }
+    }
+    (uses, used_by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::parse;
+
+    #[test]
+    fn modules_are_listed_with_their_users() {
+        let text = r#"
+            [[services]]
+            protocol = "tcp"
+            address = "10.9.9.1"
+            l4_port = 80
+            scheduler = "rr"
+            destinations = [
+                { address = "10.0.2.11", l4_port = 80, method = "nat" },
+                { address = "10.0.2.12", l4_port = 80, method = "tunnel" },
+            ]
+            [[services]]
+            fwmark = 7
+            scheduler = "none"
+        "#;
+        let config = parse::toml(text).unwrap();
+        let list = list(&config, 4096).modules;
+        let of = |name: &str| list.iter().find(|module| module.name == name).unwrap();
+        assert_eq!((of("ip_vs").uses, of("ip_vs").bytes), (2, Some(4096)));
+        assert_eq!(of("ip_vs_tcp").used_by, [config.services[0].key()]);
+        assert_eq!((of("ip_vs_rr").uses, of("ip_vs_wlc").uses, of("ip_vs_sctp").uses), (1, 0, 0));
+        assert_eq!((of("nat").uses, of("ipip").uses, of("dr").uses), (1, 1, 0));
+        assert!(list.iter().all(|module| module.enabled));
+        assert_eq!(list.len(), 1 + 5 + 14 + 1 + 5);
+    }
+}

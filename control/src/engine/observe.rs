@@ -1,0 +1,209 @@
+//! From counters and connections to what is shown.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use pollux_dataplane::config::Page;
+use pollux_dataplane::config::ring::Connection;
+use pollux_dataplane::conn::quota::Quotas;
+use pollux_dataplane::conn::template::{Listed, Target};
+use pollux_dataplane::proto;
+use pollux_dataplane::sched::Load;
+use pollux_dataplane::service::{self, DestinationId};
+use pollux_dataplane::stats::{Counter, WorkerStats};
+use pollux_dataplane::verdict::{DropReason, IcmpReason};
+use pollux_dataplane::wire::protocol;
+
+use crate::api::view::{
+    ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
+};
+use crate::engine::compile::Compiler;
+use crate::engine::estimate::{Counted, Estimators};
+use crate::engine::workers::WorkerHandle;
+use crate::model::{Destination, Method, Service, ServiceKey};
+
+/// What the boards of all workers count of a destination.
+pub fn stats<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: DestinationId) -> Stats {
+    let known = worker_stats.filter_map(|stats| stats.destinations.get(id.0 as usize));
+    known.fold(Stats::default(), |sum, counters| {
+        sum.plus(Stats {
+            connections: counters.connections.get(),
+            in_packets: counters.in_packets.get(),
+            out_packets: counters.out_packets.get(),
+            in_bytes: counters.in_bytes.get(),
+            out_bytes: counters.out_bytes.get(),
+        })
+    })
+}
+
+/// The configured services, or only one, with what is counted of them.
+pub fn services<'a>(
+    compiler: &Compiler,
+    worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
+    estimators: &Estimators,
+    quotas: Option<&Quotas>,
+    only: Option<ServiceKey>,
+) -> Vec<ServiceView> {
+    let view = |service: &Service| {
+        let destinations = service.destinations.iter().map(|of| {
+            let id = compiler.destination_id(&(service.key(), of.key()));
+            destination(of, id, worker_stats.clone(), (estimators, quotas))
+        });
+        let Counted { live, shown, rates } = estimators.service(&service.key());
+        ServiceView {
+            key: service.key(),
+            scheduler: service.scheduler,
+            flags: service.flags,
+            persistence: service.persistence.clone(),
+            ops: service.ops,
+            destinations: destinations.collect(),
+            stats: shown,
+            live,
+            rates,
+        }
+    };
+    let meant = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    compiler.config().services.iter().filter(meant).map(view).collect()
+}
+
+/// What a destination carries at all workers together.
+fn load<'a>(id: Option<DestinationId>, worker_stats: impl Iterator<Item = &'a WorkerStats>) -> Load {
+    let Some(id) = id else { return Load::default() };
+    let known = worker_stats.filter_map(|stats| Some(stats.destinations.get(id.0 as usize)?.load()));
+    known.fold(Load::default(), |sum, load| Load {
+        active: sum.active.wrapping_add(load.active),
+        inactive: sum.inactive.wrapping_add(load.inactive),
+    })
+}
+
+fn destination<'a>(
+    of: &Destination,
+    id: Option<DestinationId>,
+    worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
+    (estimators, quotas): (&Estimators, Option<&Quotas>),
+) -> DestinationView {
+    let load = load(id, worker_stats);
+    let of_quotas = quotas.zip(id);
+    let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| estimators.destination(id));
+    DestinationView {
+        address: of.address,
+        l4_port: of.l4_port,
+        method: of.method,
+        tunnel: of.tunnel,
+        weight: of.weight,
+        upper_threshold: of.upper_threshold,
+        lower_threshold: of.lower_threshold,
+        overloaded: of_quotas.is_some_and(|(quotas, id)| quotas.is_overloaded(id)),
+        active: load.active,
+        inactive: load.inactive,
+        persistent: of_quotas.map_or(0, |(quotas, id)| quotas.templates(id)),
+        stats: shown,
+        live,
+        rates,
+    }
+}
+
+/// A connection as it is shown.
+pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
+    let at = |end: pollux_dataplane::flow::Endpoint| SocketAddr::new(end.address, end.l4_port);
+    let flags =
+        [("no_output", listed.no_output), ("inactive", listed.inactive), ("bypass", listed.method.is_none())];
+    ConnectionView {
+        protocol: carried(listed.protocol),
+        state: proto::state_name(listed.protocol, listed.state).to_owned(),
+        expires_secs: listed.expires.as_secs(),
+        client: at(listed.endpoints.client),
+        r#virtual: at(listed.endpoints.virtual_),
+        destination: at(listed.endpoints.destination),
+        method: listed.method.map(method),
+        in_packets: listed.in_packets.into(),
+        flags: flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect(),
+        engine: None,
+        worker: Some(worker),
+    }
+}
+
+fn carried(protocol: u8) -> ConnectionProtocol {
+    match protocol {
+        protocol::TCP => ConnectionProtocol::Tcp,
+        protocol::UDP => ConnectionProtocol::Udp,
+        protocol::SCTP => ConnectionProtocol::Sctp,
+        _ => ConnectionProtocol::Ip,
+    }
+}
+
+fn method(method: service::Method) -> Method {
+    match method {
+        service::Method::Nat => Method::Nat,
+        service::Method::Dr => Method::Dr,
+        service::Method::Tunnel(_) => Method::Tunnel,
+    }
+}
+
+/// A persistence template as IPVS lists it: the client without a port; a mark as an IPv4 address; one that is no longer
+/// used with ports that no packet has. Spec 4.3.
+pub fn template(listed: &Listed) -> ConnectionView {
+    let (address, l4_port) = match listed.key.target {
+        Target::Address(address, l4_port) => (address, l4_port),
+        Target::Fwmark(fwmark) => (Ipv4Addr::from(fwmark).into(), 0),
+    };
+    let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
+    let endpoint = listed.new.endpoint;
+    let data = &listed.key.data;
+    ConnectionView {
+        protocol: carried(listed.key.protocol),
+        state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
+        expires_secs: listed.expires.as_secs(),
+        client: SocketAddr::new(listed.key.client, 0),
+        r#virtual: SocketAddr::new(address, used(l4_port)),
+        destination: SocketAddr::new(endpoint.address, used(endpoint.l4_port)),
+        method: Some(method(listed.new.method)),
+        in_packets: 0,
+        flags: vec!["template".to_owned()],
+        engine: (!data.is_empty()).then(|| EngineData {
+            engine: "sip".to_owned(),
+            data: String::from_utf8_lossy(data).into_owned(),
+        }),
+        worker: None,
+    }
+}
+
+/// The connections of a page.
+pub fn connections(page: &Page, worker: u16) -> Vec<ConnectionView> {
+    page.connections.iter().map(|listed| connection(listed, worker)).collect()
+}
+
+/// What a worker did.
+pub fn worker(handle: &WorkerHandle) -> WorkerView {
+    let counters = &handle.stats.counters;
+    let named = |words: &[&'static str], counters: &[Counter]| {
+        words.iter().zip(counters).map(|(word, counter)| ((*word).to_owned(), counter.get())).collect()
+    };
+    let drops: Vec<_> = DropReason::ALL.iter().map(|why| why.word()).collect();
+    let answers: Vec<_> = IcmpReason::ALL.iter().map(|why| why.word()).collect();
+    WorkerView {
+        core: handle.core,
+        received: counters.received.get(),
+        handoff_received: counters.handoff_received.get(),
+        sent: counters.sent.get(),
+        to_kernel: counters.to_kernel.get(),
+        from_kernel: counters.from_kernel.get(),
+        handoff_sent: counters.handoff_sent.get(),
+        awaiting_neighbour: counters.awaiting_neighbour.get(),
+        reassembling: counters.reassembling.get(),
+        fragments_sent: counters.fragments_sent.get(),
+        drops: named(&drops, &counters.drops),
+        icmp_sent: named(&answers, &counters.icmp_sent),
+        evicted: counters.evicted.get(),
+        expired_early: counters.expired_early.get(),
+        events_lost: counters.events_lost.get(),
+        connections: counters.connections_ipv4.get() + counters.connections_ipv6.get(),
+        connection_capacity: handle.capacity,
+        table_bytes: counters.table_bytes.get(),
+        busy_cycles: counters.busy_cycles.get(),
+        bursts: counters.bursts.get(),
+        idle_pauses: counters.idle_pauses.get(),
+        sleeps: counters.sleeps.get(),
+        sleep_us: counters.sleep_us.get(),
+        interrupt_wakeups: counters.interrupt_wakeups.get(),
+    }
+}

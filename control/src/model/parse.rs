@@ -1,0 +1,270 @@
+//! Configuration files: TOML or JSON by their extension. An error tells the line, the column and the field.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::model::Config;
+
+/// The largest file read: ten thousand services with ten destinations each take about 10 MiB as JSON.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// Why a configuration file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The system gave an error.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The extension tells no format.
+    #[error("{0}: what format is it? name it .toml or .json")]
+    Extension(PathBuf),
+    /// The file is too large to be a configuration.
+    #[error("{0} is larger than {max} MiB; is it the right file?", max = MAX_BYTES >> 20)]
+    TooLarge(PathBuf),
+    /// The text is wrong at one place.
+    #[error("{}{wrong}", path.display())]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        wrong: Wrong,
+    },
+}
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(":{line}:{column}: {}{error}", if place == "." { String::new() } else { format!("{place}: ") })]
+pub struct Wrong {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column, from 1.
+    pub column: usize,
+    /// The field: `services[2].weight`; `.` when it is no single field.
+    pub place: String,
+    /// What the parser says.
+    pub error: String,
+}
+
+/// Reads a configuration file. What it says is not checked yet: see [`crate::model::validate::validate`].
+///
+/// # Errors
+/// When there is no such file, or it is no configuration.
+pub fn file(path: &Path) -> Result<Config, ParseError> {
+    file_and_digest(path).map(|(config, _)| config)
+}
+
+/// The same, with a few letters that tell this file from another.
+///
+/// # Errors
+/// Those of [`file`].
+pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
+    let parse: fn(&str) -> Result<Config, Wrong> = match path.extension().and_then(|ext| ext.to_str()) {
+        Some("toml") => toml,
+        Some("json") => json,
+        _ => return Err(ParseError::Extension(path.to_owned())),
+    };
+    let read_error = |source| ParseError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = File::open(path).map_err(read_error)?;
+    let size = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(read_error)?;
+    if size as u64 > MAX_BYTES {
+        return Err(ParseError::TooLarge(path.to_owned()));
+    }
+    let config = parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })?;
+    Ok((config, digest(text.as_bytes())))
+}
+
+/// Length and FNV-1a: the same for the same bytes, whichever version of polluxd asks. It guards against mistakes, not
+/// against somebody who wants two files to look alike.
+fn digest(bytes: &[u8]) -> String {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:x}-{:016x}", bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// Reads TOML.
+///
+/// # Errors
+/// At the first place that is wrong.
+pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    let wrong = |place: String, error: toml::de::Error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        Wrong { line, column, place, error: error.message().to_owned() }
+    };
+    let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
+    // Keeping track of the path takes as long again, and only an error needs it.
+    if let Ok(value) = T::deserialize(parse()?) {
+        return Ok(value);
+    }
+    let reader = parse()?;
+    serde_path_to_error::deserialize(reader).map_err(|e| wrong(e.path().to_string(), e.into_inner()))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// At the first place that is wrong.
+pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    let wrong = |place: String, error: serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        let tail = format!(" at line {line} column {column}");
+        Wrong { line, column, place, error: error.to_string().trim_end_matches(&tail).to_owned() }
+    };
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
+    reader.end().map_err(|error| wrong(".".to_owned(), error))?;
+    Ok(value)
+}
+
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use std::net::IpAddr;
+
+    use crate::model::{
+        Checksum, Config, Destination, Engine, Family, FwmarkRule, Method, Persistence, Protocol, Scheduler,
+        SchedulerFlags, Service, ServiceKey, Tunnel,
+    };
+
+    #[test]
+    fn toml_errors_tell_line_column_and_field() {
+        let text = "[[services]]\nprotocol = 'tcp'\naddress = '10.9.9.1'\nl4_port = 70000\n";
+        let wrong = toml::<Config>(text).unwrap_err();
+        assert_eq!(
+            (wrong.line, wrong.column, wrong.place.as_str()),
+            (4, 11, "services[0].l4_port"),
+            "{wrong}"
+        );
+        let wrong = toml::<Config>("[settings]\ntcp_timeuot = 5\n").unwrap_err();
+        assert_eq!(wrong.line, 2, "{wrong}");
+        assert!(wrong.error.contains("unknown field `tcp_timeuot`"), "{wrong}");
+        assert_eq!(toml::<Config>("a = = 1").unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn json_errors_tell_line_column_and_field() {
+        let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
+        assert_eq!((wrong.line, wrong.place.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
+        assert!(!wrong.error.contains(" at line "), "{wrong}");
+        assert!(json::<Config>("{} {}").is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_by_its_extension() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            file(&path)
+        };
+        assert_eq!(write("a.toml", "[settings]\ntcp_timeout = 5").unwrap().settings.tcp_timeout, 5);
+        assert_eq!(write("a.json", "{\"settings\":{\"tcp_timeout\":5}}").unwrap().settings.tcp_timeout, 5);
+        assert!(matches!(write("a.yaml", ""), Err(ParseError::Extension(_))));
+        assert!(write("b.toml", "x = 1").unwrap_err().to_string().contains("b.toml:1:1: "));
+        assert!(matches!(file(&dir.path().join("none.toml")), Err(ParseError::Read { .. })));
+    }
+
+    fn key() -> impl Strategy<Value = ServiceKey> {
+        let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp), Just(Protocol::Sctp)];
+        let address = (protocol, any::<IpAddr>(), any::<u16>())
+            .prop_map(|(protocol, address, l4_port)| ServiceKey::Address { protocol, address, l4_port });
+        let family = prop_oneof![Just(Family::Ipv4), Just(Family::Ipv6)];
+        let fwmark =
+            (any::<u32>(), family).prop_map(|(fwmark, family)| ServiceKey::Fwmark { fwmark, family });
+        prop_oneof![address, fwmark]
+    }
+
+    fn destination() -> impl Strategy<Value = Destination> {
+        let method = prop_oneof![Just(Method::Nat), Just(Method::Dr), Just(Method::Tunnel)];
+        let checksum = prop_oneof![Just(Checksum::No), Just(Checksum::Full), Just(Checksum::Remote)];
+        let tunnel = (0..3, any::<u16>(), checksum).prop_map(|(kind, l4_port, checksum)| match kind {
+            0 => Tunnel::Ipip,
+            1 => Tunnel::Gue { l4_port, checksum },
+            _ => Tunnel::Gre { checksum },
+        });
+        let numbers = (any::<u32>(), any::<u32>(), 0..2u32);
+        (any::<IpAddr>(), any::<u16>(), method, tunnel, numbers).prop_map(
+            |(address, l4_port, method, tunnel, (weight, upper_threshold, lower_threshold))| Destination {
+                tunnel,
+                weight,
+                upper_threshold,
+                lower_threshold,
+                ..Destination::new(address, l4_port, method)
+            },
+        )
+    }
+
+    fn service() -> impl Strategy<Value = Service> {
+        let netmask = prop::option::of(any::<std::net::Ipv4Addr>());
+        let engine = prop::option::of(Just(Engine::Sip));
+        let persistence = (any::<u32>(), netmask, prop::option::of(any::<u8>()), engine).prop_map(
+            |(timeout, netmask, prefix_len, engine)| Persistence { timeout, netmask, prefix_len, engine },
+        );
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>())
+            .prop_map(|(fallback, l4_port, flag_3)| SchedulerFlags { fallback, l4_port, flag_3 });
+        let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Mh), Just(Scheduler::None)];
+        let destinations = prop::collection::vec(destination(), 0..4);
+        (key(), scheduler, flags, prop::option::of(persistence), any::<bool>(), destinations).prop_map(
+            |(key, scheduler, flags, persistence, ops, destinations)| Service {
+                key,
+                scheduler,
+                flags,
+                persistence,
+                ops,
+                destinations,
+            },
+        )
+    }
+
+    fn fwmark() -> impl Strategy<Value = FwmarkRule> {
+        let ports = || prop::collection::vec("[0-9]{1,5}(-[0-9]{1,5})?", 0..3);
+        let source = prop::option::of(any::<IpAddr>().prop_map(ipnet::IpNet::from));
+        (prop::option::of(any::<u16>()), source, ports(), ports(), any::<u32>(), any::<u32>()).prop_map(
+            |(vlan, source, source_l4_ports, l4_ports, fwmark, mask)| FwmarkRule {
+                vlan,
+                source,
+                source_l4_ports,
+                l4_ports,
+                fwmark,
+                mask,
+                ..FwmarkRule::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_configuration_survives_toml_and_json(
+            services in prop::collection::vec(service(), 0..4),
+            fwmarks in prop::collection::vec(fwmark(), 0..3),
+            (time, rate) in (any::<u32>(), any::<i32>()),
+        ) {
+            let mut config = Config { services: services.into(), fwmarks, ..Config::default() };
+            config.settings.tcp_timeout = time;
+            config.settings.am_droprate = rate;
+            config.settings.timeouts.insert("tcp.SYN_RECV".to_owned(), time);
+            let text = ::toml::to_string(&config).unwrap();
+            prop_assert_eq!(&toml::<Config>(&text).unwrap(), &config);
+            prop_assert_eq!(&json::<Config>(&serde_json::to_string(&config).unwrap()).unwrap(), &config);
+        }
+    }
+}

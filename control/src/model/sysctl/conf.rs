@@ -1,0 +1,169 @@
+//! Parser for the syntax of sysctl.conf(5), restricted to `net.ipv4.vs.*`.
+
+use super::{PREFIX, names};
+use crate::model::input_error::InputErrors;
+
+/// A line that sets a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// `FILE:LINE`.
+    pub location: String,
+    /// The variable, without [`PREFIX`].
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The line begins with `-`: failing to set it is not an error.
+    pub optional: bool,
+}
+
+/// The contents of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Variables to set, in order.
+    pub lines: Vec<Line>,
+    /// Ignored lines about other variables, as `FILE:LINE: NAME`.
+    pub skipped: Vec<String>,
+}
+
+/// Parses a file. A pattern is expanded to the variables it matches, except those excluded by a line `-PATTERN` and those
+/// with a line of their own. With `lenient`, unknown names are ignored.
+///
+/// # Errors
+/// All errors in the file; then nothing must be set.
+pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, InputErrors> {
+    let (mut read, mut errors, mut excluded, mut patterns) =
+        (Read::default(), InputErrors::default(), Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let location = format!("{file}:{number}");
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        let (optional, line) = line.strip_prefix('-').map_or((false, line), |rest| (true, rest.trim_start()));
+        let Some((name, value)) = line.split_once('=') else {
+            if optional {
+                excluded.push(dotted(line));
+            } else {
+                errors.add(
+                    location,
+                    format!("{line:?} has no value"),
+                    "write NAME = VALUE, or begin the line with # for a comment",
+                );
+            }
+            continue;
+        };
+        let (name, value) = (dotted(name.trim()), value.trim().to_owned());
+        let Some(bare_name) = bare(&name) else {
+            read.skipped.push(format!("{location}: {name}"));
+            continue;
+        };
+        let lines = if is_pattern(bare_name) { &mut patterns } else { &mut read.lines };
+        lines.push(Line { location, name: bare_name.to_owned(), value, optional });
+    }
+    check(&read.lines, lenient, &mut errors);
+    errors.into_result()?;
+    read.lines.retain(|line| names().any(|name| name == line.name));
+    let own: Vec<String> = read.lines.iter().map(|line| line.name.clone()).collect();
+    let is_excluded =
+        |name: &str| excluded.iter().filter_map(|line| bare(line)).any(|line| matches(line, name));
+    let expanded = patterns.iter().flat_map(|line| {
+        let matching = names().filter(|name| matches(&line.name, name) && !own.iter().any(|own| own == name));
+        matching.filter(|name| !is_excluded(name)).map(|name| Line { name: name.to_owned(), ..line.clone() })
+    });
+    // The lines with full names override the patterns, so they come last.
+    read.lines = expanded.chain(std::mem::take(&mut read.lines)).collect();
+    Ok(read)
+}
+
+fn check(lines: &[Line], lenient: bool, errors: &mut InputErrors) {
+    let unknown = |line: &&Line| !lenient && !line.optional && names().all(|name| name != line.name);
+    for line in lines.iter().filter(unknown) {
+        let error = format!("{PREFIX}{}: No such file or directory", line.name);
+        errors.add(&line.location, error, "`pollux sysctl -a` lists the variables");
+    }
+}
+
+/// Converts a name written as a path, whose first separator is a slash, to dots.
+pub fn dotted(name: &str) -> String {
+    match name.find(['.', '/']) {
+        Some(at) if name.as_bytes()[at] == b'/' => name.trim_start_matches('/').replace('/', "."),
+        _ => name.to_owned(),
+    }
+}
+
+/// The name without [`PREFIX`], or `None` for other parts of the tree. A pattern such as `net.*.vs.drop_*` also counts.
+fn bare(name: &str) -> Option<&str> {
+    if let Some(bare) = name.strip_prefix(PREFIX) {
+        return Some(bare);
+    }
+    let (above, last) = name.rsplit_once('.')?;
+    (is_pattern(above) && matches(above, PREFIX.trim_end_matches('.'))).then_some(last)
+}
+
+/// Returns true if the name contains wildcards.
+pub fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// Matches a shell pattern: `*` is any string without dots, `?` one character, `[a-c]` one of a set.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    wildcard(pattern.as_bytes(), name.as_bytes())
+}
+
+/// Backtracks to the last `*` only, so the time is at most the product of the lengths.
+fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n, mut back) = (0, 0, None);
+    while n < name.len() {
+        match one(&pattern[p..], name[n]) {
+            Step::Star => {
+                back = Some((p + 1, n));
+                p += 1;
+            }
+            Step::Match(length) => (p, n) = (p + length, n + 1),
+            Step::Mismatch => match back {
+                Some((after, from)) if name[from] != b'.' => {
+                    back = Some((after, from + 1));
+                    (p, n) = (after, from + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&byte| byte == b'*')
+}
+
+enum Step {
+    Star,
+    Match(usize),
+    Mismatch,
+}
+
+/// Matches one character against the head of the pattern.
+fn one(pattern: &[u8], byte: u8) -> Step {
+    match pattern.first() {
+        Some(b'*') => Step::Star,
+        Some(b'?') if byte != b'.' => Step::Match(1),
+        Some(b'[') => match pattern.iter().skip(2).position(|&end| end == b']') {
+            Some(end) if in_set(&pattern[1..end + 2], byte) => Step::Match(end + 3),
+            Some(_) => Step::Mismatch,
+            None if byte == b'[' => Step::Match(1),
+            None => Step::Mismatch,
+        },
+        Some(&same) if same == byte => Step::Match(1),
+        _ => Step::Mismatch,
+    }
+}
+
+fn in_set(set: &[u8], byte: u8) -> bool {
+    let (not, set) = match set {
+        [b'!' | b'^', rest @ ..] => (true, rest),
+        _ => (false, set),
+    };
+    let (mut at, mut found) = (0, false);
+    while at < set.len() {
+        let last = if set.get(at + 1) == Some(&b'-') && at + 2 < set.len() { at + 2 } else { at };
+        found |= (set[at]..=set[last]).contains(&byte);
+        at = last + 1;
+    }
+    found != not
+}

@@ -1,0 +1,116 @@
+//! Rules that mark packets: names of protocols, ranges of ports, and families that fit together.
+
+use std::ops::RangeInclusive;
+
+use ipnet::IpNet;
+
+use crate::model::input_error::InputErrors;
+use crate::model::{Family, FwmarkRule};
+
+/// Protocols by name; any other is written as its number.
+const PROTOCOLS: [(&str, u8); 7] =
+    [("tcp", 6), ("udp", 17), ("sctp", 132), ("icmp", 1), ("icmpv6", 58), ("esp", 50), ("ah", 51)];
+/// Of these the first four bytes after the IP header are two ports.
+const WITH_PORTS: [u8; 3] = [6, 17, 132];
+
+/// The number of a protocol, by its name or written out.
+pub fn protocol(text: &str) -> Option<u8> {
+    let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    named.or_else(|| decimal(text).and_then(|number| u8::try_from(number).ok()))
+}
+
+/// A port, or a range of them: `80`, `1024-65535`.
+pub fn l4_ports(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (decimal(first)?, decimal(last)?);
+    (first <= last).then_some(first..=last)
+}
+
+/// Digits and nothing else, where `parse` would take a sign.
+fn decimal(text: &str) -> Option<u16> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Whether a rule is for IPv6 packets or for IPv4 ones, as its addresses or its family say; both when nothing does.
+pub fn ipv6(rule: &FwmarkRule) -> Option<bool> {
+    let of_net = |net: &IpNet| matches!(net, IpNet::V6(_));
+    let of_family = |family: Family| family == Family::Ipv6;
+    rule.family.map(of_family).or(rule.source.as_ref().map(of_net)).or(rule.destination.as_ref().map(of_net))
+}
+
+/// Checks all rules.
+pub fn fwmarks(rules: &[FwmarkRule], errors: &mut InputErrors) {
+    for (index, rule) in rules.iter().enumerate() {
+        fwmark(&format!("fwmarks[{index}]"), rule, errors);
+    }
+}
+
+fn fwmark(place: &str, rule: &FwmarkRule, errors: &mut InputErrors) {
+    if let Some(vlan) = rule.vlan.filter(|vlan| *vlan > 4094) {
+        errors.add(
+            format!("{place}.vlan"),
+            format!("{vlan} is above 4094"),
+            "use the network's tag, or 0 for frames without one",
+        );
+    }
+    if rule.mask == 0 {
+        errors.add(
+            format!("{place}.mask"),
+            "0 sets no bit",
+            "leave it out to set the whole fwmark, or remove the rule",
+        );
+    } else if rule.fwmark & !rule.mask != 0 {
+        errors.add(
+            format!("{place}.fwmark"),
+            format!("{:#x} has bits outside the mask {:#x}", rule.fwmark, rule.mask),
+            "clear those bits, or widen the mask",
+        );
+    }
+    families(place, rule, errors);
+    numbers(place, rule, errors);
+}
+
+fn families(place: &str, rule: &FwmarkRule, errors: &mut InputErrors) {
+    let Some(ipv6) = ipv6(rule) else { return };
+    for (name, net) in [("source", &rule.source), ("destination", &rule.destination)] {
+        if net.as_ref().is_some_and(|net| matches!(net, IpNet::V6(_)) != ipv6) {
+            errors.add(
+                format!("{place}.{name}"),
+                format!("is of another family than the rest of the rule, which is for {}", word(ipv6)),
+                "write a rule for each family",
+            );
+        }
+    }
+}
+
+fn word(ipv6: bool) -> &'static str {
+    if ipv6 { "IPv6" } else { "IPv4" }
+}
+
+fn numbers(place: &str, rule: &FwmarkRule, errors: &mut InputErrors) {
+    let number = rule.protocol.as_deref().map(protocol);
+    if let (Some(written), Some(None)) = (&rule.protocol, number) {
+        let names: Vec<_> = PROTOCOLS.iter().map(|(name, _)| *name).collect();
+        errors.add(
+            format!("{place}.protocol"),
+            format!("{written:?} is no protocol"),
+            format!("use one of {} or a number from 0 to 255", names.join(", ")),
+        );
+    }
+    for (name, ranges) in [("source_l4_ports", &rule.source_l4_ports), ("l4_ports", &rule.l4_ports)] {
+        for (index, written) in ranges.iter().enumerate().filter(|(_, written)| l4_ports(written).is_none()) {
+            errors.add(
+                format!("{place}.{name}[{index}]"),
+                format!("{written:?} is no port and no range of ports"),
+                "use a number from 0 to 65535, or two as in 1024-65535",
+            );
+        }
+        if !ranges.is_empty() && !number.flatten().is_none_or(|number| WITH_PORTS.contains(&number)) {
+            errors.add(
+                format!("{place}.{name}"),
+                format!("packets of protocol {} have no ports", rule.protocol.as_deref().unwrap_or_default()),
+                "leave it out, or use protocol tcp, udp or sctp",
+            );
+        }
+    }
+}
