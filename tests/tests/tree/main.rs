@@ -1,6 +1,8 @@
-//! Checks the repository's own text: every cited section of the specification, every cited decision and every link exists.
+//! Checks the repository's own text: every cited section of the specification, every cited decision and every link exists,
+//! and modules import each other in one direction.
 
 mod citations;
+mod cycles;
 mod decisions;
 mod files;
 mod links;
