@@ -82,7 +82,9 @@ impl Pipeline {
         let mut meta = PacketMeta::of(Parsed::NOTHING, 0, NextStage::ToKernel);
         self.parse_packet((Any, Any.start(&rx.mac)), packet.bytes(), rx, &mut meta);
         self.prefetch_entries(Any, std::slice::from_mut(&mut meta));
-        self.decide_packet::<false, Any, P>(packet, &meta, &self.burst(Any, rx), tx)
+        self.decide_packet::<false, Any, P, Verdict>(packet, &meta, &self.burst(Any, rx), tx, |_, verdict| {
+            verdict
+        })
     }
 
     fn burst<'a, C>(&self, cpu: C, rx: &'a RxContext) -> Burst<'a, C> {
@@ -145,39 +147,62 @@ impl Pipeline {
     ) {
         let burst = self.burst(cpu, rx);
         for (packet, meta) in packets.drain(..).zip(metas) {
-            let verdict = self.decide_packet::<SIX, C, P>(packet, meta, &burst, tx);
-            if verdict != Verdict::Sent {
-                self.count_verdict(verdict);
-            }
+            self.decide_packet::<SIX, C, P, ()>(packet, meta, &burst, tx, |pipeline, verdict| {
+                if verdict != Verdict::Sent {
+                    pipeline.count_verdict(verdict);
+                }
+            });
         }
     }
 
-    /// Takes one packet to its verdict: by the fast path, or by the slow path if that has a reason to refuse it.
+    /// Takes one packet to its verdict: by the fast path, or by the slow path if that has a reason to refuse it. `done`
+    /// gets the verdict where it arises, so that packets of the fast path need no test for the others.
     #[inline(always)]
-    fn decide_packet<const SIX: bool, C: Processor, P: Packet>(
+    fn decide_packet<const SIX: bool, C: Processor, P: Packet, R>(
         &mut self,
         mut packet: P,
         meta: &PacketMeta,
         burst: &Burst<C>,
         tx: &mut TxBuffers<P>,
-    ) -> Verdict {
+        done: impl Fn(&Pipeline, Verdict) -> R,
+    ) -> R {
         let port = match meta.next {
             NextStage::FastPath4 => self.fast_path4(&mut packet, meta, burst),
             NextStage::FastPath6 if SIX => self.fast_path6(&mut packet, meta, burst),
             NextStage::FastPath6 => burst.cpu.fast_path6(self, &mut packet, meta, burst),
-            _ => return self.slow_path(packet, meta, SlowPathReason::NotPlain, burst.rx, tx),
+            _ => {
+                let verdict = self.slow_path(packet, meta, SlowPathReason::NotPlain, burst.rx, tx);
+                return done(self, verdict);
+            }
         };
         match port {
-            Ok(port) => tx.send(port, packet),
+            Ok(port) => done(self, tx.send(port, packet)),
             Err(why) => {
-                let meta = self.steer_plain(meta, burst.rx.port);
-                self.slow_path(packet, &meta, why, burst.rx, tx)
+                let verdict = self.leave_fast_path(packet, meta, why, burst.rx, tx);
+                done(self, verdict)
             }
         }
     }
 
+    /// Takes a plain packet, which the fast path refused, to its verdict by the slow path.
+    #[inline(never)]
+    fn leave_fast_path<P: Packet>(
+        &mut self,
+        packet: P,
+        meta: &PacketMeta,
+        why: SlowPathReason,
+        rx: &RxContext,
+        tx: &mut TxBuffers<P>,
+    ) -> Verdict {
+        let parsed = meta.plain.parsed(meta.key());
+        let meta = PacketMeta { next: self.steer(&parsed, rx.port), parsed, ..*meta };
+        self.slow_path(packet, &meta, why, rx, tx)
+    }
+
     /// Counts what became of a packet. Sent packets are counted when the port has taken them, and packets that are held
     /// when they are released.
+    #[cold]
+    #[inline(never)]
     fn count_verdict(&self, verdict: Verdict) {
         let counters = &self.stats.counters;
         match verdict {

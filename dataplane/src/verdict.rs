@@ -23,10 +23,10 @@ pub enum Verdict {
 
 /// Makes an enum whose members have a word for counters and a sentence for people.
 macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($member:ident = $word:literal, $why:literal;)* }) => {
+    ($(#[$doc:meta])* $name:ident: $repr:ident { $($member:ident = $word:literal, $why:literal;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
+        #[repr($repr)]
         pub enum $name { $(#[doc = $why] $member,)* }
 
         impl $name {
@@ -54,7 +54,7 @@ macro_rules! named {
 
 named! {
     /// Why a packet was dropped.
-    DropReason {
+    DropReason: u8 {
         ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
         OtherHost = "other-host", "the frame is addressed to another station";
         OtherNamespace = "other-namespace", "the kernel sent it by a port or VLAN that is bound to another namespace";
@@ -99,7 +99,7 @@ named! {
 
 named! {
     /// Why a packet was turned into an ICMP message to its sender.
-    IcmpReason {
+    IcmpReason: u8 {
         NoDestination = "no-destination", "no destination of the service is usable: port unreachable";
         NoConnection = "no-connection", "a NAT destination's packet belongs to no connection: port unreachable";
         TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
@@ -109,8 +109,8 @@ named! {
 }
 
 named! {
-    /// Why a packet took the slow path.
-    SlowPathReason {
+    /// Why a packet took the slow path. As wide as a port number, so that a result of either fits two registers.
+    SlowPathReason: u16 {
         NotPlain = "not-plain", "neither TCP nor UDP, or with tags, options, extension headers or a truncated header";
         Fragment = "fragment", "a fragment";
         IcmpError = "icmp-error", "an ICMP error";

@@ -118,13 +118,6 @@ impl Pipeline {
         }
     }
 
-    /// A plain packet that the fast path refused, as the slow path takes it.
-    #[inline(never)]
-    pub(super) fn steer_plain(&self, meta: &PacketMeta, port: u16) -> PacketMeta {
-        let parsed = meta.plain.parsed(meta.key());
-        PacketMeta { next: self.steer(&parsed, port), parsed, ..*meta }
-    }
-
     /// The hash by which a packet's connection is found. An ICMP error quotes a packet of the other direction.
     pub(super) fn hash_of(&self, parsed: &Parsed) -> u64 {
         let quotes = parsed.kind == Kind::IcmpError;
