@@ -189,10 +189,10 @@ impl<P: Packet> Reassembler<P> {
         if known.total != Some(known.received) {
             return Outcome::Held;
         }
-        let (len, protocol) = (known.received as u16, known.protocol);
+        let (ipv6, len, protocol) = (info.is_ipv6(), known.received as u16, known.protocol);
         let mut fragments = ArrayVec::new();
         self.store.close(partial, |fragment| fragments.push(fragment));
-        Outcome::Complete(Datagram { fragments, len, protocol })
+        Outcome::Complete(Datagram { fragments, ipv6, len, protocol })
     }
 }
 
@@ -215,7 +215,7 @@ fn sound(info: &FragmentInfo) -> Result<(), DropReason> {
 fn alone<P>(packet: P, info: &FragmentInfo) -> Datagram<P> {
     let place = info.place;
     let fragments = std::iter::once(Fragment { packet, place }).collect();
-    Datagram { fragments, len: place.len, protocol: info.protocol }
+    Datagram { fragments, ipv6: info.is_ipv6(), len: place.len, protocol: info.protocol }
 }
 
 #[cfg(test)]

@@ -87,11 +87,14 @@ pub fn type_code_word(frame: &[u8], parsed: &Parsed) -> (u8, u8, u32) {
 }
 
 /// Rewrites an ICMP error and the packet it quotes. The error travels against that packet, so the mirrored rewrite applies
-/// to it. All checksums are computed in full: those of a quoted packet need not have been right.
+/// to it; a quoted AH or ESP packet has no ports. All checksums are computed in full, because those of a quoted packet may
+/// be wrong. The quoted transport checksum stays, as in Linux.
 pub fn translate(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     let (outer, quoted) = (usize::from(parsed.l3), usize::from(parsed.quoted_l3));
     let mirrored = rewrite.mirrored();
-    if let Some([src, dst]) = view_mut::<[U16; 2]>(frame, parsed.quoted_l4.into()) {
+    if parsed.ports_quoted
+        && let Some([src, dst]) = view_mut::<[U16; 2]>(frame, parsed.quoted_l4.into())
+    {
         mirrored.set_ports(src, dst);
     }
     for (l3, rewrite) in [(quoted, &mirrored), (outer, rewrite)] {
@@ -190,3 +193,6 @@ pub fn answer<P: Packet>(
     fill_checksum(frame, &made);
     Ok(at as u16)
 }
+
+#[cfg(test)]
+mod tests;

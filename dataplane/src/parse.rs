@@ -6,6 +6,7 @@ use crate::cpu::{self, Cpu, Head4, Head6};
 use crate::flow::{self, Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
+    IpSpan,
     ether::{self, EtherHdr, MacBytes, VlanTag},
     gre, gue,
     icmp::{self, IcmpHdr},
@@ -75,6 +76,11 @@ impl Parsed {
     #[inline]
     pub fn is_ipv6(&self) -> bool {
         matches!(self.key, Key::V6(_))
+    }
+
+    /// Position of the packet in its frame.
+    pub fn span(&self) -> IpSpan {
+        IpSpan { l3: self.l3, ipv6: self.is_ipv6(), len: self.len }
     }
 
     /// Where the packet ends in its frame, as its header says. [`Parsed::len`] may be that of its longest fragment.

@@ -30,6 +30,17 @@ pub fn view_mut<T: Header>(frame: &mut [u8], at: usize) -> Option<&mut T> {
     T::mut_from_prefix(frame.get_mut(at..)?).ok().map(|(header, _)| header)
 }
 
+/// Position of an IP packet in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpSpan {
+    /// Start of the IP header.
+    pub l3: u16,
+    /// True for IPv6.
+    pub ipv6: bool,
+    /// Bytes of the packet, its header included.
+    pub len: u16,
+}
+
 /// Protocol numbers of IP, as IANA assigned them.
 pub mod protocol {
     /// Internet Control Message Protocol, RFC 792.

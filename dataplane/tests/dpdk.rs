@@ -116,14 +116,16 @@ fn all_packets_come_home() {
 enum Change {
     Push(usize),
     Pull(usize),
+    Extend(usize),
     Truncate(usize),
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let size = prop_oneof![0_usize..80, Just(70_000)];
-    (0..3, size).prop_map(|(kind, size)| match kind {
+    let size = prop_oneof![0_usize..80, Just(70_000), Just(1900)];
+    (0..4, size).prop_map(|(kind, size)| match kind {
         0 => Change::Push(size),
         1 => Change::Pull(size),
+        2 => Change::Extend(size),
         _ => Change::Truncate(size),
     })
 }
@@ -131,9 +133,9 @@ fn change() -> impl Strategy<Value = Change> {
 static MODEL_POOL: LazyLock<Pool> = LazyLock::new(|| pool(7));
 
 proptest! {
-    /// The model is a vector; the headroom is what DPDK was built with, which is 128.
+    /// The model is a vector. The headroom is the one DPDK was built with, 128 bytes.
     #[test]
-    fn a_packet_is_a_vector_with_room_in_front(changes in prop::collection::vec(change(), 0..40)) {
+    fn a_packet_is_a_vector_with_room_in_front_and_behind(changes in prop::collection::vec(change(), 0..40)) {
         let mut model: Vec<u8> = (0..200).collect();
         let mut headroom = 128;
         let mut packet = MODEL_POOL.packet(&model).expect("one packet at a time");
@@ -152,6 +154,14 @@ proptest! {
                     if count <= model.len() {
                         headroom += count;
                         model.drain(..count);
+                    }
+                }
+                Change::Extend(count) => {
+                    let (len, room) = (model.len(), 128 + 2048 - headroom - model.len());
+                    prop_assert_eq!(packet.extend(count), count <= room);
+                    if count <= room {
+                        packet.bytes_mut()[len..].fill(9);
+                        model.resize(len + count, 9);
                     }
                 }
                 Change::Truncate(len) => {

@@ -133,6 +133,9 @@ impl Packet for Frame {
     fn pull_front(&mut self, _: usize) -> bool {
         false
     }
+    fn extend(&mut self, _: usize) -> bool {
+        false
+    }
     fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }

@@ -37,18 +37,6 @@ impl Mbuf {
         self.head().nb_segs
     }
 
-    /// Adds `count` bytes of unspecified content behind. Returns false, and changes nothing, without the room.
-    #[must_use]
-    pub fn extend(&mut self, count: usize) -> bool {
-        let head = self.head_mut();
-        let room = head.buf_len.saturating_sub(head.data_off).saturating_sub(head.data_len);
-        match u16::try_from(count) {
-            Ok(count) if count <= room => head.set_len(head.data_len + count),
-            _ => return false,
-        }
-        true
-    }
-
     #[inline]
     fn head(&self) -> &sys::pollux_mbuf {
         // SAFETY: the buffer is ours, and the mirror has its layout (shim.c asserts it).
@@ -118,6 +106,18 @@ impl Packet for Mbuf {
             Ok(count) if count <= head.data_len => {
                 head.data_off += count;
                 head.set_len(head.data_len - count);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn extend(&mut self, count: usize) -> bool {
+        let head = self.head_mut();
+        let room = head.buf_len.saturating_sub(head.data_off).saturating_sub(head.data_len);
+        match u16::try_from(count) {
+            Ok(count) if count <= room => {
+                head.set_len(head.data_len + count);
                 true
             }
             _ => false,

@@ -131,3 +131,6 @@ impl<S, D> Change<S, D> {
         self.src.delta_l4().and(self.dst.delta_l4()).patch(sum)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,9 @@ pub struct Fragment<P> {
 pub struct Datagram<P> {
     /// Its fragments; there is at least one.
     pub fragments: ArrayVec<Fragment<P>, MAX_FRAGMENTS>,
-    /// Bytes of payload in all.
+    /// True for IPv6.
+    pub ipv6: bool,
+    /// Bytes of payload in all fragments.
     pub len: u16,
     /// What the payload begins with.
     pub protocol: u8,

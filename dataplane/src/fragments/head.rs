@@ -1,4 +1,5 @@
-//! The headers of a packet that came in fragments: those of the first, made to fit the whole.
+//! The headers of a packet that came in fragments: those of the first fragment, adapted to the packet before it was
+//! fragmented.
 
 use crate::fragments::Datagram;
 use crate::packet::Packet;
@@ -7,12 +8,12 @@ use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, Ipv6Hdr};
 use crate::wire::view_mut;
 
-/// As much of a packet as an error may quote.
+/// Bytes of a packet's payload that suffice for an ICMP error to quote.
 const QUOTED: usize = 1280;
 
-/// The packet that a fragmented datagram was cut from, as the slow path decided about it.
+/// The packet that was fragmented, as the slow path decided about it.
 pub struct WholePacket {
-    /// As it would have been parsed; for IPv6 with the length of its longest fragment.
+    /// Its headers, as if it had come whole; for IPv6 with the length of the longest fragment.
     pub parsed: Parsed,
     /// Its length.
     pub total: u16,
@@ -20,18 +21,18 @@ pub struct WholePacket {
     pub hops: u8,
 }
 
-/// Where the payload of the packet that fragments were cut from begins: where that of the first does, but for its
+/// Bytes of the headers, frame header included, of the packet that was fragmented: those of the first fragment without its
 /// fragment header.
-pub(super) fn headers<P>(datagram: &Datagram<P>, ipv6: bool) -> Option<usize> {
-    let gap = if ipv6 { ipv6::FRAGMENT_LEN } else { 0 };
+pub(super) fn headers<P>(datagram: &Datagram<P>) -> Option<usize> {
+    let gap = if datagram.ipv6 { ipv6::FRAGMENT_LEN } else { 0 };
     usize::from(datagram.fragments.first()?.place.payload).checked_sub(gap)
 }
 
-/// The beginning of the packet that a train was, in a buffer of its own.
+/// The beginning of the packet that was fragmented, for an ICMP error to quote, in a buffer of its own.
 pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<(P, Parsed)> {
     let first = datagram.fragments.first()?;
     let l3 = usize::from(first.place.l3);
-    let headers = headers(datagram, of.parsed.is_ipv6())?;
+    let headers = headers(datagram)?;
     let count = usize::from(datagram.len).min(QUOTED);
     let mut packet = first.packet.sibling(headers + count)?;
     let frame = packet.bytes_mut();
@@ -39,25 +40,25 @@ pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<
     if !datagram.read(0, frame.get_mut(headers..)?) {
         return None;
     }
-    if of.parsed.is_ipv6() {
+    if datagram.ipv6 {
         view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = of.hops;
     } else {
         view_mut::<Ipv4Hdr>(frame, l3)?.ttl = of.hops;
     }
-    head_of_whole(&mut frame[..headers], l3, (of.parsed.is_ipv6(), datagram.protocol), of.total)?;
+    complete_headers(&mut frame[..headers], l3, datagram, of.total)?;
     let here = (headers - l3 + count) as u16;
     Some((packet, Parsed { len: of.total.min(here), ..of.parsed }))
 }
 
-/// Makes the headers of a first fragment, from which the fragment header was cut, those of its packet of `total` bytes.
-pub(super) fn head_of_whole(
+/// Turns the headers of the first fragment, without the fragment header, into those of the packet of `total` bytes.
+pub(super) fn complete_headers<P>(
     headers: &mut [u8],
     l3: usize,
-    (ipv6, protocol): (bool, u8),
+    datagram: &Datagram<P>,
     total: u16,
 ) -> Option<()> {
-    if ipv6 {
-        return close_gap(headers.get_mut(l3..)?, protocol, total);
+    if datagram.ipv6 {
+        return close_gap(headers.get_mut(l3..)?, datagram.protocol, total);
     }
     let ip: &mut Ipv4Hdr = view_mut(headers, l3)?;
     ip.len.set(total);
@@ -67,7 +68,7 @@ pub(super) fn head_of_whole(
     Some(())
 }
 
-/// Makes IPv6 headers, from which the fragment header at their end was cut, say what follows now.
+/// Links IPv6 headers, which ended in a fragment header, to the `protocol` behind it.
 fn close_gap(headers: &mut [u8], protocol: u8, total: u16) -> Option<()> {
     let ip: &mut Ipv6Hdr = view_mut(headers, 0)?;
     ip.len.set(total.checked_sub(ipv6::LEN as u16)?);

@@ -42,6 +42,11 @@ impl FragmentInfo {
         if ipv6 { read6(frame, l3) } else { read4(frame, l3) }
     }
 
+    /// True for IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self.datagram, Key::V6(_))
+    }
+
     /// The same of a datagram that this machine's kernel sends: it has nothing to do with one that comes from outside
     /// and says the same of itself.
     #[must_use]

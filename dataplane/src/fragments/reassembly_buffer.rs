@@ -1,6 +1,6 @@
-//! The packet that fragments were cut from, put together for the time of a decision.
+//! The reassembled packet, on which the slow path decides about a fragmented datagram.
 
-use super::head::{head_of_whole, headers};
+use super::head::{complete_headers, headers};
 use crate::fragments::Datagram;
 use crate::packet::Packet;
 use crate::wire::ipv4;
@@ -8,10 +8,11 @@ use crate::wire::ipv4;
 /// Room in front for headers.
 const ROOM: usize = 128;
 
-/// The longest packet there can be, and a frame header in front of it.
+/// The longest packet, with a frame header in front.
 const LONGEST: usize = 64 + u16::MAX as usize;
 
-/// What decisions are made on. By default it has no room, and takes the place of the one in use.
+/// A buffer for one reassembled packet at a time. The default has no memory: it stands in while the worker's buffer is
+/// lent out.
 #[derive(Default)]
 pub struct ReassemblyBuffer {
     buffer: Box<[u8]>,
@@ -20,22 +21,22 @@ pub struct ReassemblyBuffer {
 }
 
 impl ReassemblyBuffer {
-    /// Takes the memory that it will ever need.
+    /// Allocates memory for the longest packet.
     pub fn new() -> ReassemblyBuffer {
         ReassemblyBuffer { buffer: vec![0; ROOM + LONGEST].into_boxed_slice(), start: ROOM, end: ROOM }
     }
 
-    /// Takes in a frame, for tests of packets that have no siblings.
+    /// Copies a frame in, for tests of packets that cannot have siblings.
     #[cfg(test)]
     pub fn copy(&mut self, frame: &[u8]) {
         (self.start, self.end) = (ROOM, ROOM + frame.len());
         self.buffer[ROOM..ROOM + frame.len()].copy_from_slice(frame);
     }
 
-    /// Takes in the packet that fragments were cut from. `None` when no packet can be that long.
-    pub fn join<P: Packet>(&mut self, datagram: &Datagram<P>, ipv6: bool) -> Option<()> {
+    /// Copies the fragments of a datagram in as one packet. Returns `None` if that is longer than any packet.
+    pub fn join<P: Packet>(&mut self, datagram: &Datagram<P>) -> Option<()> {
         let first = datagram.fragments.first()?;
-        let headers = headers(datagram, ipv6)?;
+        let headers = headers(datagram)?;
         let len = headers + usize::from(datagram.len);
         let frame = self.buffer.get_mut(ROOM..ROOM + len)?;
         (self.start, self.end) = (ROOM, ROOM + len);
@@ -43,13 +44,14 @@ impl ReassemblyBuffer {
         datagram.read(0, &mut frame[headers..]).then_some(())?;
         let l3 = usize::from(first.place.l3);
         let total = u16::try_from(len - l3).ok()?;
-        head_of_whole(&mut frame[..headers], l3, (ipv6, datagram.protocol), total)
+        complete_headers(&mut frame[..headers], l3, datagram, total)
     }
 
-    /// Puts what was changed in a packet that [`join`](Scratch::join) took in back into its fragments: their addresses
-    /// and their payload.
-    pub fn put_back<P: Packet>(&self, datagram: &mut Datagram<P>, ipv6: bool) {
-        let Some(headers) = headers(datagram, ipv6) else { return };
+    /// Copies addresses and payload of the packet back into the fragments that [`join`](ReassemblyBuffer::join) read, once
+    /// the packet was rewritten.
+    pub fn put_back<P: Packet>(&self, datagram: &mut Datagram<P>) {
+        let ipv6 = datagram.ipv6;
+        let Some(headers) = headers(datagram) else { return };
         let (from, len) = if ipv6 { (8, 32) } else { (12, 8) };
         let l3 = datagram.fragments.first().map_or(0, |first| usize::from(first.place.l3));
         let frame = self.bytes();
@@ -68,7 +70,7 @@ impl ReassemblyBuffer {
                 ipv4::fill_checksum(head);
             }
         }
-        // It is as long as it was.
+        // The packet is as long as before.
         _ = datagram.write(0, payload);
     }
 }
@@ -94,11 +96,32 @@ impl Packet for ReassemblyBuffer {
         fits
     }
 
+    fn extend(&mut self, count: usize) -> bool {
+        let fits = count <= self.buffer.len() - self.end;
+        self.end += if fits { count } else { 0 };
+        fits
+    }
+
     fn truncate(&mut self, len: usize) {
         self.end = self.end.min(self.start + len);
     }
 
     fn sibling(&self, _: usize) -> Option<ReassemblyBuffer> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_grows_at_its_end_as_far_as_the_buffer_reaches() {
+        let mut packet = ReassemblyBuffer::new();
+        packet.copy(&[7; 100]);
+        assert!(packet.extend(LONGEST - 100) && packet.bytes().len() == LONGEST);
+        assert_eq!(packet.bytes()[..100], [7; 100]);
+        assert!(!packet.extend(1) && packet.bytes().len() == LONGEST);
+        assert!(!ReassemblyBuffer::default().extend(1));
     }
 }

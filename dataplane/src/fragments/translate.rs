@@ -18,7 +18,8 @@ const SCTP_CRC_AT: usize = 8;
 
 /// Rewrites a datagram, as [`rewrite::apply`] does a packet that came whole. A datagram too short for its transport
 /// header gets new addresses alone.
-pub fn translate<P: Packet>(datagram: &mut Datagram<P>, ipv6: bool, rewrite: &Rewrite) {
+pub fn translate<P: Packet>(datagram: &mut Datagram<P>, rewrite: &Rewrite) {
+    let ipv6 = datagram.ipv6;
     for fragment in &mut datagram.fragments {
         rewrite::apply_to_header(fragment.packet.bytes_mut(), fragment.place.l3, ipv6, rewrite);
     }
@@ -36,7 +37,7 @@ pub fn translate<P: Packet>(datagram: &mut Datagram<P>, ipv6: bool, rewrite: &Re
                 put(datagram, at + UDP_SUM_AT, never_zero(rewrite.patch_l4(sum)));
             } else if !rewrite.is_none() {
                 // As in `rewrite`: a datagram without a checksum leaves with one.
-                let sum = udp_sum(addresses(datagram, ipv6), datagram.payload_from(at));
+                let sum = udp_sum(addresses(datagram), datagram.payload_from(at));
                 put(datagram, at + UDP_SUM_AT, sum);
             }
         }
@@ -71,11 +72,11 @@ fn put<P: Packet>(datagram: &mut Datagram<P>, at: usize, word: U16) {
     _ = datagram.write(at, &word.to_bytes());
 }
 
-/// The sum of the addresses, which are those of any of the fragments.
-fn addresses<P: Packet>(datagram: &Datagram<P>, ipv6: bool) -> u64 {
+/// The checksum's sum of the addresses, which all fragments have.
+fn addresses<P: Packet>(datagram: &Datagram<P>) -> u64 {
     let Some(first) = datagram.fragments.first() else { return 0 };
     let l3 = usize::from(first.place.l3);
-    let range = if ipv6 { l3 + 8..l3 + 40 } else { l3 + 12..l3 + 20 };
+    let range = if datagram.ipv6 { l3 + 8..l3 + 40 } else { l3 + 12..l3 + 20 };
     first.packet.bytes().get(range).map_or(0, checksum::sum)
 }
 

@@ -30,21 +30,21 @@ pub fn fragments(bytes: &[u8]) {
         left += match reassembler.take(Frame::new(packet), &info, Tick(clock), |_, _| left += 1) {
             Outcome::Held => 0,
             Outcome::Refused(..) => 1,
-            Outcome::Complete(datagram) => complete(datagram, ipv6),
+            Outcome::Complete(datagram) => complete(datagram),
         };
         assert!(reassembler.held() <= LIMITS.fragments.into() && reassembler.held_bytes() <= LIMITS.bytes);
         assert_eq!(left + reassembler.held(), count, "every fragment is somewhere");
     }
 }
 
-fn complete(mut datagram: Datagram<Frame>, ipv6: bool) -> usize {
+fn complete(mut datagram: Datagram<Frame>) -> usize {
     let len: usize = datagram.payload().map(<[u8]>::len).sum();
     assert_eq!(len, usize::from(datagram.len), "all bytes are here");
     let delta = Delta::default();
     let end = |number| NewEnd { address: number, l4_port: 7.into(), delta_l3: delta, delta_l4: delta };
     let rewrite = Rewrite { src: Some(end(6)), dst: Some(end(7)) };
-    translate::translate(&mut datagram, ipv6, &rewrite);
-    let count = datagram.fragments.len();
+    translate::translate(&mut datagram, &rewrite);
+    let (ipv6, count) = (datagram.ipv6, datagram.fragments.len());
     for fragment in datagram.fragments {
         let most = fragment.packet.bytes().len();
         let cut =

@@ -1,4 +1,4 @@
-//! Ports in memory: what tests, replay and benchmarks use in place of a NIC.
+//! Ports in memory, which tests, replay and benchmarks use in place of a NIC.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,8 +7,11 @@ use super::{Batch, QueuePair};
 use crate::packet::Packet;
 use crate::time::{Clock, Tick};
 
-/// Room in front of a new frame, as DPDK leaves it.
+/// Bytes free in front of a new frame, as in DPDK.
 const HEADROOM: usize = 128;
+
+/// Bytes of a buffer behind its headroom, as in DPDK. A frame that is made longer has no room behind it.
+const ROOM: usize = 2048;
 
 /// A frame on the heap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,14 @@ impl Packet for Frame {
         fits
     }
 
+    fn extend(&mut self, count: usize) -> bool {
+        let fits = count <= (HEADROOM + ROOM).saturating_sub(self.buffer.len());
+        if fits {
+            self.buffer.resize(self.buffer.len() + count, 0);
+        }
+        fits
+    }
+
     fn sibling(&self, len: usize) -> Option<Frame> {
         Some(Frame { buffer: vec![0; HEADROOM + len], start: HEADROOM })
     }
@@ -62,22 +73,22 @@ impl Packet for Frame {
     }
 }
 
-/// Both ends of a wire: frames on their way in, frames that left.
+/// Both ends of a wire: frames to receive and frames sent.
 #[derive(Clone, Debug, Default)]
 pub struct Wire(Arc<Mutex<(VecDeque<Frame>, VecDeque<Frame>)>>);
 
 impl Wire {
-    /// Puts a frame where the port will receive it.
+    /// Queues a frame that the port will receive.
     pub fn put(&self, bytes: &[u8]) {
         self.put_frame(Frame::new(bytes));
     }
 
-    /// The same for a frame that is made already.
+    /// Queues a frame that is already in a buffer.
     pub fn put_frame(&self, frame: Frame) {
         self.lock().0.push_back(frame);
     }
 
-    /// Takes the next frame that left the port.
+    /// Takes the next frame that the port sent.
     pub fn take(&self) -> Option<Vec<u8>> {
         self.lock().1.pop_front().map(|frame| frame.bytes().to_vec())
     }
@@ -104,7 +115,7 @@ impl QueuePair for Wire {
     }
 }
 
-/// A clock that only moves when told to.
+/// A clock that tests and replay set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ManualClock(pub Tick);
 
@@ -115,5 +126,22 @@ impl Clock for ManualClock {
 
     fn cycles(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_grows_at_its_end_as_far_as_its_buffer_reaches() {
+        let mut frame = Frame::new(&[7; 100]);
+        assert!(frame.extend(ROOM - 100) && frame.bytes().len() == ROOM);
+        assert!(!frame.extend(1));
+        assert_eq!((&frame.bytes()[..100], frame.bytes().len()), (&[7; 100][..], ROOM));
+        assert!(!frame.extend(usize::MAX));
+        frame.truncate(60);
+        assert!(frame.extend(1));
+        assert!(!Frame::new(&[0; ROOM + 1]).extend(1));
     }
 }

@@ -119,8 +119,7 @@ impl Pipeline {
             Transform::None => {}
             Transform::Nat => self.rewrite(packet.bytes_mut(), parsed, flow),
             Transform::Tunnel => {
-                let inner = (parsed.l3, parsed.is_ipv6(), parsed.len);
-                (egress.l3, egress.ipv6) = self.encapsulate(packet, inner, parsed, flow.id)?;
+                (egress.l3, egress.ipv6) = self.encapsulate(packet, parsed.span(), parsed, flow.id)?;
             }
         }
         Ok(egress)

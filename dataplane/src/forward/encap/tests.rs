@@ -19,6 +19,10 @@ fn inner(ipv6: bool, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+fn span(l3: u16, ipv6: bool, len: usize) -> IpSpan {
+    IpSpan { l3, ipv6, len: len as u16 }
+}
+
 fn any_tunnel() -> impl Strategy<Value = Tunnel> {
     prop_oneof![
         Just(Tunnel::Ipip),
@@ -28,22 +32,23 @@ fn any_tunnel() -> impl Strategy<Value = Tunnel> {
 }
 
 #[test]
-fn a_packet_too_long_for_an_outer_header_is_refused_whole() {
+fn a_packet_too_long_for_an_outer_header_is_refused() {
     for (ipv6, len, fits) in [(false, 65535 - 20, true), (false, 65535 - 19, false), (true, 65535 - 20, true)]
     {
         let mut packet = Frame::new(&inner(false, &vec![0; len - 20]));
-        let way = outer(Tunnel::Ipip, ipv6);
-        let done = tunnel(&mut packet, (0, false, len as u16), &way, 0, &mut 0);
+        let path = outer(Tunnel::Ipip, ipv6);
+        let done = tunnel(&mut packet, span(0, false, len), &path, 0, &mut 0);
         assert_eq!(done.is_ok(), fits, "{len} bytes: {done:?}");
     }
 }
 
 #[test]
-fn families_of_two_kinds_and_frames_cut_short_are_refused() {
+fn mixed_outer_families_and_truncated_frames_are_refused() {
     let mut mixed = outer(Tunnel::Ipip, false);
     mixed.source = "fd00::1".parse().unwrap();
     let datagram = inner(false, b"text");
-    let run = |bytes: &[u8], way: &Outer| tunnel(&mut Frame::new(bytes), (0, false, 24), way, 0, &mut 0);
+    let run =
+        |bytes: &[u8], outer: &Outer| tunnel(&mut Frame::new(bytes), span(0, false, 24), outer, 0, &mut 0);
     assert_eq!(run(&datagram, &mixed), Err(DropReason::NoRoute));
     for len in 0..datagram.len() {
         assert_eq!(run(&datagram[..len], &outer(Tunnel::Ipip, false)), Err(DropReason::ShortIp));
@@ -51,7 +56,7 @@ fn families_of_two_kinds_and_frames_cut_short_are_refused() {
 }
 
 #[test]
-fn the_source_port_of_gue_is_of_the_flow_and_in_its_range() {
+fn the_source_port_of_gue_depends_on_the_flow_and_is_in_range() {
     assert_eq!(source_l4_port(0), FIRST_L4_PORT);
     assert_eq!(source_l4_port(u64::MAX), LAST_L4_PORT);
     assert_ne!(source_l4_port(1 << 63), source_l4_port(1 << 62));
@@ -59,16 +64,16 @@ fn the_source_port_of_gue_is_of_the_flow_and_in_its_range() {
 
 proptest! {
     #[test]
-    fn what_is_put_in_front_is_right_and_the_packet_stays(
+    fn the_headers_in_front_are_right_and_the_packet_is_unchanged(
         kind in any_tunnel(), (outer6, inner6) in any::<(bool, bool)>(), l3 in 0..100_u16, hash in any::<u64>(), mut id in any::<u16>(),
         payload in prop::collection::vec(any::<u8>(), 0..200), padding in 0..20_usize,
     ) {
         let inner = inner(inner6, &payload);
         let frame = [&vec![0xee; l3.into()][..], &inner, &vec![0xdd; padding]].concat();
         let mut packet = Frame::new(&frame);
-        let way = outer(kind, outer6);
-        let at = tunnel(&mut packet, (l3, inner6, inner.len() as u16), &way, hash, &mut id).unwrap();
-        let head = usize::from(overhead(kind, &way.target));
+        let path = outer(kind, outer6);
+        let at = tunnel(&mut packet, span(l3, inner6, inner.len()), &path, hash, &mut id).unwrap();
+        let head = usize::from(overhead(kind, &path.target));
         let made = &packet.bytes()[at.into()..];
         prop_assert_eq!(&made[head..head + inner.len()], &inner[..]);
         let made = &made[..head + inner.len()];
@@ -94,11 +99,11 @@ proptest! {
     }
 
     #[test]
-    fn any_frame_and_place_is_survived(
-        kind in any_tunnel(), place in any::<(u16, bool, u16)>(), frame in prop::collection::vec(any::<u8>(), 0..200), ipv6 in any::<bool>(),
+    fn any_frame_and_position_is_survived(
+        kind in any_tunnel(), (l3, inner6, len) in any::<(u16, bool, u16)>(), frame in prop::collection::vec(any::<u8>(), 0..200), ipv6 in any::<bool>(),
     ) {
-        let _ = tunnel(&mut Frame::new(&frame), place, &outer(kind, ipv6), 7, &mut 0);
-        let (l3, inner6, len) = place;
-        let _ = tunnel(&mut Frame::new(&frame), (l3 % 200, inner6, len % 200), &outer(kind, ipv6), 7, &mut 0);
+        for span in [IpSpan { l3, ipv6: inner6, len }, IpSpan { l3: l3 % 200, ipv6: inner6, len: len % 200 }] {
+            let _ = tunnel(&mut Frame::new(&frame), span, &outer(kind, ipv6), 7, &mut 0);
+        }
     }
 }

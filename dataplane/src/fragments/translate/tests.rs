@@ -105,7 +105,7 @@ fn datagrams_are_rewritten_as_by_linux() {
         // In the rows of IPv4 the port stays what it was.
         let l4_port = if ipv6 { 8080 } else { old_port };
         let rewrite = Rewrite { src: None, dst: Some(new_end((old_bits, old_port), (new_bits, l4_port))) };
-        translate(&mut datagram, ipv6, &rewrite);
+        translate(&mut datagram, &rewrite);
         assert_eq!(packets(&datagram), after, "{what}");
     }
 }
@@ -118,7 +118,7 @@ fn a_datagram_without_a_whole_transport_header_gets_new_addresses_alone() {
         packet[3] = packet.len() as u8;
         let mut datagram = received(std::slice::from_ref(&packet));
         let rewrite = Rewrite { src: None, dst: Some(new_end((0x0a00_0002, 2), (9, 9))) };
-        translate(&mut datagram, false, &rewrite);
+        translate(&mut datagram, &rewrite);
         assert_eq!(packets(&datagram)[0][16..], [0, 0, 0, 9, 0, 1, 0, 2, 3, 3]);
     }
 }
@@ -148,7 +148,7 @@ proptest! {
         let fragments = cut(&packet);
         prop_assume!(fragments.len() > 1 || !case.ipv6);
         let mut datagram = received(&fragments);
-        translate(&mut datagram, case.ipv6, &case.rewrite);
+        translate(&mut datagram, &case.rewrite);
         rewrite::apply(&mut packet, &parsed, &case.rewrite);
         prop_assert_eq!(packets(&datagram), cut(&packet));
     }

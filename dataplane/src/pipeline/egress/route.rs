@@ -13,7 +13,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::outcome::{Decision, Flow, Forward, Transform, Transit};
 use crate::service::{Destination, DestinationId, Method, Tunnel};
 use crate::verdict::{DropReason, IcmpReason};
-use crate::wire::{ipv4::Ipv4Hdr, view};
+use crate::wire::{IpSpan, ipv4::Ipv4Hdr, view};
 
 impl Pipeline {
     /// What the source and the destination of a flow's packets become.
@@ -149,7 +149,7 @@ impl Pipeline {
     pub(crate) fn encapsulate<P: Packet>(
         &mut self,
         packet: &mut P,
-        inner: (u16, bool, u16),
+        inner: IpSpan,
         parsed: &Parsed,
         id: ConnId,
     ) -> Result<(u16, bool), DropReason> {

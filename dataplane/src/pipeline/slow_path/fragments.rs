@@ -19,7 +19,7 @@ use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::ipv6::FragmentHdr;
-use crate::wire::{protocol, view};
+use crate::wire::{IpSpan, protocol, view};
 
 /// A reassembled packet and how it was received.
 struct Context<'a> {
@@ -68,7 +68,7 @@ impl Pipeline {
             return Verdict::Dropped(DropReason::ShortIp);
         };
         match self.add_fragment(packet, &info, rx.now, tx) {
-            Ok(datagram) => self.datagram(datagram, parsed, rx, tx),
+            Ok(datagram) => self.datagram(datagram, rx, tx),
             Err(verdict) => verdict,
         }
     }
@@ -98,12 +98,10 @@ impl Pipeline {
     fn datagram<P: Packet>(
         &mut self,
         datagram: Datagram<P>,
-        fragment: &Parsed,
         rx: &RxContext,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        let Some(parsed) = self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut tx.reassembly_buffer)
-        else {
+        let Some(parsed) = self.parse_datagram(&datagram, rx, &mut tx.reassembly_buffer) else {
             return self.for_each_fragment(datagram, |packet| tx.to_kernel(rx.port, packet));
         };
         let owner = self.steering.owner(&parsed, rx.port, &self.snapshot);
@@ -119,11 +117,10 @@ impl Pipeline {
     pub(crate) fn parse_datagram<P: Packet>(
         &self,
         datagram: &Datagram<P>,
-        ipv6: bool,
         rx: &RxContext,
         buffer: &mut ReassemblyBuffer,
     ) -> Option<Parsed> {
-        buffer.join(datagram, ipv6)?;
+        buffer.join(datagram)?;
         let (frame, mut parsed) = (buffer.bytes(), Parsed::NOTHING);
         parse::parse_any(frame, &rx.mac, &mut parsed).ok()?;
         let ours = match parsed.kind {
@@ -251,9 +248,9 @@ impl Pipeline {
     ) {
         if parsed.is_error() {
             self.rewrite(buffer.bytes_mut(), parsed, flow);
-            buffer.put_back(datagram, parsed.is_ipv6());
+            buffer.put_back(datagram);
         } else {
-            translate::translate(datagram, parsed.is_ipv6(), &self.rewrite_of(flow));
+            translate::translate(datagram, &self.rewrite_of(flow));
         }
     }
 
@@ -294,7 +291,7 @@ impl Pipeline {
             rewrite::take_hop(packet.bytes_mut(), place.l3, egress.ipv6);
         }
         if forward.transform == Transform::Tunnel {
-            let inner = (place.l3, egress.ipv6, place.packet_len());
+            let inner = IpSpan { l3: place.l3, ipv6: egress.ipv6, len: place.packet_len() };
             match self.encapsulate(&mut packet, inner, parsed, flow.id) {
                 Ok((l3, ipv6)) => (egress.l3, egress.ipv6) = (l3, ipv6),
                 Err(why) => return Verdict::Dropped(why),

@@ -73,9 +73,7 @@ impl Pipeline {
             Ok(datagram) => datagram,
             Err(verdict) => return self.count_verdict(verdict),
         };
-        if let Some(parsed) =
-            self.parse_datagram(&datagram, fragment.is_ipv6(), rx, &mut tx.reassembly_buffer)
-        {
+        if let Some(parsed) = self.parse_datagram(&datagram, rx, &mut tx.reassembly_buffer) {
             if let Some(owner) = self.other_owner(&parsed, rx.port) {
                 let last = self.hand_off_datagram(datagram, owner, rx.port | FROM_KERNEL, tx);
                 return self.count_verdict(last);

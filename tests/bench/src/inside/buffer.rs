@@ -81,6 +81,14 @@ impl Packet for Buffer {
         fits
     }
 
+    fn extend(&mut self, count: usize) -> bool {
+        let fits = count <= ROOM - self.0.end;
+        if fits {
+            self.0.end += count;
+        }
+        fits
+    }
+
     fn sibling(&self, len: usize) -> Option<Buffer> {
         let mut buffer = Buffer::new();
         buffer.0.end = HEADROOM.checked_add(len).filter(|&end| end <= ROOM)?;

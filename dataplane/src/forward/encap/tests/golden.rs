@@ -1,4 +1,4 @@
-//! What Linux put in front of packets: from the recorded cases tun-gue-gre, tun-gue-csum, tun-gre-csum, mtu-tun,
+//! Headers that Linux put in front of packets, from the recorded cases tun-gue-gre, tun-gue-csum, tun-gre-csum, mtu-tun,
 //! mtu-tun-nodisc, tun-v6 and v6-tun-4.
 
 use super::*;
@@ -47,8 +47,8 @@ fn headers_are_those_of_linux() {
         let mut packet = Frame::new(&[&[0; 14], &inner[..]].concat());
         // Linux counts from anywhere; the row says what the next number is.
         let mut id = u16::from_be_bytes([want[4], want[5]]).wrapping_sub(1);
-        let place = (14, ipv6, inner.len() as u16);
-        let at = tunnel(&mut packet, place, &outer, 0xfeed_beef_0000_0000, &mut id).unwrap();
+        let span = span(14, ipv6, inner.len());
+        let at = tunnel(&mut packet, span, &outer, 0xfeed_beef_0000_0000, &mut id).unwrap();
         let made = &mut packet.bytes_mut()[at.into()..];
         if matches!(row.tunnel, Tunnel::Gue { .. }) {
             same_source_l4_port(made, &want, ip_len(&target));
