@@ -110,6 +110,11 @@ fn cycles_control() {
     assert_no_cycle("control/src");
 }
 
+#[test]
+fn cycles_dataplane() {
+    assert_no_cycle("dataplane/src");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
