@@ -1,4 +1,4 @@
-//! Telling what happens: records of events for control, made only when somebody wants to know them.
+//! Trace events of the pipeline: records for control, made only if their site is enabled.
 
 use super::{NextStage, Pipeline, RxContext, TxBuffers};
 use crate::conn::{ConnId, Direction, Flags};
@@ -11,11 +11,11 @@ use crate::trace::{Outcome, Record, event};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
 
-/// The word for a packet that cannot be read.
+/// Word of a record for a packet that cannot be parsed.
 const UNREADABLE: u32 = 7;
 
 impl Pipeline {
-    /// Notes an event whose site is on. When control does not keep up, it is counted and lost.
+    /// Pushes the record of an enabled site. If control does not keep up, the event is lost and counted.
     #[cold]
     #[inline(never)]
     pub(crate) fn emit(&self, site: u16, record: impl FnOnce(&Pipeline) -> Record) {
@@ -25,11 +25,11 @@ impl Pipeline {
         }
     }
 
-    /// A record about a connection: its switches as the kernel numbers them, its state, its packets.
+    /// A record about a connection: its flags as the kernel numbers them, its state, its packets.
     pub(super) fn connection_record(&self, id: ConnId) -> Record {
         let entry = self.conns.entry(id);
         let ends = self.shown_endpoints(id);
-        let words = [flags_of_the_kernel(entry.flags), entry.state.into(), entry.in_packets, 0];
+        let words = [linux_flags(entry.flags), entry.state.into(), entry.in_packets, 0];
         Record {
             protocol: entry.protocol,
             ends: [ends.client, ends.virtual_, ends.destination],
@@ -37,7 +37,7 @@ impl Pipeline {
         }
     }
 
-    /// A record about a service; of one that is named by a mark the third word tells it, and there is no protocol.
+    /// A record about a service. For a fwmark service the third word is the mark, and there is no protocol.
     pub(super) fn service_record(&self, service: ServiceId, words: [u32; 4]) -> Record {
         let blank = Record::new(words);
         match self.snapshot.services.service(service).map(|service| service.name) {
@@ -51,14 +51,14 @@ impl Pipeline {
         }
     }
 
-    /// A record about what a scheduler chose.
+    /// A record about a scheduler's choice.
     pub(super) fn choice_record(&self, id: DestinationId, scheduler: u32) -> Record {
         let load = self.stats.load(id);
         let Some(destination) = self.snapshot.services.destination(id) else { return Record::new([0; 4]) };
         Record::new([load.active, load.inactive, destination.weight, scheduler]).towards(destination.endpoint)
     }
 
-    /// A packet that opens nothing.
+    /// Records a packet that opens no connection.
     pub(super) fn trace_not_scheduled(&self, parsed: &Parsed) {
         if parsed.kind == Kind::Ipsec {
             let which = u16::from(parsed.protocol == protocol::ESP);
@@ -108,7 +108,7 @@ impl Pipeline {
         }
     }
 
-    /// Tells what came in, and whether a connection is known.
+    /// Records what was received, and whether its connection is known.
     fn trace_packet(&self, frame: &[u8], rx: &RxContext) -> Parsed {
         let mut parsed = Parsed::NOTHING;
         let read = parse(frame, &rx.mac, &mut parsed);
@@ -117,20 +117,20 @@ impl Pipeline {
         event!(self, Packet, |_| Record::of(&parsed.key, words));
         let flow = matches!(parsed.kind, Kind::Flow | Kind::TruncatedL4 | Kind::Ipsec | Kind::IcmpError);
         if read.is_ok() && flow && self.steer(&parsed, rx.port) == NextStage::Lookup {
-            event!(self, Lookup, |pipeline| pipeline.looked_up(&parsed));
+            event!(self, Lookup, |pipeline| pipeline.lookup_record(&parsed));
         }
         parsed
     }
 
-    fn looked_up(&self, parsed: &Parsed) -> Record {
+    fn lookup_record(&self, parsed: &Parsed) -> Record {
         let key = if parsed.is_error() { parsed.key.reversed() } else { parsed.key };
         let found = self.conns.find(self.conns.hash(&key), &key).map(|(_, direction)| direction);
         Record::of(&key, [(found == Some(Direction::Out)).into(), found.is_some().into(), 0, 0])
     }
 }
 
-/// The numbers that `conn->flags` has in Linux: a forwarding method in the lowest three bits, and switches.
-fn flags_of_the_kernel(flags: Flags) -> u32 {
+/// Flags as `conn->flags` has them in Linux: the forwarding method in the lowest three bits, then switches.
+fn linux_flags(flags: Flags) -> u32 {
     let method = match () {
         () if flags.has(Flags::NAT) => 0,
         () if flags.has(Flags::TUNNEL) => 2,

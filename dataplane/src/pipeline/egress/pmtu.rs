@@ -5,41 +5,41 @@ use hashbrown::HashMap;
 use crate::service::TargetId;
 use crate::time::{Millis, Tick};
 
-/// How long a learnt MTU holds: Linux's `net.ipv4.route.mtu_expires`.
+/// Lifetime of a learnt MTU: Linux's `net.ipv4.route.mtu_expires`.
 const HOLDS: Millis = Millis::from_secs(600);
-/// Smaller values are taken for this: Linux's `net.ipv4.route.min_pmtu`.
+/// Smallest MTU that is believed: Linux's `net.ipv4.route.min_pmtu`.
 const LEAST: u16 = 552;
-/// Most paths remembered; errors can be forged.
+/// Maximum number of cached paths; ICMP errors can be forged.
 const MOST: usize = 4096;
 
-/// What is known of the way to one destination address.
+/// Path to one destination address.
 #[derive(Clone, Copy, Debug)]
 struct Path {
     mtu: u16,
     until: Tick,
-    /// The MTU is in use: a packet went that way since it was learnt. Linux 6.1 tells it only then.
+    /// A packet has used the MTU since it was learnt. Linux 6.1 reports the MTU only then.
     in_use: bool,
 }
 
-/// The paths that differ from their routes.
+/// Path MTUs that are lower than their routes' MTU.
 #[derive(Debug, Default)]
 pub struct PmtuCache {
     learnt: HashMap<TargetId, Path>,
 }
 
 impl PmtuCache {
-    /// Room for all paths, taken at start.
+    /// An empty cache with memory for all paths.
     pub fn new() -> PmtuCache {
         PmtuCache { learnt: HashMap::with_capacity(MOST) }
     }
 
-    /// Whether no path differs from its route.
+    /// Returns whether every path has its route's MTU.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.learnt.is_empty()
     }
 
-    /// The MTU to a target whose route says `mtu`.
+    /// Path MTU of a target whose route has `mtu`.
     #[inline]
     pub fn of(&mut self, target: TargetId, mtu: u16) -> u16 {
         if self.learnt.is_empty() { mtu } else { self.look(target, mtu) }
@@ -52,7 +52,7 @@ impl PmtuCache {
         path.mtu.min(mtu)
     }
 
-    /// Takes note of an MTU; gives the one in use before and now, as the next error would tell it.
+    /// Caches an MTU. Returns the path MTU before and after.
     pub fn learn(&mut self, target: TargetId, route: u16, mtu: u16, now: Tick) -> (u16, u16) {
         let before = match self.learnt.get(&target) {
             Some(path) if path.in_use => path.mtu.min(route),
@@ -66,12 +66,12 @@ impl PmtuCache {
         (before, learnt)
     }
 
-    /// Forgets what is old.
+    /// Removes expired paths.
     pub fn expire(&mut self, now: Tick) {
         self.learnt.retain(|_, path| path.until > now);
     }
 
-    /// Forgets everything: the routes are others now.
+    /// Removes all paths, after routes have changed.
     pub fn clear(&mut self) {
         self.learnt.clear();
     }

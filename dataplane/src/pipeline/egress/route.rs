@@ -1,4 +1,4 @@
-//! The ways of a connection's packets: to its destination by its method, and back to the client; spec 6.3 to 6.7.
+//! Routes of a connection's packets: to its destination by its method, and to the client; spec 6.3 to 6.7.
 
 use crate::config::adjacency::{MIN_MTU4, MIN_MTU6};
 use crate::config::{HopId, NextHop, Policy, Target};
@@ -16,7 +16,7 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::{IpSpan, ipv4::Ipv4Hdr, view};
 
 impl Pipeline {
-    /// What the source and the destination of a flow's packets become.
+    /// The rewrite of a flow's packets: what their source and destination become.
     pub(crate) fn rewrite_of(&self, flow: Flow) -> Rewrite {
         let Flow { id, direction } = flow;
         let (virtual_, destination) =
@@ -186,7 +186,7 @@ fn with_transit(decision: Decision, transit: Transit) -> Decision {
     }
 }
 
-/// The kind of tunnel is always the destination's own, also for connections that were made before it was edited.
+/// The kind of tunnel is always the destination's current one, even for connections made before it was edited.
 pub(crate) fn tunnel_kind(destination: &Destination) -> Tunnel {
     match destination.method {
         Method::Tunnel(kind) => kind,
@@ -194,7 +194,7 @@ pub(crate) fn tunnel_kind(destination: &Destination) -> Tunnel {
     }
 }
 
-/// The answer to a packet without hops left; none to an error.
+/// The decision about a packet whose hops have run out. ICMP errors are not answered.
 pub(crate) fn ttl_exceeded(parsed: &Parsed) -> Decision {
     if parsed.is_error() {
         return Decision::Drop(DropReason::TtlOfError);
@@ -202,7 +202,7 @@ pub(crate) fn ttl_exceeded(parsed: &Parsed) -> Decision {
     Decision::icmp(IcmpReason::TtlExceeded)
 }
 
-/// What becomes of a packet larger than `mtu`, if it is one that may not be fragmented.
+/// The decision about a packet that is larger than `mtu` and may not be fragmented; `None` for any other packet.
 #[inline]
 pub(crate) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Decision> {
     if parsed.len <= mtu {
@@ -215,7 +215,7 @@ pub(crate) fn too_big(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Decisio
 fn refuse_size(frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Decision> {
     let may_fragment =
         !parsed.is_ipv6() && view::<Ipv4Hdr>(frame, parsed.l3.into()).is_some_and(|ip| !ip.dont_fragment());
-    // An error of IPv4 is not refused for its size; it leaves in pieces whatever it says.
+    // An ICMPv4 error is not refused for its size; it is fragmented even with DF.
     if may_fragment || parsed.is_error() && !parsed.is_ipv6() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Where packets go from the line: ports, the kernel, other workers, or a short wait for a neighbour's address.
+//! Buffers that packets leave from: to ports, to the kernel, to other workers, or held until a neighbour's address is known.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,61 +15,62 @@ use crate::steer::WorkerId;
 use crate::time::{Millis, Tick};
 use crate::verdict::{DropReason, Verdict};
 
-/// Frames for the kernel, with the port they came in by.
+/// Ring of frames for the kernel, with the port that received them.
 pub type KernelRing<P> = Arc<ArrayQueue<(usize, P)>>;
 
-/// Packets that another worker owns, with the port they came in by.
+/// Hand-off ring: packets for the worker that owns their flow, with the port that received them.
 pub type HandOffRing<P> = Arc<ArrayQueue<(u16, P)>>;
 
-/// Set in a handed-over packet's port: it is a fragment of a train that is complete.
+/// Bit of a handed-off packet's port: it is a fragment of a datagram that was complete at the other worker.
 pub const RELAYED: u16 = 0x8000;
 
-/// Set in a handed-over packet's port: the kernel sends it out of that port.
+/// Bit of a handed-off packet's port: the kernel sends the packet out of that port.
 pub const FROM_KERNEL: u16 = 0x4000;
 
-/// Packets that may wait for neighbours' addresses at once.
+/// Packets that can be held for neighbours' addresses.
 const MAX_UNRESOLVED: usize = BURST;
-/// Packets that may leave behind a full batch: all that waited for the rest of their datagrams, or what a burst is cut to.
+/// Packets that can queue behind full batches: fragments of every datagram that a burst completes, or of every packet that
+/// it fragments.
 const MAX_OVERFLOW: usize = 1024 + BURST;
-/// How long a packet waits: ARP asks three times in that time.
+/// How long a packet is held: the time of three ARP requests.
 const RESOLVE_TIMEOUT: Millis = Millis(3000);
 
-/// A packet that waits.
+/// A packet held for its next hop's address.
 pub struct Unresolved<P> {
-    /// The packet, complete but for its frame header.
+    /// The packet, complete except for its frame header.
     pub packet: P,
-    /// Where it wants to go.
+    /// Its next hop.
     pub egress: Egress,
     since: Tick,
 }
 
 impl<P> Unresolved<P> {
-    /// Whether it has waited too long.
+    /// Returns whether it has been held too long.
     pub fn is_over(&self, now: Tick) -> bool {
         now.since(self.since) > RESOLVE_TIMEOUT
     }
 }
 
-/// What leaves the line, gathered until the end of the burst.
+/// Packets that leave at the end of the burst, and those that are held.
 pub struct TxBuffers<P> {
-    /// By port.
+    /// One batch per port.
     pub ports: Box<[Batch<P>]>,
-    /// What found its port's batch full, with the port: a burst may end many trains, and be cut into more.
+    /// Packets that found their port's batch full, with the port.
     overflow: VecDeque<(u16, P)>,
-    /// To the kernel.
+    /// Ring to the kernel.
     pub kernel: KernelRing<P>,
-    /// To other workers, by their number; our own is what they give us.
+    /// Hand-off rings by worker number; our own holds what other workers hand to us.
     pub hand_off: Box<[HandOffRing<P>]>,
-    /// Waiting for a neighbour's address.
+    /// Packets held for a neighbour's address.
     pub unresolved: ArrayVec<Unresolved<P>, MAX_UNRESOLVED>,
-    /// Fragments that wait for the others of their datagrams.
+    /// Fragments held until their datagrams are complete.
     pub reassembler: Reassembler<P>,
-    /// What decisions about them are made on.
+    /// Buffer in which a complete datagram is decided about.
     pub reassembly_buffer: ReassemblyBuffer,
 }
 
 impl<P: Packet> TxBuffers<P> {
-    /// An outbox for `ports` ports.
+    /// Buffers for `ports` ports.
     pub fn new(ports: usize, kernel: KernelRing<P>, hand_off: Box<[HandOffRing<P>]>) -> TxBuffers<P> {
         let reassembler = Reassembler::new(Limits::default(), Seed::random());
         let ports = (0..ports).map(|_| Batch::new()).collect();
@@ -84,7 +85,7 @@ impl<P: Packet> TxBuffers<P> {
         }
     }
 
-    /// Puts a packet with those that leave by `port`.
+    /// Queues a packet for transmission by `port`.
     #[inline(always)]
     pub fn send(&mut self, port: u16, packet: P) -> Verdict {
         match self.ports.get_mut(usize::from(port)).map(|batch| batch.try_push(packet)) {
@@ -103,7 +104,7 @@ impl<P: Packet> TxBuffers<P> {
         Verdict::Sent
     }
 
-    /// Fills the batches, which have been sent, with what found them full; false when there is no more.
+    /// Refills the batches, which have been transmitted, from the overflow queue. Returns false if it is empty.
     pub fn refill(&mut self) -> bool {
         let mut any = false;
         while let Some((port, packet)) = self.overflow.pop_front() {
@@ -117,7 +118,7 @@ impl<P: Packet> TxBuffers<P> {
         any
     }
 
-    /// Gives a packet to the kernel.
+    /// Passes a packet to the kernel.
     pub fn to_kernel(&mut self, port: u16, packet: P) -> Verdict {
         match self.kernel.push((usize::from(port), packet)) {
             Ok(()) => Verdict::ToKernel,
@@ -125,7 +126,7 @@ impl<P: Packet> TxBuffers<P> {
         }
     }
 
-    /// Gives a packet to the worker that owns its flow.
+    /// Hands a packet to the worker that owns its flow.
     pub fn hand_off(&mut self, owner: WorkerId, port: u16, packet: P) -> Verdict {
         match self.hand_off.get(usize::from(owner.0)).map(|ring| ring.push((port, packet))) {
             Some(Ok(())) => Verdict::HandedOff,
@@ -133,7 +134,7 @@ impl<P: Packet> TxBuffers<P> {
         }
     }
 
-    /// Keeps a packet until its next hop's address is known; false when too many wait already.
+    /// Holds a packet until its next hop's address is known. Returns false if there is no room.
     pub fn queue_unresolved(&mut self, packet: P, egress: Egress, now: Tick) -> bool {
         self.unresolved.try_push(Unresolved { packet, egress, since: now }).is_ok()
     }

@@ -1,5 +1,5 @@
-//! A snapshot takes the place of another at once. What it brings for schedulers' memories and for the counts behind
-//! thresholds is heard afterwards, a part in each turn; but of a service all of it before a packet makes use of any.
+//! Adoption of snapshots. A snapshot takes effect at once. Its configuration events, which change scheduler state and the
+//! counts behind thresholds, are applied afterwards in bounded slices, but those of a service before a packet uses it.
 
 use crate::config::{ConfigEvent, ConfigEvents, Snapshot};
 use crate::conn::slab::prefetch_at;
@@ -11,7 +11,8 @@ use crate::trace::{Record, event};
 use crate::work_budget::WorkBudget;
 
 impl Pipeline {
-    /// Acts on `snapshot` from now on; gives back the one before. What was not heard of its news is heard first.
+    /// Puts `snapshot` into force and returns the one it replaces. Events of that one which are still pending are applied
+    /// first.
     pub fn adopt(&mut self, snapshot: Box<Snapshot>, events: ConfigEvents) -> Box<Snapshot> {
         self.apply_events(&mut { WorkBudget::UNLIMITED });
         if snapshot.network.generation != self.snapshot.network.generation {
@@ -27,7 +28,7 @@ impl Pipeline {
         old
     }
 
-    /// Goes on hearing as far as there is leisure; gives the news back when all was heard.
+    /// Applies pending events within the budget. Returns the events, to be freed, when all are applied.
     pub fn apply_events(&mut self, budget: &mut WorkBudget) -> Option<ConfigEvents> {
         while let Some((service, event)) = self.config_events.next(budget) {
             if let Some(service) = self.config_events.lookahead() {
@@ -38,7 +39,7 @@ impl Pipeline {
         self.config_events.is_done().then(|| std::mem::take(&mut self.config_events))
     }
 
-    /// Before connections of a destination are counted, what came about its thresholds is heard.
+    /// Applies the pending events of a destination's service, before connections of the destination are counted.
     #[inline]
     pub(crate) fn apply_events_of_destination(&mut self, of: DestinationId) {
         if !self.config_events.is_done()
@@ -48,7 +49,7 @@ impl Pipeline {
         }
     }
 
-    /// Hears all that came about a service.
+    /// Applies all pending events of a service.
     #[cold]
     #[inline(never)]
     pub(crate) fn apply_events_of_service(&mut self, service: ServiceId) {

@@ -1,5 +1,5 @@
-//! Defences against floods: packets that would open connections dropped at random, and connections that look like a
-//! flood's expired early; spec 4.10 and 7.3.
+//! Defences against floods: `drop_packet` drops a share of the packets that would open connections, `drop_entry` expires
+//! connections that look like a flood's early; spec 4.10 and 7.3.
 
 use crate::conn::{Entry, Flags};
 use crate::flow::Key;
@@ -9,34 +9,34 @@ use crate::time::{Millis, Tick};
 use crate::trace::{Record, event};
 use crate::wire::protocol;
 
-/// How often random early expiry looks, and at which share of the table.
+/// Interval of `drop_entry`, and the share of the table that each sweep visits.
 const EVERY: Millis = Millis::from_secs(1);
 const SHARE: u32 = 32;
-/// Connections heard of within this time are spared.
+/// Connections with a packet within this time are spared.
 const FRESH: Millis = Millis::from_secs(60);
-/// Connections of more packets than this are spared.
+/// Connections with more packets than this are spared.
 const MANY_PACKETS: u32 = 8;
-/// Entries looked at in one turn, so that no burst waits for the whole share.
+/// Entries visited in one poll iteration, so that no burst waits for a whole sweep.
 const AT_ONCE: u32 = 512;
 
-/// What the defences remember.
+/// State of the defences.
 #[derive(Debug, Default)]
 pub struct Defence {
-    /// Counts down to the next packet that is dropped.
+    /// Packets until the next one is dropped.
     until_drop: u32,
-    /// One counter for each number of packets: one connection out of so many goes.
+    /// Countdown for each packet count: one connection in so many is expired.
     spared: [i32; MANY_PACKETS as usize + 1],
-    /// When the next look is due.
+    /// When the next sweep is due.
     due: Tick,
-    /// Where the present look is, and how much of it is left.
+    /// Position of the current sweep, and how many entries it has left.
     at: u32,
     left: u32,
-    /// A number that outsiders cannot guess moves on with every look.
+    /// Pseudo-random state that outsiders cannot guess; it advances with every sweep.
     random: u64,
 }
 
 impl Defence {
-    /// Whether the packet in hand is the one in `rate` that goes.
+    /// Returns whether this packet is the one in `rate` that is dropped.
     fn drops(&mut self, rate: u32) -> bool {
         if rate == 0 {
             return false;
@@ -49,7 +49,7 @@ impl Defence {
         true
     }
 
-    /// Whether a connection of so many packets, last heard of `age` ago, is the one that goes.
+    /// Returns whether a connection with this many packets, the last one `age` ago, is to be expired.
     fn picks(&mut self, in_packets: u32, age: Millis) -> bool {
         if age < FRESH || in_packets == 0 || in_packets > MANY_PACKETS {
             return false;
@@ -63,7 +63,7 @@ impl Defence {
         true
     }
 
-    /// Whether a look goes on.
+    /// Returns whether a sweep is in progress.
     pub(crate) fn is_sweeping(&self) -> bool {
         self.left > 0
     }
@@ -76,7 +76,7 @@ impl Defence {
 }
 
 impl Pipeline {
-    /// Whether `drop_packet` takes the packet in hand, which would open a connection.
+    /// Returns whether `drop_packet` drops this packet, which would open a connection.
     pub(crate) fn drops_at_random(&mut self, key: &Key) -> bool {
         let rate = self.snapshot.settings.drop_rate;
         let drops = self.maintenance.defence.drops(rate);
@@ -86,7 +86,7 @@ impl Pipeline {
         drops
     }
 
-    /// `drop_entry`: once a second a share of the table is gone through.
+    /// `drop_entry`: sweeps a share of the table once a second.
     pub(crate) fn expire_early(&mut self, now: Tick) {
         if !self.snapshot.settings.drop_entry {
             return;
@@ -126,7 +126,7 @@ impl Pipeline {
             protocol::SCTP => entry.state == sctp::State::Established as u8,
             _ => return self.maintenance.defence.picks(entry.in_packets, age),
         };
-        // An established connection is not touched while there are half-open ones to take.
+        // Established connections are spared while there are half-open ones to expire.
         established
             && self.maintenance.half_open == 0
             && self.maintenance.defence.picks(entry.in_packets, age)

@@ -1,5 +1,5 @@
-//! Connections that are to expire now: with the next tick, as a kernel's timer would have it, unless a packet comes
-//! before and revives them.
+//! Connections that were told to expire now. Like a kernel timer, that happens at the next tick, unless a packet revives
+//! the connection before.
 
 use arrayvec::ArrayVec;
 
@@ -7,13 +7,13 @@ use crate::conn::{ConnId, Flags};
 use crate::pipeline::Pipeline;
 use crate::time::{Millis, Tick};
 
-/// How many may end at once; more end on the spot.
+/// Connections that can wait for the tick; more expire at once.
 const MOST: usize = 256;
 
-/// A tick of a kernel's clock.
+/// Tick of the kernel's clock that is modelled.
 const TICK: Millis = Millis(5);
 
-/// The connections, and when the last of them was told.
+/// Connections that expire at the next tick, and when the last one was added.
 #[derive(Debug, Default)]
 pub struct DeferredExpiry {
     ids: ArrayVec<ConnId, MOST>,
@@ -21,7 +21,7 @@ pub struct DeferredExpiry {
 }
 
 impl Pipeline {
-    /// Lets a connection expire with the next tick. It can still be found, and counts, until then.
+    /// Expires a connection at the next tick. Until then it can be found, and it counts.
     pub(crate) fn expire_soon(&mut self, id: ConnId, now: Tick) {
         self.conns.entry_mut(id).timeout = 0;
         self.maintenance.deferred_expiry.since = now;
@@ -30,7 +30,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes leave of those that no packet has revived, once the tick is over.
+    /// Removes those that no packet has revived, once the tick has passed.
     #[inline]
     pub(crate) fn expire_deferred(&mut self, now: Tick) {
         if !self.maintenance.deferred_expiry.ids.is_empty()
@@ -40,7 +40,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes leave of them at once: for replay, where a command takes longer than a tick.
+    /// Removes them at once: for replay, where a command takes longer than a tick.
     pub fn expire_deferred_now(&mut self) {
         for id in std::mem::take(&mut self.maintenance.deferred_expiry.ids) {
             let entry = self.conns.entry(id);

@@ -1,4 +1,4 @@
-//! What a worker does between bursts: connections expire, and what is old is forgotten.
+//! Expiry of connections, templates, path MTUs and scheduler caches.
 
 use arrayvec::ArrayVec;
 
@@ -10,19 +10,19 @@ use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::trace::event;
 
-/// Timers looked at in a turn that has time for them.
+/// Timers visited in a poll iteration that moved no packets.
 const EXPIRE_BUDGET: u32 = 64;
-/// Timers looked at in a turn that packets came in, beside one for each connection that it opened: a mass expiry goes on
-/// under traffic, and is not felt.
+/// Timers visited in a poll iteration that moved packets, in addition to two for each connection that it opened. So a mass
+/// expiry makes progress under traffic without delaying packets.
 const EXPIRE_AT_LEAST: u32 = 8;
-/// Connections that end together, so that what is looked up for one comes while another is seen to.
+/// Connections removed together, so that the memory of one is prefetched while another is removed.
 const TOGETHER: usize = 16;
 
-/// How often schedulers, templates and paths are seen to.
+/// Interval of maintenance of schedulers, templates and path MTUs.
 const TEND: Millis = Millis(100);
 
 impl Pipeline {
-    /// Forgets connections whose time is over; only a few when it is `hurried`, because packets come.
+    /// Removes expired connections; only a few if `hurried`, because packets are arriving.
     pub fn expire(&mut self, now: Tick, hurried: bool) {
         self.expire_deferred(now);
         let opened = std::mem::take(&mut self.maintenance.opened);
@@ -41,7 +41,7 @@ impl Pipeline {
         self.expire_early(now);
     }
 
-    /// Takes some whose time is over, and asks for what is needed to forget them; true when there are none.
+    /// Collects expired connections and prefetches what their removal reads. Returns true if there are none.
     #[inline]
     fn pop_expired(&mut self, over: &mut ArrayVec<ConnId, TOGETHER>, now: Tick, budget: &mut u32) -> bool {
         while over.remaining_capacity() > 0
@@ -53,13 +53,13 @@ impl Pipeline {
         over.is_empty()
     }
 
-    /// Whether [`Pipeline::expire`] or [`Pipeline::flush`] has more to do than one turn allows.
+    /// Whether [`Pipeline::expire`] or [`Pipeline::flush`] has more to do than one poll iteration allows.
     pub fn is_behind(&self, now: Tick) -> bool {
         let sweeps = self.snapshot.settings.drop_entry && self.maintenance.defence.is_sweeping();
         sweeps || self.maintenance.flush.is_some() || self.conns.is_behind(now)
     }
 
-    /// What is seen to a few times a second.
+    /// Maintenance a few times a second.
     #[cold]
     fn maintain(&mut self, now: Tick) {
         self.expire_templates(now);
@@ -69,8 +69,8 @@ impl Pipeline {
         }
     }
 
-    /// Ends a connection and takes it off its destination's counts. One that is `forced` to end takes its template
-    /// along, if nothing else speaks for that.
+    /// Removes a connection and takes it off its destination's counts. If it is `forced`, its template goes too unless another
+    /// connection holds it.
     pub(crate) fn remove_connection(&mut self, id: ConnId, forced: bool) {
         let of = DestinationId(self.conns.entry(id).destination);
         self.apply_events_of_destination(of);
@@ -89,11 +89,11 @@ impl Pipeline {
         self.conns.remove(id);
     }
 
-    /// The ends of a connection, its destination's of whichever family.
+    /// The endpoints of a connection, with the destination's address in its own family.
     pub(crate) fn shown_endpoints(&self, id: ConnId) -> Endpoints {
         let mut endpoints = self.conns.endpoints(id);
         let destination = DestinationId(self.conns.entry(id).destination);
-        // Only of mixed families the table does not know it.
+        // The table lacks it only where the families differ.
         if endpoints.destination.address.is_unspecified()
             && let Some(configured) = self.snapshot.services.destination(destination)
         {
@@ -102,7 +102,7 @@ impl Pipeline {
         endpoints
     }
 
-    /// Shows on the board what the table holds.
+    /// Publishes how many connections the table holds.
     pub fn publish(&self) {
         let (counters, used) = (&self.stats.counters, self.conns.used());
         counters.connections_ipv4.set(used.ipv4.into());

@@ -1,31 +1,31 @@
-//! Connections of removed destinations and of protocols that were switched off are looked for and ended, a part of the
-//! table at a time; then the templates of those destinations.
+//! Removal of the connections of removed destinations and of protocols that were switched off, in slices of the table; then
+//! of those destinations' templates.
 
 use crate::conn::ConnId;
 use crate::pipeline::Pipeline;
 use crate::service::DestinationId;
 use crate::work_budget::WorkBudget;
 
-/// Deeds that it takes to end a connection, whose lines are all over the index.
+/// Cost of removing a connection, in budget units: its index lines are in no cache.
 const ENDING: u32 = 3;
 
-/// How far it has come.
+/// Progress of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
-    /// Connections from this place on.
+    /// Connections from this place of the table on.
     Connections(u32),
-    /// Templates from this one on.
+    /// Templates from this cursor on.
     Templates(u64),
 }
 
 impl Flush {
-    /// Nothing was looked at.
+    /// The beginning.
     pub const BEGIN: Flush = Flush::Connections(0);
 }
 
 impl Pipeline {
-    /// `expire_nodest_conn`: connections of removed destinations end, and in any case those of protocols that are off, as
-    /// far as there is leisure.
+    /// Continues a flush within the budget: with `expire_nodest_conn` connections of removed destinations are removed, and
+    /// always those of protocols that are off.
     #[inline]
     pub fn flush(&mut self, budget: &mut WorkBudget) {
         if let Some(at) = self.maintenance.flush {

@@ -1,4 +1,4 @@
-//! Pages of connections, filled a part at a time.
+//! Listing of connections, a page at a time, in bounded slices.
 
 use crate::config::Page;
 use crate::config::ring::Connection;
@@ -9,8 +9,8 @@ use crate::time::{Millis, Tick};
 use crate::work_budget::WorkBudget;
 
 impl Pipeline {
-    /// Goes on with a page as far as there is leisure; true when it is done. A connection keeps its place in the table as
-    /// long as it lives, so whoever goes through all places meets it once.
+    /// Continues to fill a page within the budget. Returns true when it is done. A connection keeps its place in the table for
+    /// life, so a walk over all places finds it once.
     pub fn list(&self, page: &mut Page, now: Tick, budget: &mut WorkBudget) -> bool {
         while let Some((from, reach)) = page.next_scan() {
             if budget.is_exhausted() {

@@ -1,9 +1,9 @@
-//! Packets that came in fragments: gathered by one worker, decided about as the packet they were, sent on as they came.
+//! Fragmented datagrams: reassembled by one worker, decided about as one packet, sent on as the fragments they came in.
 //!
-//! Only the first fragment has the ports, so no fragment's flow is known before the train is complete. All fragments of
-//! a datagram meet at the worker that its addresses and identification choose; the complete train then goes to the
-//! worker that owns the flow. The decision is made on the packet put together again in the [`ReassemblyBuffer`]; then every piece
-//! is changed as the whole was, or would have been.
+//! Only the first fragment has the ports, so a fragment's flow is known only when its datagram is complete. All fragments
+//! of a datagram meet at the worker that its addresses and identification choose; the complete datagram goes from there to
+//! the worker that owns the flow. The decision is made on the packet in the [`ReassemblyBuffer`] and carried out on every
+//! fragment.
 
 use crate::conn::Direction;
 use crate::forward::{Egress, rewrite};
@@ -28,7 +28,8 @@ struct Context<'a> {
 }
 
 impl Pipeline {
-    /// What to do with a fragment: those that may be of balanced traffic are gathered, where others of them are.
+    /// The next stage of a fragment: reassembly, at the worker where the others of its datagram arrive, if it may be balanced
+    /// traffic.
     pub(crate) fn steer_fragment(&self, frame: &[u8], parsed: &Parsed, rx: &RxContext) -> NextStage {
         if !self.may_be_balanced(frame, parsed) {
             return NextStage::ToKernel;
@@ -38,14 +39,14 @@ impl Pipeline {
         }
         match FragmentInfo::read(frame, parsed.l3, parsed.is_ipv6()) {
             Some(info) => match self.steering.datagram_owner(&info.datagram) {
-                gatherer if gatherer == self.me => NextStage::Reassemble,
-                gatherer => NextStage::HandOff(gatherer),
+                worker if worker == self.me => NextStage::Reassemble,
+                worker => NextStage::HandOff(worker),
             },
             None => NextStage::Drop(DropReason::ShortIp),
         }
     }
 
-    /// Whether a fragment may be of balanced traffic, or of an ICMP error about it: those have any ends.
+    /// Returns whether a fragment may be of balanced traffic, or of an ICMP error about it, which can have any addresses.
     pub(crate) fn may_be_balanced(&self, frame: &[u8], parsed: &Parsed) -> bool {
         let services = &self.snapshot.services;
         !services.by_fwmark.is_empty()
@@ -301,7 +302,7 @@ impl Pipeline {
     }
 }
 
-/// Whether a fragment may be of an ICMP message. What an IPv6 packet is may stand behind more headers, in the first.
+/// Returns whether a fragment may be of an ICMP message. In IPv6 more headers may come first.
 fn may_be_icmp(frame: &[u8], parsed: &Parsed) -> bool {
     if !parsed.is_ipv6() {
         return parsed.protocol == protocol::ICMP;

@@ -1,4 +1,4 @@
-//! A service that has no destination to give: what becomes of the packet; spec 4.4.
+//! Packets whose service has no usable destination (`ip_vs_leave` in Linux); spec 4.4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ use crate::trace::{Record, event};
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::protocol;
 
-/// The port of FTP's control connection.
+/// Port of FTP's control connection.
 const FTP: u16 = 21;
 
 impl Pipeline {
@@ -47,7 +47,7 @@ impl Pipeline {
             && !self.snapshot.network.is_local(to, Policy::default())
     }
 
-    /// Lets the flow through to where it was addressed.
+    /// Opens a bypass connection: packets go to the address that they carry.
     fn bypass(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, ops: bool, now: Tick) -> Outcome {
         let address = match opening.key.dst_address() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -64,7 +64,7 @@ impl Pipeline {
     }
 }
 
-/// Whether one host has this address.
+/// Returns whether an address is unicast.
 pub(crate) fn is_unicast(to: IpAddr) -> bool {
     match to {
         IpAddr::V4(to) => !to.is_multicast() && !to.is_broadcast() && !to.is_unspecified(),

@@ -1,4 +1,4 @@
-//! Persistence: a client's network meets the destination that its template names; spec 4.3 and 9.3.
+//! Persistence: a client network's template names the destination; spec 4.3 and 9.3.
 
 use std::net::IpAddr;
 
@@ -15,11 +15,11 @@ use crate::trace::{Record, event};
 use crate::verdict::DropReason;
 use crate::wire::{protocol, udp};
 
-/// The port of FTP's control connection: its templates hold for every port.
+/// Port of FTP's control connection, whose templates hold for every port.
 const FTP: u16 = 21;
 
 impl Pipeline {
-    /// Chooses by the client's template, or makes one.
+    /// Chooses the destination of the client's template, or schedules and makes one.
     pub(crate) fn choose_persistent(
         &mut self,
         frame: &[u8],
@@ -64,8 +64,8 @@ impl Pipeline {
         Choice::Take(Chosen { destination: Some(id), endpoint, flags, template })
     }
 
-    /// The template of a call that destination `id` opens itself: the one that sends the client there, or a new one in
-    /// its place. `None` when the packet does not say which call it is of.
+    /// The template of a call that destination `id` opens: the one that sends the client there, or a new one. `None` if the
+    /// packet has no Call-ID.
     pub(crate) fn template_of_server_call(
         &self,
         frame: &[u8],
@@ -84,7 +84,7 @@ impl Pipeline {
         Some(claim.map(|claim| claim.template).ok_or(DropReason::TemplatesFull))
     }
 
-    /// What the service's engine tells templates apart by; `None` when the packet lacks it.
+    /// The data by which the service's persistence engine distinguishes templates. `None` if the packet lacks it.
     fn engine_data(
         &self,
         frame: &[u8],
@@ -100,7 +100,7 @@ impl Pipeline {
         Some(call_id.into())
     }
 
-    /// Claims the template that there is, if it can be used; with `only`, if it leads there.
+    /// Claims an existing template if it can be used; with `only`, if it names that destination.
     fn claim_template(
         &self,
         (flow, key): (&Key, &template::Key),
@@ -119,7 +119,7 @@ impl Pipeline {
         known
     }
 
-    /// A connection that a template was claimed for ended, or was never made.
+    /// Releases a template whose connection ended or was never made.
     pub(crate) fn release_template(&self, template: Handle, forced: bool) {
         if let Some(of) = self.shared.templates.release_child(template, forced) {
             self.shared.quotas.count_template(of, false);
@@ -155,7 +155,7 @@ impl Pipeline {
         claim
     }
 
-    /// Ends the templates whose time is over, of this worker's share.
+    /// Removes expired templates of this worker's share.
     pub(crate) fn expire_templates(&self, now: Tick) {
         let share = (self.me.0, self.steering.workers);
         self.shared.templates.expire(share, now, |id| self.shared.quotas.count_template(id, false));
@@ -169,7 +169,7 @@ fn service_port(service: &Service) -> u16 {
     }
 }
 
-/// The table of spec 4.3: what of a packet names its template.
+/// The key of a packet's template; the table of spec 4.3.
 fn template_key(key: &Key, service: &Service, persistence: &Persistence, data: Box<[u8]>) -> template::Key {
     let client = masked(key.src_address(), persistence.mask);
     let asked = key.dst();
@@ -191,7 +191,7 @@ fn masked(address: IpAddr, mask: u128) -> IpAddr {
     }
 }
 
-/// The Call-ID of a SIP message over UDP; of one in fragments it stands in the first, which is all there is here.
+/// The Call-ID of a SIP message over UDP.
 fn call_id<'a>(frame: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
     let end = frame.len().min(parsed.end(frame)?);
     let payload = frame.get(usize::from(parsed.l4) + udp::LEN..end)?;

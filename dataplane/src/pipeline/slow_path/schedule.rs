@@ -1,4 +1,5 @@
-//! A packet of no known connection: is it a reply after all, is it for a service, which destination gets it.
+//! Packets that belong to no connection: replies after all, packets that open connections, packets for the kernel; spec 4.3
+//! and 4.4.
 
 use std::net::IpAddr;
 
@@ -20,44 +21,44 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::protocol;
 use crate::wire::tcp::{RST, SYN};
 
-/// How long a connection lives before its first packet has set its state; spec 4.4.
+/// Timeout of a connection until its first packet has set its state; spec 4.4.
 const INITIAL_TIMEOUT: Millis = Millis::from_secs(3);
-/// Entries looked at for one that can be given up when the table is full.
+/// Entries searched for an evictable one when the table is full.
 const EVICTION_SEARCH: u32 = 128;
 
-/// A destination for a new connection, and how the connection will reach it.
+/// A destination for a new connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chosen {
-    /// Whose it is; of none for a bypass.
+    /// The destination; none for a bypass.
     pub destination: Option<DestinationId>,
-    /// Its address and the L4 port that packets get.
+    /// Its address, and the L4 port that packets are sent to.
     pub endpoint: Endpoint,
-    /// Method and other switches.
+    /// Forwarding method and other flags of the connection.
     pub flags: Flags,
-    /// The template that decided.
+    /// The persistence template that named it.
     pub template: Option<Handle>,
 }
 
-/// What scheduling came to.
+/// Result of scheduling.
 pub(crate) enum Choice {
-    /// A destination.
+    /// The destination of the new connection.
     Take(Chosen),
-    /// The service has none to give; spec 4.4 "leave".
+    /// The service has no usable destination; spec 4.4 "leave".
     Leave,
-    /// The packet is not one to schedule.
+    /// The packet is not to be scheduled: the kernel gets it.
     NotOurs,
-    /// It cannot be scheduled.
+    /// The packet cannot be scheduled.
     Drop(DropReason),
 }
 
-/// A packet that may open a connection: what clients address, and what the packet is.
+/// A flow that a packet may open a connection for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewFlow {
-    /// From client to virtual address.
+    /// Key from client to virtual address.
     pub key: Key,
-    /// The service it is for.
+    /// Its service.
     pub service: ServiceId,
-    /// It is an ICMP error about a packet that was never seen.
+    /// The packet is an ICMP error that quotes a packet of the flow.
     pub quoted: bool,
 }
 
@@ -116,7 +117,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether no packet can come from where this one says it does; the kernel knows what to do with those.
+    /// Returns whether no packet can have this source. The kernel handles such packets.
     fn is_martian(&self, key: &Key) -> bool {
         let IpAddr::V4(from) = key.src_address() else { return false };
         from.is_loopback()
@@ -126,7 +127,7 @@ impl Pipeline {
             || self.snapshot.network.is_local(from.into(), Policy::default())
     }
 
-    /// The service a packet is for, if it is for this machine at all.
+    /// The service of a packet, if its destination address is local.
     fn service_of(&self, key: &Key, parsed: &Parsed, rx: &RxContext) -> Option<ServiceId> {
         let (local, fwmark) = self.is_for_us(key, parsed, rx.port);
         let found = local.then(|| self.snapshot.services.lookup(key.dst(), key.protocol(), fwmark)).flatten();
@@ -134,20 +135,20 @@ impl Pipeline {
         found
     }
 
-    /// Whether a packet is for this machine, and the mark that rules give it.
+    /// Returns whether a packet's destination address is local, and its firewall mark.
     pub(crate) fn is_for_us(&self, key: &Key, parsed: &Parsed, port: u16) -> (bool, u32) {
         let fwmark = self.fwmark(key, parsed, port);
         let policy = Policy { from: Some(key.src_address()), fwmark };
         (self.snapshot.network.is_local(key.dst_address(), policy), fwmark)
     }
 
-    /// The mark that rules give a packet with this key.
+    /// The firewall mark that rules set on a packet with this key.
     pub(crate) fn fwmark(&self, key: &Key, parsed: &Parsed, port: u16) -> u32 {
         let ingress = Ingress { port, vlan: parsed.vlan, protocol: parsed.protocol };
         fwmarks::fwmark(&self.snapshot.fwmarks, key, ingress)
     }
 
-    /// TCP's SYN and RST; SCTP's INIT and ABORT show as the same.
+    /// Returns whether a packet may open a connection. The parser shows SCTP's INIT and ABORT as TCP's SYN and RST.
     fn may_open(&self, parsed: &Parsed) -> bool {
         let settings = &self.snapshot.settings;
         let sloppy = match parsed.protocol {
@@ -185,7 +186,7 @@ impl Pipeline {
         Choice::Take(Chosen { destination: Some(id), endpoint, flags, template: None })
     }
 
-    /// Asks the service's scheduler.
+    /// The choice of the service's scheduler.
     pub(crate) fn pick(&mut self, opening: &NewFlow, now: Tick) -> Option<DestinationId> {
         let NewFlow { key, service, quoted } = *opening;
         if !self.config_events.is_done() {
@@ -201,7 +202,7 @@ impl Pipeline {
             services,
             loads: &crate::pipeline::LoadView { stats: &self.stats, quotas: &self.shared.quotas },
             client: key.src(),
-            // Of a quoted packet it is the receiver as it stands there: the client.
+            // Like Linux, for a quoted packet this is its receiver: the client.
             virtual_address: if quoted { key.src_address() } else { key.dst_address() },
             settings: &self.snapshot.settings,
             now,
@@ -218,7 +219,7 @@ impl Pipeline {
         chosen
     }
 
-    /// Makes a connection, giving up a lesser one if there is no room. `None` when there is none to give up.
+    /// Makes a connection, evicting another if the table is full. `None` if there is none to evict.
     pub(crate) fn open(&mut self, key: &Key, chosen: &Chosen, now: Tick) -> Option<ConnId> {
         let client = key.src();
         let mixed = chosen.endpoint.address.is_ipv4() != client.address.is_ipv4();
@@ -261,7 +262,7 @@ impl Pipeline {
         Some(id)
     }
 
-    /// Makes room: half-open and closing connections go first, established ones never.
+    /// Evicts a half-open or closing connection; never an established one.
     fn evict_one(&mut self, key: &Key) {
         if let Some(victim) = self.conns.find_evictable(key, EVICTION_SEARCH, may_go) {
             event!(self, GivenUp, |pipeline| pipeline.connection_record(victim));
@@ -316,7 +317,7 @@ fn unspecified_like(client: Endpoint, l4_port: u16) -> Endpoint {
     Endpoint { address, l4_port }
 }
 
-/// Whether a connection may be given up for a new one.
+/// Returns whether a connection may be evicted for a new one.
 fn may_go(entry: &Entry) -> bool {
     if entry.flags.has(Flags::OPS) {
         return false;
@@ -324,7 +325,7 @@ fn may_go(entry: &Entry) -> bool {
     match entry.protocol {
         protocol::TCP => tcp::State::from_number(entry.state).is_evictable(),
         protocol::SCTP => sctp::State::from_number(entry.state).is_evictable(),
-        // One datagram and no answer is as little as a lone SYN.
+        // A single datagram without a reply is worth as little as a lone SYN.
         _ => entry.in_packets <= 1 && !entry.flags.has(Flags::REPLIED),
     }
 }

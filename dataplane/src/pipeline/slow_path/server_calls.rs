@@ -1,5 +1,5 @@
-//! Connections that servers open: a request of a NAT destination leaves with the virtual address as its source, so that
-//! the answer, and the rest of the call, find their way to the destination; spec 9.3.
+//! Calls that servers open: a SIP request of a NAT destination leaves with the virtual address as its source, so that the
+//! answer and the rest of the call reach that destination; spec 9.3.
 
 use crate::config::NextHop;
 use crate::conn::entry::Endpoints;
@@ -16,22 +16,22 @@ use crate::wire::protocol;
 
 use crate::pipeline::slow_path::schedule::Chosen;
 
-/// A destination that sends a request of its own.
+/// A destination that opens a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerCall {
-    /// Which.
+    /// The destination.
     id: DestinationId,
-    /// The ends that its connection will have.
+    /// Endpoints of the call's connection.
     ends: Endpoints,
-    /// It opens connections of one packet.
+    /// Its service uses one-packet scheduling.
     ops: bool,
 }
 
 impl Pipeline {
-    /// The destination that a packet, which no connection claims, may be a request of.
+    /// The call that a packet of no connection may begin.
     #[inline]
     pub(crate) fn server_call(&self, parsed: &Parsed) -> Option<ServerCall> {
-        // Nearly always there are none, and that is all that a packet pays.
+        // Nearly always there are none, so this is all that a packet pays.
         if self.snapshot.services.call_openers.is_empty() || parsed.protocol != protocol::UDP {
             return None;
         }
@@ -91,8 +91,7 @@ impl Pipeline {
         self.open_for_server_call(frame, parsed, server_call, now).transpose()
     }
 
-    /// Makes the connection, under the template that all of the call share. `None` when the packet does not say which
-    /// call it is of.
+    /// Makes the connection, under the template of the call. `None` if the packet has no Call-ID.
     fn open_for_server_call(
         &mut self,
         frame: &[u8],
