@@ -20,9 +20,10 @@ use crate::config::{ConfigEvents, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{Expiry, Quotas, Shared, Table};
 use crate::cpu::{Any, Cpu};
+use crate::flow::Key;
 use crate::io::Batch;
 use crate::packet::Packet;
-use crate::parse::Parsed;
+use crate::parse::{Parsed, Plain};
 use crate::sched::{self, Load, SchedulerState};
 use crate::service::DestinationId;
 use crate::stats::WorkerStats;
@@ -123,6 +124,37 @@ impl Pipeline {
             }
             self.parse_packet((cpu, start), packet.bytes(), rx, meta);
         }
+    }
+
+    /// Parses a packet. A plain packet is steered only if its connection is not found: a connection is in its owner's
+    /// table and no other, and the lookup costs less than computing the owner.
+    #[inline(always)]
+    fn parse_packet<C: Cpu>(
+        &self,
+        (cpu, start): (C, C::Start),
+        frame: &[u8],
+        rx: &RxContext,
+        meta: &mut PacketMeta,
+    ) {
+        let Some((plain, key)) = Plain::read(cpu, frame, start) else {
+            if !self.parse_plain6(cpu, start, frame, meta) {
+                self.parse_any(frame, rx, meta);
+            }
+            return;
+        };
+        (meta.plain, meta.key, meta.next) = (plain, key, NextStage::FastPath4);
+        meta.hash = cpu.hash4(self.conns.seed(), &key);
+        meta.spot = self.conns.prefetch_line(meta.hash);
+    }
+
+    /// Parses a plain packet of IPv6. Returns false, and changes nothing, for any other packet.
+    #[inline(always)]
+    fn parse_plain6<C: Cpu>(&self, cpu: C, start: C::Start, frame: &[u8], meta: &mut PacketMeta) -> bool {
+        let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
+        (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
+        meta.hash = cpu.hash6(self.conns.seed(), &key);
+        meta.spot = self.conns.prefetch_line(meta.hash);
+        true
     }
 
     /// Second stage: prefetches the entries that the index lines most probably name.

@@ -262,6 +262,8 @@ pub struct WorkerView {
     pub drops: BTreeMap<String, u64>,
     /// Packets answered by ourselves, by answer.
     pub icmp_sent: BTreeMap<String, u64>,
+    /// Packets that took the slow path, by reason.
+    pub slow_path: BTreeMap<String, u64>,
     /// Connections it holds.
     pub connections: u64,
     /// Connections it can hold.

@@ -36,6 +36,9 @@ pub fn stats(view: &StatsView) -> String {
                 w.idle_pauses, w.sleeps, w.interrupt_wakeups
             );
         }
+        for (reason, packets) in w.slow_path.iter().filter(|(_, packets)| **packets > 0) {
+            let _ = writeln!(out, "  slow path {packets}: {reason}");
+        }
         for (reason, packets) in w.drops.iter().filter(|(_, packets)| **packets > 0) {
             let _ = writeln!(out, "  dropped {packets}: {reason}");
         }

@@ -10,7 +10,7 @@ use pollux_dataplane::proto;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
 use pollux_dataplane::stats::{Counter, WorkerStats};
-use pollux_dataplane::verdict::{DropReason, IcmpReason};
+use pollux_dataplane::verdict::{DropReason, IcmpReason, SlowPathReason};
 use pollux_dataplane::wire::protocol;
 
 use crate::api::view::{
@@ -179,7 +179,8 @@ pub fn worker(handle: &WorkerHandle) -> WorkerView {
         words.iter().zip(counters).map(|(word, counter)| ((*word).to_owned(), counter.get())).collect()
     };
     let drops: Vec<_> = DropReason::ALL.iter().map(|why| why.word()).collect();
-    let answers: Vec<_> = IcmpReason::ALL.iter().map(|why| why.word()).collect();
+    let icmp_sent: Vec<_> = IcmpReason::ALL.iter().map(|why| why.word()).collect();
+    let slow_path: Vec<_> = SlowPathReason::ALL.iter().map(|why| why.word()).collect();
     WorkerView {
         core: handle.core,
         received: counters.received.get(),
@@ -192,7 +193,8 @@ pub fn worker(handle: &WorkerHandle) -> WorkerView {
         reassembling: counters.reassembling.get(),
         fragments_sent: counters.fragments_sent.get(),
         drops: named(&drops, &counters.drops),
-        icmp_sent: named(&answers, &counters.icmp_sent),
+        icmp_sent: named(&icmp_sent, &counters.icmp_sent),
+        slow_path: named(&slow_path, &counters.slow_path),
         evicted: counters.evicted.get(),
         expired_early: counters.expired_early.get(),
         events_lost: counters.events_lost.get(),

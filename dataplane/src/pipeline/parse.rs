@@ -1,9 +1,7 @@
-//! The parse stage for one packet: headers, flow key, hash, and the index line prefetched. Packets that are not plain are
-//! steered here too.
+//! The parse stage of packets that are not plain: they are steered to the worker that owns their flow, or to the kernel.
 
 use super::{Pipeline, RxContext};
 use crate::conn::index::{Slot, Spot};
-use crate::cpu::Cpu;
 use crate::flow::{Key, Key4};
 use crate::io::BURST;
 use crate::parse::{self, Kind, Parsed, Plain};
@@ -65,40 +63,9 @@ pub(super) fn metas() -> Box<[PacketMeta]> {
 }
 
 impl Pipeline {
-    /// Parses a packet. A plain packet is steered only if its connection is not found: a connection is in its owner's
-    /// table and no other, and the lookup costs less than computing the owner.
-    #[inline(always)]
-    pub(super) fn parse_packet<C: Cpu>(
-        &self,
-        (cpu, start): (C, C::Start),
-        frame: &[u8],
-        rx: &RxContext,
-        meta: &mut PacketMeta,
-    ) {
-        let Some((plain, key)) = Plain::read(cpu, frame, start) else {
-            if !self.parse_plain6(cpu, start, frame, meta) {
-                self.parse_any(frame, rx, meta);
-            }
-            return;
-        };
-        (meta.plain, meta.key, meta.next) = (plain, key, NextStage::FastPath4);
-        meta.hash = cpu.hash4(self.conns.seed(), &key);
-        meta.spot = self.conns.prefetch_line(meta.hash);
-    }
-
-    /// Parses a plain packet of IPv6. Returns false, and changes nothing, for any other packet.
-    #[inline(always)]
-    fn parse_plain6<C: Cpu>(&self, cpu: C, start: C::Start, frame: &[u8], meta: &mut PacketMeta) -> bool {
-        let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
-        (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
-        meta.hash = cpu.hash6(self.conns.seed(), &key);
-        meta.spot = self.conns.prefetch_line(meta.hash);
-        true
-    }
-
     /// Parses a packet that is not plain.
     #[inline(never)]
-    fn parse_any(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
+    pub(super) fn parse_any(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
         let port = rx.port;
         meta.next = match parse::parse_any(frame, &rx.mac, &mut meta.parsed) {
             Err(why) => NextStage::Drop(why),
