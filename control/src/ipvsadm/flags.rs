@@ -1,4 +1,4 @@
-//! The words of scheduler flags: the same bits have names of their own with the hashing schedulers.
+//! Names of scheduler flags. With the hashing schedulers the same bits have other names.
 
 use super::command::ParseError;
 use crate::model::{Scheduler, SchedulerFlags};
@@ -13,7 +13,7 @@ const NAMES: &[(&str, Option<Scheduler>, usize)] = &[
     ("flag-3", None, 2),
 ];
 
-/// Reads the value of `-b`.
+/// Parses the value of `-b`.
 pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<SchedulerFlags, ParseError> {
     let mut bits = [false; 3];
     for word in text.split(',').filter(|word| !word.is_empty()) {
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<Scheduler
     Ok(SchedulerFlags { fallback, l4_port, flag_3 })
 }
 
-/// The words of flags. A bit that has no name with the scheduler leaves one empty word, so that `-L` shows ` ()`.
+/// Names of the set flags. If no set bit has a name with this scheduler, returns one empty name, so that `-L` shows ` ()`.
 pub fn words(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
     let named = NAMES.iter().any(|(_, only, _)| *only == Some(scheduler)).then_some(scheduler);
     let set = [flags.fallback, flags.l4_port, flags.flag_3];

@@ -1,4 +1,4 @@
-//! The columns that several listings share.
+//! Columns shared by several listings.
 
 use std::net::SocketAddr;
 
@@ -7,12 +7,12 @@ use super::names::Names;
 use super::rows::ServiceName;
 use crate::api::view::{Rates, Stats};
 
-/// Widths at which `ipvsadm` cuts names; IPv6 names are never cut, since half an address says nothing.
+/// Widths at which `ipvsadm` cuts names. IPv6 names are never cut.
 const SERVICE_WIDTH: usize = 33;
 const DESTINATION_WIDTH: usize = 28;
 
-/// A number of up to nine columns, the first a space while it fits: from 10^8 on in thousands, then millions,
-/// milliards, billions, always rounded down. With `exact` it is as wide as it must be.
+/// A number in nine columns, abbreviated from 10^8 on with the units K, M, G and T, and rounded down. With `exact` it is
+/// as wide as necessary.
 pub(super) fn large(value: u64, exact: bool) -> String {
     let (divisor, unit) = match value {
         _ if exact => return format!(" {value:>8}"),
@@ -31,7 +31,7 @@ pub(super) fn counters(counters: &Stats, exact: bool) -> String {
     [connections, in_packets, out_packets, in_bytes, out_bytes].map(|v| large(v, exact)).concat()
 }
 
-/// The five columns of `--rate`. A destination's first three are never abbreviated.
+/// The five columns of `--rate`. The first three of a destination are never abbreviated.
 pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
     let Rates { connections, in_packets, out_packets, in_bytes, out_bytes } = *rates;
     let events = [connections, in_packets, out_packets].map(|v| large(v, exact || destination));
@@ -51,12 +51,12 @@ pub(super) fn service_name(name: &ServiceName, names: &dyn Names) -> String {
     }
 }
 
-/// A mark as `ipvsadm` prints it, though it reads it without a sign.
+/// A fwmark as `ipvsadm` prints it: signed, although it reads it unsigned.
 pub(super) fn signed(fwmark: u32) -> i32 {
     fwmark.cast_signed()
 }
 
-/// A destination's name, cut as `ipvsadm` cuts it.
+/// Name of a destination, cut as by `ipvsadm`.
 pub(super) fn destination_name(at: SocketAddr, protocol: Option<&str>, names: &dyn Names) -> String {
     let text = socket(at, protocol, names);
     if at.is_ipv6() { text } else { cut(text, DESTINATION_WIDTH) }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_abbreviated_where_they_outgrow_the_column() {
+    fn large_numbers_are_abbreviated() {
         let rows = [
             (0, "        0"),
             (99_999_999, " 99999999"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_services_events_are_abbreviated() {
+    fn event_rates_of_destinations_are_not_abbreviated() {
         let fast = Rates { connections: 100_000_000, in_bytes: 100_000_000, ..Rates::default() };
         assert_eq!(rates(&fast, false, true), " 100000000        0        0  100000K        0");
         assert_eq!(rates(&fast, false, false), "  100000K        0        0  100000K        0");

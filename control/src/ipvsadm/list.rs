@@ -1,4 +1,4 @@
-//! The tables of services: `-L` with its variants.
+//! The service tables, `-L` with its variants.
 
 use std::fmt::Write;
 
@@ -9,24 +9,23 @@ use super::order::{destinations_in_order, in_order};
 use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceRow, Tunnel};
 use crate::model::Settings;
 
-/// The first line of every full listing. The version and the size are those of the kernel that Pollux imitates:
-/// scripts match on this line.
+/// First line of every full listing, with the version and table size of Linux, because scripts match this line.
 pub const VERSION: &str = "IP Virtual Server version 1.2.1 (size=4096)";
 
-/// How a table of services is to look.
+/// Layout of a service table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layout {
-    /// Which table; connections and time-outs have functions of their own and are shown here as a plain table.
+    /// Table to print. Connections and timeouts have their own functions; here they give the plain table.
     pub table: Table,
-    /// Numbers in full.
+    /// Print exact numbers.
     pub exact: bool,
-    /// Only one service is shown: no version line.
+    /// Print one service only, without the version line.
     pub single: bool,
     /// Keep the kernel's order: destinations newest first.
     pub unsorted: bool,
 }
 
-/// The table of these services, as `ipvsadm -L` prints it.
+/// The output of `ipvsadm -L` for these services.
 pub fn services(services: &[ServiceRow], layout: Layout, names: &dyn Names) -> String {
     let mut out = String::new();
     if !layout.single {
@@ -50,7 +49,7 @@ pub fn timeouts(settings: &Settings) -> String {
     format!("Timeout (tcp tcpfin udp): {tcp_timeout} {tcp_fin_timeout} {udp_timeout}\n")
 }
 
-/// The two lines of column titles. Some end with a space, as the originals do.
+/// The two lines of column titles. Some end with a space, as in the original.
 fn titles(table: Table) -> &'static str {
     match table {
         Table::Stats => concat!(

@@ -1,22 +1,22 @@
-//! Names of hosts and services: what `ipvsadm` understands for numbers, and what it shows for them without `-n`.
+//! Names of hosts and services, which `ipvsadm` accepts for numbers and prints without `-n`.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 
-/// Who knows names.
+/// Lookup of names.
 pub trait Names {
-    /// The IPv4 address of a host; those of IPv6 go by their numbers only.
+    /// The IPv4 address of a host. IPv6 addresses are only accepted as numbers.
     fn address(&self, host: &str) -> Option<Ipv4Addr>;
     /// The port of a service with this protocol: `tcp`, `udp` or `sctp`.
     fn l4_port(&self, service: &str, protocol: &str) -> Option<u16>;
-    /// A host's name.
+    /// Name of a host.
     fn host(&self, address: IpAddr) -> Option<String>;
-    /// A service's name.
+    /// Name of a port.
     fn service(&self, l4_port: u16, protocol: &str) -> Option<String>;
 }
 
-/// No names: what `-n` asks for, and what replay has.
+/// No names, for `-n` and for replay.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Numeric;
 
@@ -38,14 +38,14 @@ impl Names for Numeric {
     }
 }
 
-/// The names of this machine: hosts by its resolver, services by a file in the format of `services(5)`.
+/// Names of this machine: hosts from its resolver, services from `/etc/services`.
 #[derive(Debug, Default)]
 pub struct System {
     services: Services,
 }
 
 impl System {
-    /// With the services of `/etc/services`; without the file there are none.
+    /// Reads `/etc/services`; a missing file has no services.
     pub fn new() -> System {
         System { services: Services::read(&fs::read_to_string("/etc/services").unwrap_or_default()) }
     }
@@ -53,7 +53,7 @@ impl System {
 
 impl Names for System {
     fn address(&self, host: &str) -> Option<Ipv4Addr> {
-        // The resolver takes no name for this machine.
+        // The resolver takes an empty name for this machine.
         let found = Some(host).filter(|host| !host.is_empty())?;
         let found = (found, 0).to_socket_addrs().ok()?;
         found.into_iter().find_map(|address| match address.ip() {
@@ -67,7 +67,7 @@ impl Names for System {
     }
 
     fn host(&self, address: IpAddr) -> Option<String> {
-        // For an address without a name it gives the address.
+        // For an address without a name it returns the address.
         dns_lookup::lookup_addr(&address).ok().filter(|host| host.parse::<IpAddr>().is_err())
     }
 
@@ -84,13 +84,13 @@ pub struct Services {
 }
 
 impl Services {
-    /// Reads lines such as `http 80/tcp www # World Wide Web`; of several for one port the first counts.
+    /// Parses lines such as `http 80/tcp www # World Wide Web`. The first line for a port wins.
     pub fn read(text: &str) -> Services {
         let mut services = Services::default();
         for line in text.lines() {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-            let (Some(name), Some(place)) = (words.next(), words.next()) else { continue };
-            let Some((port, protocol)) = place.split_once('/') else { continue };
+            let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
+            let Some((port, protocol)) = number.split_once('/') else { continue };
             let Ok(port) = port.parse() else { continue };
             services.names.entry((port, protocol.to_owned())).or_insert_with(|| name.to_owned());
             for name in std::iter::once(name).chain(words) {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_go_by_name_alias_and_port() {
+    fn services_are_found_by_name_alias_and_port() {
         let services =
             Services::read("# a remark\nhttp\t80/tcp www  # the web\nworld 80/tcp\nbroken\nx y/z\n");
         assert_eq!(services.l4_port("www", "tcp"), Some(80));

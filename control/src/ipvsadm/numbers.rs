@@ -1,31 +1,31 @@
-//! Numbers, addresses and ports as `ipvsadm` reads them.
+//! Numbers, addresses and ports as `ipvsadm` parses them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::names::Names;
 
-/// `host[:port]` as it was written; what a missing port means depends on where it stands.
+/// `host[:port]`. The meaning of a missing port depends on the option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub socket: SocketAddr,
     pub has_port: bool,
 }
 
-/// A decimal number within bounds; blanks may stand before it, and a sign.
+/// A decimal number within bounds, after optional blanks and a sign.
 pub(super) fn number(text: &str, least: u32, most: u32) -> Option<u32> {
-    // It reads `+5` and `-0` as well.
+    // `+5` and `-0` are valid.
     let signed: i64 = text.trim_start_matches(is_blank).parse().ok()?;
     let value = u32::try_from(signed).ok()?;
     (least..=most).contains(&value).then_some(value)
 }
 
-/// As the C library's `isspace`.
+/// The C library's `isspace`.
 fn is_blank(letter: char) -> bool {
     letter.is_ascii_whitespace() || letter == '\x0b'
 }
 
-/// An IPv4 address of one to four parts, the last of which fills what is left: `10.9.80` is 10.9.0.80. Parts are
-/// decimal, octal after `0` or hexadecimal after `0x`. What follows a blank does not count.
+/// An IPv4 address of one to four parts, the last of which fills the remaining bytes: `10.9.80` is 10.9.0.80. Parts are
+/// decimal, octal after `0` or hexadecimal after `0x`. Text after a blank is ignored.
 pub(super) fn ipv4(text: &str) -> Option<Ipv4Addr> {
     let text = text.split(is_blank).next()?;
     let parts: Vec<&str> = text.split('.').collect();
@@ -51,14 +51,14 @@ fn part_number(text: &str) -> Option<u32> {
     if plain { u32::from_str_radix(digits, radix).ok() } else { None }
 }
 
-/// Reads `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`, `web:http`. Without a protocol ports are numbers.
+/// Parses `1.2.3.4`, `1.2.3.4:80`, `2001:db8::1`, `[2001:db8::1]:80`, `web:http`. Without a protocol, ports are numeric.
 pub(super) fn endpoint(text: &str, protocol: Option<&str>, names: &dyn Names) -> Option<Endpoint> {
     let (address, port) = if let Some(rest) = text.strip_prefix('[') {
-        // As in ipvsadm brackets are there for a port, and without one they are an error.
+        // As in ipvsadm, brackets without a port are an error.
         let (address, port) = rest.split_once("]:")?;
         match address.parse() {
             Ok(address) => (IpAddr::V6(address), Some(port)),
-            // Around anything else they are ignored, and with them the port.
+            // Around anything but an IPv6 address, the brackets and the port are ignored.
             Err(_) => (without_port(address, names)?.into(), None),
         }
     } else if let Ok(address) = text.parse::<Ipv6Addr>() {
@@ -77,7 +77,7 @@ pub(super) fn endpoint(text: &str, protocol: Option<&str>, names: &dyn Names) ->
     Some(Endpoint { socket: SocketAddr::new(address, l4_port), has_port: port.is_some() })
 }
 
-/// A number alone could as well be a port.
+/// A plain number could also be a port, so it is not an address.
 fn without_port(text: &str, names: &dyn Names) -> Option<Ipv4Addr> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { None } else { host(text, names) }

@@ -1,5 +1,5 @@
-//! Everything one line said, each value checked on its own and in the order of the line; which of it a command may
-//! use is decided in `usage`.
+//! The options of a line, each value checked on its own in the order of the line. `usage` decides which options a command
+//! takes.
 
 use std::net::Ipv4Addr;
 
@@ -9,18 +9,18 @@ use super::numbers::{Endpoint, endpoint, host, number};
 use super::words::Word;
 use crate::model::{Family, Method, Protocol, ServiceKey};
 
-/// The longest time-out, 31 days.
-pub(super) const LONGEST: u32 = 31 * 24 * 3600;
-const LARGEST: u32 = i32::MAX as u32;
+/// Longest timeout, 31 days.
+pub(super) const MAX_TIMEOUT: u32 = 31 * 24 * 3600;
+const MAX_NUMBER: u32 = i32::MAX as u32;
 
-/// How clients are grouped; what it means depends on the family that was known when it was read.
+/// Client grouping mask, of the address family known when the option was parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mask {
     Ipv4(Ipv4Addr),
     Prefix(u8),
 }
 
-/// Kinds of tunnel as they are named.
+/// Tunnel types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum TunnelKind {
     #[default]
@@ -39,12 +39,12 @@ impl TunnelKind {
     }
 }
 
-/// The values of a line's options.
+/// Values of the options of a line.
 #[derive(Debug, Default)]
 pub(super) struct Options {
     pub service: Option<ServiceKey>,
     pub scheduler: Option<String>,
-    /// Words of `-b`, not looked at yet: they depend on the scheduler.
+    /// Value of `-b`, not parsed yet because it depends on the scheduler.
     pub flags: String,
     pub timeout: u32,
     pub mask: Option<Mask>,
@@ -57,13 +57,13 @@ pub(super) struct Options {
     pub tunnel: TunnelKind,
     pub tunnel_port: u16,
     pub interface: Option<String>,
-    /// Names of all options given but the command.
+    /// Names of the given options, without the command.
     given: Vec<&'static str>,
     unsorted: bool,
 }
 
 impl Options {
-    /// Reads the values of all words after the command.
+    /// Parses the values of all words after the command.
     pub fn read(words: &[Word], names: &dyn Names) -> Result<Options, ParseError> {
         let mut options = Options { timeout: 360, ..Options::default() };
         for word in words {
@@ -80,7 +80,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether the option with this name was given. Options that exclude each other share one: `service-address`,
+    /// Returns true if the option was given. Options that exclude each other share a name: `service-address`,
     /// `forwarding-method`.
     pub fn has(&self, name: &str) -> bool {
         self.given.contains(&name)
@@ -102,7 +102,7 @@ impl Options {
             "real-server" => {
                 let of = endpoint(text, self.protocol(), names);
                 let mut real = of.ok_or_else(|| illegal("real server address[:port]"))?;
-                // The port is the service's, if that was named before.
+                // Default: the port of the service, if that was given before.
                 if !real.has_port {
                     real.socket.set_port(self.service.map_or(0, |key| key.l4_port()));
                 }
@@ -111,9 +111,9 @@ impl Options {
             "gatewaying" => self.method = Some(Method::Dr),
             "masquerading" => self.method = Some(Method::Nat),
             "ipip" => self.method = Some(Method::Tunnel),
-            "weight" => self.weight = Some(bounded("weight", text, 0, LARGEST)?),
-            "u-threshold" => self.upper = bounded("u_threshold", text, 0, LARGEST)?,
-            "l-threshold" => self.lower = bounded("l_threshold", text, 0, LARGEST)?,
+            "weight" => self.weight = Some(bounded("weight", text, 0, MAX_NUMBER)?),
+            "u-threshold" => self.upper = bounded("u_threshold", text, 0, MAX_NUMBER)?,
+            "l-threshold" => self.lower = bounded("l_threshold", text, 0, MAX_NUMBER)?,
             "tun-type" => self.tunnel = tunnel(text)?,
             "tun-port" => self.tunnel_port = bounded("tunnel port", text, 1, 65535)? as u16,
             "nosort" => self.unsorted = true,
@@ -129,7 +129,7 @@ impl Options {
         Ok(())
     }
 
-    /// The protocol that a server's port is named in: that of the service, if it was named before.
+    /// The protocol for looking up the name of a server's port: that of the service, if that was given before.
     fn protocol(&self) -> Option<&'static str> {
         self.service.map(|key| match key {
             ServiceKey::Address { protocol: Protocol::Udp, .. } => "udp",
@@ -156,7 +156,7 @@ impl Options {
         }
     }
 
-    /// A mask that was read before the service turned out to be IPv6 is forgotten.
+    /// A mask given before an IPv6 service is dropped.
     fn set_key(&mut self, key: ServiceKey) {
         if key.family() == Family::Ipv6 {
             self.mask = None;
@@ -190,13 +190,13 @@ impl Options {
         Ok(())
     }
 
-    /// Whether the order of the kernel is kept.
+    /// Returns true if the kernel's order is kept.
     pub fn unsorted(&self) -> bool {
         self.unsorted
     }
 }
 
-/// The name messages use.
+/// Name of the option in messages.
 fn shared_name(name: &'static str) -> &'static str {
     match name {
         "tcp-service" | "udp-service" | "sctp-service" | "fwmark-service" => "service-address",
@@ -209,13 +209,13 @@ fn illegal(what: &str) -> ParseError {
     ParseError::usage(format!("illegal {what} specified"))
 }
 
-fn bounded(what: &str, text: &str, least: u32, most: u32) -> Result<u32, ParseError> {
-    number(text, least, most).ok_or_else(|| illegal(what))
+fn bounded(what: &str, text: &str, min: u32, max: u32) -> Result<u32, ParseError> {
+    number(text, min, max).ok_or_else(|| illegal(what))
 }
 
-/// Seconds of persistence, from 1 second to 31 days.
+/// Persistence timeout in seconds, from 1 to 31 days.
 fn timeout(text: &str) -> Result<u32, ParseError> {
-    number(text, 1, LONGEST).ok_or_else(|| invalid_timeout(text))
+    number(text, 1, MAX_TIMEOUT).ok_or_else(|| invalid_timeout(text))
 }
 
 pub(super) fn invalid_timeout(text: &str) -> ParseError {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::rows::{DestinationRow, ServiceName, ServiceRow};
 
-/// Services as `ipvsadm` sorts them: by mark, family, protocol, address, port; mark 4294967295 comes before all others.
+/// Services in the order of `ipvsadm`: by fwmark, family, protocol, address, port. Fwmark 4294967295 comes first.
 pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
-    // The kernel tells of addresses first.
+    // The kernel lists address services first.
     let is_fwmark = |row: &&ServiceRow| matches!(row.name, ServiceName::Fwmark { .. });
     let (fwmarks, mut rows): (Vec<_>, Vec<_>) = services.iter().partition(is_fwmark);
     rows.extend(fwmarks);
@@ -30,15 +30,15 @@ fn by_name(a: &ServiceName, b: &ServiceName) -> Ordering {
     })
 }
 
-/// Destinations as `ipvsadm` sorts them: by address and port, whatever the family. Rows come oldest first and the
-/// kernel has them newest first.
+/// Destinations in the order of `ipvsadm`: by address and port of either family. The rows are oldest first, the kernel's
+/// list is newest first.
 pub(super) fn destinations_in_order(service: &ServiceRow, unsorted: bool) -> Vec<&DestinationRow> {
     let rows: Vec<&DestinationRow> = service.destinations.iter().rev().collect();
     if unsorted { rows } else { merge_sort(rows, &|a, b| by_socket(&a.socket, &b.socket)) }
 }
 
-/// The original compares by the sign of the difference of 32-bit words, so addresses more than half of all addresses
-/// apart stand the other way round: `fd00:2::b` comes before 10.0.2.11.
+/// The original compares the sign of the 32-bit difference, so addresses more than half the address space apart are in
+/// reverse order: `fd00:2::b` comes before 10.0.2.11.
 fn by_socket(a: &SocketAddr, b: &SocketAddr) -> Ordering {
     let words = |socket: &SocketAddr| match socket.ip() {
         IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
@@ -52,8 +52,8 @@ fn by_difference(a: u32, b: u32) -> Ordering {
     a.wrapping_sub(b).cast_signed().cmp(&0)
 }
 
-/// Sorts as the C library does, by merging halves. The order above has cycles, which the standard library's sort may
-/// refuse with a panic.
+/// Merge sort, as in the C library. The order above is not transitive, and the standard library's sort may panic on such
+/// orders.
 fn merge_sort<T>(mut rows: Vec<T>, order: &impl Fn(&T, &T) -> Ordering) -> Vec<T> {
     if rows.len() < 2 {
         return rows;
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_stand_as_the_original_has_them() {
+    fn addresses_have_the_order_of_the_original() {
         let sorted = [
             "[fd00:2::c]:80",
             "[fd00:2::d]:80",

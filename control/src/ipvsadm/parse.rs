@@ -1,4 +1,4 @@
-//! Turns a line into a [`Command`], with the usage errors of `ipvsadm` in its words.
+//! Parses a line into a [`Command`], with the usage errors of `ipvsadm`.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::command::{Command, Listing, ParseError, Table};
 use super::names::{Names, Numeric};
-use super::options::{LONGEST, Mask, Options, TunnelKind, invalid_timeout};
+use super::options::{MAX_TIMEOUT, Mask, Options, TunnelKind, invalid_timeout};
 use super::words::{Word, arguments, split};
 use super::{flags, numbers, usage};
 use crate::model::{
@@ -14,7 +14,7 @@ use crate::model::{
     ServiceKey, Tunnel,
 };
 
-/// The commands: long name of the option, and the name used in messages.
+/// Commands: long name of the option, and name in messages.
 const COMMANDS: &[(&str, &str)] = &[
     ("add-service", "add-service"),
     ("edit-service", "edit-service"),
@@ -34,31 +34,31 @@ const COMMANDS: &[(&str, &str)] = &[
     ("version", "version"),
 ];
 
-/// Reads one line, with or without the leading word `ipvsadm`.
+/// Parses a line, with or without the leading word `ipvsadm`.
 ///
 /// # Errors
-/// The message `ipvsadm` prints for a wrong line, or the name of the feature we do not have yet.
+/// The message of `ipvsadm` for a wrong line.
 pub fn parse(line: &str) -> Result<Command, ParseError> {
     parse_words(arguments(line), &Numeric)
 }
 
-/// The same for a line that is split into words already, without the leading word.
+/// Parses the words of a line, without the leading word `ipvsadm`.
 ///
 /// # Errors
-/// As [`parse`].
+/// See [`parse`].
 pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, ParseError> {
     if line.is_empty() {
-        // `ipvsadm` alone lists.
+        // Without arguments `ipvsadm` lists.
         return Ok(Command::List(Listing::default()));
     }
     let words = split(line);
-    let (command, first) = the_command(&words.options)?;
+    let (command, first) = command_of(&words.options)?;
     if matches!(command, "help" | "version") {
         return Ok(if command == "help" { Command::Help } else { Command::Version });
     }
     role(first)?;
     let rest = &words.options[1..];
-    // What stands before a second command is read first, and its faults are told.
+    // Errors before a second command are reported first.
     let second = rest.iter().position(|word| COMMANDS.iter().any(|(name, _)| *name == word.name));
     let options = Options::read(&rest[..second.unwrap_or(rest.len())], names)?;
     if let Some(at) = second {
@@ -81,14 +81,14 @@ pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, Pars
     build(command, &options, Service { scheduler: scheduler.unwrap_or_default(), flags, ..blank() })
 }
 
-/// The first option is the command.
-fn the_command(words: &[Word]) -> Result<(&'static str, &Word), ParseError> {
+/// The command, which must be the first option.
+fn command_of(words: &[Word]) -> Result<(&'static str, &Word), ParseError> {
     let first = words.first().ok_or(ParseError::NoCommand)?;
     let found = COMMANDS.iter().find(|(name, _)| *name == first.name);
     found.map(|(name, _)| (*name, first)).ok_or(ParseError::NoCommand)
 }
 
-/// The value of the two commands about daemons.
+/// Checks the value of the two sync daemon commands.
 fn role(command: &Word) -> Result<(), ParseError> {
     let known = matches!(command.value.as_deref(), Some("master" | "backup"));
     match command.name {
@@ -98,7 +98,7 @@ fn role(command: &Word) -> Result<(), ParseError> {
     }
 }
 
-/// The scheduler; none if nobody has one of that name.
+/// The scheduler, or `None` if there is none of that name.
 fn scheduler(options: &Options) -> Option<Scheduler> {
     match &options.scheduler {
         None => Some(Scheduler::default()),
@@ -110,13 +110,13 @@ fn named(name: &str) -> Option<Scheduler> {
     Scheduler::from_str(name, false).ok()
 }
 
-/// A service to be filled in.
+/// A service to fill in.
 fn blank() -> Service {
     Service::new(ServiceKey::Fwmark { fwmark: 0, family: Family::Ipv4 })
 }
 
 fn build(command: &str, options: &Options, service: Service) -> Result<Command, ParseError> {
-    // Where a command needs a service or a destination, `usage` has seen that there is one.
+    // `usage` has checked that the service and the destination are given where needed.
     let key = options.service.unwrap_or(service.key);
     Ok(match command {
         "add-service" | "edit-service" => about_service(command == "edit-service", key, options, service)?,
@@ -145,7 +145,7 @@ fn about_service(
 ) -> Result<Command, ParseError> {
     let is_fwmark = matches!(key, ServiceKey::Fwmark { .. });
     let is_udp = matches!(key, ServiceKey::Address { protocol: Protocol::Udp, .. });
-    // Any port needs persistence, or each port of a client would land on another server.
+    // Port 0 needs persistence, or each port of a client could go to another server.
     if !is_fwmark && key.l4_port() == 0 && !options.has("persistent") {
         return Err(ParseError::usage("Zero port specified for non-persistent service"));
     }
@@ -189,7 +189,7 @@ fn destination(service: ServiceKey, options: &Options) -> Result<Destination, Pa
         return Err(ParseError::usage("Different address family is allowed only for tunneling servers"));
     }
     usage::check_tunnel(options)?;
-    // Only NAT rewrites ports: a packet that keeps its own can reach no other port.
+    // Only NAT can change the port.
     let keeps_port = method != Method::Nat && matches!(service, ServiceKey::Address { .. });
     let l4_port = if keeps_port { service.l4_port() } else { real.l4_port };
     let new = Destination::new(real.address, l4_port, method);
@@ -215,18 +215,18 @@ fn tunnel(options: &Options) -> Tunnel {
     }
 }
 
-/// The three words after `--set`.
+/// The three values after `--set`.
 fn set_timeouts(values: &[String]) -> Result<Command, ParseError> {
     let [tcp, tcp_fin, udp, ..] = values else {
         return Err(ParseError::usage("--set option requires 3 timeout values"));
     };
-    let seconds = |text: &String| numbers::number(text, 0, LONGEST).ok_or_else(|| invalid_timeout(text));
+    let seconds = |text: &String| numbers::number(text, 0, MAX_TIMEOUT).ok_or_else(|| invalid_timeout(text));
     Ok(Command::SetTimeouts { tcp: seconds(tcp)?, tcp_fin: seconds(tcp_fin)?, udp: seconds(udp)? })
 }
 
 fn listing(options: &Options) -> Listing {
     let has = |name| options.has(name);
-    // Where several tables are asked for, the first of this list wins.
+    // The first of these options determines the table.
     let table = match () {
         () if has("connection") => Table::Connections { engine: has("persistent-conn") },
         () if has("timeout") => Table::Timeouts,

@@ -1,4 +1,4 @@
-//! The same tables as the kernel writes them in `/proc/net`.
+//! The tables of `/proc/net`.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::list::VERSION;
 use super::rows::{ConnectionRow, ServiceName, ServiceRow};
 
-/// `/proc/net/ip_vs`, in a kernel that counts so many ticks a second.
+/// `/proc/net/ip_vs` of a kernel with this many ticks per second.
 pub fn ip_vs(services: &[ServiceRow], hz: u32) -> String {
     let mut out = format!(
         "{VERSION}\nProt LocalAddress:Port Scheduler Flags\n  \
@@ -46,7 +46,7 @@ fn service_line(service: &ServiceRow, hz: u32) -> String {
     format!("{name} {} {ops}{blank}{persistent}\n", service.scheduler)
 }
 
-/// The mask as a number; the length of an IPv6 prefix stands in the order of a small machine's bytes.
+/// The mask as a number. The IPv6 prefix length is printed in little-endian byte order.
 fn mask(name: &ServiceName, mask: Option<&str>) -> u32 {
     let is_ipv6 = match name {
         ServiceName::Address(_, at) => at.is_ipv6(),

@@ -1,11 +1,10 @@
-//! What the listings are made of: one row per service, destination and connection, with all that `ipvsadm` can show
-//! of it, whoever knows it.
+//! Input of the listings: one row per service, destination and connection, with everything that `ipvsadm` can show.
 
 use std::net::SocketAddr;
 
 use crate::api::view::{Rates, Stats};
 
-/// The name of a service, in the order `ipvsadm` sorts them: addresses before marks, IPv4 before IPv6.
+/// The name of a service, in the order of `ipvsadm`: addresses before fwmarks, IPv4 before IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceName {
     /// A protocol, an address and a port.
@@ -14,13 +13,13 @@ pub enum ServiceName {
     Fwmark {
         /// The mark.
         fwmark: u32,
-        /// Of IPv6 packets.
+        /// For IPv6 packets.
         ipv6: bool,
     },
 }
 
 impl ServiceName {
-    /// The protocol that names of its destinations' ports are looked up with; none for marks, which have any.
+    /// The protocol for looking up port names of destinations; `None` for fwmarks.
     pub fn protocol(&self) -> Option<&'static str> {
         match self {
             ServiceName::Address(transport, _) => Some(transport.word()),
@@ -29,7 +28,7 @@ impl ServiceName {
     }
 }
 
-/// Transport protocols as they are printed, ordered by their numbers.
+/// Transport protocols, ordered by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// Protocol 6.
@@ -50,7 +49,7 @@ impl Transport {
         }
     }
 
-    /// The name that names of services are looked up with.
+    /// The name in `/etc/services`.
     pub fn word(self) -> &'static str {
         match self {
             Transport::Tcp => "tcp",
@@ -69,13 +68,13 @@ pub struct ServiceRow {
     pub scheduler: String,
     /// The scheduler's flags.
     pub flags: Vec<String>,
-    /// How clients stick to a destination.
+    /// Persistence.
     pub persistence: Option<Persistence>,
     /// One-packet scheduling.
     pub ops: bool,
-    /// What has been counted.
+    /// Counters.
     pub counters: Stats,
-    /// How fast it is being counted.
+    /// Rates per second.
     pub rates: Rates,
     /// Its destinations.
     pub destinations: Vec<DestinationRow>,
@@ -84,9 +83,9 @@ pub struct ServiceRow {
 /// Persistence of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persistence {
-    /// Seconds a template lives.
+    /// Timeout of a template in seconds.
     pub timeout: u32,
-    /// The mask as it is printed; none when whole addresses count.
+    /// Client grouping mask as printed; `None` for single addresses.
     pub mask: Option<String>,
     /// The persistence engine.
     pub engine: Option<String>,
@@ -95,9 +94,9 @@ pub struct Persistence {
 /// One destination of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DestinationRow {
-    /// Where it is.
+    /// Address and port.
     pub socket: SocketAddr,
-    /// How packets reach it.
+    /// Forwarding method.
     pub forward: Forward,
     /// Its share.
     pub weight: u32,
@@ -111,9 +110,9 @@ pub struct DestinationRow {
     pub inactive: u32,
     /// Templates.
     pub persistent: u32,
-    /// What has been counted.
+    /// Counters.
     pub counters: Stats,
-    /// How fast it is being counted.
+    /// Rates per second.
     pub rates: Rates,
 }
 

@@ -1,4 +1,4 @@
-//! The golden texts, from the services of the recorded listing.
+//! Compares listings with the recorded ones.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -69,8 +69,8 @@ fn tcp(at: &str) -> ServiceName {
     ServiceName::Address(Transport::Tcp, socket(at))
 }
 
-/// The services of the recorded case `listing`, in an order that has to be sorted.
-fn the_services() -> Vec<ServiceRow> {
+/// The services of the recorded case `listing`, unsorted.
+fn recorded_services() -> Vec<ServiceRow> {
     let mut web = service(tcp("10.9.9.1:80"), "wlc", &[]);
     web.destinations = vec![
         destination("10.0.2.12:8080", Forward::Masq, 5),
@@ -103,8 +103,8 @@ fn the_services() -> Vec<ServiceRow> {
 }
 
 #[test]
-fn every_listing_is_the_recorded_one() {
-    let rows = the_services();
+fn listings_are_those_recorded() {
+    let rows = recorded_services();
     let table = |table, exact| services(&rows, Layout { table, exact, ..Layout::default() }, &names::Numeric);
     let web = [rows[4].clone()];
     let ours = [
@@ -133,7 +133,7 @@ fn every_listing_is_the_recorded_one() {
 }
 
 #[test]
-fn counters_and_counts_stand_in_their_columns() {
+fn counters_are_printed_as_recorded() {
     let recorded = recorded("nat-tcp-rr");
     let mut web = service(tcp("10.9.9.1:80"), "rr", &[]);
     let counters = |connections, in_packets, out_packets, in_bytes, out_bytes| Stats {
@@ -163,7 +163,7 @@ fn counters_and_counts_stand_in_their_columns() {
 }
 
 #[test]
-fn connections_are_written_as_recorded() {
+fn connections_are_printed_as_recorded() {
     let row = |state: &str, expires, client, service, destination| ConnectionRow {
         protocol: "TCP".to_owned(),
         expires,

@@ -1,10 +1,10 @@
-//! Which options a command needs and which it refuses, and which exclude each other.
+//! Options that a command needs, takes or refuses, and options that exclude each other.
 
 use super::command::ParseError;
 use super::options::{Options, TunnelKind};
 use crate::model::Method;
 
-/// The options in the order in which `ipvsadm` looks at them: of several faults the first of this order is told.
+/// Options in the order in which `ipvsadm` checks them: the first error is reported.
 const ORDER: &[&str] = &[
     "numeric",
     "connection",
@@ -74,7 +74,7 @@ const ABOUT_LIST: &[&str] = &[
 const ABOUT_DAEMON: &[&str] =
     &["mcast-interface", "syncid", "sync-maxlen", "mcast-group", "mcast-port", "mcast-ttl"];
 
-/// What a command needs, and what it takes besides.
+/// The options a command needs, and those it takes.
 fn takes(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match command {
         "add-service" | "edit-service" => (SERVICE, ABOUT_SERVICE),
@@ -90,7 +90,7 @@ fn takes(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// Checks what was given against what the command takes; `name` is the command in messages.
+/// Checks the given options against those of the command. `name` is its name in messages.
 pub(super) fn check(command: &str, name: &str, options: &Options) -> Result<(), ParseError> {
     let (needs, takes) = takes(command);
     for option in ORDER {
@@ -105,7 +105,7 @@ pub(super) fn check(command: &str, name: &str, options: &Options) -> Result<(), 
     Ok(())
 }
 
-/// Pairs of options that a list cannot have both of, as the message names them.
+/// Pairs of options that exclude each other in a list, by their names in messages.
 const EXCLUSIVE: &[(&str, &str)] = &[
     ("service-address", "connection"),
     ("timeout", "connection"),
@@ -115,7 +115,7 @@ const EXCLUSIVE: &[(&str, &str)] = &[
     ("daemon", "timeout"),
 ];
 
-/// Checks what a list was asked to show.
+/// Checks the options of a list.
 pub(super) fn check_list(options: &Options) -> Result<(), ParseError> {
     let has = |name| options.has(name);
     if let Some((one, other)) = EXCLUSIVE.iter().find(|(one, other)| has(one) && has(other)) {
@@ -129,7 +129,7 @@ pub(super) fn check_list(options: &Options) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// Checks the options about a tunnel against its kind and the forwarding method.
+/// Checks the tunnel options against the tunnel type and the forwarding method.
 pub(super) fn check_tunnel(options: &Options) -> Result<(), ParseError> {
     let has = |name| options.has(name);
     let any = ["tun-type", "tun-port", "tun-nocsum", "tun-csum", "tun-remcsum"].into_iter().any(has);
@@ -137,31 +137,31 @@ pub(super) fn check_tunnel(options: &Options) -> Result<(), ParseError> {
         let error = ParseError::usage("Tunnel options conflict with forward method");
         return if any { Err(error) } else { Ok(()) };
     }
-    let place = format!("'{}' tunnel type", options.tunnel.name());
+    let context = format!("'{}' tunnel type", options.tunnel.name());
     let refused: &[&str] = match options.tunnel {
-        TunnelKind::Gue if !has("tun-port") => return Err(missing("tun-port", &place)),
+        TunnelKind::Gue if !has("tun-port") => return Err(missing("tun-port", &context)),
         TunnelKind::Gue => &[],
         TunnelKind::Gre => &["tun-port", "tun-remcsum"],
         TunnelKind::Ipip => &["tun-port", "tun-nocsum", "tun-csum", "tun-remcsum"],
     };
     if let Some(option) = refused.iter().find(|option| has(option)) {
-        return Err(illegal(option, &place));
+        return Err(illegal(option, &context));
     }
     let sums = [("tun-csum", "tun-nocsum"), ("tun-remcsum", "tun-nocsum"), ("tun-remcsum", "tun-csum")];
     match sums.into_iter().find(|(one, other)| has(one) && has(other)) {
-        Some((one, other)) => Err(conflict(one, other, &place)),
+        Some((one, other)) => Err(conflict(one, other, &context)),
         None => Ok(()),
     }
 }
 
-fn missing(option: &str, place: &str) -> ParseError {
-    ParseError::usage(format!("You need to supply the '{option}' option for the {place}"))
+fn missing(option: &str, context: &str) -> ParseError {
+    ParseError::usage(format!("You need to supply the '{option}' option for the {context}"))
 }
 
-fn illegal(option: &str, place: &str) -> ParseError {
-    ParseError::usage(format!("Illegal '{option}' option with the {place}"))
+fn illegal(option: &str, context: &str) -> ParseError {
+    ParseError::usage(format!("Illegal '{option}' option with the {context}"))
 }
 
-fn conflict(one: &str, other: &str, place: &str) -> ParseError {
-    ParseError::usage(format!("The option '{one}' conflicts with the '{other}' option in the {place}"))
+fn conflict(one: &str, other: &str, context: &str) -> ParseError {
+    ParseError::usage(format!("The option '{one}' conflicts with the '{other}' option in the {context}"))
 }

@@ -1,35 +1,34 @@
-//! Splits a command line into options and their values, in the manner of the popt library that `ipvsadm` uses: short
-//! options may be written together (`-Ln`), a value may be attached (`-w5`, `-w=5`, `--weight=5`) or follow as the next
-//! word, and `--` ends the options.
+//! Splits a command line into options and values as the popt library does, which `ipvsadm` uses: short options can be
+//! combined (`-Ln`), a value is attached (`-w5`, `-w=5`, `--weight=5`) or the next word, and `--` ends the options.
 
 use super::command::ParseError;
 
-/// Whether an option is followed by a value.
+/// Says if an option takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     None,
     Required,
-    /// Taken from the next word when that does not begin with a dash.
+    /// The next word, unless it begins with a dash.
     Optional,
 }
 
-/// An option under its long name, with its value.
+/// An option by its long name, with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub name: &'static str,
     pub value: Option<String>,
-    /// The last word of it as it was typed, for messages: the value's where it was one of its own.
+    /// The last word of the option as typed, for messages; the value if it is a word of its own.
     pub typed: String,
 }
 
-/// A line taken apart.
+/// The parts of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
-    /// The options in their order.
+    /// Options, in order.
     pub options: Vec<Word>,
-    /// Words that belong to none.
+    /// Words that belong to no option.
     pub strays: Vec<String>,
-    /// What could not be read; nothing after it is looked at, but what stands before it counts.
+    /// The first error. Words after it are ignored, words before it count.
     pub broken: Option<ParseError>,
 }
 
@@ -95,13 +94,13 @@ const OPTIONS: &[(char, &str, Value)] = &[
     ('\0', "nosort", Value::None),
 ];
 
-/// The words of a line of `-R`: blanks part them and nothing keeps blanks together. The word `ipvsadm` counts nowhere.
+/// Splits a line of `-R` at blanks; there is no quoting. The word `ipvsadm` is dropped everywhere.
 pub(super) fn arguments(line: &str) -> Vec<String> {
     let words = line.split([' ', '\t', '\r', '\n']);
     words.filter(|word| !word.is_empty() && *word != "ipvsadm").map(str::to_owned).collect()
 }
 
-/// Takes the words of a line apart.
+/// Splits the words of a line into options and values.
 pub(super) fn split(line: impl IntoIterator<Item = String>) -> Words {
     let mut rest = line.into_iter().peekable();
     let mut words = Words::default();
@@ -149,7 +148,7 @@ where
     Ok(())
 }
 
-/// Reads `Lnc` of `-Lnc`; the first letter that takes a value takes what is left of the word.
+/// Parses combined short options such as `-Lnc`. The first one with a value takes the rest of the word.
 fn cluster<I>(token: &str, letters: &str, rest: &mut Rest<I>, words: &mut Vec<Word>) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,

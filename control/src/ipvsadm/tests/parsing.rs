@@ -1,4 +1,4 @@
-//! Lines and what they mean.
+//! Tests of parsing.
 
 use super::*;
 use crate::model::{Checksum, Destination, Engine, Family, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
@@ -15,7 +15,7 @@ fn added(line: &str) -> Destination {
 }
 
 #[test]
-fn services_and_destinations_are_read() {
+fn services_and_destinations_are_parsed() {
     let Command::AddService(service) = command("ipvsadm -A -t 10.9.9.1:80 -s wrr") else { panic!() };
     assert_eq!((service.scheduler, service.key().to_string()), (Scheduler::Wrr, "tcp 10.9.9.1:80".into()));
     let Command::AddService(service) = command("-A -u [fd00:9::1]:53") else { panic!() };
@@ -27,7 +27,7 @@ fn services_and_destinations_are_read() {
 }
 
 #[test]
-fn methods_that_cannot_change_the_port_do_not() {
+fn only_nat_changes_the_port() {
     let dr = added("-a -t 10.9.9.1:80 -r 10.0.2.11:8080");
     assert_eq!((dr.method, dr.l4_port, dr.weight), (Method::Dr, 80, 1));
     let tunnel = added("-a -t [fd00:9::1]:80 -r 10.0.2.11:8080 -i --tun-type ipip --weight=0");
@@ -35,7 +35,7 @@ fn methods_that_cannot_change_the_port_do_not() {
 }
 
 #[test]
-fn listings_and_times_are_read() {
+fn lists_and_timeouts_are_parsed() {
     let listing = |line| match command(line) {
         Command::List(listing) => listing,
         other => panic!("{other:?}"),
@@ -67,11 +67,11 @@ fn every_option_reaches_the_model() {
     let persistence = sip.persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.engine), (360, Some(Engine::Sip)));
     assert_eq!(persistence.netmask, Some([255, 255, 255, 0].into()));
-    // Whole addresses are not written down, and without -p a mask has no effect.
+    // An all-ones mask is not stored, and without -p a mask has no effect.
     assert_eq!(service("-A -t 10.9.9.1:0 -p5 -M 255.255.255.255").persistence.unwrap().netmask, None);
     assert_eq!(service("-A -t 10.9.9.1:80 -M 255.0.0.0 --pe sip").persistence, None);
     assert_eq!(service("-A --sctp-service 10.9.9.1:90 -s none").scheduler, Scheduler::None);
-    // A mask is forgotten when the service turns out to be IPv6.
+    // A mask before an IPv6 service is dropped.
     assert_eq!(service("-A -M 64 -f 11 -6 -p").persistence.unwrap().prefix_len, None);
     let far =
         added("-a -f 7 -r [fd00:2::b]:8080 -i -x 70000 -y 10 --tun-type gue --tun-port 6080 --tun-remcsum");
@@ -93,7 +93,7 @@ fn errors_are_those_of_the_original() {
     }
     let before = config.clone();
     for theirs in recorded("listing-errors").cmds {
-        // The one error that is not the kernel's but of a listing.
+        // The only error of a listing.
         if theirs.rc == 1 {
             continue;
         }
@@ -106,12 +106,12 @@ fn errors_are_those_of_the_original() {
     }
 }
 
-/// Lines and what the original said of them on the recorded machine, with its status.
-const SAID: &str = include_str!("usage.txt");
+/// Lines with the original's message and exit status.
+const RECORDED: &str = include_str!("usage.txt");
 
 #[test]
 fn usage_errors_are_those_of_the_original() {
-    for row in SAID.lines() {
+    for row in RECORDED.lines() {
         let [status, line, message] = row.split('\t').collect::<Vec<_>>()[..] else { panic!("{row}") };
         let ours = parse(line).err().map(|error| (error.status().to_string(), error.to_string()));
         let ours = ours.as_ref().map(|(status, text)| (status.as_str(), text.trim_end()));
@@ -125,14 +125,14 @@ fn newline(command: &str) -> &'static str {
 }
 
 #[test]
-fn zero_seconds_keep_what_is_set() {
+fn zero_keeps_the_timeout() {
     let mut config = Config::default();
     apply(&command("--set 0 0 1"), &mut config).unwrap();
     assert_eq!(timeouts(&config.settings), "Timeout (tcp tcpfin udp): 900 120 1\n");
 }
 
 #[test]
-fn edits_change_in_place_and_keep_the_order() {
+fn edits_keep_the_order() {
     let mut config = Config::default();
     for line in [
         "-A -t 10.9.9.1:80 -s rr",

@@ -1,4 +1,4 @@
-//! Random sequences of commands, with what the original said on a Linux 6.1.
+//! Random sequences of commands, with the output of the original on Linux 6.1.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,12 +19,12 @@ use crate::model::Start;
 struct Recording {
     hosts: String,
     services: String,
-    sequences: Vec<Vec<Said>>,
+    sequences: Vec<Vec<Run>>,
 }
 
-/// A command and what it said.
+/// A command and its output.
 #[derive(Debug, PartialEq, Deserialize)]
-struct Said {
+struct Run {
     args: Vec<String>,
     #[serde(default)]
     stdin: String,
@@ -33,7 +33,7 @@ struct Said {
     err: String,
 }
 
-/// The names of the recorded machine.
+/// Names of the recorded machine.
 struct Files {
     hosts: Vec<(IpAddr, Vec<String>)>,
     services: Services,
@@ -74,29 +74,29 @@ impl Names for Files {
 impl Daemon for Engine {
     fn request<T: serde::de::DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
         let refused = |why: Failure| ClientError::Refused(RpcError::from(&why));
-        // As on the socket: what is asked and answered can be written down.
+        // As on the socket, requests and replies pass through JSON.
         let request = serde_json::from_value(json!(request))?;
         Ok(serde_json::from_value(json!(self.handle(request).map_err(refused)?))?)
     }
 }
 
-fn say(engine: &mut Engine, names: &Files, said: &Said) -> Said {
+fn run(engine: &mut Engine, names: &Files, run: &Run) -> Run {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let interface = |name: &str| ["lo", "vec0", "vec1"].contains(&name);
     let environment = Environment { names, interface: &interface, out: &mut out, err: &mut err };
-    let status = Program::new(engine, environment).run(said.args.clone(), &mut said.stdin.lines());
+    let status = Program::new(engine, environment).run(run.args.clone(), &mut run.stdin.lines());
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { args: said.args.clone(), stdin: said.stdin.clone(), status, out: text(out), err: text(err) }
+    Run { args: run.args.clone(), stdin: run.stdin.clone(), status, out: text(out), err: text(err) }
 }
 
-/// Without sorting services come in the order of a hash table that the recorded kernel chose when it started.
-fn is_same(ours: &Said, theirs: &Said) -> bool {
+/// Unsorted services are in hash table order, which the recorded kernel chose at its start.
+fn is_same(ours: &Run, theirs: &Run) -> bool {
     let unsorted = ours.args.iter().any(|word| word == "--nosort") || ours.stdin.contains("--nosort");
-    let out = |said: &Said| if unsorted { blocks(&said.out) } else { vec![said.out.clone()] };
+    let out = |run: &Run| if unsorted { blocks(&run.out) } else { vec![run.out.clone()] };
     (ours.status, &ours.err, out(ours)) == (theirs.status, &theirs.err, out(theirs))
 }
 
-/// Services with their destinations, in one order.
+/// Services with their destinations, sorted.
 fn blocks(text: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -109,8 +109,8 @@ fn blocks(text: &str) -> Vec<String> {
     blocks
 }
 
-/// What differs, line by line.
-fn diff(theirs: &Said, ours: &Said) -> String {
+/// The differences, line by line.
+fn diff(theirs: &Run, ours: &Run) -> String {
     let mut text = format!("ipvsadm {}\n", theirs.args.iter().map(|a| format!("{a:?} ")).collect::<String>());
     for line in theirs.stdin.lines() {
         text += &format!("  reads    |{line}|\n");
@@ -132,24 +132,24 @@ fn diff(theirs: &Said, ours: &Said) -> String {
 }
 
 #[test]
-fn what_finds_room_is_kept_and_the_rest_is_told() {
+fn destinations_beyond_the_capacity_are_refused() {
     let start = Start { destinations: 16, ..Start::default() };
     let mut engine = crate::engine::tests::engine_of(&start);
     let names = Files::new("", "");
-    // Removed destinations keep their places for a while.
+    // Removed destinations keep their slots for a while.
     let servers = (1..=20).map(|n| format!("-a -f 1 -r 10.0.2.{n} -m\n-d -f 1 -r 10.0.2.{n}\n"));
     let lines = "-A -f 1\n".to_owned() + &servers.collect::<String>();
-    let said =
-        Said { args: vec!["-R".into()], stdin: lines, status: 0, out: String::new(), err: String::new() };
-    let ours = say(&mut engine, &names, &said);
+    let lines_run =
+        Run { args: vec!["-R".into()], stdin: lines, status: 0, out: String::new(), err: String::new() };
+    let ours = run(&mut engine, &names, &lines_run);
     let full = ours.err.lines().filter(|line| line.contains("start.destinations")).count();
     let gone = ours.err.lines().filter(|line| *line == "No such destination").count();
     assert_eq!((ours.status, full, gone), (255, 4, 4), "{}", ours.err);
 }
 
-/// Another recording can be named by `POLLUX_IPVSADM_RECORDED`.
+/// `POLLUX_IPVSADM_RECORDED` selects another recording.
 #[test]
-fn random_sequences_say_what_the_original_said() {
+fn random_sequences_print_what_the_original_printed() {
     let own = format!("{}/../tests/ipvsadm/recorded.json", env!("CARGO_MANIFEST_DIR"));
     let path = std::env::var("POLLUX_IPVSADM_RECORDED").unwrap_or(own);
     let recording: Recording = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -157,10 +157,10 @@ fn random_sequences_say_what_the_original_said() {
     let mut differing = Vec::new();
     for (number, sequence) in recording.sequences.iter().enumerate() {
         let mut engine = crate::engine::tests::engine();
-        for (place, theirs) in sequence.iter().enumerate() {
-            let ours = say(&mut engine, &names, theirs);
+        for (index, theirs) in sequence.iter().enumerate() {
+            let ours = run(&mut engine, &names, theirs);
             if !is_same(&ours, theirs) {
-                differing.push(format!("sequence {number}, command {place}: {}", diff(theirs, &ours)));
+                differing.push(format!("sequence {number}, command {index}: {}", diff(theirs, &ours)));
                 break;
             }
         }
