@@ -1,10 +1,11 @@
-//! `pollux replay`: runs recorded conversations through the pure core and tells what differs.
+//! `pollux replay`: runs recorded packet traces through the pure core and reports differences.
 //!
-//! A [`case`](case::Case) is rules and commands, frames in and frames out. [`scope`] says whether Pollux has everything
-//! the case needs. [`run`] goes through it: commands are read by [`shell`] and [`action`] and carried out by the
-//! [`machine`] that was recorded, frames are fed to a [`Balancer`]. [`compare`] judges frames through [`mask`] and
-//! [`diff`], whole [`trains`] of fragments, and what was left to the kernel through [`kernel`], which accepts no more
-//! than a plain Linux stack would do, and whose answers [`answer`] sends back; [`texts`] judges what commands print.
+//! A [`case`](case::Case) has rules, commands, input frames and output frames. [`scope`] checks that Pollux supports
+//! everything the case needs. [`run`] executes it: [`shell`] and [`action`] parse the commands, a model of the recorded
+//! [`machine`] executes them, and the frames are fed to a [`Balancer`]. [`compare`] compares frames with the help of
+//! [`mask`] and [`diff`], fragmented datagrams after [`reassembly`], and packets passed to the kernel with [`kernel`], which
+//! accepts only what a plain Linux stack would do. [`answer`] sends the kernel's answers back. [`texts`] compares the output
+//! of commands.
 
 pub mod action;
 pub mod answer;
@@ -35,8 +36,7 @@ pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;
 
-/// Replays one case file through the core of this build. A case that brings the core down is one failure, not the end
-/// of all.
+/// Replays a case file through the core of this build. A panic is a failure of this case only.
 pub fn file(path: &Path) -> CaseReport {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let case = match case::Case::load(path) {

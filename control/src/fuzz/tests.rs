@@ -1,4 +1,4 @@
-//! The fuzz bodies over their seeds, and over seeds bent at random.
+//! Runs the fuzz bodies over their seeds, and over randomly mutated seeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,24 @@ use crate::model::Config;
 use crate::model::{parse, sysctl};
 use crate::state;
 
-fn folder(name: &str) -> PathBuf {
+fn directory(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
 fn seeds(name: &str) -> Vec<Vec<u8>> {
-    let mut paths: Vec<_> = fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> =
+        fs::read_dir(directory(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.is_file());
     paths.sort();
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Bytes that turn one piece of text into another more often than random ones do.
+/// Bytes that often turn valid text into other valid text.
 fn letter() -> impl Strategy<Value = u8> {
     prop_oneof![3 => prop::sample::select(b"0123456789-:.,[]{}\"' \ntuacDR".to_vec()), 1 => any::<u8>()]
 }
 
-fn bent(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+fn mutated(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let whole_or_part = prop_oneof![3 => Just(usize::MAX), 1 => 0..2000_usize];
     let edits = prop::collection::vec((any::<usize>(), letter()), 0..5);
     (prop::sample::select(seeds(name)), whole_or_part, edits)
@@ -43,14 +44,14 @@ fn every_seed_passes() {
     seeds("fuzz/seeds/debug").iter().for_each(|seed| super::debug(seed));
     seeds("fuzz/seeds/state").iter().for_each(|seed| super::state(seed));
     seeds("fuzz/seeds/conf").iter().for_each(|seed| super::conf(seed));
-    for place in ["tests/golden", "tests/golden/by-hand"] {
-        seeds(place).iter().for_each(|seed| super::case(seed));
+    for directory in ["tests/golden", "tests/golden/by-hand"] {
+        seeds(directory).iter().for_each(|seed| super::case(seed));
     }
 }
 
-/// Seeds that are refused at the first look would prove nothing.
+/// Invalid seeds would test little.
 #[test]
-fn seeds_are_understood() {
+fn seeds_are_valid() {
     let requests = seeds("fuzz/seeds/rpc").iter().filter(|seed| rpc::read(seed).is_ok()).count();
     assert_eq!(requests, 18, "all but the unknown method and the batch");
     for seed in seeds("fuzz/seeds/debug") {
@@ -78,42 +79,42 @@ proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
-    fn a_line_of_the_socket_is_answered(bytes in bent("fuzz/seeds/rpc")) {
+    fn a_line_of_the_socket_gets_a_reply(bytes in mutated("fuzz/seeds/rpc")) {
         super::rpc(&bytes);
     }
 
     #[test]
-    fn a_configuration_survives_writing(bytes in bent("fuzz/seeds/config")) {
+    fn a_configuration_survives_serialization(bytes in mutated("fuzz/seeds/config")) {
         super::config(&bytes);
     }
 
     #[test]
-    fn queries_are_carried_out_or_refused(bytes in bent("fuzz/seeds/debug")) {
+    fn queries_are_applied_or_refused(bytes in mutated("fuzz/seeds/debug")) {
         super::debug(&bytes);
     }
 
     #[test]
-    fn a_state_survives_writing(bytes in bent("fuzz/seeds/state")) {
+    fn a_state_survives_serialization(bytes in mutated("fuzz/seeds/state")) {
         super::state(&bytes);
     }
 
     #[test]
-    fn a_file_of_variables_leads_to_what_a_file_could_say(bytes in bent("fuzz/seeds/conf")) {
+    fn a_sysctl_file_leads_to_a_valid_configuration(bytes in mutated("fuzz/seeds/conf")) {
         super::conf(&bytes);
     }
 
     #[test]
-    fn rules_lead_to_what_a_file_could_say(bytes in bent("fuzz/seeds/rules")) {
+    fn rules_lead_to_a_valid_configuration(bytes in mutated("fuzz/seeds/rules")) {
         super::rules(&bytes);
     }
 }
 
 proptest! {
-    // Each is a worker with its tables, so there are fewer.
+    // Fewer cases, because each allocates the tables of a worker.
     #![proptest_config(cases(60))]
 
     #[test]
-    fn a_conversation_comes_to_a_verdict(bytes in bent("tests/golden")) {
+    fn a_trace_is_replayed(bytes in mutated("tests/golden")) {
         super::case(&bytes);
     }
 }

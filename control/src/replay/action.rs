@@ -1,4 +1,4 @@
-//! What one command of a recording asks for, in the words of this program.
+//! Parses a command of a recording.
 
 use super::fwmarks::FwmarkChange;
 use super::network::NetworkChange;
@@ -9,10 +9,10 @@ use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{Command, ParseError, parse_words};
 use crate::model::Scheduler;
 
-/// What a command asks for.
+/// A parsed command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// `ipvsadm`; a line that is wrong has a message to be compared.
+    /// `ipvsadm`; the message of a wrong line is compared too.
     Ipvsadm(Result<Command, ParseError>),
     /// `iptables`, `ip6tables`
     Fwmark(FwmarkChange),
@@ -22,54 +22,54 @@ pub enum Action {
     SetSysctls {
         /// Names and values.
         values: Vec<(String, String)>,
-        /// Says nothing of what it did.
+        /// Prints nothing on success.
         quiet: bool,
     },
     /// `sysctl NAME`
     GetSysctl {
-        /// Its whole name.
+        /// Full name.
         name: String,
-        /// Without the name.
+        /// Print the value without the name.
         value_only: bool,
     },
     /// `echo VALUE > /proc/sys/...`
     WriteFile {
-        /// The sysctl's name without what all share.
+        /// Name of the sysctl without the common prefix.
         name: String,
-        /// What is written.
+        /// Text to write.
         text: String,
     },
     /// `cat` or `sort` of a file of `/proc`
     ReadFile {
         /// The file.
         path: String,
-        /// Line by line in order.
+        /// Sort the lines.
         sorted: bool,
     },
-    /// `sort` of what comes by a pipe
+    /// `sort` at the end of a pipe
     Sort,
     /// `modprobe` of a scheduler
     Load(Scheduler),
-    /// `modprobe` of something else, `true`, `sleep`
+    /// `modprobe` of another module, `true`, `sleep`
     Nothing,
     /// `false`
     Fail,
 }
 
-/// Files of `/proc/net` that can be read.
+/// The services in `/proc/net`.
 pub const SERVICES: &str = "/proc/net/ip_vs";
-/// The connections.
+/// The connections in `/proc/net`.
 pub const CONNECTIONS: &str = "/proc/net/ip_vs_conn";
 
-/// Modules that are there without doing anything for us.
+/// Modules that need no action when they are loaded.
 const MODULES: &[&str] =
     &["ip_vs", "fou", "fou6", "ip_gre", "ip6_gre", "ipip", "sit", "nf_conntrack", "nf_nat", "xt_mark"];
 
 impl Action {
-    /// Reads a command.
+    /// Parses a command.
     ///
     /// # Errors
-    /// The name of the feature it needs, when that is not ours yet or the command is not known.
+    /// The name of an unsupported feature that it needs, or the command if it is unknown.
     pub fn read(command: &Simple) -> Result<Action, String> {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         let unknown = || format!("the command `{}`", words.join(" "));

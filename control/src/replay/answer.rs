@@ -1,20 +1,20 @@
-//! Plays the kernel behind the balancer: what it sends back for a packet it was given. The balancer sees that frame
-//! pass, and where it gave the kernel a translated packet, it has to translate the answer too.
+//! Simulates the kernel behind the balancer: its answer to a packet passes through the balancer, which has to translate the
+//! answer if it passed a translated packet.
 
 use super::frames::{ETHER, Ip, fill_checksums, ip_of_frame, protocol, u16_at};
 use super::topology::is_own;
 
-/// How the kernel was given an input.
+/// How an input was passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// As it came.
+    /// Unchanged.
     Untouched,
-    /// With an address of the machine itself as its receiver: a destination is here.
+    /// With a local address as the new destination: the server is on this machine.
     Translated,
 }
 
-/// How `given` came of `input`; none when anything else was changed. Hops may be counted or not.
-pub fn how_given(input: &[u8], given: &[u8]) -> Option<Given> {
+/// How `given` was made from `input`; `None` if anything else was changed. The TTL may be decremented.
+pub fn classify(input: &[u8], given: &[u8]) -> Option<Given> {
     if input == given {
         return Some(Given::Untouched);
     }
@@ -22,12 +22,12 @@ pub fn how_given(input: &[u8], given: &[u8]) -> Option<Given> {
     let ours = is_own(after.destination) && after.destination != before.destination;
     let right =
         after.header_checksum_is_right() && (after.l4_checksum_is_right() || !before.l4_checksum_is_right());
-    let same = ours && right && without_receiver(input, &before) == without_receiver(given, &after);
+    let same = ours && right && without_destination(input, &before) == without_destination(given, &after);
     same.then_some(Given::Translated)
 }
 
-/// The frame without its receiver's address and port, the checksums over them, and hops.
-fn without_receiver(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
+/// The frame without destination address and port, checksums and TTL.
+fn without_destination(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
     let mut rest = frame.to_vec();
     let mut blank = |at: usize, len: usize| {
         if let Some(field) = rest.get_mut(ETHER + at..ETHER + at + len) {
@@ -53,7 +53,7 @@ fn without_receiver(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
         blank(packet.header + at, len);
     }
     if packet.quoted().is_some_and(|quoted| quoted.is_v4()) {
-        // An error's checksum, and the sender of what it quotes.
+        // The checksum of an ICMP error, and the source of the quoted packet.
         blank(packet.header + 2, 2);
         for (at, len) in [(10, 2), (12, 4), (20, 2)] {
             blank(packet.header + 8 + at, len);
@@ -62,7 +62,7 @@ fn without_receiver(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
     rest
 }
 
-/// The frame the kernel sent, of which `recorded` is what left: the answer to `given`, which was `input`.
+/// The frame that the kernel sent in answer to `given`, reconstructed from the recorded frame. `input` became `given`.
 pub fn of_kernel(recorded: &[u8], input: &[u8], given: &[u8]) -> Vec<u8> {
     let mut frame = recorded.to_vec();
     if let (Some(answer), Some(before), Some(after)) =
@@ -96,7 +96,7 @@ fn set_source(frame: &mut [u8], given: &Ip<'_>) {
     }
 }
 
-/// Puts what the kernel was given where the answer quotes it.
+/// Replaces the quoted packet by the one passed to the kernel.
 fn quote(frame: &mut [u8], at: usize, given: &Ip<'_>, len: usize, hops: u8) {
     let mut quoted = given.bytes.get(..len).unwrap_or(given.bytes).to_vec();
     if given.is_v4() {
@@ -129,22 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_for_ourselves_may_be_translated_and_nothing_else() {
+    fn only_packets_to_this_machine_may_be_translated() {
         let input = datagram([10, 9, 9, 1], 53);
         let given = datagram([10, 0, 2, 1], 5353);
-        assert_eq!(how_given(&input, &input), Some(Given::Untouched));
-        assert_eq!(how_given(&input, &given), Some(Given::Translated));
-        assert_eq!(how_given(&input, &datagram([10, 0, 2, 9], 5353)), None, "another machine");
+        assert_eq!(classify(&input, &input), Some(Given::Untouched));
+        assert_eq!(classify(&input, &given), Some(Given::Translated));
+        assert_eq!(classify(&input, &datagram([10, 0, 2, 9], 5353)), None, "another machine");
         let mut other = given.clone();
         other[44] ^= 1;
-        assert_eq!(how_given(&input, &other), None, "other data");
+        assert_eq!(classify(&input, &other), None, "other data");
         let mut wrong = given;
         wrong[40] ^= 1;
-        assert_eq!(how_given(&input, &wrong), None, "a wrong checksum");
+        assert_eq!(classify(&input, &wrong), None, "a wrong checksum");
     }
 
     #[test]
-    fn the_answer_comes_from_where_the_packet_went() {
+    fn the_answer_comes_from_the_translated_destination() {
         let (input, given) = (datagram([10, 9, 9, 1], 53), datagram([10, 0, 2, 1], 5353));
         let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0, 10, 9, 9, 1, 192, 0, 2, 1];
         ip.extend([3, 3, 0, 0, 0, 0, 0, 0]);

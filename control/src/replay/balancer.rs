@@ -1,4 +1,4 @@
-//! What a replay asks of the thing it tries.
+//! The interface of the load balancer under test.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,9 +10,9 @@ use crate::model::{Config, DestinationKey, ServiceKey};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// Where clients are.
+    /// The client side.
     Client,
-    /// Where servers are.
+    /// The server side.
     Server,
 }
 
@@ -20,7 +20,7 @@ impl Side {
     /// Both, in the order of their port numbers.
     pub const ALL: [Side; 2] = [Side::Client, Side::Server];
 
-    /// The name of the port.
+    /// Name of the port.
     pub fn name(self) -> &'static str {
         match self {
             Side::Client => "client",
@@ -29,56 +29,56 @@ impl Side {
     }
 }
 
-/// What became of one frame.
+/// Result of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Frames that left, in order for each side.
+    /// Frames sent, in order for each side.
     pub outputs: Vec<(Side, Vec<u8>)>,
-    /// Frames given to the kernel, with the side whose twin got them.
+    /// Frames passed to the kernel, with the side of the TAP twin.
     pub to_kernel: Vec<(Side, Vec<u8>)>,
-    /// Why the frame was dropped.
+    /// Reason if the frame was dropped.
     pub dropped: Option<String>,
 }
 
-/// A configuration was refused.
+/// Error for a refused configuration.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
 
-/// A load balancer with two ports and a clock that is moved by hand.
+/// A load balancer with two ports and a manual clock.
 pub trait Balancer {
-    /// Acts on this configuration, its facts included, from now on.
+    /// Applies a configuration, including its static network configuration.
     ///
     /// # Errors
-    /// When it cannot.
+    /// If it is refused.
     fn configure(&mut self, config: &Config) -> Result<(), Refused>;
 
-    /// Lets time pass until `at_ms`.
+    /// Advances the clock to `at_ms`.
     fn advance(&mut self, at_ms: u64);
 
-    /// Receives a frame now.
+    /// Receives a frame.
     fn input(&mut self, side: Side, frame: &[u8]) -> Outcome;
 
-    /// Lets a frame pass that the kernel sends out by a side's twin.
+    /// Passes a frame that the kernel sends through a TAP twin.
     fn kernel_sends(&mut self, side: Side, frame: &[u8]) -> Outcome {
         Outcome { outputs: vec![(side, frame.to_vec())], ..Outcome::default() }
     }
 
-    /// Lets timers go off that are due at once: a command takes the recorded machine longer than that.
+    /// Fires timers that are due immediately: a command on the recorded machine takes longer than that.
     fn settle(&mut self) {}
 
-    /// Notes that a destination was edited, even if it is as it was; the next configuration is the edited one.
+    /// Notes that the next configuration edits this destination, even if its fields are unchanged.
     fn touch(&mut self, _service: ServiceKey, _destination: DestinationKey) {}
 
-    /// Makes the counters of a service, or all, begin at zero.
+    /// Zeroes the counters of a service, or all.
     fn zero(&mut self, _only: Option<ServiceKey>) {}
 
-    /// Forgets what was learnt of ways: path MTUs.
-    fn forget_ways(&mut self) {}
+    /// Flushes the PMTU cache.
+    fn flush_pmtu(&mut self) {}
 
-    /// The services as they stand.
+    /// The current services.
     fn services(&self) -> Vec<ServiceView>;
 
-    /// The connections as they stand.
+    /// The current connections.
     fn connections(&mut self) -> Vec<ConnectionView>;
 }

@@ -1,4 +1,4 @@
-//! The recorded files.
+//! Recorded case files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::balancer::Side;
 
-/// One recorded conversation. Fields that are there for people only are skipped.
+/// A recorded packet trace. Fields for human readers are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Case {
     /// Lines of `ipvsadm -R`.
@@ -19,43 +19,43 @@ pub struct Case {
     /// Commands before the rules.
     #[serde(default)]
     pub setup: Vec<String>,
-    /// Whether the kernel was given time to publish its counters, so that `--stats` can be compared.
+    /// True if the recorder waited until the kernel had published its counters, so that `--stats` can be compared.
     #[serde(default)]
     pub stats: bool,
-    /// Frames in, in order.
+    /// Input frames, in order.
     pub inputs: Vec<Input>,
-    /// Frames out, in order.
+    /// Output frames, in order.
     pub outputs: Vec<Output>,
     /// Commands between the inputs.
     #[serde(default)]
     pub cmds: Vec<Cmd>,
-    /// Listings at the end, by the options that made them.
+    /// Listings at the end, by their options.
     #[serde(default)]
     pub ipvsadm: BTreeMap<String, Vec<String>>,
 }
 
-/// A frame in.
+/// An input frame.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Input {
     /// Its number.
     pub n: i64,
-    /// The case's own time, in milliseconds.
+    /// Time of the case, in milliseconds.
     pub at_ms: f64,
-    /// Where it enters.
+    /// Side it arrives on.
     pub side: Side,
     /// The frame.
     #[serde(rename = "hex", deserialize_with = "hex")]
     pub frame: Vec<u8>,
 }
 
-/// A frame out.
+/// An output frame.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Output {
-    /// Where it left.
+    /// Side it left on.
     pub side: Side,
     /// The number of the input that caused it.
     pub after: i64,
-    /// When it was seen, in milliseconds of the recorder's own time, which is never behind the case's.
+    /// Time of the recorder when it was seen, in milliseconds; never behind the time of the case.
     #[serde(default)]
     pub t_ms: f64,
     /// The frame.
@@ -66,44 +66,44 @@ pub struct Output {
 /// A command.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Cmd {
-    /// The last input before it; -1 when it came before all.
+    /// Number of the input before it; -1 if there is none.
     pub after: i64,
-    /// The case's own time, in milliseconds.
+    /// Time of the case, in milliseconds.
     pub at_ms: f64,
-    /// What was typed.
+    /// The command line.
     pub cmd: String,
     /// Its exit status.
     pub rc: u8,
-    /// What it printed.
+    /// Its output.
     pub out: String,
 }
 
-/// Why a file is not a case.
+/// Why a file cannot be loaded.
 #[derive(Debug, Error)]
 pub enum CaseError {
     /// It cannot be read.
     #[error("{path}: {why}", path = path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system.
         why: std::io::Error,
     },
-    /// It is not what it should be.
+    /// It is not a recorded case.
     #[error("{path}: not a recorded case: {why}", path = path.display())]
     Malformed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// Position and error.
         why: serde_json::Error,
     },
 }
 
 impl Case {
-    /// Reads a file.
+    /// Loads a file.
     ///
     /// # Errors
-    /// When it cannot be read or is not a case.
+    /// If it cannot be read or is not a case.
     pub fn load(path: &Path) -> Result<Case, CaseError> {
         let text = std::fs::read_to_string(path)
             .map_err(|why| CaseError::Unreadable { path: path.to_owned(), why })?;

@@ -42,7 +42,7 @@ struct Json<'a> {
     summary: Summary,
 }
 
-/// Replays a case file, or all of a directory.
+/// Replays a case file, or all case files of a directory.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -60,10 +60,10 @@ pub fn cli(path: &Path, json: bool) -> Result<Output, ReplayError> {
     Ok(Output { text, passed })
 }
 
-/// Replays all files, on as many cores as there are, and shows on a terminal how far it got.
+/// Replays all files on all cores, and shows the progress on a terminal.
 fn replay_all(files: &[PathBuf]) -> Vec<CaseReport> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let shows = files.len() > 1 && std::io::stderr().is_terminal();
+    let shows_progress = files.len() > 1 && std::io::stderr().is_terminal();
     let work = || {
         let mut reports = Vec::new();
         while let Some((at, path)) =
@@ -71,7 +71,7 @@ fn replay_all(files: &[PathBuf]) -> Vec<CaseReport> {
         {
             reports.push((at, super::file(path)));
             let so_far = done.fetch_add(1, Relaxed) + 1;
-            if shows && (so_far.is_multiple_of(16) || so_far == files.len()) {
+            if shows_progress && (so_far.is_multiple_of(16) || so_far == files.len()) {
                 eprint!("\r{so_far} of {} replayed", files.len());
             }
         }
@@ -81,21 +81,21 @@ fn replay_all(files: &[PathBuf]) -> Vec<CaseReport> {
     let mut reports: Vec<(usize, CaseReport)> = thread::scope(|scope| {
         let workers: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
         let mut reports = work();
-        // A case that brings a worker down is a fault of ours, to be seen as one.
+        // A panic outside a case is a bug of replay itself.
         reports.extend(workers.into_iter().flat_map(|worker| match worker.join() {
             Ok(reports) => reports,
             Err(panic) => std::panic::resume_unwind(panic),
         }));
         reports
     });
-    if shows {
+    if shows_progress {
         eprintln!();
     }
     reports.sort_by_key(|(at, _)| *at);
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-/// The file itself, or the `.json` files of a directory by name.
+/// The file itself, or the `.json` files of a directory, sorted by name.
 ///
 /// # Errors
 /// When the directory cannot be read.

@@ -1,7 +1,7 @@
-//! Frames that left against frames that were recorded.
+//! Compares sent frames with recorded frames.
 //!
-//! A frame on its own is compared with what the same input caused. A train of fragments is joined and compared with the
-//! trains of its side, in the order in which they became whole.
+//! An unfragmented frame is compared with the recorded output of the same input. Fragments are reassembled, and datagrams
+//! are compared per side, in the order in which they became complete.
 
 use std::cmp::Ordering;
 
@@ -13,18 +13,18 @@ use super::report::Difference;
 use super::{diff, kernel, mask};
 use crate::model::network_config::NetworkConfig;
 
-/// A train that became whole.
+/// A reassembled datagram.
 struct FragmentedDatagram {
-    /// The input that was in when it did.
+    /// The input that completed it.
     after: i64,
-    /// What caused it, whole too.
+    /// The input that caused it, reassembled too.
     cause: Vec<u8>,
     frame: Vec<u8>,
-    /// It is no frame that was sent but a packet given to the kernel, which would send it on.
+    /// The packet was passed to the kernel, which would forward it.
     by_kernel: bool,
 }
 
-/// What was found so far.
+/// Comparison of a case.
 #[derive(Default)]
 pub struct Comparison {
     inputs: Reassembler,
@@ -33,15 +33,15 @@ pub struct Comparison {
     to_kernel: Reassembler,
     expected: [Vec<FragmentedDatagram>; 2],
     got: [Vec<FragmentedDatagram>; 2],
-    /// What differs.
+    /// Differences found.
     pub differences: Vec<Difference>,
-    /// Recorded frames that are the work of the kernel's own stack.
+    /// Recorded frames that the kernel's own stack sent.
     pub handed_to_kernel: usize,
 }
 
 impl Comparison {
-    /// Takes what became of an input, and what was recorded of it. What the kernel is to send back for it passes the
-    /// balancer.
+    /// Feeds an input to the balancer and compares the result with the recorded frames. The kernel's answer passes through
+    /// the balancer.
     pub fn input(
         &mut self,
         input: &Input,
@@ -51,44 +51,44 @@ impl Comparison {
     ) {
         let outcome = &balancer.input(input.side, &input.frame);
         let cause = match self.inputs.take(&input.frame) {
-            Joined::Alone | Joined::Part => input.frame.clone(),
-            Joined::Whole(whole) => whole,
+            Joined::Unfragmented | Joined::Incomplete => input.frame.clone(),
+            Joined::Complete(whole) => whole,
         };
-        let train =
+        let datagram =
             |frame| FragmentedDatagram { after: input.n, cause: cause.clone(), frame, by_kernel: false };
-        let mut alone = Vec::new();
+        let mut unfragmented = Vec::new();
         for &output in recorded {
             match self.recorded[output.side as usize].take(&output.frame) {
-                Joined::Alone => alone.push(output),
-                Joined::Part => {}
-                Joined::Whole(frame) => self.expected[output.side as usize].push(train(frame)),
+                Joined::Unfragmented => unfragmented.push(output),
+                Joined::Incomplete => {}
+                Joined::Complete(frame) => self.expected[output.side as usize].push(datagram(frame)),
             }
         }
         let mut sent = Vec::new();
         for (side, frame) in &outcome.outputs {
             match self.sent[*side as usize].take(frame) {
-                Joined::Alone => sent.push((*side, frame.as_slice())),
-                Joined::Part => {}
-                Joined::Whole(frame) => self.got[*side as usize].push(train(frame)),
+                Joined::Unfragmented => sent.push((*side, frame.as_slice())),
+                Joined::Incomplete => {}
+                Joined::Complete(frame) => self.got[*side as usize].push(datagram(frame)),
             }
         }
         if outcome.to_kernel.is_empty() && cause != input.frame {
-            // What a train causes may leave whole on the one and in pieces on the other.
-            for output in alone {
-                self.expected[output.side as usize].push(train(output.frame.clone()));
+            // The output may be fragmented in one of the two and unfragmented in the other.
+            for output in unfragmented {
+                self.expected[output.side as usize].push(datagram(output.frame.clone()));
             }
             for (side, frame) in sent {
-                self.got[side as usize].push(train(frame.to_vec()));
+                self.got[side as usize].push(datagram(frame.to_vec()));
             }
             return;
         }
         if outcome.to_kernel.is_empty() {
-            self.outputs(input, &cause, &alone, &sent, outcome);
+            self.outputs(input, &cause, &unfragmented, &sent, outcome);
             return;
         }
         let given = self.given(input, &cause, outcome);
         let (judged, how) = match &given {
-            // Parts of a train that is not whole yet.
+            // Fragments of an incomplete datagram.
             Ok(None) => (&input.frame, Given::Untouched),
             Ok(Some((how, _))) => (&cause, *how),
             Err(why) => {
@@ -97,41 +97,41 @@ impl Comparison {
             }
         };
         if let Some((_, extra)) = outcome.outputs.first() {
-            let place = format!("input {}", input.n);
-            self.differ(place, format!("both given to the kernel and sent: {}", diff::summary(extra)));
+            let location = format!("input {}", input.n);
+            self.differ(location, format!("both passed to the kernel and sent: {}", diff::summary(extra)));
         }
-        self.judge_kernel(input, judged, &alone, how, network_config);
-        if let (Ok(Some((_, frame))), [output]) = (given, alone.as_slice()) {
+        self.judge_kernel(input, judged, &unfragmented, how, network_config);
+        if let (Ok(Some((_, frame))), [output]) = (given, unfragmented.as_slice()) {
             self.pass_answer(input, &cause, output, &frame, balancer);
         }
     }
 
-    /// How the kernel was given an input, and what it was given: the frame, or the train that became whole.
+    /// How an input was passed to the kernel, with the frame or the reassembled datagram.
     fn given(
         &mut self,
         input: &Input,
         cause: &[u8],
         outcome: &Outcome,
     ) -> Result<Option<(Given, Vec<u8>)>, &'static str> {
-        const CHANGED: &str = "the kernel was not given the frame as it came, once";
+        const CHANGED: &str = "the frame was not passed to the kernel exactly once and unchanged";
         let mut whole = None;
         for (side, frame) in &outcome.to_kernel {
             let packet = match self.to_kernel.take(frame) {
-                Joined::Alone => frame.clone(),
-                Joined::Part => continue,
-                Joined::Whole(packet) => packet,
+                Joined::Unfragmented => frame.clone(),
+                Joined::Incomplete => continue,
+                Joined::Complete(packet) => packet,
             };
             if *side != input.side || whole.is_some() {
                 return Err(CHANGED);
             }
-            let how = answer::how_given(cause, &packet).ok_or(CHANGED)?;
+            let how = answer::classify(cause, &packet).ok_or(CHANGED)?;
             whole = Some((how, packet));
         }
         Ok(whole)
     }
 
-    fn differ(&mut self, place: impl Into<String>, line: impl Into<String>) {
-        self.differences.push(Difference::new(place, line));
+    fn differ(&mut self, location: impl Into<String>, line: impl Into<String>) {
+        self.differences.push(Difference::new(location, line));
     }
 
     fn judge_kernel(
@@ -142,7 +142,7 @@ impl Comparison {
         how: Given,
         network_config: &NetworkConfig,
     ) {
-        let place = format!("input {}", input.n);
+        let location = format!("input {}", input.n);
         if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, network_config) {
             let side = kernel::side_to(packet, network_config);
             let (cause, frame) = (packet.to_vec(), packet.to_vec());
@@ -156,7 +156,7 @@ impl Comparison {
         }
         match kernel::judge(packet, recorded, network_config, how == Given::Translated) {
             Ok(count) => self.handed_to_kernel += count,
-            Err(why) => self.differ(&place, why),
+            Err(why) => self.differ(&location, why),
         }
     }
 
@@ -171,15 +171,15 @@ impl Comparison {
     ) {
         let sent = answer::of_kernel(&output.frame, packet, given);
         let passed = balancer.kernel_sends(output.side, &sent);
-        let place = format!("the kernel's answer to input {}", input.n);
+        let location = format!("the kernel's answer to input {}", input.n);
         match passed.outputs.as_slice() {
             [(side, frame)] if *side == output.side => {
                 if *frame != output.frame {
                     let lines = diff::frames(&output.frame, frame);
-                    self.differences.push(Difference { place, lines });
+                    self.differences.push(Difference { location, lines });
                 }
             }
-            _ => self.differ(place, format!("does not leave: {}", diff::summary(&sent))),
+            _ => self.differ(location, format!("does not leave: {}", diff::summary(&sent))),
         }
     }
 
@@ -191,74 +191,79 @@ impl Comparison {
         sent: &[(Side, &[u8])],
         outcome: &Outcome,
     ) {
-        // Ports are apart, so the order counts on each side; the recording has no other.
+        // The recording has an order per side only.
         for side in Side::ALL {
             let expected: Vec<&[u8]> =
                 recorded.iter().filter(|o| o.side == side).map(|o| o.frame.as_slice()).collect();
             let got: Vec<&[u8]> = sent.iter().filter(|(s, _)| *s == side).map(|(_, frame)| *frame).collect();
             for at in 0..expected.len().max(got.len()) {
-                let place = format!("output {at} of input {} on the {} side", input.n, side.name());
+                let location = format!("output {at} of input {} on the {} side", input.n, side.name());
                 match (expected.get(at), got.get(at)) {
                     (Some(expected), Some(got)) => {
                         let [want, have] = [expected, got].map(|frame| mask::mask(frame, cause));
                         if want != have {
-                            self.differences.push(Difference { place, lines: diff::frames(&want, &have) });
+                            self.differences.push(Difference { location, lines: diff::frames(&want, &have) });
                         }
                     }
                     (Some(expected), None) => {
-                        let why = outcome.dropped.as_deref().unwrap_or("no reason told");
-                        self.differ(place, format!("missing ({why}): {}", diff::summary(expected)));
+                        let why = outcome.dropped.as_deref().unwrap_or("no reason given");
+                        self.differ(location, format!("missing ({why}): {}", diff::summary(expected)));
                     }
-                    (None, Some(got)) => self.differ(place, format!("not recorded: {}", diff::summary(got))),
+                    (None, Some(got)) => {
+                        self.differ(location, format!("not recorded: {}", diff::summary(got)))
+                    }
                     (None, None) => {}
                 }
             }
         }
     }
 
-    /// Compares the trains, when all is over.
+    /// Compares the reassembled datagrams at the end of a case.
     pub fn finish(&mut self, network_config: &NetworkConfig) {
         for side in Side::ALL {
             let expected = std::mem::take(&mut self.expected[side as usize]);
             let got = std::mem::take(&mut self.got[side as usize]);
-            self.reassembler(&expected, &got, side, network_config);
-            // What never became whole outside cannot be whole behind us.
+            self.datagrams(&expected, &got, side, network_config);
+            // Incomplete datagrams of the input may stay incomplete in the output.
             if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
-                self.differ(format!("reassembler on the {} side", side.name()), "parts of one are missing");
+                self.differ(
+                    format!("datagrams on the {} side", side.name()),
+                    "fragments of a datagram are missing",
+                );
             }
         }
     }
 
-    fn reassembler(
+    fn datagrams(
         &mut self,
         mut expected: &[FragmentedDatagram],
         mut got: &[FragmentedDatagram],
         side: Side,
         network_config: &NetworkConfig,
     ) {
-        let place = |train: &FragmentedDatagram| {
-            format!("train of input {} on the {} side", train.after, side.name())
+        let location = |datagram: &FragmentedDatagram| {
+            format!("datagram of input {} on the {} side", datagram.after, side.name())
         };
         loop {
             let difference = match (expected.first(), got.first()) {
-                (Some(want), Some(have)) => self.train(want, have, side, network_config),
+                (Some(want), Some(have)) => self.datagram(want, have, side, network_config),
                 (None, None) => return,
                 _ => Some(Vec::new()),
             };
-            // Where one list is longer, what does not fit is the one too many.
+            // If one list is longer, the first datagram that differs is the surplus one.
             match (difference, expected.len().cmp(&got.len()), expected, got) {
                 (Some(_), Ordering::Greater, [want, rest @ ..], _) => {
-                    self.differ(place(want), format!("missing: {}", diff::summary(&want.frame)));
+                    self.differ(location(want), format!("missing: {}", diff::summary(&want.frame)));
                     expected = rest;
                     continue;
                 }
                 (Some(_), Ordering::Less, _, [have, rest @ ..]) => {
-                    self.differ(place(have), format!("not recorded: {}", diff::summary(&have.frame)));
+                    self.differ(location(have), format!("not recorded: {}", diff::summary(&have.frame)));
                     got = rest;
                     continue;
                 }
                 (Some(lines), _, [want, ..], _) => {
-                    self.differences.push(Difference { place: place(want), lines });
+                    self.differences.push(Difference { location: location(want), lines });
                 }
                 _ => {}
             }
@@ -266,8 +271,8 @@ impl Comparison {
         }
     }
 
-    /// How two trains differ, if they do.
-    fn train(
+    /// The differences between two datagrams, if any.
+    fn datagram(
         &mut self,
         want: &FragmentedDatagram,
         have: &FragmentedDatagram,
@@ -284,7 +289,8 @@ impl Comparison {
                 Err(why) => Some(vec![why]),
             };
         }
-        let [mut expected, mut got] = [want, have].map(|train| mask::mask(&train.frame, &train.cause));
+        let [mut expected, mut got] =
+            [want, have].map(|datagram| mask::mask(&datagram.frame, &datagram.cause));
         if expected != got {
             [&mut expected, &mut got].into_iter().for_each(blank_tunnel);
         }

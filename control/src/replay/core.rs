@@ -1,4 +1,4 @@
-//! The real thing: one worker of the data plane over two ports in memory, configured by the daemon's own compiler.
+//! The real data plane: one worker with two ports in memory, configured by the daemon's compiler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +30,16 @@ use crate::engine::observe;
 use crate::model::network_config::NetworkConfig;
 use crate::model::{Config, DestinationKey, ServiceKey, Start};
 
-/// Connections of each family; a conversation has a few dozen.
+/// Connections per family; a trace has a few dozen.
 const CONNECTIONS: u32 = 1024;
 const SERVICES: u32 = 64;
 const DESTINATIONS: u32 = 256;
 const TEMPLATES: usize = 1024;
-/// Frames and messages that may wait between two turns.
+/// Capacity of the queues between two poll iterations.
 const DEPTH: usize = 256;
-/// Time passes in steps of this many milliseconds, so that timers that arm others are seen.
+/// Step of the clock, so that timers armed by other timers also fire.
 const STEP_MS: u64 = 100;
-/// How often removed destinations are looked at.
+/// Interval for checking removed destinations.
 const SWEEP_MS: u64 = 1000;
 
 /// One worker, its ports and its configuration.
@@ -59,10 +59,10 @@ pub struct Core {
 }
 
 impl Core {
-    /// A worker without configuration.
+    /// Creates a worker without configuration.
     ///
     /// # Errors
-    /// When there is no memory.
+    /// If there is not enough memory.
     pub fn new() -> std::io::Result<Core> {
         let wires = [Wire::default(), Wire::default()];
         let links = topology::network_config().links;
@@ -116,7 +116,7 @@ impl Core {
         })
     }
 
-    /// Forgets destinations that were removed long ago and have no connections.
+    /// Frees destinations that were removed long ago and have no connections.
     fn sweep(&mut self) {
         self.swept_ms = self.now_ms;
         let (stats, quotas) = (&self.stats, &self.shared.quotas);
@@ -137,7 +137,7 @@ impl Core {
         self.estimators.forget(&freed);
     }
 
-    /// Takes a turn and collects what comes of it.
+    /// Runs a poll iteration and collects its results.
     fn outcome(&mut self, before: &[u64]) -> Outcome {
         self.worker.poll_once();
         while self.rings.notifications.pop().is_some() {}
@@ -181,8 +181,8 @@ impl Balancer for Core {
             self.worker.clock().0 = Tick(self.now_ms);
             self.worker.poll_once();
             let (stats, runs) = (&self.stats, self.compiler.config().settings.run_estimation != 0);
-            let of_board = |id| observe::stats(std::iter::once(&**stats), id);
-            self.estimators.tick(Duration::from_millis(self.now_ms), runs, of_board);
+            let counters = |id| observe::stats(std::iter::once(&**stats), id);
+            self.estimators.tick(Duration::from_millis(self.now_ms), runs, counters);
             if self.now_ms >= self.swept_ms + SWEEP_MS {
                 self.sweep();
             }
@@ -197,7 +197,7 @@ impl Balancer for Core {
 
     fn kernel_sends(&mut self, side: Side, frame: &[u8]) -> Outcome {
         let before = self.drops();
-        // The queue is emptied by every turn.
+        // Every poll iteration empties the queue.
         let _ = self.inject.push((side as usize, Frame::new(frame)));
         self.outcome(&before)
     }
@@ -215,8 +215,8 @@ impl Balancer for Core {
         self.estimators.zero(only);
     }
 
-    fn forget_ways(&mut self) {
-        // A picture of the network that was not seen before: nothing that was learnt before it counts.
+    fn flush_pmtu(&mut self) {
+        // The next configuration then installs a new network configuration, which flushes the cache.
         self.network_config = NetworkConfig::default();
     }
 

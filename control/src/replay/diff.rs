@@ -1,10 +1,10 @@
-//! Says in words how two frames differ.
+//! Describes the differences between two frames.
 
 use std::fmt::Write;
 
-use super::frames::{ETHER, Ip, carried, ip, protocol, u16_at};
+use super::frames::{ETHER, Ip, ip, protocol, tunnelled, u16_at};
 
-/// Field by field; where one frame ends before the other, or nothing named differs, by position.
+/// Compares field by field; if no named field differs, by length and position.
 pub fn frames(expected: &[u8], got: &[u8]) -> Vec<String> {
     let (want, have) = (fields(expected), fields(got));
     let mut lines: Vec<String> = want
@@ -30,7 +30,7 @@ pub fn frames(expected: &[u8], got: &[u8]) -> Vec<String> {
     lines
 }
 
-/// One line about a frame.
+/// One-line summary of a frame.
 pub fn summary(frame: &[u8]) -> String {
     let Some(packet) = super::frames::ip_of_frame(frame) else {
         return format!("{} bytes, not IP", frame.len());
@@ -74,10 +74,10 @@ fn fields(frame: &[u8]) -> Vec<Field> {
 }
 
 fn inner<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
-    carried(packet).or_else(|| packet.quoted())
+    tunnelled(packet).or_else(|| packet.quoted())
 }
 
-/// Field names with position and length; numbers of one or two bytes print as numbers.
+/// Fields: name, offset and length.
 const IPV4: &[(&str, usize, usize)] = &[
     ("version and length", 0, 1),
     ("tos", 1, 1),

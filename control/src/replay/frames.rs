@@ -1,19 +1,19 @@
-//! Frames as lists of named fields, for masks, rules and for people. Written apart from the data plane's own parser,
-//! so that a mistake there cannot hide here.
+//! A frame parser for masks, rules and reports, independent of the data plane's parser, so that a bug there is not repeated
+//! here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Length of an Ethernet header.
 pub const ETHER: usize = 14;
 
-/// An IP packet found in some bytes, with the numbers every rule needs.
+/// A parsed IP packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Ip<'a> {
-    /// The packet, from its IP header to the end that the header states.
+    /// The packet, up to the length in its header.
     pub bytes: &'a [u8],
-    /// The header's length, without extension headers.
+    /// Offset of the payload: the header and its extension headers.
     pub header: usize,
-    /// What the header announces.
+    /// Protocol of the payload.
     pub protocol: u8,
     /// Source address.
     pub source: IpAddr,
@@ -51,8 +51,8 @@ pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
     }
 }
 
-/// What an IPv6 packet carries and where that begins, behind hop-by-hop, routing and destination options headers.
-fn behind_extensions(bytes: &[u8]) -> (u8, usize) {
+/// Protocol and offset of an IPv6 payload, after hop-by-hop, routing and destination options headers.
+fn after_extensions(bytes: &[u8]) -> (u8, usize) {
     let (mut protocol, mut at) = (bytes[6], 40);
     while let (0 | 43 | 60, Some(&next), Some(&words)) = (protocol, bytes.get(at), bytes.get(at + 1)) {
         let end = at + (usize::from(words) + 1) * 8;
@@ -64,11 +64,11 @@ fn behind_extensions(bytes: &[u8]) -> (u8, usize) {
     (protocol, at)
 }
 
-/// The IP packet that begins here; one cut short is taken as far as it goes.
+/// Parses an IP packet, which may be truncated.
 pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
     match bytes.first()? >> 4 {
         4 if bytes.len() >= 20 => {
-            // A header that claims to be shorter than it can be is read as the shortest.
+            // A header length below the minimum is read as the minimum.
             let header = (usize::from(bytes[0] & 15) * 4).max(20);
             let end = usize::from(u16_at(bytes, 2)?).clamp(header.min(bytes.len()), bytes.len());
             let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
@@ -80,7 +80,7 @@ pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
             let address =
                 |at: usize| Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?));
             let (source, destination) = (address(8)?.into(), address(24)?.into());
-            let (protocol, header) = behind_extensions(&bytes[..end]);
+            let (protocol, header) = after_extensions(&bytes[..end]);
             Some(Ip { bytes: &bytes[..end], header, protocol, source, destination })
         }
         _ => None,
@@ -88,17 +88,17 @@ pub fn ip(bytes: &[u8]) -> Option<Ip<'_>> {
 }
 
 impl<'a> Ip<'a> {
-    /// What follows the IP header.
+    /// The payload after the IP header.
     pub fn payload(&self) -> &'a [u8] {
         self.bytes.get(self.header..).unwrap_or_default()
     }
 
-    /// Whether it is IPv4.
+    /// Returns true for IPv4.
     pub fn is_v4(&self) -> bool {
         self.source.is_ipv4()
     }
 
-    /// Whether it is one fragment of a packet.
+    /// Returns true for a fragment.
     pub fn is_fragment(&self) -> bool {
         match self.is_v4() {
             true => u16_at(self.bytes, 6).is_some_and(|f| f & 0x3fff != 0),
@@ -111,27 +111,27 @@ impl<'a> Ip<'a> {
         self.bytes[if self.is_v4() { 8 } else { 7 }]
     }
 
-    /// Type and code, if it is ICMP of its family.
+    /// ICMP type and code.
     pub fn icmp(&self) -> Option<(u8, u8)> {
         let own = if self.is_v4() { protocol::ICMP } else { protocol::ICMPV6 };
         let payload = self.payload();
         (self.protocol == own && payload.len() >= 8).then(|| (payload[0], payload[1]))
     }
 
-    /// The packet an ICMP error quotes.
+    /// The packet quoted by an ICMP error.
     pub fn quoted(&self) -> Option<Ip<'a>> {
         let (kind, _) = self.icmp()?;
         let error = if self.is_v4() { matches!(kind, 3 | 4 | 5 | 11 | 12) } else { kind < 128 };
         if error { ip(self.payload().get(8..)?) } else { None }
     }
 
-    /// Source and destination port, of TCP and UDP.
+    /// Source and destination port of TCP and UDP.
     pub fn ports(&self) -> Option<(u16, u16)> {
         let known = matches!(self.protocol, protocol::TCP | protocol::UDP);
         if known { Some((u16_at(self.payload(), 0)?, u16_at(self.payload(), 2)?)) } else { None }
     }
 
-    /// Whether the checksum of TCP, UDP or ICMP is right; true for what carries none.
+    /// Returns true if the checksum of TCP, UDP or ICMP is right, or if there is none.
     pub fn l4_checksum_is_right(&self) -> bool {
         let payload = self.payload();
         let no_sum = self.protocol == protocol::UDP && self.is_v4() && u16_at(payload, 6) == Some(0);
@@ -146,21 +146,21 @@ impl<'a> Ip<'a> {
         sum(sum(pseudo, addresses), payload) == 0xffff
     }
 
-    /// Whether the packet is shorter than its header says.
-    pub fn is_cut(&self) -> bool {
+    /// Returns true if the packet is truncated.
+    pub fn is_truncated(&self) -> bool {
         let stated = if self.is_v4() { u16_at(self.bytes, 2) } else { u16_at(self.bytes, 4) };
         let stated = usize::from(stated.unwrap_or(0)) + if self.is_v4() { 0 } else { 40 };
         stated > self.bytes.len()
     }
 
-    /// Whether the IPv4 header checksum is right; true for IPv6.
+    /// Returns true if the IPv4 header checksum is right, and for IPv6.
     pub fn header_checksum_is_right(&self) -> bool {
         !self.is_v4() || self.bytes.get(..self.header).is_some_and(|header| sum(0, header) == 0xffff)
     }
 }
 
-/// The packet in a tunnel: IP in IP, GRE, or GUE on whatever port.
-pub fn carried<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
+/// The packet inside a tunnel: IP in IP, GRE, or GUE on any port.
+pub fn tunnelled<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
     let payload = packet.payload();
     match packet.protocol {
         protocol::IPIP | protocol::IPV6 => ip(payload),
@@ -179,12 +179,12 @@ pub fn carried<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
     }
 }
 
-/// The checksum an IPv4 header should have; its own field must be 0.
+/// Computes the checksum of an IPv4 header whose checksum field is 0.
 pub fn header_checksum(header: &[u8]) -> u16 {
     !(sum(0, header) as u16)
 }
 
-/// Writes the checksums a frame should have: of the IPv4 header, and of TCP, UDP or ICMP.
+/// Writes the correct checksums of the IPv4 header and of TCP, UDP or ICMP.
 pub fn fill_checksums(frame: &mut [u8]) {
     let Some(packet) = ip_of_frame(frame) else { return };
     let (is_v4, header, end) = (packet.is_v4(), packet.header, packet.bytes.len());

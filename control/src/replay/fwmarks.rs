@@ -1,23 +1,23 @@
-//! Marks: rules of `iptables -t mangle` in the chain PREROUTING, as mark rules of ours.
+//! Converts rules of `iptables -t mangle` in the chain PREROUTING to fwmark rules.
 
 use ipnet::IpNet;
 
 use super::topology::port_of;
 use crate::model::{Family, FwmarkRule};
 
-/// What one command of `iptables` does.
+/// A change made by a command of `iptables`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FwmarkChange {
-    /// `-A`, or `-I` with the place, counted from 0.
+    /// `-A`, or `-I` with the position, counted from 0.
     Add(FwmarkRule, Option<usize>),
-    /// `-D` with what the rule says.
+    /// `-D` with the rule.
     Delete(FwmarkRule),
     /// `-F`: all rules of a family.
     Flush(Family),
 }
 
 impl FwmarkChange {
-    /// Reads the words of a command; none when it does something else.
+    /// Parses a command; `None` if it is not supported.
     pub fn read(words: &[String]) -> Option<FwmarkChange> {
         let mut words = words.iter().map(String::as_str);
         let family = match words.next()? {
@@ -33,25 +33,25 @@ impl FwmarkChange {
         rest.drain(table..table + 2);
         match rest.as_slice() {
             ["-F"] | ["-F", "PREROUTING"] => Some(FwmarkChange::Flush(family)),
-            ["-A", "PREROUTING", said @ ..] => Some(FwmarkChange::Add(rule(family, said)?, None)),
-            ["-D", "PREROUTING", said @ ..] => Some(FwmarkChange::Delete(rule(family, said)?)),
-            ["-I", "PREROUTING", said @ ..] => {
-                let place = said.first().and_then(|word| word.parse::<usize>().ok());
-                let said = if place.is_some() { &said[1..] } else { said };
-                Some(FwmarkChange::Add(rule(family, said)?, Some(place.unwrap_or(1).saturating_sub(1))))
+            ["-A", "PREROUTING", spec @ ..] => Some(FwmarkChange::Add(rule(family, spec)?, None)),
+            ["-D", "PREROUTING", spec @ ..] => Some(FwmarkChange::Delete(rule(family, spec)?)),
+            ["-I", "PREROUTING", spec @ ..] => {
+                let position = spec.first().and_then(|word| word.parse::<usize>().ok());
+                let spec = if position.is_some() { &spec[1..] } else { spec };
+                Some(FwmarkChange::Add(rule(family, spec)?, Some(position.unwrap_or(1).saturating_sub(1))))
             }
             _ => None,
         }
     }
 
-    /// Carries it out; false when there is no such rule to delete.
+    /// Applies the change; returns false if the rule to delete does not exist.
     pub fn apply(self, fwmarks: &mut Vec<FwmarkRule>) -> bool {
         match self {
             FwmarkChange::Add(rule, None) => fwmarks.push(rule),
-            FwmarkChange::Add(rule, Some(place)) => {
-                // Places are counted in the family's own table.
+            FwmarkChange::Add(rule, Some(position)) => {
+                // Positions are counted per family.
                 let of_family = fwmarks.iter().enumerate().filter(|(_, old)| old.family == rule.family);
-                let at = of_family.map(|(at, _)| at).nth(place).unwrap_or(fwmarks.len());
+                let at = of_family.map(|(at, _)| at).nth(position).unwrap_or(fwmarks.len());
                 fwmarks.insert(at, rule);
             }
             FwmarkChange::Delete(rule) => match fwmarks.iter().position(|old| *old == rule) {
@@ -64,10 +64,10 @@ impl FwmarkChange {
     }
 }
 
-fn rule(family: Family, said: &[&str]) -> Option<FwmarkRule> {
+fn rule(family: Family, spec: &[&str]) -> Option<FwmarkRule> {
     let mut rule = FwmarkRule { family: Some(family), mask: u32::MAX, ..FwmarkRule::default() };
-    let mut words = said.iter().copied();
-    let mut fwmarks = false;
+    let mut words = spec.iter().copied();
+    let mut sets_mark = false;
     while let Some(word) = words.next() {
         let value = words.next()?;
         match word {
@@ -84,18 +84,18 @@ fn rule(family: Family, said: &[&str]) -> Option<FwmarkRule> {
             "--sport" | "--sports" | "--source-port" | "--source-ports" => {
                 rule.source_l4_ports = ports(value)
             }
-            "-j" | "--jump" => fwmarks = value == "MARK",
+            "-j" | "--jump" => sets_mark = value == "MARK",
             "--set-mark" => (rule.fwmark, rule.mask) = set_mark(value)?,
             "--or-mark" => (rule.fwmark, rule.mask) = (number(value)?, number(value)?),
             "--and-mark" => (rule.fwmark, rule.mask) = (0, !number(value)?),
-            // Negation among others: a rule of ours names what fits, not what does not.
+            // For example negation, which fwmark rules do not have.
             _ => return None,
         }
     }
-    fwmarks.then_some(rule)
+    sets_mark.then_some(rule)
 }
 
-/// `MARK`, or `MARK/MASK`: the bits of the mask are cleared, then those of the mark are set.
+/// `MARK`, or `MARK/MASK`: clears the bits of the mask, then sets those of the mark.
 fn set_mark(text: &str) -> Option<(u32, u32)> {
     match text.split_once('/') {
         Some((fwmark, mask)) => Some((number(fwmark)?, number(fwmark)? | number(mask)?)),

@@ -1,8 +1,8 @@
-//! The honesty rule for frames given to the kernel.
+//! Checks packets that were passed to the kernel.
 //!
-//! The recording does not say which frames IPVS made and which the kernel's stack. So when Pollux gives an input to the
-//! kernel, this module works out what a *plain* stack, one without IPVS, does with that very packet, and the recorded
-//! frames must be that and nothing else. A balancer that hands everything to the kernel passes nothing this way.
+//! The recording does not show which frames came from IPVS and which from the kernel's stack. If Pollux passes an input to
+//! the kernel, this module computes what a *plain* stack, one without IPVS, does with the packet. The recorded frames must
+//! be exactly that. So a balancer that passes everything to the kernel fails.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,44 +14,44 @@ use super::frames::{ETHER, Ip, ip_of_frame, protocol};
 use super::topology::{device, is_local, is_own};
 use crate::model::network_config::{MAIN, NetworkConfig, Route};
 
-/// What a plain stack does with a packet.
+/// Reaction of a plain stack to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
-    /// Sends it on, one hop fewer.
+    /// Forwards it with a decremented TTL.
     Routed,
     /// Answers with a TCP reset.
     Reset,
-    /// Answers that port or protocol is unreachable.
+    /// Answers with ICMP port or protocol unreachable.
     Unreachable,
-    /// Answers a ping.
+    /// Answers with an echo reply.
     EchoReply,
-    /// Tells the sender that the packet has come too far.
+    /// Answers with ICMP time exceeded.
     TimeExceeded,
-    /// Tells the sender that the packet is too big for the way on.
+    /// Answers with ICMP fragmentation needed or packet too big.
     TooBig,
-    /// Says nothing.
+    /// No reaction.
     Silence,
 }
 
 impl fmt::Display for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Expectation::Routed => "send it on",
+            Expectation::Routed => "forward it",
             Expectation::Reset => "answer with a RST",
-            Expectation::Unreachable => "answer with an ICMP unreachable",
+            Expectation::Unreachable => "answer with ICMP unreachable",
             Expectation::EchoReply => "answer with an echo reply",
-            Expectation::TimeExceeded => "answer that its time is exceeded",
-            Expectation::TooBig => "answer that it is too big",
-            Expectation::Silence => "say nothing",
+            Expectation::TimeExceeded => "answer with ICMP time exceeded",
+            Expectation::TooBig => "answer with ICMP packet too big",
+            Expectation::Silence => "send nothing",
         })
     }
 }
 
-/// Judges recorded frames caused by an input that Pollux gave to the kernel: the number of frames that are the
-/// kernel's, or why they cannot be. Of a train it is the whole packet that is judged, with what its last part caused.
+/// Checks the recorded frames of an input that Pollux passed to the kernel, and returns the number of frames from the
+/// kernel. A fragmented datagram is checked when it is complete.
 ///
 /// # Errors
-/// A sentence for people.
+/// An explanation, if the kernel cannot have sent these frames.
 pub fn judge(
     input: &[u8],
     recorded: &[&Output],
@@ -60,11 +60,11 @@ pub fn judge(
 ) -> Result<usize, String> {
     let Some(packet) = ip_of_frame(input) else { return Ok(recorded.len()) };
     let expectation = match plain_stack(&packet, network_config) {
-        // A stack answers what was sent to it alone, but for pings.
+        // A stack does not answer broadcast and multicast, except pings.
         Expectation::EchoReply if is_group(input) => Expectation::EchoReply,
         _ if is_group(input) || !is_ours(input, network_config) => Expectation::Silence,
         Expectation::Unreachable if recorded.is_empty() && may_have_handler(&packet) => Expectation::Silence,
-        // IPVS on 6.1 takes the checksum of an ICMPv6 error that it has to translate for wrong and drops it.
+        // IPVS on 6.1 computes a wrong checksum for ICMPv6 errors that it has to translate, and drops them.
         Expectation::Unreachable if translated && !packet.is_v4() => Expectation::Silence,
         other => other,
     };
@@ -81,25 +81,25 @@ pub fn judge(
         [] => "nothing".to_owned(),
         some => some.iter().map(|o| diff::summary(&o.frame)).collect::<Vec<_>>().join("; "),
     };
-    Err(format!("given to the kernel, which alone would {expectation}; recorded: {got}"))
+    Err(format!("passed to the kernel, which without IPVS would {expectation}; recorded: {got}"))
 }
 
-/// Whether a plain stack would send the packet of this frame on.
+/// Returns true if a plain stack would forward the packet.
 pub fn would_route(frame: &[u8], network_config: &NetworkConfig) -> bool {
     ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, network_config) == Expectation::Routed)
 }
 
-/// The side the way to a frame's receiver leads to.
+/// The side of the route to the destination of a frame.
 pub fn side_to(frame: &[u8], network_config: &NetworkConfig) -> Side {
     let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, network_config));
     let link = route.and_then(|route| route.link.as_deref());
     Side::ALL.into_iter().find(|side| Some(device(*side)) == link).unwrap_or(Side::Client)
 }
 
-/// What a stack without IPVS does with this packet.
+/// Computes the reaction of a stack without IPVS.
 pub fn plain_stack(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
-    // A part of a train waits for the rest.
-    if !packet.header_checksum_is_right() || packet.is_cut() || packet.is_fragment() {
+    // A fragment waits for the rest of its datagram.
+    if !packet.header_checksum_is_right() || packet.is_truncated() || packet.is_fragment() {
         return Expectation::Silence;
     }
     if is_martian(packet, network_config) {
@@ -120,35 +120,35 @@ pub fn plain_stack(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectati
             Some((8 | 128, _)) => Expectation::EchoReply,
             _ => Expectation::Silence,
         },
-        // There is a handler for packets in packets, which drops what is too short for one.
+        // The handler of IPv6 in IPv6 drops packets that are too short.
         protocol::IPV6 if !packet.is_v4() && packet.payload().len() < 40 => Expectation::Silence,
         _ => Expectation::Unreachable,
     }
 }
 
-/// Whether a frame is for many stations.
+/// Returns true for broadcast and multicast frames.
 fn is_group(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 1 == 1)
 }
 
-/// Whether a frame is for one of our links, or for many stations.
+/// Returns true for frames to one of our links, broadcast and multicast.
 fn is_ours(frame: &[u8], network_config: &NetworkConfig) -> bool {
     is_group(frame) || network_config.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
 }
 
-/// Protocols without a server that a kernel may know all the same: IGMP, tunnels, AH, PIM, UDP-Lite. Which modules were
-/// loaded the recording does not say.
+/// Protocols for which the recorded kernel may have loaded a handler: IGMP, tunnels, AH, PIM, UDP-Lite. The recording does
+/// not show the loaded modules.
 fn may_have_handler(packet: &Ip<'_>) -> bool {
     let short_sctp = packet.protocol == protocol::SCTP && packet.payload().len() < 4;
     short_sctp || matches!(packet.protocol, 2 | 4 | 41 | protocol::GRE | 51 | 103 | 136)
 }
 
-/// Whether a stack drops the packet for its addresses. From outside IPv4 does not believe an address of its own.
+/// Returns true if a stack drops the packet for its addresses. IPv4 also drops packets from its own addresses.
 fn is_martian(packet: &Ip<'_>, network_config: &NetworkConfig) -> bool {
     let (from, to) = (packet.source, packet.destination);
-    let nobodys = |address: IpAddr| address.is_unspecified() || address.is_loopback();
-    nobodys(from)
-        || nobodys(to)
+    let invalid = |address: IpAddr| address.is_unspecified() || address.is_loopback();
+    invalid(from)
+        || invalid(to)
         || from.is_multicast()
         || match from {
             IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(network_config, from),
@@ -156,13 +156,13 @@ fn is_martian(packet: &Ip<'_>, network_config: &NetworkConfig) -> bool {
         }
 }
 
-/// What becomes of a packet on its way through. Nobody is told of an ICMP error's fate.
+/// Forwarding of a packet. ICMP errors cause no further ICMP errors.
 fn routed(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
     let about_error = packet.quoted().is_some();
-    let stubborn = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
+    let dont_fragment = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
     let answer = match () {
         () if packet.hops() <= 1 => Expectation::TimeExceeded,
-        () if stubborn && packet.bytes.len() > mtu_to(packet.destination, network_config) => {
+        () if dont_fragment && packet.bytes.len() > mtu_to(packet.destination, network_config) => {
             Expectation::TooBig
         }
         () => return Expectation::Routed,
@@ -176,7 +176,7 @@ fn best_route(to: IpAddr, network_config: &NetworkConfig) -> Option<&Route> {
     main.max_by_key(|route| route.destination.prefix_len())
 }
 
-/// The largest packet on the way to an address.
+/// MTU of the route to an address.
 fn mtu_to(to: IpAddr, network_config: &NetworkConfig) -> usize {
     let Some(route) = best_route(to, network_config) else { return usize::MAX };
     let link = network_config.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
@@ -207,7 +207,7 @@ fn is_that(
                 _ => false,
             };
             let quoted = answer.quoted().map(|q| (q.source, q.destination, q.protocol));
-            // IPv6 answers from an address of its own where the one that was asked is only routed here.
+            // IPv6 answers from an interface address if the destination is only routed here.
             let returned = returned || answer.destination == packet.source && is_own(answer.source);
             returned && kind && quoted == Some((packet.source, packet.destination, packet.protocol))
         }
@@ -231,7 +231,7 @@ fn is_that(
     }
 }
 
-/// The same packet with one hop fewer, to the side the route leads to, from our address there.
+/// The packet with a decremented TTL, sent from our MAC address on that side.
 fn is_routed(packet: &Ip<'_>, output: &Output, network_config: &NetworkConfig) -> bool {
     let mut expected = packet.bytes.to_vec();
     if packet.hops() <= 1 {

@@ -1,4 +1,4 @@
-//! The recorded machine as its commands know it: what is configured, and what commands print.
+//! A model of the recorded machine: its configuration, and the output of its commands.
 
 use super::action::{Action, CONNECTIONS, SERVICES};
 use super::balancer::Balancer;
@@ -11,41 +11,41 @@ use crate::ipvsadm::program::VERSION;
 use crate::ipvsadm::{self, Command, ParseError, apply, refusal, save};
 use crate::model::{Config, Scheduler, Settings, Start};
 
-/// Ticks of the recorded kernel in a second.
+/// Ticks per second of the recorded kernel.
 const HZ: u32 = 100;
 
-/// Commands, and what they left behind.
+/// The state of the machine.
 pub struct Machine<'a> {
-    /// What is configured.
+    /// The configuration.
     pub config: Config,
-    /// What it is configured on.
+    /// The balancer it is applied to.
     pub balancer: &'a mut dyn Balancer,
     sysctls: Sysctls,
-    /// Why a configuration was refused that the kernel would have taken.
+    /// Configurations that were refused, although the kernel would accept them.
     pub refused: Vec<String>,
 }
 
-/// What a command did.
+/// Result of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Done {
+struct CommandResult {
     status: u8,
-    said: String,
-    complained: String,
+    stdout: String,
+    stderr: String,
 }
 
-impl Done {
-    fn said(said: impl Into<String>) -> Done {
-        Done { said: said.into(), ..Done::default() }
+impl CommandResult {
+    fn printed(stdout: impl Into<String>) -> CommandResult {
+        CommandResult { stdout: stdout.into(), ..CommandResult::default() }
     }
 
-    fn failed(status: u8, why: impl AsRef<str>) -> Done {
-        Done { status, complained: format!("{}\n", why.as_ref()), ..Done::default() }
+    fn failed(status: u8, why: impl AsRef<str>) -> CommandResult {
+        CommandResult { status, stderr: format!("{}\n", why.as_ref()), ..CommandResult::default() }
     }
 }
 
 impl<'a> Machine<'a> {
-    /// The recorded machine as it starts, with small tables: a conversation is some hundreds of frames, and each run
-    /// takes its memory anew.
+    /// The recorded machine at its start, with small tables: a trace has a few hundred frames, and every case allocates new
+    /// tables.
     pub fn new(balancer: &'a mut dyn Balancer) -> Machine<'a> {
         let start = Start {
             connections_ipv4: 1024,
@@ -60,7 +60,7 @@ impl<'a> Machine<'a> {
         Machine { config, balancer, sysctls: Sysctls::default(), refused: Vec::new() }
     }
 
-    /// Loads the modules of the schedulers that rules name, as the recorder did.
+    /// Loads the modules of the schedulers in the rules, as the recorder did.
     pub fn load_for(&mut self, rules: &[String]) {
         for rule in rules {
             if let Ok(Command::AddService(service)) = ipvsadm::parse(rule) {
@@ -69,26 +69,28 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Sets a sysctl; none if it cannot be.
+    /// Sets a sysctl; `None` if that fails.
     pub fn sysctl(&mut self, name: &str, value: &str) -> Option<()> {
         self.sysctls.write(sysctls::name(name)?, value, &mut self.config).ok()
     }
 
-    /// Lets the balancer act on what is configured.
-    pub fn configure(&mut self, place: &str) {
+    /// Applies the configuration to the balancer.
+    pub fn configure(&mut self, command_line: &str) {
         if let Err(why) = self.balancer.configure(&self.config) {
-            self.refused.push(format!("`{place}`: the configuration is refused: {why}"));
+            self.refused.push(format!("`{command_line}`: the configuration is refused: {why}"));
         }
     }
 
-    /// Carries out a line of a shell: its exit status and what it prints.
+    /// Executes a shell line, and returns its exit status and output.
     pub fn line(&mut self, line: &str) -> (u8, String) {
         self.balancer.settle();
-        let Some(steps) = shell::read(line) else { return (2, "this line is not understood\n".to_owned()) };
+        let Some(steps) = shell::read(line) else {
+            return (2, "the shell line is not supported\n".to_owned());
+        };
         let (mut status, mut text) = (0, String::new());
         for step in steps {
             let runs = match step.after {
-                After::Anything => true,
+                After::Always => true,
                 After::Success => status == 0,
                 After::Failure => status != 0,
             };
@@ -100,73 +102,77 @@ impl<'a> Machine<'a> {
                 let done = self.simple(command, &std::mem::take(&mut input));
                 status = done.status;
                 if !command.silent {
-                    text += &done.complained;
+                    text += &done.stderr;
                 }
-                input = if command.output.is_some() { String::new() } else { done.said };
+                input = if command.output.is_some() { String::new() } else { done.stdout };
             }
             text += &input;
         }
         (status, text)
     }
 
-    /// Carries out a line of `ipvsadm -R`, or the options of a command.
+    /// Executes a line of `ipvsadm -R`, or the options of a command.
     pub fn ipvsadm_line(&mut self, line: &str) -> (u8, String) {
         let done = self.ipvsadm(&ipvsadm::parse(line));
-        (done.status, done.said + &done.complained)
+        (done.status, done.stdout + &done.stderr)
     }
 
-    fn simple(&mut self, command: &Simple, input: &str) -> Done {
-        let place = command.words.join(" ");
+    fn simple(&mut self, command: &Simple, input: &str) -> CommandResult {
+        let command_line = command.words.join(" ");
         match Action::read(command) {
-            Err(feature) => Done::failed(2, format!("not supported yet: {feature}")),
+            Err(feature) => CommandResult::failed(2, format!("not supported yet: {feature}")),
             Ok(Action::Ipvsadm(read)) => self.ipvsadm(&read),
             Ok(Action::Fwmark(change)) => {
                 if !change.apply(&mut self.config.fwmarks) {
-                    return Done::failed(
+                    return CommandResult::failed(
                         1,
                         "iptables: Bad rule (does a matching rule exist in that chain?).",
                     );
                 }
-                self.configure(&place);
-                Done::default()
+                self.configure(&command_line);
+                CommandResult::default()
             }
-            Ok(Action::Network(change)) => self.network(change, &place),
+            Ok(Action::Network(change)) => self.network(change, &command_line),
             Ok(Action::SetSysctls { values, quiet }) => self.set_sysctls(&values, quiet),
             Ok(Action::GetSysctl { name, value_only }) => self.get_sysctl(&name, value_only),
             Ok(Action::WriteFile { name, text }) => match self.write(&name, &text) {
-                Ok(()) => Done::default(),
-                Err(InputError::Invalid) => Done::failed(1, "sh: write error: Invalid argument"),
-                Err(InputError::Unknown) => Done::failed(1, "sh: can't create it: nonexistent directory"),
+                Ok(()) => CommandResult::default(),
+                Err(InputError::Invalid) => CommandResult::failed(1, "sh: write error: Invalid argument"),
+                Err(InputError::Unknown) => {
+                    CommandResult::failed(1, "sh: can't create it: nonexistent directory")
+                }
             },
             Ok(Action::ReadFile { path, sorted }) => self.read_file(&path, sorted),
-            Ok(Action::Sort) => Done::said(in_order(input)),
+            Ok(Action::Sort) => CommandResult::printed(in_order(input)),
             Ok(Action::Load(scheduler)) => self.load(scheduler),
-            Ok(Action::Nothing) => Done::default(),
-            Ok(Action::Fail) => Done { status: 1, ..Done::default() },
+            Ok(Action::Nothing) => CommandResult::default(),
+            Ok(Action::Fail) => CommandResult { status: 1, ..CommandResult::default() },
         }
     }
 
-    fn load(&mut self, scheduler: Scheduler) -> Done {
+    fn load(&mut self, scheduler: Scheduler) -> CommandResult {
         self.sysctls.load(scheduler);
-        Done::default()
+        CommandResult::default()
     }
 
-    fn ipvsadm(&mut self, read: &Result<Command, ParseError>) -> Done {
+    fn ipvsadm(&mut self, read: &Result<Command, ParseError>) -> CommandResult {
         let command = match read {
             Ok(command) => command,
-            Err(error) => return Done::failed(error.status(), error.to_string()),
+            Err(error) => return CommandResult::failed(error.status(), error.to_string()),
         };
         match command {
             Command::List(listing) => {
                 let (status, text) = texts::listing(listing, &self.config, self.balancer);
-                return Done { status, said: text, ..Done::default() };
+                return CommandResult { status, stdout: text, ..CommandResult::default() };
             }
-            Command::Save { .. } => return Done::said(save(&texts::rows(self.balancer), &Numeric)),
-            Command::Version => return Done::said(VERSION),
+            Command::Save { .. } => {
+                return CommandResult::printed(save(&texts::rows(self.balancer), &Numeric));
+            }
+            Command::Version => return CommandResult::printed(VERSION),
             _ => {}
         }
         if let Err(why) = apply(command, &mut self.config) {
-            return Done::failed(255, refusal(&why));
+            return CommandResult::failed(255, refusal(&why));
         }
         match command {
             Command::AddService(service) | Command::EditService(service) => {
@@ -179,18 +185,18 @@ impl<'a> Machine<'a> {
             _ => {}
         }
         self.configure(&format!("{command:?}"));
-        Done::default()
+        CommandResult::default()
     }
 
-    fn network(&mut self, change: NetworkChange, place: &str) -> Done {
+    fn network(&mut self, change: NetworkChange, command_line: &str) -> CommandResult {
         if change == NetworkChange::FlushRoutes(None) {
-            self.balancer.forget_ways();
+            self.balancer.flush_pmtu();
         }
         if let Err(why) = change.apply(self.config.network.get_or_insert_default()) {
-            return Done::failed(2, why);
+            return CommandResult::failed(2, why);
         }
-        self.configure(place);
-        Done::default()
+        self.configure(command_line);
+        CommandResult::default()
     }
 
     fn write(&mut self, name: &str, text: &str) -> Result<(), InputError> {
@@ -199,15 +205,15 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn set_sysctls(&mut self, values: &[(String, String)], quiet: bool) -> Done {
-        let mut done = Done::default();
+    fn set_sysctls(&mut self, values: &[(String, String)], quiet: bool) -> CommandResult {
+        let mut done = CommandResult::default();
         for (name, value) in values {
             match self.write(sysctls::name(name).unwrap_or_default(), value) {
                 Ok(()) if quiet => {}
-                Ok(()) => done.said += &format!("{name} = {value}\n"),
+                Ok(()) => done.stdout += &format!("{name} = {value}\n"),
                 Err(error) => {
                     done.status = 1;
-                    done.complained += &match error {
+                    done.stderr += &match error {
                         InputError::Invalid => "sysctl: write error: Invalid argument\n".to_owned(),
                         InputError::Unknown => format!("sysctl: error: '{name}' is an unknown key\n"),
                     };
@@ -217,16 +223,16 @@ impl<'a> Machine<'a> {
         done
     }
 
-    fn get_sysctl(&self, name: &str, value_only: bool) -> Done {
+    fn get_sysctl(&self, name: &str, value_only: bool) -> CommandResult {
         let value = sysctls::name(name).and_then(|name| self.sysctls.read(name, &self.config.settings));
         match value {
-            None => Done::failed(1, format!("sysctl: error: '{name}' is an unknown key")),
-            Some(value) if value_only => Done::said(format!("{value}\n")),
-            Some(value) => Done::said(format!("{name} = {value}\n")),
+            None => CommandResult::failed(1, format!("sysctl: error: '{name}' is an unknown key")),
+            Some(value) if value_only => CommandResult::printed(format!("{value}\n")),
+            Some(value) => CommandResult::printed(format!("{name} = {value}\n")),
         }
     }
 
-    fn read_file(&mut self, path: &str, sorted: bool) -> Done {
+    fn read_file(&mut self, path: &str, sorted: bool) -> CommandResult {
         let text = match path {
             SERVICES => Some(ipvsadm::proc::ip_vs(&texts::rows(self.balancer), HZ)),
             CONNECTIONS => Some(ipvsadm::proc::ip_vs_conn(&texts::connection_rows(self.balancer))),
@@ -235,14 +241,14 @@ impl<'a> Machine<'a> {
                 .map(|value| value + "\n"),
         };
         match text {
-            None => Done::failed(1, format!("cat: can't open '{path}': No such file or directory")),
-            Some(text) if sorted => Done::said(in_order(&text)),
-            Some(text) => Done::said(text),
+            None => CommandResult::failed(1, format!("cat: can't open '{path}': No such file or directory")),
+            Some(text) if sorted => CommandResult::printed(in_order(&text)),
+            Some(text) => CommandResult::printed(text),
         }
     }
 }
 
-/// The lines of a text in the order of their bytes.
+/// The lines of a text, sorted by their bytes.
 fn in_order(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();

@@ -1,11 +1,11 @@
-//! Blanks what Linux draws at random or from a counter, so that frames can be compared byte for byte. A checksum over
-//! such a field is blanked only when it is right.
+//! Blanks fields that Linux fills at random or from a counter, so that frames can be compared byte by byte. A checksum over
+//! such a field is blanked only if it is right.
 
-use super::frames::{ETHER, Ip, carried, ip_of_frame, protocol};
+use super::frames::{ETHER, Ip, ip_of_frame, protocol, tunnelled};
 use super::topology::is_own;
 
-/// The frame with its random fields set to zero. `input` is the frame that caused it, which tells what the balancer
-/// added or made itself from what it only passed on.
+/// Returns the frame with its random fields set to zero. `input` is the frame that caused it, and separates headers that the
+/// balancer created from those it forwarded.
 pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
     let mut masked = frame.to_vec();
     let (Some(ip), Some(cause)) = (ip_of_frame(frame), ip_of_frame(input)) else { return masked };
@@ -35,22 +35,21 @@ pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
     masked
 }
 
-/// An ICMP error about the input, however it was changed on its way: an input that is no error itself causes no other.
-/// One that is an error is passed on, unless it was about a tunnel of ours: then the balancer makes one about what the
-/// tunnel carried.
+/// Returns true for an ICMP error that the balancer created. If the input is not an ICMP error, any error is. An ICMP error
+/// as input is forwarded, unless it is about a tunnel packet of ours: then the balancer creates one about the inner packet.
 pub fn is_made_here(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
     let Some(quoted) = ip.quoted() else { return false };
     match cause.quoted() {
         None => true,
         Some(about) => {
-            is_own(about.source) && carried(&about).is_some_and(|inner| ends(&inner) == ends(&quoted))
+            is_own(about.source) && tunnelled(&about).is_some_and(|inner| ends(&inner) == ends(&quoted))
         }
     }
 }
 
-/// The outer header of a tunnel: it is the machine's own, and inside is what came in.
+/// Returns true for the outer header of our tunnel, with the input inside.
 fn is_tunnel(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
-    is_own(ip.source) && carried(ip).is_some_and(|inner| ends(&inner) == ends(cause))
+    is_own(ip.source) && tunnelled(ip).is_some_and(|inner| ends(&inner) == ends(cause))
 }
 
 fn ends(ip: &Ip<'_>) -> (std::net::IpAddr, std::net::IpAddr) {

@@ -1,4 +1,4 @@
-//! Changes to the recorded machine's network, from commands of `ip`.
+//! Changes of the recorded machine's network by commands of `ip`.
 
 use std::net::IpAddr;
 
@@ -11,25 +11,25 @@ use crate::model::network_config::{
     Address, LOCAL, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind, Rule,
 };
 
-/// What one command of `ip` does.
+/// A change made by a command of `ip`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetworkChange {
-    /// Adds a route; in place of one to the same destination if `replace`.
+    /// Adds a route.
     AddRoute {
         /// The route.
         route: Route,
-        /// It may be there.
+        /// Replaces an existing route to the same destination.
         replace: bool,
     },
     /// Removes the route to a destination.
     RemoveRoute(IpNet, u32),
-    /// Empties a table; none is the cache of what was learnt of ways.
+    /// Flushes a table; `None` is the route cache with its path MTUs.
     FlushRoutes(Option<u32>),
     /// Adds a rule.
     AddRule(Rule),
     /// Removes a rule.
     RemoveRule(Rule),
-    /// Adds an address and the way to its network.
+    /// Adds an address and the route to its network.
     AddAddress(Address),
     /// Removes both.
     RemoveAddress(Address),
@@ -37,14 +37,14 @@ pub enum NetworkChange {
     SetMtu(String, u32),
     /// Adds or changes a neighbour.
     SetNeighbour(Neighbour),
-    /// Removes one.
+    /// Removes a neighbour.
     RemoveNeighbour(String, IpAddr),
 }
 
 type Words<'a> = std::vec::IntoIter<&'a str>;
 
 impl NetworkChange {
-    /// Reads the words of a command; none when it does something else.
+    /// Parses a command; `None` if it is not supported.
     pub fn read(words: &[String]) -> Option<NetworkChange> {
         let mut words = words.iter().map(String::as_str).collect::<Vec<_>>().into_iter();
         if words.next() != Some("ip") {
@@ -67,21 +67,21 @@ impl NetworkChange {
         }
     }
 
-    /// Carries it out.
+    /// Applies the change.
     ///
     /// # Errors
-    /// What `ip` prints when it ends with status 2.
+    /// The message of `ip`, which ends with status 2.
     pub fn apply(self, network_config: &mut NetworkConfig) -> Result<(), &'static str> {
         const EXISTS: Result<(), &str> = Err("RTNETLINK answers: File exists");
         const MISSING: Result<(), &str> = Err("RTNETLINK answers: No such process");
         const NO_FILE: Result<(), &str> = Err("RTNETLINK answers: No such file or directory");
         match self {
             NetworkChange::AddRoute { route, replace } => {
-                let is_there = |old: &Route| same_place(old, &route);
-                if !replace && network_config.routes.iter().any(is_there) {
+                let exists = |old: &Route| same_route(old, &route);
+                if !replace && network_config.routes.iter().any(exists) {
                     return EXISTS;
                 }
-                network_config.routes.retain(|old| !is_there(old));
+                network_config.routes.retain(|old| !exists(old));
                 network_config.routes.push(route);
             }
             NetworkChange::RemoveRoute(destination, table) => {
@@ -95,18 +95,18 @@ impl NetworkChange {
             NetworkChange::AddRule(rule) if network_config.rules.contains(&rule) => return EXISTS,
             NetworkChange::AddRule(rule) => add_rule(network_config, rule),
             NetworkChange::RemoveRule(rule) => {
-                match network_config.rules.iter().position(|old| says(&rule, old)) {
+                match network_config.rules.iter().position(|old| matches_rule(&rule, old)) {
                     Some(at) => drop(network_config.rules.remove(at)),
                     None => return NO_FILE,
                 }
             }
             NetworkChange::AddAddress(address) => {
-                network_config.routes.push(way_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
+                network_config.routes.push(route_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
                 network_config.addresses.push(address);
             }
             NetworkChange::RemoveAddress(address) => {
                 network_config.addresses.retain(|old| *old != address);
-                network_config.routes.retain(|old| Some(old) != way_to(&address).as_ref());
+                network_config.routes.retain(|old| Some(old) != route_to(&address).as_ref());
             }
             NetworkChange::SetMtu(name, mtu) => {
                 network_config
@@ -127,11 +127,11 @@ impl NetworkChange {
     }
 }
 
-fn same_place(a: &Route, b: &Route) -> bool {
+fn same_route(a: &Route, b: &Route) -> bool {
     (a.destination, a.table, a.metric) == (b.destination, b.table, b.metric)
 }
 
-/// A rule without a number is asked before those there are.
+/// A rule without a priority is evaluated before the existing ones.
 fn add_rule(network_config: &mut NetworkConfig, mut rule: Rule) {
     if rule.priority == 0 {
         let first = network_config.rules.iter().map(|old| old.priority).min();
@@ -141,13 +141,13 @@ fn add_rule(network_config: &mut NetworkConfig, mut rule: Rule) {
     network_config.rules.sort_by_key(|rule| rule.priority);
 }
 
-/// Whether `wanted`, as it was written, means this rule.
-fn says(wanted: &Rule, rule: &Rule) -> bool {
+/// Returns true if `wanted`, which may have no priority, matches this rule.
+fn matches_rule(wanted: &Rule, rule: &Rule) -> bool {
     let priority = if wanted.priority == 0 { rule.priority } else { wanted.priority };
     Rule { priority, ..wanted.clone() } == *rule
 }
 
-fn way_to(address: &Address) -> Option<Route> {
+fn route_to(address: &Address) -> Option<Route> {
     let net = IpNet::new(address.address, address.prefix_len).ok()?;
     Some(route(net.trunc(), None, &address.link))
 }
@@ -207,7 +207,7 @@ fn route_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<Netw
     }
     match verb {
         "add" | "a" | "replace" | "change" => {
-            // A router tells the link.
+            // The gateway determines the link.
             if new.link.is_none() {
                 new.link = Some(super::topology::link_to(new.via?)?.to_owned());
             }

@@ -1,22 +1,22 @@
-//! Trains of fragments, joined again: Linux gathers a train and may cut it elsewhere on its way out, so that only whole
-//! packets can be compared.
+//! Reassembles fragmented datagrams. Linux reassembles and fragments again, possibly at other offsets, so only complete
+//! datagrams can be compared.
 
 use std::collections::HashMap;
 
-use super::frames::{ETHER, Ip, carried, ip_of_frame, u16_at};
+use super::frames::{ETHER, Ip, ip_of_frame, tunnelled, u16_at};
 
-/// What became of a frame that was looked at.
+/// Result of adding a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// It is no part of a train.
-    Alone,
-    /// The rest of its train is yet to come.
-    Part,
-    /// It was the last missing part; this is the frame the train would have been.
-    Whole(Vec<u8>),
+    /// It is not a fragment.
+    Unfragmented,
+    /// Other fragments are still missing.
+    Incomplete,
+    /// It was the last missing fragment; this is the unfragmented frame.
+    Complete(Vec<u8>),
 }
 
-/// Trains under way.
+/// Datagrams in reassembly.
 #[derive(Debug, Default)]
 pub struct Reassembler {
     open: HashMap<Vec<u8>, Vec<Fragment>>,
@@ -24,53 +24,53 @@ pub struct Reassembler {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fragment {
-    /// Where its data belong.
+    /// Offset of the data in the datagram.
     offset: usize,
     last: bool,
     data: Vec<u8>,
-    /// The header that it and the others share, as the whole packet has it but for lengths and checksum.
+    /// The header common to all fragments, without lengths and checksum.
     head: Vec<u8>,
-    /// The header's checksum was right.
+    /// The header checksum was right.
     right: bool,
 }
 
 impl Reassembler {
-    /// Looks at the next frame.
+    /// Adds a frame.
     pub fn take(&mut self, frame: &[u8]) -> Joined {
-        let Some(packet) = ip_of_frame(frame) else { return Joined::Alone };
+        let Some(packet) = ip_of_frame(frame) else { return Joined::Unfragmented };
         if packet.is_fragment() {
             return match self.join(frame.get(..ETHER).unwrap_or_default(), &packet) {
-                // What was cut outside may have been cut inside before.
+                // A fragmented outer packet may carry a fragment.
                 Some(whole) => match self.take(&whole) {
-                    Joined::Alone => Joined::Whole(whole),
+                    Joined::Unfragmented => Joined::Complete(whole),
                     inside => inside,
                 },
-                None => Joined::Part,
+                None => Joined::Incomplete,
             };
         }
-        let Some(inner) = carried(&packet).filter(Ip::is_fragment) else { return Joined::Alone };
+        let Some(inner) = tunnelled(&packet).filter(Ip::is_fragment) else { return Joined::Unfragmented };
         let outer = &frame[..offset(frame, &inner)];
         match self.join(&without_numbers(outer), &inner) {
-            Some(whole) => Joined::Whole(wrap(outer, &whole[without_numbers(outer).len()..])),
-            None => Joined::Part,
+            Some(whole) => Joined::Complete(wrap(outer, &whole[without_numbers(outer).len()..])),
+            None => Joined::Incomplete,
         }
     }
 
-    /// Trains that were begun and not ended.
+    /// Number of incomplete datagrams.
     pub fn unfinished(&self) -> usize {
         self.open.len()
     }
 
-    /// Adds a fragment; the whole packet behind `before` when it was the last.
+    /// Adds a fragment; returns the datagram after the prefix `before` if it is complete.
     fn join(&mut self, before: &[u8], packet: &Ip<'_>) -> Option<Vec<u8>> {
-        let piece = if packet.is_v4() { piece_v4(packet) } else { piece_v6(packet) }?;
-        let mut key = [before, &piece.head].concat();
+        let fragment = if packet.is_v4() { fragment_v4(packet) } else { fragment_v6(packet) }?;
+        let mut key = [before, &fragment.head].concat();
         if !packet.is_v4() {
             key.extend(packet.bytes.get(44..48)?);
         }
         let fragments = self.open.entry(key.clone()).or_default();
-        if !fragments.contains(&piece) {
-            fragments.push(piece);
+        if !fragments.contains(&fragment) {
+            fragments.push(fragment);
         }
         let whole = assemble(fragments, packet.is_v4())?;
         self.open.remove(&key);
@@ -78,7 +78,7 @@ impl Reassembler {
     }
 }
 
-fn piece_v4(packet: &Ip<'_>) -> Option<Fragment> {
+fn fragment_v4(packet: &Ip<'_>) -> Option<Fragment> {
     let flags = u16_at(packet.bytes, 6)?;
     let mut head = packet.bytes.get(..packet.header)?.to_vec();
     head[2..4].fill(0);
@@ -93,23 +93,23 @@ fn piece_v4(packet: &Ip<'_>) -> Option<Fragment> {
     })
 }
 
-fn piece_v6(packet: &Ip<'_>) -> Option<Fragment> {
-    let place = u16_at(packet.bytes, 42)?;
+fn fragment_v6(packet: &Ip<'_>) -> Option<Fragment> {
+    let field = u16_at(packet.bytes, 42)?;
     let mut head = packet.bytes.get(..40)?.to_vec();
     head[4..6].fill(0);
     head[6] = *packet.bytes.get(40)?;
     let data = packet.bytes.get(48..)?.to_vec();
-    Some(Fragment { offset: usize::from(place & 0xfff8), last: place & 1 == 0, data, head, right: true })
+    Some(Fragment { offset: usize::from(field & 0xfff8), last: field & 1 == 0, data, head, right: true })
 }
 
 fn assemble(fragments: &mut [Fragment], is_v4: bool) -> Option<Vec<u8>> {
-    fragments.sort_by_key(|piece| piece.offset);
+    fragments.sort_by_key(|fragment| fragment.offset);
     let mut end = 0;
-    for piece in &*fragments {
-        if piece.offset != end {
+    for fragment in &*fragments {
+        if fragment.offset != end {
             return None;
         }
-        end += piece.data.len();
+        end += fragment.data.len();
     }
     let (first, last) = (fragments.first()?, fragments.last()?);
     if !last.last {
@@ -121,20 +121,20 @@ fn assemble(fragments: &mut [Fragment], is_v4: bool) -> Option<Vec<u8>> {
     whole[at..at + 2].copy_from_slice(&u16::try_from(length).ok()?.to_be_bytes());
     if is_v4 {
         let sum = super::frames::header_checksum(&whole);
-        // A wrong checksum on any part stays a wrong one.
-        let sum = if fragments.iter().all(|piece| piece.right) { sum } else { !sum };
+        // If any checksum was wrong, the datagram gets a wrong one.
+        let sum = if fragments.iter().all(|fragment| fragment.right) { sum } else { !sum };
         whole[10..12].copy_from_slice(&sum.to_be_bytes());
     }
-    fragments.iter().for_each(|piece| whole.extend(&piece.data));
+    fragments.iter().for_each(|fragment| whole.extend(&fragment.data));
     Some(whole)
 }
 
-/// Where in a frame a packet begins that was found there.
+/// Offset of a packet parsed from this frame.
 fn offset(frame: &[u8], packet: &Ip<'_>) -> usize {
     (packet.bytes.as_ptr().addr() - frame.as_ptr().addr()).min(frame.len())
 }
 
-/// An outer header without what differs between packets of one tunnel: lengths, IDs and checksums.
+/// An outer header without the fields that differ between packets of a tunnel: lengths, IDs and checksums.
 fn without_numbers(outer: &[u8]) -> Vec<u8> {
     let mut same = outer.to_vec();
     clear_numbers(&mut same);
@@ -163,7 +163,7 @@ fn clear_numbers(frame: &mut [u8]) {
     }
 }
 
-/// The whole inner packet in its tunnel, with the right length outside.
+/// The inner datagram in its tunnel, with the right length in the outer header.
 fn wrap(outer: &[u8], inner: &[u8]) -> Vec<u8> {
     let mut frame = [outer, inner].concat();
     let Some(is_v4) = ip_of_frame(outer).map(|packet| packet.is_v4()) else { return frame };
@@ -179,9 +179,9 @@ fn wrap(outer: &[u8], inner: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Blanks the lengths and checksums of a tunnel that carries a packet whose parts may have been wrapped one by one.
+/// Blanks the lengths and checksums of a tunnel header, since fragments may have been encapsulated one by one.
 pub fn blank_tunnel(frame: &mut Vec<u8>) {
-    let packet = ip_of_frame(frame).and_then(|packet| Some(offset(frame, &carried(&packet)?)));
+    let packet = ip_of_frame(frame).and_then(|packet| Some(offset(frame, &tunnelled(&packet)?)));
     if let Some(outer) = packet {
         let same = without_numbers(&frame[..outer]);
         frame.splice(..outer, same);
@@ -203,33 +203,33 @@ mod tests {
     }
 
     #[test]
-    fn a_train_is_whole_when_its_last_part_is_there() {
+    fn a_datagram_is_complete_with_its_last_fragment() {
         let mut reassembler = Reassembler::default();
-        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Part);
-        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Part);
+        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Incomplete);
+        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Incomplete);
         assert_eq!(reassembler.unfinished(), 1);
-        let Joined::Whole(whole) = reassembler.take(&fragment(0, true, b"12345678")) else { panic!() };
+        let Joined::Complete(whole) = reassembler.take(&fragment(0, true, b"12345678")) else { panic!() };
         assert_eq!(&whole[34..], b"12345678end");
         assert!(ip_of_frame(&whole).unwrap().header_checksum_is_right());
-        assert_eq!((reassembler.unfinished(), reassembler.take(&whole)), (0, Joined::Alone));
+        assert_eq!((reassembler.unfinished(), reassembler.take(&whole)), (0, Joined::Unfragmented));
     }
 
     #[test]
-    fn a_wrong_checksum_and_another_ttl_do_not_get_lost() {
+    fn a_wrong_checksum_and_another_ttl_are_kept() {
         let mut reassembler = Reassembler::default();
         let mut wrong = fragment(0, true, b"12345678");
         wrong[24] ^= 1;
         reassembler.take(&wrong);
-        let Joined::Whole(whole) = reassembler.take(&fragment(8, false, b"end")) else { panic!() };
+        let Joined::Complete(whole) = reassembler.take(&fragment(8, false, b"end")) else { panic!() };
         assert!(!ip_of_frame(&whole).unwrap().header_checksum_is_right());
         let mut other = fragment(8, false, b"end");
         other[22] = 63;
         reassembler.take(&fragment(0, true, b"12345678"));
-        assert_eq!(reassembler.take(&other), Joined::Part);
+        assert_eq!(reassembler.take(&other), Joined::Incomplete);
     }
 
     #[test]
-    fn parts_wrapped_one_by_one_are_the_wrapped_whole() {
+    fn encapsulated_fragments_are_reassembled() {
         let outer = |inner: &[u8]| {
             let mut ip =
                 vec![0x45, 0, 0, 20 + inner.len() as u8, 9, 9, 0, 0, 64, 4, 0, 0, 10, 0, 2, 1, 10, 0, 2, 2];
@@ -239,10 +239,10 @@ mod tests {
         };
         let mut reassembler = Reassembler::default();
         let parts = [fragment(0, true, b"12345678"), fragment(8, false, b"end")];
-        assert_eq!(reassembler.take(&outer(&parts[0][14..])), Joined::Part);
-        let Joined::Whole(wrapped) = reassembler.take(&outer(&parts[1][14..])) else { panic!() };
+        assert_eq!(reassembler.take(&outer(&parts[0][14..])), Joined::Incomplete);
+        let Joined::Complete(wrapped) = reassembler.take(&outer(&parts[1][14..])) else { panic!() };
         reassembler.take(&parts[0]);
-        let Joined::Whole(whole) = reassembler.take(&parts[1]) else { panic!() };
+        let Joined::Complete(whole) = reassembler.take(&parts[1]) else { panic!() };
         assert_eq!(wrapped, outer(&whole[14..]));
     }
 }

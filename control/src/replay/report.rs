@@ -1,10 +1,10 @@
-//! What a replay tells.
+//! Reports of a replay.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How one case went.
+/// Report of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CaseReport {
     /// Its name.
@@ -12,46 +12,46 @@ pub struct CaseReport {
     /// The result.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// Recorded frames that are the work of the kernel's own stack.
+    /// Recorded frames that the kernel's own stack sent.
     pub handed_to_kernel: usize,
 }
 
-/// The result of one case.
+/// Result of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
-    /// Nothing differs.
+    /// No difference.
     Passed,
-    /// Something does.
+    /// Something differs.
     Failed {
-        /// What.
+        /// The differences.
         differences: Vec<Difference>,
     },
-    /// It needs something that Pollux does not have yet; it was not tried.
+    /// It needs an unsupported feature and was not run.
     NotYetSupported {
-        /// What it needs.
+        /// The unsupported feature.
         feature: String,
     },
 }
 
-/// One thing that is not as recorded.
+/// A difference from the recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Where: an input, a command or a listing.
-    pub place: String,
-    /// What: a line for each field or line that differs.
+    /// An input, a command or a listing.
+    pub location: String,
+    /// One line per field or line that differs.
     pub lines: Vec<String>,
 }
 
 impl Difference {
-    /// A difference that one sentence tells.
-    pub fn new(place: impl Into<String>, line: impl Into<String>) -> Difference {
-        Difference { place: place.into(), lines: vec![line.into()] }
+    /// A difference of one line.
+    pub fn new(location: impl Into<String>, line: impl Into<String>) -> Difference {
+        Difference { location: location.into(), lines: vec![line.into()] }
     }
 }
 
 impl CaseReport {
-    /// A case that could not even be run.
+    /// The report of a case that cannot be run.
     pub fn broken(name: String, why: String) -> CaseReport {
         let differences = vec![Difference::new("case", why)];
         CaseReport { name, verdict: Verdict::Failed { differences }, handed_to_kernel: 0 }
@@ -69,7 +69,7 @@ impl fmt::Display for CaseReport {
         };
         write!(f, "{}: FAILED", self.name)?;
         for difference in differences {
-            write!(f, "\n  {}", difference.place)?;
+            write!(f, "\n  {}", difference.location)?;
             for line in &difference.lines {
                 write!(f, "\n    {line}")?;
             }
@@ -78,21 +78,21 @@ impl fmt::Display for CaseReport {
     }
 }
 
-/// How all cases went.
+/// Summary of all cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Cases without a difference.
     pub passed: usize,
-    /// Cases with one.
+    /// Cases with differences.
     pub failed: usize,
-    /// Cases that were not tried.
+    /// Cases that were not run.
     pub not_yet_supported: usize,
-    /// Recorded frames that are the work of the kernel's own stack.
+    /// Recorded frames that the kernel's own stack sent.
     pub handed_to_kernel: usize,
 }
 
 impl Summary {
-    /// Counts.
+    /// Counts the results.
     pub fn of(reports: &[CaseReport]) -> Summary {
         let mut summary = Summary::default();
         for report in reports {

@@ -1,4 +1,4 @@
-//! Feeds a case to a balancer and collects what differs.
+//! Runs a case on a balancer and collects the differences.
 
 use super::balancer::Balancer;
 use super::case::{Case, Cmd, Input, Output};
@@ -7,20 +7,20 @@ use super::machine::Machine;
 use super::report::{CaseReport, Difference, Verdict};
 use super::texts;
 
-/// How long the recorder waited before the last listings; longer where the kernel had to publish its counters.
+/// Time the recorder waited before the final listings; longer if the kernel had to publish its counters.
 const SETTLE_MS: u64 = 20;
 const SETTLE_STATS_MS: u64 = 2300;
 
-/// How far the recorder's time may be ahead of the case's, at most.
+/// Maximum lead of the recorder's time over the case's.
 const LAG_MS: f64 = 60_000.0;
-/// How long the listings at the end may have taken.
+/// Maximum duration of the final listings.
 const LISTING_MS: u64 = 1000;
 const LISTING_STEP_MS: u64 = 50;
-/// The listings at the end in the order in which they were taken.
+/// The final listings, in order.
 const LAST: &[&str] =
     &["-Ln", "-Lnc", "-Ln --stats --exact", "-Sn", "-Ln --timeout", "-Ln --persistent-conn"];
 
-/// A case under way.
+/// A running case.
 struct Run<'a> {
     case: &'a Case,
     machine: Machine<'a>,
@@ -71,8 +71,8 @@ impl Run<'_> {
         }
     }
 
-    fn differ(&mut self, place: impl Into<String>, line: impl Into<String>) {
-        self.found.differences.push(Difference::new(place, line));
+    fn differ(&mut self, location: impl Into<String>, line: impl Into<String>) {
+        self.found.differences.push(Difference::new(location, line));
     }
 
     fn advance(&mut self, at_ms: f64) {
@@ -80,7 +80,7 @@ impl Run<'_> {
         self.machine.balancer.advance(self.now_ms);
     }
 
-    /// Carries out the commands that follow input `after`.
+    /// Executes the commands after this input.
     fn commands(&mut self, after: i64) {
         let case = self.case;
         for cmd in case.cmds.iter().filter(|cmd| cmd.after == after) {
@@ -91,18 +91,18 @@ impl Run<'_> {
 
     fn compare_command(&mut self, cmd: &Cmd) {
         let (status, text) = self.machine.line(&cmd.cmd);
-        let place = format!("after input {}: `{}`", cmd.after, cmd.cmd);
+        let location = format!("after input {}: `{}`", cmd.after, cmd.cmd);
         if status != cmd.rc {
-            self.differ(&place, format!("status: expected {}, got {status}", cmd.rc));
+            self.differ(&location, format!("status: expected {}, got {status}", cmd.rc));
         }
         let connections = cmd.cmd.contains("-Lnc");
-        self.found.differences.extend(texts::compare(&place, &cmd.out, &text, connections));
+        self.found.differences.extend(texts::compare(&location, &cmd.out, &text, connections));
     }
 
     fn input(&mut self, input: &Input) {
         let case = self.case;
         let recorded: Vec<&Output> = case.outputs.iter().filter(|o| o.after == input.n).collect();
-        // Commands took the recorder time that the case's own clock does not count, and timers ran on meanwhile.
+        // Commands took time that the case's clock does not count, but timers kept running.
         let seen = recorded.iter().map(|output| output.t_ms).fold(f64::INFINITY, f64::min);
         self.advance(if seen.is_finite() {
             input.at_ms.max(seen.min(input.at_ms + LAG_MS))
@@ -113,7 +113,7 @@ impl Run<'_> {
         self.found.input(input, &recorded, network_config, self.machine.balancer);
     }
 
-    /// The listings at the end.
+    /// Compares the final listings.
     fn listings(&mut self) {
         let settle = if self.case.stats { SETTLE_STATS_MS } else { SETTLE_MS };
         self.advance((self.now_ms + settle) as f64);
@@ -127,13 +127,13 @@ impl Run<'_> {
         }
     }
 
-    /// Compares one of them. While they were taken, one after the other, connections may have expired.
+    /// Compares a final listing. Connections may have expired while the listings were taken.
     fn listing(&mut self, options: &str, expected: &str, slack: &mut u64) {
-        let place = format!("at the end: `ipvsadm {options}`");
+        let location = format!("at the end: `ipvsadm {options}`");
         let mut first = None;
         loop {
             let (_, got) = self.machine.ipvsadm_line(options);
-            let difference = texts::compare(&place, expected, &got, options == "-Lnc");
+            let difference = texts::compare(&location, expected, &got, options == "-Lnc");
             let (Some(difference), 1..) = (difference.clone(), *slack) else {
                 self.found.differences.extend(first.filter(|_| difference.is_some()).or(difference));
                 return;

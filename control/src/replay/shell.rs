@@ -1,21 +1,21 @@
-//! Reads the little of a shell's language that recorded commands use: words with quotes, `;`, `&&`, `||`, pipes, and
-//! output sent to a file or to nowhere.
+//! Parses the part of the shell language that recorded commands use: words with quotes, `;`, `&&`, `||`, pipes, and output
+//! to a file or to `/dev/null`.
 
-/// When a step is run.
+/// Condition for running a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// In any case.
-    Anything,
-    /// When the step before it went well.
+    /// Always.
+    Always,
+    /// If the previous step succeeded.
     Success,
-    /// When it did not.
+    /// If the previous step failed.
     Failure,
 }
 
 /// A pipeline of commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// When it is run.
+    /// Condition.
     pub after: After,
     /// Its commands, from left to right.
     pub commands: Vec<Simple>,
@@ -26,27 +26,27 @@ pub struct Step {
 pub struct Simple {
     /// Its words.
     pub words: Vec<String>,
-    /// Where its output goes instead.
+    /// Redirection of its output.
     pub output: Option<String>,
-    /// Its complaints are thrown away.
+    /// Standard error is discarded.
     pub silent: bool,
 }
 
-/// What a line is cut into.
+/// Tokens of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Word(String),
     Sign(&'static str),
 }
 
-/// Longer signs first.
+/// Operators, longer ones first.
 const SIGNS: &[&str] = &["2>&1", "2>", "&&", "||", ";", "|", ">"];
-const NOWHERE: &str = "/dev/null";
+const DEV_NULL: &str = "/dev/null";
 
-/// Reads a line; none when it uses more of the language than is known here.
+/// Parses a line; `None` if it uses unsupported syntax.
 pub fn read(line: &str) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
-    let mut step = Step { after: After::Anything, commands: vec![Simple::default()] };
+    let mut step = Step { after: After::Always, commands: vec![Simple::default()] };
     let mut tokens = tokens(line)?.into_iter();
     while let Some(token) = tokens.next() {
         let command = step.commands.last_mut()?;
@@ -59,15 +59,15 @@ pub fn read(line: &str) -> Option<Vec<Step>> {
                 step.commands.push(Simple::default());
                 continue;
             }
-            // Both are compared as one text.
+            // Both streams are compared as one text.
             Token::Sign("2>&1") => {
-                command.silent = command.output.as_deref() == Some(NOWHERE);
+                command.silent = command.output.as_deref() == Some(DEV_NULL);
                 continue;
             }
             Token::Sign(sign @ (">" | "2>")) => {
                 let Some(Token::Word(path)) = tokens.next() else { return None };
                 match (sign, path.as_str()) {
-                    ("2>", NOWHERE) => command.silent = true,
+                    ("2>", DEV_NULL) => command.silent = true,
                     ("2>", _) => return None,
                     _ => command.output = Some(path),
                 }
@@ -75,12 +75,12 @@ pub fn read(line: &str) -> Option<Vec<Step>> {
             }
             Token::Sign("&&") => After::Success,
             Token::Sign("||") => After::Failure,
-            Token::Sign(_) => After::Anything,
+            Token::Sign(_) => After::Always,
         };
         steps.push(std::mem::replace(&mut step, Step { after: next, commands: vec![Simple::default()] }));
     }
     steps.push(step);
-    // `a; ; b` and an end with `;` leave steps without words.
+    // `a; ; b` and a trailing `;` leave empty steps.
     steps.retain(|step| step.commands != [Simple::default()]);
     let whole = steps.iter().flat_map(|step| &step.commands).all(|command| !command.words.is_empty());
     whole.then_some(steps)
@@ -91,7 +91,7 @@ fn tokens(line: &str) -> Option<Vec<Token>> {
     let mut rest = line;
     while let Some(letter) = rest.chars().next() {
         let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-        // `2>` is a sign only where a word begins: `echo 12>x` writes 12.
+        // `2>` is an operator only at the start of a word: `echo 12>x` writes 12.
         let sign = sign.filter(|sign| !sign.starts_with('2') || word.is_none());
         let used = match (sign, letter) {
             (Some(sign), _) => {
@@ -130,15 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn steps_follow_signs() {
+    fn operators_separate_steps() {
         let steps = read("ipvsadm -C; ip route add 'a b' && true || false;").unwrap();
         let after: Vec<After> = steps.iter().map(|step| step.after).collect();
-        assert_eq!(after, [After::Anything, After::Anything, After::Success, After::Failure]);
+        assert_eq!(after, [After::Always, After::Always, After::Success, After::Failure]);
         assert_eq!(words(&steps[1].commands[0]), ["ip", "route", "add", "a b"]);
     }
 
     #[test]
-    fn output_goes_elsewhere() {
+    fn output_is_redirected() {
         let steps =
             read("echo 1 > /proc/x; modprobe y 2>/dev/null; cat z | sort; a >/dev/null 2>&1").unwrap();
         assert_eq!(steps[0].commands[0].output.as_deref(), Some("/proc/x"));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn more_of_the_language_is_not_understood() {
+    fn unsupported_syntax_is_refused() {
         for line in ["echo $x", "for a in b; do (c); done", "echo 'open", "a |", "a >", "a & b", "x < y"] {
             assert_eq!(read(line), None, "{line}");
         }

@@ -1,23 +1,23 @@
-//! The sysctls `net.ipv4.vs.*` as the recorded machine has them: what can be written, and what is read back.
+//! The sysctls `net.ipv4.vs.*` of the recorded machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::sysctl::{self, PREFIX, Values};
 use crate::model::{Config, Scheduler, Settings};
 
-/// Where sysctls are in `/proc`.
+/// Directory of the sysctls.
 pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
 
 /// Why a value cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputError {
-    /// There is none of that name.
+    /// There is no such sysctl.
     Unknown,
-    /// The value is out of range, or no number.
+    /// The value is out of range or not a number.
     Invalid,
 }
 
-/// Those that mean nothing to a data plane: they are kept and read back.
+/// Sysctls without effect on a data plane, which are only stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctls {
     kept: BTreeMap<&'static str, i32>,
@@ -27,7 +27,7 @@ pub struct Sysctls {
     loaded: BTreeSet<&'static str>,
 }
 
-/// Names with their first values.
+/// Names and defaults.
 const KEPT: &[(&str, i32)] = &[
     ("conntrack", 0),
     ("debug_level", 0),
@@ -47,22 +47,22 @@ impl Default for Sysctls {
     }
 }
 
-/// A sysctl's own name, from the name in `/proc` or with dots.
+/// The name of a sysctl without its prefix, from a path in `/proc` or a name with dots.
 pub fn name(written: &str) -> Option<&str> {
     let name = written.strip_prefix(DIRECTORY).or_else(|| written.strip_prefix(PREFIX));
     name.filter(|name| !name.is_empty() && !name.contains('/'))
 }
 
 impl Sysctls {
-    /// Loads a scheduler's module, as its use does.
+    /// Loads the module of a scheduler, as its use does.
     pub fn load(&mut self, scheduler: Scheduler) {
         self.loaded.insert(scheduler.name());
     }
 
-    /// Writes one as the kernel does.
+    /// Writes a value as the kernel does.
     ///
     /// # Errors
-    /// When there is none, or the value does not do; then nothing has changed.
+    /// If there is no such sysctl or the value is invalid; then nothing changes.
     pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), InputError> {
         self.read(name, &config.settings).ok_or(InputError::Unknown)?;
         let mut words = text.split_whitespace();
@@ -71,7 +71,7 @@ impl Sysctls {
             return self.threshold(first, words.next());
         }
         let Some(kept) = self.kept.get_mut(name) else {
-            // A machine with memory to spare makes the automatic defences idle at once.
+            // With enough free memory the automatic defences become inactive at once.
             let modes = ["drop_entry", "drop_packet", "secure_tcp"];
             let value = if modes.contains(&name) && first == "2" { "1" } else { first };
             let values = Values { values: [(name.to_owned(), value.to_owned())].into() };
@@ -92,7 +92,7 @@ impl Sysctls {
         Ok(())
     }
 
-    /// Two numbers, of which the second may stay as it is.
+    /// Two numbers; without the second its value is kept.
     fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), InputError> {
         let number = |text: &str| text.parse::<i32>().map_err(|_| InputError::Invalid);
         let first = number(first)?;
@@ -105,13 +105,13 @@ impl Sysctls {
         Ok(())
     }
 
-    /// What is read back; none when there is no sysctl of that name.
+    /// Reads a value; `None` if there is no such sysctl.
     pub fn read(&self, name: &str, settings: &Settings) -> Option<String> {
         if let Some(kept) = self.kept.get(name) {
             let threshold = || format!("{kept}\t{}", self.sync_period);
             return Some(if name == "sync_threshold" { threshold() } else { kept.to_string() });
         }
-        // Newer kernels have more of them.
+        // Only newer kernels have these.
         let newer = matches!(name, "est_cpulist" | "est_nice" | "conn_lfactor" | "svc_lfactor");
         let module = name.strip_suffix("_expiration");
         let missing = newer || module.is_some_and(|module| !self.loaded.contains(module));
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_taken_and_read_back_as_the_kernel_does() {
+    fn values_are_written_and_read_as_in_the_kernel() {
         let rows = [
             ("drop_entry", "3", Ok(()), "3"),
             ("drop_entry", "4", Err(InputError::Invalid), "3"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modules_sysctl_comes_with_it() {
+    fn a_modules_sysctl_exists_once_it_is_loaded() {
         let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
         assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(InputError::Unknown));
         sysctls.load(Scheduler::Lblc);

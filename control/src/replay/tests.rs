@@ -1,4 +1,4 @@
-//! The judge is tried before the judged: with balancers that lie, and with recordings that were tampered with.
+//! Tests of replay itself, with faulty balancers and modified recordings.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,10 @@ fn case(name: &str) -> Case {
     Case::load(&golden.join(format!("{name}.json"))).unwrap()
 }
 
-/// Does with each frame what a function says, and lists nothing.
-struct Puppet<F>(F, usize);
+/// A balancer whose outcomes come from a function; its listings are empty.
+struct ScriptedBalancer<F>(F, usize);
 
-impl<F: FnMut(usize, Side, &[u8]) -> Outcome> Balancer for Puppet<F> {
+impl<F: FnMut(usize, Side, &[u8]) -> Outcome> Balancer for ScriptedBalancer<F> {
     fn configure(&mut self, _: &Config) -> Result<(), Refused> {
         Ok(())
     }
@@ -41,14 +41,14 @@ impl<F: FnMut(usize, Side, &[u8]) -> Outcome> Balancer for Puppet<F> {
     }
 }
 
-/// The differences that frames made; a puppet's listings are always wrong.
+/// Differences of frames, without those of listings.
 fn frame_differences(report: &CaseReport) -> Vec<String> {
     let Verdict::Failed { differences } = &report.verdict else { return Vec::new() };
-    let of_frames = differences.iter().filter(|d| d.place.contains("input") && !d.place.contains('`'));
-    of_frames.map(|d| format!("{}: {}", d.place, d.lines.join("; "))).collect()
+    let of_frames = differences.iter().filter(|d| d.location.contains("input") && !d.location.contains('`'));
+    of_frames.map(|d| format!("{}: {}", d.location, d.lines.join("; "))).collect()
 }
 
-/// Plays the recorded frames back, after `change` had a hand on each.
+/// Plays the recorded frames back, each modified by `change`.
 fn play(case: &Case, change: impl Fn(usize, &mut Vec<u8>)) -> CaseReport {
     let answer = |n: usize, _: Side, _: &[u8]| {
         let recorded = case.outputs.iter().filter(|o| o.after == n as i64);
@@ -59,7 +59,7 @@ fn play(case: &Case, change: impl Fn(usize, &mut Vec<u8>)) -> CaseReport {
         });
         Outcome { outputs: changed.collect(), ..Outcome::default() }
     };
-    run::run("played".into(), case, &mut Puppet(answer, 0))
+    run::run("played".into(), case, &mut ScriptedBalancer(answer, 0))
 }
 
 fn give_to_kernel(case: &Case) -> CaseReport {
@@ -67,10 +67,10 @@ fn give_to_kernel(case: &Case) -> CaseReport {
         to_kernel: vec![(side, frame.to_vec())],
         ..Outcome::default()
     };
-    run::run("given".into(), case, &mut Puppet(give, 0))
+    run::run("given".into(), case, &mut ScriptedBalancer(give, 0))
 }
 
-/// Sets the IPv4 ID of a frame's outer header and mends its checksum.
+/// Sets the IPv4 ID of the outer header and corrects the checksum.
 fn renumber(frame: &mut [u8], id: u16) {
     frame[18..20].copy_from_slice(&id.to_be_bytes());
     frame[24..26].fill(0);
@@ -81,7 +81,7 @@ fn renumber(frame: &mut [u8], id: u16) {
 }
 
 #[test]
-fn a_recording_played_back_has_the_right_frames() {
+fn a_recording_played_back_has_no_differences() {
     for name in [
         "nat-tcp-rr",
         "tun-tcp-rr",
@@ -97,7 +97,7 @@ fn a_recording_played_back_has_the_right_frames() {
 }
 
 #[test]
-fn a_balancer_that_leaves_everything_to_the_kernel_is_found_out() {
+fn a_balancer_that_passes_everything_to_the_kernel_fails() {
     for name in ["nat-tcp-rr", "dr-tcp-rr", "tun-tcp-rr", "v6-nat-tcp", "weight-change", "trash"] {
         let (case, report) = (case(name), give_to_kernel(&case(name)));
         assert_eq!(frame_differences(&report).len(), case.inputs.len(), "{name}: {report}");
@@ -106,29 +106,32 @@ fn a_balancer_that_leaves_everything_to_the_kernel_is_found_out() {
 }
 
 #[test]
-fn only_what_a_plain_stack_does_is_the_kernels() {
+fn only_frames_of_a_plain_stack_count_as_the_kernels() {
     // Ports 81 and 82 have services without a destination: there IPVS answers, and a stack would send a RST.
     let report = give_to_kernel(&case("no-service"));
-    let places: Vec<String> = frame_differences(&report);
-    assert_eq!(places.len(), 2, "{places:?}");
-    assert!(places[0].contains("input 1") && places[0].contains("answer with a RST"), "{places:?}");
+    let differences: Vec<String> = frame_differences(&report);
+    assert_eq!(differences.len(), 2, "{differences:?}");
+    assert!(
+        differences[0].contains("input 1") && differences[0].contains("answer with a RST"),
+        "{differences:?}"
+    );
     assert_eq!(report.handed_to_kernel, 3);
 }
 
 #[test]
-fn a_frame_changed_on_its_way_to_the_kernel_is_found_out() {
+fn a_frame_modified_before_the_kernel_is_a_difference() {
     let case = case("no-service");
     let give = |_: usize, side: Side, frame: &[u8]| {
         let mut frame = frame.to_vec();
         frame[22] -= 1;
         Outcome { to_kernel: vec![(side, frame)], ..Outcome::default() }
     };
-    let report = run::run("changed".into(), &case, &mut Puppet(give, 0));
-    assert!(frame_differences(&report).iter().any(|d| d.contains("as it came")));
+    let report = run::run("changed".into(), &case, &mut ScriptedBalancer(give, 0));
+    assert!(frame_differences(&report).iter().any(|d| d.contains("exactly once and unchanged")));
 }
 
 #[test]
-fn a_plain_stack_is_predicted() {
+fn reactions_of_a_plain_stack() {
     let network_config = topology::network_config();
     let expect = |name: &str, n: usize| {
         let case = case(name);
@@ -138,7 +141,7 @@ fn a_plain_stack_is_predicted() {
         ("a SYN where nothing listens", "no-service", 0, Expectation::Reset),
         ("a RST", "no-service", 4, Expectation::Silence),
         ("a datagram where nothing listens", "no-service", 5, Expectation::Unreachable),
-        ("an error about other people's packets", "icmp-error-nat", 3, Expectation::Routed),
+        ("an ICMP error about packets of other hosts", "icmp-error-nat", 3, Expectation::Routed),
         ("a ping", "icmp-error-nat", 5, Expectation::EchoReply),
         ("a truncated segment", "bad-packets", 3, Expectation::Silence),
     ];
@@ -148,7 +151,7 @@ fn a_plain_stack_is_predicted() {
 }
 
 #[test]
-fn the_id_of_an_outer_header_is_free_and_its_checksum_is_not() {
+fn the_id_of_an_outer_header_is_ignored_but_not_its_checksum() {
     let case = case("tun-tcp-rr");
     let renumbered = play(&case, |_, frame| renumber(frame, 4711));
     assert_eq!(frame_differences(&renumbered), Vec::<String>::new());
@@ -157,13 +160,13 @@ fn the_id_of_an_outer_header_is_free_and_its_checksum_is_not() {
 }
 
 #[test]
-fn the_id_of_a_forwarded_packet_is_not_free() {
+fn the_id_of_a_forwarded_packet_is_compared() {
     let differences = frame_differences(&play(&case("nat-tcp-rr"), |_, frame| renumber(frame, 4711)));
     assert!(differences[0].contains("IPv4 id: expected 7, got 4711"), "{differences:?}");
 }
 
 #[test]
-fn a_forwarded_error_keeps_its_id_and_an_own_one_need_not() {
+fn the_id_of_an_icmp_error_is_compared_only_if_forwarded() {
     let forwarded = case("icmp-error-nat");
     let (input, output) = (&forwarded.inputs[2].frame, &forwarded.outputs[2].frame);
     assert_eq!(mask::mask(output, input)[18..20], output[18..20]);
@@ -172,11 +175,11 @@ fn a_forwarded_error_keeps_its_id_and_an_own_one_need_not() {
 }
 
 #[test]
-fn a_train_may_leave_earlier_and_must_be_whole() {
-    // Inputs 0 and 1 are a train that the recording sends after 1.
+fn fragments_may_be_sent_earlier_but_must_be_complete() {
+    // Inputs 0 and 1 are fragments of a datagram, which the recording sends after 1.
     let case = case("fragments");
-    let train: Vec<_> = case.outputs.iter().filter(|o| o.after == 1).collect();
-    assert_eq!(train.len(), 2);
+    let fragments: Vec<_> = case.outputs.iter().filter(|o| o.after == 1).collect();
+    assert_eq!(fragments.len(), 2);
     let differences = |lie: fn(usize, &mut Vec<u8>) -> bool| {
         let answer = |n: usize, _: Side, _: &[u8]| {
             let at = |after: i64| case.outputs.iter().filter(move |o| o.after == after);
@@ -185,13 +188,13 @@ fn a_train_may_leave_earlier_and_must_be_whole() {
                 1 => at(1).skip(1).collect(),
                 other => at(other as i64).collect(),
             };
-            let told = frames.into_iter().filter_map(|o| {
+            let sent = frames.into_iter().filter_map(|o| {
                 let mut frame = o.frame.clone();
                 lie(n, &mut frame).then_some((o.side, frame))
             });
-            Outcome { outputs: told.collect(), ..Outcome::default() }
+            Outcome { outputs: sent.collect(), ..Outcome::default() }
         };
-        frame_differences(&run::run("train".into(), &case, &mut Puppet(answer, 0)))
+        frame_differences(&run::run("fragments".into(), &case, &mut ScriptedBalancer(answer, 0)))
     };
     assert_eq!(differences(|_, _| true), Vec::<String>::new());
     let changed = differences(|n, frame| {
@@ -200,13 +203,13 @@ fn a_train_may_leave_earlier_and_must_be_whole() {
         }
         true
     });
-    assert!(changed.len() == 1 && changed[0].contains("train of input 1"), "{changed:?}");
+    assert!(changed.len() == 1 && changed[0].contains("datagram of input 1"), "{changed:?}");
     let cut = differences(|n, _| n != 1);
     assert!(cut.iter().any(|d| d.contains("missing")), "{cut:?}");
 }
 
 #[test]
-fn the_source_port_of_gue_is_free_and_its_checksum_is_not() {
+fn the_source_port_of_gue_is_ignored_but_not_its_checksum() {
     let case = case("tun-gue-csum");
     let moved = play(&case, |_, frame| {
         frame[34] ^= 1;
@@ -219,13 +222,13 @@ fn the_source_port_of_gue_is_free_and_its_checksum_is_not() {
         frame[36] ^= 1;
         frames::fill_checksums(frame);
     });
-    assert!(!frame_differences(&elsewhere).is_empty(), "the port of the receiver is not free");
+    assert!(!frame_differences(&elsewhere).is_empty(), "the destination port is compared");
 }
 
 #[test]
-fn what_the_kernel_sends_must_leave_as_it_was() {
-    struct Deaf;
-    impl Balancer for Deaf {
+fn frames_of_the_kernel_must_leave_unchanged() {
+    struct DropsKernelFrames;
+    impl Balancer for DropsKernelFrames {
         fn configure(&mut self, _: &Config) -> Result<(), Refused> {
             Ok(())
         }
@@ -248,7 +251,7 @@ fn what_the_kernel_sends_must_leave_as_it_was() {
             Vec::new()
         }
     }
-    let report = run::run("deaf".into(), &case("no-service"), &mut Deaf);
+    let report = run::run("drops".into(), &case("no-service"), &mut DropsKernelFrames);
     assert!(frame_differences(&report).iter().any(|d| d.contains("does not leave")), "{report}");
 }
 
@@ -268,20 +271,21 @@ fn a_difference_names_the_field() {
 }
 
 #[test]
-fn missing_and_additional_frames_are_told() {
+fn missing_and_additional_frames_are_differences() {
     let case = case("weight-change");
-    let silent = run::run("silent".into(), &case, &mut Puppet(|_, _, _: &[u8]| Outcome::default(), 0));
+    let silent =
+        run::run("silent".into(), &case, &mut ScriptedBalancer(|_, _, _: &[u8]| Outcome::default(), 0));
     assert_eq!(frame_differences(&silent).len(), case.outputs.len());
     let twice = |_: usize, side: Side, frame: &[u8]| Outcome {
         outputs: vec![(side, frame.to_vec())],
         ..Outcome::default()
     };
-    let chatty = run::run("chatty".into(), &case, &mut Puppet(twice, 0));
+    let chatty = run::run("chatty".into(), &case, &mut ScriptedBalancer(twice, 0));
     assert!(frame_differences(&chatty).iter().any(|d| d.contains("not recorded")));
 }
 
 #[test]
-fn the_expiry_and_the_order_of_connections_are_free() {
+fn the_expiry_and_the_order_of_connections_are_ignored() {
     let text = |a: &str, b: &str| format!("IPVS connection entries\npro expire state\n{a}\n{b}\n");
     let ours = text("TCP 14:59  ESTABLISHED 192.0.2.1:1", "UDP 04:58  UDP         192.0.2.2:1");
     let theirs = text("UDP 04:59  UDP         192.0.2.2:1", "TCP 100:02 ESTABLISHED 192.0.2.1:1");
@@ -292,7 +296,7 @@ fn the_expiry_and_the_order_of_connections_are_free() {
 }
 
 #[test]
-fn a_report_reads_as_a_line_and_the_summary_counts() {
+fn reports_and_the_summary_are_printed() {
     let feature = "persistence".to_owned();
     let skipped =
         CaseReport { name: "a".into(), verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };

@@ -1,4 +1,4 @@
-//! Listings: made from a balancer, and compared with the recorded ones.
+//! Produces listings from a balancer, and compares them with recorded ones.
 
 use super::balancer::Balancer;
 use super::report::Difference;
@@ -9,12 +9,12 @@ use crate::ipvsadm::{Layout, connections, services, timeouts};
 use crate::ipvsadm::{connection_row, service_row};
 use crate::model::Config;
 
-/// What `ipvsadm` prints for a listing, or its error and status.
+/// Exit status and output of `ipvsadm` for a listing.
 pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) -> (u8, String) {
     let Listing { table, exact, unsorted, .. } = *listing;
     match table {
         Table::Timeouts => return (0, timeouts(&config.settings)),
-        // No sync daemon ever runs.
+        // There is no sync daemon.
         Table::Daemons => return (0, String::new()),
         Table::Connections { engine } => {
             return (0, connections(&connection_rows(balancer), engine, &Numeric));
@@ -31,18 +31,18 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
     (0, services(&rows[at..=at], Layout { table, exact, unsorted, single: true }, &Numeric))
 }
 
-/// The services as the listings want them.
+/// The services as rows of a listing.
 pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
     balancer.services().iter().map(service_row).collect()
 }
 
-/// The connections as the listings want them.
+/// The connections as rows of a listing.
 pub fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
     balancer.connections().iter().map(connection_row).collect()
 }
 
-/// Compares two texts line by line; `connection_list` leaves out the expiry column and the order.
-pub fn compare(place: &str, expected: &str, got: &str, connection_list: bool) -> Option<Difference> {
+/// Compares two texts line by line. `connection_list` ignores the expiry column and the order.
+pub fn compare(location: &str, expected: &str, got: &str, connection_list: bool) -> Option<Difference> {
     let lines = |text: &str| -> Vec<String> {
         if connection_list { unordered(text) } else { text.lines().map(str::to_owned).collect() }
     };
@@ -58,10 +58,10 @@ pub fn compare(place: &str, expected: &str, got: &str, connection_list: bool) ->
             differing.extend(have.map(|line| format!("got      |{line}|")));
         }
     }
-    Some(Difference { place: place.to_owned(), lines: differing })
+    Some(Difference { location: location.to_owned(), lines: differing })
 }
 
-/// The two title lines, then the connections in one order and without the time that is left to them.
+/// The two title lines, then the connections, sorted and without their expiry times.
 fn unordered(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let titles = lines.len().min(2);

@@ -1,5 +1,5 @@
-//! The machine the golden conversations were recorded on, as static facts: two links, their neighbours, and the
-//! routes between them. The VIPs are local routes, not addresses.
+//! Network configuration of the machine on which the golden traces were recorded: two links, their neighbours and routes.
+//! The VIPs are local routes, not addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -29,7 +29,7 @@ const fn net6(first: u16, second: u16, len: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), len))
 }
 
-/// The recorded machine.
+/// The network configuration.
 pub fn network_config() -> NetworkConfig {
     NetworkConfig {
         links: links(),
@@ -40,13 +40,13 @@ pub fn network_config() -> NetworkConfig {
     }
 }
 
-/// Whether the machine takes packets to this address for its own.
+/// Returns true if packets to this address are delivered locally.
 pub fn is_local(network_config: &NetworkConfig, address: IpAddr) -> bool {
     let local = |r: &Route| r.kind == RouteKind::Local && r.table == MAIN && r.destination.contains(&address);
     network_config.addresses.iter().any(|a| a.address == address) || network_config.routes.iter().any(local)
 }
 
-/// The interface a router is on.
+/// The interface of a router.
 pub fn link_to(router: IpAddr) -> Option<&'static str> {
     let near = |side: &Side| {
         let nets = [CLIENTS_V4, SERVERS_V4, CLIENTS_V6, SERVERS_V6];
@@ -56,7 +56,7 @@ pub fn link_to(router: IpAddr) -> Option<&'static str> {
     Side::ALL.into_iter().find(near).map(device)
 }
 
-/// Whether it is an address of one of the machine's links.
+/// Returns true for an address of one of the links.
 pub fn is_own(address: IpAddr) -> bool {
     addresses().iter().any(|a| a.address == address)
 }
@@ -69,7 +69,7 @@ pub fn device(side: Side) -> &'static str {
     }
 }
 
-/// Our port for one of its interfaces.
+/// The port for an interface.
 pub fn port_of(name: &str) -> Option<&'static str> {
     Side::ALL.into_iter().find(|side| device(*side) == name).map(Side::name)
 }

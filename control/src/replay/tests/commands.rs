@@ -1,4 +1,4 @@
-//! What recordings were set up with, and the commands between frames.
+//! Commands of recordings.
 
 use super::*;
 use crate::replay::fwmarks::FwmarkChange;
@@ -6,16 +6,16 @@ use crate::replay::machine::Machine;
 use crate::replay::network::NetworkChange;
 
 #[test]
-fn only_sync_and_ftp_are_out_of_scope() {
+fn only_sync_and_ftp_are_unsupported() {
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
     for path in crate::replay::cli::case_files(&golden).unwrap() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let case = case(&name);
-        let says =
+        let has =
             |word: &str| case.setup.iter().chain(case.cmds.iter().map(|c| &c.cmd)).any(|c| c.contains(word));
         let missing = match () {
-            () if says("modprobe ip_vs_ftp") => Some("the ftp helper"),
-            () if says("--mcast-interface vec") => Some("the sync daemon"),
+            () if has("modprobe ip_vs_ftp") => Some("the ftp helper"),
+            () if has("--mcast-interface vec") => Some("the sync daemon"),
             () => None,
         };
         assert_eq!(scope::check(&case).err().as_deref(), missing, "{name}");
@@ -26,7 +26,7 @@ fn only_sync_and_ftp_are_out_of_scope() {
 }
 
 #[test]
-fn commands_are_read_or_their_feature_is_named() {
+fn commands_are_parsed_or_their_feature_is_named() {
     let rows = [
         ("ipvsadm --start-daemon master --mcast-interface vec1", Some("the sync daemon")),
         ("modprobe nf_nat 2>/dev/null; modprobe ip_vs_ftp; true", Some("the ftp helper")),
@@ -65,7 +65,7 @@ fn change(line: &str) -> NetworkChange {
 }
 
 #[test]
-fn routes_and_rules_are_read_and_applied() {
+fn routes_and_rules_are_parsed_and_applied() {
     let mut network_config = topology::network_config();
     let before = network_config.clone();
     let mut ip = |line: &str| change(line).apply(&mut network_config);
@@ -91,7 +91,7 @@ fn routes_and_rules_are_read_and_applied() {
 }
 
 #[test]
-fn rules_that_mark_are_added_and_removed() {
+fn fwmark_rules_are_added_and_removed() {
     let mut fwmarks = Vec::new();
     let mut table = |line: &str| {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -112,11 +112,11 @@ fn rules_that_mark_are_added_and_removed() {
     assert_eq!(fwmarks.len(), 2);
 }
 
-/// Commands on the machine, in order: what they print and their status.
+/// Commands in order, with their output and exit status.
 #[test]
-fn what_commands_print_is_what_was_recorded() {
-    let mut puppet = Puppet(|_, _, _: &[u8]| Outcome::default(), 0);
-    let mut machine = Machine::new(&mut puppet);
+fn commands_print_what_was_recorded() {
+    let mut balancer = ScriptedBalancer(|_, _, _: &[u8]| Outcome::default(), 0);
+    let mut machine = Machine::new(&mut balancer);
     let rows = [
         ("sysctl -w net.ipv4.vs.drop_entry=4", 1, "sysctl: write error: Invalid argument\n"),
         ("sysctl -w net.ipv4.vs.drop_entry=2", 0, "net.ipv4.vs.drop_entry = 2\n"),
@@ -143,8 +143,8 @@ fn what_commands_print_is_what_was_recorded() {
         ("ipvsadm -A -u 10.9.9.1:443 && false", 1, ""),
         ("ip route del 10.77.0.0/16", 2, "RTNETLINK answers: No such process\n"),
     ];
-    for (line, status, said) in rows {
-        assert_eq!(machine.line(line), (status, said.to_owned()), "{line}");
+    for (line, status, output) in rows {
+        assert_eq!(machine.line(line), (status, output.to_owned()), "{line}");
     }
     assert_eq!(machine.config.services.len(), 2);
 }
