@@ -1,4 +1,4 @@
-//! Rows from what the daemon replies.
+//! Converts replies of the daemon to rows.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
