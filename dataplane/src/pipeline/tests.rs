@@ -1,4 +1,4 @@
-//! Rows: a sentence, packets in, what becomes of them. Every drop reason and every answer has a packet here.
+//! Rows of packets through the pipeline. Every drop reason and every ICMP reason is provoked by a packet here.
 
 mod bed;
 mod datagrams;

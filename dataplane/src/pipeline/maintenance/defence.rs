@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_packet_in_rate_goes() {
+    fn one_packet_in_rate_is_dropped() {
         let mut defence = Defence::default();
         let dropped: Vec<bool> = (0..7).map(|_| defence.drops(3)).collect();
         assert_eq!(dropped, [true, false, false, true, false, false, true]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fresh_the_silent_and_the_busy_are_spared() {
+    fn fresh_silent_and_busy_connections_are_spared() {
         let mut defence = Defence::default();
         let old = Millis::from_secs(61);
         assert!(!defence.picks(1, Millis::from_secs(59)));

@@ -1,4 +1,4 @@
-//! The bed of the rows: a worker of the test kit, and packets built by name.
+//! Builders for pipeline tests: a worker of the test kit, and packets by name.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::flow::Endpoint;
 pub(super) use crate::testkit::*;
 
 impl Plan {
-    /// The bed, in a test.
+    /// Builds the worker.
     pub(super) fn build(self) -> Bed {
         self.bed().unwrap()
     }
@@ -19,7 +19,7 @@ pub(super) fn tcp(from: Endpoint, to: Endpoint, flags: &str) -> Vec<u8> {
     tcp_with(from, to, flags, &[])
 }
 
-/// The same with data.
+/// A TCP segment with data.
 pub(super) fn tcp_with(from: Endpoint, to: Endpoint, flags: &str, data: &[u8]) -> Vec<u8> {
     let ether = between(from);
     let ip = match (from.address, to.address) {
@@ -49,7 +49,7 @@ fn between(from: Endpoint) -> etherparse::PacketBuilderStep<etherparse::Ethernet
     PacketBuilder::ethernet2(source, receiver)
 }
 
-/// UDP likewise.
+/// A UDP datagram.
 pub(super) fn udp(from: Endpoint, to: Endpoint, data: &[u8]) -> Vec<u8> {
     let ether = between(from);
     let (IpAddr::V4(s), IpAddr::V4(d)) = (from.address, to.address) else { panic!("IPv4 only") };
@@ -58,7 +58,7 @@ pub(super) fn udp(from: Endpoint, to: Endpoint, data: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Sets one byte and makes the IPv4 header checksum right again.
+/// Sets one byte and corrects the IPv4 header checksum.
 pub(super) fn with_byte(mut frame: Vec<u8>, place: usize, value: u8) -> Vec<u8> {
     frame[place] = value;
     crate::wire::ipv4::fill_checksum(&mut frame[14..]);

@@ -1,4 +1,4 @@
-//! Messages in fragments: ICMP errors, what IPsec carries, calls of SIP, each treated as if it had come whole.
+//! Fragmented ICMP errors, IPsec packets and SIP messages, each treated as if it had arrived whole.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ fn is_v6(frame: &[u8]) -> bool {
     frame[14] >> 4 == 6
 }
 
-/// The IP packet of a frame in fragments that end at these multiples of eight bytes of payload.
+/// Fragments of a frame's IP packet that end at these multiples of eight bytes of payload.
 pub(super) fn fragments(frame: &[u8], cuts: &[usize], id: u16) -> Vec<Vec<u8>> {
     let head = if is_v6(frame) { 54 } else { 34 };
     let (mut from, mut all, payload) = (0, Vec::new(), &frame[head..]);
@@ -48,7 +48,7 @@ pub(super) fn fragments(frame: &[u8], cuts: &[usize], id: u16) -> Vec<Vec<u8>> {
     all
 }
 
-/// The frame that these are the fragments of.
+/// Joins fragments to the original frame.
 pub(super) fn joined(mut fragments: Vec<Vec<u8>>) -> Vec<u8> {
     let Some(first) = fragments.first() else { return Vec::new() };
     let v6 = is_v6(first);
@@ -80,12 +80,12 @@ pub(super) fn joined(mut fragments: Vec<Vec<u8>>) -> Vec<u8> {
     datagram
 }
 
-/// A packet about which an error is sent.
+/// A packet for an ICMP error to quote.
 fn quoted(from: Endpoint, to: Endpoint, data: usize) -> Vec<u8> {
     tcp_with(from, to, "A", &vec![7; data])
 }
 
-/// An error about `quoted` from a router at one of our sides: a client's, or inside the servers'.
+/// An ICMP error about `quoted` from a router on the clients' or the servers' side.
 pub(super) fn error(quoted: &[u8], to: Endpoint, inside: bool) -> Vec<u8> {
     let (mac, ours) = if inside { (SERVER_MAC, SERVER_SIDE) } else { (ROUTER, CLIENT_SIDE) };
     let (ether, mut frame) = (PacketBuilder::ethernet2(mac, ours), Vec::new());
@@ -93,7 +93,7 @@ pub(super) fn error(quoted: &[u8], to: Endpoint, inside: bool) -> Vec<u8> {
         std::net::IpAddr::V4(to) => {
             let error = ether.ipv4([203, 0, 113, 1], to.octets(), 64).icmpv4_raw(3, 1, [0; 4]);
             error.write(&mut frame, &quoted[14..]).unwrap();
-            // Not forbidden to be fragmented, and with the identification that its fragments get.
+            // Without DF, and with the identification of its fragments.
             (frame[18], frame[19], frame[20]) = (0, 9, 0);
             ipv4::fill_checksum(&mut frame[14..]);
         }
@@ -106,7 +106,7 @@ pub(super) fn error(quoted: &[u8], to: Endpoint, inside: bool) -> Vec<u8> {
     frame
 }
 
-/// A bed with a connection by NAT, and its ends: client, virtual address, destination.
+/// A worker with a NAT connection, and its endpoints: client, virtual address, destination.
 fn with_connection(ipv6: bool) -> (Bed, [Endpoint; 3]) {
     let (mut bed, ends) = if ipv6 {
         let destination = at(v6(SERVERS6, 2), 80);
@@ -156,7 +156,7 @@ proptest! {
         let (send, before) = (|bed: &mut Bed, frame: &[u8]| {
             if from_server { bed.server_sends(frame) } else { bed.client_sends(frame) }
         }, counters(&bed));
-        // With the header of a fragment, too, which IPv6 adds.
+        // Including the fragment header of IPv6.
         let fits = datagram.len() + 8 <= 14 + 1500;
         if fits {
             send(&mut bed, &datagram);
@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn an_error_in_fragments_that_is_wrong_or_worn_out_is_dropped() {
+fn a_fragmented_icmp_error_with_a_bad_checksum_or_no_hops_left_is_dropped() {
     let (mut bed, [client, vip, _]) = with_connection(false);
     let sound = error(&quoted(vip, client, 100), vip, false);
     let mut wrong = sound.clone();
@@ -192,7 +192,7 @@ fn an_error_in_fragments_that_is_wrong_or_worn_out_is_dropped() {
 }
 
 #[test]
-fn what_is_no_error_about_us_is_the_kernels_fragment_by_fragment() {
+fn fragments_of_unrelated_icmp_errors_go_to_the_kernel() {
     let (mut bed, [client, vip, _]) = with_connection(false);
     let mut ping = error(&quoted(vip, client, 100), vip, false);
     ping[34] = 8;
@@ -205,9 +205,9 @@ fn what_is_no_error_about_us_is_the_kernels_fragment_by_fragment() {
     }
 }
 
-/// A flood of pings in fragments takes no more room than one of datagrams.
+/// A flood of fragmented pings takes no more memory than one of datagrams.
 #[test]
-fn floods_of_icmp_fragments_keep_to_their_room() {
+fn floods_of_icmp_fragments_stay_within_the_limits() {
     let (mut bed, [client, vip, _]) = with_connection(false);
     let datagram = error(&quoted(vip, client, 100), vip, false);
     for id in 0..2000 {
@@ -221,9 +221,9 @@ fn floods_of_icmp_fragments_keep_to_their_room() {
     assert_eq!(dropped(&bed, DropReason::FragmentOverlap), 2);
 }
 
-/// An error about our own tunnel: the client is told once, however many fragments the error had.
+/// An error about our own tunnel: the client gets one error, however many fragments it had.
 #[test]
-fn an_error_in_fragments_about_a_tunnel_is_told() {
+fn a_fragmented_icmp_error_about_a_tunnel_is_reported() {
     let mut plan = Plan::new(Method::Tunnel(Tunnel::Ipip));
     plan.network.local.insert(v4(10, 0, 2, 1));
     let mut bed = plan.build();
@@ -243,9 +243,9 @@ fn an_error_in_fragments_about_a_tunnel_is_told() {
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::TunnelError as usize].get(), 2);
 }
 
-/// ESP and AH of IPv6, which have no ports: the connection of the key exchange takes them along.
+/// ESP and AH over IPv6 have no ports; they follow the connection of the key exchange.
 #[test]
-fn ipsec_of_ipv6_in_fragments_follows_its_key_exchange() {
+fn fragmented_ipsec_over_ipv6_follows_its_key_exchange() {
     let exchange = |from, to| {
         let mut frame = tcp(from, to, "S");
         frame.truncate(54);
@@ -283,9 +283,9 @@ fn ipsec_of_ipv6_in_fragments_follows_its_key_exchange() {
     }
 }
 
-/// A SIP message longer than a link: its Call-ID may stand in any fragment.
+/// A SIP message longer than a link: its Call-ID may be in any fragment.
 #[test]
-fn a_call_in_fragments_meets_its_destination() {
+fn a_fragmented_call_reaches_its_destination() {
     for at in [200, 1600] {
         let plan = Plan { servers: 3, protocol: protocol::UDP, ..Plan::new(Method::Nat) };
         let mut snapshot = plan.snapshot();

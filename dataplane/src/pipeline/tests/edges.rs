@@ -1,4 +1,4 @@
-//! What the recordings of Linux show at the edges: odd headers, odd senders, the machine's own servers.
+//! Edge cases from recordings of Linux: odd headers, odd senders, servers on this machine.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn known(bed: &Bed, from: Endpoint, to: Endpoint, protocol: u8) -> bool {
     conns.find(conns.hash(&key), &key).is_some()
 }
 
-/// A frame whose IP packet is cut to so many bytes.
+/// A frame whose IP packet is truncated to `len` bytes.
 fn cut(frame: &[u8], len: u16) -> Vec<u8> {
     let mut frame = frame[..14 + usize::from(len)].to_vec();
     frame[16..18].copy_from_slice(&len.to_be_bytes());
@@ -44,7 +44,7 @@ fn a_wrong_header_checksum_opens_nothing() {
 }
 
 #[test]
-fn nobody_speaks_from_addresses_that_cannot_be() {
+fn packets_from_impossible_sources_open_nothing() {
     let mut bed = Plan::new(Method::Nat).build();
     for from in [v4(127, 0, 0, 1), v4(224, 0, 0, 1), v4(0, 1, 2, 3), v4(255, 255, 255, 255), vip().address] {
         bed.client_sends(&tcp(at(from, 4000), vip(), "S"));
@@ -56,7 +56,7 @@ fn nobody_speaks_from_addresses_that_cannot_be() {
 }
 
 #[test]
-fn what_is_behind_the_packet_stays_behind() {
+fn padding_behind_the_packet_is_cut_off() {
     let mut bed = Plan::new(Method::Nat).build();
     let frame = tcp(client(), vip(), "S");
     bed.client_sends(&[&frame[..], &[0; 6]].concat());
@@ -64,7 +64,7 @@ fn what_is_behind_the_packet_stays_behind() {
 }
 
 #[test]
-fn a_header_cut_short_follows_its_connection_untranslated() {
+fn a_truncated_header_follows_its_connection_without_nat() {
     let truncated_l4 = cut(&tcp(client(), vip(), "A"), 28);
     let mut bed = Plan::new(Method::Dr).build();
     bed.client_sends(&truncated_l4);
@@ -80,7 +80,7 @@ fn a_header_cut_short_follows_its_connection_untranslated() {
 }
 
 #[test]
-fn a_route_is_recorded_where_a_packet_asks_for_it() {
+fn a_route_is_recorded_if_the_packet_asks_for_it() {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(ROUTER, CLIENT_SIDE)
         .ip(etherparse::IpHeaders::Ipv4(
@@ -106,8 +106,8 @@ fn a_route_is_recorded_where_a_packet_asks_for_it() {
 }
 
 #[test]
-fn of_two_connections_with_one_reply_the_newer_answers() {
-    // Two virtual addresses, one server: the same client port makes the replies alike.
+fn of_two_connections_with_the_same_reply_key_the_newer_is_found() {
+    // Two virtual addresses, one server: with the same client port the replies have the same key.
     let plan = Plan::new(Method::Nat);
     let mut snapshot = plan.snapshot();
     let services = Arc::make_mut(&mut snapshot.services);
@@ -126,7 +126,7 @@ fn of_two_connections_with_one_reply_the_newer_answers() {
 }
 
 #[test]
-fn a_message_keeps_the_service_class_it_was_asked_in() {
+fn an_icmp_error_keeps_the_tos_of_its_packet() {
     let mut bed = Plan { weight: 0, ..Plan::new(Method::Nat) }.build();
     bed.client_sends(&with_byte(tcp(client(), vip(), "S"), 15, 0xff));
     let got = bed.outside.take().unwrap();
@@ -134,7 +134,7 @@ fn a_message_keeps_the_service_class_it_was_asked_in() {
 }
 
 #[test]
-fn replies_of_this_machines_own_server_are_translated() {
+fn replies_of_a_local_server_are_translated() {
     let mut plan = Plan::new(Method::Nat);
     plan.network.local.insert(server().address);
     let mut bed = plan.build();
@@ -157,13 +157,13 @@ fn bed_out(bed: &Bed) -> crate::pipeline::TxBuffers<Frame> {
 }
 
 #[test]
-fn an_ending_connection_is_revived_by_a_packet_in_time() {
+fn an_expiring_connection_is_revived_by_a_packet_in_time() {
     for (wait, alive) in [(0, true), (50, false)] {
         let mut bed = Plan::new(Method::Nat).build();
         bed.client_sends(&tcp(client(), vip(), "S"));
         bed.client_sends(&tcp(client(), vip(), "R"));
         bed.server_sends(&tcp(server(), client(), "R"));
-        // A SYN with a RST is new, but opens nothing.
+        // A SYN with RST opens no connection.
         bed.client_sends(&tcp(client(), vip(), "SR"));
         bed.at(wait).worker.poll_once();
         bed.at(wait).server_sends(&tcp(server(), client(), "A"));
@@ -172,7 +172,7 @@ fn an_ending_connection_is_revived_by_a_packet_in_time() {
 }
 
 #[test]
-fn an_address_that_only_a_rule_takes_in_gives_no_answers() {
+fn an_address_local_by_policy_only_sends_no_icmp_errors() {
     let plan = Plan { weight: 0, ..Plan::new(Method::Dr) };
     let mut snapshot = plan.snapshot();
     let services = Arc::make_mut(&mut snapshot.services);
@@ -191,10 +191,10 @@ fn an_address_that_only_a_rule_takes_in_gives_no_answers() {
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::NoDestination as usize].get(), 1);
 }
 
-/// A destination behind an interface that is no port of ours: the kernel forwards what is translated, but would keep
-/// what still carries the virtual address.
+/// A destination behind an interface that is no port of ours: the kernel forwards translated packets, but would deliver
+/// locally those that still carry the virtual address.
 #[test]
-fn the_kernel_carries_on_for_nat_alone() {
+fn only_nat_can_forward_through_the_kernel() {
     for (method, to_kernel, dropped_) in [(Method::Nat, 1, 0), (Method::Dr, 0, 1)] {
         let plan = Plan::new(method);
         let mut snapshot = plan.snapshot();

@@ -1,4 +1,4 @@
-//! What is told of packets, and in which order.
+//! Trace events of packets, and their order.
 
 use super::bed::*;
 use crate::config::ProtocolSet;
@@ -7,14 +7,14 @@ use crate::trace::{Kind, Outcome, Record, Switches};
 use crate::verdict::DropReason;
 use crate::wire::protocol;
 
-/// A bed that tells everything down to this level.
+/// A worker with all sites up to this level enabled.
 fn telling(level: u8) -> Bed {
     let on = Kind::ALL.iter().zip(Kind::SPECS).filter(|(_, spec)| spec.level <= level);
     let sites = on.flat_map(|(kind, spec)| (0..spec.modules.len() as u16).map(move |n| kind.first() + n));
     Plan { debug: Switches::of(sites), ..Plan::new(Method::Nat) }.build()
 }
 
-/// What was told, and forgotten then.
+/// Drains the events.
 fn connection_record(bed: &Bed) -> Vec<(Kind, Record)> {
     let events = &bed.worker.default_namespace.pipeline.rings.events;
     let kind = |record: &Record| {
@@ -29,7 +29,7 @@ fn kinds(bed: &Bed) -> Vec<Kind> {
 }
 
 #[test]
-fn a_new_connection_is_told_step_by_step() {
+fn a_new_connection_is_traced_step_by_step() {
     let mut bed = telling(12);
     kinds(&bed);
     bed.client_sends(&tcp(client(), vip(), "S"));
@@ -58,7 +58,7 @@ fn a_new_connection_is_told_step_by_step() {
 }
 
 #[test]
-fn what_is_off_is_not_told() {
+fn disabled_sites_are_not_traced() {
     let mut bed = telling(8);
     kinds(&bed);
     bed.client_sends(&tcp(client(), vip(), "S"));
@@ -70,7 +70,7 @@ fn what_is_off_is_not_told() {
 }
 
 #[test]
-fn a_reply_and_an_end_are_told() {
+fn a_reply_and_an_expiry_are_traced() {
     let mut bed = telling(12);
     bed.client_sends(&tcp(client(), vip(), "S"));
     kinds(&bed);
@@ -82,7 +82,7 @@ fn a_reply_and_an_end_are_told() {
 }
 
 #[test]
-fn failures_and_drops_are_told_with_their_reason() {
+fn failures_and_drops_are_traced_with_their_reason() {
     let mut bed = Plan { servers: 0, debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) }.build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     let told_kinds = kinds(&bed);
@@ -99,7 +99,7 @@ fn failures_and_drops_are_told_with_their_reason() {
 }
 
 #[test]
-fn packets_of_no_service_are_told_to_be_the_kernels() {
+fn packets_of_no_service_are_traced_as_the_kernels() {
     let mut bed = telling(12);
     kinds(&bed);
     bed.client_sends(&tcp(client(), at(vip().address, 81), "S"));
@@ -112,7 +112,7 @@ fn packets_of_no_service_are_told_to_be_the_kernels() {
 }
 
 #[test]
-fn a_burst_is_told_packet_by_packet_and_comes_out_the_same() {
+fn a_traced_burst_has_the_same_result() {
     let run = |mut bed: Bed| {
         for n in 0..40_u16 {
             bed.outside.put(&tcp(at(client().address, 1000 + n % 20), vip(), "S"));
@@ -127,7 +127,7 @@ fn a_burst_is_told_packet_by_packet_and_comes_out_the_same() {
 }
 
 #[test]
-fn what_nobody_reads_is_counted() {
+fn lost_events_are_counted() {
     let mut bed = telling(12);
     for _ in 0..1000 {
         bed.client_sends(&tcp(client(), vip(), "S"));
@@ -137,7 +137,7 @@ fn what_nobody_reads_is_counted() {
 }
 
 #[test]
-fn a_protocol_that_is_off_is_the_kernels() {
+fn packets_of_a_disabled_protocol_go_to_the_kernel() {
     let plan = Plan::new(Method::Nat);
     let mut snapshot = plan.snapshot();
     let mut bed = plan.build();
@@ -151,7 +151,7 @@ fn a_protocol_that_is_off_is_the_kernels() {
 }
 
 #[test]
-fn a_packet_without_a_way_is_a_failure() {
+fn a_packet_without_a_route_is_traced_as_a_failure() {
     let mut nowhere = network();
     nowhere.routes4 = crate::config::Network::default().routes4;
     let debug = Switches::of([Kind::NotSent.first()]);

@@ -1,4 +1,4 @@
-//! IPv6 where it differs: ICMPv6 errors that do not fit, AH, and extension headers.
+//! IPv6 where it differs: ICMPv6 errors that exceed the MTU, AH, and extension headers.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) fn vip6(l4_port: u16) -> Endpoint {
     at(v6(9, 1), l4_port)
 }
 
-/// A bed with one service of IPv6; `mtu` is that of the servers' link.
+/// A worker with one IPv6 service; `mtu` is the servers' link's.
 pub(super) fn bed(plan: Plan, l4_port: u16, mtu: u16) -> Bed {
     let mut plan = plan;
     plan.network.links[1].mtu = mtu;
@@ -70,7 +70,7 @@ fn ah_follows_its_key_exchange_unless_like_linux() {
 }
 
 #[test]
-fn an_icmpv6_error_that_does_not_fit_is_dropped() {
+fn an_icmpv6_error_that_exceeds_the_mtu_is_dropped() {
     let mut bed = bed(Plan::new(Method::Dr), 80, 1280);
     let (IpAddr::V6(from), IpAddr::V6(to)) = (client6().address, vip6(0).address) else { unreachable!() };
     let mut syn = Vec::new();
@@ -93,7 +93,7 @@ fn an_icmpv6_error_that_does_not_fit_is_dropped() {
 }
 
 #[test]
-fn tcp_behind_an_extension_header_is_found_and_its_state_is_read_where_ipvs_reads_it() {
+fn tcp_behind_an_extension_header_reads_its_state_where_ipvs_does() {
     let mut bed = bed(Plan::new(Method::Dr), 80, 1500);
     // Hop-by-hop with padding, then a SYN.
     let mut syn = vec![6, 0, 1, 4, 0, 0, 0, 0];
@@ -105,7 +105,7 @@ fn tcp_behind_an_extension_header_is_found_and_its_state_is_read_where_ipvs_read
 }
 
 #[test]
-fn a_lone_fragment_is_the_whole_packet() {
+fn an_atomic_fragment_is_a_whole_packet() {
     let mut bed = bed(Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }, 53, 1500);
     // Fragment header: UDP follows, first and last; then a datagram without data and without a checksum.
     let lone = [&[17, 0, 0, 0, 0, 0, 0, 7][..], &[0x9c, 0x40, 0, 53, 0, 8, 0, 0]].concat();

@@ -1,4 +1,4 @@
-//! The law of the express way: it does what the long way does.
+//! Property: the fast path does what the slow path does.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::cpu;
 use crate::service::{Method, Tunnel};
 use crate::wire::protocol;
 
-/// One packet of a conversation.
+/// One packet of a flow.
 #[derive(Clone, Debug)]
 struct Step {
     from_client: bool,
@@ -20,9 +20,9 @@ struct Step {
     flags: &'static str,
     data: usize,
     ttl: u8,
-    /// Bytes behind the IP packet in its frame.
+    /// Padding behind the IP packet, in bytes.
     trail: usize,
-    /// What is done to it: nothing, no UDP checksum, "don't fragment", a fragment, a wrong header checksum.
+    /// Variation: none, no UDP checksum, DF, a fragment, a wrong header checksum.
     twist: u8,
     wait: u64,
 }
@@ -47,7 +47,7 @@ fn next() -> impl Strategy<Value = Step> {
 
 fn frame(next: &Step, proto: u8) -> Vec<u8> {
     let client = at(client().address, 4000 + next.client);
-    // A server answers from the address it was reached by: translated by NAT, the virtual one else.
+    // A server replies from the address that it was reached by: its own with NAT, else the virtual one.
     let (from, to) = if next.from_client { (client, vip()) } else { (server(), client) };
     let data = vec![7; next.data];
     let mut frame = match proto {
@@ -68,8 +68,7 @@ fn frame(next: &Step, proto: u8) -> Vec<u8> {
     frame
 }
 
-/// The same packet as IPv6. Its transport checksum is as wrong as it was right before, which no stage but the receiver
-/// looks at.
+/// The packet as IPv6. Its transport checksum is wrong, which only the receiver would notice.
 fn as_ipv6(next: &Step, frame: &[u8]) -> Vec<u8> {
     let server = v6(SERVERS6, 2);
     let (from, to) =

@@ -1,4 +1,4 @@
-//! Packets in fragments: in any order, by every method, on any worker; and what is dropped of them.
+//! Fragmented packets: in any order, by every method, on any worker; and their drops.
 
 use super::bed::*;
 use crate::io::mem::Frame;
@@ -8,12 +8,12 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::{protocol, view};
 
-/// UDP that may be fragmented on the way.
+/// UDP without DF.
 fn loose(data: &[u8]) -> Vec<u8> {
     with_byte(udp(client(), vip(), data), 20, 0)
 }
 
-/// A datagram of so many bytes in IPv4 fragments of an MTU, in a frame each.
+/// IPv4 fragments of a datagram for an MTU, in a frame each.
 fn fragments(data: usize, mtu: u16, id: u16) -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = (0..data).map(|n| n as u8).collect();
     let mut frame = loose(&bytes);
@@ -38,7 +38,7 @@ fn dropped(bed: &Bed, why: DropReason) -> u64 {
     bed.stats.counters.drops[why as usize].get()
 }
 
-/// Payloads of the fragments that left inside, put together.
+/// Joined payloads of the fragments sent to the servers' side.
 fn received(bed: &Bed) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(frame) = bed.inside.take() {
@@ -52,7 +52,7 @@ fn received(bed: &Bed) -> Vec<u8> {
 }
 
 #[test]
-fn a_datagram_in_fragments_is_translated_whole_in_any_order() {
+fn a_fragmented_datagram_is_translated_in_any_order() {
     let sent = fragments(3000, 1000, 7);
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
         let mut bed = plan(Method::Nat).build();
@@ -81,7 +81,7 @@ fn a_datagram_in_fragments_is_translated_whole_in_any_order() {
 }
 
 #[test]
-fn fragments_pass_by_direct_routing_and_through_tunnels() {
+fn fragments_are_forwarded_by_dr_and_tunnels() {
     for (method, more) in [(Method::Dr, 0), (Method::Tunnel(Tunnel::Ipip), 20)] {
         let mut bed = plan(method).build();
         let sent = fragments(3000, 1000, 7);
@@ -94,7 +94,7 @@ fn fragments_pass_by_direct_routing_and_through_tunnels() {
 }
 
 #[test]
-fn a_datagram_for_nobody_is_the_kernels_fragment_by_fragment() {
+fn fragments_of_no_service_go_to_the_kernel() {
     let mut bed = Plan::new(Method::Nat).build();
     let sent = fragments(3000, 1000, 7);
     sent.iter().for_each(|frame| bed.client_sends(frame));
@@ -102,7 +102,7 @@ fn a_datagram_for_nobody_is_the_kernels_fragment_by_fragment() {
 }
 
 #[test]
-fn a_refused_datagram_is_answered_once() {
+fn a_refused_datagram_gets_one_icmp_error() {
     let mut bed = Plan { weight: 0, ..plan(Method::Nat) }.build();
     let sent = fragments(3000, 1000, 7);
     sent.iter().for_each(|frame| bed.client_sends(frame));
@@ -113,7 +113,7 @@ fn a_refused_datagram_is_answered_once() {
 }
 
 #[test]
-fn what_is_incomplete_ends_after_thirty_seconds() {
+fn an_incomplete_datagram_is_dropped_after_thirty_seconds() {
     let mut bed = plan(Method::Nat).build();
     bed.client_sends(&fragments(3000, 1000, 7)[1]);
     assert_eq!(bed.stats.counters.reassembling.get(), 1);
@@ -123,7 +123,7 @@ fn what_is_incomplete_ends_after_thirty_seconds() {
 }
 
 #[test]
-fn fragments_that_lie_are_dropped_by_name() {
+fn inconsistent_fragments_are_dropped_by_reason() {
     let sent = fragments(3000, 1000, 7);
     let mut bed = plan(Method::Nat).build();
     bed.client_sends(&sent[0]);
@@ -147,7 +147,7 @@ fn fragments_that_lie_are_dropped_by_name() {
 }
 
 #[test]
-fn floods_of_fragments_keep_to_their_room() {
+fn floods_of_fragments_stay_within_the_limits() {
     let mut bed = plan(Method::Nat).build();
     for id in 0..2000 {
         bed.client_sends(&fragments(3000, 1000, id)[1]);
@@ -165,7 +165,7 @@ fn floods_of_fragments_keep_to_their_room() {
 }
 
 #[test]
-fn what_the_way_cannot_carry_leaves_in_pieces() {
+fn packets_that_exceed_the_mtu_are_fragmented() {
     let mut plan = plan(Method::Dr);
     plan.network.links[1].mtu = 600;
     for hop in &mut plan.network.hops {
@@ -179,7 +179,7 @@ fn what_the_way_cannot_carry_leaves_in_pieces() {
 
 /// Each fragment could be a part of a packet, but together they are longer than any: the first has the longer header.
 #[test]
-fn a_packet_longer_than_any_is_the_kernels() {
+fn a_datagram_longer_than_any_packet_goes_to_the_kernel() {
     let fragment = |header_len: u8, offset: u16, more: u16, data: usize| {
         let mut frame = loose(b"")[..34].to_vec();
         frame.resize(14 + usize::from(header_len), 1); // no operation
@@ -200,9 +200,9 @@ fn a_packet_longer_than_any_is_the_kernels() {
     );
 }
 
-/// A burst may end many trains, and cut many packets: more leaves then than came, and all of it.
+/// A burst may complete many datagrams and fragment many packets: more packets leave than arrived, and none is lost.
 #[test]
-fn a_burst_may_leave_as_more_than_one() {
+fn a_burst_may_be_sent_as_several() {
     let mut bed = plan(Method::Nat).build();
     let all: Vec<_> = (0..12).flat_map(|id| fragments(8000, 1500, id)).collect();
     assert_eq!(all.len(), 72);

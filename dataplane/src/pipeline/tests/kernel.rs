@@ -1,4 +1,4 @@
-//! What this machine's kernel sends in fragments, and two workers that gather for each other.
+//! Fragments sent by this machine's kernel, and two workers that reassemble for each other.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::wire::{ipv4, protocol};
 
-/// A frame as this machine's kernel sends it: out of a port, to whom it leaves for.
+/// A frame as this machine's kernel sends it by a port, addressed to its receiver.
 fn of_kernel(mut frame: Vec<u8>) -> Vec<u8> {
     frame[..12].copy_from_slice(&[&ROUTER[..], &CLIENT_SIDE[..]].concat());
     frame
@@ -31,7 +31,7 @@ fn sent(out: &mut TxBuffers<Frame>) -> Vec<Vec<u8>> {
     out.ports[0].drain(..).map(|packet| packet.bytes().to_vec()).collect()
 }
 
-/// A bed of UDP whose destination is this machine, with a connection.
+/// A worker with a UDP connection to a destination on this machine.
 fn with_server_here(method: Method) -> Bed {
     let mut plan = Plan { protocol: protocol::UDP, ..Plan::new(method) };
     plan.network.local.insert(server().address);
@@ -42,7 +42,7 @@ fn with_server_here(method: Method) -> Bed {
 }
 
 #[test]
-fn a_reply_that_the_kernel_cuts_is_translated_as_one_that_it_sends_whole() {
+fn a_reply_that_the_kernel_fragments_is_translated_like_a_whole_one() {
     for (method, from) in [(Method::Nat, server()), (Method::Dr, vip())] {
         let mut bed = with_server_here(method);
         let mut out = outbox(&bed, 1);
@@ -68,7 +68,7 @@ fn a_reply_that_the_kernel_cuts_is_translated_as_one_that_it_sends_whole() {
 }
 
 #[test]
-fn an_error_that_the_kernel_cuts_is_translated_too() {
+fn an_icmp_error_that_the_kernel_fragments_is_translated() {
     let mut bed = with_server_here(Method::Nat);
     let mut out = outbox(&bed, 1);
     let asked = udp(client(), server(), &[3; 400]);
@@ -84,7 +84,7 @@ fn an_error_that_the_kernel_cuts_is_translated_too() {
 }
 
 #[test]
-fn what_the_kernel_cuts_of_its_own_leaves_as_it_is() {
+fn other_fragments_of_the_kernel_are_sent_unchanged() {
     let mut bed = with_server_here(Method::Nat);
     let mut out = outbox(&bed, 1);
     let other = of_kernel(with_byte(udp(at(server().address, 99), client(), &[3; 3000]), 20, 0));
@@ -100,9 +100,9 @@ fn what_the_kernel_cuts_of_its_own_leaves_as_it_is() {
     assert_eq!(bed.stats.destinations[0].out_packets.get(), 0);
 }
 
-/// Somebody outside who sends fragments in the name of a server on this machine does not disturb its replies.
+/// Fragments from outside, spoofed as a local server's, do not disturb its replies.
 #[test]
-fn fragments_from_outside_are_not_taken_for_the_kernels() {
+fn fragments_from_outside_do_not_mix_with_the_kernels() {
     let mut bed = with_server_here(Method::Nat);
     let mut out = outbox(&bed, 1);
     let replies = fragments(&with_byte(udp(server(), client(), &[3; 3000]), 20, 0), &[185, 370], 9);
@@ -123,9 +123,9 @@ fn fragments_from_outside_are_not_taken_for_the_kernels() {
     assert_eq!((sent(&mut out).len(), out.reassembler.held()), (3, 2));
 }
 
-/// Two workers: what the first gathers of another's flow goes to that one, who gathers it again.
+/// Two workers: a datagram that the first reassembles goes to the flow's owner, which reassembles it again.
 #[test]
-fn trains_of_errors_and_of_the_kernel_meet_at_the_owner() {
+fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     let mut plan = Plan { protocol: protocol::UDP, workers: 2, ..Plan::new(Method::Nat) };
     plan.network.local.insert(server().address);
     let mut owner = plan.build();
@@ -164,7 +164,7 @@ fn trains_of_errors_and_of_the_kernel_meet_at_the_owner() {
     let asked = with_byte(udp(vip(), client, &[3; 200]), 20, 0);
     let rx = |relayed| RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed };
     let mut batch = crate::io::Batch::new();
-    // The first worker gathers those with the right identification.
+    // The first worker reassembles datagrams with the right identification.
     let id = (0..).find(|id| {
         let info = crate::fragments::FragmentInfo::read(
             &fragments(&error(&asked, vip(), false), &[3], *id)[0],

@@ -1,4 +1,4 @@
-//! What happens to packets of balanced traffic.
+//! Packets of balanced traffic, row by row.
 
 use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
 
@@ -29,7 +29,7 @@ pub(super) fn ends(frame: &[u8]) -> (crate::flow::Endpoint, crate::flow::Endpoin
 }
 
 #[test]
-fn nat_translates_both_ways_and_takes_a_hop() {
+fn nat_translates_both_directions_and_decrements_the_ttl() {
     let mut bed = Plan::new(Method::Nat).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
@@ -40,7 +40,7 @@ fn nat_translates_both_ways_and_takes_a_hop() {
 }
 
 #[test]
-fn direct_routing_changes_the_frame_and_the_hops_alone() {
+fn direct_routing_changes_only_the_frame_and_the_ttl() {
     let mut bed = Plan::new(Method::Dr).build();
     let sent = tcp(client(), vip(), "S");
     bed.client_sends(&sent);
@@ -50,7 +50,7 @@ fn direct_routing_changes_the_frame_and_the_hops_alone() {
 }
 
 #[test]
-fn a_tunnel_wraps_the_packet() {
+fn a_tunnel_encapsulates_the_packet() {
     let mut bed = Plan::new(Method::Tunnel(Tunnel::Ipip)).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     let got = bed.inside.take().unwrap();
@@ -68,9 +68,9 @@ fn a_datagram_without_a_checksum_gets_one() {
     assert_eq!(ends(&bed.inside.take().unwrap()), (client(), server(), 63));
 }
 
-/// 0 would say that there is no checksum. RFC 768; the last word of the data makes the sum of all others right.
+/// A UDP checksum of 0 means that there is none (RFC 768). The last word of the data makes the sum come out as 0.
 #[test]
-fn a_checksum_that_comes_out_as_0_is_sent_as_all_ones() {
+fn a_udp_checksum_of_zero_is_sent_as_all_ones() {
     let mut bed = Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }.build();
     for word in 0..=u16::MAX {
         let translated = udp(client(), server(), &word.to_be_bytes());
@@ -91,7 +91,7 @@ fn a_checksum_that_comes_out_as_0_is_sent_as_all_ones() {
 }
 
 #[test]
-fn what_no_service_wants_is_the_kernels() {
+fn packets_of_no_service_go_to_the_kernel() {
     let mut bed = Plan::new(Method::Nat).build();
     let rows = [
         ("a port nobody serves", tcp(client(), at(vip().address, 81), "S")),
@@ -113,7 +113,7 @@ fn what_no_service_wants_is_the_kernels() {
 }
 
 #[test]
-fn a_silent_connection_ends_and_takes_its_counts_along() {
+fn an_idle_connection_expires_with_its_counts() {
     let mut bed = Plan::new(Method::Nat).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(bed.stats.destinations[0].load().active, 1);
@@ -125,7 +125,7 @@ fn a_silent_connection_ends_and_takes_its_counts_along() {
 }
 
 #[test]
-fn a_syn_on_a_closed_connection_is_scheduled_anew() {
+fn a_syn_on_a_closed_connection_is_rescheduled() {
     let mut bed = Plan::new(Method::Nat).build();
     for flags in ["S", "R", "S"] {
         bed.client_sends(&tcp(client(), vip(), flags));
@@ -135,14 +135,14 @@ fn a_syn_on_a_closed_connection_is_scheduled_anew() {
 }
 
 #[test]
-fn an_error_about_a_reply_is_translated_inside_and_out() {
+fn an_icmp_error_about_a_reply_is_translated_with_its_quote() {
     let mut bed = Plan::new(Method::Nat).build();
     bed.client_sends(&tcp(client(), vip(), "S"));
     bed.inside.take();
     bed.client_sends(&error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4));
     let got = bed.inside.take().unwrap();
     assert_eq!(ends(&got).1.address, server().address);
-    // Behind 14 bytes of Ethernet, 20 of IP and 8 of ICMP: source address and port of what is quoted.
+    // Behind 14 bytes of Ethernet, 20 of IP and 8 of ICMP: source address and port of the quoted packet.
     assert_eq!(
         (&got[42 + 12..42 + 16], &got[42 + 20..42 + 22]),
         (&[10, 0, 2, 2][..], &8080u16.to_be_bytes()[..])
@@ -151,7 +151,7 @@ fn an_error_about_a_reply_is_translated_inside_and_out() {
 }
 
 #[test]
-fn a_packet_waits_for_its_neighbours_address() {
+fn a_packet_is_held_until_its_neighbour_is_resolved() {
     let mut bed = Plan::new(Method::Nat).build();
     let mut network = network();
     network.generation = 2;
@@ -188,7 +188,7 @@ fn tagged(frame: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_tag_goes_on_and_off_with_the_link() {
+fn vlan_tags_follow_the_link() {
     let mut plan = Plan::new(Method::Nat);
     plan.network.links[0].vlan = Some(100);
     let (key, hop) =

@@ -1,4 +1,4 @@
-//! Connections that servers open: SIP calls from inside.
+//! SIP calls that servers open.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ fn plan() -> Plan {
     Plan { protocol: protocol::UDP, servers: 3, ..Plan::new(Method::Nat) }
 }
 
-/// The plan's snapshot with a service of SIP.
+/// The plan's snapshot with a SIP service.
 fn snapshot(plan: &Plan) -> Snapshot {
     let mut snapshot = plan.snapshot();
     let services = Arc::make_mut(&mut snapshot.services);
@@ -38,7 +38,7 @@ fn bed() -> Bed {
     plan().bed_with(snapshot(&plan())).unwrap()
 }
 
-fn one_packet_bed() -> Bed {
+fn ops_bed() -> Bed {
     let mut snapshot = snapshot(&plan());
     Arc::make_mut(&mut snapshot.services).services[0].as_mut().unwrap().ops = true;
     plan().bed_with(snapshot).unwrap()
@@ -61,7 +61,7 @@ fn open(bed: &Bed) -> u32 {
 }
 
 #[test]
-fn a_call_leaves_with_the_virtual_address_and_its_answer_comes_back() {
+fn a_server_call_leaves_with_the_virtual_address_and_its_answer_returns() {
     let mut bed = bed();
     let server_call = nth_server(1);
     bed.server_sends(&sip(server_call, client(), "one"));
@@ -92,7 +92,7 @@ fn a_call_leaves_with_the_virtual_address_and_its_answer_comes_back() {
 }
 
 #[test]
-fn the_call_meets_its_caller_whatever_port_it_goes_on_from() {
+fn the_call_stays_with_its_server_whatever_port_it_uses() {
     let mut bed = bed();
     bed.server_sends(&sip(nth_server(2), client(), "one"));
     for port in 5060..5064 {
@@ -103,7 +103,7 @@ fn the_call_meets_its_caller_whatever_port_it_goes_on_from() {
 }
 
 #[test]
-fn a_call_that_another_server_takes_up_is_that_servers_from_then_on() {
+fn a_call_taken_over_by_another_server_moves_to_it() {
     let mut bed = bed();
     bed.client_sends(&sip(client(), vip(), "one"));
     let (_, first) = left(&bed.inside).unwrap();
@@ -116,9 +116,9 @@ fn a_call_that_another_server_takes_up_is_that_servers_from_then_on() {
     assert_eq!(left(&bed.inside), Some((client(), first)), "open connections stay");
 }
 
-/// What is not a call of a server is nobody's but the kernel's, and opens nothing.
+/// Packets that are not a server's call go to the kernel and open nothing.
 #[test]
-fn other_packets_of_servers_open_nothing() {
+fn other_packets_of_servers_open_no_connection() {
     let own = at(vip().address, 9);
     let multicast = at(v4(224, 0, 1, 75), 5060);
     let rows = [
@@ -151,7 +151,7 @@ fn other_packets_of_servers_open_nothing() {
 }
 
 #[test]
-fn what_a_router_sends_back_opens_nothing() {
+fn packets_that_a_router_returns_open_nothing() {
     let mut bed = bed();
     bed.server_sends(&with_byte(sip(server(), client(), "one"), 22, 1));
     let long = format!("{}{}", message("one"), "v".repeat(1500));
@@ -169,8 +169,8 @@ fn what_a_router_sends_back_opens_nothing() {
 }
 
 #[test]
-fn a_service_of_one_packet_translates_every_message_and_keeps_none() {
-    let mut bed = one_packet_bed();
+fn an_ops_service_translates_every_message_and_keeps_no_connection() {
+    let mut bed = ops_bed();
     for round in 1..=3 {
         bed.server_sends(&sip(nth_server(2), client(), "one"));
         assert_eq!(left(&bed.outside), Some((vip(), client())));
@@ -199,8 +199,8 @@ fn a_call_without_room_is_dropped_and_counted() {
 }
 
 #[test]
-fn a_destination_of_this_machine_calls_too() {
-    for (mut bed, stay) in [(bed(), 1), (one_packet_bed(), 0)] {
+fn a_local_destination_can_open_calls() {
+    for (mut bed, stay) in [(bed(), 1), (ops_bed(), 0)] {
         let mut out = crate::pipeline::TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([]));
         let mut sends = |bed: &mut Bed, text: &str| {
             let mut frame = udp(server(), client(), text.as_bytes());
@@ -224,8 +224,8 @@ fn a_destination_of_this_machine_calls_too() {
 
 /// A message that is too long for a packet: the Call-ID is in the first fragment.
 #[test]
-fn calls_in_fragments_are_known_by_their_first() {
-    for (mut bed, stay) in [(bed(), 2), (one_packet_bed(), 0)] {
+fn fragmented_calls_are_known_by_their_first_fragment() {
+    for (mut bed, stay) in [(bed(), 2), (ops_bed(), 0)] {
         let text = format!("{}{}", message("one"), "v".repeat(2000));
         for frame in cut(&with_byte(udp(nth_server(1), client(), text.as_bytes()), 20, 0)) {
             bed.server_sends(&frame);
@@ -246,7 +246,7 @@ fn calls_in_fragments_are_known_by_their_first() {
 }
 
 #[test]
-fn calls_of_ipv6_leave_and_come_back() {
+fn server_calls_work_over_ipv6() {
     let mut bed = families::bed(Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }, 5060, 1500);
     let (server_call, phone) = (at(families::v6(families::SERVERS6, 2), 5060), families::client6());
     let mut snapshot = bed.worker.default_namespace.pipeline.snapshot.clone();
@@ -288,7 +288,7 @@ fn cut(frame: &[u8]) -> Vec<Vec<u8>> {
     fragments
 }
 
-/// Several workers that share what workers share; a packet is given to the one that owns it.
+/// Several workers with shared state; a packet goes to its owner.
 struct Workers {
     beds: Vec<Bed>,
 }
@@ -307,7 +307,7 @@ impl Workers {
         Workers { beds: beds.collect() }
     }
 
-    /// What leaves when this comes: from where, and to where.
+    /// Source and destination of the packet sent for this one.
     fn pass(&mut self, frame: &[u8]) -> Option<(Endpoint, Endpoint)> {
         let mut parsed = Parsed::NOTHING;
         parse(frame, &frame[..6].try_into().unwrap(), &mut parsed).unwrap();
@@ -324,10 +324,10 @@ impl Workers {
     }
 }
 
-/// Who remembers what of calls, in plain words.
+/// A naive model of calls.
 #[derive(Default)]
 struct Model {
-    /// Open connections, the newest last: a client, and the server it speaks with.
+    /// Open connections, the newest last: client and server.
     open: Vec<(Endpoint, Endpoint)>,
     /// The server of each call of a client's network.
     calls: HashMap<(IpAddr, u8), Endpoint>,

@@ -1,4 +1,4 @@
-//! Services of every kind: marks, any port, persistence, one packet, thresholds, and services without destinations.
+//! Services of every kind: fwmarks, any port, persistence, OPS, thresholds, and services without destinations.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ fn plan() -> Plan {
     Plan { servers: 3, ..Plan::new(Method::Dr) }
 }
 
-/// Which server a frame that left inside was sent to; all have one hardware address, so by the connection's entry.
+/// The server that a frame was sent to. All have the same hardware address, so the connection's entry tells.
 fn served_by(bed: &Bed, client: Endpoint, to: Endpoint) -> Option<u32> {
     let key = crate::flow::Key::between(client, to, protocol::TCP)?;
     let conns = &bed.worker.default_namespace.pipeline.conns;
@@ -49,7 +49,7 @@ fn served_by(bed: &Bed, client: Endpoint, to: Endpoint) -> Option<u32> {
 }
 
 #[test]
-fn clients_of_one_network_meet_one_destination() {
+fn clients_of_one_network_share_a_destination() {
     let plan = plan();
     let mut bed = plan.bed_with(with_service(&Plan { servers: 3, ..Plan::new(Method::Dr) }, |service| {
         service.persistence = sticky(50);
@@ -67,11 +67,11 @@ fn clients_of_one_network_meet_one_destination() {
 }
 
 #[test]
-fn a_template_ends_after_its_connections_and_its_time() {
+fn a_template_expires_after_its_connections_and_timeout() {
     let snapshot = with_service(&plan(), |service| service.persistence = sticky(50));
     let mut bed = plan().bed_with(snapshot).unwrap();
     bed.client_sends(&tcp(client(), vip(), "S"));
-    // The connection lives for a minute, the template for 50 seconds: it waits, a minute at a time.
+    // The connection's timeout is a minute, the template's 50 seconds: it is extended by a minute at a time.
     bed.at(59_000).worker.poll_once();
     assert_eq!(bed.worker.default_namespace.pipeline.shared.templates.len(), 1);
     bed.at(61_000).worker.poll_once();
@@ -87,7 +87,7 @@ fn a_template_ends_after_its_connections_and_its_time() {
 }
 
 #[test]
-fn a_quiesced_destination_keeps_its_clients_until_told_otherwise() {
+fn a_quiesced_destination_keeps_its_clients_unless_configured() {
     let snapshot = with_service(&plan(), |service| service.persistence = sticky(50));
     let mut bed = plan().bed_with(snapshot.clone()).unwrap();
     bed.client_sends(&tcp(client(), vip(), "S"));
@@ -106,7 +106,7 @@ fn a_quiesced_destination_keeps_its_clients_until_told_otherwise() {
 }
 
 #[test]
-fn a_call_meets_one_destination_whatever_its_port() {
+fn a_call_has_one_destination_whatever_its_port() {
     let plan = || Plan { protocol: protocol::UDP, ..plan() };
     let snapshot = with_service(&plan(), |service| {
         service.persistence = Some(Persistence { sip: true, ..sticky(50).unwrap() });
@@ -143,7 +143,7 @@ fn templates_have_a_limit() {
 }
 
 #[test]
-fn a_service_of_any_port_takes_every_port_and_keeps_it() {
+fn an_any_port_service_accepts_and_keeps_every_port() {
     let snapshot = with_service(&plan(), |service| {
         service.name = Name::Address(at(vip().address, 0), protocol::TCP);
         service.persistence = sticky(50);
@@ -157,7 +157,7 @@ fn a_service_of_any_port_takes_every_port_and_keeps_it() {
 }
 
 #[test]
-fn port_21_takes_what_may_be_ftps_data_but_never_from_port_20() {
+fn an_ftp_service_accepts_possible_data_connections_except_from_port_20() {
     let snapshot = with_service(&plan(), |service| {
         service.name = Name::Address(at(vip().address, 21), protocol::TCP);
         service.persistence = sticky(50);
@@ -173,7 +173,7 @@ fn port_21_takes_what_may_be_ftps_data_but_never_from_port_20() {
 }
 
 #[test]
-fn a_mark_names_a_service() {
+fn a_fwmark_selects_a_service() {
     let mut snapshot =
         with_service(&plan(), |service| service.name = Name::Fwmark { fwmark: 7, ipv6: false });
     snapshot.fwmarks = [FwmarkRule {
@@ -193,7 +193,7 @@ fn a_mark_names_a_service() {
 }
 
 #[test]
-fn one_packet_leaves_nothing_behind() {
+fn ops_leaves_no_connection_behind() {
     let plan = || Plan { protocol: protocol::UDP, ..plan() };
     let mut bed = plan().bed_with(with_service(&plan(), |service| service.ops = true)).unwrap();
     for _ in 0..3 {
@@ -204,9 +204,9 @@ fn one_packet_leaves_nothing_behind() {
     assert_eq!((served, bed.worker.default_namespace.pipeline.conns.used().ipv4), (vec![1, 1, 1], 0));
 }
 
-/// Templates of one-packet services go early by the packets they had: one that had more than eight stays.
+/// Templates of OPS services are expired early by their packet count: one with more than eight packets stays.
 #[test]
-fn a_template_counts_the_packets_of_one_packet_connections() {
+fn a_template_counts_the_packets_of_ops_connections() {
     for (packets, stays) in [(1, false), (9, true)] {
         let plan = || Plan { protocol: protocol::UDP, ..plan() };
         let mut snapshot = with_service(&plan(), |service| {
@@ -228,14 +228,14 @@ fn a_template_counts_the_packets_of_one_packet_connections() {
 }
 
 #[test]
-fn a_mark_service_without_destinations_lets_packets_by() {
+fn a_fwmark_service_without_destinations_is_bypassed() {
     let mut snapshot = with_service(&plan(), |service| {
         service.name = Name::Fwmark { fwmark: 7, ipv6: false };
         service.destinations.clear();
     });
     snapshot.settings.cache_bypass = true;
     snapshot.fwmarks = [FwmarkRule { fwmark: 7, ..FwmarkRule::default() }].into();
-    // The machine takes what is marked, though the address is not its own.
+    // Marked packets are local by policy, though the address is not this machine's.
     let network = Arc::make_mut(&mut snapshot.network);
     let mut table = crate::config::RouteTable::default();
     table.routes4.insert("0.0.0.0/0".parse().unwrap(), crate::config::Route::Local);
@@ -252,7 +252,7 @@ fn a_mark_service_without_destinations_lets_packets_by() {
 }
 
 #[test]
-fn a_full_destination_gets_no_more_until_enough_have_gone() {
+fn an_overloaded_destination_gets_no_connections_until_below_its_threshold() {
     let limited = |plan: &Plan, upper| {
         let mut snapshot = plan.snapshot();
         let services = Arc::make_mut(&mut snapshot.services);
@@ -277,7 +277,7 @@ fn a_full_destination_gets_no_more_until_enough_have_gone() {
 }
 
 #[test]
-fn drop_packet_takes_one_new_connection_in_rate() {
+fn drop_packet_drops_one_new_connection_in_rate() {
     let mut plan = plan();
     plan.settings.drop_rate = 3;
     let mut bed = plan.build();
@@ -289,7 +289,7 @@ fn drop_packet_takes_one_new_connection_in_rate() {
 }
 
 #[test]
-fn drop_entry_takes_half_open_connections_and_spares_established_ones() {
+fn drop_entry_expires_half_open_connections_and_spares_established_ones() {
     let mut plan = Plan::new(Method::Nat);
     plan.settings.drop_entry = true;
     let mut bed = plan.build();
@@ -307,7 +307,7 @@ fn drop_entry_takes_half_open_connections_and_spares_established_ones() {
 }
 
 #[test]
-fn schedule_icmp_opens_the_connection_an_error_speaks_of() {
+fn schedule_icmp_opens_the_connection_that_an_error_quotes() {
     let error = error_about(&tcp(vip(), client(), "A"), vip().address, 3, 4);
     let mut bed = plan().build();
     bed.client_sends(&error);

@@ -1,4 +1,4 @@
-//! The law of owners: both directions of a flow, and errors about it, belong to one worker.
+//! Property: both directions of a flow, and errors about it, belong to one worker.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! ICMP errors about tunnels' outer packets, and what clients hear of them; spec 6.8.
+//! ICMP errors about tunnels' outer packets, and what clients get; spec 6.8.
 
 use etherparse::PacketBuilder;
 
@@ -8,7 +8,7 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::icmp::IcmpHdr;
 use crate::wire::view;
 
-/// An error from a router inside about an outer packet that left inside: `next_mtu` for "fragmentation needed".
+/// An error from a router on the servers' side about an outer packet: `next_mtu` for "fragmentation needed".
 fn about_outer(outer: &[u8], kind: u8, code: u8, word: u32) -> Vec<u8> {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(SERVER_MAC, SERVER_SIDE)
@@ -28,7 +28,7 @@ fn tunnels() -> [Tunnel; 4] {
     ]
 }
 
-/// A bed behind which one packet has gone through a tunnel, and that packet as it left.
+/// A worker that has sent one packet through a tunnel, and that packet.
 fn after_one(tunnel: Tunnel, like_linux_6_1: bool) -> (Bed, Vec<u8>) {
     let mut plan = Plan::new(Method::Tunnel(tunnel));
     plan.settings.like_linux_6_1 = like_linux_6_1;
@@ -40,7 +40,7 @@ fn after_one(tunnel: Tunnel, like_linux_6_1: bool) -> (Bed, Vec<u8>) {
 }
 
 #[test]
-fn a_client_hears_how_small_its_packets_must_be() {
+fn a_client_gets_the_mtu_of_the_tunnel() {
     for tunnel in tunnels() {
         let (mut bed, outer) = after_one(tunnel, false);
         bed.server_sends(&about_outer(&outer, 3, 4, 1400));
@@ -52,7 +52,7 @@ fn a_client_hears_how_small_its_packets_must_be() {
             (&connection_record[26..30], &connection_record[30..34]),
             (&[10, 9, 9, 1][..], &[192, 0, 2, 10][..])
         );
-        // From now on the way is that narrow.
+        // The path MTU is cached from now on.
         let long = tcp_with(client(), vip(), "A", &[0; 1380]);
         bed.client_sends(&long);
         assert_eq!(
@@ -60,7 +60,7 @@ fn a_client_hears_how_small_its_packets_must_be() {
             2,
             "{tunnel:?}"
         );
-        // After ten minutes it may be wide again; the connection has to be kept that long.
+        // It expires after ten minutes; the connection has to live that long.
         bed.at(300_000).client_sends(&tcp(client(), vip(), "A"));
         bed.at(601_000).worker.poll_once();
         bed.client_sends(&long);
@@ -69,7 +69,7 @@ fn a_client_hears_how_small_its_packets_must_be() {
 }
 
 #[test]
-fn linux_6_1_tells_the_mtu_it_used_so_far() {
+fn linux_6_1_reports_the_mtu_used_so_far() {
     let (mut bed, outer) = after_one(Tunnel::Ipip, true);
     for connection_record in [1480, 1480] {
         bed.server_sends(&about_outer(&outer, 3, 4, 1400));
@@ -82,7 +82,7 @@ fn linux_6_1_tells_the_mtu_it_used_so_far() {
 }
 
 #[test]
-fn other_errors_are_told_as_they_are() {
+fn other_errors_are_relayed_unchanged() {
     let (mut bed, outer) = after_one(Tunnel::Ipip, false);
     bed.server_sends(&about_outer(&outer, 3, 1, 0));
     let connection_record = bed.outside.take().expect("the client wants of it");
@@ -97,7 +97,7 @@ fn other_errors_are_told_as_they_are() {
 }
 
 #[test]
-fn a_client_that_lets_its_packets_be_cut_is_not_told() {
+fn a_client_without_df_gets_no_error() {
     let mut plan = Plan::new(Method::Tunnel(Tunnel::Ipip));
     plan.network.local.insert(v4(10, 0, 2, 1));
     let mut bed = plan.build();
@@ -109,7 +109,7 @@ fn a_client_that_lets_its_packets_be_cut_is_not_told() {
 }
 
 #[test]
-fn an_error_about_a_strangers_tunnel_is_the_kernels() {
+fn an_error_about_a_foreign_tunnel_goes_to_the_kernel() {
     let (mut bed, outer) = after_one(Tunnel::Ipip, false);
     let mut strange = outer;
     strange[14 + 20 + 12] ^= 1; // another client inside
