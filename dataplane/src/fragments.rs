@@ -1,8 +1,16 @@
-//! Fragments of one datagram, gathered in any order until all are here; then they go on together, still in pieces.
+//! Fragments: reassembly for the decision, rewriting, and fragmentation of packets that are too long.
 //!
-//! Only the first fragment tells the ports, so the others wait for it, and the checksum of a whole datagram may have to
-//! be made. Memory is fixed: when it is full, what has waited longest makes room. What is not clearly a part of one
-//! datagram is refused by name: fragments that lie about themselves are how filters are passed by (RFC 1858, RFC 5722).
+//! Only the first fragment has the ports, so no fragment can be forwarded before all are known. In the order of the flow:
+//!
+//! 1. [`FragmentInfo`] reads the headers of a fragment: which datagram, and which part of it.
+//! 2. [`Reassembler`] holds fragments, in any order, until their datagram is complete. Memory is fixed: when it is full,
+//!    the oldest incomplete datagrams are dropped. A fragment that contradicts the others drops them all, with a drop
+//!    reason of its own: overlapping fragments are a way around filters (RFC 1858, RFC 5722).
+//! 3. [`Datagram`] is a complete datagram, still in its fragments. [`ReassemblyBuffer`] holds the packet that it was, and the
+//!    slow path decides about that one.
+//! 4. [`translate`] rewrites all fragments of the datagram for NAT. They are sent in the sizes in which they came.
+//! 5. [`head`] makes the beginning of the packet, for an ICMP error to quote.
+//! 6. [`split`] fragments any packet that is longer than the MTU of its link.
 
 mod datagram;
 pub mod head;
@@ -24,66 +32,67 @@ use crate::wire::ipv6;
 use arrayvec::ArrayVec;
 use store::{PartialId, Store};
 
-/// How long a train waits: as in Linux, which for IPv4 is less than RFC 1122 asks for and for IPv6 what RFC 8200 does.
-const PATIENCE: [Millis; 2] = [Millis::from_secs(30), Millis::from_secs(60)];
+/// How long an incomplete datagram is held, for IPv4 and IPv6: as in Linux. RFC 1122 asks for at least 60 s for IPv4; RFC
+/// 8200 asks for 60 s.
+const TIMEOUT: [Millis; 2] = [Millis::from_secs(30), Millis::from_secs(60)];
 
-/// The longest packet.
+/// Bytes of the longest IP packet.
 const LONGEST: u32 = 65535;
 
-/// How much may wait.
+/// Limits of what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Datagrams.
+    /// Incomplete datagrams.
     pub datagrams: u16,
-    /// Fragments in all.
+    /// Fragments of all datagrams.
     pub fragments: u16,
-    /// Bytes of their frames in all.
+    /// Bytes of their frames.
     pub bytes: usize,
 }
 
 impl Default for Limits {
-    /// 4 MiB, as in Linux; packets so many that a worker's pool of buffers can spare them.
+    /// 4 MiB, as in Linux, and a number of packets that a worker's pool of buffers can spare.
     fn default() -> Limits {
         Limits { datagrams: 256, fragments: 1024, bytes: 4 << 20 }
     }
 }
 
-/// What became of a fragment.
+/// Result of [`Reassembler::take`].
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "a box would allocate for every datagram")]
 pub enum Outcome<P> {
-    /// It waits for others.
+    /// The fragment is held until the others are there.
     Held,
-    /// It was the last one missing.
+    /// The fragment completed its datagram.
     Complete(Datagram<P>),
-    /// It is given back to be dropped.
+    /// The fragment is returned to be dropped.
     Refused(P, DropReason),
 }
 
-/// The trains of fragments of one worker.
+/// The incomplete datagrams of one worker.
 pub struct Reassembler<P> {
     store: Store<P>,
     bytes: usize,
 }
 
 impl<P: Packet> Reassembler<P> {
-    /// Takes all the memory there will be. The seed keeps others from choosing where their trains are looked for.
+    /// Allocates all memory. The seed keeps senders from choosing hash buckets.
     pub fn new(limits: Limits, seed: Seed) -> Reassembler<P> {
         Reassembler { store: Store::new(&limits, seed), bytes: limits.bytes }
     }
 
-    /// How many fragments wait.
+    /// Number of fragments held.
     pub fn held(&self) -> usize {
         self.store.fragments
     }
 
-    /// How many bytes their frames have.
+    /// Bytes of the frames held.
     pub fn held_bytes(&self) -> usize {
         self.store.bytes
     }
 
-    /// Takes a fragment. `gone` gets the fragments that die by it or have died meanwhile: those of a train whose time
-    /// is over, that makes room, or that this fragment contradicts.
+    /// Takes a fragment. `gone` gets the fragments that are dropped: those of datagrams that timed out, that make room, or
+    /// that this fragment contradicts.
     pub fn take(
         &mut self,
         packet: P,
@@ -120,18 +129,18 @@ impl<P: Packet> Reassembler<P> {
         self.put(partial, packet, info)
     }
 
-    /// Gives up the trains whose time is over.
+    /// Drops the datagrams that timed out.
     pub fn expire(&mut self, now: Tick, mut each: impl FnMut(P)) {
-        for (family, patience) in PATIENCE.into_iter().enumerate() {
+        for (family, timeout) in TIMEOUT.into_iter().enumerate() {
             while let Some(partial) = self.store.oldest(family)
-                && now.since(self.store.partial(partial).begun) >= patience
+                && now.since(self.store.partial(partial).begun) >= timeout
             {
                 self.store.close(partial, |fragment| each(fragment.packet));
             }
         }
     }
 
-    /// Whether a fragment agrees with those of its train that are here.
+    /// Checks a fragment against those of its datagram that are held.
     fn fits(&self, partial: PartialId, new: &Place) -> Result<(), DropReason> {
         let (previous, next) = self.store.neighbours(partial, new.offset);
         let place = |slot: Option<_>| slot.and_then(|slot| self.store.place(slot));
@@ -152,7 +161,7 @@ impl<P: Packet> Reassembler<P> {
         if usize::from(known.count) == MAX_FRAGMENTS { Err(DropReason::FragmentsTooMany) } else { Ok(()) }
     }
 
-    /// Lets old trains go until there is room for a fragment of `len` bytes, and for a train if it has none.
+    /// Drops the oldest datagrams until there is room for a fragment of `len` bytes, and for a datagram if it is the first.
     fn make_room(
         &mut self,
         own: Option<PartialId>,
@@ -163,8 +172,8 @@ impl<P: Packet> Reassembler<P> {
             return false;
         }
         loop {
-            let has_train = own.is_some() || self.store.has_free_partial();
-            if has_train && self.store.has_free_slot() && self.store.bytes + len <= self.bytes {
+            let has_partial = own.is_some() || self.store.has_free_partial();
+            if has_partial && self.store.has_free_slot() && self.store.bytes + len <= self.bytes {
                 return true;
             }
             let Some(oldest) = self.store.oldest_but(own) else { return false };
@@ -185,7 +194,7 @@ impl<P: Packet> Reassembler<P> {
         if !place.more {
             known.total = Some(place.end());
         }
-        // They do not overlap, so all bytes are here when enough are.
+        // Fragments do not overlap, so the datagram is complete when the sum of their lengths is its length.
         if known.total != Some(known.received) {
             return Outcome::Held;
         }
@@ -196,7 +205,7 @@ impl<P: Packet> Reassembler<P> {
     }
 }
 
-/// Whether a fragment can be a part of any datagram.
+/// Checks whether a fragment can be part of any datagram.
 fn sound(info: &FragmentInfo) -> Result<(), DropReason> {
     let place = &info.place;
     let datagram = place.offset == 0 && !place.more;
@@ -211,7 +220,7 @@ fn sound(info: &FragmentInfo) -> Result<(), DropReason> {
     if counted as u32 + place.end() > LONGEST { Err(DropReason::FragmentTooFar) } else { Ok(()) }
 }
 
-/// A fragment that is first and last has nothing to do with others of its identification; RFC 6946.
+/// The datagram of a fragment that is first and last. It is independent of others with its identification; RFC 6946.
 fn alone<P>(packet: P, info: &FragmentInfo) -> Datagram<P> {
     let place = info.place;
     let fragments = std::iter::once(Fragment { packet, place }).collect();

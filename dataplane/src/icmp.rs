@@ -1,4 +1,4 @@
-//! ICMP errors: translated when they quote a packet of ours, and made when we must refuse one.
+//! ICMP errors: rewritten if they quote a packet of a NAT connection, and made for packets that are refused.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -15,18 +15,18 @@ use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, Ipv6Hdr};
 use crate::wire::{checksum, protocol, view, view_mut};
 
-/// Largest message we make: RFC 1812 4.3.2.3 and RFC 4443 2.4.
+/// Largest messages that are made, with their IP header: RFC 1812 4.3.2.3 and RFC 4443 2.4.
 const MAX_LEN4: usize = 576;
 const MAX_LEN6: usize = 1280;
 
-/// A message to be made.
+/// An ICMP error to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Why, for the counters.
+    /// The reason, for the counters.
     pub answer: IcmpReason,
-    /// The MTU to tell, for [`IcmpReason::FragmentationNeeded`].
+    /// The MTU to report, for [`IcmpReason::FragmentationNeeded`].
     pub mtu: u16,
-    /// Type, code and second word of the message it is made like, for [`IcmpReason::TunnelError`].
+    /// Type, code and second word of the received error to repeat, for [`IcmpReason::TunnelError`].
     pub like: (u8, u8, u32),
 }
 
@@ -49,13 +49,13 @@ impl Message {
     }
 }
 
-/// Where an ICMP message lies in its frame.
+/// The bytes of an ICMP message in its frame.
 fn message(frame: &[u8], parsed: &Parsed) -> Option<Range<usize>> {
     let at = parsed.l4.into()..parsed.end(frame)?;
     frame.get(at.clone()).map(|_| at)
 }
 
-/// The checksum's sum over the message there.
+/// The checksum's sum over the message at `at`, with the pseudo header of ICMPv6.
 fn sum(frame: &[u8], parsed: &Parsed, at: Range<usize>) -> u64 {
     let (l3, len) = (usize::from(parsed.l3), at.len());
     let pseudo = match parsed.key {
@@ -65,17 +65,17 @@ fn sum(frame: &[u8], parsed: &Parsed, at: Range<usize>) -> u64 {
     pseudo + checksum::sum(&frame[at])
 }
 
-/// Whether the ICMP error's own checksum is right.
+/// Whether the checksum of an ICMP error is right.
 pub fn checksum_is_right(frame: &[u8], parsed: &Parsed) -> bool {
     message(frame, parsed).is_some_and(|at| checksum::fold(sum(frame, parsed, at)) == 0xffff)
 }
 
-/// The same of ICMPv6 as Linux 6.1 reckons it behind NAT: without the pseudo header.
+/// Whether the checksum of an ICMPv6 error is right without the pseudo header, as Linux 6.1 checks it behind NAT.
 pub fn checksum_is_right_without_pseudo(frame: &[u8], parsed: &Parsed) -> bool {
     message(frame, parsed).is_some_and(|at| checksum::fold(checksum::sum(&frame[at])) == 0xffff)
 }
 
-/// The MTU that an ICMPv4 error tells: "fragmentation needed", RFC 1191.
+/// The MTU in an ICMPv4 "fragmentation needed" error, RFC 1191.
 pub fn next_mtu(frame: &[u8], parsed: &Parsed) -> Option<u16> {
     let icmp: &IcmpHdr = view(frame, parsed.l4.into())?;
     (icmp.kind == 3 && icmp.code == 4).then(|| icmp.rest.get() as u16)
@@ -126,9 +126,9 @@ fn fill_checksum(frame: &mut [u8], parsed: &Parsed) {
     }
 }
 
-/// Turns a packet into an ICMP message to its sender, in the same buffer; gives where the new IP header starts.
+/// Turns a packet into an ICMP error to its sender, in the same buffer, and returns the start of the new IP header.
 ///
-/// The quoted packet is as it stands in the buffer, cut so that the message keeps to its largest size.
+/// The error quotes the packet as it is in the buffer, cut to the largest size of a message.
 ///
 /// # Errors
 /// When the buffer has no room in front.
@@ -162,7 +162,7 @@ pub fn answer<P: Packet>(
             let to: &Ipv4Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
             let header = Ipv4Hdr {
                 version_ihl: 0x45,
-                // Network control, and what the packet asked for of its own.
+                // Precedence "internetwork control" (RFC 1812 4.3.2.5) and the packet's own type of service.
                 tos: 0xc0 | to.tos & 0x1e,
                 len: U16::new(len as u16),
                 id: U16::new(*id),

@@ -1,4 +1,4 @@
-//! From bytes to what the line needs to know of a packet: where its headers are, which flow it belongs to.
+//! Parsing: from the bytes of a frame to the positions of its headers and the flow it belongs to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,31 +15,31 @@ use crate::wire::{
     protocol, sctp, tcp, udp, view,
 };
 
-/// What kind of packet this is to a load balancer.
+/// Kinds of packets that a load balancer treats differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP, UDP or SCTP with its ports in sight; [`Parsed::key`] is its flow.
+    /// TCP, UDP or SCTP with a whole transport header; [`Parsed::key`] is its flow.
     Flow,
-    /// The same, but its transport header is cut short: it opens nothing and cannot be translated.
+    /// TCP, UDP or SCTP with a truncated transport header: it opens no connection and cannot be rewritten.
     TruncatedL4,
-    /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same ends, UDP from port 500 to port 500.
+    /// AH or ESP; [`Parsed::key`] is that of the key exchange between the same addresses, UDP from port 500 to port 500.
     Ipsec,
-    /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, as quoted.
+    /// An ICMP error; [`Parsed::key`] is the flow of the packet it quotes, in the quoted direction.
     IcmpError,
-    /// An ICMP error about a packet that perhaps was in a tunnel of ours: the quoted packet is IP in IP or GRE.
+    /// An ICMP error that quotes IP in IP or GRE: it may be about a tunnel packet of ours.
     TunnelError,
     /// A fragment of TCP, UDP, SCTP or ICMP; [`Parsed::key`] has its addresses and no ports.
     Fragment,
-    /// Nothing a balancer looks at.
+    /// Anything else.
     Other,
 }
 
-/// Where things are in a frame, in bytes from its start, and which flow it belongs to.
+/// Positions of the headers in a frame, in bytes from its start, and the flow it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct Parsed {
     /// The flow.
     pub key: Key,
-    /// What kind of packet.
+    /// The kind of packet.
     pub kind: Kind,
     /// Start of the IP header.
     pub l3: u16,
@@ -49,30 +49,30 @@ pub struct Parsed {
     pub len: u16,
     /// TCP flags of a TCP flow.
     pub tcp_flags: u8,
-    /// The TCP flags that the state machine goes by: IPVS looks for them where they are without extension headers.
+    /// TCP flags for the state machine, read where they are without extension headers, as IPVS does.
     pub state_flags: u8,
-    /// What the IP header says it carries; the key's protocol may be that of a quoted packet, or UDP for IPsec.
+    /// Protocol number of the packet. That of the key may be that of a quoted packet, or UDP for IPsec.
     pub protocol: u8,
-    /// There are options in the IPv4 header.
+    /// True if the IPv4 header has options.
     pub options: bool,
-    /// The VLAN it came in by; 0 is none.
+    /// VLAN of the received frame; 0 for none.
     pub vlan: u16,
     /// Start of the quoted packet's IP header, for ICMP errors.
     pub quoted_l3: u16,
     /// Start of the quoted packet's transport header.
     pub quoted_l4: u16,
-    /// The quoted packet is TCP, UDP or SCTP, not AH or ESP.
+    /// True if the quoted packet has ports: it is TCP, UDP or SCTP, not AH or ESP.
     pub ports_quoted: bool,
 }
 
-/// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens nothing.
+/// In [`Parsed::tcp_flags`]: an SCTP packet without a whole chunk header, which opens no connection.
 pub const NO_CHUNK: u8 = 0x80;
 
-/// The ports of ISAKMP, whose connection carries AH and ESP too; spec 5.6.
+/// Ports of ISAKMP. AH and ESP belong to its connection; spec 5.6.
 const KEY_EXCHANGE: Ports = Ports::new(500, 500);
 
 impl Parsed {
-    /// Whether the packet is IPv6.
+    /// True for IPv6.
     #[inline]
     pub fn is_ipv6(&self) -> bool {
         matches!(self.key, Key::V6(_))
@@ -83,7 +83,7 @@ impl Parsed {
         IpSpan { l3: self.l3, ipv6: self.is_ipv6(), len: self.len }
     }
 
-    /// Where the packet ends in its frame, as its header says. [`Parsed::len`] may be that of its longest fragment.
+    /// End of the packet in its frame, as its header says. [`Parsed::len`] may be that of its longest fragment.
     pub fn end(&self, frame: &[u8]) -> Option<usize> {
         let l3 = usize::from(self.l3);
         let len = match self.key {
@@ -93,13 +93,13 @@ impl Parsed {
         Some(l3 + len)
     }
 
-    /// Whether it is an ICMP error.
+    /// True for an ICMP error.
     #[inline]
     pub fn is_error(&self) -> bool {
         matches!(self.kind, Kind::IcmpError | Kind::TunnelError)
     }
 
-    /// The packet's own sender and receiver, also where the key is that of a packet it quotes.
+    /// Source and destination of the packet itself, also if the key is that of a packet it quotes.
     pub fn ends(&self, frame: &[u8]) -> (IpAddr, IpAddr) {
         let at = usize::from(self.l3);
         if self.is_ipv6() {
@@ -115,14 +115,14 @@ impl Parsed {
         }
     }
 
-    /// The key of the packet itself, without ports, also where [`Parsed::key`] is that of a packet it quotes.
+    /// The key of the packet itself, without ports, also if [`Parsed::key`] is that of a packet it quotes.
     pub fn outer_key(&self, frame: &[u8]) -> Key {
         let (src, dst) = self.ends(frame);
         let end = |address| Endpoint { address, l4_port: 0 };
         Key::between(end(src), end(dst), self.protocol).unwrap_or(self.key)
     }
 
-    /// The packet that an error quotes, in place of the error; as much of it as is there.
+    /// The packet that an error quotes, as far as it is quoted, in place of the error.
     pub fn quoted(&self) -> Parsed {
         let len = self.len.saturating_sub(self.quoted_l3 - self.l3);
         Parsed {
@@ -135,7 +135,7 @@ impl Parsed {
         }
     }
 
-    /// Nothing known; what a burst's array is filled with.
+    /// An empty value to initialize arrays with.
     pub const NOTHING: Parsed = Parsed {
         key: Key::V4(Key4::NONE),
         kind: Kind::Other,
@@ -170,7 +170,7 @@ pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), Dr
     }
 }
 
-/// A plain packet, as nearly all are: untagged, without IP options or extension headers, in one piece, with a whole TCP
+/// A plain packet, as nearly all are: untagged, without IP options or extension headers, not fragmented, with a whole TCP
 /// or UDP header.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain {
@@ -183,10 +183,10 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// Nothing known; what a burst's array is filled with.
+    /// An empty value to initialize arrays with.
     pub const NOTHING: Plain = Plain { len: 0, tcp_flags: 0, protocol: 0 };
 
-    /// Reads a plain frame of IPv4 that begins as `start` says; `None` of any other.
+    /// Reads a plain frame of IPv4 that begins as `start` says. Returns `None` for any other.
     #[inline(always)]
     pub fn read<C: Cpu>(cpu: C, frame: &[u8], start: C::Start) -> Option<(Plain, Key4)> {
         let head: &Head4 = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Head4>() }>()?);
@@ -201,7 +201,7 @@ impl Plain {
         Some((Plain { len, tcp_flags, protocol }, cpu.key(head)))
     }
 
-    /// The same of IPv6.
+    /// Reads a plain frame of IPv6 that begins as `start` says. Returns `None` for any other.
     #[inline(always)]
     pub fn read6<C: Cpu>(cpu: C, frame: &[u8], start: C::Start) -> Option<(Plain, Key6)> {
         let head: &Head6 = zerocopy::transmute_ref!(frame.first_chunk::<{ size_of::<Head6>() }>()?);
@@ -220,7 +220,7 @@ impl Plain {
         Some((Plain { len: len as u16, tcp_flags, protocol }, key))
     }
 
-    /// The same as the long way wants it.
+    /// The packet in the form that the slow path uses.
     pub fn parsed(&self, key: Key) -> Parsed {
         let header = if matches!(key, Key::V4(_)) { ipv4::LEN } else { ipv6::LEN };
         Parsed {
@@ -237,8 +237,8 @@ impl Plain {
     }
 }
 
-/// Bytes of the transport header at `l4` that a plain packet has at least, and the flags of a TCP segment; `None` where
-/// no packet is plain.
+/// Least bytes of a transport header of this protocol, and the flags of a TCP segment. Returns `None` if packets of this
+/// protocol are never plain.
 #[inline(always)]
 fn headers(frame: &[u8], protocol: u8, l4: usize) -> Option<(usize, u8)> {
     match protocol {
@@ -258,7 +258,7 @@ pub fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<()
     parsed.vlan = 0;
     let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
     if eth.dst != *mac {
-        // Broadcast and multicast are the kernel's: ARP, ND, VRRP, routing protocols.
+        // Broadcast and multicast go to the kernel: ARP, ND, VRRP, routing protocols.
         return if eth.dst[0] & 1 != 0 { Ok(()) } else { Err(DropReason::OtherHost) };
     }
     match eth.kind.get() {
@@ -340,7 +340,7 @@ fn parse6(frame: &[u8], l3: usize, parsed: &mut Parsed) -> Result<(), DropReason
         protocol::TCP | protocol::UDP | protocol::SCTP => {
             key.rest.set_ports(transport(packet, payload.protocol, parsed));
             if payload.at != ipv6::LEN {
-                // Spec 5.2: the header is taken to be right behind the fixed one.
+                // Spec 5.2: the TCP header is looked for directly behind the fixed IPv6 header.
                 parsed.state_flags = packet.get(l3 + ipv6::LEN + 13).copied().unwrap_or(0);
             }
         }
@@ -375,7 +375,7 @@ fn transport(packet: &[u8], protocol: u8, parsed: &mut Parsed) -> Ports {
         return Ports::new(udp.src.get(), udp.dst.get());
     }
     let Some(header) = view::<sctp::SctpHdr>(packet, l4) else { return truncated_l4(packet, parsed) };
-    // What opens and what ends an association is told in TCP's words, so that later stages ask only once.
+    // Chunks that open or end an association show as TCP flags, so that later stages need one test for both protocols.
     parsed.tcp_flags = match view::<sctp::ChunkHdr>(packet, l4 + sctp::LEN).map(|chunk| chunk.kind) {
         Some(sctp::INIT) => tcp::SYN,
         Some(sctp::ABORT) => tcp::RST,
@@ -430,7 +430,7 @@ fn icmp_error6(packet: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Ports and protocol by which a quoted packet's connection is found; `None` of a protocol that is not balanced.
+/// Ports and protocol by which the connection of a quoted packet is found. `None` for a protocol that is not balanced.
 fn quoted_flow(packet: &[u8], protocol: u8, l4: usize) -> Option<(Ports, u8)> {
     match protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => Some((ports_at(packet, l4)?, protocol)),
@@ -452,13 +452,13 @@ fn quotes(parsed: &mut Parsed, l3: usize, l4: usize) {
 #[cold]
 fn truncated_l4(packet: &[u8], parsed: &mut Parsed) -> Ports {
     let ports = ports_at(packet, parsed.l4.into());
-    // Without ports it is nothing that a balancer could look at.
+    // Without ports it cannot be balanced.
     parsed.kind = if ports.is_some() { Kind::TruncatedL4 } else { Kind::Other };
     ports.unwrap_or(Ports(0))
 }
 
-/// Looks through the outer headers that an error quotes, IPv4 in IPv4, GRE or GUE, to the packet inside; false, and
-/// nothing changes, when there is none.
+/// Makes an error that quotes a tunnel packet (IPv4 in IPv4, GRE or GUE) one that quotes the packet inside. Returns false,
+/// and changes nothing, if there is none.
 pub fn inside(frame: &[u8], parsed: &mut Parsed) -> bool {
     let frame = &frame[..frame.len().min(usize::from(parsed.l3) + usize::from(parsed.len))];
     let l4 = usize::from(parsed.quoted_l4);

@@ -1,4 +1,5 @@
-//! Headers as views: a length is proved once, when the view is made, and no getter can fail after that.
+//! Headers as views on the bytes of a frame: the length is checked once, when the view is made; after that no access can
+//! fail.
 
 pub mod checksum;
 pub mod ether;

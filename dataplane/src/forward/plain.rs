@@ -1,5 +1,5 @@
-//! Plain packets rewritten: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
-//! header. All that changes lies in one view of the frame's start.
+//! Rewriting of plain packets: untagged, without IP options or extension headers, not fragmented, with a whole TCP or UDP
+//! header. All fields that change are in one view of the start of the frame.
 
 use zerocopy::FromBytes;
 use zerocopy::network_endian::U16;
@@ -14,10 +14,10 @@ use crate::wire::plain::{Head, Ip};
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct UdpStart<I> {
-    /// Up to the ports.
+    /// The headers up to the ports.
     pub head: Head<I>,
     len: U16,
-    /// The datagram's checksum; zero is none.
+    /// The checksum of the datagram; zero means none.
     pub sum: U16,
 }
 
@@ -25,10 +25,10 @@ pub struct UdpStart<I> {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct TcpStart<I> {
-    /// Up to the ports.
+    /// The headers up to the ports.
     pub head: Head<I>,
     between: [u8; 12],
-    /// The segment's checksum.
+    /// The checksum of the segment.
     pub sum: U16,
 }
 
@@ -38,7 +38,7 @@ pub fn start<T: Header>(frame: &mut [u8]) -> Option<&mut T> {
     T::mut_from_prefix(frame).ok().map(|(start, _)| start)
 }
 
-/// The start of a plain frame and what follows.
+/// The start of a plain frame, and the bytes behind it.
 #[inline(always)]
 pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
@@ -93,7 +93,7 @@ impl<A: Copy> End<A> for NewEnd<A> {
     }
 }
 
-/// What [`Rewrite`](super::rewrite::Rewrite) is to any packet, for plain packets.
+/// The rewrite of a plain packet; [`Rewrite`](super::rewrite::Rewrite) is that of any packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<S, D> {
     /// New source.

@@ -137,14 +137,14 @@ impl Rewrite {
     }
 }
 
-/// Hops a packet has left, or none for a frame that is no IP packet.
+/// Hops that a packet has left: TTL or hop limit.
 #[inline]
 pub fn hops_left(frame: &[u8], parsed: &Parsed) -> u8 {
     let at = usize::from(parsed.l3) + if matches!(parsed.key, Key::V4(_)) { 8 } else { 7 };
     frame.get(at).copied().unwrap_or(0)
 }
 
-/// Takes one hop off; the caller knows that there are at least two.
+/// Takes one hop off. There must be at least two.
 #[inline]
 pub fn take_hop(frame: &mut [u8], l3: u16, ipv6: bool) {
     if ipv6 {
@@ -200,7 +200,7 @@ fn apply_to_transport(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     }
 }
 
-/// On the wire a UDP checksum of zero means that there is none, so a computed zero is sent as its other form.
+/// A UDP checksum of zero means "no checksum", so a computed zero is sent as 0xffff, the other zero of one's complement.
 #[inline]
 pub fn never_zero(sum: U16) -> U16 {
     if sum == U16::ZERO { U16::MAX_VALUE } else { sum }
@@ -219,8 +219,8 @@ fn fill_udp_sum(frame: &mut [u8], parsed: &Parsed) {
     }
 }
 
-/// The checksum of a UDP datagram between addresses that sum to `addresses`. It may lie in pieces, each but the last of
-/// an even length; its checksum field is zero.
+/// The checksum of a UDP datagram whose checksum field is zero, between addresses that sum to `addresses`. It may lie in
+/// fragments; all but the last have an even length.
 pub fn udp_sum<'a>(addresses: u64, fragments: impl Iterator<Item = &'a [u8]>) -> U16 {
     let (len, total) = fragments
         .fold((0, 0), |(len, total), fragment| (len + fragment.len(), total + checksum::sum(fragment)));
@@ -243,7 +243,7 @@ fn apply_to_sctp(frame: &mut [u8], parsed: &Parsed, rewrite: &Rewrite) {
     }
 }
 
-/// The CRC of an SCTP packet whose own CRC field is zero. It may lie in pieces of any length.
+/// The CRC of an SCTP packet whose CRC field is zero. It may lie in fragments of any length.
 pub fn sctp_crc<'a>(fragments: impl Iterator<Item = &'a [u8]>) -> u32 {
     fragments.fold(0, crc32c::crc32c_append)
 }

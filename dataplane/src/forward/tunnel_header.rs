@@ -1,8 +1,8 @@
-//! Tunnel headers written out beforehand: frame header, outer IP header and what lies between it and the packet, ready
-//! but for the few fields that each packet has of its own.
+//! Precomputed tunnel headers: frame header, outer IP header and the headers between it and the packet, complete except
+//! for the few fields that depend on the packet.
 //!
-//! Tunnels with a checksum over the packet have none: there [`encap`] does everything. For the others the two do the
-//! same.
+//! Tunnels with a checksum over the packet have none: [`encap`] serves those. For the others the two write the same
+//! headers.
 
 use std::net::IpAddr;
 
@@ -20,11 +20,11 @@ use crate::wire::plain::Ip;
 use crate::wire::udp::{self, UdpHdr};
 use crate::wire::{checksum, view_mut};
 
-/// Room for the longest: Ethernet, IPv6, UDP and GUE, and some. All headers end where this ends, so that copying them is
-/// always the same few moves; what is copied before their start falls into free room.
+/// Room for the longest headers: Ethernet, IPv6, UDP and GUE, rounded up. All headers end at the end of it, so that
+/// copying them is always the same few moves; the bytes copied in front of their start fall into free room.
 const ROOM: usize = 80;
 
-/// Bytes of the shortest: Ethernet and IPv4.
+/// Bytes of the shortest headers: Ethernet and IPv4.
 const BARE: usize = ether::LEN + ipv4::LEN;
 
 /// Headers for packets of one family to one destination.
@@ -32,28 +32,28 @@ const BARE: usize = ether::LEN + ipv4::LEN;
 #[repr(align(32))]
 pub struct TunnelHeader {
     bytes: [u8; ROOM],
-    /// Sum of the outer IPv4 header as it stands.
+    /// The checksum's sum of the outer IPv4 header as precomputed.
     sum: u32,
-    /// Bytes of the outer IP header and what follows it.
+    /// Bytes of the outer IP header and the headers behind it.
     overhead: u8,
     /// Bytes between the outer IP header and the packet.
     between: u8,
     outer_ipv6: bool,
     inner_ipv6: bool,
-    /// The UDP source port tells flows apart.
+    /// The UDP source port depends on the flow.
     shows_flow: bool,
 }
 
-/// What of the worker's state goes into outer headers.
+/// Settings and state of the worker that outer headers depend on.
 pub struct Numbers<'a> {
-    /// Whether the outer header takes over "don't fragment"; the setting pmtu_disc.
+    /// True if the outer header copies "don't fragment" from the packet: the setting `pmtu_disc`.
     pub keep_df: bool,
-    /// Last identification of outer headers that may be fragmented.
+    /// Last identification of an outer header that may be fragmented.
     pub ip_id: &'a mut u16,
 }
 
 impl TunnelHeader {
-    /// The template of a tunnel through `outer` for packets of one family, in frames with these addresses; `None` of a
+    /// The headers of a tunnel for packets of one family, in frames with these Ethernet addresses. Returns `None` for a
     /// tunnel with a checksum.
     pub fn new(outer: &Outer, inner_ipv6: bool, frame: &[u8; ether::ADDRESSES]) -> Option<TunnelHeader> {
         let shows_flow = match outer.tunnel {
@@ -78,26 +78,26 @@ impl TunnelHeader {
         Some(TunnelHeader { bytes, sum, overhead, between, outer_ipv6, inner_ipv6, shows_flow })
     }
 
-    /// By how much the MTU for packets is less than their way's.
+    /// Bytes by which the MTU for packets is smaller than that of the route.
     #[inline(always)]
     pub fn overhead(&self) -> u16 {
         self.overhead.into()
     }
 
-    /// Whether it is for packets of this family.
+    /// True if the headers are for packets of this family.
     #[inline(always)]
     pub fn is_for(&self, ipv6: bool) -> bool {
         self.inner_ipv6 == ipv6
     }
 
-    /// Whether [`TunnelHeader::wrap`] needs a flow's hash.
+    /// True if [`TunnelHeader::wrap`] needs the hash of the flow.
     #[inline(always)]
     pub fn shows_flow(&self) -> bool {
         self.shows_flow
     }
 
-    /// Takes a hop off a plain packet and puts the headers in front of it; its frame header makes way. `None`, and
-    /// nothing has changed, without the room, or when that was its last hop.
+    /// Takes a hop off a plain packet and puts the headers in front of it, in place of its frame header. Returns `None`,
+    /// and changes nothing, if there is not enough room or no hop left.
     #[inline(always)]
     pub fn wrap<I: Ip, P: Packet>(&self, packet: &mut P, len: u16, flow: u64, of: Numbers) -> Option<()> {
         let (head, _) = plain::split::<I>(packet.bytes_mut())?;
@@ -106,7 +106,7 @@ impl TunnelHeader {
         }
         let inner = Inner { tos: head.ip.tos(), hops: head.ip.hops() - 1, keeps_df: head.ip.dont_fragment() };
         if self.is_bare() {
-            // By far the most frequent, and all places are known.
+            // By far the most frequent case, and all offsets are constants.
             if !packet.push_front(ipv4::LEN) {
                 return None;
             }
@@ -137,7 +137,7 @@ impl TunnelHeader {
         packet.pull_front(start - ether::LEN).then_some(())
     }
 
-    /// Whether it is an IPv4 header and nothing else.
+    /// True for an IPv4 header with nothing behind it.
     #[inline(always)]
     fn is_bare(&self) -> bool {
         self.between == 0 && !self.outer_ipv6
@@ -155,7 +155,7 @@ impl TunnelHeader {
         let sum = self.sum + words + u32::from(tos) + (u32::from(hops) << 8);
         (ip.tos, ip.ttl) = (tos, hops);
         (ip.len, ip.id, ip.fragment) = (U16::new(len), U16::new(id), U16::new(fragment));
-        // Six words at most: what is carried the first time carries no further than once.
+        // The sum is of six words at most, so folding twice is enough.
         let sum = (sum & 0xffff) + (sum >> 16);
         ip.sum.set(!(sum + (sum >> 16)) as u16);
     }
@@ -168,7 +168,7 @@ impl TunnelHeader {
     }
 }
 
-/// What outer headers take over from the packet, a hop off.
+/// Fields of the packet that outer headers depend on, with the hop taken off.
 struct Inner {
     tos: u8,
     hops: u8,

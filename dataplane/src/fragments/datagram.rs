@@ -1,46 +1,46 @@
-//! A datagram all of whose fragments are here, still in its pieces.
+//! A complete datagram, still in its fragments.
 
 use arrayvec::ArrayVec;
 
 use super::info::Place;
 use crate::packet::Packet;
 
-/// The most fragments of one datagram.
+/// Most fragments of one datagram.
 pub const MAX_FRAGMENTS: usize = 64;
 
 /// Most extension headers we walk, as in [`crate::wire::ipv6::payload`].
 const MAX_EXTENSIONS: usize = 8;
 
-/// A fragment and where its payload lies.
+/// A fragment and the position of its payload.
 #[derive(Debug)]
 pub struct Fragment<P> {
-    /// The frame.
+    /// The frame with the fragment.
     pub packet: P,
-    /// What is where in it.
+    /// Position of headers and payload in the frame.
     pub place: Place,
 }
 
-/// A datagram in the order of its bytes. Positions in it count from the start of the payload that was fragmented, and
-/// what is read or written may lie across pieces: eight bytes of payload are enough for a fragment.
+/// A complete datagram, its fragments in order. Positions are bytes from the start of the payload that was fragmented.
+/// Fields may cross fragments: a fragment may have as few as eight bytes.
 #[derive(Debug)]
 pub struct Datagram<P> {
-    /// Its fragments; there is at least one.
+    /// The fragments, at least one.
     pub fragments: ArrayVec<Fragment<P>, MAX_FRAGMENTS>,
     /// True for IPv6.
     pub ipv6: bool,
     /// Bytes of payload in all fragments.
     pub len: u16,
-    /// What the payload begins with.
+    /// Protocol number of the first header of the payload.
     pub protocol: u8,
 }
 
 impl<P: Packet> Datagram<P> {
-    /// The payload, piece by piece.
+    /// The payload, fragment by fragment.
     pub fn payload(&self) -> impl Iterator<Item = &[u8]> {
         self.fragments.iter().map(|fragment| fragment.place.of(fragment.packet.bytes()))
     }
 
-    /// The payload from byte `at` on, piece by piece.
+    /// The payload from byte `at` on, fragment by fragment.
     pub fn payload_from(&self, at: usize) -> impl Iterator<Item = &[u8]> {
         let mut skip = at;
         self.payload().map(move |part| {
@@ -50,7 +50,7 @@ impl<P: Packet> Datagram<P> {
         })
     }
 
-    /// Fills `into` with the bytes from `at` on. Returns false when the datagram ends before.
+    /// Fills `into` with the bytes from `at` on. Returns false if the datagram is too short.
     #[must_use]
     pub fn read(&self, at: usize, into: &mut [u8]) -> bool {
         let mut missing = into;
@@ -63,7 +63,7 @@ impl<P: Packet> Datagram<P> {
         missing.is_empty()
     }
 
-    /// Overwrites the bytes from `at` on. Returns false when the datagram ends before.
+    /// Overwrites the bytes from `at` on. Returns false if the datagram is too short.
     #[must_use]
     pub fn write(&mut self, at: usize, from: &[u8]) -> bool {
         let (mut skip, mut missing) = (at, from);
@@ -79,8 +79,8 @@ impl<P: Packet> Datagram<P> {
         missing.is_empty()
     }
 
-    /// The transport protocol and where its header starts, behind any extension headers of IPv6. None when those do
-    /// not end inside the datagram.
+    /// The transport protocol and the start of its header, behind any extension headers of IPv6. Returns `None` if those do
+    /// not end in the datagram.
     pub fn transport(&self) -> Option<(u8, usize)> {
         let (mut protocol, mut at) = (self.protocol, 0);
         for _ in 0..MAX_EXTENSIONS {
@@ -97,7 +97,7 @@ impl<P: Packet> Datagram<P> {
         None
     }
 
-    /// Bytes of the largest fragment as an IP packet: what Linux cuts a gathered packet to again.
+    /// Bytes of the largest fragment as an IP packet, the size to which Linux fragments a reassembled packet again.
     pub fn largest(&self) -> u16 {
         self.fragments.iter().map(|fragment| fragment.place.packet_len()).max().unwrap_or(0)
     }

@@ -1,43 +1,43 @@
-//! What a fragment says of itself.
+//! The headers of a fragment.
 
 use crate::flow::{Key, Key4, Key6, Ports};
 use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, FragmentHdr, Ipv6Hdr};
 use crate::wire::view;
 
-/// Makes a protocol of those that are gathered one that is not: it names datagrams of the kernel.
-const KERNELS: u8 = 0x40;
+/// Flipped in the protocol number of datagrams of the kernel, so that they differ from received ones.
+const FROM_KERNEL: u8 = 0x40;
 
-/// Where a fragment's payload lies, in its frame and in its datagram.
+/// Position of a fragment's payload in its frame and in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Start of the IP header in the frame.
     pub l3: u16,
-    /// Start of the payload in the frame: what is behind the IP header, or behind the fragment header of IPv6.
+    /// Start of the payload in the frame: behind the IP header, or the fragment header of IPv6.
     pub payload: u16,
     /// Bytes of payload.
     pub len: u16,
-    /// Where the payload belongs in that of the datagram.
+    /// Offset of the payload in the datagram.
     pub offset: u16,
-    /// Whether it is not the last.
+    /// True except for the last fragment.
     pub more: bool,
 }
 
-/// What a fragment says of itself.
+/// Contents of the headers of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FragmentInfo {
-    /// Names the datagram: a flow's key with the identification in place of the ports. The protocol of an IPv6 datagram
-    /// is [`ipv6::FRAGMENT`] here, for RFC 8200 has it not tell datagrams apart.
+    /// Identifies the datagram: a flow key with the identification in place of the ports. The protocol of an IPv6 datagram
+    /// is [`ipv6::FRAGMENT`], because RFC 8200 identifies datagrams without it.
     pub datagram: Key,
-    /// What the payload begins with; of IPv6 only the first fragment's word counts.
+    /// Protocol number of the first header of the payload. For IPv6, only that of the first fragment is valid.
     pub protocol: u8,
-    /// Where the payload lies.
+    /// Position of the payload.
     pub place: Place,
 }
 
 impl FragmentInfo {
-    /// Reads the headers of the IP packet at `l3`. None when they, or the payload they promise, are not all there, or
-    /// for an IPv6 packet without a fragment header. A whole IPv4 packet reads as a fragment that is first and last.
+    /// Reads the headers of the IP packet at `l3`. Returns `None` if the frame is too short for it, or if an IPv6 packet has
+    /// no fragment header. An IPv4 packet that is not fragmented reads as a fragment that is first and last.
     pub fn read(frame: &[u8], l3: u16, ipv6: bool) -> Option<FragmentInfo> {
         if ipv6 { read6(frame, l3) } else { read4(frame, l3) }
     }
@@ -47,20 +47,20 @@ impl FragmentInfo {
         matches!(self.datagram, Key::V6(_))
     }
 
-    /// The same of a datagram that this machine's kernel sends: it has nothing to do with one that comes from outside
-    /// and says the same of itself.
+    /// Marks the datagram as one that this machine's kernel sends, to keep it apart from a received one with the same
+    /// identification.
     #[must_use]
     pub fn of_kernel(mut self) -> FragmentInfo {
         match &mut self.datagram {
-            Key::V4(key) => key.protocol ^= KERNELS,
-            Key::V6(key) => key.rest.protocol ^= KERNELS,
+            Key::V4(key) => key.protocol ^= FROM_KERNEL,
+            Key::V6(key) => key.rest.protocol ^= FROM_KERNEL,
         }
         self
     }
 }
 
 impl Place {
-    /// Where the payload ends in that of the datagram.
+    /// End of the payload in the datagram.
     #[inline]
     pub fn end(&self) -> u32 {
         u32::from(self.offset) + u32::from(self.len)
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// A place in `frame`, from `l3` over `head` bytes of headers to the end of `len` bytes; none when it is not all there.
+/// The position of a packet of `len` bytes at `l3`, of which `head` are headers. Returns `None` if the frame is too short.
 fn place(frame: &[u8], l3: u16, head: usize, len: usize) -> Option<Place> {
     let payload = u16::try_from(usize::from(l3) + head).ok()?;
     let place = Place { l3, payload, len: len.checked_sub(head)? as u16, offset: 0, more: false };

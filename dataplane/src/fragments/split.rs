@@ -1,6 +1,6 @@
-//! Fragmentation: a packet longer than its link carries leaves in pieces, RFC 791 and RFC 8200 4.5.
+//! Fragmentation of packets that are longer than the MTU of their link; RFC 791 and RFC 8200 4.5.
 //!
-//! A packet that is a fragment already is cut into smaller fragments of the same datagram.
+//! A packet that is a fragment is split into smaller fragments of the same datagram.
 
 use arrayvec::ArrayVec;
 use zerocopy::network_endian::{U16, U32};
@@ -11,35 +11,35 @@ use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::ipv6::{self, FragmentHdr, Ipv6Hdr};
 use crate::wire::{view, view_mut};
 
-/// The most pieces of one packet: the largest packet of IPv6 over the smallest link comes to fewer.
+/// Most fragments of one packet. The largest IPv6 packet over the smallest MTU needs fewer.
 pub const MAX_FRAGMENTS: usize = 64;
 
 /// Most extension headers we walk, as in [`ipv6::payload`].
 const MAX_EXTENSIONS: usize = 8;
 
-/// A packet to be cut; positions are in its frame.
+/// How a packet is split. Positions are in its frame.
 struct Cut {
     l3: usize,
     ipv6: bool,
-    /// Start of what is distributed over the pieces; what is before it each of them has.
+    /// Start of the part that is distributed over the fragments. Each fragment has a copy of the bytes before it.
     payload: usize,
     end: usize,
-    /// Payload of a piece, but for the last.
+    /// Bytes of payload in each fragment except the last.
     step: usize,
-    /// Where the payload lies in its datagram, for the packet may be a fragment.
+    /// Offset of the payload in its datagram; not zero if the packet is a fragment itself.
     offset: usize,
     more: bool,
 }
 
-/// Cuts the IP packet at `l3` into pieces of at most `mtu` bytes and gives them to `each`, in the order of their
-/// offsets; each piece has its IP header at `l3`, behind the bytes that were before the packet's. A packet that fits is
-/// given as it is. `id` identifies the pieces of an IPv6 packet; those of an IPv4 packet have its own identification.
+/// Splits the IP packet at `l3` into fragments of at most `mtu` bytes and passes them to `each`, in order. Each fragment
+/// has its IP header at `l3`, behind a copy of the bytes in front of the packet. A packet that fits is passed as it is. `id`
+/// is the identification of the fragments of an IPv6 packet; those of an IPv4 packet have its own.
 ///
-/// Whether a packet may be fragmented is for the caller to know; the pieces say nothing about it.
+/// The caller checks whether the packet may be fragmented.
 ///
 /// # Errors
-/// When there is no buffer left, the headers are not whole, or the MTU is too small for headers and eight bytes. Then
-/// nothing was given to `each`, and the packet is gone.
+/// When there is no buffer left, the headers are truncated, or the MTU is too small for the headers and eight bytes. Then
+/// the packet is dropped, and no fragment of it passed to `each`.
 pub fn cut<P: Packet>(
     mut packet: P,
     l3: u16,
@@ -62,7 +62,7 @@ pub fn cut<P: Packet>(
     Ok(())
 }
 
-/// None for a packet that fits.
+/// Returns `None` for a packet that fits.
 fn plan4(frame: &[u8], l3: usize, mtu: usize) -> Result<Option<Cut>, DropReason> {
     let ip: &Ipv4Hdr = view(frame, l3).ok_or(DropReason::ShortIp)?;
     let (header_len, len, fragment) = (ip.header_len(), usize::from(ip.len.get()), ip.fragment.get());
@@ -87,7 +87,7 @@ fn plan4(frame: &[u8], l3: usize, mtu: usize) -> Result<Option<Cut>, DropReason>
     plan.checked().map(Some)
 }
 
-/// Puts a fragment header in, if there is none yet. None for a packet that fits.
+/// Inserts a fragment header if there is none. Returns `None` for a packet that fits.
 fn plan6<P: Packet>(packet: &mut P, l3: usize, mtu: usize, id: u32) -> Result<Option<Cut>, DropReason> {
     let frame = packet.bytes();
     let ip: &Ipv6Hdr = view(frame, l3).ok_or(DropReason::ShortIp)?;
@@ -115,17 +115,17 @@ fn plan6<P: Packet>(packet: &mut P, l3: usize, mtu: usize, id: u32) -> Result<Op
     plan.checked().map(Some)
 }
 
-/// The headers of an IPv6 packet that each of its fragments has.
+/// The headers of an IPv6 packet that each of its fragments repeats.
 struct Head {
     /// Their bytes.
     len: usize,
-    /// Where the last of them says what follows.
+    /// Position of the "next header" field of the last of them.
     next_at: usize,
-    /// Whether a fragment header follows.
+    /// True if a fragment header follows.
     fragmented: bool,
 }
 
-/// Finds the end of the headers that routers read: all up to a routing header, else hop-by-hop options, else none.
+/// Finds the end of the headers that routers read: up to a routing header if there is one, else up to hop-by-hop options.
 fn head(packet: &[u8]) -> Option<Head> {
     let mut head = Head { len: ipv6::LEN, next_at: 6, fragmented: false };
     let (mut at, mut next_at) = (ipv6::LEN, 6);
@@ -143,7 +143,7 @@ fn head(packet: &[u8]) -> Option<Head> {
         }
         let words = *packet.get(at + 1)?;
         (next_at, at) = (at, at + (usize::from(words) + 1) * 8);
-        // Destination options count only if a routing header behind them does.
+        // Destination options belong to these headers only in front of a routing header.
         if next != 60 {
             head = Head { len: at, next_at, fragmented: false };
         }
@@ -151,7 +151,7 @@ fn head(packet: &[u8]) -> Option<Head> {
     Some(head).filter(|head| head.len <= packet.len())
 }
 
-/// Makes the packet a fragment that is the whole of its datagram.
+/// Turns the packet into a fragment that is first and last.
 fn insert_header<P: Packet>(packet: &mut P, l3: usize, head: &Head, id: u32) -> Result<(), DropReason> {
     if !packet.push_front(ipv6::FRAGMENT_LEN) {
         return Err(DropReason::NoHeadroom);
@@ -178,7 +178,7 @@ impl Cut {
         Ok(self)
     }
 
-    /// The pieces but the first, which the packet itself becomes.
+    /// The fragments except the first, which the packet itself becomes.
     fn siblings<P: Packet>(&self, packet: &P) -> Result<ArrayVec<P, MAX_FRAGMENTS>, DropReason> {
         let mut fragments = ArrayVec::new();
         let frame = packet.bytes();
@@ -194,7 +194,7 @@ impl Cut {
         Ok(fragments)
     }
 
-    /// Corrects the header of a piece whose payload begins `from` bytes into that of the packet.
+    /// Completes the headers of the fragment whose payload starts `from` bytes into that of the packet.
     fn finish(&self, fragment: &mut [u8], from: usize) {
         let more = self.more || self.payload + from + self.step < self.end;
         let (offset, len) = (self.offset + from, fragment.len() - self.l3);
@@ -218,7 +218,7 @@ impl Cut {
     }
 }
 
-/// Overwrites the options that only the first fragment has. The header keeps its length, as from Linux.
+/// Overwrites the options that only the first fragment has. The header keeps its length, as in Linux.
 fn blank_options(options: &mut [u8]) {
     const END: u8 = 0;
     const NOTHING: u8 = 1;

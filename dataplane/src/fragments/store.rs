@@ -1,5 +1,5 @@
-//! The memory of the gatherer: fragments in lists by train, trains found by datagram and lined up by age. All of it is
-//! taken at the start.
+//! The memory of the reassembler: a list of fragments for each incomplete datagram, a hash table of those, and a list of
+//! them by age. All of it is allocated at start.
 
 use super::Limits;
 use super::datagram::Fragment;
@@ -8,23 +8,23 @@ use crate::flow::{Key, Seed};
 use crate::packet::Packet;
 use crate::time::Tick;
 
-/// An index that is none.
+/// The index of nothing.
 const NONE: u32 = u32::MAX;
 
-/// A train that waits for fragments.
+/// An incomplete datagram.
 pub(super) struct PartialDatagram {
     pub(super) datagram: Key,
     pub(super) begun: Tick,
-    /// Payload bytes that are here.
+    /// Bytes of payload received.
     pub(super) received: u32,
-    /// Bytes of payload, once the last fragment is here.
+    /// Bytes of payload in all, known once the last fragment was received.
     pub(super) total: Option<u32>,
-    /// What the first fragment says the payload is.
+    /// Protocol number, from the first fragment.
     pub(super) protocol: u8,
     pub(super) count: u8,
     first: u32,
     last: u32,
-    /// The next train with the same hash, or the next free train.
+    /// The next in the same bucket, or the next free one.
     next: u32,
     older: u32,
     newer: u32,
@@ -48,21 +48,21 @@ impl PartialDatagram {
     }
 }
 
-/// Names a train until it is closed.
+/// Names an incomplete datagram until it is closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartialId(u32);
 
-/// Names a fragment of an open train.
+/// Names a fragment that is held.
 #[derive(Clone, Copy)]
 pub(super) struct SlotId(u32);
 
 struct Slot<P> {
     fragment: Option<Fragment<P>>,
-    /// The next fragment of the train, or the next free slot.
+    /// The next fragment of the datagram, or the next free slot.
     next: u32,
 }
 
-/// Trains of one family, the oldest first.
+/// Incomplete datagrams of one family, the oldest first.
 #[derive(Clone, Copy)]
 struct AgeList {
     oldest: u32,
@@ -75,9 +75,9 @@ pub(super) struct Store<P> {
     free_slot: u32,
     partials: Box<[PartialDatagram]>,
     free_partial: u32,
-    /// By hash: the first train.
+    /// By hash: the first incomplete datagram.
     buckets: Box<[u32]>,
-    /// IPv4, IPv6: their trains live for different times, but each family's die in the order they came.
+    /// IPv4 and IPv6: their timeouts differ, but within a family datagrams time out in the order in which they were opened.
     age_lists: [AgeList; 2],
     pub(super) fragments: usize,
     pub(super) bytes: usize,
@@ -127,7 +127,7 @@ impl<P: Packet> Store<P> {
         (at != NONE).then_some(PartialId(at))
     }
 
-    /// A new train, the youngest of its family; none when there are as many as there may be.
+    /// Opens a datagram, the newest of its family. Returns `None` if there is no free one.
     pub(super) fn open(&mut self, datagram: Key, now: Tick) -> Option<PartialId> {
         let at = self.free_partial;
         if at == NONE {
@@ -148,7 +148,7 @@ impl<P: Packet> Store<P> {
         Some(PartialId(at))
     }
 
-    /// Ends a train and gives its fragments away in order.
+    /// Closes a datagram and passes its fragments on in order.
     pub(super) fn close(&mut self, id: PartialId, mut each: impl FnMut(Fragment<P>)) {
         self.forget(id);
         let partial = &mut self.partials[id.0 as usize];
@@ -167,7 +167,7 @@ impl<P: Packet> Store<P> {
         }
     }
 
-    /// Takes a train out of its bucket and its line.
+    /// Removes a datagram from its bucket and its age list.
     fn forget(&mut self, id: PartialId) {
         let (datagram, older, newer, next) = {
             let partial = self.partial(id);
@@ -190,13 +190,13 @@ impl<P: Packet> Store<P> {
         }
     }
 
-    /// The oldest train of a family: 0 is IPv4, 1 IPv6.
+    /// The oldest datagram of a family: 0 is IPv4, 1 is IPv6.
     pub(super) fn oldest(&self, family: usize) -> Option<PartialId> {
         let at = self.age_lists[family].oldest;
         (at != NONE).then_some(PartialId(at))
     }
 
-    /// The oldest train of all but this one.
+    /// The oldest datagram of all except this one.
     pub(super) fn oldest_but(&self, but: Option<PartialId>) -> Option<PartialId> {
         let of = |family| {
             let front: Option<PartialId> = self.oldest(family);
@@ -222,13 +222,14 @@ impl<P: Packet> Store<P> {
         self.slots[slot.0 as usize].fragment.as_ref().map(|fragment| &fragment.place)
     }
 
-    /// The fragments of a train before and behind which one with this offset belongs; one of the same offset is behind.
+    /// The fragments of a datagram between which one with this offset belongs. A fragment with the same offset counts as the
+    /// second.
     pub(super) fn neighbours(&self, id: PartialId, offset: u16) -> (Option<SlotId>, Option<SlotId>) {
         let some = |at| (at != NONE).then_some(SlotId(at));
         let before =
             |at| some(at).and_then(|slot| self.place(slot)).is_some_and(|place| place.offset < offset);
         let partial = self.partial(id);
-        // Mostly they come in order.
+        // Fragments mostly come in order.
         if before(partial.last) {
             return (some(partial.last), None);
         }
@@ -239,7 +240,7 @@ impl<P: Packet> Store<P> {
         (some(previous), some(at))
     }
 
-    /// Puts a fragment into a train, behind `previous` or at its front. Without a free slot it is given back.
+    /// Inserts a fragment into a datagram, behind `previous` or at its front. Returns it if there is no free slot.
     pub(super) fn insert(
         &mut self,
         id: PartialId,

@@ -46,8 +46,8 @@ fn take(
     reassembler.take(Frame::new(frame), &info, Tick(now), |_, why| gone.push(why))
 }
 
-/// Fragments of one datagram as (offset, length, more); gives what became of each, and who died by them.
-fn story(fragments: &[(u16, u16, bool)]) -> (Vec<String>, Vec<DropReason>) {
+/// Takes fragments of one datagram, as (offset, length, more). Returns the outcome of each, and why others were dropped.
+fn outcomes(fragments: &[(u16, u16, bool)]) -> (Vec<String>, Vec<DropReason>) {
     let mut reassembler = Reassembler::new(Limits::default(), SEED);
     let mut gone = Vec::new();
     let outcomes = fragments.iter().map(|&(offset, len, more)| {
@@ -62,7 +62,7 @@ fn story(fragments: &[(u16, u16, bool)]) -> (Vec<String>, Vec<DropReason>) {
 }
 
 #[test]
-fn fragments_that_contradict_each_other_end_their_train() {
+fn contradicting_fragments_drop_their_datagram() {
     type Row<'a> = (&'a str, &'a [(u16, u16, bool)], &'a [&'a str], usize);
     let rows: [Row; 12] = [
         ("in order", &[(0, 8, true), (8, 3, false)], &["held", "complete 11"], 0),
@@ -84,7 +84,7 @@ fn fragments_that_contradict_each_other_end_their_train() {
         ("nothing", &[(0, 0, true), (8, 0, false)], &["fragment-length", "fragment-length"], 0),
     ];
     for (what, fragments, want, dead) in rows {
-        let (outcomes, gone) = story(fragments);
+        let (outcomes, gone) = outcomes(fragments);
         assert_eq!(
             (outcomes.iter().map(String::as_str).collect::<Vec<_>>(), gone.len()),
             (want.to_vec(), dead),
@@ -96,7 +96,7 @@ fn fragments_that_contradict_each_other_end_their_train() {
 #[test]
 fn a_datagram_longer_than_any_packet_is_refused() {
     let longest = 65535 - 20;
-    let (outcomes, _) = story(&[(65504, longest - 65504, false), (65504, longest - 65504 + 1, false)]);
+    let (outcomes, _) = outcomes(&[(65504, longest - 65504, false), (65504, longest - 65504 + 1, false)]);
     assert_eq!(outcomes, ["held", "fragment-too-far"]);
     let mut reassembler = Reassembler::new(Limits::default(), SEED);
     for (len, held) in [(65535 - 65528, true), (65536 - 65528, false)] {
@@ -106,15 +106,15 @@ fn a_datagram_longer_than_any_packet_is_refused() {
 }
 
 #[test]
-fn one_fragment_more_than_are_gathered_ends_the_train() {
+fn one_fragment_too_many_drops_the_datagram() {
     let fragments: Vec<_> = (0..65).map(|n| (n * 8, 8, true)).collect();
-    let (outcomes, gone) = story(&fragments);
+    let (outcomes, gone) = outcomes(&fragments);
     assert_eq!((outcomes[63].as_str(), outcomes[64].as_str()), ("held", "fragments-too-many"));
     assert_eq!(gone, [DropReason::FragmentsTooMany; 64]);
 }
 
 #[test]
-fn a_fragment_that_is_the_whole_is_complete_at_once() {
+fn a_fragment_that_is_first_and_last_is_complete_at_once() {
     let mut reassembler = Reassembler::new(Limits::default(), SEED);
     assert!(matches!(
         take(&mut reassembler, &fragment(true, 5, 0, true, &[1; 8]), 0, &mut Vec::new()),
@@ -128,23 +128,23 @@ fn a_fragment_that_is_the_whole_is_complete_at_once() {
 }
 
 #[test]
-fn trains_wait_their_time_and_no_longer() {
-    for (ipv6, patience) in [(false, 30_000), (true, 60_000)] {
+fn incomplete_datagrams_are_held_until_their_timeout() {
+    for (ipv6, timeout) in [(false, 30_000), (true, 60_000)] {
         let mut reassembler = Reassembler::new(Limits::default(), SEED);
         let mut gone = Vec::new();
         take(&mut reassembler, &fragment(ipv6, 1, 0, true, &[1; 8]), 1000, &mut gone);
         take(&mut reassembler, &fragment(ipv6, 1, 16, true, &[1; 8]), 20_000, &mut gone);
         let mut expired = 0;
-        reassembler.expire(Tick(999 + patience), |_| expired += 1);
+        reassembler.expire(Tick(999 + timeout), |_| expired += 1);
         assert_eq!((expired, reassembler.held()), (0, 2));
-        // A late fragment finds them gone, and waits on its own.
-        take(&mut reassembler, &fragment(ipv6, 1, 8, true, &[1; 8]), 1000 + patience, &mut gone);
+        // A late fragment does not find them any more and is held alone.
+        take(&mut reassembler, &fragment(ipv6, 1, 8, true, &[1; 8]), 1000 + timeout, &mut gone);
         assert_eq!((gone, reassembler.held()), (vec![DropReason::FragmentTimeout; 2], 1));
     }
 }
 
 #[test]
-fn the_oldest_train_makes_room_but_never_for_itself() {
+fn the_oldest_datagram_makes_room_but_never_for_itself() {
     let limits = Limits { datagrams: 2, fragments: 3, bytes: 1000 };
     let mut reassembler = Reassembler::new(limits, SEED);
     let mut gone = Vec::new();
@@ -155,11 +155,14 @@ fn the_oldest_train_makes_room_but_never_for_itself() {
         ));
     }
     let last = fragment(false, 1, 8, true, &[0; 8]);
-    assert!(matches!(take(&mut reassembler, &last, 4, &mut gone), Outcome::Held), "the second partial goes");
+    assert!(
+        matches!(take(&mut reassembler, &last, 4, &mut gone), Outcome::Held),
+        "the second datagram is dropped"
+    );
     assert_eq!((gone.len(), reassembler.held()), (1, 3));
     let more = fragment(false, 1, 24, true, &[0; 8]);
     let Outcome::Refused(_, why) = take(&mut reassembler, &more, 5, &mut gone) else {
-        panic!("nothing is left to go")
+        panic!("nothing is left to drop")
     };
     assert_eq!(
         (why, gone.len(), reassembler.held(), reassembler.held_bytes()),
@@ -173,7 +176,7 @@ fn the_oldest_train_makes_room_but_never_for_itself() {
 }
 
 #[test]
-fn gathering_does_not_allocate() {
+fn reassembly_does_not_allocate() {
     let mut reassembler = Reassembler::new(Limits { datagrams: 8, fragments: 64, bytes: 1 << 16 }, SEED);
     for round in 0..300_u16 {
         let frames = [(16, true), (8, true), (0, round % 3 == 0), (24, false)]
@@ -190,7 +193,7 @@ fn gathering_does_not_allocate() {
 }
 
 #[test]
-fn bytes_are_read_and_written_across_pieces() {
+fn bytes_are_read_and_written_across_fragments() {
     let mut reassembler = Reassembler::new(Limits::default(), SEED);
     let payload: Vec<u8> = (0..27).collect();
     let mut datagram = None;
@@ -200,16 +203,16 @@ fn bytes_are_read_and_written_across_pieces() {
             datagram = Some(all);
         }
     }
-    let mut datagram = datagram.expect("all came");
+    let mut datagram = datagram.expect("no fragment is missing");
     for at in 0..=27 {
         for len in 0..=27 {
             let mut into = vec![0; len];
             assert_eq!(datagram.read(at, &mut into), at + len <= 27 || len == 0);
             if at + len <= 27 {
                 assert_eq!(into, payload[at..at + len]);
-                let fwmarks = vec![0xff; len];
+                let ones = vec![0xff; len];
                 assert!(
-                    datagram.write(at, &fwmarks)
+                    datagram.write(at, &ones)
                         && datagram.payload().flatten().filter(|b| **b == 0xff).count() == len
                 );
                 assert!(datagram.write(at, &into));

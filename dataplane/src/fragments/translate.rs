@@ -11,7 +11,7 @@ use crate::fragments::Datagram;
 use crate::packet::Packet;
 use crate::wire::{checksum, protocol};
 
-/// Where TCP, UDP and SCTP have their checksums.
+/// Offsets of the checksums of TCP, UDP and SCTP.
 const TCP_SUM_AT: usize = 16;
 const UDP_SUM_AT: usize = 6;
 const SCTP_CRC_AT: usize = 8;
@@ -67,7 +67,7 @@ fn word<P: Packet>(datagram: &Datagram<P>, at: usize) -> Option<U16> {
     datagram.read(at, &mut bytes).then_some(U16::from_bytes(bytes))
 }
 
-/// Writes a word of a header whose end was read before.
+/// Writes a word of a header that is known to be whole.
 fn put<P: Packet>(datagram: &mut Datagram<P>, at: usize, word: U16) {
     _ = datagram.write(at, &word.to_bytes());
 }

@@ -1,4 +1,4 @@
-//! Fragments: gathered, translated, and cut again.
+//! Fragments: reassembled, rewritten, and fragmented again.
 
 use crate::flow::Seed;
 use crate::forward::rewrite::{NewEnd, Rewrite};
@@ -11,7 +11,7 @@ use crate::wire::checksum::Delta;
 
 const LIMITS: Limits = Limits { datagrams: 4, fragments: 12, bytes: 2000 };
 
-/// A gatherer and packets, the latter read from `bytes`: the limits hold, no fragment is lost or counted twice, and a
+/// A reassembler and packets, which are read from `bytes`: the limits hold, no fragment is lost or counted twice, and a
 /// datagram that is complete can be translated and its fragments cut smaller.
 ///
 /// Packets are a byte (how many seconds have passed), the length as two bytes in network order, and the packet from its
@@ -39,7 +39,7 @@ pub fn fragments(bytes: &[u8]) {
 
 fn complete(mut datagram: Datagram<Frame>) -> usize {
     let len: usize = datagram.payload().map(<[u8]>::len).sum();
-    assert_eq!(len, usize::from(datagram.len), "all bytes are here");
+    assert_eq!(len, usize::from(datagram.len), "no byte is missing");
     let delta = Delta::default();
     let end = |number| NewEnd { address: number, l4_port: 7.into(), delta_l3: delta, delta_l4: delta };
     let rewrite = Rewrite { src: Some(end(6)), dst: Some(end(7)) };

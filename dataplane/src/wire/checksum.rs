@@ -1,8 +1,8 @@
-//! The Internet checksum, RFC 1071, and how to change what it covers without reading it all, RFC 1624.
+//! The Internet checksum, RFC 1071, and its incremental update, RFC 1624.
 
 use zerocopy::network_endian::U16;
 
-/// The unfolded one's complement sum of `bytes` as big-endian words; an odd last byte counts as the upper half.
+/// The unfolded one's complement sum of `bytes` as big-endian words. An odd last byte is the upper half of a word.
 pub fn sum(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(4);
     let mut total: u64 = 0;
@@ -41,8 +41,8 @@ const fn of_u64(value: u64) -> u64 {
     of_u32((value >> 32) as u32) + of_u32(value as u32)
 }
 
-/// What a checksum must change by when the fields it covers change. It is in the order of the network, in which a sum is as
-/// right as in any other, so that no checksum is turned around to be changed; RFC 1071.
+/// Change of a checksum when fields that it covers change. It is in network byte order, in which one's complement addition
+/// works as in any other (RFC 1071), so that patching a checksum swaps no bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(pub u16);
 
@@ -56,7 +56,7 @@ impl Delta {
         Delta(fold(new + (!fold(old)) as u64).to_be())
     }
 
-    /// The delta of the change undone.
+    /// The delta of the opposite change.
     #[inline]
     pub const fn reversed(self) -> Delta {
         Delta(!self.0)
@@ -65,7 +65,7 @@ impl Delta {
     /// The delta of both changes.
     #[inline]
     pub const fn and(self, other: Delta) -> Delta {
-        // Two words carry no further than once.
+        // Two words carry at most once.
         let (sum, carry) = self.0.overflowing_add(other.0);
         Delta(sum + carry as u16)
     }

@@ -14,7 +14,7 @@ pub const LEN: usize = 14;
 /// Bytes of an Ethernet header with one tag.
 pub const TAGGED_LEN: usize = 18;
 
-/// Bytes of the two addresses that begin every frame.
+/// Bytes of the two addresses at the start of a frame.
 pub const ADDRESSES: usize = 12;
 
 /// A hardware address.
@@ -26,11 +26,11 @@ pub type MacBytes = [u8; 6];
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct EtherHdr {
-    /// Receiver.
+    /// Destination address.
     pub dst: MacBytes,
-    /// Sender.
+    /// Source address.
     pub src: MacBytes,
-    /// What follows.
+    /// EtherType of the payload.
     pub kind: U16,
 }
 
@@ -42,7 +42,7 @@ pub struct EtherHdr {
 pub struct VlanTag {
     /// Priority and VLAN number.
     pub tci: U16,
-    /// What follows.
+    /// EtherType of the payload.
     pub kind: U16,
 }
 

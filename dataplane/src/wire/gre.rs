@@ -17,16 +17,16 @@ pub const SUMMED: u16 = 0x8000;
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct GreHdr {
-    /// Whether there is a checksum; the version, which is 0.
+    /// Which optional fields follow, and the version, which is 0.
     pub flags: U16,
-    /// EtherType of what follows.
+    /// EtherType of the payload.
     pub kind: U16,
 }
 
-/// Where the IPv4 packet behind the GRE header at `at` begins.
+/// Start of the IPv4 packet behind the GRE header at `at`.
 pub fn payload4(frame: &[u8], at: usize) -> Option<usize> {
     let gre: &GreHdr = super::view(frame, at)?;
-    // Checksum, key and sequence number are there or not, four bytes each.
+    // Checksum, key and sequence number are optional, four bytes each.
     let optional = (gre.flags.get() & (SUMMED | 0x3000)).count_ones() as usize * 4;
     (gre.kind.get() == super::ether::IPV4).then_some(at + LEN + optional)
 }

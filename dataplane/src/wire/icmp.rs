@@ -17,7 +17,7 @@ pub struct IcmpHdr {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Checksum; of ICMPv6 with a pseudo header.
+    /// Checksum; for ICMPv6 with a pseudo header.
     pub sum: U16,
     /// The second word.
     pub rest: U32,

@@ -39,42 +39,42 @@ pub struct Ipv4Hdr {
     pub fragment: U16,
     /// Time to live.
     pub ttl: u8,
-    /// What follows.
+    /// Protocol number of the payload.
     pub protocol: u8,
     /// Header checksum.
     pub sum: U16,
-    /// Source address in host order of its integer.
+    /// Source address.
     pub src: zerocopy::network_endian::U32,
-    /// Destination address likewise.
+    /// Destination address.
     pub dst: zerocopy::network_endian::U32,
 }
 
 impl Ipv4Hdr {
-    /// Bytes of the header, options included, as it claims.
+    /// Bytes of the header, options included, as its length field says.
     #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.version_ihl & 15) * 4
     }
 
-    /// Where this fragment's data lies in the datagram, in units of 8 bytes.
+    /// Fragment offset, in units of 8 bytes.
     #[inline]
     pub fn offset(&self) -> u16 {
         self.fragment.get() & 0x1fff
     }
 
-    /// Whether this is a part of a fragmented datagram.
+    /// True for a fragment.
     #[inline]
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & FRAGMENT != 0
     }
 
-    /// Whether routers must not fragment it.
+    /// The flag "don't fragment".
     #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.fragment.get() & DF != 0
     }
 
-    /// Takes one off the TTL and keeps the checksum right (RFC 1624).
+    /// Decrements the TTL and patches the checksum (RFC 1624).
     #[inline]
     pub fn decrement_ttl(&mut self) {
         self.ttl -= 1;
@@ -82,7 +82,7 @@ impl Ipv4Hdr {
     }
 }
 
-/// Whether a header, options included, sums up right; RFC 1071.
+/// Whether the checksum of a header, options included, is right; RFC 1071.
 #[inline]
 pub fn checksum_is_right(header: &[u8]) -> bool {
     match Ipv4Hdr::ref_from_bytes(header) {
@@ -91,10 +91,10 @@ pub fn checksum_is_right(header: &[u8]) -> bool {
     }
 }
 
-/// Whether a header without options sums up right.
+/// Whether the checksum of a header without options is right.
 ///
-/// One's complement sums do not care how words are grouped nor in which byte order they are added, and one is right when
-/// `0xffff` divides it: a multiplication tells, where folding takes a dozen steps. No header is all zeros.
+/// A one's complement sum does not depend on how words are grouped or on their byte order, and it is right if `0xffff`
+/// divides it. Testing that takes one multiplication; folding takes a dozen steps. No header is all zeros.
 #[inline(always)]
 pub fn fixed_checksum_is_right(header: &Ipv4Hdr) -> bool {
     let Words(first, second, third): &Words = zerocopy::transmute_ref!(header);
@@ -103,7 +103,7 @@ pub fn fixed_checksum_is_right(header: &Ipv4Hdr) -> bool {
     ((sum >> 32) + (sum & 0xffff_ffff) + last).is_multiple_of(0xffff)
 }
 
-/// A header without options in as few words as can be.
+/// A header without options in as few words as possible.
 #[derive(FromBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct Words([u8; 8], [u8; 8], [u8; 4]);
@@ -123,8 +123,8 @@ pub fn fill_checksum(packet: &mut [u8]) {
 const RECORD_ROUTE: u8 = 7;
 const RECORD_ROUTE_HEAD: u8 = 3;
 
-/// Writes the address that the packet at `l3` was sent to where its option "record route" wants the next one: that is
-/// where it was. Options that are broken or full stay as they are.
+/// Adds the destination address of the packet at `l3` to its option "record route", as the address of this hop. A malformed
+/// or full option stays as it is.
 #[cold]
 pub fn record_route(frame: &mut [u8], l3: u16) {
     let Some(packet) = frame.get_mut(l3.into()..) else { return };

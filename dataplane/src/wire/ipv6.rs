@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const LEN: usize = 40;
 /// The next-header value of a fragment header.
 pub const FRAGMENT: u8 = 44;
-/// Most extension headers we walk; more is no traffic worth balancing.
+/// Most extension headers that are walked; real traffic has fewer.
 const MAX_EXTENSIONS: usize = 8;
 
 /// ```text
@@ -23,7 +23,7 @@ pub struct Ipv6Hdr {
     pub version_class_flow: U32,
     /// Bytes after this header.
     pub len: U16,
-    /// What follows.
+    /// Protocol number of the next header.
     pub next: u8,
     /// Hops left.
     pub hop_limit: u8,
@@ -40,7 +40,7 @@ impl Ipv6Hdr {
     }
 }
 
-/// Where the payload of an IPv6 packet starts, and what it is.
+/// Start and protocol of the payload of an IPv6 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// Protocol number of the payload, or [`FRAGMENT`] for a fragment.
@@ -49,18 +49,18 @@ pub struct Payload {
     pub at: usize,
 }
 
-/// The same for a packet that is quoted by an error: through the header of a first fragment too.
+/// [`payload`] for a packet that an error quotes: it also looks behind the fragment header of a first fragment.
 pub fn quoted_payload(packet: &[u8], next: u8) -> Option<Payload> {
     let found = payload(packet, next)?;
     if found.protocol != FRAGMENT {
         return Some(found);
     }
     let [protocol, _, high, low] = *packet.get(found.at..found.at + 4)? else { return None };
-    // The upper 13 bits are the offset; what is not first has no ports.
+    // The upper 13 bits are the offset; only a first fragment has ports.
     (u16::from_be_bytes([high, low]) >> 3 == 0).then_some(Payload { protocol, at: found.at + 8 })
 }
 
-/// Walks the extension headers of `packet`, which begins with an IPv6 header. `None` when they run past its end.
+/// Walks the extension headers of `packet`, which begins with an IPv6 header. Returns `None` if they run past its end.
 pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
     let mut found = Payload { protocol: next, at: LEN };
     for _ in 0..MAX_EXTENSIONS {
@@ -83,7 +83,7 @@ pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct FragmentHdr {
-    /// What the first fragment's payload begins with.
+    /// Protocol number of the first header of the datagram's payload.
     pub next: u8,
     /// Zero.
     pub reserved: u8,

@@ -1,6 +1,6 @@
-//! The starts of plain frames, each as one view.
+//! The start of a plain frame as one view.
 //!
-//! Plain is nearly every packet: untagged, without IP options or extension headers, in one piece, with a whole TCP or UDP
+//! Nearly all packets are plain: untagged, without IP options or extension headers, not fragmented, with a whole TCP or UDP
 //! header.
 
 use zerocopy::network_endian::{U16, U32, U128};
@@ -28,21 +28,21 @@ pub struct Head<I> {
     pub l4_ports: [U16; 2],
 }
 
-/// What plain packets of both families have.
+/// The IP header of a plain packet, of either family.
 pub trait Ip: Header {
     /// An address.
     type Address: Copy;
-    /// Whether it is IPv6.
+    /// True for IPv6.
     const IPV6: bool;
     /// DSCP and ECN.
     fn tos(&self) -> u8;
-    /// Whether routers must not fragment it, as IPv4 says it.
+    /// The "don't fragment" flag of IPv4; false for IPv6.
     fn dont_fragment(&self) -> bool;
     /// Hops left.
     fn hops(&self) -> u8;
     /// Takes a hop off.
     fn take_hop(&mut self);
-    /// Takes a hop off; `delta` is how the header's checksum changes besides, if it has one.
+    /// Takes a hop off and applies `delta`, another change of the header's checksum, if it has one.
     fn take_hop_and(&mut self, delta: Delta);
     /// Replaces the source.
     fn set_src(&mut self, address: Self::Address);
@@ -69,8 +69,8 @@ impl Ip for Ipv4Hdr {
         self.ttl
     }
 
-    /// What a TTL less by one takes from the sum is added to the checksum, and 0xffff is written as 0; RFC 1624. The two are
-    /// one word, the TTL its lowest byte: taking one off and adding to the checksum is one addition.
+    /// A TTL that is less by one adds 0x0100 to the checksum, and 0xffff is written as 0; RFC 1624. TTL and checksum are in
+    /// one 32-bit word, the TTL in its lowest byte, so one addition changes both.
     #[inline(always)]
     fn take_hop(&mut self) {
         let Some(bytes) = self.as_mut_bytes()[8..].first_chunk_mut() else { return };
@@ -142,9 +142,9 @@ mod tests {
 
     use super::*;
 
-    /// Both ways to take a hop off agree for every checksum there is.
+    /// For every checksum.
     #[test]
-    fn a_hop_less_changes_the_checksum_as_its_delta_says() {
+    fn taking_a_hop_off_changes_the_checksum_as_its_delta_does() {
         for sum in 0..=u16::MAX {
             let mut plain = Ipv4Hdr::new_zeroed();
             plain.ttl = 64;

@@ -11,13 +11,13 @@ pub const CHUNK_LEN: usize = 4;
 pub const INIT: u8 = 1;
 /// Chunk type that answers [`INIT`].
 pub const INIT_ACK: u8 = 2;
-/// Chunk type that ends an association at once.
+/// Chunk type that aborts an association.
 pub const ABORT: u8 = 6;
 /// Chunk type that asks for an orderly end.
 pub const SHUTDOWN: u8 = 7;
 /// Chunk type that answers [`SHUTDOWN`].
 pub const SHUTDOWN_ACK: u8 = 8;
-/// Chunk type that reports a fault.
+/// Chunk type that reports an error.
 pub const ERROR: u8 = 9;
 /// Chunk type that returns the cookie of [`INIT_ACK`].
 pub const COOKIE_ECHO: u8 = 10;
@@ -38,9 +38,9 @@ pub struct SctpHdr {
     pub src: U16,
     /// Destination port.
     pub dst: U16,
-    /// Which association the packet belongs to.
+    /// Verification tag of the association.
     pub tag: U32,
-    /// CRC32c of the whole packet, this field taken as zero; the one field of SCTP that goes low byte first.
+    /// CRC32c of the whole packet, computed with this field zero. The only little-endian field of SCTP.
     pub crc: zerocopy::little_endian::U32,
 }
 
@@ -50,10 +50,10 @@ pub struct SctpHdr {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ChunkHdr {
-    /// What kind of chunk.
+    /// Type of the chunk.
     pub kind: u8,
-    /// Meaning depends on the kind.
+    /// Their meaning depends on the type.
     pub flags: u8,
-    /// Bytes of header and value; the padding to a multiple of 4 is not counted.
+    /// Bytes of header and value, without the padding to a multiple of 4.
     pub len: U16,
 }

@@ -23,7 +23,7 @@ fn change<I: Ip, S: End<I::Address>, D: End<I::Address>>(frame: &mut [u8], proto
     change.apply(head);
 }
 
-/// The same with the ends that the case replaces.
+/// Changes a frame as the fast path does, with the ends that the case replaces.
 fn change_ends<I: Ip>(frame: &mut [u8], case: &Case, address: fn(u128) -> I::Address) {
     let end = |end: NewEnd| NewEnd {
         address: address(end.address),

@@ -6,7 +6,7 @@ use crate::wire::checksum;
 
 mod golden;
 
-/// The pieces of `packet`, which lies behind `l3` other bytes, without those.
+/// The fragments of `packet`, which lies behind `l3` other bytes, without those.
 fn fragments(packet: &[u8], l3: usize, mtu: u16, id: u32) -> Result<Vec<Vec<u8>>, DropReason> {
     let frame = Frame::new(&[&vec![0xee; l3][..], packet].concat());
     let mut fragments = Vec::new();
@@ -64,7 +64,7 @@ fn packet6(chain: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn options_that_are_not_to_be_copied_are_blanked_in_all_but_the_first() {
+fn options_that_are_not_copied_are_blanked_except_in_the_first_fragment() {
     // Record route (7), strict source route (137), router alert (148), end.
     let options = [7, 3, 4, 137, 3, 5, 1, 148, 4, 0, 0, 0];
     let fragments = fragments(&packet4(&options, 0, &[5; 30]), 0, 48, 0).unwrap();
@@ -81,7 +81,7 @@ fn malformed_options_are_survived() {
 }
 
 #[test]
-fn a_fragment_is_cut_into_fragments_of_the_same_datagram() {
+fn a_fragment_is_split_into_fragments_of_the_same_datagram() {
     let fragments = fragments(&packet4(&[], ipv4::MORE_FRAGMENTS | 10, &[5; 24]), 0, 36, 0).unwrap();
     let fields: Vec<_> =
         fragments.iter().map(|fragment| u16::from_be_bytes([fragment[6], fragment[7]])).collect();
@@ -89,8 +89,8 @@ fn a_fragment_is_cut_into_fragments_of_the_same_datagram() {
 }
 
 #[test]
-fn a_fragment_header_goes_behind_what_routers_read() {
-    // Chain of protocol numbers, where the fragment header must be, and what it must say that follows.
+fn a_fragment_header_goes_behind_the_headers_that_routers_read() {
+    // Chain of protocol numbers, position of the fragment header, and its next header.
     let rows: [(&[u8], usize, u8); 6] = [
         (&[17], 40, 17),
         (&[0, 17], 48, 17),
@@ -113,7 +113,7 @@ fn a_fragment_header_goes_behind_what_routers_read() {
 }
 
 #[test]
-fn what_cannot_be_cut_is_refused_by_name() {
+fn packets_that_cannot_be_split_are_refused_with_a_reason() {
     let big = packet4(&[], 0, &[0; 2000]);
     assert_eq!(fragments(&big, 0, 27, 0), Err(DropReason::TooBig));
     assert_eq!(fragments(&big, 0, 44, 0), Err(DropReason::TooBig));
@@ -122,7 +122,7 @@ fn what_cannot_be_cut_is_refused_by_name() {
     assert_eq!(fragments(&big[..500], 0, 100, 0), Err(DropReason::ShortIp));
 }
 
-/// Where each piece's payload lies in the datagram, whether more follows, and the payload.
+/// Offset of a fragment, whether more follow, and its payload.
 fn read(fragment: &[u8]) -> (usize, bool, &[u8]) {
     if fragment[0] >> 4 == 6 {
         let header = view::<FragmentHdr>(fragment, 40).unwrap();
@@ -139,7 +139,7 @@ fn read(fragment: &[u8]) -> (usize, bool, &[u8]) {
 
 proptest! {
     #[test]
-    fn pieces_fit_and_are_the_packet(
+    fn fragments_fit_the_mtu_and_add_up_to_the_packet(
         ipv6 in any::<bool>(), options in 0..11_usize, l3 in 0..30_usize, mtu in 130..1500_u16, again in 100..1500_u16,
         payload in prop::collection::vec(any::<u8>(), 1..3000),
     ) {

@@ -1,4 +1,4 @@
-//! The laws, and a gatherer of few lines to compare with.
+//! Laws, and a simple reassembler to compare with.
 
 use super::*;
 
@@ -29,12 +29,12 @@ impl Part {
     }
 }
 
-/// Trains as lists in no order.
+/// Incomplete datagrams as unordered lists.
 #[derive(Default)]
 struct Model(HashMap<(bool, u16), (u64, Vec<Part>)>);
 
 impl Model {
-    /// What becomes of a fragment, and how many die by it.
+    /// The outcome of a fragment, and how many others are dropped.
     fn take(&mut self, new: Part, now: u64) -> (Result<Option<Vec<Part>>, DropReason>, usize) {
         let mut dead = 0;
         self.0.retain(|(ipv6, _), (begun, parts)| {
@@ -83,7 +83,7 @@ fn parts_of(datagram: &Datagram<Frame>) -> Vec<(u16, u16)> {
     datagram.fragments.iter().map(|fragment| (fragment.place.offset, fragment.place.len)).collect()
 }
 
-/// A datagram's payload, and where to cut it.
+/// The fragments of a datagram: offset, "more fragments", payload.
 fn cut_anywhere() -> impl Strategy<Value = Vec<(u16, bool, Vec<u8>)>> {
     let cuts = prop::collection::btree_set(1..100_usize, 1..MAX_FRAGMENTS);
     (prop::collection::vec(any::<u8>(), 801..900), cuts).prop_map(|(payload, cuts)| {
@@ -98,12 +98,12 @@ fn cut_anywhere() -> impl Strategy<Value = Vec<(u16, bool, Vec<u8>)>> {
 
 proptest! {
     #[test]
-    fn in_any_order_a_datagram_is_gathered_once_and_whole(
+    fn a_datagram_is_reassembled_once_from_any_order(
         (parts, order) in cut_anywhere().prop_flat_map(|parts| (Just(parts.clone()), Just(parts).prop_shuffle())), ipv6 in any::<bool>(),
     ) {
         let mut reassembler = Reassembler::new(Limits::default(), SEED);
         for (n, (offset, more, payload)) in order.iter().enumerate() {
-            // Others of a like name come between.
+            // Fragments of another family with the same identification come between.
             let other = fragment(!ipv6, 1, *offset, *more, payload);
             let last = n + 1 == order.len();
             prop_assert!(matches!(take(&mut reassembler, &other, 0, &mut Vec::new()), Outcome::Held) != last);
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn it_does_what_a_few_lines_do(events in prop::collection::vec((any_part(), 0..8000_u64), 1..200)) {
+    fn the_reassembler_agrees_with_the_model(events in prop::collection::vec((any_part(), 0..8000_u64), 1..200)) {
         let (mut reassembler, mut model, mut now) = (Reassembler::new(Limits::default(), SEED), Model::default(), 0);
         for (part, pause) in events {
             now += pause;
@@ -135,14 +135,14 @@ proptest! {
                     prop_assert_eq!(parts_of(&datagram), want);
                 }
                 (Outcome::Refused(_, why), Err(want)) => prop_assert_eq!(why, want),
-                (got, want) => prop_assert!(false, "{:?} and not {:?}", got, want),
+                (got, want) => prop_assert!(false, "{:?} instead of {:?}", got, want),
             }
             prop_assert_eq!((gone.len(), reassembler.held()), (dead, model.held()));
         }
     }
 
     #[test]
-    fn a_flood_stays_inside_the_limits_and_loses_no_packet(
+    fn a_flood_keeps_to_the_limits_and_loses_no_packet(
         events in prop::collection::vec((any_part(), 0..200_u16, 0..400_u64), 1..400), datagrams in 0..6_u16, fragments in 0..9_u16, bytes in 0..700_usize,
     ) {
         let mut reassembler = Reassembler::new(Limits { datagrams, fragments, bytes }, SEED);
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_fragment_says_lies_inside_its_frame(
+    fn the_position_of_a_fragment_is_inside_its_frame(
         mut frame in prop::collection::vec(any::<u8>(), 0..120), version in 4..7_u8, l3 in 0..30_u16, len in 0..100_u8, next in prop::sample::select(vec![0, 17, 43, 44, 60]),
     ) {
         let at = usize::from(l3);

@@ -11,7 +11,7 @@ struct Row {
     /// The packet as it came, and how many times the letter x follows.
     inner: &'static str,
     fill: usize,
-    /// What was in front of it when it left.
+    /// The headers that Linux put in front.
     outer: &'static str,
 }
 

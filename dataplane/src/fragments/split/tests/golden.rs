@@ -10,7 +10,7 @@ struct Row {
     mtu: u16,
     /// The identification that Linux drew; of IPv6 only.
     id: u32,
-    /// The packet before; its checksum is zero, for the pieces have their own.
+    /// The packet before. Its checksum is zero: the fragments get their own.
     datagram: Bytes,
     fragments: &'static [Bytes],
 }
