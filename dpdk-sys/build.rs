@@ -1,13 +1,13 @@
-//! Finds libdpdk, compiles the shim against its headers, and writes Rust declarations for the allow-listed names.
+//! Finds libdpdk, compiles the shim against its headers, and generates Rust declarations for the allow-listed names.
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-/// The oldest release with the names the shim uses (`RTE_ETH_*` came with 21.11; 22.11 is the oldest one we test).
+/// The oldest supported release. The `RTE_ETH_*` names exist since 21.11; 22.11 is the oldest release that we test.
 const OLDEST: &str = "22.11";
 
-/// DPDK's own functions that Rust may call: exported, of plain arguments, and unchanged from 22.11 on.
+/// DPDK functions that Rust calls directly: exported, with plain arguments, and unchanged since 22.11.
 const PLAIN: [&str; 22] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
@@ -33,12 +33,12 @@ const PLAIN: [&str; 22] = [
     "rte_version",
 ];
 
-/// Prints a fault as the lines it has; returned from `main` it would be one long line of escapes.
+/// Prints an error on several lines; returned from `main` it would be one line with escapes.
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("{fault}");
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -51,12 +51,13 @@ fn run() -> Result<(), Box<dyn Error>> {
     let flags = compile_flags()?;
     compile_shim(&flags)?;
     write_bindings(&flags)?;
-    // After the shim: a linker that drops libraries nobody has asked for yet must meet the shim first.
+    // After the shim: a linker drops libraries that are not referenced yet, so the shim must come first.
     pkg_config::Config::new().atleast_version(OLDEST).probe("libdpdk").map_err(not_found)?;
     Ok(())
 }
 
-/// DPDK's headers need more than include paths (`-march`, `-include rte_config.h`), which the crate does not pass on.
+/// DPDK's headers need more flags than include paths (`-march`, `-include rte_config.h`), which `pkg_config` does not
+/// return.
 fn compile_flags() -> Result<Vec<String>, Box<dyn Error>> {
     pkg_config::Config::new()
         .atleast_version(OLDEST)
@@ -79,7 +80,7 @@ fn not_found(why: pkg_config::Error) -> String {
 
 fn compile_shim(flags: &[String]) -> Result<(), cc::Error> {
     let mut build = cc::Build::new();
-    // Optimised in debug builds too: the shim is on the packet's way and there is nothing in it to step through.
+    // Optimised in debug builds too, because the shim is on the packet path.
     build.file("shim.c").opt_level(3).std("gnu11").warnings(true).warnings_into_errors(false);
     for flag in flags {
         build.flag(flag);
@@ -94,7 +95,7 @@ fn write_bindings(flags: &[String]) -> Result<(), Box<dyn Error>> {
         .clang_args(flags)
         .allowlist_function("pollux_.*")
         .allowlist_type("pollux_.*")
-        // What those prototypes point to stays opaque; src/lib.rs declares it.
+        // Types behind pointers stay opaque; src/lib.rs declares them.
         .allowlist_recursively(false)
         .use_core()
         .layout_tests(false)

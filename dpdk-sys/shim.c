@@ -1,4 +1,4 @@
-/* DPDK as plain functions over plain data: one short function for each inline or changing part that Pollux uses. */
+/* Wrappers with plain arguments for DPDK's inline functions, and for those that differ between releases. */
 #define _GNU_SOURCE
 #include "wrapper.h"
 
@@ -14,39 +14,39 @@
 #include <rte_log.h>
 #include <rte_mempool.h>
 
-#define SAME_PLACE(field) \
+#define SAME_OFFSET(field) \
 	_Static_assert(offsetof(struct pollux_mbuf, field) == offsetof(struct rte_mbuf, field) && \
 	               sizeof(((struct pollux_mbuf *)0)->field) == sizeof(((struct rte_mbuf *)0)->field), \
-	               "this DPDK keeps rte_mbuf." #field " elsewhere: correct struct pollux_mbuf in wrapper.h")
-SAME_PLACE(buf_addr);
-SAME_PLACE(data_off);
-SAME_PLACE(refcnt);
-SAME_PLACE(nb_segs);
-SAME_PLACE(port);
-SAME_PLACE(ol_flags);
-SAME_PLACE(packet_type);
-SAME_PLACE(pkt_len);
-SAME_PLACE(data_len);
-SAME_PLACE(vlan_tci);
-SAME_PLACE(vlan_tci_outer);
-SAME_PLACE(buf_len);
+	               "rte_mbuf." #field " has another offset in this DPDK: correct struct pollux_mbuf in wrapper.h")
+SAME_OFFSET(buf_addr);
+SAME_OFFSET(data_off);
+SAME_OFFSET(refcnt);
+SAME_OFFSET(nb_segs);
+SAME_OFFSET(port);
+SAME_OFFSET(ol_flags);
+SAME_OFFSET(packet_type);
+SAME_OFFSET(pkt_len);
+SAME_OFFSET(data_len);
+SAME_OFFSET(vlan_tci);
+SAME_OFFSET(vlan_tci_outer);
+SAME_OFFSET(buf_len);
 
-/* What a hash may spread: the flow types whose packets Pollux balances. */
-#define SPREAD (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
+/* Flow types for RSS: those that Pollux balances. */
+#define RSS_TYPES (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_SCTP)
 
-/* EAL ties its caller to the first of its cores; every thread started later would inherit that and share one core
- * with a worker. Pollux pins its workers itself, so the caller gets back the cores it had. */
+/* EAL pins the calling thread to the first lcore, and threads started later would inherit that and share a core with a
+ * worker. Pollux pins its workers itself, so the caller's CPU affinity is restored. */
 int pollux_eal_init(int argc, char **argv)
 {
-	cpu_set_t had;
-	int known = sched_getaffinity(0, sizeof(had), &had);
+	cpu_set_t affinity;
+	int known = sched_getaffinity(0, sizeof(affinity), &affinity);
 	int used = rte_eal_init(argc, argv);
 	if (known == 0)
-		sched_setaffinity(0, sizeof(had), &had);
+		sched_setaffinity(0, sizeof(affinity), &affinity);
 	return used < 0 ? -rte_errno : 0;
 }
 
-/* Takes the descriptor over when it succeeds. */
+/* Takes ownership of the descriptor on success. */
 int pollux_log_to_fd(int fd)
 {
 	FILE *log = fdopen(fd, "a");
@@ -66,7 +66,7 @@ uint16_t pollux_headroom(void) { return RTE_PKTMBUF_HEADROOM; }
 
 struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
 
-/* A new buffer from the pool that this one came from. */
+/* Allocates a buffer from the pool of this one. */
 struct rte_mbuf *pollux_mbuf_sibling(struct rte_mbuf *mbuf) { return rte_pktmbuf_alloc(mbuf->pool); }
 
 void pollux_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
@@ -82,24 +82,24 @@ uint16_t pollux_no_port(void) { return RTE_MAX_ETHPORTS; }
 static int port_name(uint16_t port, struct pollux_port_info *out)
 {
 	char name[RTE_ETH_NAME_MAX_LEN] = "";
-	int fault = rte_eth_dev_get_name_by_port(port, name);
+	int error = rte_eth_dev_get_name_by_port(port, name);
 	snprintf(out->name, sizeof(out->name), "%s", name);
-	return fault;
+	return error;
 }
 
 int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 {
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
-	int fault = rte_eth_dev_info_get(port, &info);
-	if (fault == 0)
-		fault = rte_eth_macaddr_get(port, &mac);
-	if (fault == 0)
-		fault = rte_eth_dev_get_mtu(port, &out->mtu);
-	if (fault == 0)
-		fault = port_name(port, out);
-	if (fault != 0)
-		return fault;
+	int error = rte_eth_dev_info_get(port, &info);
+	if (error == 0)
+		error = rte_eth_macaddr_get(port, &mac);
+	if (error == 0)
+		error = rte_eth_dev_get_mtu(port, &out->mtu);
+	if (error == 0)
+		error = port_name(port, out);
+	if (error != 0)
+		return error;
 	snprintf(out->driver, sizeof(out->driver), "%s", info.driver_name ? info.driver_name : "");
 	memcpy(out->mac, mac.addr_bytes, sizeof(out->mac));
 	out->max_rx_queues = info.max_rx_queues;
@@ -108,7 +108,7 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 	out->max_mtu = info.max_mtu;
 	out->min_rx_buffer = info.min_rx_bufsize;
 	out->socket = rte_eth_dev_socket_id(port);
-	out->rss = (info.flow_type_rss_offloads & SPREAD) != 0;
+	out->rss = (info.flow_type_rss_offloads & RSS_TYPES) != 0;
 	out->reta = info.reta_size;
 	out->fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
 	return 0;
@@ -117,9 +117,9 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 int pollux_port_stats(uint16_t port, struct pollux_port_stats *out)
 {
 	struct rte_eth_stats stats;
-	int fault = rte_eth_stats_get(port, &stats);
-	if (fault != 0)
-		return fault;
+	int error = rte_eth_stats_get(port, &stats);
+	if (error != 0)
+		return error;
 	*out = (struct pollux_port_stats){
 		.ipackets = stats.ipackets, .opackets = stats.opackets, .ibytes = stats.ibytes,
 		.obytes = stats.obytes, .imissed = stats.imissed, .ierrors = stats.ierrors,
@@ -131,9 +131,9 @@ int pollux_port_stats(uint16_t port, struct pollux_port_stats *out)
 int pollux_port_link(uint16_t port, struct pollux_link *out)
 {
 	struct rte_eth_link link;
-	int fault = rte_eth_link_get_nowait(port, &link);
-	if (fault != 0)
-		return fault;
+	int error = rte_eth_link_get_nowait(port, &link);
+	if (error != 0)
+		return error;
 	out->up = link.link_status == RTE_ETH_LINK_UP;
 	out->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	out->speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
@@ -144,17 +144,17 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 {
 	struct rte_eth_dev_info info;
 	struct rte_eth_conf eth = {0};
-	int fault = rte_eth_dev_info_get(port, &info);
-	if (fault != 0)
-		return fault;
+	int error = rte_eth_dev_info_get(port, &info);
+	if (error != 0)
+		return error;
 	eth.rxmode.mtu = conf->mtu;
 	uint8_t key[UINT8_MAX] = {0};
 	if (conf->rss) {
 		eth.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		eth.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & SPREAD;
+		eth.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & RSS_TYPES;
 	}
 	if (conf->rss && conf->rss_key != NULL) {
-		/* Nothing that is hashed is as long as a longer key. */
+		/* The hash input is never longer than 40 bytes cover, so the rest of a longer key does not matter. */
 		memcpy(key, conf->rss_key, 40);
 		eth.rx_adv_conf.rss_conf.rss_key = key;
 		eth.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40;
@@ -165,34 +165,34 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
 }
 
-/* Entry N of the table that hashes choose from: queue (N modulo buckets) modulo queues. The key is the one that the port
- * was configured with. */
-int pollux_port_spread(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues)
+/* Sets entry N of the redirection table to queue (N modulo buckets) modulo queues. `key` is the key that the port was
+ * configured with. */
+int pollux_port_set_steering(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues)
 {
-	uint8_t has[UINT8_MAX] = {0};
-	struct rte_eth_rss_conf conf = {.rss_key = has, .rss_key_len = sizeof(has)};
+	uint8_t current[UINT8_MAX] = {0};
+	struct rte_eth_rss_conf conf = {.rss_key = current, .rss_key_len = sizeof(current)};
 	struct rte_eth_dev_info info;
 	struct rte_eth_rss_reta_entry64 table[4096 / RTE_ETH_RETA_GROUP_SIZE] = {0};
-	int fault = rte_eth_dev_info_get(port, &info);
-	if (fault != 0)
-		return fault;
+	int error = rte_eth_dev_info_get(port, &info);
+	if (error != 0)
+		return error;
 	if (info.reta_size == 0 || info.reta_size > 4096 || info.reta_size % buckets != 0)
 		return -ENOTSUP;
 	for (uint16_t n = 0; n < info.reta_size; n++) {
 		table[n / RTE_ETH_RETA_GROUP_SIZE].mask |= UINT64_C(1) << (n % RTE_ETH_RETA_GROUP_SIZE);
 		table[n / RTE_ETH_RETA_GROUP_SIZE].reta[n % RTE_ETH_RETA_GROUP_SIZE] = n % buckets % queues;
 	}
-	fault = rte_eth_dev_rss_reta_update(port, table, info.reta_size);
-	if (fault != 0)
-		return fault;
-	/* Some drivers keep their own key until they are told again; not all can say which they have. */
-	if (rte_eth_dev_rss_hash_conf_get(port, &conf) != 0 || memcmp(has, key, 40) == 0)
+	error = rte_eth_dev_rss_reta_update(port, table, info.reta_size);
+	if (error != 0)
+		return error;
+	/* Some drivers use their own key until it is set again; not all of them report it. */
+	if (rte_eth_dev_rss_hash_conf_get(port, &conf) != 0 || memcmp(current, key, 40) == 0)
 		return 0;
-	memset(has, 0, sizeof(has));
-	memcpy(has, key, 40);
+	memset(current, 0, sizeof(current));
+	memcpy(current, key, 40);
 	conf = (struct rte_eth_rss_conf){
-		.rss_key = has, .rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40,
-		.rss_hf = info.flow_type_rss_offloads & SPREAD,
+		.rss_key = current, .rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40,
+		.rss_hf = info.flow_type_rss_offloads & RSS_TYPES,
 	};
 	return rte_eth_dev_rss_hash_update(port, &conf);
 }
@@ -202,21 +202,21 @@ int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, s
 	return rte_eth_rx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL, pool);
 }
 
-/* The driver's own thresholds; the offloads are those the port was configured with. */
+/* With the driver's default thresholds, and the offloads that the port was configured with. */
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors)
 {
 	return rte_eth_tx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL);
 }
 
-/* Puts the queue's interrupt into an epoll set. */
+/* Adds the queue's interrupt to an epoll set. */
 int pollux_rx_interrupt_watch(uint16_t port, uint16_t queue, int epoll)
 {
 	return rte_eth_dev_rx_intr_ctl_q(port, queue, epoll, RTE_INTR_EVENT_ADD, NULL);
 }
 
-/* Takes what the set was told, in the way the device wants it taken: some count in a descriptor that must be read. A
- * set has the one interrupt of one queue. */
-void pollux_interrupts_heard(int epoll)
+/* Discards pending events of a set with one interrupt. rte_epoll_wait also reads the descriptor where the device needs
+ * that. */
+void pollux_rx_interrupt_discard(int epoll)
 {
 	struct rte_epoll_event event;
 	rte_epoll_wait(epoll, &event, 1, 0);

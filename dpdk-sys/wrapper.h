@@ -1,7 +1,7 @@
-/* What Rust may know of DPDK: our shim's prototypes, plus the plain functions that build.rs allows through.
+/* The C interface for Rust: the prototypes of our shim, plus the DPDK functions that build.rs allows.
  *
- * No struct of DPDK appears in a prototype here except as an opaque pointer, so that nothing of what DPDK renames or
- * lays out anew from one release to the next reaches Rust. Functions answer 0 or a negative errno, as DPDK's do.
+ * DPDK's structs appear in prototypes only as opaque pointers, so that changes of names and layouts between releases do
+ * not affect Rust. Functions return 0 or a negative errno, as DPDK's do.
  */
 #ifndef POLLUX_WRAPPER_H
 #define POLLUX_WRAPPER_H
@@ -17,8 +17,8 @@
 #include <rte_mbuf.h>
 #include <rte_version.h>
 
-/* The first cache line of an mbuf as far as Rust reads it per packet, where a call would cost too much.
- * These fields are part of DPDK's ABI and have not moved since 17.11; shim.c refuses to compile where they have. */
+/* The first cache line of an mbuf, which Rust reads for every packet, where a call would be too slow. These fields are
+ * part of DPDK's ABI and have not moved since 17.11; shim.c asserts it. */
 struct pollux_mbuf {
 	uint8_t *buf_addr;
 	uint64_t reserved_iova;
@@ -36,7 +36,7 @@ struct pollux_mbuf {
 	uint16_t buf_len;
 };
 
-/* What a device says of itself. Texts end in NUL. */
+/* Properties of a device. Strings end in NUL. */
 struct pollux_port_info {
 	char name[64];
 	char driver[64];
@@ -48,9 +48,9 @@ struct pollux_port_info {
 	uint16_t max_mtu;
 	uint32_t min_rx_buffer;
 	int socket;
-	bool rss;       /* can spread IP, TCP, UDP or SCTP by a hash */
-	uint16_t reta;  /* entries of the table that hashes choose queues from; 0 when there is none */
-	bool fast_free; /* can free what it sent in bulk, to one pool */
+	bool rss;       /* supports RSS of IP, TCP, UDP or SCTP */
+	uint16_t reta;  /* entries of the redirection table; 0 if there is none */
+	bool fast_free; /* supports freeing sent packets in bulk to one pool */
 };
 
 struct pollux_port_stats {
@@ -58,18 +58,18 @@ struct pollux_port_stats {
 };
 
 struct pollux_link {
-	uint32_t speed_mbps; /* 0 when the device does not know */
+	uint32_t speed_mbps; /* 0 if unknown */
 	bool up;
 	bool full_duplex;
 };
 
 struct pollux_port_conf {
-	uint16_t queues; /* this many to receive and this many to send */
+	uint16_t queues; /* receive queues, and transmit queues */
 	uint16_t mtu;
 	bool rss;
 	bool fast_free;
-	const uint8_t *rss_key; /* 40 bytes, for devices that take a key of so many or more; NULL leaves theirs */
-	bool interrupts; /* receive queues tell of frames */
+	const uint8_t *rss_key; /* 40 bytes, padded with zeros for devices with longer keys; NULL for the device's own */
+	bool interrupts; /* receive interrupts */
 };
 
 /* EAL */
@@ -92,13 +92,13 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out);
 int pollux_port_stats(uint16_t port, struct pollux_port_stats *out);
 int pollux_port_link(uint16_t port, struct pollux_link *out);
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
-int pollux_port_spread(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
+int pollux_port_set_steering(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);
 
 /* interrupts of receive queues */
 int pollux_rx_interrupt_watch(uint16_t port, uint16_t queue, int epoll);
-void pollux_interrupts_heard(int epoll);
+void pollux_rx_interrupt_discard(int epoll);
 
 /* bursts */
 uint16_t pollux_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **out, uint16_t count);

@@ -27,7 +27,7 @@ use pollux_dataplane::sched::{PickContext, SchedulerState};
 use pollux_dataplane::service::{DestinationId, Method, Scheduler, ServiceId, Tunnel};
 use pollux_dataplane::stats::WorkerStats;
 use pollux_dataplane::steer::WorkerId;
-use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, Plan, ROUTER, at, server, vip};
+use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, NoThresholds, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
 use pollux_dataplane::trace::{Kind, Switches};
 use pollux_dataplane::wire::protocol::UDP;
@@ -167,9 +167,10 @@ fn schedule(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, 10), |b| {
             b.iter(|| {
                 n = (n + 1) % MILLION;
-                let (loads, client) = (&*bed.stats, nth_client(n));
-                let scene = PickContext { service, services, loads, client, virtual_address, settings, now };
-                state.pick(&scene).expect("somebody is there")
+                let (loads, client) = (&NoThresholds(&bed.stats), nth_client(n));
+                let context =
+                    PickContext { service, services, loads, client, virtual_address, settings, now };
+                state.pick(&context).expect("a destination is usable")
             });
         });
     }

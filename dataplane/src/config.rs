@@ -1,5 +1,5 @@
-//! Configuration as workers see it: an immutable snapshot that control sends over a ring. A worker adopts it between two
-//! bursts and returns the previous one, which control frees.
+//! Configuration as workers see it: an immutable snapshot that control sends over a ring. A worker adopts it between
+//! two bursts and returns the previous one, which control frees.
 
 pub mod adjacency;
 pub mod events;

@@ -1,7 +1,7 @@
-//! Bodies of the fuzz targets: plain functions over bytes that stop when a law is broken.
+//! Bodies of the fuzz targets: functions over bytes that panic if an invariant is violated.
 //!
-//! `cargo test` runs them over the seeds in `fuzz/seeds` and over bent copies of them; the targets in `fuzz/` let
-//! libFuzzer do the bending. Nothing here is part of the packet's way.
+//! `cargo test` runs them over the seeds in `fuzz/seeds` and mutations of these; libFuzzer runs them as the targets
+//! in `fuzz/`.
 
 mod fragments;
 
@@ -20,34 +20,40 @@ use crate::time::Millis;
 use crate::wire::ether::MacBytes;
 use crate::wire::protocol;
 
-/// A frame of `bytes`, whatever they are: what the parser says lies inside them.
+/// Parses any bytes as a frame: all offsets that the parser reports are inside it.
 pub fn parse(bytes: &[u8]) {
     let mut frame = bytes.to_vec();
-    // A frame for somebody else is seen by its first six bytes; there is nothing more to find out about those.
+    // Frames for other hosts are recognised by their first six bytes, so address all of them to us.
     if let Some(receiver) = frame.first_chunk_mut::<6>() {
         *receiver = CLIENT_SIDE;
     }
     let mut parsed = Parsed::NOTHING;
     if crate::parse::parse(&frame, &CLIENT_SIDE, &mut parsed).is_ok() && parsed.kind != Kind::Other {
-        lies_inside(&parsed, frame.len());
+        assert_inside(&parsed, frame.len());
     }
 }
 
-fn lies_inside(parsed: &Parsed, len: usize) {
+fn assert_inside(parsed: &Parsed, len: usize) {
     let end = usize::from(parsed.l3) + usize::from(parsed.len);
-    assert!(end <= len, "the IP packet ends inside the frame: {parsed:?}");
-    assert!(parsed.l3 <= parsed.l4 && usize::from(parsed.l4) <= end, "headers follow each other: {parsed:?}");
+    assert!(end <= len, "the IP packet ends outside the frame: {parsed:?}");
+    assert!(
+        parsed.l3 <= parsed.l4 && usize::from(parsed.l4) <= end,
+        "the headers are out of order: {parsed:?}"
+    );
     if parsed.kind == Kind::IcmpError {
         let quoted = parsed.l4 < parsed.quoted_l3 && parsed.quoted_l3 < parsed.quoted_l4;
-        assert!(quoted && usize::from(parsed.quoted_l4) < end, "so do quoted ones: {parsed:?}");
+        assert!(
+            quoted && usize::from(parsed.quoted_l4) < end,
+            "the quoted headers are out of order: {parsed:?}"
+        );
     }
 }
 
-/// A worker and frames, both read from `bytes`: no frame is lost or counted twice, and what leaves can be parsed.
+/// Runs frames through a worker, both from `bytes`: every frame is counted once, and all sent frames can be parsed.
 ///
-/// The first byte chooses the worker: method, protocol and switches. Then come frames: a byte (its lowest bit is the
-/// side, the rest how many seconds have passed, or 127 for one that the kernel sends), the length as two bytes in network
-/// order, and the frame from its ethertype on.
+/// The first byte chooses method, protocol and settings. Frames follow: a byte (the lowest bit is the side, the rest
+/// the seconds since the previous frame, or 127 for a frame from the kernel), the length as two bytes in network
+/// order, and the frame from its EtherType on.
 pub fn pipeline(bytes: &[u8]) {
     let Some((&choice, mut rest)) = bytes.split_first() else { return };
     let Ok(mut bed) = bed(choice) else { return };
@@ -55,7 +61,7 @@ pub fn pipeline(bytes: &[u8]) {
     while let Some((&[control, high, low], after)) = rest.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes([high, low])).min(after.len());
         let (body, next) = after.split_at(len);
-        if control >> 1 == KERNEL {
+        if control >> 1 == FROM_KERNEL {
             kernel_sends(&mut bed, body);
             rest = next;
             continue;
@@ -69,13 +75,13 @@ pub fn pipeline(bytes: &[u8]) {
         }
         rest = next;
     }
-    departed(&bed);
+    check_sent(&bed);
 }
 
-/// In place of seconds: the kernel sends the frame.
-const KERNEL: u8 = 127;
+/// In place of the seconds: the frame is from the kernel.
+const FROM_KERNEL: u8 = 127;
 
-/// The kernel sends no frames that cannot be read.
+/// Sends a frame from the kernel, if it is readable: the kernel sends no others.
 fn kernel_sends(bed: &mut Bed, body: &[u8]) {
     let frame = framed(CLIENT_SIDE, ROUTER, body);
     if crate::parse::parse(&frame, &ROUTER, &mut { Parsed::NOTHING }).is_ok() {
@@ -87,7 +93,7 @@ fn framed(from: MacBytes, to: MacBytes, body: &[u8]) -> Vec<u8> {
     [&to[..], &from[..], body].concat()
 }
 
-fn departed(bed: &Bed) {
+fn check_sent(bed: &Bed) {
     let mut count = 0;
     for wire in [&bed.outside, &bed.inside] {
         while let Some(frame) = wire.take() {
@@ -97,7 +103,7 @@ fn departed(bed: &Bed) {
             count += 1;
         }
     }
-    assert_eq!(count, bed.stats.counters.sent.get(), "what was counted as sent was sent");
+    assert_eq!(count, bed.stats.counters.sent.get(), "the counter of sent packets is correct");
 }
 
 fn bed(choice: u8) -> std::io::Result<Bed> {
@@ -114,13 +120,13 @@ fn bed(choice: u8) -> std::io::Result<Bed> {
     add_ipv6(&mut plan.network);
     let mut snapshot = both_families(&plan);
     if choice & 64 != 0 {
-        speak_sip(&mut snapshot, choice & 128 != 0);
+        use_sip(&mut snapshot, choice & 128 != 0);
     }
     plan.bed_with(snapshot)
 }
 
-/// Gives services the engine of SIP, and lets their NAT destinations call out.
-fn speak_sip(snapshot: &mut Snapshot, ops: bool) {
+/// Sets the SIP engine for all services, and allows server calls of their NAT destinations.
+fn use_sip(snapshot: &mut Snapshot, ops: bool) {
     let mut services = (*snapshot.services).clone();
     for service in services.services.iter_mut().flatten() {
         service.ops = ops;
@@ -155,25 +161,25 @@ fn add_ipv6(network: &mut Network) {
     testkit::neighbour(network, 1, v6(2, 2).into(), SERVER_MAC);
 }
 
-/// The plan's service at an IPv4 and an IPv6 address. The destination of the latter has a twin whose hardware address
-/// is not known, so that packets wait too.
+/// The plan's service at an IPv4 and an IPv6 address. The latter has a second destination whose hardware address is not
+/// known, so that packets wait.
 fn both_families(plan: &Plan) -> Snapshot {
     let mut snapshot = plan.snapshot();
     let servers = [at6(v6(2, 2), 8080), at6(v6(2, 3), 8080)];
     let mut services = (*snapshot.services).clone();
     plan.serve(&mut services, at6(v6(9, 1), 80), servers.into_iter());
-    let reached = services.destinations.iter().flatten();
-    snapshot.targets = reached.map(|to| plan.network.target(to.endpoint.address)).collect();
+    let destinations = services.destinations.iter().flatten();
+    snapshot.targets = destinations.map(|to| plan.network.target(to.endpoint.address)).collect();
     snapshot.services = services.into();
     snapshot
 }
 
-/// A copy of a seed cut to `keep` bytes, with single bytes replaced: how `cargo test` makes inputs near to sense.
-pub fn bend(seed: &[u8], keep: usize, edits: &[(usize, u8)]) -> Vec<u8> {
+/// A copy of a seed, truncated to `keep` bytes and with some bytes replaced.
+pub fn mutate(seed: &[u8], keep: usize, edits: &[(usize, u8)]) -> Vec<u8> {
     let mut bytes = seed[..keep.min(seed.len())].to_vec();
-    for &(place, value) in edits {
+    for &(index, value) in edits {
         let len = bytes.len().max(1);
-        if let Some(byte) = bytes.get_mut(place % len) {
+        if let Some(byte) = bytes.get_mut(index % len) {
             *byte = value;
         }
     }

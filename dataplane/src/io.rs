@@ -1,4 +1,4 @@
-//! The edge between a worker and its ports: one queue pair of one port, polled in bursts.
+//! The interface between a worker and its ports: one queue pair of one port, polled in bursts.
 
 pub mod mem;
 
@@ -8,31 +8,32 @@ use arrayvec::ArrayVec;
 
 use crate::packet::Packet;
 
-/// Most packets a worker handles at once; the arrays of a burst live on its stack.
+/// Maximum number of packets in a burst.
 pub const BURST: usize = 64;
 
-/// Packets received together, or waiting to leave together.
+/// Packets that were received together, or are to be sent together.
 pub type Batch<P> = ArrayVec<P, BURST>;
 
-/// One receive queue and one transmit queue of a port, used by one worker alone.
+/// One receive queue and one transmit queue of a port, used by one worker only.
 pub trait QueuePair: Send + 'static {
-    /// The packets this queue carries.
+    /// The type of packets.
     type Packet: Packet;
 
-    /// Appends what has arrived, as far as `batch` has room, and never waits.
+    /// Appends received packets while `batch` has room. Never blocks.
     fn receive(&mut self, batch: &mut Batch<Self::Packet>);
 
-    /// Sends what it can of `batch`, in order, and takes it out; what the device refused stays in `batch`.
+    /// Sends the packets of `batch` in order and removes them. Packets that the device refuses stay in `batch`.
     fn transmit(&mut self, batch: &mut Batch<Self::Packet>);
 
-    /// What becomes readable when frames come while the queue is armed; none where the device cannot tell.
+    /// A descriptor that becomes readable when frames arrive while the interrupt is armed; `None` if the device has no
+    /// receive interrupts.
     fn rx_interrupt(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// From now on the device tells when frames come; those that are there already have to be looked for.
+    /// Enables the receive interrupt. Frames that are already queued do not raise it.
     fn arm(&mut self) {}
 
-    /// Ends that.
+    /// Disables the receive interrupt.
     fn disarm(&mut self) {}
 }

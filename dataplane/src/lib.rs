@@ -1,7 +1,8 @@
-//! One core of a layer-4 load balancer, as a library: packets and time go in, packets and verdicts come out.
+//! The packet path of a layer-4 load balancer for one core, as a library: packets and time in, packets and verdicts
+//! out.
 //!
-//! There is no JSON, no logging call and no socket in this crate, and no `unsafe` outside `dpdk`, `conn::slab`, `cpu`,
-//! `line::processor` and `apart`.
+//! This crate has no JSON, no logging and no sockets. `unsafe` is confined to `dpdk`, `conn::slab`, `cpu`,
+//! `pipeline::processor` and `cache_aligned_alloc`.
 
 pub mod cache_aligned_alloc;
 pub mod config;

@@ -1,8 +1,8 @@
 //! Schedulers choose the destination of a new connection. Each has its own file; spec 3.
 //!
-//! With one worker every scheduler chooses exactly as IPVS does. With N workers each worker has its own scheduler state,
-//! and sees the load of the other workers as control last sampled it. The distribution is then less even, within
-//! bounds that `tests/workers.rs` checks:
+//! With one worker every scheduler chooses exactly as IPVS does. With N workers each worker has its own scheduler
+//! state, and sees the load of the other workers as control last sampled it. The distribution is then less even,
+//! within bounds that `tests/workers.rs` checks:
 //!
 //! - `rr`: two destinations differ by at most N connections, not one.
 //! - `wrr`: a destination is off its share by at most N times its weight.

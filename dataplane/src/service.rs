@@ -178,7 +178,8 @@ pub struct Services {
     pub by_endpoint: HashMap<(Endpoint, u8), ServiceId>,
     /// Services by firewall mark, and whether it matches IPv6 packets.
     pub by_fwmark: HashMap<(u32, bool), ServiceId>,
-    /// By family (IPv4, IPv6): whether there is any service. Without one, packets of the family go to the kernel unseen.
+    /// By family (IPv4, IPv6): whether there is any service. Without one, packets of the family go to the kernel
+    /// unseen.
     pub hooked: [bool; 2],
     /// By family (IPv4, IPv6): whether there is a service for any port, to save a lookup.
     pub any_port: [bool; 2],

@@ -1,4 +1,4 @@
-//! What a worker counts, where control can read it at any time.
+//! Counters of a worker, which control can read at any time.
 
 pub mod worker;
-pub use worker::{Counter, DestinationCounters, Loads, WorkerCounters, WorkerStats};
+pub use worker::{Counter, DestinationCounters, RemoteLoads, WorkerCounters, WorkerStats};

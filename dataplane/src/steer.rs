@@ -1,8 +1,8 @@
 //! Flow steering: the worker that owns a flow is a pure function of the client's endpoint, so it is the same for both
 //! directions.
 //!
-//! The snapshot alone decides which end of a packet is the client: the source of a packet to a service, or the destination
-//! of a packet from a NAT destination or from a service's own address.
+//! The snapshot alone decides which end of a packet is the client: the source of a packet to a service, or the
+//! destination of a packet from a NAT destination or from a service's own address.
 
 pub mod spread;
 

@@ -1,5 +1,5 @@
-//! A worker on two ports in memory, with a client's network behind the one and servers behind the other: what unit
-//! tests, benchmarks and fuzzing run packets through.
+//! A worker with two ports in memory, one towards clients and one towards servers, for unit tests, benchmarks and
+//! fuzzing.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, ManualClock, Wire};
 use crate::pipeline::KernelRing;
 use crate::pipeline::egress::tx_buffers::HandOffRing;
-use crate::sched;
+use crate::sched::{self, Load, Loads};
 use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
 };
@@ -28,13 +28,13 @@ use crate::worker::namespace::NamespaceSetup;
 use crate::worker::namespace_rings::NamespaceRings;
 use crate::worker::{Port, Setup, Worker};
 
-/// Our address on the clients' side.
+/// Our MAC address on the clients' side.
 pub const CLIENT_SIDE: MacBytes = [2, 0, 0, 0, 1, 1];
-/// Our address on the servers' side.
+/// Our MAC address on the servers' side.
 pub const SERVER_SIDE: MacBytes = [2, 0, 0, 0, 2, 1];
-/// The router before the clients.
+/// The MAC address of the router towards clients.
 pub const ROUTER: MacBytes = [2, 0, 0, 0, 1, 0xfe];
-/// All servers.
+/// The MAC address of all servers.
 pub const SERVER_MAC: MacBytes = [2, 0, 0, 0, 2, 2];
 
 /// An IPv4 address.
@@ -47,78 +47,78 @@ pub fn at(address: IpAddr, l4_port: u16) -> Endpoint {
     Endpoint { address, l4_port }
 }
 
-/// The client of most rows.
+/// The client of most tests.
 pub fn client() -> Endpoint {
     at(v4(192, 0, 2, 10), 40000)
 }
 
-/// The service of most rows.
+/// The service of most tests.
 pub fn vip() -> Endpoint {
     at(v4(10, 9, 9, 1), 80)
 }
 
-/// Its first destination, and in most rows the only one.
+/// Its first destination; in most tests the only one.
 pub fn server() -> Endpoint {
     nth_server(0)
 }
 
-/// A destination; there are neighbours for ten.
+/// The nth destination; ten of them have neighbours.
 pub fn nth_server(n: u8) -> Endpoint {
     at(v4(10, 0, 2, 2 + n), 8080)
 }
 
-/// The worker and both ends of its wires.
+/// A worker with its wires and rings.
 pub struct Bed {
     /// The worker.
     pub worker: Worker<Wire, ManualClock>,
-    /// Where clients are.
+    /// The wire to clients.
     pub outside: Wire,
-    /// Where servers are.
+    /// The wire to servers.
     pub inside: Wire,
-    /// What the kernel got.
+    /// Frames passed to the kernel.
     pub kernel: KernelRing<Frame>,
-    /// What the kernel sends, with the port it leaves by.
+    /// Frames from the kernel, with the port to send them by.
     pub inject: KernelRing<Frame>,
     /// The worker's counters.
     pub stats: Arc<WorkerStats>,
-    /// By which namespaces come to the worker and go.
+    /// Rings for namespace commands.
     pub namespace_rings: Arc<NamespaceRings<Frame>>,
-    /// What is handed over, by worker.
+    /// Hand-off rings, by worker.
     pub hand_off: Box<[HandOffRing<Frame>]>,
 }
 
-/// What a bed is made with.
+/// Parameters of a bed.
 pub struct Plan {
-    /// How packets reach the destinations.
+    /// Forwarding method.
     pub method: Method,
-    /// How a destination is chosen.
+    /// Scheduler.
     pub scheduler: Scheduler,
-    /// How many destinations, at most ten.
+    /// Number of destinations, at most ten.
     pub servers: u8,
-    /// Time-outs and switches.
+    /// Timeouts and switches.
     pub settings: Settings,
-    /// Room for connections.
+    /// Capacity of the connection table.
     pub sizes: Sizes,
-    /// What is around.
+    /// Links, routes and neighbours.
     pub network: Network,
     /// The destinations' weight.
     pub weight: u32,
-    /// How many workers share the flows; the bed is the first.
+    /// Number of workers that share the flows; the bed is the first.
     pub workers: u16,
     /// The service's protocol.
     pub protocol: u8,
-    /// Services that can exist.
+    /// Maximum number of services.
     pub services: usize,
-    /// Which debug events are told.
+    /// Enabled debug events.
     pub debug: Switches,
-    /// Room for frames to the kernel.
+    /// Capacity of the ring to the kernel.
     pub kernel_ring: usize,
-    /// Room for packets that are handed over.
+    /// Capacity of hand-off rings.
     pub hand_off_ring: usize,
 }
 
 impl Plan {
-    /// A service over TCP with one destination.
+    /// A TCP service with one destination.
     pub fn new(method: Method) -> Plan {
         Plan {
             method,
@@ -137,7 +137,7 @@ impl Plan {
         }
     }
 
-    /// What a worker acts on.
+    /// The snapshot for the worker.
     pub fn snapshot(&self) -> Snapshot {
         let mut services = Services::default();
         self.serve(&mut services, vip(), (0..self.servers).map(nth_server));
@@ -155,7 +155,7 @@ impl Plan {
         }
     }
 
-    /// Adds a service; its destinations' targets have the same numbers as they.
+    /// Adds a service. Its destinations' targets have the same ids as the destinations.
     pub fn serve(&self, to: &mut Services, vip: Endpoint, servers: impl Iterator<Item = Endpoint>) {
         let service = ServiceId(to.services.len() as u32);
         to.hooked[usize::from(vip.address.is_ipv6())] = true;
@@ -199,7 +199,7 @@ impl Plan {
         to.addresses.insert(vip.address);
     }
 
-    /// A bed that acts on the plan's snapshot.
+    /// A bed with the plan's snapshot.
     ///
     /// # Errors
     /// When there is not enough memory for the connections.
@@ -208,7 +208,7 @@ impl Plan {
         self.bed_with(snapshot)
     }
 
-    /// A bed that acts on another snapshot.
+    /// A bed with another snapshot.
     ///
     /// # Errors
     /// When there is not enough memory for the connections.
@@ -237,7 +237,7 @@ impl Plan {
         Ok(Bed { worker, outside, inside, kernel, inject, stats, namespace_rings, hand_off })
     }
 
-    /// What a namespace at the bed's worker is made from.
+    /// The setup of a namespace for the bed's worker.
     pub fn namespace(&self, stats: Arc<WorkerStats>, kernel: KernelRing<Frame>) -> NamespaceSetup<Frame> {
         NamespaceSetup {
             me: WorkerId(0),
@@ -255,7 +255,7 @@ impl Plan {
     }
 }
 
-/// Two links, a default route to a router outside, servers on the link inside.
+/// Two links: one with a default route to a router, and one with the servers.
 pub fn network() -> Network {
     let link = |port, mac, own| Link { port, vlan: None, mac, mtu: 1500, ipv4: Some(own), ipv6: None };
     let mut network = Network { generation: 1, ..Network::default() };
@@ -273,7 +273,7 @@ pub fn network() -> Network {
     network
 }
 
-/// Makes a neighbour's hardware address known.
+/// Adds a neighbour with its hardware address.
 pub fn neighbour(network: &mut Network, link: u16, address: IpAddr, mac: MacBytes) {
     let ethertype = if address.is_ipv4() { ether::IPV4 } else { ether::IPV6 };
     let hop = Network::hop(&network.links[usize::from(link)], mac)(ethertype);
@@ -282,23 +282,23 @@ pub fn neighbour(network: &mut Network, link: u16, address: IpAddr, mac: MacByte
 }
 
 impl Bed {
-    /// Takes a frame in at the client's side.
+    /// Receives a frame from the clients' side.
     pub fn client_sends(&mut self, frame: &[u8]) {
         self.outside.put(frame);
         self.worker.poll_once();
         self.reconciles();
     }
 
-    /// Takes a frame in at the servers' side.
+    /// Receives a frame from the servers' side.
     pub fn server_sends(&mut self, frame: &[u8]) {
         self.inside.put(frame);
         self.worker.poll_once();
         self.reconciles();
     }
 
-    /// Lets the kernel send a frame out of a port.
+    /// Sends a frame from the kernel by a port.
     pub fn kernel_sends(&mut self, port: usize, frame: &[u8]) {
-        // The ring is emptied by every turn.
+        // Never full: every iteration empties the ring.
         _ = self.inject.push((port, Frame::new(frame)));
         self.worker.poll_once();
         self.reconciles();
@@ -310,7 +310,7 @@ impl Bed {
         self
     }
 
-    /// `in = out + dropped + to the kernel + handed off + waiting`; stops the test when it is not so.
+    /// Panics unless every packet was counted once: in = out + dropped + to the kernel + handed off + waiting.
     pub fn reconciles(&self) {
         let counters = &self.stats.counters;
         let dropped: u64 = counters.drops.iter().map(Counter::get).sum();
@@ -322,5 +322,18 @@ impl Bed {
             out + counters.awaiting_neighbour.get() + counters.reassembling.get(),
             "every packet is counted once"
         );
+    }
+}
+
+/// The load that a worker counts, for schedulers of services without thresholds: no destination is ever overloaded.
+pub struct NoThresholds<'a>(pub &'a WorkerStats);
+
+impl Loads for NoThresholds<'_> {
+    fn load(&self, id: DestinationId) -> Load {
+        self.0.load(id)
+    }
+
+    fn is_overloaded(&self, _: DestinationId) -> bool {
+        false
     }
 }

@@ -1,8 +1,8 @@
-//! Debug events: which there are, which are told, and what a worker notes of one. Spec 12.
+//! Debug events, modelled on the kernel's dynamic debug; spec 12.
 //!
-//! A [`Site`] is a place in the code that may tell an event, as in the kernel's dynamic debug. A worker writes no text: it
-//! pushes a [`Record`] of fixed size on a ring, and control puts it into words. Whether a site is on is a bit of the
-//! snapshot's [`Switches`]; sites stand where few packets come, so that those which are off cost nothing that shows.
+//! A [`Site`] is a place in the code that can trace an event. A worker formats no text: it pushes a [`Record`] of
+//! fixed size to a ring, and control formats it. The snapshot's [`Switches`] have a bit for each site. Sites are on
+//! the slow path, so disabled ones have no measurable cost.
 
 pub mod sites;
 
@@ -10,49 +10,49 @@ pub use sites::{Kind, SCHEDULER_NAMES, module_of_scheduler};
 
 use crate::flow::{Endpoint, Key};
 
-/// Where in the code an event is told.
+/// The place in the code where an event is traced.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// The file, as the compiler names it.
     pub file: &'static str,
     /// The line.
     pub line: u32,
-    /// The path of a function inside the one that tells it.
+    /// Returns the path of a function inside the function with the site.
     pub inner: fn() -> &'static str,
 }
 
 impl Place {
-    /// The function that tells it.
+    /// The name of the function with the site.
     pub fn function(&self) -> &'static str {
         (self.inner)().rsplit("::").nth(1).unwrap_or_default()
     }
 }
 
-/// Says where events of a kind are told; there is one place for each.
+/// Ties a kind of event to its place. There is exactly one for each kind.
 pub trait At {
     /// The place.
     const PLACE: Place;
 }
 
-/// What is known of a kind of event.
+/// Properties of a kind of event.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// The modules that tell it, by the kernel's names; each is a site.
+    /// The kernel modules that it belongs to; each of them is a site.
     pub modules: &'static [&'static str],
-    /// The level of `debug_level` from which on it is told.
+    /// The lowest `debug_level` that enables it.
     pub level: u8,
-    /// The text, with the names of what is put in between braces.
+    /// The text, with placeholders in braces.
     pub format: &'static str,
-    /// Where it is told.
+    /// Where it is traced.
     pub place: Place,
 }
 
-/// One module's share of a kind of event: what can be switched.
+/// A kind of event for one module: the unit that can be switched on and off.
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
-    /// What it tells.
+    /// The kind of event.
     pub spec: &'static Spec,
-    /// Whose it is.
+    /// The module.
     pub module: &'static str,
 }
 
@@ -61,7 +61,7 @@ pub fn sites(specs: &'static [Spec]) -> impl Iterator<Item = Site> {
     specs.iter().flat_map(|spec| spec.modules.iter().map(move |module| Site { spec, module }))
 }
 
-/// Makes an enum of kinds of events, and a type for each by which its place is known.
+/// Defines an enum of kinds of events, and a marker type for each kind that carries its place.
 #[macro_export]
 macro_rules! event_kinds {
     ($(#[$doc:meta])* $name:ident { $($kind:ident = $modules:expr, $level:literal, $format:literal;)* }) => {
@@ -70,7 +70,7 @@ macro_rules! event_kinds {
         #[repr(u8)]
         pub enum $name { $(#[doc = $format] $kind,)* }
 
-        /// A type for each kind: what its place is known by.
+        /// A marker type for each kind.
         pub mod at {
             $(#[doc = $format] #[derive(Debug)] pub enum $kind {})*
         }
@@ -79,7 +79,7 @@ macro_rules! event_kinds {
             /// Every kind, in the order of their numbers.
             pub const ALL: &'static [$name] = &[$($name::$kind),*];
 
-            /// What is known of each.
+            /// The properties of each kind.
             pub const SPECS: &'static [$crate::trace::Spec] = &[$($crate::trace::Spec {
                 modules: $modules,
                 level: $level,
@@ -87,10 +87,10 @@ macro_rules! event_kinds {
                 place: <at::$kind as $crate::trace::At>::PLACE,
             }),*];
 
-            /// How many sites each kind has, before places are known.
+            /// Number of sites of each kind. Separate from `SPECS`, which needs the places.
             const COUNTS: &'static [usize] = &[$($modules.len()),*];
 
-            /// How many sites there are.
+            /// Number of sites.
             pub const SITES: u16 = $name::sum($name::COUNTS.len());
 
             const fn sum(kinds: usize) -> u16 {
@@ -110,14 +110,14 @@ macro_rules! event_kinds {
     };
 }
 
-/// Says that events of a kind are told here, and gives the number of the first of its sites.
+/// Declares that a kind of event is traced here, and returns the number of its first site.
 #[macro_export]
 macro_rules! trace_site {
     ($($part:ident)::+, $kind:ident) => {{
         fn inner() -> &'static str {
             std::any::type_name_of_val(&inner)
         }
-        #[allow(non_local_definitions, reason = "the compiler then finds a kind that is connection_record nowhere, or twice")]
+        #[allow(non_local_definitions, reason = "so that the compiler finds kinds that are traced nowhere, or twice")]
         impl $crate::trace::At for $($part)::+::at::$kind {
             const PLACE: $crate::trace::Place =
                 $crate::trace::Place { file: file!(), line: line!(), inner };
@@ -127,7 +127,7 @@ macro_rules! trace_site {
     }};
 }
 
-/// Tells an event of a worker if its site is on; what is told is looked up only then.
+/// Traces an event of a worker if its site is on. The record is evaluated only then.
 macro_rules! event {
     ($pipeline:expr, $kind:ident, $record:expr) => {
         event!($pipeline, $kind, 0, $record)
@@ -141,7 +141,7 @@ macro_rules! event {
 }
 pub(crate) use event;
 
-/// Words of 64 switches; enough for all sites.
+/// Number of 64-bit words; enough for all sites.
 const WORDS: usize = 2;
 const _: () = assert!(Kind::SITES as usize <= WORDS * 64, "there is a switch for every site");
 
@@ -149,12 +149,12 @@ const _: () = assert!(Kind::SITES as usize <= WORDS * 64, "there is a switch for
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     on: [u64; WORDS],
-    /// A site is on that tells of every packet: bursts are taken apart.
+    /// A per-packet site is on, so the packets of a burst are processed one by one.
     each_packet: bool,
 }
 
 impl Switches {
-    /// Those of these numbers.
+    /// Switches with these sites on.
     pub fn of(sites: impl IntoIterator<Item = u16>) -> Switches {
         let mut switches = Switches::default();
         for site in sites {
@@ -166,7 +166,7 @@ impl Switches {
         switches
     }
 
-    /// Whether each packet is told of, at its own time.
+    /// Whether a per-packet site is on.
     #[inline]
     pub fn each_packet(&self) -> bool {
         !cfg!(feature = "silent") && self.each_packet
@@ -179,44 +179,44 @@ impl Switches {
     }
 }
 
-/// An event as a worker notes it; what is not known is 0.
+/// An event as a worker records it. Unknown fields are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The number of the site.
     pub site: u16,
-    /// The protocol of what it is about.
+    /// Protocol of the packet or connection.
     pub protocol: u8,
-    /// Client, virtual address and destination.
+    /// Client, virtual and destination endpoints.
     pub ends: [Endpoint; 3],
-    /// What else the format names.
+    /// The other values of the format.
     pub words: [u32; 4],
 }
 
 impl Record {
-    /// A record of nothing but words.
+    /// A record with words only.
     pub fn new(words: [u32; 4]) -> Record {
         let nowhere = Endpoint { address: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), l4_port: 0 };
         Record { site: 0, protocol: 0, ends: [nowhere; 3], words }
     }
 
-    /// A record about a flow that goes from a client to a virtual address.
+    /// A record about a flow from a client to a virtual address.
     pub fn of(key: &Key, words: [u32; 4]) -> Record {
         let blank = Record::new(words);
         Record { protocol: key.protocol(), ends: [key.src(), key.dst(), blank.ends[2]], ..blank }
     }
 
-    /// The same, with a destination.
+    /// Adds a destination to the record.
     #[must_use]
-    pub fn towards(mut self, destination: Endpoint) -> Record {
+    pub fn with_destination(mut self, destination: Endpoint) -> Record {
         self.ends[2] = destination;
         self
     }
 }
 
-/// What became of a packet, as a word of a record: a number by kind, and one that says more.
+/// The disposition of a packet, as a word of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-#[allow(missing_docs, reason = "the names of `Verdict`, and of what holds packets back")]
+#[allow(missing_docs, reason = "the names of `Verdict`; a held packet awaits a neighbour or fragments")]
 pub enum Outcome {
     Sent,
     Kernel,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_knows_its_place() {
+    fn a_site_has_its_place() {
         let spec = &Kind::SPECS[Kind::NoDestination as usize];
         assert_eq!(spec.place.file, "dataplane/src/pipeline/slow_path/leave.rs");
         assert_eq!(spec.place.function(), "leave");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn switches_are_on_one_by_one() {
+    fn each_site_has_its_own_switch() {
         let last = Kind::SITES - 1;
         let switches = Switches::of([3, last]);
         let on: Vec<u16> = (0..Kind::SITES).filter(|&site| switches.is_on(site)).collect();

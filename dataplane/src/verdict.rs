@@ -1,27 +1,27 @@
-//! What became of a packet. Every packet ends in exactly one verdict, and every drop has a name.
+//! Verdicts. Every packet gets exactly one, and every drop has a named reason with a counter of its own.
 
 use std::fmt;
 
 use crate::wire::protocol;
 
-/// What became of a packet that a worker received.
+/// The final disposition of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It left through a port.
+    /// Sent by a port.
     Sent,
-    /// It was turned into an answer to its sender.
+    /// Answered with an ICMP error.
     IcmpSent(IcmpReason),
-    /// It is not ours to balance: the kernel gets it.
+    /// Not balanced: passed to the kernel.
     ToKernel,
-    /// Another worker owns its flow.
+    /// Handed off to the worker that owns its flow.
     HandedOff,
     /// It is held until the rest of its datagram or a neighbour's address arrives.
     Held,
-    /// It is gone.
+    /// Dropped.
     Dropped(DropReason),
 }
 
-/// Makes an enum whose members have a word for counters and a sentence for people.
+/// Defines an enum of which each member has a word for its counter and a description for users.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident: $repr:ident { $($member:ident = $word:literal, $why:literal;)* }) => {
         $(#[$doc])*
@@ -33,12 +33,12 @@ macro_rules! named {
             /// Every member, in the order of its counter.
             pub const ALL: &'static [$name] = &[$($name::$member),*];
 
-            /// The word of its counter.
+            /// The word that names its counter.
             pub fn word(self) -> &'static str {
                 match self { $($name::$member => $word,)* }
             }
 
-            /// What it means, as a sentence.
+            /// A description for users.
             pub fn why(self) -> &'static str {
                 match self { $($name::$member => $why,)* }
             }
@@ -56,41 +56,41 @@ named! {
     /// Why a packet was dropped.
     DropReason: u8 {
         ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
-        OtherHost = "other-host", "the frame is addressed to another station";
-        OtherNamespace = "other-namespace", "the kernel sent it by a port or VLAN that is bound to another namespace";
+        OtherHost = "other-host", "the frame is addressed to another host";
+        OtherNamespace = "other-namespace", "the kernel sent the frame by a port or VLAN that is bound to another namespace";
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
-        BadIpHeader = "bad-ip-header", "the version or the header length of the IP header is wrong";
-        BadIpChecksum = "bad-ip-checksum", "the checksum of the IPv4 header is wrong";
+        BadIpHeader = "bad-ip-header", "the version or header length in the IP header is invalid";
+        BadIpChecksum = "bad-ip-checksum", "the IPv4 header checksum is wrong";
         ShortTcp = "short-tcp", "the segment is shorter than its TCP header";
         ShortSctp = "short-sctp", "the packet is shorter than its SCTP header and first chunk header";
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
-        Untranslatable = "untranslatable", "NAT cannot translate a transport header that is cut short";
+        Untranslatable = "untranslatable", "NAT cannot translate a truncated transport header";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
-        Unanswerable = "unanswerable", "an answer would need a source address that is not this machine's";
-        DatagramAnswered = "datagram-answered", "the datagram arrived in fragments and was answered with an ICMP error; the error quotes the first, these are the others";
-        AhLikeLinux = "ah-like-linux", "AH over IPv6 of a balanced key exchange, with like_linux_6_1";
-        Defence = "defence", "drop_packet took this new connection";
-        NoCallId = "no-call-id", "a service that persists by Call-ID got a packet without one";
-        TemplatesFull = "templates-full", "there is no room for another persistence template";
-        NoDestination = "no-destination", "an ICMP error would open a connection and no destination is usable";
-        PmtuLearnt = "pmtu-learnt", "an ICMP error reported the MTU of a tunnel path; it was noted and nobody else needs it";
-        FragmentLength = "fragment-length", "a fragment is empty, or not the last and no multiple of eight bytes";
-        FragmentTooFar = "fragment-too-far", "a fragment reaches beyond the end of the longest packet";
-        FragmentDuplicate = "fragment-duplicate", "a fragment came twice";
-        FragmentOverlap = "fragment-overlap", "fragments overlap, so all of the datagram are gone";
-        FragmentEnd = "fragment-end", "fragments disagree on where their datagram ends, so all of it are gone";
-        FragmentsTooMany = "fragments-too-many", "a datagram came in more fragments than are gathered";
-        FragmentsFull = "fragments-full", "there was no room for fragments, and these were waiting longest";
-        FragmentTimeout = "fragment-timeout", "the other fragments of the datagram did not come in time";
-        NoBuffer = "no-buffer", "no buffer was left for the pieces of a packet that had to be fragmented";
+        Unanswerable = "unanswerable", "an ICMP error would need a source address that this machine does not have";
+        DatagramAnswered = "datagram-answered", "one of the remaining fragments of a datagram that was answered with an ICMP error";
+        AhLikeLinux = "ah-like-linux", "AH over IPv6 that belongs to a balanced key exchange, with like_linux_6_1 on";
+        Defence = "defence", "the drop_packet defence dropped a packet that would open a connection";
+        NoCallId = "no-call-id", "the service's persistence uses the SIP Call-ID, and the packet has none";
+        TemplatesFull = "templates-full", "the table of persistence templates is full";
+        NoDestination = "no-destination", "an ICMP error would open a connection, but no destination is usable";
+        PmtuLearnt = "pmtu-learnt", "an ICMP error reported the path MTU of a tunnel; it was stored, and the client need not be notified";
+        FragmentLength = "fragment-length", "a fragment is empty, or it is not the last one and its length is not a multiple of 8";
+        FragmentTooFar = "fragment-too-far", "a fragment ends beyond the maximum packet size";
+        FragmentDuplicate = "fragment-duplicate", "a fragment arrived twice";
+        FragmentOverlap = "fragment-overlap", "fragments of the datagram overlap, so all of them are dropped";
+        FragmentEnd = "fragment-end", "fragments disagree on where the datagram ends, so all of them are dropped";
+        FragmentsTooMany = "fragments-too-many", "the datagram arrived in more fragments than can be reassembled";
+        FragmentsFull = "fragments-full", "the reassembly buffer was full, and this was one of the oldest fragments";
+        FragmentTimeout = "fragment-timeout", "the remaining fragments of the datagram did not arrive in time";
+        NoBuffer = "no-buffer", "no packet buffer was free to fragment a packet";
         TableFull = "table-full", "the connection table is full of established connections";
         DestinationGone = "destination-gone", "the connection's destination was removed";
-        NoRoute = "no-route", "there is no route to the next receiver";
-        NeighbourUnresolved = "neighbour-unresolved", "the next hop's link-layer address did not become known";
-        NoHeadroom = "no-headroom", "the buffer has no room for another header";
-        TunnelMtu = "tunnel-mtu", "the tunnel's path cannot carry the smallest packet";
-        TooBig = "too-big", "the packet exceeds the MTU and no answer may be made";
-        TtlOfError = "ttl-of-error", "the hops of an ICMP error ran out, which must not be answered";
+        NoRoute = "no-route", "there is no route to the destination";
+        NeighbourUnresolved = "neighbour-unresolved", "the next hop's link-layer address was not resolved in time";
+        NoHeadroom = "no-headroom", "the packet buffer has no room for another header";
+        TunnelMtu = "tunnel-mtu", "the MTU of the tunnel's path is too small for the smallest packet";
+        TooBig = "too-big", "the packet exceeds the MTU, and no ICMP error may answer it";
+        TtlOfError = "ttl-of-error", "the TTL of an ICMP error expired, and no ICMP error may answer it";
         HandOffFull = "hand-off-full", "the owning worker's hand-off ring is full";
         KernelRingFull = "kernel-ring-full", "the ring to the kernel is full";
         TransmitFull = "transmit-full", "the port's transmit queue is full";
@@ -98,13 +98,13 @@ named! {
 }
 
 named! {
-    /// Why a packet was turned into an ICMP message to its sender.
+    /// Why a packet was answered with an ICMP error.
     IcmpReason: u8 {
-        NoDestination = "no-destination", "no destination of the service is usable: port unreachable";
-        NoConnection = "no-connection", "a NAT destination's packet belongs to no connection: port unreachable";
-        TtlExceeded = "ttl-exceeded", "the hops ran out: time exceeded";
-        TunnelError = "tunnel-error", "an ICMP error about a tunnel's outer packet, connection_record to the client about the inner one";
-        FragmentationNeeded = "fragmentation-needed", "too big for the way: fragmentation needed or packet too big";
+        NoDestination = "no-destination", "port unreachable: no destination of the service is usable";
+        NoConnection = "no-connection", "port unreachable: a packet from a NAT destination belongs to no connection";
+        TtlExceeded = "ttl-exceeded", "time exceeded: the TTL or hop limit expired";
+        TunnelError = "tunnel-error", "a router reported an error about a tunnel packet; it is sent to the client for the inner packet";
+        FragmentationNeeded = "fragmentation-needed", "fragmentation needed or packet too big: the packet exceeds the path MTU";
     }
 }
 
@@ -124,7 +124,7 @@ named! {
 }
 
 impl DropReason {
-    /// Of a packet that is shorter than its transport header.
+    /// The reason for a packet that is shorter than its transport header.
     pub fn short(protocol: u8) -> DropReason {
         match protocol {
             protocol::TCP => DropReason::ShortTcp,

@@ -1,53 +1,54 @@
-//! What a turn gives to work that no packet asked for: to list connections, to hear what an edit brought, to end what was
-//! removed. It is little when packets came, so that none waits for it, and less when they come faster than they leave.
+//! The work budget: a bound on the background work of a poll iteration, such as listing connections, applying
+//! configuration events and flushing connections of removed destinations. It is smaller in an iteration with packets,
+//! which would otherwise wait, and smallest under full load.
 
 use crate::io::BURST;
 
-/// Looking at a place costs one part. A deed, such as copying a connection, costs so many.
-const UNIT: u32 = 8;
-/// Deeds in a turn that moved nothing: some two microseconds.
+/// Slots per cost unit. Scanning a slot costs one slot; an action such as copying a connection costs a unit.
+const SLOTS_PER_UNIT: u32 = 8;
+/// Units in an iteration without packets: about 2 us.
 const IDLE_UNITS: u32 = 64;
-/// Deeds in a turn that packets came in: a microsecond. What a turn spends makes it longer, so that more packets wait for the next:
-/// many small parts get as much done, and keep nobody waiting.
+/// Units in an iteration with packets: about 1 us. A longer iteration lets more packets queue up for the next one, so
+/// many small slices get the same work done with less latency.
 const BUSY_UNITS: u32 = 48;
-/// Deeds in a turn with a burst that was perhaps not all: it goes on under any load.
+/// Units in an iteration with a full burst, when more packets may be queued: work continues under any load.
 const FULL_BURST_UNITS: u32 = 4;
 
-/// What is left of it.
+/// The remaining budget of an iteration.
 #[derive(Debug)]
 pub struct WorkBudget(u32);
 
 impl WorkBudget {
-    /// For those that nobody waits for.
+    /// No limit, for use where no packets wait.
     pub const UNLIMITED: WorkBudget = WorkBudget(u32::MAX);
 
-    /// That of a turn which moved so many packets.
+    /// The budget of an iteration that moved this many packets.
     pub fn after(moved: usize) -> WorkBudget {
         WorkBudget(match moved {
-            0 => IDLE_UNITS * UNIT,
-            moved if moved < BURST => BUSY_UNITS * UNIT,
-            _ => FULL_BURST_UNITS * UNIT,
+            0 => IDLE_UNITS * SLOTS_PER_UNIT,
+            moved if moved < BURST => BUSY_UNITS * SLOTS_PER_UNIT,
+            _ => FULL_BURST_UNITS * SLOTS_PER_UNIT,
         })
     }
 
-    /// Whether there is none left.
+    /// Whether the budget is used up.
     pub fn is_exhausted(&self) -> bool {
         self.0 == 0
     }
 
-    /// How many places can be looked at.
+    /// Number of slots that can be scanned.
     pub fn remaining(&self) -> u32 {
         self.0
     }
 
-    /// So many places were looked at.
-    pub fn spend(&mut self, places: u32) {
-        self.0 = self.0.saturating_sub(places);
+    /// Spends the cost of scanning `slots` slots.
+    pub fn spend(&mut self, slots: u32) {
+        self.0 = self.0.saturating_sub(slots);
     }
 
-    /// Something was done that is worth so many deeds.
+    /// Spends `units` cost units.
     pub fn spend_units(&mut self, units: u32) {
-        self.spend(units * UNIT);
+        self.spend(units * SLOTS_PER_UNIT);
     }
 }
 
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_leave_little_of_it_and_never_nothing() {
+    fn the_budget_shrinks_with_load_and_is_never_zero() {
         let units = |moved| {
             let mut budget = WorkBudget::after(moved);
             std::iter::from_fn(|| (!budget.is_exhausted()).then(|| budget.spend_units(1))).count()
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_and_deeds_come_out_of_one_purse() {
+    fn slots_and_units_share_the_budget() {
         let mut budget = WorkBudget::after(BURST);
         assert_eq!(budget.remaining(), 32);
         budget.spend(7);

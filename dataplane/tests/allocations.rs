@@ -6,7 +6,7 @@ use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::pipeline::{RxContext, TxBuffers};
 use pollux_dataplane::sched::{PickContext, SchedulerState};
 use pollux_dataplane::service::{Method, Scheduler, ServiceId, Tunnel};
-use pollux_dataplane::testkit::{CLIENT_SIDE, Plan, ROUTER, at, v4, vip};
+use pollux_dataplane::testkit::{CLIENT_SIDE, NoThresholds, Plan, ROUTER, at, v4, vip};
 use pollux_dataplane::time::Tick;
 use pollux_dataplane::trace::{Kind, Switches};
 use std::net::IpAddr;
@@ -72,16 +72,16 @@ fn choosing_does_not_allocate() {
         let mut state = SchedulerState::new(1);
         state.apply_event(scheduler, &fresh);
         let mut pick = |host| {
-            let scene = PickContext {
+            let context = PickContext {
                 service,
                 services: &snapshot.services,
-                loads: &*bed.stats,
+                loads: &NoThresholds(&bed.stats),
                 client: at(v4(192, 0, 2, host), 5000),
                 virtual_address: vip().address,
                 settings: &snapshot.settings,
                 now: Tick(0),
             };
-            assert!(state.pick(&scene).is_some(), "{scheduler:?}");
+            assert!(state.pick(&context).is_some(), "{scheduler:?}");
         };
         pick(0);
         let made = allocation_counter::measure(|| (1..=255).for_each(&mut pick));

@@ -267,7 +267,7 @@ fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
         let port = Port::attach(&EAL, devargs).expect("the virtual device can be made");
         let setup = PortSetup { queues, rss_key, ..PortSetup::new(pool(8191)) };
         let (started, _queues) = port.start(&setup).expect("it starts");
-        (started.rss, started.spreads)
+        (started.rss, started.steers)
     };
     assert_eq!(spreads("net_null_spread", 3), (true, true));
     assert_eq!(spreads("net_null_single", 1), (false, false), "one queue has nothing to spread over");

@@ -15,7 +15,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 fn bent(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let edits = prop::collection::vec((any::<usize>(), any::<u8>()), 0..6);
     (prop::sample::select(seeds(target)), 0..600_usize, edits)
-        .prop_map(|(seed, keep, edits)| fuzz::bend(&seed, keep.saturating_mul(2), &edits))
+        .prop_map(|(seed, keep, edits)| fuzz::mutate(&seed, keep.saturating_mul(2), &edits))
 }
 
 #[test]

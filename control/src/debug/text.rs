@@ -77,7 +77,7 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
             "malformed",
         ])?,
         "drop" => DropReason::ALL.get(index)?.word().to_owned(),
-        "answer" => IcmpReason::ALL.get(index)?.word().to_owned(),
+        "icmp" => IcmpReason::ALL.get(index)?.word().to_owned(),
         "scheduler" => pick(&SCHEDULER_NAMES)?,
         "SCHEDULER" => pick(&SCHEDULER_NAMES)?.to_uppercase(),
         "outcome" => outcome(number, record.words[1])?,

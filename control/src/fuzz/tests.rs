@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pollux_dataplane::fuzz::bend;
+use pollux_dataplane::fuzz::mutate;
 use proptest::prelude::*;
 
 use crate::api::socket::rpc;
@@ -33,7 +33,7 @@ fn mutated(name: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let whole_or_part = prop_oneof![3 => Just(usize::MAX), 1 => 0..2000_usize];
     let edits = prop::collection::vec((any::<usize>(), letter()), 0..5);
     (prop::sample::select(seeds(name)), whole_or_part, edits)
-        .prop_map(|(seed, keep, edits)| bend(&seed, keep, &edits))
+        .prop_map(|(seed, keep, edits)| mutate(&seed, keep, &edits))
 }
 
 #[test]

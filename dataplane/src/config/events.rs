@@ -9,8 +9,8 @@ use crate::work_budget::WorkBudget;
 /// How many events ahead the state to change is prefetched.
 const LOOKAHEAD: usize = 8;
 
-/// Cost of an event in units of the work budget. Control has just written it and the state is cold, so neither is in the
-/// cache.
+/// Cost of an event in units of the work budget. Control has just written it and the state is cold, so neither is in
+/// the cache.
 const APPLY_COST: u32 = 3;
 
 /// One change to apply.

@@ -1,11 +1,11 @@
-//! Time from the processor's time stamp counter, which costs some 25 cycles and no call into the kernel.
+//! Time from the processor's time stamp counter: about 25 cycles, without a system call.
 
 use dpdk_sys as sys;
 
 use super::eal::Eal;
 use crate::time::{Clock, Tick};
 
-/// A clock that counts from where it was made. Copies agree, so make one and give each worker a copy.
+/// A clock that counts from its creation. Copies agree, so create one and give each worker a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Tsc {
     start: u64,
@@ -13,7 +13,7 @@ pub struct Tsc {
     latest: u64,
 }
 
-/// Milliseconds per cycle in units of 2^-64: multiplying takes 4 cycles, dividing by the frequency up to 40.
+/// Milliseconds per cycle in units of 2^-64. A multiplication takes 4 cycles, a division by the frequency up to 40.
 #[derive(Clone, Copy, Debug)]
 struct Scale(u64);
 
@@ -30,7 +30,7 @@ impl Scale {
 }
 
 impl Tsc {
-    /// A clock that begins now. EAL has measured the counter's frequency when it started.
+    /// A clock that starts now. EAL measured the counter's frequency when it started.
     pub fn new(_eal: &Eal) -> Tsc {
         Tsc { start: read(), scale: Scale::new(Tsc::hertz(_eal)), latest: 0 }
     }
@@ -45,7 +45,7 @@ impl Tsc {
 impl Clock for Tsc {
     #[inline]
     fn now(&mut self) -> Tick {
-        // Counters of two sockets may differ by a little; a worker's time must not go back when its thread moves.
+        // The counters of two sockets may differ slightly; time must not go back when a thread moves.
         self.latest = self.latest.max(read().saturating_sub(self.start));
         Tick(self.scale.millis(self.latest))
     }
@@ -78,12 +78,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn multiplying_is_dividing_but_for_the_last_millisecond(
+        fn multiplication_is_within_one_millisecond_of_division(
             hertz in 1_000_000_u64..10_000_000_000, cycles in 0_u64..1 << 60,
         ) {
             let exact = (u128::from(cycles) * 1000 / u128::from(hertz)) as u64;
-            let ours = Scale::new(hertz).millis(cycles);
-            prop_assert!(ours == exact || ours + 1 == exact, "{ours} for {exact}");
+            let scaled = Scale::new(hertz).millis(cycles);
+            prop_assert!(scaled == exact || scaled + 1 == exact, "{scaled} for {exact}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! DPDK's run-time (EAL): started once per process, it owns the memory and the drivers that everything else here uses.
+//! DPDK's run-time environment (EAL). Started once per process, it owns the memory and the drivers.
 //!
-//! EAL is taken down again only when nothing can reach its memory any more: pools, ports and registered threads each
-//! hold a share of it, and packets still out of their pools keep it up until the process ends.
+//! EAL is shut down only when its memory is no longer in use: pools, ports and registered threads each hold a reference
+//! to it, and it stays up until the process ends if packets are still outside their pools.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -15,71 +15,71 @@ use std::thread::{self, ThreadId};
 
 use dpdk_sys as sys;
 
-/// Why EAL did not do as asked.
+/// Errors of EAL.
 #[derive(Debug, thiserror::Error)]
 pub enum EalError {
     /// DPDK cannot be started again, neither after a failure nor after a clean end.
     #[error("EAL was started before; DPDK allows that once per process")]
     AlreadyStarted,
-    /// C strings end at a zero byte.
+    /// An argument contains a zero byte, which ends a C string.
     #[error("EAL argument {argument:?} contains a zero byte; remove it")]
     ZeroByte {
         /// The argument as it was given.
         argument: String,
     },
-    /// DPDK refused; its log tells more.
+    /// DPDK did not start; its log has details.
     #[error(
-        "EAL did not start with `{arguments}`: {why}; its log says which argument or resource is at fault"
+        "EAL did not start with `{arguments}`: {why}; its log names the argument or resource that failed"
     )]
     Start {
-        /// The arguments, as one would type them.
+        /// The arguments, separated by spaces.
         arguments: String,
-        /// DPDK's error number in words.
+        /// DPDK's error.
         why: io::Error,
     },
-    /// The log could not be moved.
+    /// The log could not be redirected.
     #[error("EAL's log could not be redirected: {0}")]
     Log(io::Error),
-    /// A second registration would take a second place in DPDK's table of threads.
+    /// The thread is registered already; a second registration would take another entry of DPDK's table.
     #[error("this thread is registered with EAL already")]
     ThreadKnown,
-    /// There are as many places as DPDK was built for (RTE_MAX_LCORE, usually 128).
-    #[error("EAL did not register the thread: {0}; fewer lcores in its arguments leave more places")]
+    /// DPDK's table of threads is full (`RTE_MAX_LCORE`, usually 128).
+    #[error("EAL did not register the thread: {0}; use fewer lcores in EAL's arguments")]
     Thread(io::Error),
 }
 
-/// The running DPDK. Keep it while it is used; the last share to go takes DPDK down.
+/// The running DPDK. It is shut down with the last reference to it.
 pub struct Eal {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What pools, ports and threads hold of EAL.
+/// The part of EAL that pools, ports and threads refer to.
 pub(super) struct Shared {
     started_by: ThreadId,
     pools: Mutex<Pools>,
-    /// Ports that are started, so that none is started twice.
+    /// Started ports, so that none is started twice.
     pub(super) running: Mutex<BTreeSet<u16>>,
 }
 
-/// The pools there are, none of which goes before EAL does.
+/// All pools. They live until EAL is shut down.
 #[derive(Default)]
 pub(super) struct Pools {
     pub(super) all: Vec<NonNull<sys::rte_mempool>>,
-    /// A port frees what it sent to the only pool there is, without looking; so there must never be a second.
+    /// A port frees sent packets to the only pool without checking, so there must not be a second one.
     pub(super) sealed: bool,
 }
 
 // SAFETY: DPDK's pools may be used and counted from any thread; the list itself is behind a lock.
 unsafe impl Send for Pools {}
 
-/// Whether EAL was ever started in this process; DPDK cannot be started again, not even after a failure.
+/// Whether EAL has been started in this process. DPDK cannot be started again, not even after a failure.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 impl Eal {
-    /// Starts DPDK with `args`, which are EAL's own (`-l 0`, `--no-huge`, `--vdev=...`) without a program name.
+    /// Starts DPDK with EAL arguments (`-l 0`, `--no-huge`, `--vdev=...`), without a program name.
     ///
-    /// The calling thread becomes EAL's main lcore but keeps the processors it may run on. Give one lcore (`-l 0`):
-    /// workers are threads of ours, pinned by us, and call [`Eal::register_thread`].
+    /// The calling thread becomes EAL's main lcore but keeps its CPU affinity. Give one lcore (`-l 0`): workers are
+    /// our own threads, which we pin and which call [`Eal::register_thread`].
     ///
     /// # Errors
     /// When EAL was started before, an argument cannot be passed on, or EAL refuses.
@@ -99,7 +99,7 @@ impl Eal {
         Ok(Eal { shared: Arc::new(shared) })
     }
 
-    /// The release that is running, such as `DPDK 22.11.11`.
+    /// The DPDK version, such as `DPDK 22.11.11`.
     pub fn version() -> String {
         // SAFETY: needs no EAL.
         let text = unsafe { sys::rte_version() };
@@ -107,16 +107,16 @@ impl Eal {
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
 
-    /// Whether EAL's memory is in huge pages; without them every table and packet costs more TLB misses.
+    /// Whether EAL's memory is in huge pages. Without them there are more TLB misses.
     pub fn has_hugepages(&self) -> bool {
         // SAFETY: EAL is up while `self` is.
         unsafe { sys::rte_eal_has_hugepages() != 0 }
     }
 
-    /// Makes the calling thread known to EAL, so that pools keep a cache of packets for it and need no shared access.
+    /// Registers the calling thread with EAL, so that pools have a cache of packets for it.
     ///
     /// # Errors
-    /// When the thread is known already or EAL has no place left.
+    /// When the thread is registered already, or EAL's table of threads is full.
     pub fn register_thread(&self) -> Result<ThreadGuard, EalError> {
         // SAFETY: reads a variable of this thread.
         if unsafe { sys::pollux_thread_is_known() } {
@@ -131,17 +131,17 @@ impl Eal {
     }
 }
 
-/// Sends EAL's log to `fd` instead of standard error; call it before [`Eal::init`] to catch the start, too.
+/// Redirects EAL's log from standard error to `fd`. Call it before [`Eal::init`] to include the start.
 ///
 /// # Errors
 /// When the descriptor cannot be written to.
 pub fn log_to(fd: OwnedFd) -> Result<(), EalError> {
-    // SAFETY: the descriptor is ours to give, and nobody else closes it.
+    // SAFETY: we own the descriptor and pass it on, so it is closed once.
     let code = unsafe { sys::pollux_log_to_fd(fd.into_raw_fd()) };
     checked(code).map(drop).map_err(EalError::Log)
 }
 
-/// A thread's registration with EAL; it ends with the guard, which therefore cannot leave the thread.
+/// A thread's registration with EAL. Dropping it unregisters the thread, so it cannot be sent to another one.
 pub struct ThreadGuard {
     _shared: Arc<Shared>,
     _not_send: PhantomData<*const ()>,
@@ -159,27 +159,28 @@ impl Shared {
         lock(&self.pools)
     }
 
-    /// Whether every packet is back in its pool.
-    fn all_home(&self) -> bool {
-        // SAFETY: pools live until EAL's end, which has not come.
+    /// Whether all packets are back in their pools.
+    fn all_packets_free(&self) -> bool {
+        // SAFETY: pools live until EAL is shut down.
         self.pools().all.iter().all(|pool| unsafe { sys::rte_mempool_in_use_count(pool.as_ptr()) } == 0)
     }
 }
 
 impl Drop for Shared {
-    /// Takes EAL down when that is safe: on its main thread, with all packets home. Otherwise the process's end does.
+    /// Shuts EAL down if that is safe: on its main thread, with all packets in their pools. Otherwise it stays up
+    /// until the process ends.
     ///
-    /// No thread can be in the middle of freeing the last packet: a registered one holds a share, the main thread is
-    /// here, and what any other thread writes last to a pool is what makes the packet count as home.
+    /// No thread can be in the middle of freeing the last packet: registered threads hold a reference, the main
+    /// thread is here, and any other thread's last write to a pool is the one that makes the packet count as free.
     fn drop(&mut self) {
-        if self.started_by == thread::current().id() && self.all_home() {
-            // SAFETY: no pool handle, port or registered thread is left, since each holds a share, and no packet.
+        if self.started_by == thread::current().id() && self.all_packets_free() {
+            // SAFETY: no pool handle, port, registered thread or packet is left; all but packets hold a reference.
             unsafe { sys::rte_eal_cleanup() };
         }
     }
 }
 
-/// Locks a list. A panic elsewhere cannot leave it half changed, so poison means nothing here.
+/// Locks a list. A panic cannot leave it half changed, so poisoning is ignored.
 pub(super) fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
     list.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -192,12 +193,12 @@ fn c_strings(args: &[String]) -> Result<Vec<CString>, EalError> {
     program.chain(args.iter().map(String::as_str)).map(convert).collect()
 }
 
-/// DPDK's convention for results: negative is an error number.
+/// Converts DPDK's results: a negative number is an errno.
 pub(super) fn checked(code: c_int) -> io::Result<c_int> {
     if code < 0 { Err(io::Error::from_raw_os_error(-code)) } else { Ok(code) }
 }
 
-/// The error of a call that left it in `rte_errno`.
+/// The error in `rte_errno`.
 pub(super) fn last_error() -> io::Error {
     // SAFETY: reads a variable of this thread.
     io::Error::from_raw_os_error(unsafe { sys::pollux_errno() })

@@ -1,8 +1,8 @@
-//! A packet in DPDK's memory: one mbuf of one segment, owned.
+//! A packet in DPDK's memory: one owned mbuf with one segment.
 //!
-//! Invariants: an [`Mbuf`] is the only one to know its buffer (reference count 1), its frame lies in one segment, and
-//! `data_off + data_len <= buf_len`. [`Queue`](super::queue::Queue) lets in no other, so that reading a frame is three
-//! loads and no call.
+//! Invariants: an [`Mbuf`] has the only reference to its buffer (reference count 1), the frame is in one segment, and
+//! `data_off + data_len <= buf_len`. [`Queue`](super::queue::Queue) drops all others, so that reading a frame takes
+//! three loads and no call.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -12,26 +12,26 @@ use dpdk_sys as sys;
 use crate::io::Batch;
 use crate::packet::Packet;
 
-/// A frame in a buffer of a [`Pool`](super::mempool::Pool), to which it returns when dropped.
+/// A frame in a buffer of a [`Pool`](super::mempool::Pool). Dropping it returns the buffer to the pool.
 #[repr(transparent)]
 pub struct Mbuf {
     raw: NonNull<sys::rte_mbuf>,
 }
 
-// SAFETY: the buffer has one owner, and DPDK lets any thread use and free it.
+// SAFETY: the buffer has one owner, and any thread may use and free it.
 unsafe impl Send for Mbuf {}
 
 impl Mbuf {
-    /// Takes a buffer over.
+    /// Takes ownership of a buffer.
     ///
     /// # Safety
-    /// The buffer is allocated, whole, and the caller's alone to give. Unless all it does with the packet is drop it,
-    /// the buffer has one segment.
+    /// The buffer is allocated and initialised, and the caller owns it. It has one segment, unless the packet is only
+    /// dropped.
     pub(super) unsafe fn from_raw(raw: NonNull<sys::rte_mbuf>) -> Mbuf {
         Mbuf { raw }
     }
 
-    /// In how many pieces the frame lies, at least one.
+    /// Number of segments of the frame, at least one.
     #[inline]
     pub(super) fn segments(&self) -> u16 {
         self.head().nb_segs
@@ -39,7 +39,7 @@ impl Mbuf {
 
     #[inline]
     fn head(&self) -> &sys::pollux_mbuf {
-        // SAFETY: the buffer is ours, and the mirror has its layout (shim.c asserts it).
+        // SAFETY: we own the buffer, and `pollux_mbuf` has the layout of its start (shim.c asserts it).
         unsafe { self.raw.cast().as_ref() }
     }
 
@@ -58,7 +58,7 @@ impl Mbuf {
     }
 }
 
-/// The one place that changes a frame's length, since the mbuf states it twice.
+/// Changes a frame's length, which the mbuf has twice.
 trait SetLen {
     fn set_len(&mut self, len: u16);
 }
@@ -75,7 +75,7 @@ impl Packet for Mbuf {
     #[inline]
     fn bytes(&self) -> &[u8] {
         let (start, len) = self.data();
-        // SAFETY: the frame lies within the buffer, which is initialised memory and borrowed through `self`.
+        // SAFETY: the frame is inside the buffer, which is initialised memory and borrowed through `self`.
         unsafe { slice::from_raw_parts(start, len) }
     }
 
@@ -125,9 +125,9 @@ impl Packet for Mbuf {
     }
 
     fn sibling(&self, len: usize) -> Option<Mbuf> {
-        // SAFETY: the buffer is ours, and the pool it came from lives as long as EAL does.
+        // SAFETY: we own the buffer, and its pool lives as long as EAL.
         let raw = NonNull::new(unsafe { sys::pollux_mbuf_sibling(self.raw.as_ptr()) })?;
-        // SAFETY: a buffer fresh from its pool is whole, of one segment, and nobody else's.
+        // SAFETY: a buffer fresh from its pool is initialised, has one segment, and no other owner.
         let mut packet = unsafe { Mbuf::from_raw(raw) };
         packet.extend(len).then_some(packet)
     }
@@ -144,17 +144,17 @@ impl Packet for Mbuf {
 impl Drop for Mbuf {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the buffer is ours, and gone with us.
+        // SAFETY: we own the buffer, and do not use it again.
         unsafe { sys::pollux_mbuf_free(self.raw.as_ptr()) }
     }
 }
 
-/// Gives a whole batch back to its pools in one call; dropping the packets one by one means a call for each.
+/// Returns the packets of a batch to their pools in one call, where dropping them takes one call each.
 pub fn free_batch(batch: &mut Batch<Mbuf>) {
     let count = batch.len();
-    // SAFETY: zero packets are initialised; from here on the first `count` places are DPDK's to free.
+    // SAFETY: length 0 needs no initialised packets; ownership of the first `count` passes to DPDK below.
     unsafe { batch.set_len(0) };
     let first = batch.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
-    // SAFETY: an `Mbuf` is a pointer to an mbuf, and these were ours and are nobody's now.
+    // SAFETY: an `Mbuf` is a pointer to an mbuf; we owned these, and the batch no longer refers to them.
     unsafe { sys::rte_pktmbuf_free_bulk(first, count as u32) };
 }

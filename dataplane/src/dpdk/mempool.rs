@@ -1,4 +1,4 @@
-//! Pools of packet buffers, made at start; a packet comes from a pool and returns to it when it is dropped.
+//! Pools of packet buffers, created at start. A packet comes from a pool and returns to it when it is dropped.
 
 use std::ffi::CString;
 use std::io;
@@ -11,26 +11,26 @@ use super::eal::{Eal, Shared, last_error};
 use super::mbuf::Mbuf;
 use crate::packet::Packet;
 
-/// What a pool is to be.
+/// Settings of a new pool.
 #[derive(Clone, Debug)]
 pub struct PoolSetup {
-    /// Its name, known to DPDK's tools; unique, at most 24 letters.
+    /// Its name in DPDK; unique, at most 24 characters.
     pub name: String,
-    /// How many packets it holds; 2^n - 1 wastes no memory. One short and a burst is lost, so count descriptors of
-    /// all queues, a burst and `cache` for each worker, and what is held back.
+    /// Number of packets; 2^n - 1 wastes no memory. When the pool is empty, received frames are lost, so allow for the
+    /// descriptors of all queues, a burst and `cache` for each worker, and packets that wait.
     pub packets: u32,
-    /// How many free packets each thread keeps for itself, at most 512; 0 is right where threads are not registered.
+    /// Free packets that each registered thread caches, at most 512; 0 if threads are not registered.
     pub cache: u32,
-    /// Bytes for the frame itself, the room for growing in front not counted.
+    /// Bytes for the frame itself, not counting headroom.
     pub frame_room: u16,
-    /// The NUMA node to take memory from; none for any.
+    /// The NUMA node of the memory; `None` for any.
     pub socket: Option<u16>,
 }
 
-/// Why there is no pool.
+/// Errors when creating a pool.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// DPDK refused: too little memory, mostly.
+    /// DPDK refused, usually because there is not enough memory.
     #[error(
         "pool {name}: {packets} packets of {frame_room} bytes: {why}; give EAL more memory (-m, or more huge pages) \
          or the pool fewer packets"
@@ -38,38 +38,38 @@ pub enum PoolError {
     Create {
         /// The pool's name.
         name: String,
-        /// How many packets were asked for.
+        /// Requested number of packets.
         packets: u32,
-        /// Their room.
+        /// Requested bytes per frame.
         frame_room: u16,
-        /// DPDK's reason.
+        /// DPDK's error.
         why: io::Error,
     },
-    /// The name cannot be a C string.
+    /// The name contains a zero byte.
     #[error("pool {name:?}: the name contains a zero byte; remove it")]
     Name {
-        /// The name as it was given.
+        /// The name.
         name: String,
     },
-    /// The length of a buffer is a 16-bit number in DPDK.
-    #[error("pool {name}: frames of {frame_room} bytes wanted, {most} is the most")]
+    /// The frames are too long: the length of a buffer is a 16-bit number in DPDK.
+    #[error("pool {name}: frames of {frame_room} bytes requested; the maximum is {max}")]
     Room {
         /// The pool's name.
         name: String,
-        /// What was asked for.
+        /// Requested bytes per frame.
         frame_room: u16,
-        /// What is possible.
-        most: u16,
+        /// Maximum bytes per frame.
+        max: u16,
     },
-    /// See [`PortSetup::fast_free`](super::port::PortSetup::fast_free).
-    #[error("pool {name}: a port that frees fast is running and needs the first pool to be the only one")]
+    /// A port with [`PortSetup::fast_free`](super::PortSetup::fast_free) is running.
+    #[error("pool {name}: a running port uses fast free, which allows only one pool")]
     Sealed {
         /// The pool's name.
         name: String,
     },
 }
 
-/// A pool of packet buffers. A clone is the same pool; the memory stays until EAL ends, for packets point into it.
+/// A pool of packet buffers. A clone refers to the same pool. The memory stays until EAL is shut down.
 #[derive(Clone)]
 pub struct Pool {
     raw: NonNull<sys::rte_mempool>,
@@ -77,16 +77,16 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
-// SAFETY: DPDK's pools may be used from any thread, and this one outlives every handle (see `Shared`).
+// SAFETY: any thread may use DPDK's pools, and this one outlives every handle (see `Shared`).
 unsafe impl Send for Pool {}
-// SAFETY: as above; a shared handle offers only what any thread may do at any time.
+// SAFETY: as above; all operations of a shared handle are thread-safe.
 unsafe impl Sync for Pool {}
 
 impl Pool {
-    /// Makes a pool.
+    /// Creates a pool.
     ///
     /// # Errors
-    /// When the memory, the name or the sizes are not to be had.
+    /// When there is not enough memory, or the name or a size is invalid.
     pub fn create(eal: &Eal, setup: &PoolSetup) -> Result<Pool, PoolError> {
         let PoolSetup { name, packets, cache, frame_room, socket } = setup;
         let c_name = CString::new(name.as_str()).map_err(|_| PoolError::Name { name: name.clone() })?;
@@ -108,11 +108,11 @@ impl Pool {
         Ok(Pool { raw, frame_room: *frame_room, shared: Arc::clone(&eal.shared) })
     }
 
-    /// A new packet with the bytes of `frame`; none when the pool is empty or the frame does not fit.
+    /// A new packet with the bytes of `frame`; `None` if the pool is empty or the frame does not fit.
     pub fn packet(&self, frame: &[u8]) -> Option<Mbuf> {
         // SAFETY: the pool is alive.
         let raw = NonNull::new(unsafe { sys::pollux_mbuf_alloc(self.raw.as_ptr()) })?;
-        // SAFETY: a buffer fresh from the pool is whole, of one segment, and nobody else's.
+        // SAFETY: a buffer fresh from the pool is initialised, has one segment, and no other owner.
         let mut packet = unsafe { Mbuf::from_raw(raw) };
         packet.extend(frame.len()).then(|| {
             packet.bytes_mut().copy_from_slice(frame);
@@ -120,13 +120,13 @@ impl Pool {
         })
     }
 
-    /// How many packets are out: held by a queue, a worker or anyone.
+    /// Number of packets in use, by queues, workers or others.
     pub fn in_use(&self) -> u32 {
         // SAFETY: the pool is alive.
         unsafe { sys::rte_mempool_in_use_count(self.raw.as_ptr()) }
     }
 
-    /// The longest frame that fits.
+    /// Length of the longest frame that fits.
     pub fn frame_room(&self) -> u16 {
         self.frame_room
     }
@@ -135,7 +135,7 @@ impl Pool {
         self.raw.as_ptr()
     }
 
-    /// Seals the list of pools if this one is the only one, so that it stays so. Returns whether it is.
+    /// If this is the only pool, prevents the creation of others. Returns whether it is the only one.
     pub(super) fn seal(&self) -> bool {
         let mut pools = self.shared.pools();
         let only = pools.all == [self.raw];
@@ -144,13 +144,13 @@ impl Pool {
     }
 }
 
-/// The size DPDK wants to hear, which includes the room in front.
+/// The buffer size for DPDK, which includes headroom.
 fn data_room(setup: &PoolSetup) -> Result<u16, PoolError> {
     // SAFETY: reads a constant.
     let headroom = unsafe { sys::pollux_headroom() };
     setup.frame_room.checked_add(headroom).ok_or_else(|| PoolError::Room {
         name: setup.name.clone(),
         frame_room: setup.frame_room,
-        most: u16::MAX - headroom,
+        max: u16::MAX - headroom,
     })
 }

@@ -1,8 +1,7 @@
-//! The edge to DPDK, and the only `unsafe` of the packet's way: memory, ports and time of real network cards.
+//! Safe interface to DPDK: packet memory, ports and time stamps of real network cards.
 //!
-//! Start with [`Eal::init`], make a [`Pool`], look at [`Port::all`] and start the ports you want: each queue pair is
-//! then a [`QueuePair`](crate::io::QueuePair) to move into a worker's thread. Everything is given back by dropping it,
-//! in any order.
+//! Start with [`Eal::init`], create a [`Pool`], choose from [`Port::all`] and start the ports: each queue pair is a
+//! [`QueuePair`](crate::io::QueuePair) to move into a worker's thread. Dropping frees everything, in any order.
 
 #![allow(unsafe_code, reason = "DPDK is C; all calls into it are in this module")]
 

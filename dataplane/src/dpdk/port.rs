@@ -1,4 +1,4 @@
-//! The network devices DPDK knows: what they are called, what they can do, and how new virtual ones are made.
+//! DPDK's network devices: their names and capabilities, and creation of virtual ones.
 
 use std::ffi::{CStr, CString, c_char};
 use std::io;
@@ -10,34 +10,34 @@ use dpdk_sys as sys;
 
 use super::eal::{Eal, Shared, checked};
 
-/// A device that is there, started or not, as it was when it was looked at.
+/// A device, started or not, with its properties when they were read.
 #[derive(Clone)]
 pub struct Port {
     /// DPDK's number for it.
     pub id: u16,
-    /// DPDK's name for it: a PCI address or a vdev's name.
+    /// DPDK's name for it: a PCI address or the name of a vdev.
     pub name: String,
     /// The driver, such as `net_ixgbe`.
     pub driver: String,
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// The NUMA node it sits on, where known.
+    /// Its NUMA node, if known.
     pub socket: Option<u16>,
-    /// How many receive queues it can have.
+    /// Maximum number of receive queues.
     pub max_rx_queues: u16,
-    /// How many transmit queues it can have.
+    /// Maximum number of transmit queues.
     pub max_tx_queues: u16,
-    /// The MTU it has.
+    /// Its current MTU.
     pub mtu: u16,
-    /// The MTUs it can be given.
+    /// The MTUs that it supports.
     pub mtu_range: RangeInclusive<u16>,
-    /// Whether it can spread IP, TCP, UDP or SCTP flows over its queues by a hash.
+    /// Whether it supports RSS of IP, TCP, UDP or SCTP flows.
     pub rss: bool,
-    /// Entries of the table that its hash chooses queues from; 0 when there is none.
+    /// Entries of its redirection table; 0 if it has none.
     pub reta: u16,
-    /// Whether it can free sent packets in bulk to one pool.
+    /// Whether it supports fast free: freeing sent packets in bulk to one pool.
     pub fast_free: bool,
-    /// The least room for a frame its receive queues want of a pool.
+    /// Minimum room for a frame that its receive queues need in a pool.
     pub(super) min_frame_room: u32,
     pub(super) shared: Arc<Shared>,
 }
@@ -45,15 +45,15 @@ pub struct Port {
 /// The state of a port's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Whether frames can pass.
+    /// Whether the link is up.
     pub up: bool,
-    /// Whether both directions at once.
+    /// Whether it is full duplex.
     pub full_duplex: bool,
-    /// Megabits per second; none when the device does not know.
+    /// Speed in Mbit/s, if known.
     pub speed_mbps: Option<u32>,
 }
 
-/// Why a port did not do as asked.
+/// Errors of ports.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
     /// The driver or DPDK refused.
@@ -61,74 +61,74 @@ pub enum PortError {
     Device {
         /// The port's name.
         port: String,
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// The reason DPDK gave.
+        /// DPDK's error.
         why: io::Error,
     },
     /// Every worker needs a queue pair of its own.
-    #[error("port {port}: {want} queues wanted, the device has {have}; {cure}")]
+    #[error("port {port}: {want} queues requested, but the device has {have}; {hint}")]
     TooFewQueues {
         /// The port's name.
         port: String,
-        /// How many were asked for.
+        /// Requested number.
         want: u16,
-        /// How many there can be.
+        /// Maximum number.
         have: u16,
-        /// What helps with this driver.
-        cure: String,
+        /// How to get more with this driver.
+        hint: String,
     },
-    /// A port without a queue moves nothing.
-    #[error("port {port}: 0 queues wanted; 1 is the least")]
+    /// No queue was requested.
+    #[error("port {port}: 0 queues requested; the minimum is 1")]
     NoQueues {
         /// The port's name.
         port: String,
     },
-    /// The device cannot have this MTU.
-    #[error("port {port}: MTU {want} wanted, the device takes {least} to {most}")]
+    /// The device does not support this MTU.
+    #[error("port {port}: MTU {want} requested, but the device supports {min} to {max}")]
     Mtu {
         /// The port's name.
         port: String,
-        /// What was asked for.
+        /// Requested MTU.
         want: u16,
-        /// The least it takes.
-        least: u16,
-        /// The most it takes.
-        most: u16,
+        /// Minimum MTU.
+        min: u16,
+        /// Maximum MTU.
+        max: u16,
     },
-    /// A frame must lie in one buffer.
+    /// The longest frame does not fit in one buffer.
     #[error("port {port}: frames of MTU {mtu} need buffers of {need} bytes, the pool's have {have}")]
     FrameRoom {
         /// The port's name.
         port: String,
         /// The MTU.
         mtu: u16,
-        /// The room the longest frame takes.
+        /// Bytes that the longest frame needs.
         need: u32,
-        /// The room there is.
+        /// Bytes that the pool's buffers have.
         have: u16,
     },
-    /// The port has queues already.
+    /// The port is started already.
     #[error("port {port}: started already")]
     Running {
         /// The port's name.
         port: String,
     },
-    /// No device came of the arguments.
-    #[error("device `{devargs}` could not be made: {why}; EAL's log tells more")]
+    /// The device could not be created.
+    #[error("device `{devargs}` could not be created: {why}; EAL's log has details")]
     Attach {
-        /// What was asked for.
+        /// The device arguments.
         devargs: String,
-        /// The reason DPDK gave.
+        /// DPDK's error.
         why: io::Error,
     },
 }
 
 impl Port {
-    /// Every device there is, in DPDK's order.
+    /// All devices, in DPDK's order.
     ///
     /// # Errors
-    /// When a device does not answer.
+    /// When the properties of a device cannot be read.
     pub fn all(eal: &Eal) -> Result<Vec<Port>, PortError> {
         // SAFETY: reads a constant.
         let end = unsafe { sys::pollux_no_port() };
@@ -136,14 +136,14 @@ impl Port {
         let next = |from: u16| unsafe { sys::pollux_port_next(from) };
         std::iter::successors(Some(next(0)), |id| Some(next(id.saturating_add(1))))
             .take_while(|id| *id < end)
-            .map(|id| Port::look_at(eal, id))
+            .map(|id| Port::read(eal, id))
             .collect()
     }
 
-    /// Makes a virtual device, as `--vdev` does at start: `net_tap1,iface=plx1`, for one.
+    /// Creates a virtual device, as `--vdev` does at start, for example `net_tap1,iface=plx1`.
     ///
     /// # Errors
-    /// When DPDK cannot make it, or the name is taken.
+    /// When DPDK cannot create it, or the name is in use.
     pub fn attach(eal: &Eal, devargs: &str) -> Result<Port, PortError> {
         let failed = |why| PortError::Attach { devargs: devargs.to_owned(), why };
         let c_string = |text: &str| CString::new(text).map_err(|why| failed(why.into()));
@@ -154,21 +154,21 @@ impl Port {
         let mut id = 0;
         // SAFETY: EAL is up, and both pointers outlive the call.
         checked(unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &mut id) }).map_err(failed)?;
-        Port::look_at(eal, id)
+        Port::read(eal, id)
     }
 
     /// The state of its link.
     ///
     /// # Errors
-    /// When the device does not answer or is gone.
+    /// When the device does not report it, or is gone.
     pub fn link(&self) -> Result<Link, PortError> {
         link(self.id).map_err(|why| self.failed("read its link", why))
     }
 
-    fn look_at(eal: &Eal, id: u16) -> Result<Port, PortError> {
+    fn read(eal: &Eal, id: u16) -> Result<Port, PortError> {
         let info = info(id).map_err(|why| PortError::Device {
             port: id.to_string(),
-            action: "ask what it is",
+            action: "read its properties",
             why,
         })?;
         Ok(Port {
@@ -198,7 +198,7 @@ fn info(id: u16) -> io::Result<sys::pollux_port_info> {
     let mut info = MaybeUninit::zeroed();
     // SAFETY: any number may be asked for, and the pointer outlives the call.
     checked(unsafe { sys::pollux_port_info(id, info.as_mut_ptr()) })?;
-    // SAFETY: it is plain numbers, all valid as zero, and was filled in.
+    // SAFETY: plain numbers, for which zero is valid, and the call filled them in.
     Ok(unsafe { info.assume_init() })
 }
 
@@ -206,7 +206,7 @@ pub(super) fn link(id: u16) -> io::Result<Link> {
     let mut link = MaybeUninit::<sys::pollux_link>::zeroed();
     // SAFETY: any number may be asked for, and the pointer outlives the call.
     checked(unsafe { sys::pollux_port_link(id, link.as_mut_ptr()) })?;
-    // SAFETY: it is plain numbers, all valid as zero, and was filled in.
+    // SAFETY: plain numbers, for which zero is valid, and the call filled them in.
     let link = unsafe { link.assume_init() };
     let speed_mbps = (link.speed_mbps != 0).then_some(link.speed_mbps);
     Ok(Link { up: link.up, full_duplex: link.full_duplex, speed_mbps })

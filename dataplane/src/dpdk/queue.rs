@@ -1,4 +1,4 @@
-//! One queue pair of a started port: bursts go straight from DPDK into a worker's batch and back, a call for each.
+//! One queue pair of a started port. DPDK writes bursts directly into a worker's batch, and reads them from it.
 
 use std::os::fd::BorrowedFd;
 use std::ptr;
@@ -12,10 +12,10 @@ use super::rx_interrupt::RxInterrupt;
 use super::started::Running;
 use crate::io::{Batch, QueuePair};
 
-/// Receive queue N and transmit queue N of a port. The port runs until its last queue is gone.
+/// Receive queue N and transmit queue N of a port. The port runs until its last queue is dropped.
 pub struct Queue {
     pub(super) running: Arc<Running>,
-    /// The port's number: kept here, since what queues share may change.
+    /// The port's number; a copy, so that the hot path does not read the shared state.
     pub(super) id: u16,
     pub(super) number: u16,
 }
@@ -29,11 +29,11 @@ impl QueuePair for Queue {
         let room = batch.remaining_capacity() as u16;
         // SAFETY: `had` is at most the capacity.
         let free = unsafe { batch.as_mut_ptr().add(had) };
-        // SAFETY: the port runs while we hold it, the queue is ours alone, and there is room for so many pointers.
-        let came = unsafe { sys::pollux_rx_burst(self.id, self.number, free.cast(), room) };
-        // SAFETY: DPDK wrote `came` buffers, which are ours now; an `Mbuf` is a pointer to one.
-        unsafe { batch.set_len(had + usize::from(came)) };
-        // No branch for each: what they say together is 1 when each says so, as nearly always.
+        // SAFETY: the port runs while we hold it, we own the queue, and there is room for `room` pointers.
+        let received = unsafe { sys::pollux_rx_burst(self.id, self.number, free.cast(), room) };
+        // SAFETY: DPDK wrote `received` buffers, which we own now; an `Mbuf` is a pointer to one.
+        unsafe { batch.set_len(had + usize::from(received)) };
+        // No branch per packet: the bitwise or is 1 if all have one segment, as nearly always.
         if batch[had..].iter().fold(1, |all, packet| all | packet.segments()) != 1 {
             self.drop_segmented(batch);
         }
@@ -46,16 +46,16 @@ impl QueuePair for Queue {
             return;
         }
         let first = batch.as_mut_ptr();
-        // SAFETY: the port runs while we hold it, the queue is ours alone, and the pointers are of buffers we own.
+        // SAFETY: the port runs while we hold it, and we own the queue and the buffers.
         let sent = unsafe { sys::pollux_tx_burst(self.id, self.number, first.cast(), count as u16) };
         let sent = usize::from(sent);
         if sent < count {
             // SAFETY: `sent` is within the batch.
             let rest = unsafe { first.add(sent) };
-            // SAFETY: both ranges are within the batch; what they overwrite is the driver's already.
+            // SAFETY: both ranges are within the batch; the driver owns the overwritten buffers.
             unsafe { ptr::copy(rest, first, count - sent) };
         }
-        // SAFETY: the first `count - sent` places hold what was refused; the rest is the driver's.
+        // SAFETY: the first `count - sent` elements are the refused buffers; the driver owns the rest.
         unsafe { batch.set_len(count - sent) };
     }
 
@@ -81,8 +81,8 @@ impl Queue {
         self.running.rx_interrupts.get(usize::from(self.number))
     }
 
-    /// Drops frames that lie in several buffers: their first buffer is full, so that they cannot be put into one.
-    /// It takes a frame longer than the pool's room, which `PortSetup` and the MTU let through on virtual ports only.
+    /// Drops frames in several segments. They are longer than the pool's buffers, which `PortSetup` and the MTU allow
+    /// only on virtual ports.
     #[cold]
     fn drop_segmented(&self, batch: &mut Batch<Mbuf>) {
         let had = batch.len();

@@ -1,5 +1,5 @@
-//! A receive queue's interrupt, as something to wait for. Each queue has an epoll set of its own that DPDK puts the
-//! interrupt's descriptor into; whoever waits for the set needs not know what kind of descriptor that is.
+//! The interrupt of a receive queue as a descriptor to poll. Each queue has its own epoll set, to which DPDK adds the
+//! interrupt's descriptor, so that the waiting code need not know its kind.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ pub(super) struct RxInterrupt {
 }
 
 impl RxInterrupt {
-    /// The bell of a queue of a port that was started with interrupts.
+    /// The interrupt of a queue of a port that was started with interrupts.
     pub(super) fn new(port: u16, queue: u16) -> io::Result<RxInterrupt> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         // SAFETY: the port runs and has the queue.
@@ -29,10 +29,10 @@ impl RxInterrupt {
         self.set.as_fd()
     }
 
-    /// From now on it rings when frames come; what it told before is forgotten.
+    /// Enables the interrupt, and discards a pending one.
     pub(super) fn arm(&self) {
-        self.forget();
-        // A device that has no such switch rings always.
+        self.discard();
+        // Fails on devices whose interrupts are always enabled, which is fine.
         // SAFETY: the port runs and has the queue.
         unsafe { sys::rte_eth_dev_rx_intr_enable(self.port, self.queue) };
     }
@@ -40,11 +40,11 @@ impl RxInterrupt {
     pub(super) fn disarm(&self) {
         // SAFETY: the port runs and has the queue.
         unsafe { sys::rte_eth_dev_rx_intr_disable(self.port, self.queue) };
-        self.forget();
+        self.discard();
     }
 
-    fn forget(&self) {
+    fn discard(&self) {
         // SAFETY: the set is open, and the call does not wait.
-        unsafe { sys::pollux_interrupts_heard(self.set.as_raw_fd()) };
+        unsafe { sys::pollux_rx_interrupt_discard(self.set.as_raw_fd()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Starting a port, and what can be asked of it while it runs.
+//! Starting ports, and operations on running ones.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -15,37 +15,37 @@ use super::queue::Queue;
 use super::rx_interrupt::RxInterrupt;
 use crate::steer::spread::{BUCKETS, KEY};
 
-/// What a frame has around its MTU: the Ethernet header and two VLAN tags.
+/// Bytes of a frame beyond its MTU: the Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 
-/// What a port is to be.
+/// Settings of a port.
 #[derive(Clone)]
 pub struct PortSetup {
-    /// Queue pairs, one for each worker that polls the port.
+    /// Number of queue pairs; one for each worker.
     pub queues: u16,
-    /// Frames a receive queue holds; the device may round it.
+    /// Descriptors of a receive queue; the device may round the number.
     pub rx_descriptors: u16,
-    /// Frames a transmit queue holds; the device may round it.
+    /// Descriptors of a transmit queue; the device may round the number.
     pub tx_descriptors: u16,
-    /// The MTU to set; none leaves the device's own.
+    /// The MTU to set; `None` for the device's own.
     pub mtu: Option<u16>,
-    /// Whether to take frames to any address.
+    /// Whether to enable promiscuous mode.
     pub promiscuous: bool,
-    /// Whether to spread flows over the queues by a hash, where the device can.
+    /// Whether to enable RSS, if the device supports it.
     pub rss: bool,
-    /// The hash's key, by which the device spreads flows as workers share them out, where it can take one.
+    /// The RSS key, under which the device's queue is the flow's owner; see [`crate::steer::spread`].
     pub rss_key: Option<[u8; KEY]>,
-    /// Whether the device may free what it sent without looking, where it can. That needs all packets to come from one
-    /// pool, so it is done only when there is one pool, and then no other can be made.
+    /// Whether to enable fast free, if the device supports it. All packets must then come from one pool, so it is
+    /// enabled only if there is one pool, and no other can be created afterwards.
     pub fast_free: bool,
-    /// Whether receive queues are to tell of frames by interrupts, where the device can.
+    /// Whether to enable receive interrupts, if the device supports them.
     pub interrupts: bool,
-    /// Where received frames are put.
+    /// The pool for received frames.
     pub pool: Pool,
 }
 
 impl PortSetup {
-    /// One queue pair, the device's own MTU, and as many descriptors as suit 10 Gbit/s and more.
+    /// One queue pair, the device's own MTU, and enough descriptors for 10 Gbit/s and more.
     pub fn new(pool: Pool) -> PortSetup {
         PortSetup {
             queues: 1,
@@ -62,7 +62,7 @@ impl PortSetup {
     }
 }
 
-/// A port's counters since it was started, all queues together.
+/// A port's counters since it was started, over all queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Frames received.
@@ -73,62 +73,62 @@ pub struct PortStats {
     pub ibytes: u64,
     /// Bytes sent.
     pub obytes: u64,
-    /// Frames the device dropped because nobody fetched them in time.
+    /// Frames dropped by the device because its receive queue was full.
     pub imissed: u64,
-    /// Frames received broken.
+    /// Erroneous frames received.
     pub ierrors: u64,
     /// Frames that could not be sent.
     pub oerrors: u64,
-    /// Times a receive queue found the pool empty.
+    /// Failed buffer allocations of receive queues.
     pub rx_nombuf: u64,
-    /// Frames we dropped because they did not fit into one buffer.
+    /// Frames that we dropped because they did not fit in one buffer.
     pub segmented: u64,
 }
 
-/// A port whose queues are in use. It stops when this and all its queues are gone.
+/// A started port. It stops when this and all its queues are dropped.
 pub struct StartedPort {
-    /// The device, as it is since it was started.
+    /// The device, with its properties after the start.
     pub port: Port,
-    /// Whether it spreads flows over its queues by a hash.
+    /// Whether RSS is enabled.
     pub rss: bool,
-    /// Whether it does so by the key and the table of the rule that workers share flows out by.
-    pub spreads: bool,
-    /// Whether it frees what it sent without looking.
+    /// Whether RSS uses the key and the redirection table of the steering function.
+    pub steers: bool,
+    /// Whether fast free is enabled.
     pub fast_free: bool,
-    /// Whether all its receive queues can tell of frames by interrupts.
+    /// Whether all its receive queues have interrupts.
     pub interrupts: bool,
     running: Arc<Running>,
 }
 
-/// A running port. The last holder stops it, so that no queue is polled on a port that is gone.
+/// A running port. The last reference stops it, so that no queue of a stopped port is polled.
 pub(super) struct Running {
     pub(super) id: u16,
     pub(super) segmented: AtomicU64,
-    /// Interrupts of its receive queues, by number; none where the device has none. DPDK forgets them when it closes
-    /// the port, so they go after that.
+    /// Interrupts of its receive queues, by number; empty if the device has none. DPDK removes them from the epoll
+    /// sets when it closes the port, so they are dropped after that.
     pub(super) rx_interrupts: Vec<RxInterrupt>,
     _claim: Claim,
 }
 
-/// The right to start a port, which only one at a time can have.
+/// Marks a port as started, so that it is not started twice.
 struct Claim {
     id: u16,
     shared: Arc<Shared>,
 }
 
 impl Port {
-    /// Starts the port, and gives the queue pairs to hand to workers. Dropping them all closes it for good; to have it
-    /// again, attach it again under another name. A start that fails can be tried again.
+    /// Starts the port and returns the queue pairs for workers. Dropping them all closes it for good; to use it
+    /// again, attach it under another name. A failed start can be repeated.
     ///
     /// # Errors
-    /// When the device cannot be what `setup` asks, or it runs already.
+    /// When the device does not support `setup`, or is started already.
     pub fn start(self, setup: &PortSetup) -> Result<(StartedPort, Vec<Queue>), PortError> {
         let mtu = setup.mtu.unwrap_or(self.mtu);
         self.check(setup, mtu)?;
         let claim = self.claim()?;
         let rss = setup.rss && self.rss && setup.queues > 1;
         let fast_free = setup.fast_free && self.fast_free && setup.pool.seal();
-        // A device without a table to choose from cannot be told which queue is whose.
+        // Without a suitable redirection table a device cannot map buckets to queues.
         let key =
             setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta.is_multiple_of(BUCKETS));
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
@@ -138,20 +138,20 @@ impl Port {
         let interrupts = !rx_interrupts.is_empty();
         let running =
             Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), rx_interrupts, _claim: claim });
-        // SAFETY: the port runs, all queues are there, and the key outlives the call.
-        let connection_record = |key: &[u8; KEY]| unsafe {
-            sys::pollux_port_spread(self.id, key.as_ptr(), BUCKETS, setup.queues)
+        // SAFETY: the port runs, all queues are set up, and the key outlives the call.
+        let set_steering = |key: &[u8; KEY]| unsafe {
+            sys::pollux_port_set_steering(self.id, key.as_ptr(), BUCKETS, setup.queues)
         };
-        let spreads = key.is_some_and(|key| connection_record(key) == 0);
+        let steers = key.is_some_and(|key| set_steering(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started =
-            StartedPort { port: Port { mtu, ..self }, rss, spreads, fast_free, interrupts, running };
+        let started = StartedPort { port: Port { mtu, ..self }, rss, steers, fast_free, interrupts, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
     }
 
-    /// Configures and starts the device; tells whether with interrupts. One that refuses them is asked without.
+    /// Configures and starts the device, and returns whether it has interrupts. If the device refuses them, it is
+    /// started without.
     fn bring_up(&self, conf: sys::pollux_port_conf, setup: &PortSetup) -> Result<bool, PortError> {
         if conf.interrupts && self.try_bring_up(&conf, setup).is_ok() {
             return Ok(true);
@@ -166,7 +166,7 @@ impl Port {
         checked(unsafe { sys::rte_eth_dev_start(self.id) }).map(drop).map_err(|why| self.failed("start", why))
     }
 
-    /// The interrupts of all receive queues, or none: a device that took the setting may still have no interrupts.
+    /// The interrupts of all receive queues, or none: a device may accept the setting and still have no interrupts.
     fn rx_interrupts(&self, queues: u16) -> Vec<RxInterrupt> {
         (0..queues)
             .map(|queue| RxInterrupt::new(self.id, queue))
@@ -181,11 +181,11 @@ impl Port {
             return Err(PortError::NoQueues { port: port() });
         }
         if want > have {
-            return Err(PortError::TooFewQueues { port: port(), want, have, cure: self.more_queues(want) });
+            return Err(PortError::TooFewQueues { port: port(), want, have, hint: self.more_queues(want) });
         }
         if !self.mtu_range.contains(&mtu) {
-            let (least, most) = (*self.mtu_range.start(), *self.mtu_range.end());
-            return Err(PortError::Mtu { port: port(), want: mtu, least, most });
+            let (min, max) = (*self.mtu_range.start(), *self.mtu_range.end());
+            return Err(PortError::Mtu { port: port(), want: mtu, min, max });
         }
         let need = (u32::from(mtu) + FRAME_OVERHEAD).max(self.min_frame_room);
         let have = setup.pool.frame_room();
@@ -195,14 +195,14 @@ impl Port {
         Ok(())
     }
 
-    /// What gives a device of this driver more queues.
+    /// How to get more queues from a device of this driver.
     fn more_queues(&self, want: u16) -> String {
         match self.driver.as_str() {
             "net_af_packet" => format!("start it with qpairs={want}"),
             "net_af_xdp" => format!("start it with queue_count={want}"),
             "net_vhost" | "net_virtio" | "net_virtio_user" => format!("start it with queues={want}"),
             "net_pcap" => format!("start it with {want} sources and {want} sinks"),
-            _ => "let fewer workers poll it".to_owned(),
+            _ => "use fewer workers".to_owned(),
         }
     }
 
@@ -229,9 +229,9 @@ impl Port {
         let (mut rx, mut tx) = (setup.rx_descriptors, setup.tx_descriptors);
         // SAFETY: the port is configured, and both numbers outlive the call.
         checked(unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id, &mut rx, &mut tx) })
-            .map_err(|why| self.failed("agree on descriptors", why))?;
+            .map_err(|why| self.failed("adjust the number of descriptors", why))?;
         for queue in 0..setup.queues {
-            // SAFETY: the port has the queue, and pools live until EAL's end.
+            // SAFETY: the port has the queue, and pools live until EAL is shut down.
             checked(unsafe { sys::pollux_rx_queue_setup(self.id, queue, rx, setup.pool.as_ptr()) })
                 .map_err(|why| self.failed("set up a receive queue", why))?;
             // SAFETY: the port has the queue.
@@ -246,13 +246,13 @@ impl StartedPort {
     /// The port's counters.
     ///
     /// # Errors
-    /// When the device does not answer.
+    /// When the device does not report it.
     pub fn stats(&self) -> Result<PortStats, PortError> {
         let mut raw = MaybeUninit::<sys::pollux_port_stats>::zeroed();
         // SAFETY: the port runs, and the pointer outlives the call.
         checked(unsafe { sys::pollux_port_stats(self.running.id, raw.as_mut_ptr()) })
             .map_err(|why| self.port.failed("read its counters", why))?;
-        // SAFETY: it is plain numbers, all valid as zero, and was filled in.
+        // SAFETY: plain numbers, for which zero is valid, and the call filled them in.
         let raw = unsafe { raw.assume_init() };
         Ok(PortStats {
             ipackets: raw.ipackets,
@@ -270,18 +270,18 @@ impl StartedPort {
     /// The state of its link.
     ///
     /// # Errors
-    /// When the device does not answer.
+    /// When the device does not report it.
     pub fn link(&self) -> Result<Link, PortError> {
         port::link(self.running.id).map_err(|why| self.port.failed("read its link", why))
     }
 
-    /// Whether it takes frames to any address.
+    /// Whether it is in promiscuous mode.
     pub fn is_promiscuous(&self) -> bool {
         // SAFETY: the port runs.
         unsafe { sys::rte_eth_promiscuous_get(self.running.id) == 1 }
     }
 
-    /// Takes frames to any address, or to its own only. A virtual device without the choice takes all there are.
+    /// Sets promiscuous mode. Virtual devices that do not support it receive all frames anyway.
     ///
     /// # Errors
     /// When the device refuses.
@@ -297,7 +297,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // SAFETY: no queue is left to poll the port.
         unsafe { sys::rte_eth_dev_stop(self.id) };
-        // SAFETY: the port is stopped, and nobody uses it after us.
+        // SAFETY: the port is stopped, and this was the last reference.
         unsafe { sys::rte_eth_dev_close(self.id) };
     }
 }
@@ -308,7 +308,7 @@ impl Drop for Claim {
     }
 }
 
-/// Virtual devices lack many a switch; what they lack they do not need.
+/// Ignores ENOTSUP: virtual devices do not support, and do not need, many of the settings.
 fn unless_unsupported(code: i32) -> io::Result<()> {
     const ENOTSUP: i32 = 95;
     if code == -ENOTSUP { Ok(()) } else { checked(code).map(drop) }

@@ -11,11 +11,11 @@ use crate::wire::checksum::Delta;
 
 const LIMITS: Limits = Limits { datagrams: 4, fragments: 12, bytes: 2000 };
 
-/// A reassembler and packets, which are read from `bytes`: the limits hold, no fragment is lost or counted twice, and a
-/// datagram that is complete can be translated and its fragments cut smaller.
+/// Reassembles packets from `bytes`: the limits hold, every fragment is counted once, and the fragments of a complete
+/// datagram can be translated and fragmented again.
 ///
-/// Packets are a byte (how many seconds have passed), the length as two bytes in network order, and the packet from its
-/// IP header on.
+/// A packet is a byte (the seconds since the previous one), the length as two bytes in network order, and the packet
+/// from its IP header on.
 pub fn fragments(bytes: &[u8]) {
     let (mut reassembler, mut rest) = (Reassembler::new(LIMITS, Seed(3, 5)), bytes);
     let (mut clock, mut count, mut left) = (0, 0, 0);
@@ -33,23 +33,24 @@ pub fn fragments(bytes: &[u8]) {
             Outcome::Complete(datagram) => complete(datagram),
         };
         assert!(reassembler.held() <= LIMITS.fragments.into() && reassembler.held_bytes() <= LIMITS.bytes);
-        assert_eq!(left + reassembler.held(), count, "every fragment is somewhere");
+        assert_eq!(left + reassembler.held(), count, "every fragment is counted once");
     }
 }
 
 fn complete(mut datagram: Datagram<Frame>) -> usize {
     let len: usize = datagram.payload().map(<[u8]>::len).sum();
-    assert_eq!(len, usize::from(datagram.len), "no byte is missing");
+    assert_eq!(len, usize::from(datagram.len), "the datagram has all its bytes");
     let delta = Delta::default();
     let end = |number| NewEnd { address: number, l4_port: 7.into(), delta_l3: delta, delta_l4: delta };
     let rewrite = Rewrite { src: Some(end(6)), dst: Some(end(7)) };
     translate::translate(&mut datagram, &rewrite);
     let (ipv6, count) = (datagram.ipv6, datagram.fragments.len());
     for fragment in datagram.fragments {
-        let most = fragment.packet.bytes().len();
-        let cut =
-            split::cut(fragment.packet, 0, ipv6, 100, 1, |part| assert!(part.bytes().len() <= most.max(100)));
-        assert!(cut.is_ok() || most > 100, "what fits needs no cutting");
+        let before = fragment.packet.bytes().len();
+        let cut = split::cut(fragment.packet, 0, ipv6, 100, 1, |part| {
+            assert!(part.bytes().len() <= before.max(100))
+        });
+        assert!(cut.is_ok() || before > 100, "a packet that fits is not fragmented");
     }
     count
 }

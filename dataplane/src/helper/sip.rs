@@ -1,10 +1,11 @@
-//! The Call-ID of a SIP message (RFC 3261). All messages of a call have the same one, so it keeps them at one destination.
+//! The Call-ID of a SIP message (RFC 3261). All messages of a call have the same one, so it keeps them at one
+//! destination.
 
 /// The longest Call-ID that IPVS accepts; spec 9.3.
 pub const MAX_CALL_ID: usize = 255;
 
-/// The Call-ID of a SIP message in one UDP datagram: the bytes after the header's colon and white space, up to the end of
-/// the line. The header's name is case-insensitive, or the compact form `i`.
+/// The Call-ID of a SIP message in one UDP datagram: the bytes after the header's colon and white space, up to the
+/// end of the line. The header's name is case-insensitive, or the compact form `i`.
 ///
 /// `None` if there is none, if it is empty or longer than [`MAX_CALL_ID`], or if the datagram ends within its line, since
 /// the rest may be missing. The body, after the empty line, is not searched.

@@ -21,7 +21,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A copy of `bytes` with room in front.
+    /// A copy of `bytes`, with headroom.
     pub fn new(bytes: &[u8]) -> Frame {
         let mut buffer = vec![0; HEADROOM];
         buffer.extend_from_slice(bytes);

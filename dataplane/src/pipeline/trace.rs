@@ -5,7 +5,6 @@ use crate::conn::{ConnId, Direction, Flags};
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
-use crate::sched::Loads;
 use crate::service::{DestinationId, Name, ServiceId};
 use crate::trace::{Outcome, Record, event};
 use crate::verdict::{DropReason, Verdict};
@@ -55,7 +54,8 @@ impl Pipeline {
     pub(super) fn choice_record(&self, id: DestinationId, scheduler: u32) -> Record {
         let load = self.stats.load(id);
         let Some(destination) = self.snapshot.services.destination(id) else { return Record::new([0; 4]) };
-        Record::new([load.active, load.inactive, destination.weight, scheduler]).towards(destination.endpoint)
+        Record::new([load.active, load.inactive, destination.weight, scheduler])
+            .with_destination(destination.endpoint)
     }
 
     /// Records a packet that opens no connection.

@@ -40,7 +40,8 @@ struct Member {
     older: Option<Slot>,
 }
 
-/// The members of all sets, in one vector. Those of a set are linked from the newest to the oldest, free slots likewise.
+/// The members of all sets, in one vector. Those of a set are linked from the newest to the oldest, free slots
+/// likewise.
 #[derive(Clone, Debug, Default)]
 struct Members {
     all: Vec<Member>,
@@ -134,8 +135,8 @@ impl Cache {
         self.entries.is_empty()
     }
 
-    /// The least loaded member of the address's set, if it is usable. A set that has not changed for the expiration time
-    /// loses its most loaded member.
+    /// The least loaded member of the address's set, if it is usable. A set that has not changed for the expiration
+    /// time loses its most loaded member.
     fn cached<L: Loads>(&mut self, context: &PickContext<'_, L>) -> Option<DestinationId> {
         let set = self.entries.get_mut(&context.virtual_address)?;
         set.used = context.now;

@@ -23,8 +23,8 @@ pub fn slots<'a>(
     }
 }
 
-/// Looks up the destination of slot `slot(0)`. If it is not usable and the service has the fallback flag, tries the slots
-/// of further offsets.
+/// Looks up the destination of slot `slot(0)`. If it is not usable and the service has the fallback flag, tries the
+/// slots of further offsets.
 pub fn lookup<L: Loads>(
     context: &PickContext<'_, L>,
     count: u32,

@@ -1,5 +1,5 @@
-//! Sequences of choices from the specification's examples and from recordings, and properties checked against a model of
-//! the specification.
+//! Sequences of choices from the specification's examples and from recordings, and properties checked against a model
+//! of the specification.
 
 mod caches;
 mod golden;

@@ -1,27 +1,27 @@
-//! The board: a worker's counters in memory of its own that control reads.
+//! A worker's counters, in memory that only the worker writes and control reads.
 //!
-//! Each counter has one writer, so adding is a plain load and store; no lock, no locked instruction. A destination's
-//! counters are one cache line, which is all that a packet of an existing connection counts in, its worker's totals
-//! aside.
+//! Each counter has a single writer, so adding is a plain load and store, without a lock or a locked instruction. The
+//! counters of a destination are one cache line: a packet of an existing connection updates that line and the worker's
+//! totals.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::sched::{self, Load};
+use crate::sched::Load;
 use crate::service::DestinationId;
 use crate::verdict::{DropReason, IcmpReason, SlowPathReason};
 
-/// A number with one writer and any readers.
+/// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds; only the owner may.
+    /// Adds. Only the writer may call it.
     #[inline]
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
-    /// Replaces the value; only the owner may.
+    /// Replaces the value. Only the writer may call it.
     pub fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
@@ -32,38 +32,38 @@ impl Counter {
     }
 }
 
-/// What one worker counts of one destination.
+/// Counters of one destination at one worker.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct DestinationCounters {
-    /// Connections made by scheduling.
+    /// Connections scheduled to it.
     pub connections: Counter,
     /// Packets from clients.
     pub in_packets: Counter,
-    /// Their bytes: IP total length.
+    /// Bytes from clients, by IP total length.
     pub in_bytes: Counter,
     /// Packets to clients.
     pub out_packets: Counter,
-    /// Their bytes.
+    /// Bytes to clients, by IP total length.
     pub out_bytes: Counter,
     active: AtomicU32,
     inactive: AtomicU32,
 }
 
 impl DestinationCounters {
-    /// Connections as they stand at this worker.
+    /// Current connections at this worker.
     #[inline]
     pub fn load(&self) -> Load {
         Load { active: self.active.load(Relaxed), inactive: self.inactive.load(Relaxed) }
     }
 
-    /// A connection begins (inactive) or ends.
+    /// Adds `by` to the active or the inactive connections.
     pub fn count(&self, active: bool, by: i32) {
         let counter = if active { &self.active } else { &self.inactive };
         counter.store(counter.load(Relaxed).wrapping_add_signed(by), Relaxed);
     }
 
-    /// Forgets all; for a destination id that is used anew.
+    /// Zeroes the totals, for a destination id that is reused. The current connections stay.
     pub fn reset(&self) {
         for counter in
             [&self.connections, &self.in_packets, &self.in_bytes, &self.out_packets, &self.out_bytes]
@@ -73,39 +73,40 @@ impl DestinationCounters {
     }
 }
 
-/// What a worker counts of itself.
+/// A worker's own counters. Received packets are counted once more under one verdict: sent, to the kernel, handed
+/// off, or dropped by reason; or they are awaiting a neighbour or reassembly.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct WorkerCounters {
-    /// Packets taken from ports.
+    /// Packets received from ports.
     pub received: Counter,
-    /// Packets taken from other workers' hand-off.
+    /// Packets received from other workers.
     pub handoff_received: Counter,
-    /// Packets sent out of ports, own answers included.
+    /// Packets sent by ports, including ICMP errors.
     pub sent: Counter,
-    /// Packets given to the kernel.
+    /// Packets passed to the kernel.
     pub to_kernel: Counter,
-    /// Packets of the kernel sent out of ports.
+    /// Packets received from the kernel, to be sent by ports.
     pub from_kernel: Counter,
-    /// Packets given to the worker that owns their flow.
+    /// Packets handed off to the workers that own their flows.
     pub handoff_sent: Counter,
-    /// Packets that wait for a neighbour's address.
+    /// Packets awaiting a neighbour's hardware address now.
     pub awaiting_neighbour: Counter,
-    /// Fragments that wait for the others of their datagrams.
+    /// Fragments awaiting the rest of their datagrams now.
     pub reassembling: Counter,
-    /// By reason.
+    /// Dropped packets, by reason.
     pub drops: [Counter; DropReason::ALL.len()],
-    /// By reason.
+    /// ICMP errors sent, by reason.
     pub icmp_sent: [Counter; IcmpReason::ALL.len()],
     /// Packets that took the slow path, by reason.
     pub slow_path: [Counter; SlowPathReason::ALL.len()],
-    /// Connections given up for new ones when the table was full.
+    /// Connections evicted for new ones when the table was full.
     pub evicted: Counter,
-    /// Pieces, past the first, of packets that had to be sent in pieces.
+    /// Additional packets that result from fragmentation: fragments after the first one.
     pub fragments_sent: Counter,
-    /// Connections that random early expiry ended.
+    /// Connections ended by random early expiry.
     pub expired_early: Counter,
-    /// Debug events that control was too slow for.
+    /// Debug events lost because the ring to control was full.
     pub events_lost: Counter,
     /// IPv4 connections now.
     pub connections_ipv4: Counter,
@@ -113,17 +114,17 @@ pub struct WorkerCounters {
     pub connections_ipv6: Counter,
     /// Bytes of the connection table.
     pub table_bytes: Counter,
-    /// Cycles spent on bursts that held packets.
+    /// Cycles of poll iterations that moved packets.
     pub busy_cycles: Counter,
-    /// Bursts that held packets.
+    /// Poll iterations that moved packets.
     pub bursts: Counter,
-    /// Pauses between turns that found nothing.
+    /// Pauses after iterations without packets.
     pub idle_pauses: Counter,
-    /// Naps.
+    /// Sleeps.
     pub sleeps: Counter,
-    /// Microseconds of all naps together.
+    /// Total time slept, in microseconds.
     pub sleep_us: Counter,
-    /// Naps that a device's interrupt ended.
+    /// Sleeps that an interrupt ended.
     pub interrupt_wakeups: Counter,
 }
 
@@ -158,60 +159,54 @@ impl Default for WorkerCounters {
     }
 }
 
-/// Everything one worker counts.
+/// All counters of one worker in one namespace.
 #[derive(Debug)]
 pub struct WorkerStats {
     /// By [`DestinationId`].
     pub destinations: Box<[DestinationCounters]>,
-    /// The worker's own.
+    /// The worker's own counters.
     pub counters: WorkerCounters,
-    /// What the other workers' destinations carry, written by control.
-    pub others: Loads,
+    /// Load of destinations at the other workers, written by control.
+    pub others: RemoteLoads,
 }
 
 impl WorkerStats {
-    /// A board for up to `destinations` destinations.
+    /// Counters for up to `destinations` destinations.
     pub fn new(destinations: usize) -> WorkerStats {
         WorkerStats {
             destinations: (0..destinations).map(|_| DestinationCounters::default()).collect(),
             counters: WorkerCounters::default(),
-            others: Loads::new(destinations),
+            others: RemoteLoads::new(destinations),
         }
     }
-}
 
-impl sched::Loads for WorkerStats {
-    /// What a destination carries in all: here, and at the other workers when control last looked.
-    fn load(&self, id: DestinationId) -> Load {
+    /// The load of a destination: exact for this worker, and as of control's last sample for the others.
+    pub fn load(&self, id: DestinationId) -> Load {
         let own = self.destinations.get(id.0 as usize).map_or(Load::default(), DestinationCounters::load);
         let others = self.others.get(id);
         Load { active: own.active + others.active, inactive: own.inactive + others.inactive }
     }
-
-    fn is_overloaded(&self, _: DestinationId) -> bool {
-        false
-    }
 }
 
-/// Loads by destination; both numbers of one destination are read together.
+/// Load by destination. Both numbers of a destination are read at once.
 #[derive(Debug)]
-pub struct Loads(Box<[AtomicU64]>);
+pub struct RemoteLoads(Box<[AtomicU64]>);
 
-impl Loads {
-    fn new(destinations: usize) -> Loads {
-        Loads((0..destinations).map(|_| AtomicU64::new(0)).collect())
+impl RemoteLoads {
+    fn new(destinations: usize) -> RemoteLoads {
+        RemoteLoads((0..destinations).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// The load noted for a destination.
+    /// The load of a destination.
     pub fn get(&self, id: DestinationId) -> Load {
         let both = self.0.get(id.0 as usize).map_or(0, |load| load.load(Relaxed));
         Load { active: (both >> 32) as u32, inactive: both as u32 }
     }
 
-    /// Notes the load of a destination; only control may.
+    /// Sets the load of a destination. Only control may call it.
     pub fn set(&self, id: DestinationId, load: Load) {
-        if let Some(noted) = self.0.get(id.0 as usize) {
-            noted.store(u64::from(load.active) << 32 | u64::from(load.inactive), Relaxed);
+        if let Some(stored) = self.0.get(id.0 as usize) {
+            stored.store(u64::from(load.active) << 32 | u64::from(load.inactive), Relaxed);
         }
     }
 }

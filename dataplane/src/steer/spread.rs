@@ -1,16 +1,16 @@
-//! Steering by the device's RSS hash: RSS keys under which the device's queue is the worker that owns the flow, so that no
-//! packet is handed off.
+//! Steering by the device's RSS hash: RSS keys under which the device's queue is the worker that owns the flow, so
+//! that no packet is handed off.
 //!
-//! The Toeplitz hash works on the concatenation of source address, destination address, source port and destination port.
-//! Each set bit `i` of this input adds (by exclusive or) bits `i` to `i + 31` of the key. The low bits of the hash index the
-//! redirection table (RETA). Only the low [`BITS`] bits of the hash matter here, so input bit `i` contributes only key bits
-//! `i + 25` to `i + 31`; where these are zero, the input bit is ignored. This allows a key under which only the source
-//! counts, for client-facing ports, and a key under which only the destination counts, with the same values, for
-//! server-facing ports.
+//! The Toeplitz hash works on the concatenation of source address, destination address, source port and destination
+//! port. Each set bit `i` of this input adds (by exclusive or) bits `i` to `i + 31` of the key. The low bits of the
+//! hash index the redirection table (RETA). Only the low [`BITS`] bits of the hash matter here, so input bit `i`
+//! contributes only key bits `i + 25` to `i + 31`; where these are zero, the input bit is ignored. This allows a key
+//! under which only the source counts, for client-facing ports, and a key under which only the destination counts,
+//! with the same values, for server-facing ports.
 //!
-//! IPv6 has its addresses at other offsets of the same key. Client-facing ports steer IPv6 correctly as well. The key bits
-//! that IPv4 needs for destinations are those of IPv6 sources, so IPv6 packets from servers reach any worker, and
-//! are handed off.
+//! IPv6 has its addresses at other offsets of the same key. Client-facing ports steer IPv6 correctly as well. The key
+//! bits that IPv4 needs for destinations are those of IPv6 sources, so IPv6 packets from servers reach any worker,
+//! and are handed off.
 
 use std::net::IpAddr;
 

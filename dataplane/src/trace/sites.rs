@@ -1,8 +1,8 @@
-//! The events a worker may tell: by kind the modules, the level of `debug_level` and the text. Where the kernel has such a
-//! message, users find its words here.
+//! The kinds of events that a worker traces, with modules, `debug_level` and text. The text is the kernel's where it
+//! has such a message.
 //!
-//! In a text stand `{proto}`, the ends `{c}`, `{v}` and `{d}`, and words: `{0}` as a number, `{0:x}` in hexadecimal, or as
-//! control knows to read it, `{0:state}`.
+//! Placeholders are `{proto}`, the endpoints `{c}`, `{v}` and `{d}`, and words: `{0}` as a number, `{0:x}` in
+//! hexadecimal, or with a format that control defines, such as `{0:state}`.
 
 const CORE: &[&str] = &["ip_vs"];
 const TCP: &[&str] = &["ip_vs_tcp"];
@@ -33,28 +33,28 @@ const SCHEDULERS: &[&str] = &[
     "ip_vs",
 ];
 
-/// The module of a scheduler; none of `none`.
+/// The kernel module of a scheduler; `None` for `none`.
 pub fn module_of_scheduler(name: &str) -> Option<&'static str> {
     let at = SCHEDULER_NAMES.iter().position(|known| *known == name)?;
     SCHEDULERS.get(at).copied().filter(|_| name != "none")
 }
 
 crate::event_kinds! {
-    /// What a worker may tell.
+    /// The events of a worker.
     Kind {
-        // Failures, which are told unless `debug_level` is below 0.
+        // Failures, which are traced unless `debug_level` is negative.
         NoneAvailable = SCHEDULERS, 0, "{3:scheduler}: {2:service} - no destination available";
         TableFull = CORE, 0, "connection table is full: no entry for {proto} {c}->{v}";
         TemplatesFull = CORE, 0, "template table is full: no template for {proto} {c}->{v}";
         BadChecksum = CORE, 0, "Incoming failed ICMP checksum, about {proto} {c}->{v}";
         NotSent = CORE, 0, "packet was not sent: {0:drop}";
-        // What is refused, and why.
+        // Refused packets, and evictions.
         NoDestination = CORE, 1, "Schedule: no dest found for {proto} {c}->{v}.";
-        IcmpSent = CORE, 1, "{proto} {c}->{v} is answered: {0:answer}";
-        Dropped = CORE, 1, "{proto} {c}->{v} is dropped: {0:drop}";
-        Unreadable = CORE, 1, "a frame is dropped: {0:drop}";
-        GivenUp = CORE, 1, "gave up {proto} c:{c} v:{v} d:{d} state:{1:state} for a new connection";
-        Adopted = CORE, 2, "configuration {0} is in use";
+        IcmpSent = CORE, 1, "ICMP error sent for {proto} {c}->{v}: {0:icmp}";
+        Dropped = CORE, 1, "dropped {proto} {c}->{v}: {0:drop}";
+        Unreadable = CORE, 1, "dropped an unreadable frame: {0:drop}";
+        Evicted = CORE, 1, "evicted {proto} c:{c} v:{v} d:{d} state:{1:state} for a new connection";
+        Adopted = CORE, 2, "adopted configuration {0}";
         DroppedEntry = CORE, 4, "drop entry: {proto} c:{c} v:{v} d:{d} state:{1:state} packets:{2}";
         DroppedPacket = CORE, 4, "drop packet: {proto} {c}->{v}, one in {0}";
         // Scheduling.
@@ -66,7 +66,7 @@ crate::event_kinds! {
         Bound = CORE, 7, "Bind-dest {proto} c:{c} v:{v} d:{d} fwd:{0:fwd} s:{1} conn->flags:{0:x}";
         Unbound = CORE, 7, "Unbind-dest {proto} c:{c} v:{v} d:{d} fwd:{0:fwd} s:{1} conn->flags:{0:x}";
         Expired = CORE, 7, "Expire {proto} c:{c} v:{v} d:{d} state:{1:state} packets:{2}";
-        Reused = CORE, 7, "{proto} c:{c} v:{v} d:{d} state:{1:state} makes room for a new connection of its ends";
+        Reused = CORE, 7, "{proto} c:{c} v:{v} d:{d} state:{1:state} ends for a new connection with the same endpoints";
         TcpState = TCP, 8, "{proto} {0:direction}[{1:flags}] c:{c} v:{v} d:{d} state: {2:state}->{3:state}";
         SctpState = SCTP, 8, "{proto} {0:direction} {d}->{c} state: {2:state}->{3:state}";
         // Lookups.
@@ -78,12 +78,12 @@ crate::event_kinds! {
         Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, frame of {2} bytes";
         Verdict = CORE, 10, "{proto} {c}->{v} is {0:outcome}";
         IcmpError = CORE, 12, "Incoming ICMP ({0},{1}) about {proto} {c}->{v}";
-        NotScheduled = CORE, 12, "{proto} {c}->{v} opens nothing and is the kernel's";
+        NotScheduled = CORE, 12, "{proto} {c}->{v} opens no connection, passed to the kernel";
         NoKeyExchange = IPSEC, 12, "Unknown ISAKMP entry for {proto} {c}->{v}";
     }
 }
 
 impl Kind {
-    /// Those that tell of every packet.
+    /// The kinds that trace every packet.
     pub const PER_PACKET: [Kind; 3] = [Kind::Lookup, Kind::Packet, Kind::Verdict];
 }

@@ -1,5 +1,5 @@
-//! One namespace at one worker: its pipeline, its transmit buffers, and its rings to the kernel and to the other workers.
-//! Namespaces share nothing but the ports, so no packet can cross from one to another.
+//! One namespace at one worker: its pipeline, its transmit buffers, and its rings to the kernel and to the other
+//! workers. Namespaces share nothing but the ports, so no packet can cross from one to another.
 
 use std::sync::Arc;
 
@@ -136,8 +136,8 @@ impl<P: Packet> NamespaceWorker<P> {
         self.transmit(ports);
     }
 
-    /// Sends up to a burst of frames from the kernel. A frame whose port or VLAN is not bound to this namespace, `id`, is
-    /// dropped.
+    /// Sends up to a burst of frames from the kernel. A frame whose port or VLAN is not bound to this namespace,
+    /// `id`, is dropped.
     pub(super) fn send_kernel_frames<Q: QueuePair<Packet = P>>(
         &mut self,
         now: Tick,

@@ -1,5 +1,5 @@
-//! Pausing and sleeping after poll iterations without packets, as the idle policy decides. None of this is on the packet
-//! path.
+//! Pausing and sleeping after poll iterations without packets, as the idle policy decides. None of this is on the
+//! packet path.
 
 use std::time::{Duration, Instant};
 

@@ -197,12 +197,24 @@ mod tests {
     use pollux_control::engine::compile::Compiler;
     use pollux_control::model::{parse, validate};
     use pollux_dataplane::flow::Endpoint;
-    use pollux_dataplane::sched::{PickContext, SchedulerState};
-    use pollux_dataplane::service::ServiceId;
-    use pollux_dataplane::stats::WorkerStats;
+    use pollux_dataplane::sched::{Load, Loads, PickContext, SchedulerState};
+    use pollux_dataplane::service::{DestinationId, ServiceId};
     use pollux_dataplane::time::Tick;
 
     use super::*;
+
+    /// No destination has connections.
+    struct NoLoad;
+
+    impl Loads for NoLoad {
+        fn load(&self, _: DestinationId) -> Load {
+            Load::default()
+        }
+
+        fn is_overloaded(&self, _: DestinationId) -> bool {
+            false
+        }
+    }
 
     #[test]
     fn every_configuration_is_valid() {
@@ -251,19 +263,18 @@ mod tests {
             for flow in (0..100_000).step_by(77) {
                 let (client, virtual_address) = (client(family, flow), super::service(family).ip());
                 let client = Endpoint { address: client.ip(), l4_port: client.port() };
-                let stats = WorkerStats::new(64);
                 let (services, settings) = (&*snapshot.services, &snapshot.settings);
-                let scene = PickContext {
+                let context = PickContext {
                     service,
                     services,
-                    loads: &stats,
+                    loads: &NoLoad,
                     client,
                     virtual_address,
                     settings,
                     now: Tick(0),
                 };
                 let chosen =
-                    SchedulerState::new(1).pick(&scene).and_then(|id| services.destination(id)).unwrap();
+                    SchedulerState::new(1).pick(&context).and_then(|id| services.destination(id)).unwrap();
                 assert_eq!(chosen.endpoint.address, server(family, server_of(family, flow)).ip(), "{flow}");
             }
         }

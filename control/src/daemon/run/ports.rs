@@ -74,7 +74,7 @@ impl OpenPorts {
             let (rss, queues_count) = (started.rss, queues.len());
             let how = if queues_count == 1 {
                 "one queue"
-            } else if started.spreads {
+            } else if started.steers {
                 "RSS by the client: packets come in at the worker that owns their flow"
             } else if rss {
                 "RSS over its queues; the rest is handed off"

@@ -55,7 +55,7 @@ impl Pipeline {
             return Choice::Leave;
         };
         let at = destination.endpoint;
-        event!(self, Persistent, |_| Record::of(&opening.key, hit).towards(at));
+        event!(self, Persistent, |_| Record::of(&opening.key, hit).with_destination(at));
         let own = destination.endpoint.l4_port;
         let l4_port = if to_own_port && own != 0 { own } else { opening.key.ports().dst() };
         let mut flags = Flags::of(destination.method);

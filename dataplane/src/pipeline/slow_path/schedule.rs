@@ -265,7 +265,7 @@ impl Pipeline {
     /// Evicts a half-open or closing connection; never an established one.
     fn evict_one(&mut self, key: &Key) {
         if let Some(victim) = self.conns.find_evictable(key, EVICTION_SEARCH, may_go) {
-            event!(self, GivenUp, |pipeline| pipeline.connection_record(victim));
+            event!(self, Evicted, |pipeline| pipeline.connection_record(victim));
             self.remove_connection(victim, false);
             self.stats.counters.evicted.add(1);
         }

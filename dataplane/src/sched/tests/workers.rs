@@ -10,8 +10,8 @@ use crate::service::Scheduler;
 
 const WORKERS: usize = 4;
 
-/// Opens one connection at each worker of `order`, in turn. Control samples the load every `interval` connections. Returns
-/// the number of connections by destination.
+/// Opens one connection at each worker of `order`, in turn. Control samples the load every `interval` connections.
+/// Returns the number of connections by destination.
 fn spread(scheduler: Scheduler, weights: &[u32], order: &[usize], interval: usize) -> Vec<u32> {
     let mut workers: Vec<World> = (0..WORKERS).map(|_| World::with_weights(scheduler, weights)).collect();
     let mut own = vec![vec![0; weights.len()]; WORKERS];

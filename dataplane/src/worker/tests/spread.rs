@@ -1,4 +1,5 @@
-//! A device that hashes as real ones do, in front of several workers: with the keys of `Spread` no packet is handed off.
+//! A device that hashes as real ones do, in front of several workers: with the keys of `Spread` no packet is handed
+//! off.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
