@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 use etherparse::PacketBuilder;
 use pollux_dataplane::config::{LinkId, Route};
-use pollux_dataplane::conn::Sizes;
+use pollux_dataplane::conn::{Flags, Sizes};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
@@ -40,13 +40,15 @@ struct Row {
     is_ipv6: bool,
     /// Measure the servers' replies instead of the clients' packets.
     is_reply: bool,
+    /// Keep the packets off the fast path.
+    is_slow: bool,
 }
 
 const fn row(name: &'static str, method: Method, protocol: u8) -> Row {
-    Row { name, method, protocol, is_ipv6: false, is_reply: false }
+    Row { name, method, protocol, is_ipv6: false, is_reply: false, is_slow: false }
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 12] = [
     row("nat-in", Method::Nat, UDP),
     Row { is_reply: true, ..row("nat-out", Method::Nat, UDP) },
     row("nat-in-tcp", Method::Nat, TCP),
@@ -57,6 +59,8 @@ const ROWS: [Row; 10] = [
     Row { is_ipv6: true, is_reply: true, ..row("nat-out-ipv6", Method::Nat, UDP) },
     Row { is_ipv6: true, ..row("dr-ipv6", Method::Dr, UDP) },
     Row { is_ipv6: true, ..row("ipip-ipv6", Method::Tunnel(Tunnel::Ipip), UDP) },
+    Row { is_slow: true, ..row("nat-in-slow", Method::Nat, UDP) },
+    Row { is_slow: true, is_reply: true, ..row("nat-out-slow", Method::Nat, UDP) },
 ];
 
 fn v6(net: u16, host: u16) -> IpAddr {
@@ -161,12 +165,27 @@ impl Harness {
         if row.method == Method::Nat {
             let server = row.destination(&forwarded);
             self.send(SERVERS_PORT, row.frame(server, client, "SA"));
+            self.send(CLIENTS, row.frame(client, vip, "A"));
             if row.is_reply {
-                self.send(CLIENTS, row.frame(client, vip, "A"));
                 return row.frame(server, client, "A");
             }
         }
         row.frame(client, vip, "A")
+    }
+
+    /// Sets [`Flags::SLOW`] on every connection.
+    fn slow_down(&mut self) {
+        let conns = &mut self.bed.worker.default_namespace.pipeline.conns;
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let (id, after) = conns.next_live(from, u32::MAX);
+            id.into_iter().for_each(|id| conns.entry_mut(id).flags.set(Flags::SLOW, true));
+            next = after;
+        }
+    }
+
+    fn slow_packets(&self) -> usize {
+        self.bed.stats.counters.slow_path.iter().map(|counter| counter.get() as usize).sum()
     }
 
     fn send(&mut self, port: u16, frame: Frame) -> Frame {
@@ -193,17 +212,20 @@ fn measured(pipeline: &mut Pipeline, burst: &mut Batch<Frame>, rx: &RxContext, o
 fn run(row: &Row, bursts: usize) {
     let mut harness = Harness::new(row);
     let frames: Vec<Frame> = (0..FLOWS).map(|n| harness.open(row, n)).collect();
+    if row.is_slow {
+        harness.slow_down();
+    }
     let port = if row.is_reply { SERVERS_PORT } else { CLIENTS };
+    let before = harness.slow_packets();
     let mut frames = frames.iter().cycle();
     for _ in 0..bursts {
         let mut burst: Batch<Frame> = frames.by_ref().take(BURST).cloned().collect();
         harness.run(port, &mut burst);
-        assert_eq!(
-            harness.out.ports[usize::from(1 - port)].drain(..).len(),
-            BURST,
-            "all packets are forwarded"
-        );
+        let sent = harness.out.ports[usize::from(1 - port)].drain(..).len();
+        assert_eq!(sent, BURST, "all packets are forwarded");
     }
+    let slow = harness.slow_packets() - before;
+    assert_eq!(slow, if row.is_slow { bursts * BURST } else { 0 }, "packets on the slow path");
 }
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
-//! Memory in which no two blocks share a cache line, so that what one worker writes never takes a line out of another's
-//! cache. Workers write on their packets' way only into blocks as large as [`OWN_LINES`] and more; smaller ones, of
-//! which control has very many, are packed as they always are.
+//! An allocator whose larger blocks do not share cache lines, so that a write by one worker does not invalidate a line
+//! that another one uses. On the packet path, workers only write to blocks of at least [`OWN_LINES`] bytes. Smaller
+//! blocks, of which the control thread has very many, are packed as usual.
 #![allow(
     unsafe_code,
     reason = "an allocator is unsafe to write; this one only asks the system's for larger blocks"
@@ -8,25 +8,25 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Two lines of 64 bytes: processors fetch them in pairs.
+/// Two cache lines of 64 bytes: processors fetch them in pairs.
 pub const PAIR: usize = 128;
-/// Blocks of so many bytes have lines of their own.
+/// Blocks of at least this many bytes have cache lines of their own.
 pub const OWN_LINES: usize = 256;
 
-/// The allocator; a program that runs workers makes it its `#[global_allocator]`.
+/// The allocator. A program that runs workers makes it its `#[global_allocator]`.
 pub struct CacheAlignedAlloc;
 
-/// What is asked of the system for a block.
+/// The layout that is requested from the system for a block.
 fn widened(layout: Layout) -> Layout {
     if layout.size() < OWN_LINES {
         return layout;
     }
-    // Too large to be widened is too large for any memory; the system says so.
+    // A block too large to be widened is too large for any memory, and the system refuses it.
     layout.align_to(PAIR).map_or(layout, |layout| layout.pad_to_align())
 }
 
-// SAFETY: every call goes to the system's allocator, for a block by one and the same layout: it depends on that of the
-// caller alone.
+// SAFETY: every call goes to the system's allocator. All calls for a block use the same layout there, because that
+// depends only on the caller's.
 unsafe impl GlobalAlloc for CacheAlignedAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the size is no less than the caller's, which is not 0.
@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for CacheAlignedAlloc {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller vouches for the size with this alignment.
+        // SAFETY: the caller guarantees that the size is valid with this alignment.
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         let (had, wanted) = (widened(layout), widened(new));
         if had.align() == wanted.align() {
@@ -54,9 +54,9 @@ unsafe impl GlobalAlloc for CacheAlignedAlloc {
         // SAFETY: as in `alloc`.
         let moved = unsafe { self.alloc(new) };
         if !moved.is_null() {
-            // SAFETY: both blocks hold so many bytes, and one of them is new.
+            // SAFETY: both blocks have at least this many bytes, and one of them is new.
             unsafe { moved.copy_from_nonoverlapping(block, layout.size().min(size)) };
-            // SAFETY: the block is the caller's, and is not used any more.
+            // SAFETY: the block is the caller's, who does not use it any more.
             unsafe { self.dealloc(block, layout) };
         }
         moved
@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn large_blocks_fill_their_lines_and_small_ones_are_left_alone() {
+    fn large_blocks_are_widened_to_whole_lines_and_small_ones_are_not() {
         assert_eq!(widened(layout(OWN_LINES - 1, 8)), layout(OWN_LINES - 1, 8));
         assert_eq!(widened(layout(OWN_LINES + 1, 8)), layout(OWN_LINES + PAIR, PAIR));
         assert_eq!(widened(layout(4096, 4096)), layout(4096, 4096));
     }
 
-    /// A block keeps its bytes when it grows past the border, and back.
+    /// A block keeps its bytes when it grows beyond `OWN_LINES` and when it shrinks again.
     #[test]
     fn blocks_keep_their_bytes() {
         let sizes = [8, OWN_LINES - 1, OWN_LINES, 1000, 1100, 100_000, 300, 16];
@@ -90,7 +90,7 @@ mod tests {
             block = unsafe { CacheAlignedAlloc.realloc(block, layout(size, 8), next) };
             assert!(!block.is_null());
             assert!(next < OWN_LINES || block.addr().is_multiple_of(PAIR));
-            // SAFETY: so much of it was written or zeroed.
+            // SAFETY: this much of it was written or zeroed.
             let kept = unsafe { std::slice::from_raw_parts(block, size.min(next)) };
             let first = kept[0];
             assert!(kept.iter().all(|&byte| byte == first));

@@ -1,7 +1,8 @@
-//! All that a worker remembers of flows.
+//! The connection table of a worker.
 //!
-//! A flow's state is one [`entry::Entry`] of 64 bytes, found through [`index::Index`] lines of 64 bytes; both live in
-//! memory taken at start ([`slab`]). Timers are links inside the entries ([`crate::time::wheel`]).
+//! A connection is one [`entry::Entry`] of 64 bytes, found through [`index::Index`] lines of 64 bytes, both in memory taken
+//! at start ([`slab`]). Timers are links inside the entries ([`crate::time::wheel`]). The few connections that need more
+//! have an [`extra`] record.
 
 pub mod entry;
 pub mod extra;
@@ -23,17 +24,17 @@ pub use quota::Quotas;
 pub use sizes::{Kind, Sizes};
 pub use table::{NewConnection, Table};
 
-/// What the workers of a process share of flows: touched when connections are made, are first found open, and end,
+/// State that the workers of a namespace share. It is accessed when a connection is added, first found open, and removed,
 /// never by the packets in between.
 pub struct Shared {
-    /// What thresholds of destinations are held against.
+    /// Connection counts of destinations that have thresholds.
     pub quotas: Quotas,
-    /// Which destination clients were given.
+    /// Persistence templates.
     pub templates: template::Templates,
 }
 
 impl Shared {
-    /// For so many destinations and templates.
+    /// Room for this many destinations and templates.
     pub fn new(destinations: usize, templates: usize) -> Shared {
         Shared { quotas: Quotas::new(destinations), templates: template::Templates::new(templates) }
     }

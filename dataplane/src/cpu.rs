@@ -1,7 +1,7 @@
-//! What processors of the last ten years do in one instruction and others in many: vectors of bytes, and rounds of AES.
+//! Operations that processors of the last ten years have as single instructions: vectors of bytes, and rounds of AES.
 //!
-//! The packets' way is compiled once for each [`Cpu`]. A [`Modern`] can only be had where the processor is one, so what it
-//! does is safe to call.
+//! The packet path is compiled once for each [`Cpu`]. A value of [`Modern`] exists only on a processor with its
+//! instructions, so its methods are safe to call.
 #![allow(unsafe_code, reason = "code for processors that have more must only run there")]
 
 #[cfg(target_arch = "x86_64")]
@@ -16,48 +16,48 @@ use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
 use crate::wire::plain::Head;
 
-/// The start of a plain frame of IPv4.
+/// The start of a plain IPv4 frame.
 pub type Head4 = Head<Ipv4Hdr>;
 
-/// The same of IPv6.
+/// The start of a plain IPv6 frame.
 pub type Head6 = Head<Ipv6Hdr>;
 
-/// Two of the three ends that a connection remembers, as [`Key4`] has them and with more between.
+/// Two of the three ends of a connection, laid out as in [`Key4`], with other fields in its unused bytes.
 pub type Ends = [u8; 16];
 
-/// The bytes of [`Ends`] that are a key's.
+/// Mask of the bytes of [`Ends`] that belong to a key.
 const KEY: Ends = [!0, !0, !0, !0, !0, !0, !0, 0, !0, !0, !0, !0, !0, !0, 0, 0];
 
 /// A kind of processor.
 pub trait Cpu: Copy {
-    /// What [`Cpu::is_plain`] compares with, made ready.
+    /// Prepared value that [`Cpu::is_plain`] compares with.
     type Start: Copy;
 
-    /// The start of plain frames for the hardware address `mac`.
+    /// The value for frames to the hardware address `mac`.
     fn start(self, mac: &MacBytes) -> Self::Start;
 
-    /// Whether a frame is for us, untagged, IPv4, without options and in one piece.
+    /// True if a frame is addressed to us and is untagged IPv4, without options and not a fragment.
     fn is_plain(self, head: &Head4, start: Self::Start) -> bool;
 
-    /// The same of IPv6, extension headers aside.
+    /// True if a frame is addressed to us and is untagged IPv6. Extension headers are not checked.
     fn is_plain6(self, head: &Head6, start: Self::Start) -> bool;
 
-    /// The flow that a plain frame of IPv4 belongs to.
+    /// The flow key of a plain IPv4 frame.
     fn key(self, head: &Head4) -> Key4;
 
-    /// The hash of a key; [`Seed::hash`] gives the same.
+    /// The hash of a key, the same as [`Seed::hash`].
     fn hash4(self, seed: &Seed, key: &Key4) -> u64;
 
-    /// The same of IPv6.
+    /// As [`Cpu::hash4`], for IPv6.
     fn hash6(self, seed: &Seed, key: &Key6) -> u64;
 
-    /// Whether these are the ends of a key.
+    /// True if these are the ends of a key.
     fn are_ends(self, ends: &Ends, key: &Key4) -> bool;
 
-    /// Whether these are the addresses of a key.
+    /// True if these are the addresses of a key.
     fn are_addresses(self, these: &[u8; 32], addresses: &[U128; 2]) -> bool;
 
-    /// Two equal bits for every lane that equals `want`, the first lane's lowest.
+    /// Two bits for each lane, both set if the lane equals `want`; the first lane has the lowest bits.
     fn equal_lanes(self, lanes: &[u16; 8], want: u16) -> u32;
 }
 
@@ -132,7 +132,7 @@ impl Cpu for Any {
 
 /// Here and not with the type, because the hash depends on the processor.
 impl Seed {
-    /// The hash of a flow key as this processor computes it: stable while the process runs, and no longer.
+    /// The hash of a flow key as this processor computes it. It is stable only while the process runs.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
         match key {
@@ -151,7 +151,7 @@ pub fn hash4(seed: &Seed, key: &Key4) -> u64 {
     seed.multiply4(key)
 }
 
-/// The same of IPv6.
+/// As [`hash4`], for IPv6.
 pub fn hash6(seed: &Seed, key: &Key6) -> u64 {
     #[cfg(target_arch = "x86_64")]
     if let Some(cpu) = Modern::found() {

@@ -1,16 +1,16 @@
-//! What names a flow on the wire: addresses, ports and protocol of one packet.
+//! Flow keys: addresses, ports and protocol of a packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zerocopy::network_endian::{U16, U32, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The two L4 ports of a packet, source in the upper half, so that one compare does for both.
+/// The two L4 ports of a packet, with the source port in the upper half, so that one comparison covers both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ports(pub u32);
 
 impl Ports {
-    /// From source and destination.
+    /// From source and destination port.
     #[inline]
     pub const fn new(src: u16, dst: u16) -> Ports {
         Ports((src as u32) << 16 | dst as u32)
@@ -35,10 +35,10 @@ impl Ports {
     }
 }
 
-/// The flow key of an IPv4 packet, as the packet itself has it but for the order: the receiver's end, then the sender's.
+/// The flow key of an IPv4 packet, in network byte order: first the receiver's address and port, then the sender's.
 ///
-/// That it is sixteen bytes in the order of the network makes one shuffle of a packet's header into a key, a key into
-/// the input of a hash, and one compare of a key with two of the three ends that a connection remembers.
+/// It has sixteen bytes: one shuffle turns a packet's header into a key, the key is one block for the hash, and one
+/// comparison matches it with two of the three ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(16))]
 pub struct Key4 {
@@ -55,7 +55,7 @@ pub struct Key4 {
 const _: () = assert!(size_of::<Key4>() == 16);
 
 impl Key4 {
-    /// The key of nothing.
+    /// A key that no packet has.
     pub const NONE: Key4 = Key4::new(0, 0, Ports(0), 0);
 
     /// From addresses, ports and the protocol's number.
@@ -72,7 +72,7 @@ impl Key4 {
         }
     }
 
-    /// The key of nothing but a source and a destination port.
+    /// A key with only a source and a destination port.
     #[inline]
     pub fn between([src_port, dst_port]: [U16; 2]) -> Key4 {
         Key4 { src_port, dst_port, ..Key4::NONE }
@@ -102,7 +102,7 @@ impl Key4 {
         (self.src_port, self.dst_port) = (U16::new(ports.src()), U16::new(ports.dst()));
     }
 
-    /// The key of the packets that go the other way.
+    /// The key of packets in the other direction.
     #[inline]
     pub fn reversed(self) -> Key4 {
         let Key4 { dst, dst_port, src, src_port, .. } = self;
@@ -110,17 +110,17 @@ impl Key4 {
     }
 }
 
-/// The flow key of an IPv6 packet: its addresses, as the packet has them, and a key without addresses for the rest.
+/// The flow key of an IPv6 packet: its addresses, and a key without addresses for the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Key6 {
     /// Destination and source address.
     pub addresses: [U128; 2],
-    /// Ports, and the protocol with [`IPV6`] flipped.
+    /// Ports, and the protocol number with the bit of [`IPV6`] flipped.
     pub rest: Key4,
 }
 
-/// What is flipped in the protocol number of an IPv6 key's rest: no packet of IPv4 with ports has the same then.
+/// Flipped in the protocol number of an IPv6 key, so that it differs from that of every IPv4 packet with ports.
 pub const IPV6: u8 = 0x40;
 
 impl Key6 {
@@ -148,13 +148,13 @@ impl Key6 {
         self.rest.protocol ^ IPV6
     }
 
-    /// Replaces it.
+    /// Replaces the protocol number.
     #[inline]
     pub fn set_protocol(&mut self, protocol: u8) {
         self.rest.protocol = protocol ^ IPV6;
     }
 
-    /// The key of the packets that go the other way.
+    /// The key of packets in the other direction.
     #[inline]
     pub fn reversed(self) -> Key6 {
         let [dst, src] = self.addresses;
@@ -172,7 +172,7 @@ pub enum Key {
 }
 
 impl Key {
-    /// The key of the packets that go the other way.
+    /// The key of packets in the other direction.
     #[inline]
     pub fn reversed(self) -> Key {
         match self {
@@ -181,12 +181,12 @@ impl Key {
         }
     }
 
-    /// Where the packet comes from.
+    /// The source endpoint.
     pub fn src(&self) -> Endpoint {
         Endpoint { address: self.src_address(), l4_port: self.ports().src() }
     }
 
-    /// Where the packet goes.
+    /// The destination endpoint.
     pub fn dst(&self) -> Endpoint {
         Endpoint { address: self.dst_address(), l4_port: self.ports().dst() }
     }
@@ -225,7 +225,7 @@ impl Key {
         }
     }
 
-    /// The key of a packet from one endpoint to another; `None` when their families differ.
+    /// The key of packets from one endpoint to another, or `None` if their families differ.
     pub fn between(src: Endpoint, dst: Endpoint, protocol: u8) -> Option<Key> {
         let ports = Ports::new(src.l4_port, dst.l4_port);
         match (src.address, dst.address) {
@@ -249,7 +249,7 @@ pub struct Endpoint {
     pub l4_port: u16,
 }
 
-/// Secret numbers that keep outsiders from choosing where their flows fall.
+/// Secret seed of the hash, so that outsiders cannot choose the hashes of their flows.
 #[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
 #[repr(C, align(16))]
 pub struct Seed(pub u64, pub u64);
@@ -261,32 +261,32 @@ impl Seed {
         Seed(RandomState::new().hash_one(1u8) | 1, RandomState::new().hash_one(2u8) | 1)
     }
 
-    /// The hash of a key by multiplication, as any processor does it.
+    /// The hash of a key by multiplications, for processors without AES.
     #[inline]
     pub fn multiply4(&self, key: &Key4) -> u64 {
         let [a, b]: [u64; 2] = zerocopy::transmute!(*key);
         mix(a ^ self.0, b ^ self.1)
     }
 
-    /// The same of IPv6.
+    /// As [`Seed::multiply4`], for IPv6.
     #[inline]
     pub fn multiply6(&self, key: &Key6) -> u64 {
         let [dst, src, rest]: [[u64; 2]; 3] = zerocopy::transmute!(*key);
-        // The two do not wait for each other, and secrets are in both.
+        // Both can be computed in parallel, and both depend on the secret.
         let src = fold(src[0] ^ self.0, src[1] ^ self.1);
         let dst = fold(dst[0] ^ self.1, dst[1] ^ self.0.rotate_left(32));
         mix(dst ^ self.0 ^ rest[0], src ^ rest[1].rotate_left(16))
     }
 }
 
-/// Both halves of a 128-bit product, folded.
+/// Both halves of a 128-bit product, combined.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b ^ 0x9e37_79b9_7f4a_7c15);
     (product as u64) ^ (product >> 64) as u64
 }
 
-/// The same, and once more so that every input bit reaches every output bit.
+/// [`fold`], and a second multiplication, so that every input bit affects every output bit.
 #[inline]
 fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(fold(a, b)) * 0xd6e8_feb8_6659_fd93;

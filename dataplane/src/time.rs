@@ -1,4 +1,4 @@
-//! Time as an argument: ticks are passed in, read once per burst, and made by hand in tests.
+//! Time is an argument: the clock is read once per burst, and tests set it.
 
 pub mod clock;
 pub mod wheel;

@@ -1,4 +1,4 @@
-//! What is remembered of one connection: plain old data, one cache line for IPv4, no pointers.
+//! The data of one connection: plain data without pointers, in one cache line for IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,11 +11,11 @@ use crate::service::{Method, Tunnel};
 use crate::time::wheel::{Linked, Links, Wheel};
 use crate::time::{Millis, Tick};
 
-/// Names a connection inside its worker's table.
+/// Identifies a connection in its worker's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u32);
 
-/// Which way a packet of a connection goes.
+/// Direction of a packet of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client.
@@ -24,7 +24,7 @@ pub enum Direction {
     Out,
 }
 
-/// Switches of a connection.
+/// Flags of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(transparent)]
 pub struct Flags(pub u16);
@@ -32,30 +32,30 @@ pub struct Flags(pub u16);
 impl Flags {
     /// The slot holds a connection.
     pub const LIVE: Flags = Flags(0x0001);
-    /// The destination's replies come through us, rewritten.
+    /// NAT: replies of the destination come through us and are rewritten.
     pub const NAT: Flags = Flags(0x0002);
     /// Packets reach the destination through a tunnel.
     pub const TUNNEL: Flags = Flags(0x0004);
-    /// It has no destination: packets go where they were addressed.
+    /// It has no destination: packets are forwarded to the address that they carry.
     pub const BYPASS: Flags = Flags(0x0008);
-    /// It serves one packet and cannot be found.
+    /// One-packet scheduling: it serves one packet and is not in the index.
     pub const OPS: Flags = Flags(0x0010);
     /// A persistence template controls it.
     pub const CHILD: Flags = Flags(0x0020);
     /// Its template does not know yet that it was really opened.
     pub const UNCONFIRMED: Flags = Flags(0x0040);
-    /// No packet of the destination was seen, and none is expected here.
+    /// No packet from the destination was seen, and none is expected here.
     pub const NO_OUTPUT: Flags = Flags(0x0080);
     /// It counts as inactive.
     pub const INACTIVE: Flags = Flags(0x0100);
-    /// A packet of the destination was seen.
+    /// A packet from the destination was seen.
     pub const REPLIED: Flags = Flags(0x0200);
     /// Its packets take the slow path.
     pub const SLOW: Flags = Flags(0x0400);
     /// It has an [extra record](super::Extra).
     pub const EXTRA: Flags = Flags(0x0800);
 
-    /// Whether all of `other` is set.
+    /// True if all flags of `other` are set.
     #[inline]
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
@@ -67,12 +67,12 @@ impl Flags {
         self.0 & (Flags::SLOW.0 | Flags::UNCONFIRMED.0) != 0
     }
 
-    /// Both together.
+    /// The union of both.
     pub const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
 
-    /// What a connection of this method has; a tunnel's kind is its destination's.
+    /// Flags of a connection with this forwarding method. They do not tell the kinds of tunnels apart.
     pub fn of(method: Method) -> Flags {
         match method {
             Method::Nat => Flags::NAT,
@@ -81,7 +81,8 @@ impl Flags {
         }
     }
 
-    /// How packets reach the destination; none of a connection that has none.
+    /// The forwarding method, or `None` for a connection without a destination. The kind of a tunnel is that of the
+    /// destination, whatever this says.
     pub fn method(self) -> Option<Method> {
         if self.has(Flags::BYPASS) {
             None
@@ -94,34 +95,35 @@ impl Flags {
         }
     }
 
-    /// Sets or clears all of `other`.
+    /// Sets or clears all flags of `other`.
     #[inline]
     pub fn set(&mut self, other: Flags, on: bool) {
         self.0 = if on { self.0 | other.0 } else { self.0 & !other.0 };
     }
 }
 
-/// A connection. Everything a packet of an IPv4 flow reads or writes is in this one line.
+/// A connection. A packet of an IPv4 flow reads and writes only this cache line.
 ///
-/// It begins with its three ends in the order virtual, client, destination, each of eight bytes: so a packet from the
-/// client has its key in the first sixteen and one from the destination in the last, and one compare tells whether a
-/// packet is the connection's.
+/// It begins with its three ends in the order virtual, client, destination, of eight bytes each. The first sixteen bytes
+/// are the key of packets from the client, and the sixteen from offset eight are the key of packets from the destination,
+/// so one comparison shows whether a packet belongs to the connection.
 #[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Entry {
-    /// Virtual address; like the next two only of IPv4, see [`Addresses6`].
+    /// Virtual address. This and the other two addresses are of IPv4 connections only; see [`Addresses6`].
     pub virtual_address: U32,
     /// Virtual port.
     pub virtual_port: U16,
-    /// Protocol number as the keys of packets from the client have it; zero, which none has, once the connection is gone.
+    /// Protocol number in the keys of packets from the client. Zero, which no key has, once the connection is removed.
     pub key_in_protocol: u8,
-    /// State of the protocol's machine.
+    /// State of the protocol's state machine.
     pub state: u8,
     /// Client address.
     pub client: U32,
     /// Client port.
     pub client_port: U16,
-    /// The same for packets from the destination.
+    /// Protocol number in the keys of packets from the destination. Zero, which no key has, if those are not addressed to
+    /// the client but to a [fourth end](super::Extra).
     pub key_out_protocol: u8,
     /// Protocol number.
     pub protocol: u8,
@@ -129,32 +131,32 @@ pub struct Entry {
     pub destination_address: U32,
     /// Port of the destination.
     pub destination_port: U16,
-    /// Switches.
+    /// Flags.
     pub flags: Flags,
-    /// How a transport checksum changes from client to destination: addresses and ports.
+    /// Change of the transport checksum of packets from the client: address and port.
     pub delta_l4: u16,
-    /// How an IPv4 header checksum changes likewise: addresses.
+    /// Change of the IPv4 header checksum of packets from the client: address.
     pub delta_l3: u16,
-    /// Index of the destination in the snapshot; ids are stable over generations.
+    /// Index of the destination in the snapshot. It is the same in all generations.
     pub destination: u32,
-    /// When its last packet came: the lower 32 bits of the tick.
+    /// When its last packet came: the low 32 bits of the tick.
     pub seen: u32,
-    /// How long after that it expires, in milliseconds.
+    /// Milliseconds from then until it expires.
     pub timeout: u32,
     /// Packets from the client.
     pub in_packets: u32,
-    /// The next hop towards the client and the network generation it was looked up in.
+    /// The next hop towards the client.
     pub client_hop: u32,
-    /// See `client_hop`.
+    /// The network generation in which `client_hop` was looked up.
     pub client_hop_generation: u32,
-    /// Place in the timer wheel, or in the list of free entries.
+    /// Links of the timer wheel, or of the list of free entries.
     pub links: Links,
 }
 
 const _: () = assert!(size_of::<Entry>() == 64);
 
-/// How long a connection lives after a packet, as [`Entry`] and its timer have it: the same for all packets of a burst
-/// that leave their connections in the same state.
+/// When a connection expires after a packet, in the units of [`Entry`] and its timer. All packets of a burst that leave
+/// their connections in the same state share it.
 #[derive(Clone, Copy, Debug)]
 pub struct Expiry {
     seen: u32,
@@ -163,19 +165,19 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// Another `timeout` from now.
+    /// Expiry `timeout` after `now`.
     #[inline(always)]
     pub fn new(timeout: Millis, now: Tick) -> Expiry {
         Expiry { seen: now.0 as u32, timeout: timeout.0, due: Wheel::due(now.after(timeout)) }
     }
 
-    /// How long.
+    /// Time to live.
     #[inline(always)]
     pub fn timeout(&self) -> Millis {
         Millis(self.timeout)
     }
 
-    /// Until when, given at what time it began.
+    /// When it ends, if it began at `now`.
     pub fn end(&self, now: Tick) -> Tick {
         now.after(Millis(self.timeout))
     }
@@ -193,7 +195,7 @@ impl Linked for Entry {
     }
 }
 
-/// The addresses of an IPv6 connection, in the order of an [`Entry`]'s ends.
+/// The addresses of an IPv6 connection, in the order of the ends of an [`Entry`].
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(64))]
 pub struct Addresses6 {
@@ -218,25 +220,25 @@ const _: () = assert!(size_of::<Addresses6>() == 64);
 /// The three endpoints of a connection, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Who opened it.
+    /// The client.
     pub client: Endpoint,
-    /// Whom the client addresses.
+    /// The virtual endpoint, which the client addresses.
     pub virtual_: Endpoint,
-    /// Who serves it; of another family than the others only through a tunnel.
+    /// The destination. Only through a tunnel can its family differ from that of the others.
     pub destination: Endpoint,
 }
 
 impl Entry {
-    /// Whether a packet with this key, in this direction, belongs to this IPv4 connection. Of an IPv6 connection it is
-    /// so much as does not lie in its addresses.
+    /// True if a packet with this key, in this direction, belongs to this IPv4 connection. For an IPv6 connection this
+    /// compares everything except the addresses.
     #[inline(always)]
     pub fn matches4<C: Cpu>(&self, cpu: C, key: &Key4, out: bool) -> bool {
         let at = usize::from(out) * 8;
         self.as_bytes()[at..].first_chunk().is_some_and(|ends| cpu.are_ends(ends, key))
     }
 
-    /// Notes that a packet came and how long the connection now lives without another; true when its timer stands too
-    /// late for that.
+    /// Records that a packet came, and when the connection now expires. Returns true if its timer is armed for a later
+    /// time and must be moved.
     #[inline(always)]
     pub fn touch(&mut self, expiry: &Expiry) -> bool {
         (self.seen, self.timeout) = (expiry.seen, expiry.timeout);
@@ -265,7 +267,7 @@ impl Entry {
 }
 
 impl Addresses6 {
-    /// Whether a packet with this key, in this direction, belongs to the connection with these addresses.
+    /// True if a packet with this key, in this direction, belongs to the connection with these addresses.
     #[inline(always)]
     pub fn matches<C: Cpu>(&self, cpu: C, entry: &Entry, key: &Key6, out: bool) -> bool {
         let at = usize::from(out) * size_of::<U128>();

@@ -13,7 +13,7 @@ use super::slab::Slab;
 use super::template::Handle;
 use crate::flow::Endpoint;
 
-/// What a connection has beyond its entry: plain data, without pointers.
+/// The data of a connection beyond its entry: plain data, without pointers.
 ///
 /// The fourth end is our own address and port towards the destination, which full NAT puts in place of the client's.
 /// Decision 0021 plans the room for further fields.

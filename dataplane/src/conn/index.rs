@@ -1,8 +1,8 @@
-//! From a flow's hash to its connection: lines of one cache line, eight tags compared at once.
+//! From the hash of a flow to its connection: buckets of one cache line, with eight tags that are compared at once.
 //!
-//! A flow's home line follows from the upper half of its hash, its tag from the lower. When the home line is full the
-//! flow lives in one of the next lines, and every line on its way counts how many went past, so that a search stops
-//! where nothing did.
+//! The upper half of the hash gives the flow's home line, the lower half its tag. If the home line is full, the flow is
+//! in one of the following lines. Every line that it was moved past counts it, so that a search stops at the first line
+//! with a count of zero.
 
 use zerocopy::FromZeros;
 
@@ -11,9 +11,9 @@ use super::slab::{Slab, prefetch_at};
 use crate::cpu::{Any, Cpu};
 
 const WAYS: usize = 8;
-/// Lines a search may touch. It stops at the first that nothing went past; few searches touch a second line.
+/// Most lines that a search accesses. Few searches access a second one.
 const PROBES: usize = 32;
-/// Share of the slots that are used when the table holds all it can: three quarters.
+/// Share of the slots that are in use when the table is full: three quarters.
 const LOAD: (usize, usize) = (3, 4);
 
 #[derive(FromZeros)]
@@ -22,22 +22,22 @@ struct Bucket {
     /// 0 is an empty slot.
     tags: [u16; WAYS],
     slots: [u32; WAYS],
-    /// How many flows wanted this line, or passed it, and live further on.
+    /// Number of flows that were moved past this line because it was full.
     passed: u32,
     unused: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// A slot's content: a connection and the direction of the packets whose hash it holds.
+/// Content of a slot: a connection, and the direction of the packets that are found by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// No slot: its id is larger than any.
+    /// No slot: its id is larger than any other.
     pub const NONE: Slot = Slot(u32::MAX);
 
-    /// For packets of `id` that go in `direction`; ids are below 2^31.
+    /// For packets of `id` in `direction`. Ids are below 2^31.
     #[inline]
     pub fn new(id: ConnId, direction: Direction) -> Slot {
         Slot(id.0 << 1 | u32::from(direction == Direction::Out))
@@ -49,7 +49,7 @@ impl Slot {
         ConnId(self.0 >> 1)
     }
 
-    /// Whether packets from the destination carry the hash.
+    /// True if the slot is for packets from the destination.
     #[inline]
     pub fn out(self) -> bool {
         self.0 & 1 != 0
@@ -62,7 +62,7 @@ impl Slot {
     }
 }
 
-/// Where the search for a flow begins: its home line, and its tag.
+/// Where the search for a flow begins: its home line and its tag.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spot {
     home: u32,
@@ -72,7 +72,7 @@ pub struct Spot {
 /// The index of one worker's table.
 pub struct Index {
     lines: Slab<Bucket>,
-    /// Lines that can be a home; the last ones only take what overflows.
+    /// Number of lines that can be a home. The lines after them only hold flows that were moved.
     homes: usize,
 }
 
@@ -85,7 +85,7 @@ impl Index {
     /// An index with room for `flows` keys.
     ///
     /// # Errors
-    /// When there is not enough memory.
+    /// The kernel's, if there is not enough memory.
     pub fn new(flows: usize) -> std::io::Result<Index> {
         let homes = Index::homes(flows);
         Ok(Index { lines: Slab::new(homes + PROBES)?, homes })
@@ -95,17 +95,17 @@ impl Index {
         (flows * LOAD.1).div_ceil(WAYS * LOAD.0).max(4)
     }
 
-    /// Bytes that an index with room for `flows` keys will take.
+    /// Bytes that an index with room for `flows` keys takes.
     pub fn bytes_for(flows: usize) -> usize {
         (Index::homes(flows) + PROBES) * size_of::<Bucket>()
     }
 
-    /// Bytes taken.
+    /// Bytes taken from the machine.
     pub fn bytes(&self) -> usize {
         self.lines.bytes()
     }
 
-    /// A multiplication in place of a division: the hash's upper half, scaled to the number of lines.
+    /// The upper half of the hash, scaled to the number of lines by a multiplication, which is faster than a division.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
         (((hash >> 32) * self.homes as u64) >> 32) as usize
@@ -117,13 +117,14 @@ impl Index {
         Spot { home: self.home(hash) as u32, tag: tag(hash) }
     }
 
-    /// Asks for the home line.
+    /// Prefetches the home line.
     #[inline(always)]
     pub fn prefetch(&self, spot: Spot) {
         prefetch_at(&self.lines, spot.home as usize);
     }
 
-    /// The first slot in the home line whose tag agrees, nearly always the right one: what is worth prefetching.
+    /// The first slot in the home line with the right tag, which is nearly always the right slot, so its entry is worth
+    /// prefetching.
     #[inline(always)]
     pub fn candidate<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
         let Some(line) = self.lines.get(spot.home as usize) else { return Slot::NONE };
@@ -151,8 +152,8 @@ impl Index {
         None
     }
 
-    /// Puts `slot` under `hash`, before those that `is_same` says have the same key: the newest is found first. False,
-    /// and nothing changes, when every line it may be in is full.
+    /// Inserts `slot` under `hash`, before the slots for which `is_same` says that they have the same key, so that the
+    /// newest is found first. Returns false, and changes nothing, if all lines that it could be in are full.
     #[must_use]
     pub fn insert(&mut self, hash: u64, slot: Slot, is_same: impl Fn(Slot) -> bool) -> bool {
         let home = self.home(hash);
@@ -178,7 +179,7 @@ impl Index {
         true
     }
 
-    /// Takes `slot` out from under `hash`; nothing changes if it is not there.
+    /// Removes `slot`, which was inserted under `hash`. Changes nothing if it is not there.
     pub fn remove(&mut self, hash: u64, slot: Slot) {
         let home = self.home(hash);
         let lines = &mut self.lines[home..home + PROBES];
@@ -196,7 +197,7 @@ impl Index {
     }
 }
 
-/// The way of the lowest match.
+/// Position of the lowest match.
 #[inline(always)]
 fn way(hits: u32) -> usize {
     (hits.trailing_zeros() / 2) as usize & (WAYS - 1)

@@ -1,19 +1,19 @@
-//! What all workers must agree on about destinations: how many connections those with thresholds have, and whether that
-//! is too many; spec 2.4. Touched when connections are made and end, and only where a threshold is set.
+//! Thresholds of destinations, on which all workers must agree: connection counts and the overload state; spec 2.4.
+//! Counts are kept only for destinations with thresholds, and only change when connections are added and removed.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 
 use crate::service::{Destination, DestinationId};
 
-/// What workers count together of one destination.
+/// Counts of one destination, over all workers.
 #[derive(Debug, Default)]
 struct Quota {
-    /// Of all workers; counted only while a threshold is set.
+    /// Counted only while a threshold is set.
     connections: AtomicI32,
     templates: AtomicU32,
 }
 
-/// What an edit of a destination does to the count of its connections, which is kept while it has thresholds.
+/// Effect of an edit of a destination on the count of its connections, which is kept while it has thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
     /// Not counted before the edit, nor after.
@@ -38,8 +38,8 @@ impl Counting {
     }
 }
 
-/// By destination. Whether one is overloaded is asked in every choice, of all its rivals too, and seldom changes: that
-/// lies apart from what is counted, and is written only when it changes.
+/// Counts by destination. Schedulers read the overload state of every candidate and it seldom changes, so it is kept
+/// apart from the counts and written only when it changes.
 #[derive(Debug)]
 pub struct Quotas {
     counts: Box<[Quota]>,
@@ -47,7 +47,7 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// For so many destinations.
+    /// Room for this many destinations.
     pub fn new(destinations: usize) -> Quotas {
         Quotas {
             counts: (0..destinations).map(|_| Quota::default()).collect(),
@@ -59,7 +59,7 @@ impl Quotas {
         self.counts.get(id.0 as usize)
     }
 
-    /// Whether the destination gets no new connections for now.
+    /// True if the destination currently gets no new connections.
     #[inline]
     pub fn is_overloaded(&self, id: DestinationId) -> bool {
         self.overloaded.get(id.0 as usize).is_some_and(|overloaded| overloaded.load(Relaxed))
@@ -73,7 +73,7 @@ impl Quotas {
         }
     }
 
-    /// A connection was bound to the destination.
+    /// Counts a connection that was bound to the destination.
     pub fn bind(&self, id: DestinationId, destination: &Destination) {
         if let Some(quota) = self.at(id).filter(|_| destination.is_limited()) {
             let count = quota.connections.fetch_add(1, Relaxed) + 1;
@@ -83,7 +83,7 @@ impl Quotas {
         }
     }
 
-    /// A connection of the destination ended.
+    /// Counts a connection of the destination that ended.
     pub fn unbind(&self, id: DestinationId, destination: &Destination) {
         let Some(quota) = self.at(id) else { return };
         if !destination.is_limited() {
@@ -96,7 +96,8 @@ impl Quotas {
         }
     }
 
-    /// The destination was edited; `own` connections are one worker's. It is no longer overloaded if that `clears` it.
+    /// Applies an edit of the destination. `own` is the number of its connections at the calling worker. The destination is
+    /// no longer overloaded if the edit `clears` that.
     pub fn edited(&self, id: DestinationId, counting: Counting, own: i32, clears: bool) {
         let Some(quota) = self.at(id) else { return };
         match counting {
@@ -109,7 +110,7 @@ impl Quotas {
         }
     }
 
-    /// A template was made for the destination, or ended.
+    /// Counts a template that was `made` for the destination, or that ended.
     pub fn count_template(&self, id: DestinationId, made: bool) {
         let Some(quota) = self.at(id) else { return };
         if made {
@@ -119,12 +120,12 @@ impl Quotas {
         };
     }
 
-    /// Templates of the destination.
+    /// Number of templates of the destination.
     pub fn templates(&self, id: DestinationId) -> u32 {
         self.at(id).map_or(0, |quota| quota.templates.load(Relaxed))
     }
 
-    /// Forgets all; for a destination id that is used anew.
+    /// Clears all counts, before a destination id is used again.
     pub fn reset(&self, id: DestinationId) {
         if let Some(quota) = self.at(id) {
             quota.connections.store(0, Relaxed);

@@ -1,7 +1,7 @@
-//! Fixed arrays of plain records in memory taken at start, on huge pages where the machine has them; and prefetch,
-//! which makes looking things up in them fast.
+//! Fixed arrays of plain records in memory taken at start, on huge pages if there are any, and prefetching of such
+//! records.
 //!
-//! This is the one file of the connection table with `unsafe` in it.
+//! No other file of the connection table has `unsafe` in it.
 #![allow(unsafe_code, reason = "memory from mmap seen as records, and prefetch")]
 
 use std::marker::PhantomData;
@@ -10,10 +10,10 @@ use std::ops::{Deref, DerefMut};
 use memmap2::{MmapMut, MmapOptions};
 use zerocopy::FromZeros;
 
-/// Huge pages of x86-64 and of most arm64 kernels: 2 to the power of 21 bytes.
+/// Huge pages of x86-64 and of most arm64 kernels have 2^21 bytes.
 const HUGE_SHIFT: u8 = 21;
 
-/// An array of `len` records, zero at first; `T` may be no larger in alignment than a page.
+/// An array of `len` records, zero at first. The alignment of `T` is at most a page.
 pub struct Slab<T> {
     map: MmapMut,
     len: usize,
@@ -21,16 +21,17 @@ pub struct Slab<T> {
 }
 
 impl<T: FromZeros> Slab<T> {
-    /// Takes memory for `len` records: huge pages if reserved, else ordinary ones that the kernel may join.
+    /// Takes memory for `len` records: reserved huge pages if there are enough, else ordinary ones, which the kernel may
+    /// merge into huge ones.
     ///
     /// # Errors
-    /// The kernel's, when there is not enough memory.
+    /// The kernel's, if there is not enough memory.
     pub fn new(len: usize) -> std::io::Result<Slab<T>> {
         if len == 0 {
             return Ok(Slab { map: MmapMut::map_anon(1)?, len, record: PhantomData });
         }
         let bytes = (len * size_of::<T>()).next_multiple_of(1 << HUGE_SHIFT);
-        // Small tables, as in tests, would waste a reserved huge page each.
+        // A small table, as in tests, would waste most of a reserved huge page.
         let reserved = if bytes > 4 << HUGE_SHIFT {
             MmapOptions::new().len(bytes).huge(Some(HUGE_SHIFT)).populate().map_anon().ok()
         } else {
@@ -47,7 +48,7 @@ impl<T: FromZeros> Slab<T> {
         let mut map = MmapMut::map_anon(bytes)?;
         #[cfg(target_os = "linux")]
         {
-            // Both are wishes: a kernel without transparent huge pages or with little memory may refuse.
+            // Both are hints, which a kernel without transparent huge pages or with little memory may refuse.
             let _ = map.advise(memmap2::Advice::HugePage);
             let _ = map.advise(memmap2::Advice::PopulateWrite);
         }
@@ -79,7 +80,7 @@ impl<T: FromZeros> DerefMut for Slab<T> {
     }
 }
 
-/// Asks for the cache line of `record`, to be read or written soon.
+/// Prefetches the cache line of `record`, which is read or written soon.
 #[inline]
 pub fn prefetch<T>(record: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -92,7 +93,7 @@ pub fn prefetch<T>(record: &T) {
     let _ = record;
 }
 
-/// Asks for the record at `place`. A place that is none does no harm, so that nothing has to be compared.
+/// Prefetches the record at `place`. A place outside the slice does no harm, so callers need not check it.
 #[inline]
 pub fn prefetch_at<T>(records: &[T], place: usize) {
     #[cfg(target_arch = "x86_64")]

@@ -16,6 +16,9 @@ use crate::time::{Millis, Tick};
 
 const SIZES: Sizes = Sizes { ipv4: 24, ipv6: 12, extra: 6 };
 
+/// The only worker's share of the templates.
+const ALL: template::Share = template::Share { worker: 0, workers: 1 };
+
 fn table() -> Table {
     Table::new(SIZES, Seed(1, 2)).unwrap()
 }
@@ -75,7 +78,7 @@ proptest! {
 }
 
 #[test]
-fn a_connection_expires_after_its_last_packet_not_its_first() {
+fn the_last_packet_of_a_connection_starts_its_timeout() {
     let mut table = table();
     let id = table.insert(&new(1, false, true), Tick(0)).unwrap();
     table.touch(id, Millis(5000), Tick(900));
@@ -84,7 +87,7 @@ fn a_connection_expires_after_its_last_packet_not_its_first() {
 }
 
 #[test]
-fn a_shorter_timeout_takes_effect_at_once() {
+fn a_shorter_timeout_takes_effect_immediately() {
     let mut table = table();
     let id = table.insert(&new(1, true, true), Tick(0)).unwrap();
     table.touch(id, Millis(900_000), Tick(10));
@@ -114,9 +117,9 @@ fn every_connection_is_listed_once() {
     assert_eq!(listed, made);
 }
 
-/// Two workers find no template and both make one: the second gets what the first made.
+/// Two workers find no template and both add one: the second gets the template of the first.
 #[test]
-fn a_template_is_made_once() {
+fn concurrent_workers_share_one_template() {
     let templates = template::Templates::new(4);
     let client = endpoints(1, false).client;
     let key = template::Key {
@@ -135,18 +138,18 @@ fn a_template_is_made_once() {
     let [first, second] = [1, 2].map(|n| templates.make(key.clone(), to(n), Tick(0)).unwrap());
     assert_eq!((first.fresh, second.fresh, templates.len()), (true, false, 1));
     assert_eq!((second.template, second.destination), (first.template, DestinationId(1)));
-    // Both connections hold it, long after its time.
+    // Both connections keep it alive, long after its timeout.
     let mut gone = Vec::new();
-    templates.expire((0, 1), Tick(500_000), |id| gone.push(id));
+    templates.expire(ALL, Tick(500_000), |id| gone.push(id));
     assert_eq!((templates.release_child(first.template, false), templates.len()), (None, 1));
     templates.release_child(first.template, false);
-    templates.expire((0, 1), Tick(1_000_000), |id| gone.push(id));
+    templates.expire(ALL, Tick(1_000_000), |id| gone.push(id));
     assert_eq!((gone, templates.len()), (vec![DestinationId(1)], 0));
 }
 
-/// Templates are looked through a few at a time, in every shard, and the next look begins where the last one ended.
+/// A scan examines a few templates at a time, covers all shards, and continues where it stopped.
 #[test]
-fn templates_of_what_is_gone_are_forgotten_part_by_part() {
+fn templates_of_removed_destinations_are_removed_step_by_step() {
     let templates = template::Templates::new(4096);
     for n in 0..200_u32 {
         let client = at(v4(10, 0, (n >> 8) as u8, n as u8), 0);
@@ -156,24 +159,24 @@ fn templates_of_what_is_gone_are_forgotten_part_by_part() {
         let destination = DestinationId(n % 2);
         let new = template::NewTemplate { destination, endpoint: client, method, timeout, ops: false };
         let claim = templates.make(key, new, Tick(0)).unwrap();
-        // One in ten still has a connection.
+        // One in ten keeps a connection.
         (n % 10 != 0).then(|| templates.release_child(claim.template, false));
     }
-    let (mut from, mut gone, mut looks) = (Some(0), 0, 0);
+    let (mut from, mut gone, mut steps) = (Some(0), 0, 0);
     while let Some(at) = from {
         let before = gone;
         from = templates.retain(at, 3, |id| id.0 == 1, |_| gone += 1);
         assert!(gone - before <= 3);
-        looks += 1;
+        steps += 1;
     }
     assert_eq!((gone, templates.len()), (80, 120));
-    assert!(looks >= 200 / 3, "{looks} looks");
-    assert_eq!(templates.retain(1 << 40, 3, |_| false, |_| ()), None, "there is nothing behind the last");
+    assert!(steps >= 200 / 3, "{steps} steps");
+    assert_eq!(templates.retain(1 << 40, 3, |_| false, |_| ()), None, "nothing follows the last shard");
 }
 
-/// The ends of an IPv6 connection have no addresses where those of IPv4 have theirs.
+/// The IPv4 address fields of an IPv6 connection are zero.
 #[test]
-fn a_packet_from_nowhere_is_of_no_ipv6_connection() {
+fn an_ipv4_packet_with_zero_addresses_matches_no_ipv6_connection() {
     let mut table = table();
     let id = table.insert(&new(1, true, true), Tick(0)).unwrap();
     let nowhere = crate::flow::Key4::new(0, 0, endpoints(1, true).key_in(6).unwrap().ports(), 6);
@@ -181,9 +184,9 @@ fn a_packet_from_nowhere_is_of_no_ipv6_connection() {
     assert_eq!(table.confirm(crate::cpu::Any, slot, &nowhere), None);
 }
 
-/// Nor is what a slot still names once its connection is gone.
+/// A stale slot does not match once its connection is removed.
 #[test]
-fn a_connection_that_is_gone_has_no_packets() {
+fn a_removed_connection_matches_no_packet() {
     for v6 in [false, true] {
         let mut table = table();
         let id = table.insert(&new(1, v6, true), Tick(0)).unwrap();

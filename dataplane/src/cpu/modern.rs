@@ -1,4 +1,4 @@
-//! The steps of [`Cpu`] by AVX2 and AES.
+//! The operations of [`Cpu`] with AVX2 and AES.
 
 use std::arch::is_x86_feature_detected as has;
 use std::arch::x86_64::*;
@@ -8,12 +8,12 @@ use zerocopy::transmute;
 
 use super::*;
 
-/// A processor of x86-64 with AVX2, AES, BMI and MOVBE.
+/// An x86-64 processor with AVX2, AES, BMI and MOVBE.
 #[derive(Clone, Copy, Debug)]
 pub struct Modern(());
 
 impl Modern {
-    /// This processor, if it is one.
+    /// This processor, if it has those instructions.
     #[inline]
     pub fn found() -> Option<Modern> {
         #[cfg(test)]
@@ -24,12 +24,12 @@ impl Modern {
     }
 }
 
-/// Looked up once.
+/// Determined once.
 static FOUND: LazyLock<bool> =
     LazyLock::new(|| has!("avx2") && has!("aes") && has!("bmi1") && has!("bmi2") && has!("movbe"));
 
-/// What of a frame's first bytes is the same in all plain frames of IPv4 for one address: receiver, EtherType, version
-/// and header length, and that it is no fragment.
+/// Mask of the bits that are the same in all plain IPv4 frames to one hardware address: receiver, EtherType, version and
+/// header length, and those that a fragment would have.
 const FIXED: [u8; 32] = {
     let mut mask = [0; 32];
     mask.split_at_mut(6).0.copy_from_slice(&[!0; 6]);
@@ -37,7 +37,7 @@ const FIXED: [u8; 32] = {
     mask
 };
 
-/// The same of IPv6: receiver, EtherType and version.
+/// As [`FIXED`], for IPv6: receiver, EtherType and version.
 const FIXED6: Ends = {
     let mut mask = [0; 16];
     mask.split_at_mut(6).0.copy_from_slice(&[!0; 6]);
@@ -45,7 +45,7 @@ const FIXED6: Ends = {
     mask
 };
 
-/// A bit for each byte of [`KEY`] that is a key's.
+/// A bit for each byte of [`KEY`] that belongs to a key.
 const KEY_BITS: i32 = {
     let (mut bits, mut at) = (0, 0);
     while at < KEY.len() {
@@ -55,15 +55,15 @@ const KEY_BITS: i32 = {
     bits
 };
 
-/// Where the bytes of a key are in the sixteen that end with the ports.
+/// Position of each byte of a key in the sixteen bytes of a header that end with the ports.
 const KEY_FROM: Ends = [8, 9, 10, 11, 14, 15, 1, 0x80, 4, 5, 6, 7, 12, 13, 0x80, 0x80];
 
-/// Where those sixteen begin in a frame: at the TTL.
+/// Where those sixteen bytes begin in a frame: at the TTL.
 const TTL: usize = ether::LEN + 8;
 
-// SAFETY of every call below: there is a `Modern` only where the processor has what they need.
+// SAFETY of every call below: a `Modern` exists only on a processor with the instructions that they need.
 impl Cpu for Modern {
-    /// Of IPv4 and IPv6.
+    /// For IPv4 and for IPv6.
     type Start = (__m256i, __m128i);
 
     #[inline(always)]
@@ -154,17 +154,17 @@ fn agree6(bytes: &Ends, want: __m128i, mask: &Ends) -> bool {
     _mm_testz_si128(_mm_xor_si128(bytes, want), transmute!(*mask)) != 0
 }
 
-/// Whether these bytes are the wanted ones where the mask has bits.
+/// True if the bytes equal `want` in the bits of the mask.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn agree(bytes: &[u8; 32], want: __m256i, mask: &[u8; 32]) -> bool {
-    // An ordinary load would be taken apart for the fields that are read later.
+    // The compiler would split an ordinary load into loads of the fields that are read later.
     // SAFETY: the load reads the 32 bytes and needs no alignment.
     let bytes = unsafe { _mm256_lddqu_si256(bytes.as_ptr().cast()) };
     _mm256_testz_si256(_mm256_xor_si256(bytes, want), transmute!(*mask)) != 0
 }
 
-/// Whether the ends that a connection remembers are those of a key.
+/// True if two ends of a connection are those of a key.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn agree_in_key(ends: &Ends, key: &Ends) -> bool {
@@ -180,7 +180,7 @@ fn shuffle(bytes: &Ends, from: &Ends) -> Ends {
     transmute!(_mm_shuffle_epi8(bytes, transmute!(*from)))
 }
 
-/// Three rounds of AES under a secret key, after which every bit depends on every other.
+/// Three rounds of AES with a secret key, after which every bit of the result depends on every bit of the block.
 #[target_feature(enable = "avx2,aes")]
 #[inline]
 fn rounds(seed: &Seed, block: &Ends) -> u64 {
@@ -195,8 +195,8 @@ fn last_rounds(block: __m128i, seed: __m128i) -> u64 {
     _mm_cvtsi128_si64(_mm_aesenc_si128(_mm_aesenc_si128(block, seed), seed)).cast_unsigned()
 }
 
-/// The same of three blocks: the addresses go through two rounds that do not wait for each other before they are
-/// mixed with each other and the ports.
+/// As [`rounds`], for three blocks: each address goes through two rounds, which run in parallel, before both are combined
+/// with each other and the ports.
 #[target_feature(enable = "avx2,aes")]
 #[inline]
 fn rounds6(seed: &Seed, key: &Key6) -> u64 {

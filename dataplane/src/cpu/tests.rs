@@ -1,4 +1,4 @@
-//! Both kinds of processor do the same.
+//! Both kinds of processor compute the same.
 
 use proptest::prelude::*;
 use zerocopy::FromBytes;
@@ -9,12 +9,12 @@ thread_local! {
     static OLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether this thread acts as on a processor that is not modern.
+/// True if this thread acts as on a processor that is not [`Modern`].
 pub(super) fn is_old() -> bool {
     OLD.get()
 }
 
-/// Does something as on a processor that is not modern.
+/// Calls `act` as on a processor that is not [`Modern`].
 pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
     OLD.set(true);
     let result = act();
@@ -24,7 +24,7 @@ pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
 
 const MAC: MacBytes = [2, 0x70, 0x63, 0x61, 0x70, 1];
 
-/// A frame that is plain but for what `changes` say: a place and a value.
+/// A plain frame with `changes`, each a position and a value.
 fn frame(changes: &[(usize, u8)], fill: [u8; 38]) -> [u8; 38] {
     let mut frame = fill;
     frame[..6].copy_from_slice(&MAC);
@@ -36,7 +36,7 @@ fn frame(changes: &[(usize, u8)], fill: [u8; 38]) -> [u8; 38] {
 
 proptest! {
     #[test]
-    fn a_modern_processor_sees_what_any_sees(
+    fn both_processors_agree_on_frames_and_keys(
         fill: [u8; 38],
         changes in proptest::collection::vec((0usize..38, any::<u8>()), 0..2),
         ends: Ends,
@@ -61,7 +61,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hash_is_the_same_by_all_ways_to_it(seed: [u64; 2], words: [u128; 2], rest: u32, protocol: u8) {
+    fn both_processors_compute_the_same_hash(seed: [u64; 2], words: [u128; 2], rest: u32, protocol: u8) {
         let seed = Seed(seed[0], seed[1]);
         let key4 = Key4::new(words[0] as u32, words[1] as u32, Ports(rest), protocol);
         let key6 = Key6::new(words[0], words[1], Ports(rest), protocol);
@@ -74,9 +74,9 @@ proptest! {
     }
 }
 
-/// A bit more or less in a key changes half of the hash's bits, by any way.
+/// Changing one bit of a key changes about half of the bits of its hash, with either hash function.
 #[test]
-fn every_bit_of_a_key_matters_to_every_bit_of_its_hash() {
+fn every_bit_of_a_key_affects_every_bit_of_its_hash() {
     let seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
     let key = |n: u128| Key4::new(n as u32, (n >> 32) as u32, Ports((n >> 64) as u32), (n >> 96) as u8);
     for hash in [hash4, |seed: &Seed, key: &Key4| seed.multiply4(key)] {

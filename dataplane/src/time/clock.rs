@@ -1,30 +1,30 @@
-//! Points in time and spans of it.
+//! Points in time and durations.
 
 use std::time::Duration;
 
-/// A point in time: milliseconds since the worker's clock began.
+/// A point in time: milliseconds since the worker's clock started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u64);
 
-/// A span of time in milliseconds; 31 days, the longest persistence, fit.
+/// A duration in milliseconds, at most 49 days. The longest persistence is 31 days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u32);
 
 impl Tick {
-    /// The point `wait` later.
+    /// The point in time `wait` later.
     #[inline(always)]
     pub fn after(self, wait: Millis) -> Tick {
         Tick(self.0 + u64::from(wait.0))
     }
 
-    /// How long before `self` the point `earlier` was; zero when it was not.
+    /// Time from `earlier` to `self`; zero if `earlier` is later.
     pub fn since(self, earlier: Tick) -> Millis {
         Millis(u32::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(u32::MAX))
     }
 }
 
 impl Millis {
-    /// A span given in seconds, at most 49 days.
+    /// From seconds.
     pub const fn from_secs(secs: u32) -> Millis {
         Millis(secs.saturating_mul(1000))
     }
@@ -41,11 +41,11 @@ impl From<Millis> for Duration {
     }
 }
 
-/// Where a worker reads the time; on DPDK the time stamp counter, in tests a number.
+/// The clock of a worker: the time stamp counter with DPDK, a number in tests.
 pub trait Clock: Send + 'static {
-    /// Milliseconds since the clock began; never goes back.
+    /// Milliseconds since the clock started. Monotonic.
     fn now(&mut self) -> Tick;
 
-    /// A counter of processor cycles for accounting; any monotonic number will do where there is none.
+    /// A counter of processor cycles, for accounting; any monotonic number if there is none.
     fn cycles(&self) -> u64;
 }

@@ -1,46 +1,45 @@
-//! Timers for millions of entries: lists by time slot, linked by index through the entries themselves.
+//! Timers for millions of entries: one list for each time slot, linked by index through the entries themselves.
 //!
-//! An entry is re-armed lazily. A packet only notes when it came; when the entry's slot comes up its real deadline is
-//! looked at and, if that is later, the entry is put further on. So a timer costs the packet path nothing unless its
-//! deadline moves *earlier*.
+//! An entry is re-armed lazily. A packet only records when it came. When the entry's slot is due, the entry is armed again
+//! if its real deadline is later. So a timer costs the packet path nothing unless its deadline moves *earlier*.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::clock::Tick;
 
-/// No entry; ids are stored plus one so that zeroed memory means this.
+/// No entry. Ids are stored plus one, so that zeroed memory means this.
 const NONE: u32 = 0;
 /// A slot is 2^5 = 32 milliseconds.
 const SLOT_SHIFT: u32 = 5;
-/// 2^15 slots reach 17 minutes ahead, past the longest of IPVS's default time-outs; what lies further waits in the
-/// last slot and is put on again.
+/// 2^15 slots cover 17 minutes, more than the longest default timeout of IPVS. Entries with a later deadline wait in the
+/// last slot and are armed again from there.
 const SLOTS: u32 = 1 << 15;
 
-/// An entry's place in the wheel.
+/// Links of an entry in the wheel.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Links {
     /// The next entry of the slot plus one.
     pub next: u32,
-    /// The entry before plus one.
+    /// The previous entry of the slot plus one.
     pub previous: u32,
-    /// The slot it is in, counted since the clock began, plus one; 0 is none.
+    /// The slot that it is in, counted since the clock started, plus one; 0 if it is not armed.
     pub armed: u32,
 }
 
 /// A record that can be in a wheel.
 pub trait Linked {
-    /// Its place.
+    /// Its links.
     fn links(&self) -> &Links;
-    /// Its place, to be changed.
+    /// Its links, mutable.
     fn links_mut(&mut self) -> &mut Links;
 }
 
-/// The heads of the lists, and how far time has come.
+/// The heads of the lists, and the current slot.
 pub struct Wheel {
     heads: Box<[u32]>,
     /// The first slot that has not been emptied.
-    turn: u32,
+    current: u32,
 }
 
 impl Default for Wheel {
@@ -57,12 +56,12 @@ fn slot_of(at: Tick) -> u32 {
 impl Wheel {
     /// An empty wheel at tick 0.
     pub fn new() -> Wheel {
-        Wheel { heads: vec![NONE; SLOTS as usize].into_boxed_slice(), turn: 0 }
+        Wheel { heads: vec![NONE; SLOTS as usize].into_boxed_slice(), current: 0 }
     }
 
-    /// Puts entry `id` where it comes up at `deadline` or up to a slot later.
+    /// Arms entry `id`, to be popped at `deadline` or up to one slot later.
     pub fn arm<T: Linked>(&mut self, entries: &mut [T], id: u32, deadline: Tick) {
-        let slot = slot_of(deadline).clamp(self.turn, self.turn + SLOTS - 1);
+        let slot = slot_of(deadline).clamp(self.current, self.current + SLOTS - 1);
         let head = &mut self.heads[(slot % SLOTS) as usize];
         let next = std::mem::replace(head, id + 1);
         if next != NONE {
@@ -71,7 +70,7 @@ impl Wheel {
         *entries[id as usize].links_mut() = Links { next, previous: NONE, armed: slot + 1 };
     }
 
-    /// Takes entry `id` out; an entry that is not armed stays as it is.
+    /// Disarms entry `id`. Does nothing if it is not armed.
     pub fn disarm<T: Linked>(&mut self, entries: &mut [T], id: u32) {
         let Links { next, previous, armed } = *entries[id as usize].links();
         if armed == 0 {
@@ -87,17 +86,17 @@ impl Wheel {
         *entries[id as usize].links_mut() = Links::default();
     }
 
-    /// The latest that [`Links::armed`] may be for an entry that is to come up at `deadline`.
+    /// The latest value of [`Links::armed`] with which an entry is popped in time for `deadline`.
     #[inline(always)]
     pub fn due(deadline: Tick) -> u32 {
         slot_of(deadline) + 1
     }
 
-    /// Takes out one entry whose slot has passed at `now`. Its deadline may be later still: then arm it again.
+    /// Disarms and returns one entry whose slot has passed at `now`. The caller arms it again if its deadline is later.
     pub fn pop<T: Linked>(&mut self, entries: &mut [T], now: Tick) -> Option<u32> {
-        while self.turn < slot_of(now) {
-            match self.heads[(self.turn % SLOTS) as usize] {
-                NONE => self.turn += 1,
+        while self.current < slot_of(now) {
+            match self.heads[(self.current % SLOTS) as usize] {
+                NONE => self.current += 1,
                 first => {
                     self.disarm(entries, first - 1);
                     return Some(first - 1);
@@ -107,9 +106,9 @@ impl Wheel {
         None
     }
 
-    /// Whether a slot that has passed at `now` may still hold an entry.
+    /// True if a slot that has passed at `now` may still hold an entry.
     pub fn is_behind(&self, now: Tick) -> bool {
-        self.turn < slot_of(now)
+        self.current < slot_of(now)
     }
 }
 
@@ -132,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wheel_is_a_sorted_list(steps in proptest::collection::vec((0u32..40, 0u64..2_000_000, any::<bool>()), 1..120)) {
+        fn a_wheel_behaves_as_a_sorted_list(steps in proptest::collection::vec((0u32..40, 0u64..2_000_000, any::<bool>()), 1..120)) {
             let (mut wheel, mut timers) = (Wheel::new(), vec![Timer::default(); 40]);
             let mut deadlines = std::collections::BTreeMap::new();
             let mut now = 0;

@@ -1,6 +1,7 @@
 //! Defences against floods: `drop_packet` drops a share of the packets that would open connections, `drop_entry` expires
 //! connections that look like a flood's early; spec 4.10 and 7.3.
 
+use crate::conn::template::{Candidate, Share};
 use crate::conn::{Entry, Flags};
 use crate::flow::Key;
 use crate::pipeline::Pipeline;
@@ -134,11 +135,13 @@ impl Pipeline {
 
     fn expire_templates_early(&mut self, now: Tick) {
         let (defence, shared) = (&mut self.maintenance.defence, &self.shared);
-        let judge = |assured: bool, ops: bool, in_packets, age| {
-            if ops { defence.picks(in_packets, age) } else { !assured }
+        let judge = |template: Candidate| match template.ops {
+            true => defence.picks(template.in_packets, template.age),
+            false => !template.assured,
         };
         let gone = |id| shared.quotas.count_template(id, false);
-        shared.templates.thin_out((self.me.0, self.steering.workers), now, judge, gone);
+        let share = Share { worker: self.me.0, workers: self.steering.workers };
+        shared.templates.thin_out(share, now, judge, gone);
     }
 }
 

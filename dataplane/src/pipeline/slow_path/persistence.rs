@@ -157,7 +157,7 @@ impl Pipeline {
 
     /// Removes expired templates of this worker's share.
     pub(crate) fn expire_templates(&self, now: Tick) {
-        let share = (self.me.0, self.steering.workers);
+        let share = template::Share { worker: self.me.0, workers: self.steering.workers };
         self.shared.templates.expire(share, now, |id| self.shared.quotas.count_template(id, false));
     }
 }

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use super::bed::*;
 use super::families::{self, SERVERS6, client6, v6, vip6};
-use crate::conn::Sizes;
+use crate::conn::{Flags, Sizes};
 use crate::cpu;
 use crate::service::{Method, Tunnel};
+use crate::verdict::SlowPathReason;
 use crate::wire::protocol;
 
 /// One packet of a flow.
@@ -152,5 +153,22 @@ proptest! {
         };
         // Also as compiled for processors without AVX2 and AES.
         if old { cpu::tests::on_an_old_one(all)? } else { all()? }
+    }
+}
+
+#[test]
+fn a_connection_with_the_slow_flag_takes_the_slow_path_in_both_directions() {
+    for is_slow in [false, true] {
+        let mut bed = Plan { protocol: protocol::UDP, ..Plan::new(Method::Nat) }.build();
+        bed.client_sends(&udp(client(), vip(), b"1"));
+        bed.server_sends(&udp(server(), client(), b"2"));
+        let conns = &mut bed.worker.default_namespace.pipeline.conns;
+        let (id, _) = conns.next_live(0, u32::MAX);
+        conns.entry_mut(id.unwrap()).flags.set(Flags::SLOW, is_slow);
+        bed.client_sends(&udp(client(), vip(), b"3"));
+        bed.server_sends(&udp(server(), client(), b"4"));
+        let slow = bed.stats.counters.slow_path[SlowPathReason::Feature as usize].get();
+        assert_eq!(slow, if is_slow { 2 } else { 0 });
+        assert_eq!(bed.stats.counters.sent.get(), 4, "all are forwarded");
     }
 }
