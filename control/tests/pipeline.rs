@@ -11,16 +11,13 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
-use pollux_control::engine::namespace_manager::{self, ORDERS, Parts};
+use pollux_control::engine::namespace_manager::{self, Parts};
 use pollux_control::model::Start;
 use pollux_dataplane::cache_aligned_alloc::{CacheAlignedAlloc, OWN_LINES, PAIR};
 use pollux_dataplane::config::Snapshot;
 use pollux_dataplane::io::mem::{Frame, ManualClock, Wire};
 use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
-use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::idle::IdleConfig;
 use pollux_dataplane::worker::namespace::NamespaceWorker;
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 /// What is built for nobody in particular: by `namespace_manager::parts`, for all.
@@ -224,19 +221,8 @@ fn a_worker_takes_blocks_of_its_own() {
         .enumerate()
         .map(|(number, default_namespace)| {
             let queues = Wire::default();
-            let port = Port { number: 0, mac: [0; 6], queues, binding: Binding::default() };
-            let moves = NamespaceRings::new(ORDERS);
-            record_for(number, || {
-                Worker::new(
-                    Setup {
-                        ports: vec![port],
-                        default_namespace,
-                        namespace_rings: moves,
-                        idle: IdleConfig::default(),
-                    },
-                    ManualClock::default(),
-                )
-            })
+            let setup = Setup::new(vec![Port::new(0, [0; 6], queues)], default_namespace);
+            record_for(number, || Worker::new(setup, ManualClock::default()))
         })
         .collect();
     for worker in 0..CORES.len() {

@@ -25,7 +25,6 @@ use pollux_dataplane::parse::{Parsed, parse};
 use pollux_dataplane::pipeline::{RxContext, TxBuffers};
 use pollux_dataplane::sched::{PickContext, SchedulerState};
 use pollux_dataplane::service::{DestinationId, Method, Scheduler, ServiceId, Tunnel};
-use pollux_dataplane::stats::WorkerStats;
 use pollux_dataplane::steer::WorkerId;
 use pollux_dataplane::testkit::{Bed, CLIENT_SIDE, NoThresholds, Plan, ROUTER, at, server, vip};
 use pollux_dataplane::time::{Millis, Tick};
@@ -265,7 +264,7 @@ fn idle(criterion: &mut Criterion) {
         let plan = || Plan::new(Method::Nat);
         let mut bed = plan().bed().expect("state for a small table");
         for id in (1..=namespaces).map(NamespaceId) {
-            let setup = plan().namespace(Arc::new(WorkerStats::new(16)), Arc::clone(&bed.kernel));
+            let setup = plan().namespace_parts().take_first();
             let namespace = Box::new(NamespaceWorker::new(setup).expect("state for a small table"));
             assert!(bed.namespace_rings.commands.push((0, NamespaceCommand::Add(id, namespace))).is_ok());
             bed.worker.poll_once();

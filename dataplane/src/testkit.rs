@@ -4,11 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crossbeam::queue::ArrayQueue;
 use ipnet::Ipv4Net;
 
-use crate::config::{HopId, Link, LinkId, Network, Route, Settings, Snapshot, WorkerRings};
-use crate::conn::{Shared, Sizes};
+use crate::config::{HopId, Link, LinkId, Network, Route, Settings, Snapshot};
+use crate::conn::Sizes;
 use crate::flow::{Endpoint, Seed};
 use crate::io::mem::{Frame, ManualClock, Wire};
 use crate::pipeline::KernelRing;
@@ -18,13 +17,11 @@ use crate::service::{
     Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
 };
 use crate::stats::{Counter, WorkerStats};
-use crate::steer::{Steering, WorkerId};
+use crate::steer::{Spread, Steering};
 use crate::time::Tick;
 use crate::trace::Switches;
 use crate::wire::{ether, ether::MacBytes, protocol};
-use crate::worker::binding::Binding;
-use crate::worker::idle::IdleConfig;
-use crate::worker::namespace::NamespaceSetup;
+use crate::worker::namespace_parts::{NamespaceLimits, NamespaceParts, RingDepths};
 use crate::worker::namespace_rings::NamespaceRings;
 use crate::worker::{Port, Setup, Worker};
 
@@ -103,8 +100,10 @@ pub struct Plan {
     pub network: Network,
     /// The destinations' weight.
     pub weight: u32,
-    /// Number of workers that share the flows; the bed is the first.
+    /// Number of workers that share the flows; the bed's worker is the first.
     pub workers: u16,
+    /// The ports' RSS rule, if flows are shared out by it.
+    pub spread: Option<Arc<Spread>>,
     /// The service's protocol.
     pub protocol: u8,
     /// Maximum number of services.
@@ -129,6 +128,7 @@ impl Plan {
             network: network(),
             weight: 1,
             workers: 1,
+            spread: None,
             protocol: protocol::TCP,
             services: 4,
             debug: Switches::default(),
@@ -214,44 +214,35 @@ impl Plan {
     /// When there is not enough memory for the connections.
     pub fn bed_with(self, snapshot: Snapshot) -> std::io::Result<Bed> {
         let (outside, inside) = (Wire::default(), Wire::default());
-        let kernel: KernelRing<Frame> = Arc::new(ArrayQueue::new(self.kernel_ring));
-        let stats = Arc::new(WorkerStats::new(16));
-        let port = |number, mac, queues: &Wire| Port {
-            number,
-            mac,
-            queues: queues.clone(),
-            binding: Binding::default(),
-        };
-        let default_namespace = self.namespace(Arc::clone(&stats), Arc::clone(&kernel));
-        let (inject, hand_off) = (Arc::clone(&default_namespace.inject), default_namespace.hand_off.clone());
-        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let namespace_rings = NamespaceRings::new(4);
-        let setup = Setup {
-            ports,
-            default_namespace,
-            namespace_rings: Arc::clone(&namespace_rings),
-            idle: IdleConfig::default(),
-        };
+        let mut parts = self.namespace_parts();
+        let default_namespace = parts.take_first();
+        let NamespaceParts { kernel, inject, .. } = parts;
+        let (stats, hand_off) = (Arc::clone(&default_namespace.stats), default_namespace.hand_off.clone());
+        let ports =
+            vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+        let setup = Setup::new(ports, default_namespace);
+        let namespace_rings = Arc::clone(&setup.namespace_rings);
         let mut worker = Worker::new(setup, ManualClock::default())?;
         worker.install(snapshot, &[]);
         Ok(Bed { worker, outside, inside, kernel, inject, stats, namespace_rings, hand_off })
     }
 
-    /// The setup of a namespace for the bed's worker.
-    pub fn namespace(&self, stats: Arc<WorkerStats>, kernel: KernelRing<Frame>) -> NamespaceSetup<Frame> {
-        NamespaceSetup {
-            me: WorkerId(0),
-            steering: Steering { workers: self.workers, seed: Seed(3, 5), spread: None },
-            ports: 2,
-            sizes: self.sizes,
-            shared: Arc::new(Shared::new(16, 64)),
+    /// Parts of a namespace with the plan's sizes, for workers on two ports.
+    pub fn namespace_parts<P>(&self) -> NamespaceParts<P> {
+        let limits = NamespaceLimits {
+            connections: self.sizes,
             services: self.services,
-            stats,
-            rings: WorkerRings::new(16),
-            kernel,
-            inject: Arc::new(ArrayQueue::new(8)),
-            hand_off: (0..self.workers).map(|_| Arc::new(ArrayQueue::new(self.hand_off_ring))).collect(),
-        }
+            destinations: 16,
+            templates: 64,
+            rings: RingDepths {
+                control: 16,
+                kernel: self.kernel_ring,
+                inject: 8,
+                hand_off: self.hand_off_ring,
+            },
+        };
+        let steering = Steering { workers: self.workers, seed: Seed(3, 5), spread: self.spread.clone() };
+        NamespaceParts::new(&steering, 2, &limits)
     }
 }
 

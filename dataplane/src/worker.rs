@@ -6,6 +6,7 @@ pub mod binding;
 mod commands;
 pub mod idle;
 pub mod namespace;
+pub mod namespace_parts;
 pub mod namespace_rings;
 mod sleep;
 #[cfg(test)]
@@ -28,6 +29,9 @@ use namespace::{NamespaceSetup, NamespaceWorker};
 use namespace_rings::NamespaceRings;
 use sleep::Idle;
 
+/// Namespace commands that may be queued for a worker; control waits for each.
+const NAMESPACE_COMMANDS: usize = 16;
+
 /// A port as one worker uses it.
 pub struct Port<Q> {
     /// Number of the port.
@@ -40,6 +44,13 @@ pub struct Port<Q> {
     pub binding: Binding,
 }
 
+impl<Q> Port<Q> {
+    /// A port whose frames all belong to the default namespace.
+    pub fn new(number: u16, mac: MacBytes, queues: Q) -> Port<Q> {
+        Port { number, mac, queues, binding: Binding::default() }
+    }
+}
+
 /// Everything a worker is built from.
 pub struct Setup<Q: QueuePair> {
     /// All ports, by number.
@@ -50,6 +61,14 @@ pub struct Setup<Q: QueuePair> {
     pub namespace_rings: Arc<NamespaceRings<Q::Packet>>,
     /// How the worker idles.
     pub idle: IdleConfig,
+}
+
+impl<Q: QueuePair> Setup<Q> {
+    /// A worker with these ports, a default namespace, and the default idle policy.
+    pub fn new(ports: Vec<Port<Q>>, default_namespace: NamespaceSetup<Q::Packet>) -> Setup<Q> {
+        let namespace_rings = NamespaceRings::new(NAMESPACE_COMMANDS);
+        Setup { ports, default_namespace, namespace_rings, idle: IdleConfig::default() }
+    }
 }
 
 /// The loop of one core, with everything it owns.

@@ -15,7 +15,6 @@ use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, Queue, Tsc};
 use pollux_dataplane::steer::Spread;
 use pollux_dataplane::worker::idle::{IdleConfig, Mode};
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Setup, Worker};
 use thiserror::Error;
 
@@ -26,7 +25,7 @@ use crate::daemon::announce;
 use crate::daemon::arguments::DaemonArgs;
 use crate::daemon::reload;
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_manager::{self, NamespaceWorkers, ORDERS, Parts, WorkerSlot};
+use crate::engine::namespace_manager::{self, NamespaceWorkers, Parts, WorkerSlot};
 use crate::engine::workers::{WorkerHandle, Workers};
 use crate::engine::{Engine, NamespaceEngine};
 use crate::kernel::exception::{ExceptionPath, Injector, Switch};
@@ -226,9 +225,9 @@ fn start_workers(
         namespace_manager::parts(&config.start, &numbers, ports.names().len(), spread);
     let (mut slots, mut threads) = (Vec::new(), Vec::new());
     for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
-        let (sizes, namespace_rings) = (default_namespace.sizes, NamespaceRings::new(ORDERS));
-        slots.push(WorkerSlot { core: core as u16, namespace_rings: Arc::clone(&namespace_rings) });
-        let setup = Setup { ports: ports.queues_of_worker(), default_namespace, namespace_rings, idle };
+        let sizes = default_namespace.sizes;
+        let setup = Setup { idle, ..Setup::new(ports.queues_of_worker(), default_namespace) };
+        slots.push(WorkerSlot { core: core as u16, namespace_rings: Arc::clone(&setup.namespace_rings) });
         let (thread, entry_bytes) = start_worker((eal, clock), setup, number, core, sizes)?;
         handles[number].entry_bytes = entry_bytes;
         threads.push(thread);

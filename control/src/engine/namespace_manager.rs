@@ -6,27 +6,19 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam::queue::ArrayQueue;
-use pollux_dataplane::config::WorkerRings;
-use pollux_dataplane::conn::{Shared, Sizes};
+use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::stats::WorkerStats;
-use pollux_dataplane::steer::{Spread, Steering, WorkerId};
+use pollux_dataplane::steer::{Spread, Steering};
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
 use pollux_dataplane::worker::namespace::{NamespaceSetup, NamespaceWorker};
+use pollux_dataplane::worker::namespace_parts::{NamespaceLimits, NamespaceParts, RingDepths};
 use pollux_dataplane::worker::namespace_rings::{NamespaceCommand, NamespaceRings};
 
 use crate::api::error::Failure;
-use crate::engine::workers::{PATIENCE, POLL_INTERVAL, RING_DEPTH, WorkerHandle, late};
+use crate::engine::workers::{PATIENCE, POLL_INTERVAL, WorkerHandle, late};
 use crate::kernel::namespace::{FrameCarrier, Heard, KernelNamespaceError, KernelRings};
 use crate::model::{self, Namespace, Start};
-
-/// Frames on their way to the kernel, and from it.
-pub const KERNEL_RING: usize = 4096;
-/// Packets on their way to the worker that owns them.
-pub const HAND_OFF_RING: usize = 4096;
-/// Orders a worker may have before it; control waits for each.
-pub const ORDERS: usize = 16;
 
 /// What the engine asks for.
 pub trait NamespaceManager {
@@ -144,39 +136,28 @@ pub struct Parts<P> {
 pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<Spread>>) -> Parts<P> {
     let count = cores.len();
     let share = |total: u32| total.div_ceil(count.max(1) as u32);
-    let sizes = Sizes { ipv4: share(start.connections_ipv4), ipv6: share(start.connections_ipv6), extra: 0 };
+    let limits = NamespaceLimits {
+        connections: Sizes {
+            ipv4: share(start.connections_ipv4),
+            ipv6: share(start.connections_ipv6),
+            extra: 0,
+        },
+        services: start.services as usize,
+        destinations: start.destinations as usize,
+        templates: start.templates as usize,
+        rings: RingDepths::default(),
+    };
     let steering = Steering { workers: count as u16, seed: Seed::random(), spread: spread.cloned() };
-    let hand_off: Box<[_]> = (0..count).map(|_| Arc::new(ArrayQueue::new(HAND_OFF_RING))).collect();
-    let kernel = Arc::new(ArrayQueue::new(KERNEL_RING));
-    let inject = Arc::new(ArrayQueue::new(KERNEL_RING));
-    // Frames of the kernel all leave by the first worker; the others have a ring nobody fills.
-    let idle = Arc::new(ArrayQueue::new(1));
-    let shared = Arc::new(Shared::new(start.destinations as usize, start.templates as usize));
-    let (mut setups, mut handles) = (Vec::new(), Vec::new());
-    for (number, &core) in cores.iter().enumerate() {
-        let handle = WorkerHandle {
-            core,
-            capacity: u64::from(sizes.ipv4) + u64::from(sizes.ipv6),
-            entry_bytes: 0,
-            rings: WorkerRings::new(RING_DEPTH),
-            stats: Arc::new(WorkerStats::new(start.destinations as usize)),
-            shared: Arc::clone(&shared),
-        };
-        setups.push(NamespaceSetup {
-            me: WorkerId(number as u16),
-            steering: steering.clone(),
-            ports,
-            sizes,
-            shared: Arc::clone(&shared),
-            services: start.services as usize,
-            stats: Arc::clone(&handle.stats),
-            rings: Arc::clone(&handle.rings),
-            kernel: Arc::clone(&kernel),
-            inject: Arc::clone(if number == 0 { &inject } else { &idle }),
-            hand_off: hand_off.clone(),
-        });
-        handles.push(handle);
-    }
+    let NamespaceParts { setups, kernel, inject, shared } = NamespaceParts::new(&steering, ports, &limits);
+    let handle = |(setup, &core): (&NamespaceSetup<P>, &u16)| WorkerHandle {
+        core,
+        capacity: u64::from(setup.sizes.ipv4) + u64::from(setup.sizes.ipv6),
+        entry_bytes: 0,
+        rings: Arc::clone(&setup.rings),
+        stats: Arc::clone(&setup.stats),
+        shared: Arc::clone(&shared),
+    };
+    let handles = setups.iter().zip(cores).map(handle).collect();
     Parts { setups, handles, rings: KernelRings { kernel, inject } }
 }
 

@@ -25,8 +25,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// Destinations whose loads are shared at once.
 const SHARED_AT_ONCE: u32 = 1 << 14;
-/// Messages a ring holds.
-pub const RING_DEPTH: usize = 1024;
 
 /// One worker as control sees it.
 pub struct WorkerHandle {

@@ -11,14 +11,11 @@ use pollux_dataplane::io::mem::{Frame, ManualClock, Wire};
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::{Counter, WorkerStats};
-use pollux_dataplane::steer::{Steering, WorkerId};
+use pollux_dataplane::steer::Steering;
 use pollux_dataplane::time::Tick;
 use pollux_dataplane::verdict::DropReason;
 use pollux_dataplane::work_budget::WorkBudget;
-use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::idle::IdleConfig;
-use pollux_dataplane::worker::namespace::NamespaceSetup;
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
+use pollux_dataplane::worker::namespace_parts::{NamespaceLimits, NamespaceParts, RingDepths};
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::balancer::{Balancer, Outcome, Refused, Side};
@@ -66,35 +63,21 @@ impl Core {
     pub fn new() -> std::io::Result<Core> {
         let wires = [Wire::default(), Wire::default()];
         let links = topology::network_config().links;
-        let ports = links.iter().zip(&wires).zip(0..).map(|((link, wire), number)| Port {
-            number,
-            mac: link.mac.0,
-            queues: wire.clone(),
-            binding: Binding::default(),
-        });
-        let stats = Arc::new(WorkerStats::new(DESTINATIONS as usize));
-        let shared = Arc::new(Shared::new(DESTINATIONS as usize, TEMPLATES));
-        let (kernel, rings) = (Arc::new(ArrayQueue::new(DEPTH)), WorkerRings::new(DEPTH));
-        let inject = Arc::new(ArrayQueue::new(DEPTH));
-        let default_namespace = NamespaceSetup {
-            me: WorkerId(0),
-            steering: Steering { workers: 1, seed: Seed::random(), spread: None },
-            ports: Side::ALL.len(),
-            sizes: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS, extra: 0 },
-            shared: Arc::clone(&shared),
+        let numbered = links.iter().zip(&wires).zip(0..);
+        let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
+        let limits = NamespaceLimits {
+            connections: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS, extra: 0 },
             services: SERVICES as usize,
-            stats: stats.clone(),
-            rings: rings.clone(),
-            kernel: kernel.clone(),
-            inject: inject.clone(),
-            hand_off: Box::new([Arc::new(ArrayQueue::new(DEPTH))]),
+            destinations: DESTINATIONS as usize,
+            templates: TEMPLATES,
+            rings: RingDepths { control: DEPTH, kernel: DEPTH, inject: DEPTH, hand_off: DEPTH },
         };
-        let setup = Setup {
-            ports: ports.collect(),
-            default_namespace,
-            namespace_rings: NamespaceRings::new(1),
-            idle: IdleConfig::default(),
-        };
+        let steering = Steering { workers: 1, seed: Seed::random(), spread: None };
+        let mut parts = NamespaceParts::new(&steering, Side::ALL.len(), &limits);
+        let setup = Setup::new(ports.collect(), parts.take_first());
+        let NamespaceParts { kernel, inject, shared, .. } = parts;
+        let (stats, rings) =
+            (Arc::clone(&setup.default_namespace.stats), Arc::clone(&setup.default_namespace.rings));
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, ManualClock::default())?;

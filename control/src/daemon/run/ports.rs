@@ -7,7 +7,6 @@ use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
 use pollux_dataplane::steer::{Facing, Spread};
 use pollux_dataplane::worker::Port;
-use pollux_dataplane::worker::binding::Binding;
 
 use super::RunError;
 use crate::api::view::PortView;
@@ -97,7 +96,7 @@ impl OpenPorts {
         ports
             .filter_map(|((started, queues), number)| {
                 let queues = (!queues.is_empty()).then(|| queues.remove(0))?;
-                Some(Port { number, mac: started.port.mac, queues, binding: Binding::default() })
+                Some(Port::new(number, started.port.mac, queues))
             })
             .collect()
     }

@@ -5,13 +5,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::mem::{ManualClock, Wire};
-use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::idle::IdleConfig;
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::*;
-use crate::engine::namespace_manager::{ORDERS, Parts, WorkerSlot, parts};
+use crate::engine::namespace_manager::{Parts, WorkerSlot, parts};
 use crate::model::Start;
 use crate::replay::topology;
 
@@ -38,20 +35,10 @@ impl Bed {
         let Parts { setups, handles, .. } = parts(&start, &cores, 2, None);
         let (mut slots, mut threads) = (Vec::new(), Vec::new());
         for ((default_namespace, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
-            let ports = network_config.links.iter().zip(wires).zip(0..).map(|((link, wire), number)| Port {
-                number,
-                mac: link.mac.0,
-                queues: wire.clone(),
-                binding: Binding::default(),
-            });
-            let namespace_rings = NamespaceRings::new(ORDERS);
-            let setup = Setup {
-                ports: ports.collect(),
-                default_namespace,
-                namespace_rings: Arc::clone(&namespace_rings),
-                idle: IdleConfig::default(),
-            };
-            slots.push(WorkerSlot { core, namespace_rings });
+            let numbered = network_config.links.iter().zip(wires).zip(0..);
+            let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
+            let setup = Setup::new(ports.collect(), default_namespace);
+            slots.push(WorkerSlot { core, namespace_rings: Arc::clone(&setup.namespace_rings) });
             threads.push(thread::spawn(move || Worker::new(setup, ManualClock::default()).unwrap().run()));
         }
         let names = topology::network_config().links.into_iter().map(|link| link.port);

@@ -8,15 +8,12 @@ use std::time::{Duration, Instant};
 use pollux_dataplane::io::mem::{ManualClock, Wire};
 use pollux_dataplane::testkit::{CLIENT_SIDE, ROUTER, SERVER_SIDE};
 use pollux_dataplane::wire::ipv4;
-use pollux_dataplane::worker::binding::Binding;
-use pollux_dataplane::worker::idle::IdleConfig;
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 use serde_json::{Value, json};
 
 use super::{NoKernel, NoPorts, ask, ask_in, done};
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
+use crate::engine::namespace_manager::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine};
 use crate::model::Start;
@@ -42,21 +39,11 @@ impl Live {
         };
         let names = ["client".to_owned(), "server".to_owned()];
         let Parts { mut setups, handles, .. } = parts(&start, &[0], 2, None);
-        let (outside, inside, namespace_rings) =
-            (Wire::default(), Wire::default(), NamespaceRings::new(ORDERS));
-        let port = |number, mac, wire: &Wire| Port {
-            number,
-            mac,
-            queues: wire.clone(),
-            binding: Binding::default(),
-        };
-        let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-        let setup = Setup {
-            ports,
-            default_namespace: setups.remove(0),
-            namespace_rings: Arc::clone(&namespace_rings),
-            idle: IdleConfig::default(),
-        };
+        let (outside, inside) = (Wire::default(), Wire::default());
+        let ports =
+            vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+        let setup = Setup::new(ports, setups.remove(0));
+        let namespace_rings = Arc::clone(&setup.namespace_rings);
         let mut worker = Worker::new(setup, ManualClock::default()).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -15,6 +15,7 @@ use crate::pipeline::{RxContext, TxBuffers};
 use crate::service::{Method, Tunnel};
 use crate::time::Tick;
 use crate::verdict::{DropReason, IcmpReason};
+use crate::worker::{Port, Setup, Worker};
 
 /// Provoked in the other files here.
 const ELSEWHERE: [DropReason; 20] = [
@@ -173,29 +174,10 @@ fn of_tight_places() -> BTreeSet<DropReason> {
 
     let plan = Plan::new(Method::Nat);
     let snapshot = plan.snapshot();
-    let stats = Arc::new(crate::stats::WorkerStats::new(8));
-    let port = |number, mac| crate::worker::Port { number, mac, queues: Stuck, binding: Default::default() };
-    let default_namespace = crate::worker::namespace::NamespaceSetup {
-        shared: std::sync::Arc::new(crate::conn::Shared::new(1, 1)),
-        me: crate::steer::WorkerId(0),
-        steering: crate::steer::Steering { workers: 1, seed: crate::flow::Seed(1, 1), spread: None },
-        ports: 2,
-        sizes: plan.sizes,
-        services: 1,
-        stats: Arc::clone(&stats),
-        rings: crate::config::WorkerRings::new(4),
-        kernel: Arc::clone(&bed.kernel),
-        inject: Arc::new(crossbeam::queue::ArrayQueue::new(1)),
-        hand_off: Box::new([]),
-    };
-    let ports = vec![port(0, CLIENT_SIDE), port(1, SERVER_SIDE)];
-    let setup = crate::worker::Setup {
-        ports,
-        default_namespace,
-        namespace_rings: crate::worker::namespace_rings::NamespaceRings::new(1),
-        idle: crate::worker::idle::IdleConfig::default(),
-    };
-    let mut worker = crate::worker::Worker::new(setup, ManualClock::default()).unwrap();
+    let default_namespace = plan.namespace_parts().take_first();
+    let stats = Arc::clone(&default_namespace.stats);
+    let ports = vec![Port::new(0, CLIENT_SIDE, Stuck), Port::new(1, SERVER_SIDE, Stuck)];
+    let mut worker = Worker::new(Setup::new(ports, default_namespace), ManualClock::default()).unwrap();
     worker.install(snapshot, &[]);
     worker.poll_once();
     if stats.counters.drops[DropReason::TransmitFull as usize].get() > 0 {

@@ -13,7 +13,6 @@ use crate::io::mem::{ManualClock, Wire};
 use crate::io::{Batch, QueuePair};
 use crate::time::Clock;
 use crate::worker::idle::{IdleConfig, Mode};
-use crate::worker::namespace_rings::NamespaceRings;
 use crate::worker::sleep::Idle;
 use crate::worker::{Port, Setup, Worker};
 
@@ -167,20 +166,13 @@ fn interrupt_worker()
     let pipes = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
     let armed = [Arc::default(), Arc::default()];
     let (rx_interrupts, raise): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
-    let ports = rx_interrupts.into_iter().zip(&armed).zip(0..).map(|((rx_interrupt, armed), number)| Port {
-        number,
-        mac: CLIENT_SIDE,
-        queues: InterruptWire { wire: Wire::default(), rx_interrupt, armed: Arc::clone(armed) },
-        binding: Binding::default(),
+    let ports = rx_interrupts.into_iter().zip(&armed).zip(0..).map(|((rx_interrupt, armed), number)| {
+        let queues = InterruptWire { wire: Wire::default(), rx_interrupt, armed: Arc::clone(armed) };
+        Port::new(number, CLIENT_SIDE, queues)
     });
     // So long that only an interrupt ends it before the test runner gives up.
     let idle = IdleConfig { mode: Mode::Interrupt, max_sleep: Duration::from_secs(3600) };
-    let setup = Setup {
-        ports: ports.collect(),
-        default_namespace: default_namespace.setups.remove(0),
-        namespace_rings: NamespaceRings::new(4),
-        idle,
-    };
+    let setup = Setup { idle, ..Setup::new(ports.collect(), default_namespace.setups.remove(0)) };
     (Worker::new(setup, ManualClock::default()).unwrap(), default_namespace, armed, raise.try_into().unwrap())
 }
 

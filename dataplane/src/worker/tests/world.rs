@@ -7,18 +7,18 @@ use crossbeam::queue::ArrayQueue;
 use etherparse::{PacketBuilder, SingleVlanHeader, VlanId};
 
 use crate::config::{Command, ConfigEvents, Snapshot, WorkerRings};
-use crate::conn::{Shared, Sizes};
-use crate::flow::{Endpoint, Key, Seed};
+use crate::conn::Shared;
+use crate::flow::{Endpoint, Key};
 use crate::io::mem::{Frame, ManualClock, Wire};
 use crate::service::Method;
 use crate::stats::{Counter, WorkerStats};
-use crate::steer::{Spread, Steering, WorkerId};
+use crate::steer::Spread;
 use crate::testkit::*;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
 use crate::worker::binding::{Binding, NamespaceId};
-use crate::worker::idle::IdleConfig;
 use crate::worker::namespace::{NamespaceSetup, NamespaceWorker};
+use crate::worker::namespace_parts::NamespaceParts;
 use crate::worker::namespace_rings::{NamespaceCommand, NamespaceRings, Retired};
 use crate::worker::{Port, Setup, Worker};
 
@@ -39,25 +39,10 @@ impl TestNamespace {
 
     /// A namespace whose flows are distributed by the devices' hash.
     pub(super) fn spread(workers: u16, spread: Option<Arc<Spread>>) -> TestNamespace {
-        let (kernel, inject) = (Arc::new(ArrayQueue::new(64)), Arc::new(ArrayQueue::new(8)));
-        let shared = Arc::new(Shared::new(16, 64));
-        let hand_off: Box<[_]> = (0..workers).map(|_| Arc::new(ArrayQueue::new(64))).collect();
-        let worker_stats: Vec<_> = (0..workers).map(|_| Arc::new(WorkerStats::new(16))).collect();
-        let rings: Vec<_> = (0..workers).map(|_| WorkerRings::new(8)).collect();
-        let setup = |me: u16| NamespaceSetup {
-            me: WorkerId(me),
-            steering: Steering { workers, seed: Seed(3, 5), spread: spread.clone() },
-            ports: 2,
-            sizes: Sizes { ipv4: 64, ipv6: 8, extra: 0 },
-            shared: Arc::clone(&shared),
-            services: 4,
-            stats: Arc::clone(&worker_stats[usize::from(me)]),
-            rings: Arc::clone(&rings[usize::from(me)]),
-            kernel: Arc::clone(&kernel),
-            inject: Arc::clone(&inject),
-            hand_off: hand_off.clone(),
-        };
-        let setups = (0..workers).map(setup).collect();
+        let plan = Plan { workers, spread, hand_off_ring: 64, ..Plan::new(Method::Nat) };
+        let NamespaceParts { setups, kernel, inject, shared } = plan.namespace_parts();
+        let worker_stats = setups.iter().map(|setup| Arc::clone(&setup.stats)).collect();
+        let rings = setups.iter().map(|setup| Arc::clone(&setup.rings)).collect();
         TestNamespace { worker_stats, rings, kernel, inject, shared, setups }
     }
 
@@ -123,21 +108,11 @@ impl World {
             commands: 0,
         };
         for setup in std::mem::take(&mut default_namespace.setups) {
-            let (outside, inside, namespace_rings) =
-                (Wire::default(), Wire::default(), NamespaceRings::new(4));
-            let port = |number, mac, wire: &Wire| Port {
-                number,
-                mac,
-                queues: wire.clone(),
-                binding: Binding::default(),
-            };
-            let ports = vec![port(0, CLIENT_SIDE, &outside), port(1, SERVER_SIDE, &inside)];
-            let setup = Setup {
-                ports,
-                default_namespace: setup,
-                namespace_rings: Arc::clone(&namespace_rings),
-                idle: IdleConfig::default(),
-            };
+            let (outside, inside) = (Wire::default(), Wire::default());
+            let ports =
+                vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+            let setup = Setup::new(ports, setup);
+            let namespace_rings = Arc::clone(&setup.namespace_rings);
             world.workers.push(Worker::new(setup, ManualClock::default()).unwrap());
             world.namespace_rings.push(namespace_rings);
             world.outside.push(outside);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pollux_control::api::view::PortView;
 use pollux_control::engine::compile::Compiler;
-use pollux_control::engine::namespace_manager::{NamespaceWorkers, ORDERS, Parts, WorkerSlot, parts};
+use pollux_control::engine::namespace_manager::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
 use pollux_control::kernel::namespace::{FrameCarrier, Heard, KernelNamespaceError, KernelRings};
@@ -15,10 +15,8 @@ use pollux_control::model::{self, Config, Namespace};
 use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
 use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::steer::Steering;
-use pollux_dataplane::worker::binding::{Binding, NamespaceId};
-use pollux_dataplane::worker::idle::IdleConfig;
+use pollux_dataplane::worker::binding::NamespaceId;
 use pollux_dataplane::worker::namespace::NamespaceSetup;
-use pollux_dataplane::worker::namespace_rings::NamespaceRings;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::buffer::{self, Buffer};
@@ -73,9 +71,9 @@ impl Rig {
             let mut lab = Lab::default();
             lab.ahead = others(&hand_off, labs.len());
             labs.push(Arc::new(Mutex::new(lab)));
-            let (worker, seat) = start_worker(home, &labs[labs.len() - 1], cpu, time.clone())?;
+            let (worker, slot) = start_worker(home, &labs[labs.len() - 1], cpu, time.clone())?;
             workers.push(worker);
-            seats.push(seat);
+            seats.push(slot);
         }
         let compiler = Compiler::new(&config.start, NoPorts.names());
         let home = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
@@ -209,21 +207,15 @@ fn others(hand_off: &[HandOffRing<Buffer>], me: usize) -> Vec<HandOffRing<Buffer
 
 /// The one place that knows how a worker is made.
 fn start_worker(
-    home: NamespaceSetup<Buffer>,
+    default_namespace: NamespaceSetup<Buffer>,
     lab: &Arc<Mutex<Lab>>,
     cpu: usize,
     time: Time,
 ) -> Result<(JoinHandle<()>, WorkerSlot<Buffer>)> {
-    let namespace_rings = NamespaceRings::new(ORDERS);
-    let seat = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&namespace_rings) };
-    let port = |(number, queues): (usize, Side)| Port {
-        number: number as u16,
-        mac: PORTS[number].mac,
-        queues,
-        binding: Binding::default(),
-    };
+    let port = |(number, queues): (usize, Side)| Port::new(number as u16, PORTS[number].mac, queues);
     let ports = Side::pair(lab).into_iter().enumerate().map(port).collect();
-    let setup = Setup { ports, default_namespace: home, namespace_rings, idle: IdleConfig::default() };
+    let setup = Setup::new(ports, default_namespace);
+    let slot = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&setup.namespace_rings) };
     let (started, outcome) = crossbeam::channel::bounded(1);
     let body = move || {
         // Its memory is taken on its core, as the daemon does.
@@ -238,7 +230,7 @@ fn start_worker(
     };
     let thread = thread::Builder::new().name("worker".to_owned()).spawn(body)?;
     outcome.recv().map_err(|_| Trouble("the worker has ended".to_owned()))??;
-    Ok((thread, seat))
+    Ok((thread, slot))
 }
 
 /// There is nothing to tell of the generator's ports.
