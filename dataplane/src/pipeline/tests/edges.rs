@@ -24,7 +24,7 @@ fn known(bed: &Bed, from: Endpoint, to: Endpoint, protocol: u8) -> bool {
 }
 
 /// A frame whose IP packet is truncated to `len` bytes.
-fn cut(frame: &[u8], len: u16) -> Vec<u8> {
+pub(super) fn cut(frame: &[u8], len: u16) -> Vec<u8> {
     let mut frame = frame[..14 + usize::from(len)].to_vec();
     frame[16..18].copy_from_slice(&len.to_be_bytes());
     ipv4::fill_checksum(&mut frame[14..]);

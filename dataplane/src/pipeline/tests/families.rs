@@ -44,7 +44,7 @@ pub(super) fn bed(plan: Plan, l4_port: u16, mtu: u16) -> Bed {
     plan.bed_with(snapshot).unwrap()
 }
 
-fn frame6(l4: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame6(l4: u8, payload: &[u8]) -> Vec<u8> {
     let (IpAddr::V6(from), IpAddr::V6(to)) = (client6().address, vip6(0).address) else { unreachable!() };
     let mut frame = [&CLIENT_SIDE[..], &ROUTER[..], &[0x86, 0xdd, 0x60, 0, 0, 0]].concat();
     frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());

@@ -14,7 +14,7 @@ fn loose(data: &[u8]) -> Vec<u8> {
 }
 
 /// IPv4 fragments of a datagram for an MTU, in a frame each.
-fn fragments(data: usize, mtu: u16, id: u16) -> Vec<Vec<u8>> {
+pub(super) fn fragments(data: usize, mtu: u16, id: u16) -> Vec<Vec<u8>> {
     let bytes: Vec<u8> = (0..data).map(|n| n as u8).collect();
     let mut frame = loose(&bytes);
     frame[18..20].copy_from_slice(&id.to_be_bytes());

@@ -12,7 +12,7 @@ use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::protocol;
 
 /// The plan's snapshot with its service changed.
-fn with_service(plan: &Plan, change: impl FnOnce(&mut Service)) -> Snapshot {
+pub(super) fn with_service(plan: &Plan, change: impl FnOnce(&mut Service)) -> Snapshot {
     let mut snapshot = plan.snapshot();
     let services = Arc::make_mut(&mut snapshot.services);
     let service = services.services[0].as_mut().unwrap();
@@ -32,7 +32,7 @@ fn with_service(plan: &Plan, change: impl FnOnce(&mut Service)) -> Snapshot {
     snapshot
 }
 
-fn sticky(timeout_secs: u32) -> Option<Persistence> {
+pub(super) fn sticky(timeout_secs: u32) -> Option<Persistence> {
     Some(Persistence { timeout: Millis::from_secs(timeout_secs), mask: 0xffff_ff00, sip: false })
 }
 

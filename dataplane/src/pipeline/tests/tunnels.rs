@@ -9,7 +9,7 @@ use crate::wire::icmp::IcmpHdr;
 use crate::wire::view;
 
 /// An error from a router on the servers' side about an outer packet: `next_mtu` for "fragmentation needed".
-fn about_outer(outer: &[u8], kind: u8, code: u8, word: u32) -> Vec<u8> {
+pub(super) fn about_outer(outer: &[u8], kind: u8, code: u8, word: u32) -> Vec<u8> {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(SERVER_MAC, SERVER_SIDE)
         .ipv4([10, 0, 2, 200], [10, 0, 2, 1], 64)
@@ -29,7 +29,7 @@ fn tunnels() -> [Tunnel; 4] {
 }
 
 /// A worker that has sent one packet through a tunnel, and that packet.
-fn after_one(tunnel: Tunnel, like_linux_6_1: bool) -> (Bed, Vec<u8>) {
+pub(super) fn after_one(tunnel: Tunnel, like_linux_6_1: bool) -> (Bed, Vec<u8>) {
     let mut plan = Plan::new(Method::Tunnel(tunnel));
     plan.settings.like_linux_6_1 = like_linux_6_1;
     plan.network.local.insert(v4(10, 0, 2, 1));
