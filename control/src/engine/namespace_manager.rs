@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::packet::Packet;

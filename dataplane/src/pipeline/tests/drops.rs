@@ -1,8 +1,9 @@
 //! Packets provoke every drop reason. The match over the reasons is exhaustive, so a new reason does not compile without
-//! a scenario. ICMP reasons are in [`icmp`], and places that the bed's own ports cannot reach in [`limits`].
+//! a scenario. [`icmp`] and [`slow_path`] do the same for ICMP reasons and for reasons to take the slow path.
 
 mod icmp;
 mod limits;
+mod slow_path;
 
 use std::sync::Arc;
 
