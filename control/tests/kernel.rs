@@ -143,7 +143,7 @@ fn route_to<'a>(network_config: &'a NetworkConfig, destination: &str) -> Option<
 fn what_ip_does_to_links_and_neighbours_the_facts_repeat() {
     alone("what_ip_does_to_links_and_neighbours_the_facts_repeat", || {
         let (_twin, mirror, pictures) = bed::mirrored();
-        let first = pictures.recv().unwrap();
+        let first = bed::see(&pictures, "the first network configuration", &|_| true);
         assert_eq!((first.links.len(), first.links[0].port.as_str()), (1, "net0"));
         assert_eq!((first.links[0].mac, first.links[0].mtu), (OURS, 1500));
 

@@ -195,14 +195,14 @@ fn what_a_full_ring_refuses_stays_in_order() {
     let pool = pool(2047);
     let (_port, mut queue) = start("net_ring_full", &pool);
     let mut sent = 0;
-    let rest = loop {
+    let refuse = |_| {
         let mut batch = frames(&pool, 60);
         queue.transmit(&mut batch);
         sent += 60 - batch.len();
-        if !batch.is_empty() {
-            break batch;
-        }
+        (!batch.is_empty()).then_some(batch)
     };
+    // The pool has fewer frames than a hundred batches need.
+    let rest = (0..100).find_map(refuse).expect("the ring refuses frames when it is full");
     let refused = 60 - rest.len() as u8..60;
     assert_eq!(firsts(&rest), refused.collect::<Vec<_>>(), "after {sent} frames");
     drop(rest);

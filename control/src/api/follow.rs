@@ -79,12 +79,12 @@ mod tests {
         let (slow, quick) = (followers.add(), followers.add());
         for n in 0..QUEUE_LEN + 5 {
             followers.send(|| named(n.to_string()));
-            assert_eq!(quick.0.recv().unwrap().missed, 0);
+            assert_eq!(quick.0.try_recv().unwrap().missed, 0);
         }
         let first: Vec<Followed> = slow.0.try_iter().collect();
         assert_eq!(first.len(), QUEUE_LEN);
         followers.send(|| named("later".to_owned()));
-        let last = slow.0.recv().unwrap();
+        let last = slow.0.try_recv().unwrap();
         assert_eq!((last.event.text.as_str(), last.missed), ("later", 5));
     }
 

@@ -58,11 +58,14 @@ impl Bed {
     }
 }
 
-/// Waits until the writer has written so often.
+/// How long a test waits for the writer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until the writer's counters satisfy `done`.
 fn until(writer: &Writer, done: impl Fn(&crate::api::view::StateView) -> bool) {
     let began = Instant::now();
     while !done(&writer.view()) {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", writer.view());
+        assert!(began.elapsed() < PATIENCE, "{:?}", writer.view());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -208,7 +211,7 @@ fn answers_wait_for_the_disk_if_they_are_to() {
     for fwmark in 1..=20 {
         let (to, answered) = channel::bounded(1);
         writer.hand(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
-        assert_eq!(answered.recv().unwrap(), Ok(Reply::Done(Done {})));
+        assert_eq!(answered.recv_timeout(PATIENCE).unwrap(), Ok(Reply::Done(Done {})));
         assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(fwmark));
     }
 }

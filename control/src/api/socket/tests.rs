@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel;
 use serde_json::{Value, json};
@@ -25,12 +25,24 @@ use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceK
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Asks until there is an answer; fails after [`PATIENCE`].
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 struct Bed {
     dir: tempfile::TempDir,
     _server: Server,
 }
 
-/// Some 800 KiB as text.
+/// About 800 KiB as text.
 fn many_services() -> BriefList {
     let service = |fwmark| ServiceView {
         key: ServiceKey::Fwmark { fwmark, family: Family::Ipv6 },
@@ -46,7 +58,7 @@ fn many_services() -> BriefList {
     BriefList(ServiceList { services: (1..=10_000).map(service).collect(), connection_capacity: 0 })
 }
 
-/// Answers `config.get`, knows no service and finds everything else done.
+/// Answers `config.get`, knows no service, and answers "done" to everything else.
 fn daemon(jobs: &channel::Receiver<Job>) {
     for job in jobs {
         let answer = match job.request {
@@ -61,13 +73,11 @@ fn daemon(jobs: &channel::Receiver<Job>) {
                 let mut followers = Followers::default();
                 let follow = followers.add();
                 let event = |n: usize| DebugEvent { text: format!("event {n}"), ..DebugEvent::default() };
-                // Twice what waits for a slow reader, and one when it has read; then the daemon goes.
+                // Twice what is queued for a slow reader, one more when it has read those, then the daemon ends.
                 (0..2 * QUEUE_LEN).for_each(|n| followers.send(|| event(n)));
                 let late = follow.clone();
                 thread::spawn(move || {
-                    while !late.0.is_empty() {
-                        thread::sleep(Duration::from_millis(1));
-                    }
+                    until("the follower has read everything", || late.0.is_empty().then_some(()));
                     followers.send(|| event(2 * QUEUE_LEN));
                 });
                 Ok(Reply::Following(follow))
