@@ -1,4 +1,4 @@
-//! A memory-latency probe: loads of which each gives the address of the next, in ever larger memory.
+//! A memory latency probe: dependent loads in memory areas of increasing size.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,30 @@ use serde_json::{Value, json};
 use super::random::shuffled;
 use pollux_tests::bed::command::Result;
 
-/// Bytes that come from memory together.
+/// Bytes of a cache line.
 const LINE: usize = 64;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// From within the first-level cache to far beyond the last.
+/// From within the L1 cache to far beyond the last level.
 const SIZES: [usize; 9] =
     [16 * KIB, 128 * KIB, 512 * KIB, 2 * MIB, 8 * MIB, 32 * MIB, 64 * MIB, 128 * MIB, 512 * MIB];
-/// Chains that are followed side by side, as a burst that prefetches does.
+/// Chains followed in parallel, as a burst with prefetching does.
 const CHAINS: usize = 16;
 
-/// What a load costs in memory of one size.
+/// Cost of a load in memory of one size.
 pub struct Row {
     bytes: usize,
     huge: bool,
-    /// Nanoseconds of a load that waits for the one before.
+    /// Nanoseconds per load if each depends on the one before.
     pub alone: f64,
-    /// Nanoseconds of a load, with others under way.
+    /// Nanoseconds per load if several are in flight.
     pub together: f64,
 }
 
-/// Measures all sizes, with pages of 2 MiB too if there are any.
+/// Measures all sizes, also with 2 MiB pages if available.
 ///
 /// # Errors
-/// When there is no memory.
+/// If memory runs out.
 pub fn measure(huge: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for huge in [false, true].into_iter().filter(|&pages| huge || !pages) {
@@ -57,7 +57,7 @@ fn one(bytes: usize, huge: bool) -> Result<Row> {
     Ok(Row { bytes, huge, alone, together })
 }
 
-/// Makes one ring of all lines, in an order by chance.
+/// Links all lines into one ring, in random order.
 fn link(memory: &mut MmapMut, bytes: usize) {
     let order = shuffled((bytes / LINE) as u32, 9);
     let nexts = order.iter().skip(1).chain(order.first());
@@ -67,7 +67,7 @@ fn link(memory: &mut MmapMut, bytes: usize) {
     }
 }
 
-/// Nanoseconds of a load.
+/// Returns nanoseconds per load.
 fn follow<const N: usize>(memory: &[u8], mut at: [u32; N]) -> f64 {
     const STEPS: usize = 1 << 16;
     let (mut best, mut began) = (f64::MAX, Instant::now());
@@ -90,12 +90,12 @@ fn follow<const N: usize>(memory: &[u8], mut at: [u32; N]) -> f64 {
 }
 
 impl Row {
-    /// The head of the table.
+    /// Returns the head of the table.
     pub fn head() -> String {
-        format!("{:>10} {:>8} {:>22} {:>22}", "memory", "pages", "a load alone, ns", "16 side by side, ns")
+        format!("{:>10} {:>8} {:>22} {:>22}", "memory", "pages", "dependent load, ns", "16 in parallel, ns")
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         format!(
             "{:>6} KiB {:>8} {:>22.2} {:>22.2}",
@@ -106,21 +106,21 @@ impl Row {
         )
     }
 
-    /// The size of a page, in words.
+    /// Returns the page size as text.
     pub fn pages(&self) -> &'static str {
         if self.huge { "2 MiB" } else { "4 KiB" }
     }
 
-    /// Kibibytes of memory.
+    /// Returns the size in KiB.
     pub fn kib(&self) -> f64 {
         (self.bytes / KIB) as f64
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({
-            "bytes": self.bytes, "huge_pages": self.huge, "ns_alone": self.alone,
-            "ns_of_16_side_by_side": self.together,
+            "bytes": self.bytes, "huge_pages": self.huge, "dependent_load_ns": self.alone,
+            "parallel_load_ns": self.together,
         })
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chain_goes_through_every_line() {
+    fn the_chain_visits_every_line() {
         let mut memory = MmapOptions::new().len(64 * KIB).map_anon().unwrap();
         link(&mut memory, 64 * KIB);
         let (mut at, mut seen) = (0, vec![false; 1024]);

@@ -1,43 +1,43 @@
-//! Where and with what a run was made.
+//! The machine and the software of a run.
 
 use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use pollux_tests::bed::command::{Result, Trouble, output};
+use pollux_tests::bed::command::{Error, Result, output};
 
-/// What a reader must know to judge figures.
+/// Conditions of a run.
 pub struct Conditions {
-    /// The processor's name.
+    /// Processor model.
     pub cpu: String,
-    /// Cycles of its time stamp counter in a nanosecond.
+    /// Frequency of the time stamp counter, in GHz.
     pub gigahertz: f64,
-    /// CPUs that are there.
+    /// Number of CPUs.
     pub cpus: usize,
-    /// Cache of the first CPU, by level.
+    /// Caches of the first CPU, by level.
     pub caches: String,
-    /// Whether there is a hypervisor below.
+    /// It runs under a hypervisor.
     pub virtual_machine: bool,
-    /// The kernel's release.
+    /// Kernel release.
     pub kernel: String,
-    /// DPDK's version.
+    /// DPDK version.
     pub dpdk: String,
-    /// Version of the project, as git tells it.
+    /// Version of the project, from git.
     pub commit: String,
-    /// The day, in UTC.
+    /// Date and time in UTC.
     pub date: String,
-    /// Huge pages there are, of 2 MiB.
+    /// Number of 2 MiB huge pages.
     pub huge_pages: u32,
-    /// What waited for the CPUs when the run began, of the last minute on the average.
+    /// Load average of the last minute when the run began.
     pub load: String,
 }
 
 impl Conditions {
-    /// Looks around.
+    /// Reads the conditions.
     ///
     /// # Errors
-    /// When the processor does not tell how fast its counter is.
+    /// If the frequency of the time stamp counter is unknown.
     pub fn read(huge: bool) -> Result<Conditions> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
         let field = |name: &str| {
@@ -45,10 +45,10 @@ impl Conditions {
             line.split_once(':').map(|(_, value)| value.trim().to_owned())
         };
         let number = |name: &str| field(name).and_then(|text| text.parse::<f64>().ok());
-        // Bogomips are twice the megahertz of the time stamp counter where there is one.
+        // Bogomips are twice the frequency of the time stamp counter in MHz, if there is one.
         let megahertz = number("bogomips").map(|twice| twice / 2.0).or_else(|| number("cpu MHz"));
         let megahertz = megahertz.ok_or_else(|| {
-            Trouble("/proc/cpuinfo has neither bogomips nor cpu MHz; how fast is it?".to_owned())
+            Error("/proc/cpuinfo has neither bogomips nor cpu MHz; how fast is it?".to_owned())
         })?;
         let pages = fs::read_to_string("/proc/sys/vm/nr_hugepages").unwrap_or_default();
         Ok(Conditions {
@@ -67,7 +67,7 @@ impl Conditions {
         })
     }
 
-    /// In words.
+    /// Description.
     pub fn text(&self) -> String {
         let machine = if self.virtual_machine { "virtual machine" } else { "machine" };
         format!(
@@ -86,7 +86,7 @@ impl Conditions {
         )
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({
             "cpu": self.cpu, "tsc_gigahertz": self.gigahertz, "cpus": self.cpus, "caches": self.caches,
@@ -97,7 +97,7 @@ impl Conditions {
     }
 }
 
-/// `L1 48K, L2 1024K, L3 32768K`: of data.
+/// Data caches: `L1 48K, L2 1024K, L3 32768K`.
 fn caches() -> String {
     let read = |index: u32, file: &str| {
         let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{file}");
@@ -109,7 +109,7 @@ fn caches() -> String {
     named.collect::<Vec<_>>().join(", ")
 }
 
-/// What a program says, or that it says nothing.
+/// Output of a program, or "unknown".
 fn said(program: &str, words: &[&str]) -> String {
     output(Command::new(program).args(words))
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())

@@ -1,4 +1,4 @@
-//! `polluxd` with static facts on the same ports: warm-up until every flow is known, then a window is counted.
+//! `polluxd` with static network configuration on the same ports: after a warm-up in which every flow becomes known, a window is counted.
 
 use std::fs;
 use std::path::Path;
@@ -9,34 +9,34 @@ use serde_json::Value;
 
 use super::kinds::Method;
 use super::{Setup, world};
-use pollux_tests::bed::command::{Result, Trouble, output, program};
-use pollux_tests::bed::ledger::Ledger;
+use pollux_tests::bed::command::{Error, Result, output, program};
 use pollux_tests::bed::process::Process;
+use pollux_tests::bed::resources::Resources;
 use pollux_tests::bed::wait;
 
-/// What a window of the daemon showed.
+/// Results of one window.
 pub struct Window {
     /// Busy cycles per received packet.
     pub cycles: f64,
-    /// Millions of packets a second, by the wall clock.
+    /// Mpps by the wall clock.
     pub mpps: f64,
-    /// Bytes of the table per connection it can hold.
+    /// Bytes of the table per connection of its capacity.
     pub bytes_per_connection: f64,
 }
 
 /// Runs the daemon with one service of this method and counts a window.
 ///
 /// # Errors
-/// When it does not start, or does not forward every packet.
+/// If it does not start or does not forward every packet.
 pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
-    let ledger = Ledger::open()?;
-    let socket = ledger.directory().join("pollux.sock");
-    let file = ledger.directory().join("pollux.toml");
+    let resources = Resources::open()?;
+    let socket = resources.directory().join("pollux.sock");
+    let file = resources.directory().join("pollux.toml");
     fs::write(&file, config(setup, method))?;
     let mut command = Command::new(program("polluxd")?);
-    command.args(setup.eal(&ledger.prefix));
+    command.args(setup.eal(&resources.prefix));
     command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket).arg("--no-state");
-    let mut process = Process::start(&ledger, "polluxd", &mut command)?;
+    let mut process = Process::start(&resources, "polluxd", &mut command)?;
     process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
     let mut last = Value::Null;
     let flows = u64::from(setup.traffic.flows);
@@ -46,7 +46,7 @@ pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
         let known = count(&last, "connections") == flows;
         Ok((known && count(&last, "received") > thrice).then_some(()))
     })
-    .map_err(|error| Trouble(format!("{error}\n{last:#}")))?;
+    .map_err(|error| Error(format!("{error}\n{last:#}")))?;
     let before = stats(&socket)?;
     let clock = Instant::now();
     std::thread::sleep(setup.window);
@@ -54,7 +54,7 @@ pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
     let seconds = clock.elapsed().as_secs_f64();
     let grew = |name: &str| (count(&after, name) - count(&before, name)) as f64;
     if grew("received") == 0.0 || (grew("sent") / grew("received")) < 0.999 {
-        return Err(Trouble(format!("polluxd did not forward every packet of the window:\n{after:#}")));
+        return Err(Error(format!("polluxd did not forward every packet of the window:\n{after:#}")));
     }
     Ok(Window {
         cycles: grew("busy_cycles") / grew("received"),
@@ -64,17 +64,17 @@ pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
     })
 }
 
-/// What `pollux stats` says.
+/// Returns the reply to `pollux stats`.
 ///
 /// # Errors
-/// When the daemon does not answer.
+/// If the daemon does not answer.
 pub fn stats(socket: &Path) -> Result<Value> {
     let mut command = Command::new(program("pollux")?);
     let text = output(command.arg("--socket").arg(socket).args(["--json", "stats"]))?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The sum of a counter of all workers.
+/// Returns the sum of a counter over all workers.
 pub fn count(stats: &Value, name: &str) -> u64 {
     stats["workers"].as_array().into_iter().flatten().filter_map(|worker| worker[name].as_u64()).sum()
 }
@@ -89,7 +89,7 @@ fn config(setup: &Setup<'_>, method: Method) -> String {
         ports: &world::PORTS[..setup.files.looped.len() + usize::from(setup.files.first.is_some())],
         inside: usize::from(method.is_mixed()),
         key: None,
-        // A tenth to spare: flows spread over the index by chance.
+        // 10 % spare: flows are hashed, so the index does not fill evenly.
         connections: flows + flows / 10 + 1000,
         buffers: setup.buffers(),
         settings: "",

@@ -1,4 +1,4 @@
-//! Frames of clients and servers, with right checksums.
+//! Frames of clients and servers, with correct checksums.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,24 +15,24 @@ fn headers(family: Family) -> usize {
     }
 }
 
-/// What a flow's client sends to the service.
+/// A datagram from a flow's client to the service.
 pub fn request(family: Family, flow: u32, len: usize) -> Vec<u8> {
     request_by(0, family, flow, len)
 }
 
-/// The same, by another of our ports.
+/// The same datagram to another of our ports.
 pub fn request_by(port: usize, family: Family, flow: u32, len: usize) -> Vec<u8> {
     let ends = [world::client(family, flow), world::service(family)];
     udp([BEYOND[0], PORTS[port].mac], ends, len.saturating_sub(headers(family)))
 }
 
-/// What the server that the flow was given answers.
+/// A reply from the server that source hashing selects.
 pub fn reply(family: Family, flow: u32, len: usize) -> Vec<u8> {
     let ends = [world::server(family, world::server_of(family, flow)), world::client(family, flow)];
     udp([BEYOND[1], PORTS[1].mac], ends, len.saturating_sub(headers(family)))
 }
 
-/// A TCP segment without payload, of a flow's client or else of its server, with SYN and with ACK or not.
+/// A TCP segment without payload from a flow's client or server, with the given SYN and ACK flags.
 pub fn segment(family: Family, flow: u32, request: bool, [syn, ack]: [bool; 2]) -> Vec<u8> {
     let server = world::server(family, world::server_of(family, flow));
     let (macs, [from, to]) = if request {
@@ -48,7 +48,7 @@ pub fn segment(family: Family, flow: u32, request: bool, [syn, ack]: [bool; 2]) 
         step = step.ack(1);
     }
     let mut bytes = Vec::with_capacity(60);
-    // A vector takes all.
+    // Writing to a vector cannot fail.
     let _ = step.write(&mut bytes, &[]);
     bytes
 }
@@ -56,12 +56,12 @@ pub fn segment(family: Family, flow: u32, request: bool, [syn, ack]: [bool; 2]) 
 fn udp(macs: [[u8; 6]; 2], [from, to]: [SocketAddr; 2], payload: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(payload + 64);
     let step = ip(macs, from.ip(), to.ip()).udp(from.port(), to.port());
-    // A vector takes all, and no payload of ours is too long.
+    // Writing to a vector cannot fail, and the payload is short enough.
     let _ = step.write(&mut bytes, &vec![0; payload]);
     bytes
 }
 
-/// The beginning of a packet.
+/// Ethernet and IP headers of a packet.
 pub fn ip(macs: [[u8; 6]; 2], from: IpAddr, to: IpAddr) -> PacketBuilderStep<etherparse::IpHeaders> {
     let ethernet = PacketBuilder::ethernet2(macs[0], macs[1]);
     match (from, to) {

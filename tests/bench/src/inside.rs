@@ -1,5 +1,5 @@
-//! The generator inside the process: `polluxd`'s own engine and worker between two ports in memory, for what files of
-//! packets cannot hold or a driver would hide.
+//! The generator inside the process: `polluxd`'s own engine and worker between two ports in memory. It measures what
+//! capture files cannot contain or a driver would hide.
 
 pub mod buffer;
 pub mod flood;

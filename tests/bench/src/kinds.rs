@@ -1,8 +1,8 @@
-//! What the rows of the matrix differ in, with the words that options and reports use.
+//! The dimensions of the matrix, with the words used in options and reports.
 
 use clap::ValueEnum;
 
-/// The family of clients, service and servers.
+/// Address family of clients, service and servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Family {
     /// IP version 4.
@@ -11,34 +11,34 @@ pub enum Family {
     Ipv6,
 }
 
-/// Frame sizes, check sequence included.
+/// Frame sizes, including the frame check sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Size {
-    /// 64 bytes, of IPv6 as few as a UDP packet takes.
+    /// 64 bytes; with IPv6 the smallest possible UDP frame.
     #[value(name = "64")]
     Small,
-    /// 64, 594 and 1518 bytes as 7 to 4 to 1.
+    /// 64, 594 and 1518 bytes in the ratio 7:4:1.
     Imix,
     /// 1518 bytes.
     #[value(name = "1518")]
     Full,
 }
 
-/// How often the flows have their turn.
+/// Distribution of packets over flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Pattern {
-    /// All as often.
+    /// All flows equally often.
     Uniform,
-    /// The nth most frequent one n times less often than the first.
+    /// The nth most frequent flow n times less often than the first.
     Zipf,
 }
 
-/// How packets reach the servers.
+/// Forwarding method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// Addresses are rewritten; half of the packets are replies.
+    /// NAT; half of the packets are replies.
     Nat,
-    /// The frame is addressed to the server.
+    /// Direct routing.
     Dr,
     /// IP in IP.
     Ipip,
@@ -46,16 +46,16 @@ pub enum Method {
     Gue,
 }
 
-/// The word of a value.
+/// Returns the word of a value.
 pub fn word(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|word| word.get_name().to_owned()).unwrap_or_default()
 }
 
-/// One of each dozen frames, mixed.
+/// A dozen frame lengths in the IMIX ratio.
 const IMIX: [usize; 12] = [60, 590, 60, 590, 60, 1514, 60, 590, 60, 60, 590, 60];
 
 impl Size {
-    /// Length of the nth frame of a file, without its check sequence.
+    /// Length of the nth frame of a file, without the frame check sequence.
     pub fn frame(self, nth: usize) -> usize {
         match self {
             Size::Small => 60,
@@ -66,7 +66,7 @@ impl Size {
 }
 
 impl Method {
-    /// Whether replies pass the balancer too.
+    /// Returns whether replies pass through the balancer too.
     pub fn is_mixed(self) -> bool {
         self == Method::Nat
     }

@@ -1,4 +1,4 @@
-//! Measuring `polluxd` against `dpdk-testpmd` on the same ports: what both are started with and what they report.
+//! Benchmarks: `polluxd` against `dpdk-testpmd` on the same ports, and workers with a generator in the same process.
 
 pub mod chase;
 pub mod conditions;
@@ -23,24 +23,24 @@ use std::time::Duration;
 
 use self::traffic::{Files, Traffic};
 
-/// What both programs are started with, so that only what they do with a packet differs.
+/// Common settings of both programs, so that they differ only in how they process packets.
 pub struct Setup<'a> {
-    /// What is sent.
+    /// Traffic.
     pub traffic: &'a Traffic,
-    /// The files it comes from.
+    /// Files that contain the traffic.
     pub files: &'a Files,
-    /// How long each measurement counts.
+    /// Duration of each measurement.
     pub window: Duration,
-    /// Whether there are huge pages.
+    /// Huge pages are available.
     pub huge: bool,
-    /// CPUs: one for control, one that forwards.
+    /// CPUs: one for control, one for forwarding.
     pub cpus: &'a str,
 }
 
 impl Setup<'_> {
-    /// EAL arguments, the same for both.
+    /// Returns the EAL arguments, the same for both programs.
     pub fn eal(&self, prefix: &str) -> Vec<String> {
-        // Without huge pages all is taken at the start: four KiB for each buffer, and what else there is.
+        // Without huge pages all memory is allocated at the start: 4 KiB per buffer, plus the rest.
         let megabytes = (1500 + self.buffers() / 256).to_string();
         let memory: &[&str] = if self.huge { &["--in-memory"] } else { &["--no-huge", "-m", &megabytes] };
         let looped = self.files.looped.iter().map(|file| format!("rx_pcap={},infinite_rx=1", file.display()));
@@ -58,7 +58,7 @@ impl Setup<'_> {
         arguments
     }
 
-    /// Packet buffers: the files' packets stay in memory, twice while they are read, and some are on their way.
+    /// Returns the number of packet buffers. The files' packets stay in memory, twice while they are read, and some are in flight.
     pub fn buffers(&self) -> u32 {
         let packets = self.files.packets as u32;
         packets + packets / 20 + 50_000

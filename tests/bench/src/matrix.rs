@@ -1,4 +1,4 @@
-//! The matrix: every kind of traffic by every method, `polluxd` and testpmd in turn on the same ports.
+//! The matrix: every kind of traffic with every method, `polluxd` and testpmd alternately on the same ports.
 
 use serde_json::{Value, json};
 
@@ -7,12 +7,12 @@ use super::kinds::{Family, Method, Pattern, Size, word};
 use super::report::Sample;
 use super::traffic::{Files, Traffic};
 use super::{Setup, daemon, testpmd};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// Which of the rows are wanted; of an empty list all.
+/// Selection of rows. An empty list selects all.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Numbers of flows; numbers that no row has make rows of their own.
+    /// Numbers of flows; other numbers than the usual ones add rows.
     pub flows: Vec<u32>,
     /// Methods.
     pub methods: Vec<Method>,
@@ -25,7 +25,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Whether a case of the generator inside the process is among those that are wanted.
+    /// Returns whether a case of the generator inside the process is selected.
     pub fn takes(&self, case: &Case) -> bool {
         has(&self.flows, case.flows)
             && has(&self.methods, case.method)
@@ -35,21 +35,21 @@ impl Choice {
     }
 }
 
-/// One traffic and the methods it is measured with.
+/// A kind of traffic and the methods to measure with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// What is sent.
+    /// Traffic.
     pub traffic: Traffic,
-    /// By what methods.
+    /// Methods.
     pub methods: Vec<Method>,
 }
 
-/// The number of flows from which testpmd's own ratio is no matter of the first-level caches alone.
+/// Number of flows from which testpmd's cost too depends on more than the L1 caches.
 const THOUSAND: u32 = 1_000;
 const MILLION: u32 = 1_000_000;
 const METHODS: [Method; 4] = [Method::Nat, Method::Dr, Method::Ipip, Method::Gue];
 
-/// What is measured when nothing is said: all flows of small IPv4 packets, and the ends of the rest.
+/// Default rows: all numbers of flows with small IPv4 packets, and the extremes of the rest.
 const USUAL: [(Family, Size, Pattern, &[u32]); 6] = [
     (Family::Ipv4, Size::Small, Pattern::Uniform, &[1, THOUSAND, 100_000, MILLION]),
     (Family::Ipv4, Size::Small, Pattern::Zipf, &[100_000, MILLION]),
@@ -59,7 +59,7 @@ const USUAL: [(Family, Size, Pattern, &[u32]); 6] = [
     (Family::Ipv4, Size::Full, Pattern::Uniform, &[THOUSAND]),
 ];
 
-/// The rows that this choice leaves of the usual ones. Flows that are named are measured in every kind that is.
+/// Returns the selected rows. If flows are selected, every selected kind of traffic is measured with them.
 pub fn groups(choice: &Choice) -> Vec<Group> {
     let mut groups = Vec::new();
     for (family, size, pattern, usual) in USUAL {
@@ -84,28 +84,28 @@ fn has<T: PartialEq>(list: &[T], item: T) -> bool {
     list.is_empty() || list.contains(&item)
 }
 
-/// A row as it was measured.
+/// Result of a row.
 pub struct Row {
-    /// What was sent.
+    /// Traffic.
     pub traffic: Traffic,
-    /// How packets reached the servers.
+    /// Forwarding method.
     pub method: Method,
     /// Cycles per packet of `polluxd`.
     pub ours: Sample,
     /// Cycles per packet of testpmd.
     pub theirs: Sample,
-    /// Ours by theirs, round by round.
+    /// Ratio of both, by round.
     pub ratio: Sample,
-    /// Nanoseconds that ours takes longer, round by round.
+    /// Difference in nanoseconds, by round.
     pub above: Sample,
-    /// Millions of packets a second.
+    /// Mpps.
     pub mpps: Sample,
-    /// Bytes of the table per connection; what a small table starts with says nothing.
+    /// Bytes of the table per connection; none for small tables, whose minimum size dominates.
     pub bytes: Option<f64>,
 }
 
 impl Row {
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         let traffic = &self.traffic;
         json!({
@@ -117,11 +117,11 @@ impl Row {
         })
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let traffic = &self.traffic;
         format!(
-            "{:4} {:>4} {:>8} {:7} {:4} {:>22} {:>22} {:>18} {:>22} {:>6.2} {:>5}",
+            "{:4} {:>4} {:>8} {:7} {:6} {:>22} {:>22} {:>18} {:>22} {:>6.2} {:>5}",
             word(traffic.family),
             word(traffic.size),
             traffic.flows,
@@ -137,15 +137,15 @@ impl Row {
     }
 }
 
-/// The head of the table.
+/// Returns the head of the table.
 pub fn head() -> String {
     format!(
-        "{:4} {:>4} {:>8} {:7} {:4} {:>22} {:>22} {:>18} {:>22} {:>6} {:>5}",
+        "{:4} {:>4} {:>8} {:7} {:6} {:>22} {:>22} {:>18} {:>22} {:>6} {:>5}",
         "ip",
         "size",
         "flows",
         "pattern",
-        "how",
+        "method",
         "polluxd, cycles",
         "testpmd, cycles",
         "ratio",
@@ -155,28 +155,28 @@ pub fn head() -> String {
     )
 }
 
-/// How all rows are measured.
+/// Settings of all rows.
 pub struct Run<'a> {
     /// Rounds.
     pub rounds: usize,
-    /// How long each measurement counts.
+    /// Duration of each measurement.
     pub window: std::time::Duration,
-    /// Whether there are huge pages.
+    /// Huge pages are available.
     pub huge: bool,
-    /// CPUs: one for control, one that forwards.
+    /// CPUs: one for control, one for forwarding.
     pub cpus: &'a str,
-    /// Cycles in a nanosecond.
+    /// Cycles per nanosecond.
     pub gigahertz: f64,
 }
 
 /// Measures a group: in each round testpmd, then `polluxd` with each method.
 ///
 /// # Errors
-/// When a program does not start, or does not forward every packet.
+/// If a program does not start or does not forward every packet.
 pub fn measure(run: &Run<'_>, group: &Group) -> Result<Vec<Row>> {
     let directory = tempfile::tempdir()?;
     let files = group.traffic.write(directory.path())?;
-    measure_files(run, group, &files).map_err(|why| Trouble(format!("{}: {why}", group.traffic.name())))
+    measure_files(run, group, &files).map_err(|why| Error(format!("{}: {why}", group.traffic.name())))
 }
 
 fn measure_files(run: &Run<'_>, group: &Group, files: &Files) -> Result<Vec<Row>> {
@@ -215,7 +215,7 @@ fn row(
     }
 }
 
-/// The rows of `--quick`.
+/// Returns the rows of `--quick`.
 pub fn quick() -> Choice {
     Choice {
         flows: vec![THOUSAND, MILLION],
@@ -226,7 +226,7 @@ pub fn quick() -> Choice {
     }
 }
 
-/// The ratio above which `--quick` fails: half as much again as is reached, since one round on a shared machine varies.
+/// Returns the ratio above which `--quick` fails: 50 % above the usual one, since a single round on a shared machine varies.
 pub fn limit(flows: u32) -> f64 {
     if flows >= MILLION { 3.5 } else { 4.0 }
 }

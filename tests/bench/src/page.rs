@@ -1,4 +1,4 @@
-//! The report: a page and its plots, made of nothing but the result file, so that any result can be shown again.
+//! The report: a page and its plots. It is made from the result file alone, so it can be written again at any time.
 
 mod tables;
 #[cfg(test)]
@@ -13,19 +13,19 @@ use serde_json::Value;
 use super::plot::{Bars, Lines, Series};
 use pollux_tests::bed::command::Result;
 
-/// What a result file says it is.
+/// Value of `format` in a result file.
 pub const FORMAT: &str = "pollux-bench";
-/// Raised when a field changes its meaning or goes.
-pub const VERSION: u64 = 1;
+/// Increased when a field changes its meaning or is removed.
+pub const VERSION: u64 = 2;
 
 /// Writes `report.md` and its plots.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn write(place: &Path, result: &Value) -> Result<()> {
     let mut page = String::from(
-        "# A run of the benchmark\n\nWritten by `scripts/bench`; what the words mean is told in \
-         [performance.md](../performance.md). Figures are medians, with the least and the most of all rounds.\n\n",
+        "# Benchmark report\n\nWritten by `scripts/bench`; [performance.md](../performance.md) explains the terms. Figures are \
+         medians, with minimum and maximum of all rounds in parentheses.\n\n",
     );
     conditions(&mut page, &result["conditions"]);
     for (title, part) in PARTS {
@@ -51,14 +51,14 @@ type Plots = Vec<(&'static str, String)>;
 type Part = fn(&Value, &mut String, &mut Plots);
 
 const PARTS: [(&str, Part); 8] = [
-    ("Beside testpmd on the same ports", matrix),
+    ("Compared with testpmd on the same ports", matrix),
     ("Up to ten million flows, without a driver", inside),
     ("New connections", opening),
     ("SYN flood", tables::flood),
     ("Latency", latency),
-    ("Spread", tables::spread),
+    ("Distribution of flows", tables::spread),
     ("Two workers on two cores", tables::workers),
-    ("The machine's memory", memory),
+    ("Memory latency of the machine", memory),
 ];
 
 fn conditions(page: &mut String, of: &Value) {
@@ -85,7 +85,7 @@ fn number(row: &Value, name: &str) -> f64 {
 /// `2.10 (2.05 to 2.20)`.
 fn sample(row: &Value, name: &str, digits: usize) -> String {
     let of = |end: &str| number(&row[name], end);
-    format!("{:.digits$} ({:.digits$} to {:.digits$})", of("median"), of("least"), of("most"))
+    format!("{:.digits$} ({:.digits$} to {:.digits$})", of("median"), of("min"), of("max"))
 }
 
 fn median(row: &Value, name: &str) -> f64 {
@@ -115,16 +115,32 @@ fn matrix(result: &Value, text: &mut String, plots: &mut Plots) {
             .filter(|(_, points): &Series| !points.is_empty())
             .collect()
     };
-    for (file, title, up, name) in [
-        ("ratio", "Cycles per packet, as a multiple of testpmd macswap", "times", "ratio"),
-        ("above", "Nanoseconds per packet above testpmd macswap", "ns", "ns_above_testpmd"),
+    for (file, title, y_label, name) in [
+        (
+            "ratio",
+            "Cycles per packet relative to testpmd macswap",
+            "cycles per packet, ratio to testpmd",
+            "ratio",
+        ),
+        (
+            "above",
+            "Nanoseconds per packet above testpmd macswap",
+            "ns per packet above testpmd",
+            "ns_above_testpmd",
+        ),
     ] {
         plots.push((
             file,
-            Lines { title, across: "flows (IPv4, 64 bytes, uniform)", up, series: by_method(name) }.svg(),
+            Lines {
+                title,
+                x_label: "number of flows (IPv4, 64 bytes, uniform)",
+                y_label,
+                series: by_method(name),
+            }
+            .svg(),
         ));
     }
-    *text += "| IP | bytes | flows | pattern | method | polluxd, cycles | testpmd, cycles | ratio | ns above testpmd | Mpps | bytes a connection |\n\
+    *text += "| IP | bytes | flows | pattern | method | polluxd, cycles | testpmd, cycles | ratio | ns above testpmd | Mpps | bytes per connection |\n\
               | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in all {
         let _ = writeln!(
@@ -151,12 +167,19 @@ fn inside(result: &Value, text: &mut String, plots: &mut Plots) {
     if all.is_empty() {
         return;
     }
-    let name =
-        |row: &Value| format!("{} flows, {}, {}", row["flows"], word(row, "pattern"), word(row, "method"));
+    let name = |row: &Value| {
+        let millions = number(row, "flows") / 1e6;
+        let method = word(row, "method").to_uppercase();
+        format!("{millions} million flows, {}, {method}", word(row, "pattern"))
+    };
     let groups = all.iter().map(|row| (name(row), vec![median(row, "ns_above_generator")])).collect();
     let title = "Nanoseconds per packet above the generator alone";
-    plots.push(("inside", Bars { title, names: &["ns"], groups, log: false }.svg()));
-    *text += "| flows | pattern | method | in all, ns | generator alone, ns | above, ns | bytes a connection |\n\
+    plots.push((
+        "inside",
+        Bars { title, x_label: "ns per packet above the generator", names: &["ns"], groups, log: false }
+            .svg(),
+    ));
+    *text += "| flows | pattern | method | total, ns | generator alone, ns | net, ns | bytes per connection |\n\
               | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in all {
         let _ = writeln!(
@@ -175,22 +198,32 @@ fn inside(result: &Value, text: &mut String, plots: &mut Plots) {
 }
 
 fn opening(result: &Value, text: &mut String, plots: &mut Plots) {
-    let all: Vec<&Value> = rows(&result["opening"]).collect();
+    let all: Vec<&Value> = rows(&result["new_connections"]).collect();
     if all.is_empty() {
         return;
     }
     let groups =
-        all.iter().map(|row| (word(row, "opened_by").to_owned(), vec![median(row, "million_a_second")]));
-    let title = "Million new connections a second, as many ending";
-    plots.push(("opening", Bars { title, names: &["million"], groups: groups.collect(), log: false }.svg()));
-    *text += "| opened by | million a second | ns each | of them the generator's | live | given up | dropped |\n\
+        all.iter().map(|row| (word(row, "case").to_owned(), vec![median(row, "million_per_second")]));
+    let title = "New connections per second, with as many ending";
+    plots.push((
+        "opening",
+        Bars {
+            title,
+            x_label: "million connections per second",
+            names: &["million"],
+            groups: groups.collect(),
+            log: false,
+        }
+        .svg(),
+    ));
+    *text += "| case | million per second | ns each | of that generator, ns | live | evicted | dropped |\n\
               | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in all {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} |",
-            word(row, "opened_by"),
-            sample(row, "million_a_second", 2),
+            word(row, "case"),
+            sample(row, "million_per_second", 2),
             sample(row, "ns_each", 0),
             sample(row, "generator_ns_each", 0),
             row["live"],
@@ -212,10 +245,17 @@ fn latency(result: &Value, text: &mut String, plots: &mut Plots) {
         (name, ["p50", "p99", "p99.9", "max"].map(|name| micros(row, name)).to_vec())
     };
     let names = ["p50", "p99", "p99.9", "max"];
-    let title = "Microseconds from due to sent";
+    let title = "Latency from due to sent, by situation and load";
     plots.push((
         "latency",
-        Bars { title, names: &names, groups: all.iter().map(of).collect(), log: true }.svg(),
+        Bars {
+            title,
+            x_label: "latency in µs",
+            names: &names,
+            groups: all.iter().map(of).collect(),
+            log: true,
+        }
+        .svg(),
     ));
     let _ = writeln!(
         text,
@@ -240,27 +280,31 @@ fn memory(result: &Value, text: &mut String, plots: &mut Plots) {
     }
     let pages = |row: &Value| if row["huge_pages"] == true { "2 MiB" } else { "4 KiB" };
     let mut series: Vec<Series> = Vec::new();
-    for (name, words) in [("ns_alone", "alone"), ("ns_of_16_side_by_side", "16 at once")] {
+    for (name, words) in [("dependent_load_ns", "dependent"), ("parallel_load_ns", "16 in parallel")] {
         for size in ["4 KiB", "2 MiB"] {
             let mine = all.iter().filter(|row| pages(row) == size);
             let points: Vec<(f64, f64)> =
                 mine.map(|row| (number(row, "bytes") / 1024.0, number(row, name))).collect();
             if !points.is_empty() {
-                series.push((format!("{words}, {size}"), points));
+                series.push((format!("{words}, {size} pages"), points));
             }
         }
     }
-    let title = "A load from memory of this size";
-    plots.push(("memory", Lines { title, across: "KiB (pages in the legend)", up: "ns", series }.svg()));
-    *text += "| KiB | pages | a load that waits for the last, ns | one of 16 side by side, ns |\n| --- | --- | --- | --- |\n";
+    let title = "Memory latency by working set size";
+    plots.push((
+        "memory",
+        Lines { title, x_label: "working set in KiB", y_label: "ns per load", series }.svg(),
+    ));
+    *text +=
+        "| KiB | page size | dependent load, ns | one of 16 in parallel, ns |\n| --- | --- | --- | --- |\n";
     for row in all {
         let _ = writeln!(
             text,
             "| {} | {} | {:.2} | {:.2} |",
             number(row, "bytes") / 1024.0,
             pages(row),
-            number(row, "ns_alone"),
-            number(row, "ns_of_16_side_by_side")
+            number(row, "dependent_load_ns"),
+            number(row, "parallel_load_ns")
         );
     }
     *text += "\n";

@@ -1,5 +1,5 @@
-//! `polluxd` between peers that speak to it over shared memory, as two virtual machines would: memif, or vhost-user with
-//! virtio-user. One CPU sends and takes, the other forwards.
+//! `polluxd` between two peers connected by shared memory, as two virtual machines would be: memif, or vhost-user with
+//! virtio-user. One CPU sends and receives, the other forwards.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,28 +15,28 @@ use super::kinds::{Family, Method, Size, word};
 use super::random::shuffled;
 use super::search::Trial;
 use super::world::{Plan, Port, config};
-use pollux_tests::bed::command::{Result, Trouble, program};
-use pollux_tests::bed::ledger::Ledger;
+use pollux_tests::bed::command::{Error, Result, program};
 use pollux_tests::bed::process::Process;
+use pollux_tests::bed::resources::Resources;
 
-/// What is between peers.
+/// Device type between the peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Via {
-    /// Rings in shared memory, as VPP has them.
+    /// memif: rings in shared memory, as in VPP.
     Memif,
-    /// `polluxd` is what a hypervisor's switch is, peers are what its guests are.
+    /// vhost-user: `polluxd` is in the role of a hypervisor's switch, the peers in that of its guests.
     Vhost,
 }
 
 impl Via {
-    /// `polluxd`'s ports, as its driver calls them.
+    /// Ports of `polluxd`, with the driver's names.
     pub fn ports(self) -> [Port; 2] {
         match self {
             Via::Memif => [
                 Port { name: "net_memif0", mac: [2, 0x70, 0x63, 0x61, 0x70, 0] },
                 Port { name: "net_memif1", mac: [2, 0x70, 0x63, 0x61, 0x70, 1] },
             ],
-            // The driver chooses the addresses, by the port's number.
+            // The driver derives the addresses from the port number.
             Via::Vhost => [
                 Port { name: "net_vhost0", mac: [0x56, 0x48, 0x4f, 0x53, 0x54, 0] },
                 Port { name: "net_vhost1", mac: [0x56, 0x48, 0x4f, 0x53, 0x54, 1] },
@@ -44,15 +44,15 @@ impl Via {
         }
     }
 
-    /// The same for the packets of testpmd's flowgen, which all have one destination MAC address.
+    /// Ports that accept the packets of testpmd's flowgen, which all have one destination MAC address.
     ///
     /// # Errors
-    /// When the driver does not let ports have that address.
+    /// If the driver does not support that address.
     pub fn ports_for_flowgen(self) -> Result<[Port; 2]> {
         match self {
             Via::Memif => Ok(self.ports().map(|port| Port { mac: [0, 1, 2, 3, 4, 1], ..port })),
-            Via::Vhost => Err(Trouble(
-                "testpmd's flowgen sends to 00:01:02:03:04:01 alone, which a vhost port cannot be called; use --via memif"
+            Via::Vhost => Err(Error(
+                "testpmd's flowgen sends only to 00:01:02:03:04:01, and a vhost port cannot have that address; use --via memif"
                     .to_owned(),
             )),
         }
@@ -84,13 +84,13 @@ fn written(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// What is measured between.
+/// Settings of a measurement between peers.
 pub struct Setting<'a> {
-    /// What is between.
+    /// Device type between the peers.
     pub via: Via,
-    /// The daemon's ports.
+    /// Ports of the daemon.
     pub ports: &'a [Port; 2],
-    /// How packets reach the servers.
+    /// Forwarding method.
     pub method: Method,
     /// Addresses.
     pub family: Family,
@@ -98,17 +98,17 @@ pub struct Setting<'a> {
     pub size: Size,
     /// Flows.
     pub flows: u32,
-    /// One CPU for control and peers, one that forwards.
+    /// CPU of control and peers, CPU of the worker.
     pub cpus: &'a [usize; 2],
-    /// What the service is by, in place of its address.
+    /// Key of the service, in place of its address.
     pub key: Option<&'a str>,
-    /// What the configuration has in the end.
+    /// Text appended to the configuration.
     pub fwmarks: &'a str,
 }
 
-/// The daemon, and where its peers find it.
+/// The daemon between the peers.
 pub struct Middle {
-    ledger: Ledger,
+    resources: Resources,
     socket: PathBuf,
     _daemon: Process,
 }
@@ -117,10 +117,10 @@ impl Middle {
     /// Starts the daemon between two ports.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(setting: &Setting<'_>) -> Result<Middle> {
-        let ledger = Ledger::open()?;
-        let place = ledger.directory().to_owned();
+        let resources = Resources::open()?;
+        let place = resources.directory().to_owned();
         let (file, socket) = (place.join("pollux.toml"), place.join("pollux.sock"));
         let ports = setting.ports;
         let plan = Plan {
@@ -141,39 +141,39 @@ impl Middle {
         command.args(["-l", &format!("{control},{worker}")]).args(eal());
         command.args(setting.via.devices(Some([ports[0].mac, ports[1].mac]), &place));
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
-        let mut daemon = Process::start(&ledger, "polluxd", &mut command)?;
+        let mut daemon = Process::start(&resources, "polluxd", &mut command)?;
         daemon.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
-        Ok(Middle { ledger, socket, _daemon: daemon })
+        Ok(Middle { resources, socket, _daemon: daemon })
     }
 
-    /// Where files of the other ends belong.
+    /// Directory for the files of the peers.
     pub fn place(&self) -> &Path {
-        self.ledger.directory()
+        self.resources.directory()
     }
 
-    /// EAL arguments of a program at the other ends.
+    /// EAL arguments of a peer.
     pub fn other_end(&self, via: Via) -> Vec<String> {
-        eal().iter().map(ToString::to_string).chain(via.devices(None, self.ledger.directory())).collect()
+        eal().iter().map(ToString::to_string).chain(via.devices(None, self.resources.directory())).collect()
     }
 
-    /// What the daemon has counted.
+    /// Returns packets received, packets sent and busy cycles of the daemon.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// If it does not answer.
     pub fn counts(&self) -> Result<[u64; 3]> {
         let stats: Value = stats(&self.socket)?;
         Ok(["received", "sent", "busy_cycles"].map(|name| count(&stats, name)))
     }
 }
 
-/// Peers share memory by its descriptors, so each needs memory that has one: huge pages.
+/// Peers share memory by file descriptor, so each needs memory that has one: huge pages.
 fn eal() -> [&'static str; 4] {
     ["--no-pci", "--in-memory", "--no-telemetry", "--single-file-segments"]
 }
 
-/// What any sender sends, in this order and again: a packet of each flow, to this hardware address.
+/// Returns the frames that every sender sends in a loop: one of each flow, to this MAC address.
 pub fn frames(family: Family, size: Size, flows: u32, to: [u8; 6]) -> Vec<Vec<u8>> {
-    // Enough for the sizes to have their turns.
+    // Enough frames to contain all sizes.
     let order = shuffled(flows, 1).into_iter().cycle().take(flows.max(1020) as usize);
     let frame = |(nth, flow): (usize, u32)| {
         let mut frame = frame::request(family, flow, size.frame(nth));
@@ -183,7 +183,7 @@ pub fn frames(family: Family, size: Size, flows: u32, to: [u8; 6]) -> Vec<Vec<u8
     order.enumerate().map(frame).collect()
 }
 
-/// The paced sender and sink, a program of its own because it needs DPDK.
+/// The paced sender and sink, a separate program because it needs DPDK.
 pub struct Peer {
     child: Child,
     input: ChildStdin,
@@ -191,10 +191,10 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts it at the other ends.
+    /// Starts the peer.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(middle: &Middle, setting: &Setting<'_>) -> Result<Peer> {
         let mac = written(setting.ports[0].mac);
         let control = setting.cpus[0];
@@ -206,7 +206,7 @@ impl Peer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let missing = || Trouble("the peer has no input or output".to_owned());
+        let missing = || Error("the peer has no input or output".to_owned());
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let mut peer = Peer { child, input, output };
@@ -214,10 +214,10 @@ impl Peer {
         Ok(peer)
     }
 
-    /// One trial: so many packets a second, for so long.
+    /// Runs one trial with a load in packets per second.
     ///
     /// # Errors
-    /// When the peer has ended.
+    /// If the peer has exited.
     pub fn trial(&mut self, load: f64, seconds: f64) -> Result<Trial> {
         writeln!(self.input, "{load} {seconds}")?;
         self.input.flush()?;
@@ -232,13 +232,13 @@ impl Peer {
         })
     }
 
-    /// The next line that is JSON; DPDK says other things there too.
+    /// Returns the next line that is JSON; DPDK prints other lines too.
     fn answer(&mut self) -> Result<String> {
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line)? == 0 {
-                return Err(Trouble(format!(
-                    "the peer has ended: {:?}; its log is above",
+                return Err(Error(format!(
+                    "the peer exited: {:?}; its log is above",
                     self.child.try_wait()?
                 )));
             }
@@ -251,7 +251,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // An error says that it is gone already.
+        // An error means that it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Pktgen-DPDK as sender and sink: driven line by line through a Lua script that it runs, on a terminal of its own because it
+//! Pktgen-DPDK as sender and sink. A Lua script inside it reads commands line by line; it gets a pseudo-terminal because it
 //! does not start without one.
 
 use std::ffi::OsStr;
@@ -14,20 +14,20 @@ use serde_json::Value;
 use super::pcap;
 use super::peers::{Middle, Setting, Via, frames};
 use super::search::Trial;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// What it runs.
+/// Its script.
 const SCRIPT: &str = include_str!("pktgen.lua");
-/// Bytes of the wire beside the frame as it reckons: preamble and gap, not the check sequence.
+/// Bytes on the wire besides the frame, as pktgen counts: preamble and gap, without the frame check sequence.
 const BESIDE: u64 = 20;
-/// How exactly the end of a trial is seen.
+/// Accuracy of the end of a trial, in seconds.
 const GRACE: f64 = 0.005;
-/// How to get it, for those who have none.
+/// How to get pktgen.
 const CURE: &str = "scripts/pktgen builds it in target/pktgen, where scripts/peers finds it. That is: git clone --branch \
     pktgen-23.10.2 https://github.com/pktgen/Pktgen-DPDK, two changes so that it builds with DPDK 22.11 and starts on memif, \
     meson setup build -Denable_lua=true, ninja -C build";
 
-/// Pktgen at the other ends.
+/// Pktgen as peer.
 pub struct Pktgen {
     child: Child,
     input: ChildStdin,
@@ -37,10 +37,10 @@ pub struct Pktgen {
 }
 
 impl Pktgen {
-    /// Starts it.
+    /// Starts pktgen.
     ///
     /// # Errors
-    /// When it does not start.
+    /// If it does not start.
     pub fn start(program: &Path, middle: &Middle, setting: &Setting<'_>) -> Result<Pktgen> {
         let (place, control) = (middle.place(), setting.cpus[0]);
         let frames = frames(setting.family, setting.size, setting.flows, setting.ports[0].mac);
@@ -51,7 +51,8 @@ impl Pktgen {
         pcap::write(&packets, frames.into_iter())?;
         let mut words = vec![program.display().to_string(), format!("--lcores=0@{control},1@{control}")];
         words.extend(middle.other_end(setting.via));
-        // Time by the system's clock, since the rate of the other one is a guess (-c). Thread 1 has both ports. Descriptors decide how many buffers of 10 KiB each of ten pools has.
+        // -c: use the system clock, since pktgen only estimates the TSC rate. Thread 1 has both ports. The number of
+        // descriptors determines how many buffers of 10 KiB each of the ten pools has.
         let descriptors = if setting.via == Via::Vhost { 512 } else { 128 };
         words.extend(["--", "-c", "-m", "1.[0-1]", "--txd=128"].map(str::to_owned));
         words.extend([format!("--rxd={descriptors}"), "-s".to_owned(), format!("0:{}", packets.display())]);
@@ -64,8 +65,8 @@ impl Pktgen {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| Trouble(format!("cannot run script, of the package bsdutils: {error}")))?;
-        let missing = || Trouble("pktgen has no input or output".to_owned());
+            .map_err(|error| Error(format!("cannot run script, of the package bsdutils: {error}")))?;
+        let missing = || Error("pktgen has no input or output".to_owned());
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let mut pktgen = Pktgen { child, input, output, pid: None, line_rate: 0 };
@@ -73,31 +74,31 @@ impl Pktgen {
         pktgen.pid = pid.as_i64().and_then(|pid| Pid::from_raw(pid as i32));
         let megabits = pktgen.answer("link_megabits")?.as_u64().unwrap_or(0);
         if megabits == 0 {
-            return Err(Trouble("pktgen's link is down; is polluxd at its other end?".to_owned()));
+            return Err(Error("pktgen's link is down; is polluxd running at the other end?".to_owned()));
         }
         pktgen.line_rate = line_rate(megabits, average);
         Ok(pktgen)
     }
 
-    /// One trial. A ring without room makes pktgen wait, so what it sent after the time was over counts as lost, as it would
-    /// be on a wire.
+    /// Runs one trial. Pktgen waits while a ring is full, so packets sent after the end of the trial count as lost, as they
+    /// would be on a wire.
     ///
     /// # Errors
-    /// When pktgen has ended.
+    /// If pktgen has exited.
     pub fn trial(&mut self, load: f64, seconds: f64) -> Result<Trial> {
         let part = (load / self.line_rate as f64).min(1.0);
         self.send(part, (part * self.line_rate as f64 * seconds) as u64, seconds)
     }
 
-    /// Packets a second that are a hundred per cent.
+    /// Returns the packets per second that pktgen calls 100 %.
     pub fn line_rate(&self) -> f64 {
         self.line_rate as f64
     }
 
-    /// As fast as it can, so many packets as take some such time.
+    /// Sends as fast as possible, as many packets as take about this long.
     ///
     /// # Errors
-    /// When pktgen has ended.
+    /// If pktgen has exited.
     pub fn flat_out(&mut self, seconds: f64) -> Result<Trial> {
         self.send(1.0, (seconds * 5e6) as u64, 0.0)
     }
@@ -114,7 +115,7 @@ impl Pktgen {
         Ok(Trial { load: count as f64 / took.max(1e-9), seconds: took, sent: count, received })
     }
 
-    /// The value of this name in the next line that has one.
+    /// Returns the value with this name in the next line that has one.
     fn answer(&mut self, name: &str) -> Result<Value> {
         let mut said = Vec::new();
         let mut line = Vec::new();
@@ -128,13 +129,13 @@ impl Pktgen {
             }
         }
         let said = said.join("\n");
-        Err(Trouble(format!("pktgen has ended: {:?}; it said\n{said}", self.child.try_wait()?)))
+        Err(Error(format!("pktgen exited: {:?}; its output was\n{said}", self.child.try_wait()?)))
     }
 }
 
 impl Drop for Pktgen {
     fn drop(&mut self) {
-        // Errors say that it is gone already.
+        // Errors mean that it has already exited.
         let _ = writeln!(self.input, "quit");
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
@@ -148,37 +149,37 @@ impl Drop for Pktgen {
     }
 }
 
-/// Takes from what arrived what was sent too late, if the sender did not keep its pace.
+/// Does not count packets as received that were sent too late, if the sender did not keep up.
 pub fn in_time(trial: Trial, seconds: f64) -> Trial {
     let part = (seconds + GRACE) / trial.seconds.max(1e-9);
     let in_time = (trial.sent as f64 * part) as u64;
     Trial { received: if part < 1.0 { trial.received.min(in_time) } else { trial.received }, ..trial }
 }
 
-/// Packets a second that are all that pktgen's rate is a percentage of, for frames of so many bytes on the average.
+/// Returns the packets per second that pktgen calls 100 %, for frames of an average length.
 fn line_rate(megabits: u64, bytes: usize) -> u64 {
     megabits * 1_000_000 / ((bytes as u64 + BESIDE) * 8)
 }
 
-/// Where it is: as given, or else in PATH.
+/// Finds pktgen: at the given path, else in PATH.
 ///
 /// # Errors
-/// When there is none; the message says how to get it.
+/// If there is none; the message says how to get it.
 pub fn find(given: Option<&Path>) -> Result<PathBuf> {
     find_in(given, &std::env::var_os("PATH").unwrap_or_default())
 }
 
 fn find_in(given: Option<&Path>, path: &OsStr) -> Result<PathBuf> {
     if let Some(given) = given {
-        let wrong = || Trouble(format!("--pktgen {}: there is no such file; {CURE}", given.display()));
+        let wrong = || Error(format!("--pktgen {}: there is no such file; {CURE}", given.display()));
         return given.is_file().then(|| given.to_owned()).ok_or_else(wrong);
     }
     let mut places = std::env::split_paths(path).map(|place| place.join("pktgen"));
-    let none = || Trouble(format!("pktgen is not in PATH, and --pktgen does not name it; {CURE}"));
+    let none = || Error(format!("pktgen is not in PATH, and --pktgen does not name it; {CURE}"));
     places.find(|file| file.is_file()).ok_or_else(none)
 }
 
-/// A word as the shell takes it for one.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_pktgen_is_told_how_to_get_it() {
+    fn the_error_says_how_to_get_pktgen() {
         let place = tempfile::tempdir().unwrap();
         let nowhere = find_in(None, place.path().as_os_str()).unwrap_err().to_string();
         assert!(nowhere.contains("pktgen is not in PATH"), "{nowhere}");
@@ -202,24 +203,24 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_a_part_of_the_link() {
+    fn the_line_rate_depends_on_the_frame_size() {
         let of = |bytes| line_rate(10_000, bytes);
         assert_eq!([60, 1514].map(of), [15_625_000, 814_863]);
     }
 
     #[test]
-    fn what_was_sent_too_late_is_lost() {
+    fn packets_sent_too_late_count_as_lost() {
         let trial = Trial { load: 1e6, seconds: 1.0, sent: 1_000_000, received: 1_000_000 };
         assert_eq!(in_time(trial, 1.0).loss(), 0.0);
         assert_eq!(in_time(Trial { seconds: 1.0 + GRACE / 2.0, ..trial }, 1.0).loss(), 0.0);
         let late = in_time(Trial { seconds: 1.25, ..trial }, 1.0);
         assert!((late.loss() - (1.0 - (1.0 + GRACE) / 1.25)).abs() < 1e-5, "{late:?}");
         let lossy = Trial { seconds: 1.25, received: 500_000, ..trial };
-        assert_eq!(in_time(lossy, 1.0).received, 500_000, "what is lost is not lost twice");
+        assert_eq!(in_time(lossy, 1.0).received, 500_000, "lost packets are not counted twice");
     }
 
     #[test]
-    fn words_reach_the_program_as_they_are() {
+    fn words_are_quoted_for_the_shell() {
         assert_eq!(quoted("1.[0-1]"), "'1.[0-1]'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }

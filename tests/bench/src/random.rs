@@ -1,16 +1,16 @@
-//! Numbers by chance that are the same in every run, and Zipf's law.
+//! Pseudo-random numbers that are the same in every run, and Zipf's law.
 
 /// The generator xorshift64*.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Starts at `seed`, any number but 0.
+    /// Starts with a seed other than 0.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn any(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -18,12 +18,12 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: u32) -> u32 {
         (((self.any() >> 32) * u64::from(end)) >> 32) as u32
     }
 
-    /// A number from 0 to 1.
+    /// Returns a number from 0 to 1.
     fn unit(&mut self) -> f64 {
         (self.any() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -60,16 +60,16 @@ impl Zipf {
     }
 }
 
-/// `count` flows out of `flows`, as often as Zipf's law says. Which are frequent is chosen by a step through them all.
+/// Returns `count` flows out of `flows`, distributed by Zipf's law. Ranks are assigned to flows in steps of a prime.
 pub fn zipf(flows: u32, count: usize, seed: u64) -> Vec<u32> {
-    // A prime above any number of flows we use, so that every flow has one rank.
+    // A prime above any number of flows in use, so that every flow has one rank.
     const STEP: u64 = 2_654_435_761;
     let (law, mut random) = (Zipf::new(flows), Random::new(seed));
     let flow = |rank: u32| (u64::from(rank) * STEP % u64::from(flows)) as u32;
     (0..count).map(|_| flow(law.rank(&mut random))).collect()
 }
 
-/// All flows in an order by chance, the same for the same seed.
+/// Returns all flows in random order, the same for the same seed.
 pub fn shuffled(flows: u32, seed: u64) -> Vec<u32> {
     let (mut order, mut random): (Vec<u32>, _) = ((0..flows).collect(), Random::new(seed));
     for place in (1..flows).rev() {
@@ -87,7 +87,7 @@ mod tests {
         let (law, mut random) = (Zipf::new(1000), Random::new(7));
         let mut seen = [0_u32; 1001];
         (0..100_000).for_each(|_| seen[law.rank(&mut random) as usize] += 1);
-        // The first has 1 / H(1000) of all, 13.4 in a hundred.
+        // The first has 1 / H(1000) of all, 13.4 %.
         assert!((13_000..13_800).contains(&seen[1]), "{}", seen[1]);
         assert!((6_400..7_000).contains(&seen[2]), "{}", seen[2]);
         assert!(seen[901..].iter().sum::<u32>() > 1000, "rare ones are seen too");

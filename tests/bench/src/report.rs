@@ -1,19 +1,19 @@
-//! Medians of what was measured, as text and as JSON.
+//! Medians of measurements, as text and as JSON.
 
 use serde_json::{Value, json};
 
-/// Some measurements of one thing.
+/// Several measurements of one quantity.
 #[derive(Clone, Debug)]
 pub struct Sample(Vec<f64>);
 
 impl Sample {
-    /// Takes at least one measurement.
+    /// A sample of at least one measurement.
     pub fn new(mut values: Vec<f64>) -> Sample {
         values.sort_by(f64::total_cmp);
         Sample(values)
     }
 
-    /// The one in the middle.
+    /// Returns the median.
     pub fn median(&self) -> f64 {
         self.0[self.0.len() / 2]
     }
@@ -23,14 +23,14 @@ impl Sample {
         format!("{:.1} [{:.1}-{:.1}]", self.median(), self.0[0], self.0[self.0.len() - 1])
     }
 
-    /// The same with two digits, for small numbers.
+    /// The same with two decimals, for small numbers.
     pub fn fine(&self) -> String {
         format!("{:.2} [{:.2}-{:.2}]", self.median(), self.0[0], self.0[self.0.len() - 1])
     }
 
-    /// All of them, for the file.
+    /// JSON for the result file, with all measurements.
     pub fn json(&self) -> Value {
-        json!({ "median": self.median(), "least": self.0[0], "most": self.0[self.0.len() - 1], "all": self.0 })
+        json!({ "median": self.median(), "min": self.0[0], "max": self.0[self.0.len() - 1], "all": self.0 })
     }
 }
 
@@ -43,6 +43,6 @@ mod tests {
             (sample.text(), sample.fine()),
             ("2.0 [1.0-3.0]".to_owned(), "2.00 [1.00-3.00]".to_owned())
         );
-        assert_eq!(sample.json()["least"], 1.0);
+        assert_eq!(sample.json()["min"], 1.0);
     }
 }

@@ -1,52 +1,52 @@
-//! The search for the rate without loss: RFC 2544's question, by the rules of MLRsearch (draft-ietf-bmwg-mlrsearch). Loads are
-//! judged by sums of trials, and each goal ends with a load that holds and one, hardly higher, that does not.
+//! The search for the rate without loss (RFC 2544) by the rules of MLRsearch (draft-ietf-bmwg-mlrsearch). Loads are judged by
+//! sums of trials, and each goal ends with a load that meets it and one slightly higher that does not.
 
 use serde_json::{Value, json};
 
 use pollux_tests::bed::command::Result;
 
-/// What one trial saw.
+/// Result of one trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trial {
-    /// Packets a second that were offered.
+    /// Offered load in packets per second.
     pub load: f64,
-    /// How long, in seconds.
+    /// Duration in seconds.
     pub seconds: f64,
     /// Packets sent.
     pub sent: u64,
-    /// Packets that arrived.
+    /// Packets received.
     pub received: u64,
 }
 
 impl Trial {
-    /// The part of the packets that was lost.
+    /// Returns the share of packets lost.
     pub fn loss(&self) -> f64 {
         1.0 - self.received.min(self.sent) as f64 / self.sent.max(1) as f64
     }
 }
 
-/// What is searched for.
+/// A search goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
-    /// In words.
+    /// Description.
     pub name: &'static str,
-    /// The part that may be lost in a good trial.
+    /// Loss ratio up to which a trial is good.
     pub loss_ratio: f64,
-    /// Seconds of trials that a load is judged by.
+    /// Seconds of trials by which a load is judged.
     pub duration_sum: f64,
-    /// The part of those that may be of bad trials.
+    /// Share of those seconds that may come from bad trials.
     pub exceed_ratio: f64,
-    /// How far apart both ends may be in the end, of the higher.
+    /// Relative width of the final interval.
     pub width: f64,
 }
 
-/// No loss, and one packet lost in two hundred, as is usual.
+/// No loss, and the usual 0.5 % loss.
 pub const GOALS: [Goal; 2] = [
     Goal { name: "NDR", loss_ratio: 0.0, duration_sum: 20.0, exceed_ratio: 0.5, width: 0.005 },
     Goal { name: "PDR", loss_ratio: 0.005, duration_sum: 20.0, exceed_ratio: 0.5, width: 0.005 },
 ];
 
-/// What is known of a load.
+/// Judgement of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Holds,
@@ -54,20 +54,20 @@ enum Verdict {
     Open,
 }
 
-/// Where a goal's search has ended.
+/// Result of the search for a goal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Found {
-    /// What was searched for.
+    /// The goal.
     pub goal: Goal,
-    /// The highest load that holds, in packets a second; 0 when none does.
+    /// Highest load that meets the goal, in packets per second; 0 if none does.
     pub holds: f64,
-    /// The lowest that does not; none when the highest load there is holds.
+    /// Lowest load that does not; none if the maximum load meets the goal.
     pub fails: Option<f64>,
-    /// Packets a second that arrive at the load that holds: the conditional throughput.
+    /// Packets per second received at the load that meets the goal: the conditional throughput.
     pub throughput: f64,
 }
 
-/// A search and all its trials.
+/// A search with all its trials.
 pub struct Search<T> {
     trials: Vec<Trial>,
     try_load: T,
@@ -76,12 +76,12 @@ pub struct Search<T> {
 }
 
 impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
-    /// Trials of so many seconds up to this load; `try_load` carries one out, given load and seconds.
+    /// A search with trials of this duration up to this load. `try_load` runs one, given load and seconds.
     pub fn new(most: f64, seconds: f64, try_load: T) -> Search<T> {
         Search { trials: Vec::new(), try_load, seconds, most }
     }
 
-    /// All trials so far.
+    /// Returns all trials so far.
     pub fn trials(&self) -> &[Trial] {
         &self.trials
     }
@@ -92,7 +92,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
         Ok(trial)
     }
 
-    /// Judges a load by its trials: what of their sum is still missing may turn out bad or good.
+    /// Judges a load by its trials; the missing part of their sum may still be bad or good.
     fn verdict(&self, goal: &Goal, load: f64) -> Verdict {
         let of_load = || self.trials.iter().filter(|trial| trial.load == load);
         let sum = |bad: bool| -> f64 {
@@ -108,7 +108,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
         }
     }
 
-    /// Tries a load until it is clear whether it holds.
+    /// Tries a load until it is clear whether it meets the goal.
     fn judge(&mut self, goal: &Goal, load: f64) -> Result<bool> {
         loop {
             match self.verdict(goal, load) {
@@ -119,11 +119,11 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
         }
     }
 
-    /// Searches for a goal. The first guess is what arrives when all is sent that can be; from there ever longer steps
-    /// lead to the other end, and then the middle of both is tried.
+    /// Searches for a goal. The first guess is the rate received at maximum load. From there steps of increasing length
+    /// find the other end of the interval, which is then bisected.
     ///
     /// # Errors
-    /// When a trial fails.
+    /// If a trial fails.
     pub fn find(&mut self, goal: Goal) -> Result<Found> {
         let flat_out = match self.trials.first() {
             Some(&first) => first,
@@ -135,7 +135,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
         let guess = self.most * (1.0 - flat_out.loss());
         let (mut holds, mut fails, mut step) = (0.0, self.most, goal.width);
         let mut load = guess.clamp(self.most / 1000.0, self.most * (1.0 - goal.width));
-        // Down to a load that holds, up to one that does not.
+        // Down to a load that meets the goal, or up to one that does not.
         loop {
             if self.judge(&goal, load)? {
                 holds = load;
@@ -156,7 +156,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
             }
         }
         while holds > 0.0 && (fails - holds) / fails > goal.width {
-            // By ratios, since it is ratios that the width is about.
+            // The geometric mean, since the width is a ratio.
             let middle = (holds * fails).sqrt();
             if self.judge(&goal, middle)? { holds = middle } else { fails = middle }
         }
@@ -167,7 +167,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
         let mut losses: Vec<f64> =
             self.trials.iter().filter(|trial| trial.load == holds).map(Trial::loss).collect();
         losses.sort_by(f64::total_cmp);
-        // As many trials may be worse as the goal lets exceed.
+        // The goal allows this share of trials to be worse.
         let place = (losses.len() as f64 * (1.0 - goal.exceed_ratio)) as usize;
         let loss = losses.get(place.min(losses.len().saturating_sub(1))).copied().unwrap_or(0.0);
         Found { goal, holds, fails, throughput: holds * (1.0 - loss) }
@@ -175,7 +175,7 @@ impl<T: FnMut(f64, f64) -> Result<Trial>> Search<T> {
 }
 
 impl Found {
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         let goal = &self.goal;
         json!({
@@ -186,7 +186,7 @@ impl Found {
         })
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let upper = self
             .fails
@@ -204,7 +204,7 @@ impl Found {
 mod tests {
     use super::*;
 
-    /// A box that loses what is above its rate, and now and then something below it.
+    /// A device that loses packets above its rate, and occasionally some below it.
     fn of_rate(rate: f64, odd: u64) -> impl FnMut(f64, f64) -> Result<Trial> {
         let mut count = 0;
         move |load, seconds| {

@@ -1,4 +1,4 @@
-//! `dpdk-testpmd` in macswap mode: the least that can be done with a packet.
+//! `dpdk-testpmd` in macswap mode: the minimum that can be done with a packet.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::Setup;
 use super::kinds::Size;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// How long it may take to start.
+/// Time allowed for its start.
 const STARTS: Duration = Duration::from_secs(1);
 
-/// Runs testpmd for a window and gives its cycles per packet, as it reports them.
+/// Runs testpmd for a window and returns the cycles per packet that it reports.
 ///
 /// # Errors
-/// When it cannot be started or reports no cycles.
+/// If it cannot be started or reports no cycles.
 pub fn cycles(setup: &Setup<'_>) -> Result<f64> {
     let mut child = Command::new("dpdk-testpmd")
         .args(setup.eal("px-testpmd"))
@@ -24,10 +24,10 @@ pub fn cycles(setup: &Setup<'_>) -> Result<f64> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| Trouble(format!("cannot run dpdk-testpmd: {error}; scripts/install installs it")))?;
-    let mut input = child.stdin.take().ok_or_else(|| Trouble("dpdk-testpmd has no input".to_owned()))?;
+        .map_err(|error| Error(format!("cannot run dpdk-testpmd: {error}; scripts/install installs it")))?;
+    let mut input = child.stdin.take().ok_or_else(|| Error("dpdk-testpmd has no input".to_owned()))?;
     input.write_all(b"set fwd macswap\nstart\n")?;
-    // It reads commands when it is ready; the window then holds at least the rest of this time.
+    // It reads commands once it is ready, so the window is at least the rest of this time.
     std::thread::sleep(setup.window * 2 + STARTS);
     input.write_all(b"stop\nquit\n")?;
     drop(input);
@@ -35,18 +35,18 @@ pub fn cycles(setup: &Setup<'_>) -> Result<f64> {
     let text = String::from_utf8_lossy(&done.stdout);
     read(&text).ok_or_else(|| {
         let complaint = String::from_utf8_lossy(&done.stderr);
-        Trouble(format!("dpdk-testpmd reported no cycles per packet:\n{text}{complaint}"))
+        Error(format!("dpdk-testpmd reported no cycles per packet:\n{text}{complaint}"))
     })
 }
 
-/// Finds `CPU cycles/packet=75.32` in what testpmd printed.
+/// Finds `CPU cycles/packet=75.32` in testpmd's output.
 fn read(text: &str) -> Option<f64> {
     let (_, rest) = text.split_once("cycles/packet=")?;
     let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
     rest[..end].parse().ok()
 }
 
-/// Its own buffers serve, of the size polluxd has; only large files need more, and then smaller ones if frames are small.
+/// By default testpmd's buffers have polluxd's size. Only large files need more buffers, and smaller ones if frames are small.
 fn buffers(setup: &Setup<'_>) -> Vec<String> {
     if setup.files.packets < 100_000 {
         return Vec::new();

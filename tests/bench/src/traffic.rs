@@ -1,4 +1,4 @@
-//! The files both programs read their packets from, again and again.
+//! The capture files from which both programs read packets in a loop.
 
 use std::path::{Path, PathBuf};
 
@@ -8,25 +8,25 @@ use super::pcap;
 use super::random::{shuffled, zipf};
 use pollux_tests::bed::command::Result;
 
-/// Packets of a file are kept in buffers, and this many buffers of `polluxd` fit into 2048 huge pages.
+/// The packets of a file stay in buffers, and this many buffers of `polluxd` fit into 2048 huge pages.
 const KEPT: usize = 1_380_000;
-/// Fewer make a file that a loop is felt of.
+/// In a shorter file the overhead of the loop would be visible.
 const LEAST: usize = 1020;
 
-/// Packets that may come before `polluxd` knows of a service.
+/// Packets that may arrive before `polluxd` knows the service.
 const EARLY: u32 = 100_000;
 
-/// Makes a frame of a flow.
+/// Builds a frame of a flow.
 type Build = fn(Family, u32, usize) -> Vec<u8>;
 
-/// What is sent.
+/// Traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traffic {
     /// Addresses.
     pub family: Family,
     /// Frames.
     pub size: Size,
-    /// How often each flow has its turn.
+    /// Distribution of packets over flows.
     pub pattern: Pattern,
     /// Flows.
     pub flows: u32,
@@ -34,26 +34,26 @@ pub struct Traffic {
     pub mixed: bool,
 }
 
-/// The files of a traffic.
+/// The files of a kind of traffic.
 pub struct Files {
-    /// By port: packets of clients, and those of servers if there are any.
+    /// By port: packets from clients, and from servers if there are any.
     pub looped: Vec<PathBuf>,
-    /// A packet of every flow, to be read once; only when those of clients do not have one.
+    /// One packet of every flow, read once; only if the clients' file does not contain all flows.
     pub first: Option<PathBuf>,
-    /// Packets in all that are looped.
+    /// Number of packets in all looped files.
     pub packets: usize,
 }
 
 impl Traffic {
-    /// Words for tables and files.
+    /// Name for tables and files.
     pub fn name(&self) -> String {
         format!("{} {} {} {}", word(self.family), word(self.size), self.flows, word(self.pattern))
     }
 
-    /// Packets of a file.
+    /// Returns the number of packets of a file.
     fn packets(&self) -> usize {
         let kept = if self.mixed { KEPT / 2 } else { KEPT };
-        // Large frames are kept in large buffers by testpmd too, and files of them are large.
+        // testpmd keeps large frames in large buffers too, and their files are large.
         let kept = if self.size == Size::Small { kept } else { kept / 4 };
         (self.flows as usize).max(LEAST).min(kept)
     }
@@ -61,7 +61,7 @@ impl Traffic {
     /// Writes the files.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// If the disk is full.
     pub fn write(&self, directory: &Path) -> Result<Files> {
         let Traffic { family, size, flows, .. } = *self;
         let packets = self.packets();
@@ -76,14 +76,14 @@ impl Traffic {
         let first =
             (self.pattern == Pattern::Zipf || packets < flows as usize).then(|| directory.join("first.pcap"));
         if let Some(path) = &first {
-            // The first packets come before the configuration does, and once more at the end.
+            // The first packets arrive before the configuration, so they are repeated at the end.
             let turns = (0..flows).chain(0..flows.min(EARLY));
             pcap::write(path, turns.map(|flow| request_by(looped.len(), family, flow, 60)))?;
         }
         Ok(Files { packets: packets * looped.len(), looped, first })
     }
 
-    /// The flows of a side's packets in turn. Where not all fit, replies are of those that requests leave out.
+    /// Returns the flows of one side's packets in order. If not all fit, replies belong to the flows that requests leave out.
     fn order(&self, side: usize, packets: usize) -> Vec<u32> {
         if self.pattern == Pattern::Zipf {
             return zipf(self.flows, packets, 1 + side as u64);

@@ -1,35 +1,35 @@
-//! Who is there: clients, a service, its servers, and the configuration that tells `polluxd` of them.
+//! Clients, a service and its servers, and the configuration of `polluxd` for them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::kinds::{Family, Method};
 
-/// Servers of the service.
+/// Number of servers.
 pub const SERVERS: u8 = 8;
-/// Hardware address of the router before the clients, and of the servers.
+/// MAC address of the clients' router and of the servers.
 pub const BEYOND: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 0xfe], [2, 0, 0, 0, 2, 2]];
-/// The service's L4 port, and the servers'.
+/// L4 port of the service and the servers.
 pub const L4_PORT: u16 = 80;
 
-/// Where packets go that a mark is for: where testpmd's flowgen sends them.
+/// Destination network that gets a firewall mark: the one to which testpmd's flowgen sends.
 pub const MARKED: &str = "10.253.0.0/16";
 
 /// One of our ports.
 pub struct Port {
-    /// Its name in DPDK.
+    /// DPDK device name.
     pub name: &'static str,
-    /// Its hardware address.
+    /// MAC address.
     pub mac: [u8; 6],
 }
 
-/// What `net_pcap` calls its ports, with the addresses it gives them: of clients, of servers, and one more.
+/// Ports of `net_pcap` with the driver's addresses: towards clients, towards servers, and one more.
 pub const PORTS: [Port; 3] = [
     Port { name: "net_pcap0", mac: [2, 0x70, 0x63, 0x61, 0x70, 0] },
     Port { name: "net_pcap1", mac: [2, 0x70, 0x63, 0x61, 0x70, 1] },
     Port { name: "net_pcap2", mac: [2, 0x70, 0x63, 0x61, 0x70, 2] },
 ];
 
-/// The client of a flow.
+/// Returns the client address of a flow.
 pub fn client(family: Family, flow: u32) -> SocketAddr {
     let address: IpAddr = match family {
         Family::Ipv4 => Ipv4Addr::from_bits(0x1000_0000 + flow).into(),
@@ -40,12 +40,12 @@ pub fn client(family: Family, flow: u32) -> SocketAddr {
     SocketAddr::new(address, client_port(flow))
 }
 
-/// Its L4 port.
+/// Returns the client L4 port of a flow.
 pub fn client_port(flow: u32) -> u16 {
     1024 + (flow & 0x7fff) as u16
 }
 
-/// The service.
+/// Returns the virtual address.
 pub fn service(family: Family) -> SocketAddr {
     let address: IpAddr = match family {
         Family::Ipv4 => Ipv4Addr::new(10, 9, 9, 1).into(),
@@ -54,7 +54,7 @@ pub fn service(family: Family) -> SocketAddr {
     SocketAddr::new(address, L4_PORT)
 }
 
-/// Its nth server.
+/// Returns the address of the nth server.
 pub fn server(family: Family, n: u8) -> SocketAddr {
     let address: IpAddr = match family {
         Family::Ipv4 => Ipv4Addr::new(10, 2, 0, 11 + n).into(),
@@ -63,8 +63,8 @@ pub fn server(family: Family, n: u8) -> SocketAddr {
     SocketAddr::new(address, L4_PORT)
 }
 
-/// The server that source hashing, as IPVS defines it, gives a flow: the upper 8 bits of a product choose one of 256
-/// buckets, which the servers of equal weight have in turn, the newest first.
+/// Returns the server that source hashing, as IPVS defines it, selects for a flow: the upper 8 bits of a product select
+/// one of 256 buckets, to which servers of equal weight are assigned in rotation, newest first.
 pub fn server_of(family: Family, flow: u32) -> u8 {
     let number = match client(family, flow).ip() {
         IpAddr::V4(address) => address.to_bits(),
@@ -78,31 +78,31 @@ pub fn server_of(family: Family, flow: u32) -> u8 {
     SERVERS - 1 - (bucket % u32::from(SERVERS)) as u8
 }
 
-/// What the configuration says beside the addresses.
+/// Parameters of the configuration.
 pub struct Plan<'a> {
-    /// Family of all.
+    /// Address family.
     pub family: Family,
-    /// The service's method.
+    /// Forwarding method of the service.
     pub method: Method,
-    /// The service's protocol.
+    /// Protocol of the service.
     pub protocol: &'a str,
-    /// Its scheduler.
+    /// Scheduler of the service.
     pub scheduler: &'a str,
-    /// The ports: of clients, of servers, and others.
+    /// Ports: towards clients, towards servers, and others.
     pub ports: &'a [Port],
-    /// The number of the port before the servers.
+    /// Number of the port towards the servers.
     pub inside: usize,
-    /// What the service is by, in place of its address: `fwmark = 7`.
+    /// Key of the service in place of its address: `fwmark = 7`.
     pub key: Option<&'a str>,
-    /// Room for connections of this family.
+    /// Capacity of the connection table.
     pub connections: u32,
-    /// Packet buffers of all ports; 0 for as many as `polluxd` thinks right.
+    /// Packet buffers of all ports; 0 for the default of `polluxd`.
     pub buffers: u32,
     /// Lines of `[settings]`.
     pub settings: &'a str,
 }
 
-/// A configuration with the facts about the network in it.
+/// Returns a configuration with a static network configuration.
 pub fn config(plan: &Plan<'_>) -> String {
     let (ipv4, ipv6) = match plan.family {
         Family::Ipv4 => (plan.connections, 1024),
@@ -126,7 +126,7 @@ pub fn config(plan: &Plan<'_>) -> String {
     );
     for n in 0..SERVERS {
         let server = server(plan.family, n);
-        // By a mark, any L4 port is served, and kept.
+        // A service by firewall mark serves any L4 port and does not change it.
         let l4_port = if plan.key.is_some() { 0 } else { server.port() };
         let address = server.ip();
         text +=
@@ -135,7 +135,7 @@ pub fn config(plan: &Plan<'_>) -> String {
     text + "]\n" + &network_config(plan)
 }
 
-/// All that is known of the network.
+/// Returns the `[network]` section.
 fn network_config(plan: &Plan<'_>) -> String {
     let Plan { family, ports, inside, .. } = *plan;
     let (all, net, host, router, ours) = match family {
@@ -143,7 +143,7 @@ fn network_config(plan: &Plan<'_>) -> String {
         Family::Ipv6 => ("::/0", 64, 128, "2001:db8:1::1", ["2001:db8:1::fe", "2001:db8:2::fe"]),
     };
     let (mut links, mut addresses, mut routes) = (String::new(), String::new(), String::new());
-    // A tunnel adds headers to packets of any size.
+    // The MTU leaves room for tunnel headers.
     for (place, port) in ports.iter().enumerate() {
         let mac = mac(port.mac);
         links +=
@@ -163,7 +163,7 @@ fn network_config(plan: &Plan<'_>) -> String {
     for n in 0..SERVERS {
         neighbours += &neighbour(inside, &server(family, n).ip().to_string(), BEYOND[1]);
     }
-    // What has a mark is balanced only if it is for this machine.
+    // Packets with a mark are balanced only if their destination is local.
     if plan.key.is_some() {
         routes += &format!("{{ destination = \"{MARKED}\", kind = \"local\", link = \"lo\" }},\n");
     }
@@ -180,7 +180,7 @@ fn neighbour(link: usize, address: &str, of: [u8; 6]) -> String {
     format!("{{ link = \"p{link}\", address = \"{address}\", mac = \"{}\" }},\n", mac(of))
 }
 
-/// The network of one of our addresses, whose last number is 254.
+/// Returns the network of one of our addresses, which ends in 254.
 fn network(address: &str) -> String {
     let end = address.rfind(['.', ':']).map_or(0, |place| place + 1);
     let zero = if address.contains('.') { "0" } else { "" };

@@ -1,5 +1,5 @@
-//! What `polluxd` costs and bears, beside `dpdk-testpmd` on identical ports in the same run. Run by `scripts/bench`,
-//! which builds first and lends huge pages.
+//! Measures `polluxd` and `dpdk-testpmd` on identical ports in the same run. Run by `scripts/bench`, which builds the
+//! programs and reserves huge pages.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,75 +14,75 @@ use pollux_bench::kinds::{Family, Method, Pattern, Size};
 use pollux_bench::matrix::{self, Choice, Row, Run};
 use pollux_bench::page;
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 use serde_json::{Value, json};
 
-/// As polluxd has it, since workers of it run in this process.
+/// The allocator of polluxd, since its workers run in this process.
 #[global_allocator]
 static MEMORY: CacheAlignedAlloc = CacheAlignedAlloc;
 
-/// What is measured, part by part.
+/// Parts of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Loads from memory of all sizes.
+    /// Memory latency by working set size.
     Memory,
-    /// polluxd and testpmd in turn on identical ports.
+    /// polluxd and testpmd alternately on identical ports.
     Matrix,
-    /// Up to 10 million flows, by the generator inside the process.
+    /// Up to 10 million flows, with a generator in the worker's process.
     Inside,
-    /// New connections a second.
+    /// New connections per second.
     Opening,
     /// A SYN flood.
     Flood,
-    /// Delays, in quiet and while control is busy.
+    /// Latency, with an idle and a busy control plane.
     Latency,
-    /// How evenly flows are spread.
+    /// How evenly flows are distributed.
     Spread,
-    /// Two workers on two cores, and packets that come in at the wrong one.
+    /// Two workers on two cores, and packets that arrive at the wrong one.
     Workers,
 }
 
-/// Measures polluxd and dpdk-testpmd (macswap) in turn on identical ports, and the worker by a generator in its process.
+/// Measures polluxd and dpdk-testpmd (macswap) alternately on identical ports, then the worker with a generator in its process.
 #[derive(Clone, Parser)]
 #[command(name = "scripts/bench")]
 struct Options {
-    /// Only these parts.
+    /// Run only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// One round of a thousand and a million flows; fails when a ratio is above its limit.
+    /// Measure one round of a thousand and a million flows; exit non-zero if a ratio exceeds its limit
     #[arg(long)]
     quick: bool,
-    /// Only these numbers of flows, in every kind of traffic that is chosen.
+    /// Measure only these numbers of flows, with every selected kind of traffic
     #[arg(long, value_delimiter = ',')]
     flows: Vec<u32>,
-    /// Only these methods.
+    /// Measure only these forwarding methods
     #[arg(long, value_enum, value_delimiter = ',')]
     methods: Vec<Method>,
-    /// Only these families.
+    /// Measure only these address families
     #[arg(long, value_enum, value_delimiter = ',')]
     families: Vec<Family>,
-    /// Only these sizes of frames.
+    /// Measure only these frame sizes
     #[arg(long, value_enum, value_delimiter = ',')]
     sizes: Vec<Size>,
-    /// Only these patterns.
+    /// Measure only these traffic patterns
     #[arg(long, value_enum, value_delimiter = ',')]
     patterns: Vec<Pattern>,
-    /// How often each row is measured.
+    /// Rounds per row [default: 3, with --quick 1]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Seconds that each measurement counts.
+    /// Seconds per measurement
     #[arg(long, default_value_t = 0.5)]
     seconds: f64,
-    /// Put report, plots and result in docs/performance too.
+    /// Also write report, plots and result to docs/performance
     #[arg(long)]
     publish: bool,
-    /// Measure nothing; write the report and plots again, beside this result.json.
+    /// Measure nothing; write the report and plots of this result.json again, next to it
     #[arg(long, value_name = "RESULT")]
     redraw: Option<PathBuf>,
-    /// There are huge pages for both programs.
+    /// Huge pages are available for both programs
     #[arg(long, hide = true)]
     huge: bool,
-    /// One CPU for control, one that forwards.
+    /// CPU of the control thread, CPU of the worker.
     #[arg(long, default_value = "0,1")]
     cpus: String,
 }
@@ -109,11 +109,11 @@ impl Options {
         }
     }
 
-    /// How everything inside the process is measured.
+    /// Returns the settings of measurements inside the process.
     fn inside(&self) -> Result<inside::Run> {
         let cpus: Vec<usize> = self.cpus.split(',').filter_map(|cpu| cpu.trim().parse().ok()).collect();
         let cpus = <[usize; 2]>::try_from(cpus);
-        let cpus = cpus.map_err(|_| Trouble(format!("--cpus {}: give two numbers, as in 0,1", self.cpus)))?;
+        let cpus = cpus.map_err(|_| Error(format!("--cpus {}: give two numbers, as in 0,1", self.cpus)))?;
         Ok(inside::Run { rounds: self.rounds(), window: self.window(), cpus })
     }
 
@@ -121,7 +121,7 @@ impl Options {
         Duration::from_secs_f64(self.seconds.clamp(0.1, 3600.0))
     }
 
-    /// The rows of the matrix that the generator inside the process is held against.
+    /// Returns options for the rows of the matrix that the generator inside the process is compared with.
     fn calibration(&self) -> Options {
         Options {
             flows: vec![1_000_000],
@@ -164,19 +164,19 @@ fn run(options: &Options) -> Result<()> {
     }
     let inside = options.inside()?;
     if options.has(Part::Inside) {
-        // What it is held against was measured on ports in the same run.
+        // It is compared with a measurement on ports in the same run.
         let beside = if rows.is_empty() { matrix(&options.calibration(), &conditions)? } else { Vec::new() };
         result["inside"] = throughput(options, &inside, rows.iter().chain(&beside))?;
     }
     if options.has(Part::Opening) {
-        println!("\nNew connections in steady state, as many ending as beginning, at a million live ones");
+        println!("\nNew connections in steady state: as many end as begin, and a million are live");
         println!("{}", opening::Row::head());
         let each = opening::CASES.into_iter().map(|case| {
             let row = opening::measure(&inside, case)?;
             println!("{}", row.line());
             Ok(row.json())
         });
-        result["opening"] = each.collect::<Result<_>>()?;
+        result["new_connections"] = each.collect::<Result<_>>()?;
     }
     if options.has(Part::Flood) {
         let flood = flood::measure(&inside)?;
@@ -184,7 +184,7 @@ fn run(options: &Options) -> Result<()> {
         result["flood"] = flood.json();
     }
     if options.has(Part::Latency) {
-        result["latency"] = delays(&inside)?;
+        result["latency"] = latency(&inside)?;
     }
     if options.has(Part::Spread) {
         println!();
@@ -193,7 +193,7 @@ fn run(options: &Options) -> Result<()> {
         result["spread"] = rows.iter().map(spread::Row::json).collect();
     }
     if options.has(Part::Workers) {
-        result["workers"] = workers::tell(&inside)?;
+        result["workers"] = workers::measure_all(&inside)?;
     }
     save(options, &conditions, result)?;
     if options.quick { gate(&rows) } else { Ok(()) }
@@ -207,14 +207,14 @@ fn memory(options: &Options) -> Result<Value> {
     Ok(rows.iter().map(chase::Row::json).collect())
 }
 
-/// The generator inside the process: the same million flows as on ports first, to see how far the two agree.
+/// Runs the generator inside the process, first with the same million flows as on ports, to compare the two.
 fn throughput<'a>(
     options: &Options,
     run: &inside::Run,
     matrix: impl Iterator<Item = &'a Row> + Clone,
 ) -> Result<Value> {
     println!(
-        "\nInside the process, without a driver, 64-byte UDP; per packet, median [least-most] of {} rounds",
+        "\nInside the process, without a driver, 64-byte UDP; per packet, median [min-max] of {} rounds",
         run.rounds
     );
     println!("{}", throughput::Row::head());
@@ -230,9 +230,9 @@ fn throughput<'a>(
     Ok(rows.into())
 }
 
-fn delays(run: &inside::Run) -> Result<Value> {
+fn latency(run: &inside::Run) -> Result<Value> {
     let report = latency::measure(run)?;
-    println!("\nDelays at a million flows, NAT in both directions; full speed is {:.2} Mpps", report.full);
+    println!("\nLatency at a million flows, NAT in both directions; full speed is {:.2} Mpps", report.full);
     println!("{}", latency::Row::head());
     report.rows.iter().for_each(|row| println!("{}", row.line()));
     Ok(
@@ -249,7 +249,7 @@ fn matrix(options: &Options, conditions: &Conditions) -> Result<Vec<Row>> {
         gigahertz: conditions.gigahertz,
     };
     println!(
-        "UDP, one forwarding core, of NAT both directions; per packet, median [least-most] of {} rounds",
+        "UDP, one forwarding core, NAT in both directions; per packet, median [min-max] of {} rounds",
         run.rounds
     );
     println!("{}", matrix::head());
@@ -262,30 +262,26 @@ fn matrix(options: &Options, conditions: &Conditions) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Fails when a ratio is above what continuous integration lets pass.
+/// Fails if a ratio exceeds the limit for CI.
 fn gate(rows: &[Row]) -> Result<()> {
     let slow = rows.iter().filter(|row| row.ratio.median() > matrix::limit(row.traffic.flows));
     let lines: Vec<String> = slow
         .map(|row| {
-            format!(
-                "{}\nis above the limit of {} times testpmd",
-                row.line(),
-                matrix::limit(row.traffic.flows)
-            )
+            format!("{}\nexceeds the limit of {} times testpmd", row.line(), matrix::limit(row.traffic.flows))
         })
         .collect();
-    if lines.is_empty() { Ok(()) } else { Err(Trouble(lines.join("\n"))) }
+    if lines.is_empty() { Ok(()) } else { Err(Error(lines.join("\n"))) }
 }
 
-/// Writes the result with its page and plots; the directory is named by the time.
+/// Writes the result, its page and plots to a directory named by the time.
 fn save(options: &Options, conditions: &Conditions, mut result: Value) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Trouble(error.to_string()))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Error(error.to_string()))?;
     result["format"] = json!(page::FORMAT);
     result["version"] = json!(page::VERSION);
     result["unix_time"] = json!(now.as_secs());
     result["conditions"] = conditions.json();
     result["conditions"]["rounds"] = json!(options.rounds());
-    result["conditions"]["seconds_a_round"] = json!(options.seconds);
+    result["conditions"]["seconds_per_round"] = json!(options.seconds);
     let place = Path::new("bench-results").join(now.as_secs().to_string());
     let published = options.publish.then(|| Path::new("docs/performance").to_owned());
     for place in iter::once(place).chain(published) {
@@ -302,7 +298,7 @@ fn redraw(file: &Path) -> Result<()> {
     if (&result["format"], &result["version"]) != (&json!(page::FORMAT), &json!(page::VERSION)) {
         let (format, version) = (&result["format"], &result["version"]);
         let wanted = format!("{} {}", page::FORMAT, page::VERSION);
-        return Err(Trouble(format!("{} is {format} {version}; it must be {wanted}", file.display())));
+        return Err(Error(format!("{} is {format} {version}; it must be {wanted}", file.display())));
     }
     page::write(file.parent().unwrap_or(Path::new(".")), &result)
 }

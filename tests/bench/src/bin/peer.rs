@@ -1,5 +1,5 @@
-//! Sends packets between two DPDK ports at a pace and counts those that come back by the other: `LOAD SECONDS` on a line,
-//! and a line of JSON in answer. Started by `peers`.
+//! Sends packets by one DPDK port at a given rate and counts those that return by the other. It reads lines `LOAD SECONDS`
+//! and answers each with a line of JSON. Started by `peers`.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -13,9 +13,9 @@ use pollux_dataplane::dpdk::{Eal, Mbuf, Pool, PoolSetup, Port, PortSetup, Queue}
 use pollux_dataplane::io::{Batch, QueuePair};
 use serde_json::json;
 
-/// Most packets sent at once: longer bursts are lost where shorter ones are not.
+/// Longest burst: longer ones overflow rings.
 const AT_ONCE: u64 = 32;
-/// How long packets may be on their way.
+/// How long packets may be in flight.
 const TAIL: Duration = Duration::from_millis(200);
 
 #[derive(Parser)]
@@ -29,7 +29,7 @@ struct Options {
     /// Flows.
     #[arg(long)]
     flows: u32,
-    /// Hardware address of the balancer's port.
+    /// MAC address of the balancer's port
     #[arg(long)]
     to: String,
     /// EAL arguments.
@@ -113,14 +113,14 @@ impl Counts {
 }
 
 impl Peer {
-    /// Sends when packets are due, whatever becomes of them; one that the ring has no room for is lost, as on a wire.
+    /// Sends packets when they are due; if the ring is full the packet is lost, as on a wire.
     fn trial(&mut self, load: f64, seconds: f64) -> Counts {
         let (mut counts, mut batch, began) = (Counts::default(), Batch::new(), Instant::now());
         let all = (load * seconds) as u64;
         while counts.sent < all {
             let due = ((began.elapsed().as_secs_f64() * load) as u64 + 1).min(all);
             for _ in 0..due.saturating_sub(counts.sent).min(AT_ONCE) {
-                // Without a buffer it is lost too.
+                // Without a buffer the packet is lost too.
                 self.packet().into_iter().for_each(|packet| batch.push(packet));
                 counts.sent += 1;
             }
@@ -129,7 +129,7 @@ impl Peer {
             batch.clear();
             counts.received += self.take();
             if began.elapsed().as_secs_f64() > seconds * 1.2 {
-                // The sender is not that fast.
+                // The sender cannot keep up.
                 break;
             }
         }
@@ -147,7 +147,7 @@ impl Peer {
         packet
     }
 
-    /// Takes what came by the other port; what comes back by the first is no traffic of ours.
+    /// Counts packets at the second port; those at the first are not test traffic.
     fn take(&mut self) -> u64 {
         let mut batch = Batch::new();
         self.queues[0].receive(&mut batch);

@@ -1,5 +1,5 @@
-//! The rate without loss of `polluxd` between two peers on shared memory. Run by `scripts/peers`, which builds first
-//! and lends huge pages.
+//! Searches for the highest rate without loss of `polluxd` between two peers on shared memory. Run by `scripts/peers`,
+//! which builds the programs and reserves huge pages.
 
 use std::fs;
 use std::io::Write;
@@ -14,37 +14,37 @@ use pollux_bench::peers::{Middle, Peer, Setting, Via};
 use pollux_bench::pktgen::{self, Pktgen, in_time};
 use pollux_bench::search::{Found, GOALS, Goal, Search, Trial};
 use pollux_bench::world::MARKED;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 use serde_json::{Value, json};
 
-/// Who is at the other ends.
+/// Traffic generator
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum With {
-    /// The project's own paced sender and sink: a search for the rate without loss.
+    /// Pollux's own paced sender and sink: search for the rate without loss.
     Paced,
-    /// testpmd, which cannot pace on such ports: how much passes when flowgen floods both.
+    /// testpmd, which cannot pace on these ports: throughput while flowgen floods both.
     Testpmd,
-    /// Pktgen-DPDK: the same search, with its rates and its counters.
+    /// Pktgen-DPDK: the same search, with pktgen's rates and counters.
     Pktgen,
 }
 
-/// Packets a second while flows become known.
+/// Packets per second while flows become known.
 const KNOWN_AT: f64 = 100_000.0;
 
-/// polluxd between two peers on shared memory.
+/// Measures polluxd between two peers on shared memory.
 #[derive(Parser)]
 #[command(name = "scripts/peers")]
 struct Options {
-    /// What is between.
+    /// Device type between the peers.
     #[arg(long, value_enum, default_value = "memif")]
     via: Via,
-    /// Who is at the other ends.
+    /// Traffic generator
     #[arg(long, value_enum, default_value = "paced")]
     with: With,
-    /// Where pktgen is, if it is not in PATH.
+    /// Path of pktgen, if it is not in PATH
     #[arg(long, value_name = "FILE")]
     pktgen: Option<PathBuf>,
-    /// How packets reach the servers.
+    /// Forwarding method.
     #[arg(long, value_enum, default_value = "nat")]
     method: Method,
     /// Addresses.
@@ -56,19 +56,19 @@ struct Options {
     /// Flows.
     #[arg(long, default_value_t = 1000)]
     flows: u32,
-    /// Seconds of a trial.
+    /// Seconds per trial
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// Seconds of trials that a load is judged by.
+    /// Seconds of trials by which a load is judged.
     #[arg(long, default_value_t = 20.0)]
     sum: f64,
-    /// One CPU for control and peers, one that forwards.
+    /// CPU of control and peers, CPU of the worker.
     #[arg(long, default_value = "0,1")]
     cpus: String,
 }
 
 impl Options {
-    /// Seconds until every flow is known, before a packet counts.
+    /// Returns the warm-up time in which every flow becomes known.
     fn known_after(&self) -> f64 {
         (f64::from(self.flows) * 2.0 / KNOWN_AT).max(0.5)
     }
@@ -88,7 +88,7 @@ fn run(options: &Options) -> Result<()> {
     let conditions = Conditions::read(true)?;
     println!("{}", conditions.text());
     let cpus: Vec<usize> = options.cpus.split(',').filter_map(|cpu| cpu.trim().parse().ok()).collect();
-    let wrong = |_| Trouble(format!("--cpus {}: give two numbers, as in 0,1", options.cpus));
+    let wrong = |_| Error(format!("--cpus {}: give two numbers, as in 0,1", options.cpus));
     let cpus = <[usize; 2]>::try_from(cpus).map_err(wrong)?;
     let testpmd = options.with == With::Testpmd;
     let fwmarks = format!("[[fwmarks]]\ndestination = \"{MARKED}\"\nfwmark = 1\n");
@@ -96,7 +96,7 @@ fn run(options: &Options) -> Result<()> {
     let setting = Setting {
         via: options.via,
         ports: &ports,
-        // Flowgen changes the address that packets go to, which DR leaves alone.
+        // Flowgen varies the destination address, and DR keeps it.
         method: if testpmd { Method::Dr } else { options.method },
         family: if testpmd { Family::Ipv4 } else { options.family },
         size: options.size,
@@ -105,7 +105,7 @@ fn run(options: &Options) -> Result<()> {
         key: testpmd.then_some("fwmark = 1"),
         fwmarks: if testpmd { &fwmarks } else { "" },
     };
-    // Who has no pktgen is told so before anything starts.
+    // Fail before anything starts if there is no pktgen.
     let program =
         if options.with == With::Pktgen { pktgen::find(options.pktgen.as_deref())? } else { PathBuf::new() };
     let middle = Middle::start(&setting)?;
@@ -115,7 +115,7 @@ fn run(options: &Options) -> Result<()> {
             peer.trial(KNOWN_AT, options.known_after())?;
             let flat_out = peer.trial(1e9, options.seconds)?;
             println!("the sender can offer {:.3} Mpps; {}", flat_out.load * 0.9 / 1e6, passed(&flat_out));
-            // What it can do now and then is no load that it can hold.
+            // A load that it reaches occasionally is not one it can sustain.
             search(options, flat_out.load * 0.9, |load, seconds| peer.trial(load, seconds))?
         }
         With::Pktgen => {
@@ -130,7 +130,7 @@ fn run(options: &Options) -> Result<()> {
                 passed(&flat_out)
             );
             let most = (flat_out.load * 1.1).min(pktgen.line_rate());
-            // A load above is one that it cannot send in time, whoever of both is the slower.
+            // Above this load it cannot send in time, whichever of both is the bottleneck.
             let trial = |load, seconds| Ok(in_time(pktgen.trial(load, seconds)?, seconds));
             search(options, most, trial)?
         }
@@ -139,7 +139,7 @@ fn run(options: &Options) -> Result<()> {
     save(&conditions, &setting, options.with, result)
 }
 
-/// Whether pktgen counts as polluxd does, which its releases differ in.
+/// Checks that pktgen and polluxd count alike; releases of pktgen differ in this.
 fn agree(pktgen: &mut Pktgen, middle: &Middle) -> Result<()> {
     let before = middle.counts()?;
     let trial = pktgen.trial(10_000.0, 0.2)?;
@@ -147,7 +147,7 @@ fn agree(pktgen: &mut Pktgen, middle: &Middle) -> Result<()> {
     if trial.received == sent && sent > 0 {
         return Ok(());
     }
-    Err(Trouble(format!(
+    Err(Error(format!(
         "of {} packets of pktgen's polluxd passed {sent} on, and pktgen says that {} arrived; is it release 23.10.2, as \
          scripts/pktgen builds it?",
         trial.sent, trial.received
@@ -176,7 +176,7 @@ fn search(options: &Options, most: f64, trial: impl FnMut(f64, f64) -> Result<Tr
     }))
 }
 
-/// testpmd sends by both ports all it can, and drops what comes.
+/// testpmd sends as much as it can on both ports and drops received packets.
 fn flood(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Value> {
     let control = setting.cpus[0];
     let mut child = Command::new("dpdk-testpmd")
@@ -192,8 +192,8 @@ fn flood(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Va
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .map_err(|error| Trouble(format!("cannot run dpdk-testpmd: {error}; scripts/install installs it")))?;
-    let mut input = child.stdin.take().ok_or_else(|| Trouble("dpdk-testpmd has no input".to_owned()))?;
+        .map_err(|error| Error(format!("cannot run dpdk-testpmd: {error}; scripts/install installs it")))?;
+    let mut input = child.stdin.take().ok_or_else(|| Error("dpdk-testpmd has no input".to_owned()))?;
     input.write_all(b"start\n")?;
     std::thread::sleep(Duration::from_secs(3));
     let (before, began) = (middle.counts()?, Instant::now());
@@ -204,7 +204,7 @@ fn flood(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Va
     child.wait()?;
     let [received, sent, cycles] = [0, 1, 2].map(|at| (after[at] - before[at]) as f64);
     if sent == 0.0 {
-        return Err(Trouble("polluxd passed no packet of dpdk-testpmd's".to_owned()));
+        return Err(Error("polluxd passed no packet of dpdk-testpmd's".to_owned()));
     }
     println!(
         "polluxd took {:.3} Mpps of flowgen's and passed {:.3} Mpps on, in {:.0} cycles a packet",
@@ -218,7 +218,7 @@ fn flood(options: &Options, setting: &Setting<'_>, middle: &Middle) -> Result<Va
 }
 
 fn save(conditions: &Conditions, setting: &Setting<'_>, with: With, mut result: Value) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Trouble(error.to_string()))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Error(error.to_string()))?;
     result["format"] = json!("pollux-peers");
     result["version"] = json!(1);
     result["unix_time"] = json!(now.as_secs());

@@ -1,13 +1,13 @@
-//! A packet buffer without DPDK: of fixed size, with what the generator notes about the packet beside it.
+//! A packet buffer without DPDK: of fixed size, with the generator's metadata next to the frame.
 
 use std::collections::VecDeque;
 
 use pollux_dataplane::packet::Packet;
 
-/// Room in front of a new frame: the longest tunnel header of IPv6 fits.
+/// Headroom of a new frame; the longest IPv6 tunnel header fits.
 const HEADROOM: usize = 64;
 const ROOM: usize = 256;
-/// Buffers that take turns, as those of a port's queue do; in all as large as a second-level cache.
+/// Buffers that are used in rotation, as those of a port's queue; together as large as an L2 cache.
 const BUFFERS: usize = 2048;
 
 #[repr(align(64))]
@@ -18,16 +18,16 @@ struct Inner {
     note: Notification,
 }
 
-/// What is known of a packet on its way.
+/// Metadata of a packet in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Notification {
-    /// When it was to be there, in nanoseconds of the script's clock.
+    /// When it was due, in nanoseconds of the script's clock.
     pub due: u64,
-    /// The number of the source that made it.
+    /// Number of the source that generated it.
     pub source: u8,
 }
 
-/// A frame and its note.
+/// A frame and its metadata.
 pub struct Buffer(Box<Inner>);
 
 impl Buffer {
@@ -40,7 +40,7 @@ impl Buffer {
         }))
     }
 
-    /// Fills it with a frame of at most 192 bytes.
+    /// Fills the buffer with a frame of at most 192 bytes.
     pub fn fill(&mut self, frame: &[u8], note: Notification) -> &mut [u8] {
         let end = (HEADROOM + frame.len()).min(ROOM);
         (self.0.start, self.0.end, self.0.note) = (HEADROOM, end, note);
@@ -49,7 +49,7 @@ impl Buffer {
         place
     }
 
-    /// What was noted.
+    /// Returns the metadata.
     pub fn note(&self) -> Notification {
         self.0.note
     }
@@ -101,30 +101,30 @@ impl Packet for Buffer {
     }
 }
 
-/// Buffers that are free, the one that has been for longest first.
+/// Free buffers, longest free first.
 pub struct Pool(VecDeque<Buffer>);
 
 impl Pool {
-    /// A pool of its usual size.
+    /// A pool of the usual size.
     pub fn new() -> Pool {
         Pool((0..BUFFERS).map(|_| Buffer::new()).collect())
     }
 
-    /// A free buffer; a new one when those that were given out have not come back.
+    /// Returns a free buffer, or a new one if all are in use.
     #[inline]
     pub fn take(&mut self) -> Buffer {
         self.0.pop_front().unwrap_or_else(Buffer::new)
     }
 
-    /// Takes a buffer back.
+    /// Returns a buffer to the pool.
     #[inline]
     pub fn give(&mut self, buffer: Buffer) {
         self.0.push_back(buffer);
     }
 }
 
-/// The same pools, when packets were handed over among them: of their usual size again, and each with memory of its own,
-/// since processors fetch what lies beside.
+/// Restores pools among which packets were handed over: each has the usual size again, in memory of its own, since
+/// processors prefetch adjacent lines.
 pub fn apart(pools: Vec<Pool>) -> Vec<Pool> {
     let count = pools.len();
     if count < 2 {
@@ -141,7 +141,7 @@ pub fn apart(pools: Vec<Pool>) -> Vec<Pool> {
 }
 
 impl Default for Pool {
-    /// One without buffers.
+    /// A pool without buffers.
     fn default() -> Pool {
         Pool(VecDeque::new())
     }

@@ -1,4 +1,4 @@
-//! A flood of SYNs from anybody against a full table, and whether those who were there before still get through.
+//! A SYN flood from many sources against a full table: do established connections still get through?
 
 use std::time::Instant;
 
@@ -12,16 +12,16 @@ use super::throughput::Run;
 use crate::kinds::{Family, Method};
 use crate::random::{Random, shuffled};
 use crate::world::{PORTS, Plan, config};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// Connections the table holds.
+/// Capacity of the connection table.
 const ROOM: u32 = 1_000_000;
-/// Established ones.
+/// Established connections.
 const GOOD: u32 = 100_000;
-/// Where the flood comes from.
+/// Number of source addresses of the flood.
 const BAD: (u32, u32) = (1 << 24, 1 << 27);
 
-/// What came of it.
+/// Result of the flood.
 pub struct Row {
     sent: u64,
     passed: u64,
@@ -29,7 +29,7 @@ pub struct Row {
     syns_passed: u64,
     seconds: f64,
     alone: f64,
-    given_up: u64,
+    evicted: u64,
     connections: u64,
 }
 
@@ -41,10 +41,10 @@ fn everyone() -> Flows {
     Flows::Fresh { first: 0, span: GOOD }
 }
 
-/// Floods for a window: half of the clients' packets are SYNs, half of established connections, which are answered.
+/// Floods for a window. Half of the clients' packets are SYNs; half belong to established connections, which get replies.
 ///
 /// # Errors
-/// When connections cannot be established before the flood.
+/// If connections cannot be established before the flood.
 pub fn measure(run: &Run) -> Result<Row> {
     let plan = Plan {
         family: Family::Ipv4,
@@ -64,26 +64,26 @@ pub fn measure(run: &Run) -> Result<Row> {
     let (packets, took) = super::throughput::window(&mut rig, run.window);
     let alone = packets as f64 / took.as_secs_f64() / 1e6;
     rig.stop();
-    // Until the table is full and has begun to give connections up.
+    // Until the table is full and has begun to evict connections.
     let began = Instant::now();
     rig.play(flooded());
     while rig.stats.counters.evicted.get() == 0 {
         rig.rest(run.window / 10);
         if began.elapsed().as_secs() > 60 {
-            return Err(Trouble(format!(
+            return Err(Error(format!(
                 "the flood does not fill the table: {} connections",
                 rig.connections()
             )));
         }
     }
     rig.stop();
-    let (began, given_up) = (Instant::now(), rig.stats.counters.evicted.get());
+    let (began, evicted) = (Instant::now(), rig.stats.counters.evicted.get());
     rig.play(flooded());
     rig.rest(run.window);
     let script = rig.stop();
     let seconds = began.elapsed().as_secs_f64();
     let [good, bad] = &script.sides[0][..] else {
-        return Err(Trouble("the flood has lost its sources".to_owned()));
+        return Err(Error("the flood's sources are missing".to_owned()));
     };
     let replies = &script.sides[1][0];
     Ok(Row {
@@ -93,7 +93,7 @@ pub fn measure(run: &Run) -> Result<Row> {
         syns_passed: bad.passed,
         seconds,
         alone,
-        given_up: rig.stats.counters.evicted.get() - given_up,
+        evicted: rig.stats.counters.evicted.get() - evicted,
         connections: rig.connections(),
     })
 }
@@ -105,7 +105,7 @@ fn establish(rig: &mut Rig) -> Result<()> {
     rig.play_out(Script::new(vec![once(Kind::Ack)], Vec::new()))?;
     if rig.lost() > 0 || rig.connections() != u64::from(GOOD) {
         let (lost, known) = (rig.lost(), rig.connections());
-        return Err(Trouble(format!(
+        return Err(Error(format!(
             "{known} of {GOOD} connections are established; {lost} packets were lost"
         )));
     }
@@ -129,17 +129,17 @@ fn flooded() -> Script {
 }
 
 impl Row {
-    /// Packets of established connections that did not get through.
+    /// Packets of established connections that were lost.
     pub fn lost(&self) -> u64 {
         self.sent - self.passed
     }
 
-    /// What is printed.
+    /// Text to print.
     pub fn text(&self) -> String {
         format!(
-            "SYN flood of {:.2} million a second against a full table of {ROOM}, {GOOD} connections established:\n\
+            "SYN flood of {:.2} million per second against a full table of {ROOM}, {GOOD} connections established:\n\
              of {} packets of theirs {} were lost ({:.2} million a second got through; without the flood {:.2});\n\
-             {} of {} SYNs were passed on, {} half-open connections given up, {} connections at the end",
+             {} of {} SYNs were passed on, {} half-open connections evicted, {} connections at the end",
             self.syns as f64 / self.seconds / 1e6,
             self.sent,
             self.lost(),
@@ -147,17 +147,17 @@ impl Row {
             self.alone,
             self.syns_passed,
             self.syns,
-            self.given_up,
+            self.evicted,
             self.connections
         )
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({
             "table": ROOM, "established": GOOD, "established_sent": self.sent, "established_lost": self.lost(),
             "syns": self.syns, "syns_passed": self.syns_passed, "seconds": self.seconds,
-            "established_million_a_second_alone": self.alone, "evicted": self.given_up,
+            "established_million_per_second_alone": self.alone, "evicted": self.evicted,
             "connections_after": self.connections,
         })
     }

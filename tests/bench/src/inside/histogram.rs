@@ -1,10 +1,10 @@
-//! How often what delay was seen, with an error of at most 3 in a hundred.
+//! A histogram of delays, with an error of at most 3 %.
 
 use serde_json::{Value, json};
 
 const STEPS: u32 = 5;
 
-/// Counts of delays: 32 steps for each power of two of nanoseconds.
+/// Counts of delays, 32 steps per power of two of nanoseconds.
 pub struct Histogram {
     counts: Box<[u64]>,
     least: u64,
@@ -18,7 +18,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts a delay of so many nanoseconds.
+    /// Counts a delay, in nanoseconds.
     #[inline]
     pub fn add(&mut self, nanos: u64) {
         self.counts[place(nanos)] += 1;
@@ -26,7 +26,7 @@ impl Histogram {
         self.most = self.most.max(nanos);
     }
 
-    /// The delay that this part of all do not exceed.
+    /// Returns the delay at a quantile.
     pub fn quantile(&self, part: f64) -> u64 {
         let all: u64 = self.counts.iter().sum();
         let wanted = (all as f64 * part).ceil() as u64;
@@ -40,12 +40,12 @@ impl Histogram {
         self.most
     }
 
-    /// The greatest delay.
+    /// Returns the longest delay.
     pub fn most(&self) -> u64 {
         self.most
     }
 
-    /// Least, median, two high quantiles and greatest, in nanoseconds.
+    /// Returns minimum, median, two high quantiles and maximum, in nanoseconds.
     pub fn summary(&self) -> Summary {
         let least = if self.most == 0 && self.least == u64::MAX { 0 } else { self.least };
         Summary {
@@ -58,23 +58,23 @@ impl Histogram {
     }
 }
 
-/// What a report shows of delays, in nanoseconds.
+/// Summary of delays, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The least.
+    /// Minimum.
     pub least: u64,
-    /// The median.
+    /// Median.
     pub p50: u64,
-    /// 99 in a hundred took no longer.
+    /// 99th percentile.
     pub p99: u64,
-    /// 999 in a thousand took no longer.
+    /// 99.9th percentile.
     pub p999: u64,
-    /// The greatest.
+    /// Maximum.
     pub most: u64,
 }
 
 impl Summary {
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({ "min": self.least, "p50": self.p50, "p99": self.p99, "p99.9": self.p999, "max": self.most })
     }
@@ -85,11 +85,11 @@ fn place(nanos: u64) -> usize {
         return nanos as usize;
     }
     let power = nanos.ilog2() - STEPS;
-    // The leading bit says the power; it is the one more.
+    // The leading bit gives the power of two.
     (((power + 1) << STEPS) as u64 + (nanos >> power) - (1 << STEPS)) as usize
 }
 
-/// The greatest delay that belongs to a place.
+/// Returns the longest delay that falls into a slot.
 fn upper(place: usize) -> u64 {
     let (power, step) = (place >> STEPS, (place & ((1 << STEPS) - 1)) as u64);
     match power {

@@ -1,4 +1,4 @@
-//! The generator's two ports, the worker's time, and a worker that does nothing.
+//! The generator's two ports, the worker's clock, and a baseline worker that only swaps MAC addresses.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,32 +12,32 @@ use pollux_dataplane::time::{Clock, Tick};
 
 use super::buffer::{Buffer, Pool};
 use super::script::Script;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// How long the worker sleeps at a time while nothing is played.
+/// How long the worker sleeps at a time while no script runs.
 const DOZE: Duration = Duration::from_millis(2);
 
-/// What both ports share; only one thread at a time looks at it while packets flow, so the lock is free. It has its lines for
-/// itself, since another worker's lab may be beside it.
+/// State that both ports share. While packets flow only one thread uses it, so the lock is never contended. It has cache
+/// lines of its own, since another worker's lab may be adjacent.
 #[repr(align(128))]
 pub struct Lab {
-    /// What is played.
+    /// The script.
     pub script: Script,
     /// Free buffers.
     pub pool: Pool,
-    /// Nothing is played.
+    /// No script runs.
     pub resting: bool,
-    /// How often a port was asked in vain.
+    /// Number of polls that returned no packet.
     pub asked: u64,
-    /// Rings that the worker gives packets of other workers into: while many wait in one, nothing comes.
+    /// Hand-off rings of the other workers. While one is long, the generator pauses.
     pub ahead: Vec<HandOffRing<Buffer>>,
-    /// Bursts since those were looked at.
+    /// Bursts since those were last checked.
     unseen: u32,
 }
 
-/// Bursts between two looks at other workers' rings, which cost lines of memory that they write.
+/// Bursts between two checks of other workers' rings. A check reads cache lines that those workers write.
 const UNSEEN: u32 = 2;
-/// Most that should wait there: nothing is lost, and what waits is still in a cache when its turn comes.
+/// Longest queue allowed there, so that nothing is lost and packets are still in a cache when they are processed.
 const WAITING: usize = 256;
 
 impl Default for Lab {
@@ -48,7 +48,7 @@ impl Default for Lab {
 }
 
 impl Lab {
-    /// Whether another worker has as much before it as it should.
+    /// Returns whether another worker's hand-off ring is long enough for now.
     fn waits(&mut self) -> bool {
         self.unseen += 1;
         if self.unseen < UNSEEN || self.ahead.is_empty() {
@@ -69,7 +69,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// Both ports.
+    /// Returns both ports.
     pub fn pair(lab: &Arc<Mutex<Lab>>) -> [Side; 2] {
         [0, 1].map(|number| Side { number, lab: Arc::clone(lab) })
     }
@@ -89,7 +89,7 @@ impl QueuePair for Side {
         }
         lab.asked += 1;
         drop(lab);
-        // The core is somebody else's meanwhile: of the worker that does nothing.
+        // Meanwhile the baseline worker uses this core.
         thread::sleep(DOZE);
     }
 
@@ -100,21 +100,21 @@ impl QueuePair for Side {
     }
 }
 
-/// The lab, for a moment.
+/// Locks the lab.
 pub fn lock(lab: &Mutex<Lab>) -> MutexGuard<'_, Lab> {
     lab.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The worker's time.
+/// The worker's clock.
 #[derive(Clone)]
 pub enum Time {
-    /// As it passes.
+    /// Wall-clock time.
     Wall(Instant),
-    /// A millisecond passes whenever so many packets have come from the script's first source.
+    /// A millisecond passes per a number of packets of the script's first source.
     Packets {
-        /// How many have come.
+        /// Packets so far.
         opened: Arc<AtomicU64>,
-        /// How many make a millisecond.
+        /// Packets per millisecond.
         per_milli: u64,
     },
 }
@@ -133,11 +133,11 @@ impl Clock for Time {
     }
 }
 
-/// Plays a script for a while against a worker that only swaps hardware addresses: what all of it costs but for the
+/// Runs a script for a while against a worker that only swaps MAC addresses: the cost of everything except the
 /// balancer.
 ///
 /// # Errors
-/// When the thread cannot be pinned.
+/// If the thread cannot be pinned.
 pub fn baseline(script: Script, cpu: usize, time: Duration) -> Result<(Script, Duration)> {
     let lab = Arc::new(Mutex::new(Lab { resting: false, script, ..Lab::default() }));
     let stop = Arc::new(AtomicBool::new(false));
@@ -157,25 +157,25 @@ pub fn baseline(script: Script, cpu: usize, time: Duration) -> Result<(Script, D
                 }
             }
         }
-        Ok::<Duration, Trouble>(began.elapsed())
+        Ok::<Duration, Error>(began.elapsed())
     };
     let thread = thread::spawn(body);
     thread::sleep(time);
     stop.store(true, Relaxed);
-    let took = thread.join().map_err(|_| Trouble("the baseline's thread has panicked".to_owned()))??;
+    let took = thread.join().map_err(|_| Error("the baseline's thread has panicked".to_owned()))??;
     let script = std::mem::replace(&mut lock(&lab).script, Script::new(Vec::new(), Vec::new()));
     Ok((script, took))
 }
 
-/// Keeps this thread on a CPU.
+/// Pins this thread to a CPU.
 ///
 /// # Errors
-/// When the system does not let it.
+/// If the system call fails.
 pub fn pin(cpu: usize) -> Result<()> {
     if core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
         return Ok(());
     }
-    Err(Trouble(format!("a thread cannot be pinned to CPU {cpu}; --cpus names others")))
+    Err(Error(format!("a thread cannot be pinned to CPU {cpu}; --cpus names others")))
 }
 
 #[cfg(test)]

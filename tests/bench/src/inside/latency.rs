@@ -1,4 +1,4 @@
-//! How long packets take by a schedule that waits for nobody, in quiet and while control is busy.
+//! Latency with an open-loop generator, with an idle and with a busy control plane.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::rig::Rig;
 use super::script::{Flows, Pace, Script, Source};
 use super::throughput::{Case, Run, window};
 use crate::kinds::{Family, Method, Pattern};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// Flows, in both directions by NAT.
+/// NAT flows, with packets in both directions.
 const FLOWS: u32 = 1_000_000;
-/// Connections that expire together.
+/// Connections that expire at the same time.
 const IDLE: u32 = 1_000_000;
 /// Services that are applied.
 const SERVICES: u32 = 10_000;
-/// Seconds until an idle connection expires; all flows have their turn within at a tenth of full speed.
+/// Seconds until an idle connection expires. At a tenth of full speed, every flow gets a packet within that time.
 const TIMEOUT: u64 = 5;
-/// What is not measured after a change of pace.
+/// Warm-up after a change of load, not measured.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// A situation as it was measured.
+/// Result for one situation.
 pub struct Row {
     name: String,
     load: u32,
@@ -38,11 +38,11 @@ pub struct Row {
     note: String,
 }
 
-/// All situations, and what full speed is.
+/// Results for all situations, and full speed.
 pub struct Report {
-    /// Millions of packets a second at full speed.
+    /// Full speed in Mpps.
     pub full: f64,
-    /// The situations.
+    /// Results by situation.
     pub rows: Vec<Row>,
 }
 
@@ -54,10 +54,10 @@ struct Bench<'a> {
     rig: Rig,
 }
 
-/// Measures full speed, then delays below it.
+/// Measures full speed, then latency at lower loads.
 ///
 /// # Errors
-/// When a flow gets no connection, or control refuses something.
+/// If a flow gets no connection or the engine rejects a request.
 pub fn measure(run: &Run) -> Result<Report> {
     let case = Case { family: Family::Ipv4, method: Method::Nat, flows: FLOWS, pattern: Pattern::Uniform };
     let (orders, settings) = (case.orders(), format!("udp_timeout = {TIMEOUT}"));
@@ -69,8 +69,8 @@ pub fn measure(run: &Run) -> Result<Report> {
     for load in [10, 50, 90] {
         rows.push(bench.quiet(load));
     }
-    rows.push(bench.during("while 10 thousand services are applied", apply)?);
-    rows.push(bench.during("while a million are listed", list)?);
+    rows.push(bench.during("applying 10,000 services", apply)?);
+    rows.push(bench.during("listing 1,000,000 connections", list)?);
     rows.push(bench.expiring()?);
     Ok(Report { full: bench.full, rows })
 }
@@ -83,7 +83,7 @@ impl Bench<'_> {
         script
     }
 
-    /// Both sides together send this part of what full speed is.
+    /// Both sides together send this share of full speed.
     fn pace(&self, load: u32) -> Pace {
         Pace::Every((2e6 / (self.full * f64::from(load) / 100.0)) as u64)
     }
@@ -96,17 +96,17 @@ impl Bench<'_> {
         packets as f64 / took.as_secs_f64() / 1e6
     }
 
-    /// A worker that does nothing, by the same schedule: what the machine itself adds.
+    /// The baseline worker with the same schedule: the latency of the machine itself.
     fn nothing(&self, load: u32) -> Result<Row> {
         let script = self.script(self.pace(load));
         let (script, took) = baseline(script, self.run.cpus[1], self.run.window)?;
-        Ok(row("no balancer, the machine's own".to_owned(), load, &script, took, String::new()))
+        Ok(row("baseline, no balancer".to_owned(), load, &script, took, String::new()))
     }
 
     fn quiet(&mut self, load: u32) -> Row {
         self.begin(load);
         self.rig.rest(self.run.window);
-        self.end("quiet".to_owned(), load, self.run.window, String::new())
+        self.end("idle control plane".to_owned(), load, self.run.window, String::new())
     }
 
     fn begin(&mut self, load: u32) {
@@ -120,7 +120,7 @@ impl Bench<'_> {
         row(name, load, &script, took + SETTLE, note)
     }
 
-    /// At half speed, while control does something again and again.
+    /// Latency at half speed while the control plane repeats an operation.
     fn during(&mut self, name: &str, work: fn(&mut Rig) -> Result<String>) -> Result<Row> {
         self.begin(50);
         let (began, mut note) = (Instant::now(), String::new());
@@ -131,7 +131,7 @@ impl Bench<'_> {
         Ok(self.end(name.to_owned(), 50, took, note))
     }
 
-    /// At half speed, while a million connections, opened together, come to their end.
+    /// Latency at half speed while a million connections, opened together, expire.
     fn expiring(&mut self) -> Result<Row> {
         let idle = Flows::Fresh { first: 1 << 24, span: IDLE };
         let idle = Source::new(Maker::new(Family::Ipv4, Kind::Request), idle).times(IDLE.into());
@@ -144,8 +144,8 @@ impl Bench<'_> {
             self.rig.rest(Duration::from_millis(100));
         }
         let (took, left) = (began.elapsed(), self.rig.connections());
-        let note = format!("{opened} connections opened, {left} are left after {:.1} s", took.as_secs_f64());
-        Ok(self.end("while a million expire".to_owned(), 50, took, note))
+        let note = format!("{opened} connections opened, {left} left after {:.1} s", took.as_secs_f64());
+        Ok(self.end("expiring 1,000,000 connections".to_owned(), 50, took, note))
     }
 }
 
@@ -155,14 +155,14 @@ fn row(name: String, load: u32, script: &Script, took: Duration, note: String) -
     Row { name, load, mpps: passed as f64 / took.as_secs_f64() / 1e6, delays, lost: sent - passed, note }
 }
 
-/// Applies so many services with as many destinations as ours has, and takes them away again.
+/// Applies a configuration with many services, then one without them.
 fn apply(rig: &mut Rig) -> Result<String> {
     let few = rig.engine.config();
     let began = Instant::now();
     apply_one(rig, many(&few))?;
     let took = began.elapsed();
     apply_one(rig, few)?;
-    Ok(format!("an apply takes {:.2} s", took.as_secs_f64()))
+    Ok(format!("one apply takes {:.2} s", took.as_secs_f64()))
 }
 
 fn many(few: &Config) -> Config {
@@ -183,7 +183,7 @@ fn many(few: &Config) -> Config {
 
 fn apply_one(rig: &mut Rig, config: Config) -> Result<()> {
     let request = Request::ConfigApply(Apply { config, dry_run: false, digest: None });
-    rig.engine.handle(request).map(drop).map_err(|why| Trouble(why.to_string()))
+    rig.engine.handle(request).map(drop).map_err(|why| Error(why.to_string()))
 }
 
 /// Lists all connections, page by page.
@@ -191,22 +191,22 @@ fn list(rig: &mut Rig) -> Result<String> {
     let (began, mut cursor, mut count) = (Instant::now(), None, 0);
     loop {
         let query = ConnectionQuery { limit: 10_000, cursor, ..ConnectionQuery::default() };
-        match rig.engine.handle(Request::ConnectionList(query)).map_err(|why| Trouble(why.to_string()))? {
+        match rig.engine.handle(Request::ConnectionList(query)).map_err(|why| Error(why.to_string()))? {
             Reply::Connections(page) => {
                 count += page.connections.len();
                 cursor = page.next;
             }
-            _ => return Err(Trouble("connection.list was not answered by connections".to_owned())),
+            _ => return Err(Error("the reply to connection.list has no connections".to_owned())),
         }
         rig.engine.tick();
         if cursor.is_none() {
-            return Ok(format!("{count} connections in {:.2} s", began.elapsed().as_secs_f64()));
+            return Ok(format!("{count} connections listed in {:.2} s", began.elapsed().as_secs_f64()));
         }
     }
 }
 
 impl Row {
-    /// The head of the table.
+    /// Returns the head of the table.
     pub fn head() -> String {
         format!(
             "{:40} {:>5} {:>6} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6} {:>6}",
@@ -214,7 +214,7 @@ impl Row {
         )
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let micro = |nanos: u64| nanos as f64 / 1000.0;
         let Summary { least, p50, p99, p999, most } = self.delays;
@@ -234,7 +234,7 @@ impl Row {
         if self.note.is_empty() { line } else { format!("{line}\n    {}", self.note) }
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({
             "situation": self.name, "load_percent": self.load, "mpps": self.mpps,

@@ -1,45 +1,45 @@
-//! Makes packets of flows from a template: a copy, the client's end, and two sums to put right.
+//! Builds packets of flows from a template: it copies the template, sets the client's endpoint and updates two checksums.
 
 use super::buffer::{Buffer, Notification};
 use crate::frame;
 use crate::kinds::Family;
 use crate::world;
 
-/// Which packet of a flow.
+/// Kind of packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A datagram of the client.
+    /// A datagram from the client.
     Request,
-    /// A datagram of the server that source hashing gives the flow.
+    /// A datagram from the server that source hashing selects.
     Reply,
-    /// The client opens a TCP connection.
+    /// A SYN from the client.
     Syn,
-    /// The server accepts it.
+    /// A SYN ACK from the server.
     SynAck,
-    /// The client goes on.
+    /// An ACK from the client.
     Ack,
-    /// The server goes on.
+    /// An ACK from the server.
     ServerAck,
 }
 
-/// A frame of flow 0 and where the others differ.
+/// A frame of flow 0, and the offsets at which other flows differ.
 pub struct Maker {
     family: Family,
     frame: Vec<u8>,
-    /// Last four bytes of the client's address.
+    /// Offset of the last four bytes of the client's address.
     client: usize,
-    /// The client's L4 port.
+    /// Offset of the client's L4 port.
     port: usize,
-    /// Last byte of the server's address, of packets that come from there.
+    /// Offset of the last byte of the server's address, in packets from there.
     server: Option<usize>,
-    /// Checksum of the IP header and what it sums up to, if it has one.
+    /// Offset and sum of the IP header checksum, if there is one.
     ip: Option<(usize, u32)>,
-    /// Checksum of the rest, likewise.
+    /// Offset and sum of the transport checksum.
     transport: (usize, u32),
 }
 
 impl Maker {
-    /// For 64-byte frames.
+    /// A maker of 64-byte frames.
     pub fn new(family: Family, kind: Kind) -> Maker {
         let (request, udp) = match kind {
             Kind::Request => (true, true),
@@ -73,7 +73,7 @@ impl Maker {
         let bytes = buffer.fill(&self.frame, note);
         let port = world::client_port(flow);
         let mut change = (flow >> 16) + (flow & 0xffff);
-        // The template's address has zeros where the flow's number goes.
+        // The template's address has zeros where the flow number goes.
         for (byte, of_flow) in bytes[self.client..self.client + 4].iter_mut().zip(flow.to_be_bytes()) {
             *byte |= of_flow;
         }
@@ -81,7 +81,7 @@ impl Maker {
         if let Some(server) = self.server {
             let (first, own) = (world::server_of(self.family, 0), world::server_of(self.family, flow));
             bytes[server] = bytes[server] + own - first;
-            // In one's complement, subtracting is adding the complement.
+            // In one's complement, subtracting means adding the complement.
             change += u32::from(own) + u32::from(!u16::from(first));
         }
         if let Some((at, sum)) = self.ip {

@@ -1,6 +1,6 @@
-//! New connections a second in steady state: as many end as begin. The worker's clock goes by the connections, a
-//! millisecond for a thousand of them, and they live for a second; so there are a million at any rate, and no rate is
-//! set to anything but what the worker can do.
+//! New connections per second in steady state: as many end as begin. The connections drive the worker's clock, one
+//! millisecond per thousand, and live for a second of that clock. So a million are alive at any rate, and the rate is
+//! the one that the worker can sustain.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,17 +18,17 @@ use crate::report::Sample;
 use crate::world::{PORTS, Plan, config};
 use pollux_tests::bed::command::Result;
 
-/// Connections there are in steady state.
+/// Connections in steady state.
 const LIVE: u64 = 1_000_000;
-/// Different clients; far more than there are connections.
+/// Different clients, far more than there are connections.
 const CLIENTS: u32 = 1 << 27;
-/// A reply comes so many packets after its request.
+/// Number of packets between a request and its reply.
 const LAG: u64 = 10_000;
 
-/// What opens a connection.
+/// A kind of new connection.
 #[derive(Clone, Copy)]
 pub struct Case {
-    /// In words.
+    /// Description.
     pub name: &'static str,
     method: Method,
     scheduler: &'static str,
@@ -36,7 +36,7 @@ pub struct Case {
     answered: bool,
 }
 
-/// The cases.
+/// All cases.
 pub const CASES: [Case; 4] = [
     Case {
         name: "UDP, DR, wlc",
@@ -53,7 +53,7 @@ pub const CASES: [Case; 4] = [
         answered: false,
     },
     Case {
-        name: "UDP, NAT, sh, answered",
+        name: "UDP, NAT, sh, with replies",
         method: Method::Nat,
         scheduler: "sh",
         first: Kind::Request,
@@ -68,7 +68,7 @@ pub const CASES: [Case; 4] = [
     },
 ];
 
-/// A case as it was measured.
+/// Result of a case.
 pub struct Row {
     name: &'static str,
     rate: Sample,
@@ -76,7 +76,7 @@ pub struct Row {
     generator: Sample,
     live: u64,
     most: u64,
-    given_up: u64,
+    evicted: u64,
     lost: u64,
 }
 
@@ -109,14 +109,14 @@ impl Case {
 /// Measures a case.
 ///
 /// # Errors
-/// When there is no memory.
+/// If memory runs out.
 pub fn measure(run: &Run, case: Case) -> Result<Row> {
     let opened = Arc::new(AtomicU64::new(0));
     let clock = Time::Packets { opened: Arc::clone(&opened), per_milli: LIVE / 1000 };
     let mut rig = Rig::start(&config(&case.plan()), run.cpus, clock)?;
     rig.play(case.script(&opened));
     let began = Instant::now();
-    // In steady state every connection is made in the place of one that has ended.
+    // In steady state every new connection takes the slot of one that has ended.
     while opened.load(Relaxed) < 3 * LIVE && began.elapsed() < Duration::from_secs(60) {
         rig.rest(Duration::from_millis(50));
     }
@@ -131,7 +131,7 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
         rate.push(count as f64 / took.as_secs_f64() / 1e6);
         ns.push(nanos(count, took));
     }
-    let (live, given_up) = (rig.connections(), rig.stats.counters.evicted.get());
+    let (live, evicted) = (rig.connections(), rig.stats.counters.evicted.get());
     rig.stop();
     let lost = rig.lost();
     drop(rig);
@@ -141,26 +141,26 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
         generator.push(nanos(alone.load(Relaxed), took));
     }
     let [rate, ns, generator] = [rate, ns, generator].map(Sample::new);
-    Ok(Row { name: case.name, rate, ns, generator, live, most, given_up, lost })
+    Ok(Row { name: case.name, rate, ns, generator, live, most, evicted, lost })
 }
 
 impl Row {
-    /// The head of the table.
+    /// Returns the head of the table.
     pub fn head() -> String {
         format!(
             "{:24} {:>18} {:>22} {:>20} {:>9} {:>9} {:>9} {:>9}",
-            "opened by",
-            "million a second",
+            "case",
+            "million per second",
             "ns each",
-            "of them generator",
+            "of that generator",
             "live",
             "most",
-            "given up",
+            "evicted",
             "dropped"
         )
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         format!(
             "{:24} {:>18} {:>22} {:>20} {:>9} {:>9} {:>9} {:>9}",
@@ -170,17 +170,17 @@ impl Row {
             self.generator.text(),
             self.live,
             self.most,
-            self.given_up,
+            self.evicted,
             self.lost
         )
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         json!({
-            "opened_by": self.name, "million_a_second": self.rate.json(), "ns_each": self.ns.json(),
+            "case": self.name, "million_per_second": self.rate.json(), "ns_each": self.ns.json(),
             "generator_ns_each": self.generator.json(), "live": self.live, "most_live": self.most,
-            "evicted": self.given_up, "dropped": self.lost,
+            "evicted": self.evicted, "dropped": self.lost,
         })
     }
 }

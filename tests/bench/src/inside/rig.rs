@@ -1,4 +1,4 @@
-//! The daemon without its ports: engine, control's rings and workers, each on a core of its own between a generator's ports.
+//! The daemon without its ports: engine, control rings and workers, each worker on its own core between two generator ports.
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -23,45 +23,45 @@ use super::buffer::{self, Buffer};
 use super::lab::{Lab, Side, Time, lock, pin};
 use super::script::Script;
 use crate::world::PORTS;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// All of it.
+/// The engine and its workers.
 pub struct Rig {
-    /// The control thread's part; this thread is the control thread.
+    /// The engine; the thread that owns the rig is the control thread.
     pub engine: Engine,
-    /// What the worker counts; of several, the first.
+    /// Counters of the first worker.
     pub stats: Arc<WorkerStats>,
-    /// What each worker counts.
+    /// Counters of each worker.
     pub worker_stats: Vec<Arc<WorkerStats>>,
-    /// How flows are shared out among the workers.
+    /// How flows are distributed over workers.
     pub steering: Steering,
     labs: Vec<Arc<Mutex<Lab>>>,
     hand_off: Box<[HandOffRing<Buffer>]>,
     workers: Vec<JoinHandle<()>>,
 }
 
-/// One CPU for control, one that forwards.
+/// CPU of the control thread, CPU of the worker.
 pub type Cpus = [usize; 2];
 
 impl Rig {
-    /// Starts engine and worker with a configuration.
+    /// Starts the engine and one worker with a configuration.
     ///
     /// # Errors
-    /// When there is no memory, or the configuration is refused.
+    /// If memory runs out or the configuration is rejected.
     pub fn start(config: &str, cpus: Cpus, time: Time) -> Result<Rig> {
         Rig::of_many(config, cpus[0], &[cpus[1]], &time)
     }
 
-    /// The same with a worker on each of these CPUs.
+    /// Starts the engine and a worker on each of these CPUs.
     ///
     /// # Errors
-    /// When there is no memory, or the configuration is refused.
+    /// If memory runs out or the configuration is rejected.
     pub fn of_many(config: &str, control: usize, cpus: &[usize], time: &Time) -> Result<Rig> {
-        let config: Config = parse::toml(config).map_err(|wrong| Trouble(wrong.to_string()))?;
+        let config: Config = parse::toml(config).map_err(|wrong| Error(wrong.to_string()))?;
         pin(control)?;
         let cores: Vec<u16> = cpus.iter().map(|&cpu| cpu as u16).collect();
         let Parts { setups, handles, .. } = parts(&config.start, &cores, 2, None);
-        let none = || Trouble("a rig has at least one worker".to_owned());
+        let none = || Error("a rig has at least one worker".to_owned());
         let first = setups.first().ok_or_else(none)?;
         let (steering, hand_off) = (first.steering.clone(), first.hand_off.clone());
         let worker_stats: Vec<Arc<WorkerStats>> =
@@ -79,7 +79,7 @@ impl Rig {
         let home = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
         let house = NamespaceWorkers::new(seats, 2, Box::new(NoKernel));
         let mut engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
-        engine.start(&config).map_err(|why| Trouble(why.to_string()))?;
+        engine.start(&config).map_err(|why| Error(why.to_string()))?;
         Ok(Rig {
             engine,
             stats: Arc::clone(&worker_stats[0]),
@@ -91,12 +91,12 @@ impl Rig {
         })
     }
 
-    /// Begins a play.
+    /// Starts a script.
     pub fn play(&mut self, script: Script) {
         self.play_each(vec![script]);
     }
 
-    /// Begins one at each worker.
+    /// Starts one script per worker.
     pub fn play_each(&mut self, scripts: Vec<Script>) {
         let pools = self.labs.iter().map(|lab| std::mem::take(&mut lock(lab).pool));
         let pools = buffer::apart(pools.collect());
@@ -107,12 +107,12 @@ impl Rig {
         }
     }
 
-    /// Ends it, once all packets that came have gone; gives what it counted.
+    /// Stops the script when all its packets have been processed, and returns it with its counts.
     pub fn stop(&mut self) -> Script {
         self.stop_each().swap_remove(0)
     }
 
-    /// Ends it at each worker.
+    /// Stops the scripts of all workers.
     pub fn stop_each(&mut self) -> Vec<Script> {
         let rest = |lab: &Arc<Mutex<Lab>>| lock(lab).resting = true;
         self.labs.iter().for_each(rest);
@@ -120,7 +120,7 @@ impl Rig {
             self.rest(Duration::from_millis(1));
         }
         let asked: Vec<u64> = self.labs.iter().map(|lab| lock(lab).asked).collect();
-        // A port is asked again when all that came before has left.
+        // A port is polled again once all earlier packets have left.
         while self.labs.iter().zip(&asked).any(|(lab, asked)| lock(lab).asked < asked + 4) {
             self.rest(Duration::from_millis(1));
         }
@@ -128,42 +128,42 @@ impl Rig {
         self.labs.iter().map(|lab| std::mem::replace(&mut lock(lab).script, nothing())).collect()
     }
 
-    /// Plays to the end of all sources.
+    /// Runs a script until all its sources end.
     ///
     /// # Errors
-    /// When it takes minutes.
+    /// If it takes more than five minutes.
     pub fn play_out(&mut self, script: Script) -> Result<Script> {
         Ok(self.play_each_out(vec![script])?.swap_remove(0))
     }
 
-    /// The same at each worker.
+    /// Runs one script per worker until all sources end.
     ///
     /// # Errors
-    /// When it takes minutes.
+    /// If it takes more than five minutes.
     pub fn play_each_out(&mut self, scripts: Vec<Script>) -> Result<Vec<Script>> {
         self.play_each(scripts);
         let began = Instant::now();
         while !self.labs.iter().all(|lab| lock(lab).script.is_over()) {
             if began.elapsed() > Duration::from_secs(300) {
-                return Err(Trouble("a worker has not taken all packets in five minutes".to_owned()));
+                return Err(Error("a worker has not taken all packets in five minutes".to_owned()));
             }
             self.rest(Duration::from_millis(5));
         }
         Ok(self.stop_each())
     }
 
-    /// Looks at the play as it goes on.
+    /// Inspects the running script.
     pub fn look<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
         look(&mut lock(&self.labs[0]).script)
     }
 
-    /// Packets sent and packets that left, of all workers.
+    /// Packets generated and packets that left, of all workers.
     pub fn counts(&self) -> (u64, u64) {
         let each = self.labs.iter().map(|lab| lock(lab).script.counts());
         each.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
-    /// Lets time pass as the daemon's loop does.
+    /// Runs the daemon's control loop for this long.
     pub fn rest(&mut self, time: Duration) {
         let until = Instant::now() + time;
         loop {
@@ -176,13 +176,13 @@ impl Rig {
         }
     }
 
-    /// Connections there are.
+    /// Number of connections.
     pub fn connections(&self) -> u64 {
         let all = self.worker_stats.iter().map(|stats| &stats.counters);
         all.map(|counters| counters.connections_ipv4.get() + counters.connections_ipv6.get()).sum()
     }
 
-    /// Packets that were dropped or went to the kernel.
+    /// Packets that were dropped or sent to the kernel.
     pub fn lost(&self) -> u64 {
         let all = self.worker_stats.iter().map(|stats| &stats.counters);
         let dropped = |drops: &[Counter]| drops.iter().map(|counter| counter.get()).sum::<u64>();
@@ -199,13 +199,13 @@ impl Drop for Rig {
     }
 }
 
-/// The rings that a worker gives packets into.
+/// Hand-off rings of all workers except one.
 fn others(hand_off: &[HandOffRing<Buffer>], me: usize) -> Vec<HandOffRing<Buffer>> {
     let all = hand_off.iter().enumerate();
     all.filter(|&(number, _)| number != me).map(|(_, ring)| Arc::clone(ring)).collect()
 }
 
-/// The one place that knows how a worker is made.
+/// Starts a worker's thread on its CPU.
 fn start_worker(
     default_namespace: NamespaceSetup<Buffer>,
     lab: &Arc<Mutex<Lab>>,
@@ -218,7 +218,7 @@ fn start_worker(
     let slot = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&setup.namespace_rings) };
     let (started, outcome) = crossbeam::channel::bounded(1);
     let body = move || {
-        // Its memory is taken on its core, as the daemon does.
+        // It allocates its memory on its core, as in the daemon.
         let made = pin(cpu).and_then(|()| Ok(Worker::new(setup, time)?));
         match made {
             Ok(mut worker) => {
@@ -229,11 +229,11 @@ fn start_worker(
         }
     };
     let thread = thread::Builder::new().name("worker".to_owned()).spawn(body)?;
-    outcome.recv().map_err(|_| Trouble("the worker has ended".to_owned()))??;
+    outcome.recv().map_err(|_| Error("the worker has ended".to_owned()))??;
     Ok((thread, slot))
 }
 
-/// There is nothing to tell of the generator's ports.
+/// Ports without statistics: the generator has none.
 struct NoPorts;
 
 impl Ports for NoPorts {
@@ -246,7 +246,7 @@ impl Ports for NoPorts {
     }
 }
 
-/// There is no kernel and no other namespace.
+/// A frame carrier without a kernel and without other namespaces.
 struct NoKernel;
 
 impl<P> FrameCarrier<P> for NoKernel {

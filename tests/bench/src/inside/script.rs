@@ -1,4 +1,4 @@
-//! What the generator plays: which packets come in by which port and when, and what is noted of those that leave.
+//! The generator's script: which packets arrive at which port and when, and measurements of those that leave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,59 +11,59 @@ use super::histogram::Histogram;
 use super::maker::Maker;
 use crate::random::Random;
 
-/// Which flows a source takes.
+/// Order of a source's flows.
 pub enum Flows {
-    /// These in turn, and again.
+    /// These flows in a loop.
     Listed(Arc<[u32]>),
-    /// Ever new ones, from the first on; after so many the first again.
+    /// Consecutive flows; after `count` of them it starts again.
     Fresh {
-        /// The first.
+        /// First flow.
         first: u32,
-        /// How many.
+        /// Number of flows.
         span: u32,
     },
-    /// Any of these.
+    /// Random flows of a range.
     Chance {
-        /// The first.
+        /// First flow.
         first: u32,
-        /// How many.
+        /// Number of flows.
         span: u32,
-        /// By what.
+        /// Random number generator.
         random: Random,
     },
 }
 
-/// A source of packets of one kind, which counts apart from those of other workers.
+/// A source of packets of one kind, on cache lines of its own.
 #[repr(align(128))]
 pub struct Source {
-    /// Makes them.
+    /// Builds the packets.
     pub maker: Maker,
-    /// Of which flows.
+    /// Flows.
     pub flows: Flows,
-    /// How many yet.
+    /// Packets left to send.
     pub left: u64,
-    /// It starts when the first source has sent so many.
+    /// It starts when the first source has sent this many packets.
     pub after: u64,
     /// Packets sent.
     pub sent: u64,
     /// Packets that left the balancer.
     pub passed: u64,
-    /// Where it is among its flows.
+    /// Position among the flows.
     at: u32,
 }
 
 impl Source {
-    /// One that never ends.
+    /// A source that never ends.
     pub fn new(maker: Maker, flows: Flows) -> Source {
         Source { maker, flows, left: u64::MAX, after: 0, sent: 0, passed: 0, at: 0 }
     }
 
-    /// One that ends after so many packets.
+    /// Ends the source after a number of packets.
     pub fn times(self, left: u64) -> Source {
         Source { left, ..self }
     }
 
-    /// One that begins when the first source has sent so many.
+    /// Delays the source until the first one has sent a number of packets.
     pub fn after(self, after: u64) -> Source {
         Source { after, ..self }
     }
@@ -81,32 +81,32 @@ impl Source {
     }
 }
 
-/// When packets come.
+/// When packets are due.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// Whenever they are asked for.
+    /// Whenever a port is polled.
     Full,
-    /// One every so many picoseconds at each side, whatever has become of those before.
+    /// One packet per interval (in picoseconds) at each port, whatever happened to earlier ones.
     Every(u64),
 }
 
-/// A play.
+/// A script.
 pub struct Script {
-    /// Sources by the number of the port; those of a port take turns.
+    /// Sources by port number; those of a port alternate.
     pub sides: [Vec<Source>; 2],
-    /// When packets come.
+    /// When packets are due.
     pub pace: Pace,
-    /// How long packets took from when they were due.
+    /// Delays from due to sent.
     pub delays: Option<Box<Histogram>>,
-    /// Counts packets of the first source, for a clock that goes by them.
+    /// Counts packets of the first source, for a clock driven by them.
     pub opened: Option<Arc<AtomicU64>>,
     began: Option<Instant>,
-    /// Packets that were due at each side, in order.
+    /// Packets due so far at each port.
     due: [u64; 2],
 }
 
 impl Script {
-    /// A play at full speed.
+    /// A script at full speed.
     pub fn new(clients: Vec<Source>, servers: Vec<Source>) -> Script {
         Script {
             sides: [clients, servers],
@@ -118,7 +118,7 @@ impl Script {
         }
     }
 
-    /// Packets sent and packets that left, of all sources.
+    /// Packets generated and packets that left, of all sources.
     pub fn counts(&self) -> (u64, u64) {
         self.sides
             .iter()
@@ -126,7 +126,7 @@ impl Script {
             .fold((0, 0), |(sent, passed), source| (sent + source.sent, passed + source.passed))
     }
 
-    /// Whether every source has come to its end.
+    /// Returns whether all sources have ended.
     pub fn is_over(&self) -> bool {
         self.sides.iter().flatten().all(|source| source.left == 0)
     }
@@ -173,7 +173,7 @@ impl Script {
         }
     }
 
-    /// Takes what leaves by a port.
+    /// Accepts packets that leave by a port.
     pub fn transmit(&mut self, batch: &mut Batch<Buffer>, pool: &mut Pool) {
         let now = if self.delays.is_some() { self.nanos() } else { 0 };
         for buffer in batch.drain(..) {

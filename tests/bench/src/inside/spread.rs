@@ -1,4 +1,4 @@
-//! How evenly flows are spread over servers by each scheduler, and over workers by the hash.
+//! How evenly each scheduler distributes flows over servers, and the hash over workers.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +17,21 @@ use super::script::{Flows, Script, Source};
 use crate::frame;
 use crate::kinds::{Family, Method};
 use crate::world::{PORTS, Plan, SERVERS, config};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// Flows that are spread.
+/// Number of flows.
 const FLOWS: u32 = 100_000;
 
-/// How flows were spread over something.
+/// Result: how evenly flows were distributed.
 pub struct Row {
     over: String,
     counts: Vec<u64>,
 }
 
-/// Spreads flows over servers and over workers.
+/// Distributes flows over servers and over workers.
 ///
 /// # Errors
-/// When a rig does not start.
+/// If a rig does not start.
 pub fn measure(cpus: Cpus) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for scheduler in ["rr", "wrr", "lc", "wlc", "twos", "sh", "mh"] {
@@ -67,11 +67,11 @@ fn over_servers(cpus: Cpus, scheduler: &str) -> Result<Row> {
     Ok(Row { over: format!("{SERVERS} servers by {scheduler}"), counts })
 }
 
-/// Asks the rule that all workers share, packet by packet.
+/// Applies the workers' common steering rule packet by packet.
 fn over_workers(workers: u16) -> Result<Row> {
-    let config: Config = parse::toml(&config(&plan("rr"))).map_err(|wrong| Trouble(wrong.to_string()))?;
+    let config: Config = parse::toml(&config(&plan("rr"))).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
-    let trouble = |why: &dyn std::fmt::Display| Trouble(why.to_string());
+    let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
     if let Some(network_config) = &config.network {
         compiler.learn(network_config).map_err(|why| trouble(&why))?;
     }
@@ -81,32 +81,32 @@ fn over_workers(workers: u16) -> Result<Row> {
     for flow in 0..FLOWS {
         let frame = frame::request(Family::Ipv4, flow, 60);
         if parse_packet(&frame, &PORTS[0].mac, &mut parsed).is_err() {
-            return Err(Trouble(format!("the packet of flow {flow} cannot be read")));
+            return Err(Error(format!("the packet of flow {flow} cannot be read")));
         }
         let owner = steering.owner(&parsed, 0, &snapshot);
-        let owner = owner.ok_or_else(|| Trouble(format!("nobody owns flow {flow}")))?;
+        let owner = owner.ok_or_else(|| Error(format!("nobody owns flow {flow}")))?;
         counts[usize::from(owner.0)] += 1;
     }
     Ok(Row { over: format!("{workers} workers"), counts })
 }
 
 impl Row {
-    /// The emptiest and the fullest, as parts of the mean.
+    /// Minimum and maximum, relative to the mean.
     fn ends(&self) -> (f64, f64) {
         let mean = self.counts.iter().sum::<u64>() as f64 / self.counts.len().max(1) as f64;
         let part = |count: Option<&u64>| count.map_or(0.0, |&count| count as f64 / mean.max(1.0));
         (part(self.counts.iter().min()), part(self.counts.iter().max()))
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let (least, most) = self.ends();
         format!("{FLOWS} flows over {:22} least {least:.3} of the mean, most {most:.3}", self.over)
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         let (least, most) = self.ends();
-        json!({ "over": self.over, "flows": FLOWS, "counts": self.counts, "least_of_mean": least, "most_of_mean": most })
+        json!({ "case": self.over, "flows": FLOWS, "counts": self.counts, "min_of_mean": least, "max_of_mean": most })
     }
 }

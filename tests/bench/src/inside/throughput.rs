@@ -1,4 +1,4 @@
-//! Nanoseconds per packet at full speed, above those of a worker that does nothing.
+//! Nanoseconds per packet at full speed, above a worker that only swaps MAC addresses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,36 +14,36 @@ use crate::matrix::{self, Choice};
 use crate::random::{Random, shuffled, zipf};
 use crate::report::Sample;
 use crate::world::{PORTS, Plan, config};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// Flows in the order of their packets; more would only take memory away.
+/// Length of the list of flows; a longer one would only use memory.
 const ORDER: usize = 1 << 24;
 
-/// How everything inside the process is measured.
+/// Returns the settings of measurements inside the process.
 #[derive(Clone, Copy)]
 pub struct Run {
     /// Rounds.
     pub rounds: usize,
-    /// How long each measurement counts.
+    /// Duration of each measurement.
     pub window: Duration,
-    /// One CPU for control, one that forwards.
+    /// CPU of the control thread, CPU of the worker.
     pub cpus: Cpus,
 }
 
-/// What is measured.
+/// A case.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// Addresses.
     pub family: Family,
-    /// How packets reach the servers; replies are half of the packets if they pass the balancer.
+    /// Forwarding method. With NAT, half of the packets are replies.
     pub method: Method,
     /// Flows.
     pub flows: u32,
-    /// How often each has its turn.
+    /// Distribution of packets over flows.
     pub pattern: Pattern,
 }
 
-/// A case as it was measured.
+/// Result of a case.
 pub struct Row {
     case: Case,
     ours: Sample,
@@ -53,7 +53,7 @@ pub struct Row {
 }
 
 impl Case {
-    /// UDP packets of these flows for ever, and replies.
+    /// Returns a script of endless UDP packets of these flows, and replies.
     pub fn script(&self, orders: &[Arc<[u32]>; 2]) -> Script {
         let source = |kind, order: &Arc<[u32]>| {
             Source::new(Maker::new(self.family, kind), Flows::Listed(Arc::clone(order)))
@@ -62,14 +62,14 @@ impl Case {
         Script::new(vec![source(Kind::Request, &orders[0])], replies.into_iter().collect())
     }
 
-    /// The order of each side's packets. Of uniform flows each has its turn before one has its second.
+    /// Returns the order of each side's packets. With the uniform pattern, every flow gets one packet before any gets two.
     pub fn orders(&self) -> [Arc<[u32]>; 2] {
         let order = |side: u64| -> Vec<u32> {
             match self.pattern {
                 Pattern::Zipf => zipf(self.flows, ORDER.min(4 * self.flows as usize), 1 + side),
                 Pattern::Uniform => {
                     let mut order = shuffled(self.flows, 1);
-                    // The same order from elsewhere, so that a reply does not meet its request.
+                    // The same order with an offset, so that a reply does not follow its request directly.
                     order.rotate_left(side as usize * Random::new(5).below(self.flows) as usize);
                     order
                 }
@@ -78,10 +78,10 @@ impl Case {
         [order(0).into(), order(1).into()]
     }
 
-    /// A rig in which every flow has its connection.
+    /// Returns a rig in which every flow has a connection.
     ///
     /// # Errors
-    /// When there is no memory, or not every flow gets one.
+    /// If memory runs out or a flow gets no connection.
     pub fn rig(&self, cpus: Cpus, room: u32, settings: &str) -> Result<Rig> {
         let plan = Plan {
             family: self.family,
@@ -100,17 +100,17 @@ impl Case {
         Ok(rig)
     }
 
-    /// Sends a packet of every flow.
+    /// Sends one packet of every flow.
     ///
     /// # Errors
-    /// When not every flow has a connection then.
+    /// If a flow has no connection afterwards.
     pub fn open(&self, rig: &mut Rig) -> Result<()> {
         let all = Flows::Fresh { first: 0, span: self.flows };
         let once = Source::new(Maker::new(self.family, Kind::Request), all).times(self.flows.into());
         rig.play_out(Script::new(vec![once], Vec::new()))?;
         match rig.connections() {
             known if known == u64::from(self.flows) => Ok(()),
-            known => Err(Trouble(format!(
+            known => Err(Error(format!(
                 "{known} of {} flows have a connection; is the table too small?",
                 self.flows
             ))),
@@ -118,7 +118,7 @@ impl Case {
     }
 }
 
-/// The cases that a choice leaves: a million flows, which ports can do too, and ten million.
+/// Returns the chosen cases: a million flows, which is measured on ports too, and ten million.
 pub fn cases(choice: &Choice) -> Vec<Case> {
     let mut cases = Vec::new();
     for flows in [1_000_000, 10_000_000] {
@@ -132,7 +132,7 @@ pub fn cases(choice: &Choice) -> Vec<Case> {
     cases
 }
 
-/// Packets of a script in a window, and how long that was.
+/// Packets of a script in a window, and the window's length.
 pub fn window(rig: &mut Rig, window: Duration) -> (u64, Duration) {
     let ((before, _), began) = (rig.look(|script| script.counts()), Instant::now());
     rig.rest(window);
@@ -140,10 +140,10 @@ pub fn window(rig: &mut Rig, window: Duration) -> (u64, Duration) {
     (after - before, took)
 }
 
-/// Measures the worker and nothing in turn.
+/// Measures the worker and the baseline alternately.
 ///
 /// # Errors
-/// When a flow gets no connection, or packets are lost.
+/// If a flow gets no connection or packets are lost.
 pub fn measure(run: &Run, case: Case) -> Result<Row> {
     let orders = case.orders();
     let mut rig = case.rig(run.cpus, case.flows, "")?;
@@ -152,16 +152,13 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
         let (script, took) = baseline(case.script(&orders), run.cpus[1], run.window)?;
         nothing.push(nanos(script.counts().0, took));
         rig.play(case.script(&orders));
-        // Caches and the branch predictor get to know the traffic.
+        // Warm-up for caches and the branch predictor.
         rig.rest(run.window / 4);
         let (packets, took) = window(&mut rig, run.window);
         ours.push(nanos(packets, took));
         let (sent, passed) = rig.stop().counts();
         if sent != passed || rig.lost() > 0 {
-            return Err(Trouble(format!(
-                "of {sent} packets only {passed} left; {} were dropped",
-                rig.lost()
-            )));
+            return Err(Error(format!("of {sent} packets only {passed} left; {} were dropped", rig.lost())));
         }
     }
     let bytes = rig.stats.counters.table_bytes.get() as f64 / (f64::from(case.flows) * 1.1 + 1000.0);
@@ -169,25 +166,25 @@ pub fn measure(run: &Run, case: Case) -> Result<Row> {
     Ok(Row { case, ours: Sample::new(ours), nothing: Sample::new(nothing), above, bytes })
 }
 
-/// Nanoseconds per packet.
+/// Returns nanoseconds per packet.
 pub fn nanos(packets: u64, took: Duration) -> f64 {
     took.as_nanos() as f64 / packets.max(1) as f64
 }
 
 impl Row {
-    /// The head of the table.
+    /// Returns the head of the table.
     pub fn head() -> String {
         format!(
-            "{:4} {:>8} {:7} {:4} {:>20} {:>20} {:>20} {:>6} {:>5}",
-            "ip", "flows", "pattern", "how", "in all, ns", "generator, ns", "above, ns", "Mpps", "bytes"
+            "{:4} {:>8} {:7} {:6} {:>20} {:>20} {:>20} {:>6} {:>5}",
+            "ip", "flows", "pattern", "method", "total, ns", "generator, ns", "net, ns", "Mpps", "bytes"
         )
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     pub fn line(&self) -> String {
         let Case { family, method, flows, pattern } = self.case;
         format!(
-            "{:4} {flows:>8} {:7} {:4} {:>20} {:>20} {:>20} {:>6.2} {:>5.0}",
+            "{:4} {flows:>8} {:7} {:6} {:>20} {:>20} {:>20} {:>6.2} {:>5.0}",
             word(family),
             word(pattern),
             word(method),
@@ -199,7 +196,7 @@ impl Row {
         )
     }
 
-    /// What the same flows cost on ports, if that was measured too.
+    /// Returns the cost of the same flows on ports, if that was measured too.
     pub fn beside<'a>(&self, mut matrix: impl Iterator<Item = &'a matrix::Row>) -> Option<String> {
         let Case { family, method, flows, pattern } = self.case;
         let same = |row: &&matrix::Row| {
@@ -215,7 +212,7 @@ impl Row {
         ))
     }
 
-    /// For the file.
+    /// JSON for the result file.
     pub fn json(&self) -> Value {
         let Case { family, method, flows, pattern } = self.case;
         json!({

@@ -1,4 +1,4 @@
-//! Two workers on two cores: what the second adds, and what it costs when packets come in at the wrong one.
+//! Two workers on two cores: the gain, and the cost of packets that arrive at the wrong worker.
 
 mod arrive;
 
@@ -19,28 +19,28 @@ use super::throughput::Run;
 use crate::kinds::{Family, Method, word};
 use crate::report::Sample;
 use crate::world::{PORTS, Plan, config};
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
-/// A method and a number of flows at each worker.
+/// A method and a number of flows per worker.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     method: Method,
     flows: u32,
 }
 
-/// Which are measured.
+/// All cases.
 const CASES: [Case; 3] = [
     Case { method: Method::Nat, flows: 1000 },
     Case { method: Method::Dr, flows: 1000 },
     Case { method: Method::Nat, flows: 500_000 },
 ];
 
-/// Measures all, tells the rows as they come, and gives them for the file.
+/// Measures all cases, prints each row when it is ready, and returns the JSON for the result file.
 ///
 /// # Errors
-/// When one cannot be measured.
-pub fn tell(run: &Run) -> Result<Value> {
-    println!("\nOne worker and two, flows of each; nanoseconds of a core per packet, 64-byte UDP over IPv4");
+/// If a case cannot be measured.
+pub fn measure_all(run: &Run) -> Result<Value> {
+    println!("\nOne worker and two; core nanoseconds per packet, 64-byte UDP over IPv4");
     println!("{}", Row::head());
     let line = line_between(run.cpus)?;
     let mut all = Vec::new();
@@ -49,27 +49,27 @@ pub fn tell(run: &Run) -> Result<Value> {
         rows.iter().for_each(|row| println!("{}", row.line()));
         all.extend(rows.iter().map(Row::json));
     }
-    println!("A line of memory that one core has written comes to the other in {line:.0} ns");
-    Ok(json!({ "ns_of_a_line_between_cores": line, "rows": all }))
+    println!("A cache line that one core wrote reaches the other in {line:.0} ns");
+    Ok(json!({ "cache_line_transfer_ns": line, "rows": all }))
 }
 
-/// Nanoseconds until what one core writes is seen by the other.
+/// Returns the nanoseconds until one core sees what the other wrote.
 fn line_between(cpus: Cpus) -> Result<f64> {
-    const TURNS: u64 = 200_000;
+    const ROUND_TRIPS: u64 = 200_000;
     let ball = CachePadded::new(AtomicU64::new(0));
     let play = |me: u64| {
         let ball = &ball;
         move || {
             pin(cpus[me as usize])?;
             let began = Instant::now();
-            for turn in (me..TURNS).step_by(2) {
-                while ball.load(Acquire) != turn {
-                    // A CPU of both would never come to an end.
+            for step in (me..ROUND_TRIPS).step_by(2) {
+                while ball.load(Acquire) != step {
+                    // If both threads share a CPU this would never end.
                     if began.elapsed() > Duration::from_secs(10) {
-                        return Err(Trouble("the other core does not answer".to_owned()));
+                        return Err(Error("the other core does not respond within ten seconds".to_owned()));
                     }
                 }
-                ball.store(turn + 1, Release);
+                ball.store(step + 1, Release);
             }
             Ok(began.elapsed())
         }
@@ -80,26 +80,26 @@ fn line_between(cpus: Cpus) -> Result<f64> {
         let _ = other.join();
         mine
     });
-    let took: Duration = took.map_err(|_| Trouble("a thread has panicked".to_owned()))??;
-    Ok(took.as_nanos() as f64 / TURNS as f64)
+    let took: Duration = took.map_err(|_| Error("a thread panicked".to_owned()))??;
+    Ok(took.as_nanos() as f64 / ROUND_TRIPS as f64)
 }
 
-/// What was measured.
+/// Result of a case.
 struct Row {
     case: Case,
     arrive: Arrive,
     mpps: Sample,
-    /// Times one worker.
+    /// Throughput relative to one worker.
     scaling: Sample,
     ours: Sample,
     nothing: Sample,
     above: Sample,
-    /// Of the packets.
+    /// Share of the packets.
     handed_off: f64,
     lost: u64,
 }
 
-/// Measures a case, round by round, so that all rows see the same minutes.
+/// Measures a case round by round, so that interference affects all rows alike.
 fn measure(run: &Run, case: Case) -> Result<Vec<Row>> {
     let [control, cpu] = run.cpus;
     let alone = Bench::start(case, control, &[cpu])?;
@@ -117,7 +117,7 @@ fn measure(run: &Run, case: Case) -> Result<Vec<Row>> {
     Ok(arrivals.into_iter().zip(&seen).map(|(arrive, seen)| Row::new(case, arrive, seen, &one)).collect())
 }
 
-/// One round of a row.
+/// Result of one round.
 struct Seen {
     mpps: f64,
     ours: f64,
@@ -126,7 +126,7 @@ struct Seen {
     lost: u64,
 }
 
-/// A rig with one or two workers whose flows are all known.
+/// A rig with one or two workers that know all their flows.
 struct Bench {
     case: Case,
     cpus: Vec<usize>,
@@ -144,7 +144,7 @@ impl Bench {
             ports: &PORTS[..2],
             inside: 1,
             key: None,
-            // Twice as many as there are leave room for how they spread.
+            // Twice the average, since flows are not distributed evenly.
             connections: case.flows * 2 * cpus.len() as u32 + 2000,
             buffers: 0,
             settings: "",
@@ -160,9 +160,7 @@ impl Bench {
         rig.play_each_out(owned.iter().map(once).collect())?;
         let (known, all) = (rig.connections(), u64::from(case.flows) * cpus.len() as u64);
         if known != all {
-            return Err(Trouble(format!(
-                "{known} of {all} flows have a connection; is the table too small?"
-            )));
+            return Err(Error(format!("{known} of {all} flows have a connection; is the table too small?")));
         }
         Ok(Bench { case, cpus: cpus.to_vec(), rig, owned })
     }
@@ -174,7 +172,7 @@ impl Bench {
             };
             let mut replies = Vec::new();
             if self.case.method.is_mixed() {
-                // From elsewhere in the same order, so that a reply does not meet its request.
+                // The same order with an offset, so that a reply does not follow its request directly.
                 let mut order = flows.clone();
                 order.rotate_left(flows.len() / 3);
                 replies.push(source(Kind::Reply, &order));
@@ -189,7 +187,7 @@ impl Bench {
         let nothing = generators(self.scripts(arrive), &self.cpus, window)?;
         let (lost, handed) = (self.rig.lost(), self.handed_off());
         self.rig.play_each(self.scripts(arrive));
-        // Caches and the branch predictor get to know the traffic.
+        // Warm-up for caches and the branch predictor.
         self.rig.rest(window / 4);
         let ((_, before), began) = (self.rig.counts(), Instant::now());
         self.rig.rest(window);
@@ -210,13 +208,13 @@ impl Bench {
     }
 }
 
-/// Nanoseconds of a core for a packet that only workers which do nothing see, all at the same time.
+/// Returns core nanoseconds per packet of baseline workers that run at the same time.
 fn generators(scripts: Vec<Script>, cpus: &[usize], window: Duration) -> Result<f64> {
     let plays: Vec<_> = scripts.into_iter().zip(cpus.iter().copied()).collect();
     let results: Vec<Result<(Script, Duration)>> = thread::scope(|scope| {
         let play = |(script, cpu)| scope.spawn(move || baseline(script, cpu, window));
         let all: Vec<_> = plays.into_iter().map(play).collect();
-        let gone = |_| Err(Trouble("the generators' thread has panicked".to_owned()));
+        let gone = |_| Err(Error("a generator thread panicked".to_owned()));
         all.into_iter().map(|thread| thread.join().unwrap_or_else(gone)).collect()
     });
     let mut each = Vec::new();
@@ -245,27 +243,27 @@ impl Row {
         }
     }
 
-    /// The head of the table.
+    /// Returns the head of the table.
     fn head() -> String {
         format!(
-            "{:4} {:>8} {:24} {:>20} {:>16} {:>20} {:>20} {:>20} {:>6} {:>6}",
-            "how",
+            "{:6} {:>8} {:30} {:>20} {:>16} {:>20} {:>20} {:>20} {:>6} {:>6}",
+            "method",
             "flows",
-            "packets come in",
+            "packets arrive",
             "Mpps",
-            "times one",
-            "in all, ns",
+            "speedup",
+            "total, ns",
             "generator, ns",
-            "above, ns",
-            "handed",
+            "net, ns",
+            "handoff",
             "lost"
         )
     }
 
-    /// A line of the table.
+    /// Returns a line of the table.
     fn line(&self) -> String {
         format!(
-            "{:4} {:>8} {:24} {:>20} {:>16} {:>20} {:>20} {:>20} {:>5.0}% {:>6}",
+            "{:6} {:>8} {:30} {:>20} {:>16} {:>20} {:>20} {:>20} {:>5.0}% {:>6}",
             word(self.case.method),
             self.case.flows,
             self.arrive.words(),
@@ -279,13 +277,13 @@ impl Row {
         )
     }
 
-    /// For the file.
+    /// JSON for the result file.
     fn json(&self) -> Value {
         json!({
-            "method": word(self.case.method), "flows_of_each_worker": self.case.flows,
-            "packets_come_in": self.arrive.words(), "mpps": self.mpps.json(), "times_one_worker": self.scaling.json(),
+            "method": word(self.case.method), "flows_per_worker": self.case.flows,
+            "arrival": self.arrive.words(), "mpps": self.mpps.json(), "speedup": self.scaling.json(),
             "core_ns_per_packet": self.ours.json(), "generator_ns_per_packet": self.nothing.json(),
-            "ns_above_generator": self.above.json(), "handed_off_part": self.handed_off, "lost": self.lost,
+            "ns_above_generator": self.above.json(), "handed_off_share": self.handed_off, "lost": self.lost,
         })
     }
 }
@@ -295,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_come_in_where_they_should() {
+    fn packets_arrive_at_the_intended_worker() {
         for method in [Method::Nat, Method::Dr] {
             let case = Case { method, flows: 300 };
             let run = Run { rounds: 1, window: Duration::from_millis(40), cpus: [0, 0] };

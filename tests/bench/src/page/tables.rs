@@ -1,4 +1,4 @@
-//! Parts of the page without a plot.
+//! Parts of the report without a plot.
 
 use std::fmt::Write;
 
@@ -13,8 +13,8 @@ pub fn flood(result: &Value, text: &mut String, _: &mut Plots) {
     }
     let _ = writeln!(
         text,
-        "{:.2} million SYNs a second from anybody against a full table of {}, in which {} connections are established: of {} \
-         packets of theirs {} were lost.\n",
+        "{:.2} million SYNs per second from random sources against a full table of {} connections, {} of them established. Of \
+         {} packets of established connections, {} were lost.\n",
         number(of, "syns") / number(of, "seconds").max(1e-9) / 1e6,
         of["table"],
         of["established"],
@@ -28,11 +28,11 @@ pub fn spread(result: &Value, text: &mut String, _: &mut Plots) {
     if all.peek().is_none() {
         return;
     }
-    *text += "| over | flows | least, of the mean | most, of the mean |\n| --- | --- | --- | --- |\n";
+    *text += "| case | flows | minimum / mean | maximum / mean |\n| --- | --- | --- | --- |\n";
     for row in all {
-        let ends = (number(row, "least_of_mean"), number(row, "most_of_mean"));
+        let ends = (number(row, "min_of_mean"), number(row, "max_of_mean"));
         let _ =
-            writeln!(text, "| {} | {} | {:.3} | {:.3} |", word(row, "over"), row["flows"], ends.0, ends.1);
+            writeln!(text, "| {} | {} | {:.3} | {:.3} |", word(row, "case"), row["flows"], ends.0, ends.1);
     }
     *text += "\n";
 }
@@ -42,25 +42,24 @@ pub fn workers(result: &Value, text: &mut String, _: &mut Plots) {
     if all.peek().is_none() {
         return;
     }
-    let line = number(&result["workers"], "ns_of_a_line_between_cores");
-    let _ =
-        writeln!(text, "A line of memory that one core has written comes to the other in {line:.0} ns.\n");
-    *text += "Nanoseconds are those of a core, both cores together for each packet.\n\n\
-              | method | flows of each | packets come in | Mpps | times one worker | ns | generator alone, ns | above, ns | handed over | lost |\n\
+    let line = number(&result["workers"], "cache_line_transfer_ns");
+    let _ = writeln!(text, "A cache line that one core wrote reaches the other in {line:.0} ns.\n");
+    *text += "Nanoseconds are core time per packet, summed over the cores.\n\n\
+              | method | flows per worker | packets arrive | Mpps | speedup | total, ns | generator alone, ns | net, ns | handed off | lost |\n\
               | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in all {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {:.0} % | {} |",
             word(row, "method"),
-            row["flows_of_each_worker"],
-            word(row, "packets_come_in"),
+            row["flows_per_worker"],
+            word(row, "arrival"),
             sample(row, "mpps", 2),
-            sample(row, "times_one_worker", 2),
+            sample(row, "speedup", 2),
             sample(row, "core_ns_per_packet", 1),
             sample(row, "generator_ns_per_packet", 1),
             sample(row, "ns_above_generator", 1),
-            number(row, "handed_off_part") * 100.0,
+            number(row, "handed_off_share") * 100.0,
             row["lost"]
         );
     }

@@ -1,12 +1,12 @@
-//! A page of a small result.
+//! The report of a small result.
 
 use serde_json::json;
 
 use super::*;
 
 #[test]
-fn every_part_that_was_measured_is_shown() {
-    let sample = json!({ "median": 2.0, "least": 1.5, "most": 2.5, "all": [1.5, 2.0, 2.5] });
+fn every_measured_part_is_shown() {
+    let sample = json!({ "median": 2.0, "min": 1.5, "max": 2.5, "all": [1.5, 2.0, 2.5] });
     let nanos = json!({ "min": 100, "p50": 500, "p99": 900, "p99.9": 1000, "max": 12_000 });
     let result = json!({
         "conditions": { "cpu": "a", "huge_pages": 7 },
@@ -15,17 +15,17 @@ fn every_part_that_was_measured_is_shown() {
             "ns_above_testpmd": sample, "polluxd_mpps": sample, "bytes_per_connection": null }],
         "inside": [{ "flows": 10, "pattern": "zipf", "method": "dr", "ns_per_packet": sample,
             "generator_ns_per_packet": sample, "ns_above_generator": sample, "bytes_per_connection": 95.2 }],
-        "opening": [{ "opened_by": "UDP", "million_a_second": sample, "ns_each": sample,
+        "new_connections": [{ "case": "UDP", "million_per_second": sample, "ns_each": sample,
             "generator_ns_each": sample, "live": 5, "evicted": 0, "dropped": 0 }],
         "flood": { "syns": 9_000_000, "seconds": 3.0, "table": 10, "established": 1, "established_sent": 7,
             "established_lost": 0 },
-        "latency": { "full_mpps": 9.0, "rows": [{ "situation": "quiet", "load_percent": 50, "mpps": 4.5,
+        "latency": { "full_mpps": 9.0, "rows": [{ "situation": "idle control plane", "load_percent": 50, "mpps": 4.5,
             "nanoseconds": nanos, "lost": 0, "note": "" }] },
-        "spread": [{ "over": "2 workers", "flows": 10, "counts": [4, 6], "least_of_mean": 0.8, "most_of_mean": 1.2 }],
-        "workers": { "ns_of_a_line_between_cores": 98.7, "rows": [{ "method": "nat", "flows_of_each_worker": 1000, "packets_come_in": "two, all at the other",
-            "mpps": sample, "times_one_worker": sample, "core_ns_per_packet": sample,
-            "generator_ns_per_packet": sample, "ns_above_generator": sample, "handed_off_part": 1.0, "lost": 0 }] },
-        "memory": [{ "bytes": 65536, "huge_pages": true, "ns_alone": 1.5, "ns_of_16_side_by_side": 0.5 }],
+        "spread": [{ "case": "2 workers", "flows": 10, "counts": [4, 6], "min_of_mean": 0.8, "max_of_mean": 1.2 }],
+        "workers": { "cache_line_transfer_ns": 98.7, "rows": [{ "method": "nat", "flows_per_worker": 1000, "arrival": "two, all at the other worker",
+            "mpps": sample, "speedup": sample, "core_ns_per_packet": sample,
+            "generator_ns_per_packet": sample, "ns_above_generator": sample, "handed_off_share": 1.0, "lost": 0 }] },
+        "memory": [{ "bytes": 65536, "huge_pages": true, "dependent_load_ns": 1.5, "parallel_load_ns": 0.5 }],
     });
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &result).unwrap();
@@ -35,11 +35,11 @@ fn every_part_that_was_measured_is_shown() {
         "| ipv4 | 64 | 1000 | uniform | nat | 2.0 (1.5 to 2.5) |",
         "| 10 | zipf | dr | 2.0 (1.5 to 2.5) |",
         "| UDP | 2.00 (1.50 to 2.50) |",
-        "3.00 million SYNs a second",
-        "| quiet | 50 % | 0.10 | 0.50 | 0.90 | 1.00 | 12.00 | 0 |",
+        "3.00 million SYNs per second",
+        "| idle control plane | 50 % | 0.10 | 0.50 | 0.90 | 1.00 | 12.00 | 0 |",
         "| 2 workers | 10 | 0.800 | 1.200 |",
-        "comes to the other in 99 ns",
-        "| nat | 1000 | two, all at the other | 2.00 (1.50 to 2.50) |",
+        "reaches the other in 99 ns",
+        "| nat | 1000 | two, all at the other worker | 2.00 (1.50 to 2.50) |",
         "| 64 | 2 MiB | 1.50 | 0.50 |",
     ] {
         assert!(page.contains(line), "{line} is not in\n{page}");
@@ -51,7 +51,7 @@ fn every_part_that_was_measured_is_shown() {
 }
 
 #[test]
-fn what_was_not_measured_is_left_out() {
+fn parts_that_were_not_measured_are_left_out() {
     let place = tempfile::tempdir().unwrap();
     write(place.path(), &json!({ "conditions": {} })).unwrap();
     let page = fs::read_to_string(place.path().join("report.md")).unwrap();

@@ -1,4 +1,4 @@
-//! Which flows each worker owns, and which of them come in where.
+//! Which flows each worker owns, and at which worker their packets arrive.
 
 use std::time::Duration;
 
@@ -12,36 +12,36 @@ use crate::frame;
 use crate::kinds::Family;
 use crate::random::shuffled;
 use crate::world::PORTS;
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 
 /// Flows in order, by worker.
 pub type Lists = Vec<Vec<u32>>;
 
-/// Where packets come in.
+/// At which worker packets arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrive {
     /// There is one worker.
     Alone,
     /// At the owner of their flow.
     Own,
-    /// Those of every other flow at the other worker.
+    /// Every second flow at the other worker.
     Half,
     /// All at the other worker.
     Other,
 }
 
 impl Arrive {
-    /// In words.
+    /// Description.
     pub fn words(self) -> &'static str {
         match self {
             Arrive::Alone => "one worker",
-            Arrive::Own => "two, all at their owner",
-            Arrive::Half => "two, half at the other",
-            Arrive::Other => "two, all at the other",
+            Arrive::Own => "two, all at the owner",
+            Arrive::Half => "two, half at the other worker",
+            Arrive::Other => "two, all at the other worker",
         }
     }
 
-    /// What comes in at each worker, of what each owns. A flow comes in at one of them only.
+    /// Returns the flows that arrive at each worker. All packets of a flow arrive at the same one.
     pub fn lists(self, owned: &Lists) -> Lists {
         match self {
             Arrive::Alone => vec![owned.concat()],
@@ -60,14 +60,14 @@ impl Arrive {
     }
 }
 
-/// The first flows of each worker, so many, in an order by chance.
+/// Returns the first `each` flows of each worker, in random order.
 ///
 /// # Errors
-/// When the configuration is refused.
+/// If the configuration is rejected.
 pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
-    let config: Config = parse::toml(config).map_err(|wrong| Trouble(wrong.to_string()))?;
+    let config: Config = parse::toml(config).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
-    let trouble = |why: &dyn std::fmt::Display| Trouble(why.to_string());
+    let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
     if let Some(network_config) = &config.network {
         compiler.learn(network_config).map_err(|why| trouble(&why))?;
     }
@@ -77,7 +77,7 @@ pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
         let frame = frame::request(Family::Ipv4, flow, 60);
         let read = parse_packet(&frame, &PORTS[0].mac, &mut parsed).is_ok();
         let owner = steering.owner(&parsed, 0, &snapshot).filter(|_| read);
-        let owner = owner.ok_or_else(|| Trouble(format!("nobody owns flow {flow}")))?;
+        let owner = owner.ok_or_else(|| Error(format!("flow {flow} has no owner")))?;
         let list: &mut Vec<u32> = &mut lists[usize::from(owner.0)];
         if list.len() < each as usize {
             list.push(flow);
