@@ -1,24 +1,24 @@
-//! A small world in network namespaces: a client, a balancer, a switch and real servers.
+//! A small test network in namespaces: a client, a balancer, a switch and real servers.
 //!
 //! ```text
 //! client 10.1.0.1 ---- fore [balancer] back ---- switch ---- web1 10.2.0.11, web2 10.2.0.12, ...
 //!        10.2.0.1 -------------------------------'
 //! ```
-//! Replies of NAT services go back through the balancer, those of DR and tunnel services straight to the client.
-//! IPv6 addresses are `fd00:1::` and `fd00:2::` with the same last number.
+//! Replies of NAT services return through the balancer, those of DR and tunnel services go directly to the client.
+//! IPv6 addresses are in `fd00:1::` and `fd00:2::`, with the same last number.
 
+pub mod capture;
 pub mod client;
 pub mod command;
 pub mod daemon;
-pub mod ledger;
 pub mod namespace;
 pub mod process;
 pub mod raw;
+pub mod resources;
 pub mod rules;
 pub mod sctp;
 pub mod server;
 pub mod wait;
-pub mod witness;
 
 use std::path::Path;
 use std::process::Command;
@@ -26,77 +26,77 @@ use std::process::Command;
 use client::Client;
 use command::Result;
 use daemon::{Daemon, Device};
-use ledger::Ledger;
 use namespace::Namespace;
 use process::Process;
+use resources::Resources;
 use server::Server;
 
 /// The balancer's interfaces.
 const PORTS: [&str; 2] = ["fore", "back"];
-/// Those of another world beside them.
+/// Names for the interfaces of a second test network.
 const OTHER_PORTS: [&str; 2] = ["fore2", "back2"];
 
-/// The world; everything in it goes away when it is dropped.
+/// The test network; dropping it removes everything in it.
 pub struct Bed {
-    /// Who sends requests.
+    /// Sends requests.
     pub client: Client,
-    /// Who answers them.
+    /// Real servers.
     pub servers: Vec<Server>,
-    /// Where `polluxd` runs.
+    /// The namespace in which `polluxd` runs.
     pub balancer: Namespace,
     switch: Namespace,
-    ledger: Ledger,
+    resources: Resources,
 }
 
 impl Bed {
-    /// Builds the world with servers `web1` to `webN`.
+    /// Builds the network with servers `web1` to `webN`.
     ///
     /// # Errors
-    /// When a command fails, for example for want of root; what was built until then is taken down again.
+    /// If a command fails, for example without root; everything built so far is removed.
     pub fn new(servers: usize) -> Result<Bed> {
-        let ledger = Ledger::open()?;
-        let switch = Namespace::new(&ledger, "switch")?;
+        let resources = Resources::open()?;
+        let switch = Namespace::new(&resources, "switch")?;
         switch.ip("link add br0 up type bridge stp_state 0 forward_delay 0")?;
-        let balancer = Namespace::new(&ledger, "balancer")?;
+        let balancer = Namespace::new(&resources, "balancer")?;
         balancer.port("back", &switch, "balancer")?;
         switch.ip("link set balancer up master br0")?;
-        let client = Client::new(&ledger, &balancer, &switch)?;
+        let client = Client::new(&resources, &balancer, &switch)?;
         let servers =
-            (1..=servers).map(|number| Server::new(&ledger, &switch, number)).collect::<Result<_>>()?;
+            (1..=servers).map(|number| Server::new(&resources, &switch, number)).collect::<Result<_>>()?;
         for vip in rules::VIPS {
             balancer.address(vip, "lo")?;
         }
-        Ok(Bed { client, servers, balancer, switch, ledger })
+        Ok(Bed { client, servers, balancer, switch, resources })
     }
 
-    /// Starts `polluxd` with this configuration and gives its twins their addresses.
+    /// Starts `polluxd` with this configuration and assigns addresses to its TAP twins.
     ///
     /// # Errors
-    /// When it is not built or does not become ready; its log is part of the message.
+    /// If it is not built or does not become ready; the message contains its log.
     pub fn daemon(&self, config: &str, workers: usize) -> Result<Daemon> {
         self.daemon_with(config, workers, &[])
     }
 
-    /// The same, with more options of `polluxd`.
+    /// As [`Bed::daemon`], with more options of `polluxd`.
     ///
     /// # Errors
     /// As [`Bed::daemon`].
     pub fn daemon_with(&self, config: &str, workers: usize, options: &[&str]) -> Result<Daemon> {
-        Daemon::start(&self.ledger, &self.balancer, config, (workers, options), (Device::Packet, &PORTS))
+        Daemon::start(&self.resources, &self.balancer, config, (workers, options), (Device::Packet, &PORTS))
     }
 
-    /// The same with one worker on TAPs, which are bridged to the ports.
+    /// As [`Bed::daemon`], with one worker on TAPs that are bridged to the interfaces.
     ///
     /// # Errors
-    /// As [`Bed::daemon`], and when the bridges cannot be made; a second daemon on TAPs needs a new world.
+    /// As [`Bed::daemon`], and if the bridges cannot be created; a second daemon on TAPs needs a new network.
     pub fn daemon_on_taps(&self, config: &str, options: &[&str]) -> Result<Daemon> {
         let daemon =
-            Daemon::start(&self.ledger, &self.balancer, config, (1, options), (Device::Tap, &PORTS))?;
+            Daemon::start(&self.resources, &self.balancer, config, (1, options), (Device::Tap, &PORTS))?;
         for (port, number) in PORTS.iter().zip(1..) {
             let (bridge, tap) = (format!("{port}-br"), daemon::tap(port));
             self.balancer.ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"))?;
-            self.balancer.close(&bridge)?;
-            // What is for the port's address must not be the bridge's own.
+            self.balancer.isolate(&bridge)?;
+            // The bridge must not consume frames to the port's address.
             self.balancer.ip(&format!("link set {tap} address 02:00:00:00:99:0{number}"))?;
             for member in [*port, &tap] {
                 self.balancer.ip(&format!("link set {member} up master {bridge}"))?;
@@ -106,43 +106,43 @@ impl Bed {
         Ok(daemon)
     }
 
-    /// The same on the ports of two worlds: those of the other, whose balancer's namespace then has none, come after
-    /// ours.
+    /// As [`Bed::daemon`], on the interfaces of two networks. Those of the other network are moved to this balancer and come
+    /// last.
     ///
     /// # Errors
-    /// As [`Bed::daemon`], and when a port cannot be moved.
-    pub fn daemon_of_both(&self, other: &Bed, config: &str, workers: usize) -> Result<Daemon> {
+    /// As [`Bed::daemon`], and if an interface cannot be moved.
+    pub fn daemon_on_both(&self, other: &Bed, config: &str, workers: usize) -> Result<Daemon> {
         for (port, name) in PORTS.iter().zip(OTHER_PORTS) {
             other.balancer.ip(&format!("link set {port} netns {} name {name}", self.balancer.name))?;
-            self.balancer.close(name)?;
+            self.balancer.isolate(name)?;
             self.balancer.ip(&format!("link set {name} up"))?;
         }
         let ports = [PORTS[0], PORTS[1], OTHER_PORTS[0], OTHER_PORTS[1]];
-        Daemon::start(&self.ledger, &self.balancer, config, (workers, &[]), (Device::Packet, &ports))
+        Daemon::start(&self.resources, &self.balancer, config, (workers, &[]), (Device::Packet, &ports))
     }
 
-    /// Starts a program beside us; its output goes to a log of this world.
+    /// Starts a program in the background; its output goes to a log of this network.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn process(&self, name: &str, command: &mut Command) -> Result<Process> {
-        Process::start(&self.ledger, name, command)
+        Process::start(&self.resources, name, command)
     }
 
-    /// Cuts a server off, as if its cable was pulled.
+    /// Disconnects a server, as if its cable were unplugged.
     ///
     /// # Errors
-    /// When `ip` fails.
+    /// If `ip` fails.
     pub fn unplug(&self, server: &Server) -> Result<()> {
         self.switch.ip(&format!("link set {} down", server.name))
     }
 
-    /// Where the files of this world are.
+    /// Returns the directory of this network's files.
     pub fn directory(&self) -> &Path {
-        self.ledger.directory()
+        self.resources.directory()
     }
 
-    /// Leaves everything running; [`ledger::clean`] takes it down later.
+    /// Leaves everything running; [`resources::clean`] removes it later.
     pub fn keep(self, daemon: Daemon) {
         std::mem::forget((self, daemon));
     }

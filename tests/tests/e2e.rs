@@ -1,5 +1,5 @@
-//! End-to-end stories: real clients and servers in namespaces, a real `polluxd` between them. A story that cannot run
-//! here is counted as ignored, with the reason printed first, and never as passed.
+//! End-to-end stories: real clients and servers in namespaces, with a real `polluxd` between them. A story that cannot run
+//! here is counted as ignored, never as passed, and the reason is printed first.
 
 mod stories {
     pub mod control;
@@ -35,56 +35,56 @@ const STORIES: [Story; 36] = [
     ("two workers share NAT flows", stories::http::two_workers),
     ("a UDP echo comes back from the virtual address", stories::network::udp_echo),
     ("the kernel answers pings of virtual addresses", stories::network::ping),
-    ("a neighbour's new address is followed under traffic", stories::network::neighbour_moves),
+    ("a neighbour's new MAC address is learnt under traffic", stories::network::neighbour_moves),
     ("a VLAN on the twin carries a service", stories::network::vlan),
-    ("killed and started again, it forwards", stories::life::killed),
-    ("stopped, it leaves nothing behind", stories::life::stopped),
-    ("what was edited survives a kill", stories::life::kept),
+    ("a killed daemon forwards again after a restart", stories::life::killed),
+    ("a stopped daemon leaves nothing behind", stories::life::stopped),
+    ("run-time changes survive a kill", stories::life::kept),
     ("SIGHUP reads the configuration file again", stories::life::reloaded),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
-    ("called ipvsadm, it saves and restores", stories::ipvsadm::saves_and_restores),
-    ("a DNS query is a connection of one packet", stories::dns::ops),
+    ("pollux called as ipvsadm saves and restores", stories::ipvsadm::saves_and_restores),
+    ("each DNS query is scheduled by itself", stories::dns::ops),
     ("a network of clients sticks to one server", stories::persistence::networks),
     ("one fwmark, many addresses and ports", stories::persistence::fwmarks),
     ("every SCTP chunk of an association passes NAT", stories::sctp::chunks),
-    ("sctp_test speaks through NAT", stories::sctp::programs),
+    ("sctp_test passes NAT", stories::sctp::programs),
     ("ESP follows its key exchange", stories::esp::follows_isakmp),
-    ("two workers gather datagrams in fragments for NAT", stories::throughput::fragments),
-    ("a server on the balancer sends long answers", stories::own_server::long_answers),
+    ("two workers reassemble fragmented datagrams for NAT", stories::throughput::fragments),
+    ("a server on the balancer sends fragmented replies", stories::own_server::fragmented_replies),
     ("a TCP stream passes direct routing without loss", stories::throughput::stream),
-    ("messages of a SIP call meet one server", stories::sip::calls_stick),
+    ("messages of a SIP call reach one server", stories::sip::calls_stick),
     ("SIP servers call out from the virtual address", stories::sip::servers_call),
     ("http through GRE and GUE", stories::tunnels::http),
-    ("GRE and GUE are right byte for byte", stories::tunnels::bytes),
-    ("debug events are switched, told and followed", stories::debugging::events),
+    ("GRE and GUE are correct byte for byte", stories::tunnels::bytes),
+    ("debug events are switched, logged and followed", stories::debugging::events),
     ("modules are switched off unless a service uses them", stories::debugging::modules),
     ("a download survives a SYN flood", stories::defences::flood),
-    ("bursts after silences pass a worker that sleeps", stories::idle::sleep),
-    ("two workers that sleep hand over to each other", stories::idle::two_workers),
-    ("interrupts wake a worker up", stories::idle::interrupt),
-    ("a port without interrupts is looked at after naps", stories::idle::no_interrupts),
+    ("bursts after silence pass a sleeping worker", stories::idle::sleep),
+    ("sleeping workers hand off packets to each other", stories::idle::two_workers),
+    ("interrupts wake a worker", stories::idle::interrupt),
+    ("a port without interrupts is polled after each sleep", stories::idle::no_interrupts),
 ];
 
-/// Programs that stories need beside those of every bed, by a word of their names.
+/// Additional programs that stories need, by words in the stories' names.
 const PROGRAMS: [(&str, &str); 6] = [
     ("DNS", "dig"),
     ("DNS", "dnsmasq"),
-    ("in fragments", "iperf3"),
+    ("fragmented datagrams", "iperf3"),
     ("TCP stream", "iperf3"),
     ("SIP", "sipp"),
     ("sctp_test", "sctp_test"),
 ];
 
-/// The program that a story needs and this machine lacks.
-fn lack(story: &str) -> Option<String> {
+/// Returns why a story cannot run: a missing program.
+fn missing_program(story: &str) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |program: &str| std::env::split_paths(&path).any(|place| place.join(program).is_file());
     let lacking = PROGRAMS.iter().find(|(word, program)| story.contains(word) && !there(program));
-    lacking.map(|(_, program)| format!("{program} is not installed; scripts/install does it"))
+    lacking.map(|(_, program)| format!("{program} is not installed; scripts/install installs it"))
 }
 
-/// Why stories cannot run here.
+/// Returns why no story can run here.
 fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root".to_owned());
@@ -94,15 +94,16 @@ fn obstacle() -> Option<String> {
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    // Each story has daemons that poll; more than one at a time would only disturb each other.
+    // The daemons of a story poll; stories that run at the same time would slow each other down.
     arguments.test_threads = arguments.test_threads.or(Some(1));
     let obstacle = obstacle();
     if let Some(why) = &obstacle {
         println!("stories are skipped: {why}");
     }
     let trials = STORIES.map(|(name, story)| {
-        let own =
-            lack(name).or_else(|| stories::network::obstacle(name)).or_else(|| stories::sctp::obstacle(name));
+        let own = missing_program(name)
+            .or_else(|| stories::network::obstacle(name))
+            .or_else(|| stories::sctp::obstacle(name));
         let why = obstacle.clone().or(own);
         if let (Some(why), None) = (&why, &obstacle) {
             println!("skipped: {name}: {why}");

@@ -1,6 +1,6 @@
-//! Pollux behaves as the kernel did in every recorded conversation it has the features for, and as the specification
-//! says in those that were written by hand. Each conversation is a test of its own, `golden::NAME`; one that needs what
-//! Pollux does not have yet is counted as ignored, never as passed.
+//! Replays packet traces: those recorded from a Linux kernel, and those written from the specification. Pollux must send the
+//! same packets. Each trace is a test, `golden::NAME`; one that needs a feature Pollux does not have is counted as ignored,
+//! never as passed.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use pollux_control::replay::case::Case;
 use pollux_control::replay::cli::case_files;
 use pollux_control::replay::{Verdict, file, scope};
 
-/// Cases that must be tried and pass; a feature that goes missing shows here, not as a case that is skipped.
+/// Cases that must run and pass, so that a lost feature fails here and is not skipped.
 const REQUIRED: &[&str] = &[
     "dr-tcp-rr",
     "icmp-error-dr",
@@ -29,10 +29,10 @@ const REQUIRED: &[&str] = &[
     "wrr-4-3-2",
 ];
 
-/// Cases that are tried and differ, and why; one that passes must leave this list.
+/// Cases that are known to differ, and why; a case that passes must be removed from this list.
 const KNOWN: &[(&str, &str)] = &[(
     "fragments-v6-udp-methods",
-    "Linux 6.1 sends other memory at the end of an IPv6 packet that it gathered and puts into an IPv4 tunnel",
+    "Linux 6.1 sends unrelated memory at the end of an IPv6 packet that it reassembled and encapsulates in IPv4",
 )];
 
 fn passes(path: &Path) -> Result<(), Failed> {
@@ -43,7 +43,9 @@ fn passes(path: &Path) -> Result<(), Failed> {
 fn differs(path: &Path, why: &str) -> Result<(), Failed> {
     match file(path).verdict {
         Verdict::Failed { .. } => Ok(()),
-        other => Err(format!("it is {other:?}, but was known to differ: {why}").into()),
+        other => {
+            Err(format!("the result is {other:?}, but the case is listed as known to differ: {why}").into())
+        }
     }
 }
 
@@ -75,6 +77,6 @@ fn main() {
     }
     let there = |name: &str| files.iter().any(|path| path.file_stem().is_some_and(|stem| stem == name));
     let gone: Vec<_> = REQUIRED.iter().filter(|name| !there(name)).collect();
-    assert!(gone.is_empty(), "cases that must pass are not there: {gone:?}");
+    assert!(gone.is_empty(), "required cases are missing: {gone:?}");
     libtest_mimic::run(&arguments, files.into_iter().map(trial).collect()).exit();
 }

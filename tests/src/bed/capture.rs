@@ -1,4 +1,4 @@
-//! An independent count: what a namespace's wires carried, taken from a packet socket beside whatever runs there.
+//! A packet capture: an independent count of what a namespace's interfaces carried.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,44 +15,44 @@ use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use super::command::Result;
 use super::namespace::Namespace;
 
-/// `ETH_P_ALL`, the only protocol that shows packets which leave, as the kernel wants it: in network byte order.
+/// `ETH_P_ALL` in network byte order; no other protocol shows outgoing packets.
 const EVERYTHING: u32 = 3_u16.to_be() as u32;
-/// The fragment header's number, where IPv6 has one.
+/// Protocol number of the IPv6 fragment header.
 const FRAGMENT: u8 = 44;
-/// A burst must not be missed while this thread waits for a CPU.
+/// Receive buffer: large enough not to lose bursts while this thread waits for a CPU.
 const BUFFER: usize = 64 << 20;
 
-/// Which packets: those to and from a virtual address.
+/// Packets to and from a virtual address.
 #[derive(Clone, Copy)]
 pub struct Flow {
     /// IANA protocol number.
     pub protocol: u8,
     /// The virtual address.
     pub vip: IpAddr,
-    /// The virtual port; 0 for all, fragments among them.
+    /// The virtual L4 port; 0 for all, including fragments.
     pub l4_port: u16,
 }
 
-/// What was counted, in the words of `stats`: a datagram in fragments is one packet with its length before.
+/// Counts with the names of `stats`; a fragmented datagram is one packet with its original length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wire {
+pub struct Counts {
     /// Different client endpoints.
     pub connections: u64,
     /// Packets to the virtual address.
     pub in_packets: u64,
-    /// Packets from it.
+    /// Packets from the virtual address.
     pub out_packets: u64,
-    /// IP bytes to it.
+    /// IP bytes to the virtual address.
     pub in_bytes: u64,
-    /// IP bytes from it.
+    /// IP bytes from the virtual address.
     pub out_bytes: u64,
 }
 
-impl Wire {
-    /// The sum.
+impl Counts {
+    /// Returns the sum.
     #[must_use]
-    pub fn plus(self, other: Wire) -> Wire {
-        Wire {
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
             connections: self.connections + other.connections,
             in_packets: self.in_packets + other.in_packets,
             out_packets: self.out_packets + other.out_packets,
@@ -64,7 +64,7 @@ impl Wire {
 
 type Packets = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// The count; it goes on until this is dropped.
+/// The capture; it runs until this is dropped.
 pub struct Capture {
     packets: Packets,
     stop: Arc<AtomicBool>,
@@ -72,10 +72,10 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts to look at all interfaces of a namespace.
+    /// Starts to capture on all interfaces of a namespace.
     ///
     /// # Errors
-    /// When the kernel refuses the socket.
+    /// If the socket cannot be opened.
     pub fn new(namespace: &Namespace) -> Result<Capture> {
         let tap = namespace.inside(|| {
             let everything = NonZeroU32::new(EVERYTHING).map(Protocol::from_raw);
@@ -88,65 +88,65 @@ impl Capture {
         })?;
         let (packets, stop) = (Packets::default(), Arc::new(AtomicBool::new(false)));
         let (seen, end) = (Arc::clone(&packets), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || look(&tap, &seen, &end));
+        let thread = std::thread::spawn(move || capture(&tap, &seen, &end));
         Ok(Capture { packets, stop, thread: Some(thread) })
     }
 
-    /// The packets of a flow, either way, as they were on the wire.
+    /// Returns the packets of a flow in both directions.
     pub fn packets(&self, flow: Flow) -> Vec<Vec<u8>> {
         let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
-        packets.iter().filter(|packet| flow.inwards(packet).is_some()).cloned().collect()
+        packets.iter().filter(|packet| flow.direction(packet).is_some()).cloned().collect()
     }
 
-    /// What a flow came to so far.
-    pub fn count(&self, flow: Flow) -> Wire {
+    /// Returns the counts of a flow so far.
+    pub fn count(&self, flow: Flow) -> Counts {
         let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wire = Wire::default();
+        let mut counts = Counts::default();
         let mut clients = BTreeSet::new();
-        for (seen, inwards) in packets.iter().filter_map(|packet| flow.inwards(packet)) {
-            if inwards {
-                wire.in_packets += u64::from(seen.first);
-                wire.in_bytes += seen.bytes;
+        for (seen, from_client) in packets.iter().filter_map(|packet| flow.direction(packet)) {
+            if from_client {
+                counts.in_packets += u64::from(seen.first);
+                counts.in_bytes += seen.bytes;
                 if seen.first {
                     clients.insert((seen.source, seen.l4_port(0)));
                 }
             } else {
-                wire.out_packets += u64::from(seen.first);
-                wire.out_bytes += seen.bytes;
+                counts.out_packets += u64::from(seen.first);
+                counts.out_bytes += seen.bytes;
             }
         }
-        wire.connections = clients.len() as u64;
-        wire
+        counts.connections = clients.len() as u64;
+        counts
     }
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A panic of that thread has been printed already.
+        // A panic of that thread has already been printed.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Flow {
-    /// A packet of this flow, and whether it goes to the virtual address or else comes from it.
-    fn inwards<'a>(&self, packet: &'a [u8]) -> Option<(Seen<'a>, bool)> {
+    /// Parses a packet if it belongs to this flow; true if it is from the client to the virtual address.
+    fn direction<'a>(&self, packet: &'a [u8]) -> Option<(Seen<'a>, bool)> {
         let seen = Seen::of(packet)?;
-        let inwards = seen.destination == self.vip;
-        let port = seen.l4_port(if inwards { 2 } else { 0 });
-        let ours = (inwards || seen.source == self.vip) && (self.l4_port == 0 || self.l4_port == port);
-        (ours && seen.protocol == self.protocol).then_some((seen, inwards))
+        let from_client = seen.destination == self.vip;
+        let port = seen.l4_port(if from_client { 2 } else { 0 });
+        let ours = (from_client || seen.source == self.vip) && (self.l4_port == 0 || self.l4_port == port);
+        (ours && seen.protocol == self.protocol).then_some((seen, from_client))
     }
 }
 
-/// What a packet says of itself.
+/// Fields of a packet.
 struct Seen<'a> {
     protocol: u8,
     source: IpAddr,
     destination: IpAddr,
-    /// It is a whole packet, or the first of its fragments.
+    /// It is unfragmented or the first fragment.
     first: bool,
-    /// What it adds to the length of the packet it is, or is a fragment of.
+    /// Its contribution to the length of the original packet.
     bytes: u64,
     l4: &'a [u8],
 }
@@ -183,10 +183,10 @@ impl Seen<'_> {
     }
 }
 
-fn look(tap: &OwnedFd, packets: &Packets, stop: &AtomicBool) {
+fn capture(tap: &OwnedFd, packets: &Packets, stop: &AtomicBool) {
     let mut buffer = vec![0; 65536];
     while !stop.load(Ordering::Relaxed) {
-        // Nothing came for a while: time to see whether to stop.
+        // A timeout: check whether to stop.
         let Ok(length) = rustix::io::read(tap, &mut buffer[..]) else { continue };
         if length >= 20 && matches!(buffer[0] >> 4, 4 | 6) {
             packets.lock().unwrap_or_else(PoisonError::into_inner).push(buffer[..length].to_vec());

@@ -1,4 +1,4 @@
-//! `polluxd` in the balancer's namespace, and `pollux` to ask it.
+//! `polluxd` in the balancer's namespace, and `pollux` commands to it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::command::{Result, Trouble, output, program};
-use super::ledger::Ledger;
+use super::command::{Error, Result, output, program};
 use super::namespace::Namespace;
 use super::process::Process;
+use super::resources::Resources;
 use super::wait;
 
-/// What DPDK sees the ports as.
+/// DPDK driver of the ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The interfaces themselves, by `net_af_packet`, which has no interrupts.
+    /// `net_af_packet` on the interfaces; it has no interrupts.
     Packet,
-    /// TAPs beside them, by `net_tap`, which has.
+    /// `net_tap`, TAPs bridged to the interfaces; it has interrupts.
     Tap,
 }
 
@@ -30,12 +30,12 @@ impl Device {
     }
 }
 
-/// The TAP beside an interface.
+/// Returns the name of an interface's TAP.
 pub(super) fn tap(iface: &str) -> String {
     format!("{iface}-tap")
 }
 
-/// A daemon that forwards; it is killed when this is dropped.
+/// A running daemon; it is killed when this is dropped.
 pub struct Daemon {
     process: Process,
     socket: PathBuf,
@@ -44,29 +44,29 @@ pub struct Daemon {
 
 impl Daemon {
     pub(super) fn start(
-        ledger: &Ledger,
+        resources: &Resources,
         balancer: &Namespace,
         config: &str,
         (workers, options): (usize, &[&str]),
         (device, ports): (Device, &[&str]),
     ) -> Result<Daemon> {
-        let socket = ledger.directory().join("pollux.sock");
-        let file = ledger.directory().join("pollux.toml");
+        let socket = resources.directory().join("pollux.sock");
+        let file = resources.directory().join("pollux.toml");
         fs::write(&file, config)?;
-        // Core 0 is for control; with more workers than CPUs they share.
+        // Lcore 0 is for control. With more workers than CPUs, lcores share CPUs.
         let cpus = std::thread::available_parallelism()?.get();
         let lcores: Vec<_> = (0..=workers).map(|lcore| format!("{lcore}@{}", lcore % cpus)).collect();
         let mut command = balancer.command(program("polluxd")?);
         command.arg(format!("--lcores={}", lcores.join(",")));
         command.args(["--no-huge", "-m", "512", "--no-pci", "--no-telemetry"]);
-        command.arg(format!("--file-prefix={}", ledger.prefix));
+        command.arg(format!("--file-prefix={}", resources.prefix));
         for (number, iface) in ports.iter().enumerate() {
             command.arg(device.vdev(number, iface, workers));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
-        command.arg("--state").arg(ledger.directory().join("state.json"));
+        command.arg("--state").arg(resources.directory().join("state.json"));
         command.args(options);
-        let mut process = Process::start(ledger, "polluxd", &mut command)?;
+        let mut process = Process::start(resources, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
         for (address, twin) in [
             ("10.1.0.254/24", "pollux0"),
@@ -79,93 +79,93 @@ impl Daemon {
         Ok(Daemon { process, socket, config: file })
     }
 
-    /// The file it was started with.
+    /// Returns the configuration file it was started with.
     pub fn config(&self) -> &PathBuf {
         &self.config
     }
 
-    /// Sends it a signal by its name, as `kill -NAME` does.
+    /// Sends a signal by name, as `kill -NAME` does.
     ///
     /// # Errors
-    /// When it has ended.
+    /// If it has exited.
     pub fn signal(&self, name: &str) -> Result<()> {
         output(Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string())).map(drop)
     }
 
-    /// Its process id.
+    /// Returns its process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where it listens for requests.
+    /// Returns its control socket.
     pub fn socket(&self) -> &PathBuf {
         &self.socket
     }
 
-    /// What it has logged so far.
+    /// Returns its log so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Runs `pollux` with these words and gives what it printed.
+    /// Runs `pollux` with these arguments and returns its output.
     ///
     /// # Errors
-    /// When it fails.
+    /// If it fails.
     pub fn pollux(&self, words: &str) -> Result<String> {
         let mut command = Command::new(program("pollux")?);
         command.arg("--socket").arg(&self.socket).args(words.split_whitespace());
         output(&mut command)
     }
 
-    /// Runs `pollux --json` and reads the answer.
+    /// Runs `pollux --json` and parses the reply.
     ///
     /// # Errors
-    /// When it fails or answers no JSON.
+    /// If it fails or the reply is not JSON.
     pub fn json(&self, words: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.pollux(&format!("--json {words}"))?)?)
     }
 
-    /// Kills it without a warning and waits until it is gone.
+    /// Kills it with SIGKILL and waits until it is gone.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the system call fails.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// Waits until it has ended by itself, as after `pollux stop`.
+    /// Waits until it has exited by itself, as after `pollux stop`.
     ///
     /// # Errors
-    /// When it does not end, or not with success.
-    pub fn ended(&mut self) -> Result<()> {
-        self.process.ended()
+    /// If it does not exit, or not with success.
+    pub fn wait_exit(&mut self) -> Result<()> {
+        self.process.wait_exit()
     }
 
-    /// Waits until every packet that came in has one fate: in = out + dropped + to the kernel + held.
+    /// Waits until all packets are accounted for: in = out + dropped + to the kernel + held.
     ///
     /// # Errors
-    /// When the sums differ for good; the message has them.
-    pub fn balanced(&self) -> Result<()> {
+    /// If the sums still differ after the time limit; the message contains them.
+    pub fn accounts_for_all_packets(&self) -> Result<()> {
         let mut last = Value::Null;
         wait::until("packets in = out + dropped + to the kernel + held", || {
             last = self.json("stats")?;
-            Ok(adds_up(&last).then_some(()))
+            Ok(is_balanced(&last).then_some(()))
         })
-        .map_err(|error| Trouble(format!("{error}\n{last:#}")))
+        .map_err(|error| Error(format!("{error}\n{last:#}")))
     }
 }
 
-/// Packets from ports and from the kernel, and pieces that were made of them, against those sent (answers among them),
-/// dropped, waiting, gathered or the kernel's.
-fn adds_up(stats: &Value) -> bool {
+/// Compares packets from ports and from the kernel, and additional fragments, with packets sent (including ICMP errors),
+/// dropped, awaiting a neighbour, in reassembly, or sent to the kernel.
+fn is_balanced(stats: &Value) -> bool {
     let workers = stats["workers"].as_array().map_or(&[][..], Vec::as_slice);
     let sum = |name: &str| -> u64 { workers.iter().filter_map(|worker| worker[name].as_u64()).sum() };
     let inner = |name: &str| -> u64 {
         let maps = workers.iter().filter_map(|worker| worker[name].as_object());
         maps.flat_map(|map| map.values()).filter_map(Value::as_u64).sum()
     };
-    let came = sum("received") + sum("handoff_received") + sum("from_kernel") + sum("fragments_sent");
+    let received = sum("received") + sum("handoff_received") + sum("from_kernel") + sum("fragments_sent");
     let held = sum("awaiting_neighbour") + sum("reassembling");
-    let went = sum("sent") + sum("to_kernel") + sum("handoff_sent") + held + inner("drops");
-    came > 0 && came == went
+    let processed = sum("sent") + sum("to_kernel") + sum("handoff_sent") + held + inner("drops");
+    received > 0 && received == processed
 }

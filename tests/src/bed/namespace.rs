@@ -1,4 +1,4 @@
-//! A network namespace and what is plugged into it.
+//! A network namespace and its links.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -6,23 +6,23 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::command::{Result, Trouble, ip, output};
-use super::ledger::Ledger;
+use super::command::{Error, Result, ip, output};
+use super::resources::Resources;
 
-/// A namespace; it goes away with this value.
+/// A namespace; it is removed when this is dropped.
 pub struct Namespace {
-    /// The name `ip netns` knows.
+    /// Its name for `ip netns`.
     pub name: String,
 }
 
 impl Namespace {
-    /// Makes a namespace that answers no more ARP than a router should and takes packets whichever way they come.
+    /// Creates a namespace that answers ARP as a router should and accepts packets from any interface.
     ///
     /// # Errors
-    /// When the kernel refuses, for example for want of root.
-    pub fn new(ledger: &Ledger, role: &str) -> Result<Namespace> {
-        let name = format!("{}-{role}", ledger.prefix);
-        ledger.namespace(&name)?;
+    /// If a command fails, for example without root.
+    pub fn new(resources: &Resources, role: &str) -> Result<Namespace> {
+        let name = format!("{}-{role}", resources.prefix);
+        resources.namespace(&name)?;
         ip(&format!("netns add {name}"))?;
         let namespace = Namespace { name };
         for (key, value) in [
@@ -42,31 +42,31 @@ impl Namespace {
     /// Runs `ip` on this namespace.
     ///
     /// # Errors
-    /// When it fails.
+    /// If it fails.
     pub fn ip(&self, words: &str) -> Result<()> {
         ip(&format!("-n {} {words}", self.name))
     }
 
-    /// Adds an address such as `10.2.0.1/24` to an interface, usable at once.
+    /// Adds an address such as `10.2.0.1/24` to an interface, without duplicate address detection.
     ///
     /// # Errors
-    /// When `ip` fails.
+    /// If `ip` fails.
     pub fn address(&self, address: &str, interface: &str) -> Result<()> {
         let usable = if address.contains(':') { "nodad" } else { "" };
         self.ip(&format!("address add {address} dev {interface} {usable}"))
     }
 
-    /// A command that will run in here.
+    /// Returns a command that runs in this namespace.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
-    /// Does something in here, on a thread of its own. Sockets that are opened so stay in here wherever they are used.
+    /// Runs a closure in this namespace, on a thread of its own. Sockets opened there belong to the namespace wherever they are used.
     ///
     /// # Errors
-    /// When the namespace cannot be entered, or what was done fails.
+    /// If the namespace cannot be entered, or the closure fails.
     pub fn inside<T: Send>(&self, what: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let place = File::open(format!("/run/netns/{}", self.name))?;
         let enter = || {
@@ -75,22 +75,22 @@ impl Namespace {
             what()
         };
         std::thread::scope(|scope| scope.spawn(enter).join())
-            .unwrap_or_else(|_| Err(Trouble("a thread in a namespace panicked".to_owned())))
+            .unwrap_or_else(|_| Err(Error("a thread in a namespace panicked".to_owned())))
     }
 
     /// Sets a sysctl.
     ///
     /// # Errors
-    /// When the kernel has no such setting or refuses the value.
+    /// If the kernel has no such setting or rejects the value.
     pub fn sysctl(&self, key: &str, value: i32) -> Result<()> {
         output(self.command("sysctl").args(["-qw", &format!("{key}={value}")])).map(|_| ())
     }
 
-    /// Lays a cable to another namespace, without offloads: packets leave with their checksums complete.
+    /// Connects it to another namespace by a veth pair without offloads, so that packets leave with complete checksums.
     ///
     /// # Errors
-    /// When `ip` or `ethtool` fails.
-    pub fn cable(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
+    /// If `ip` or `ethtool` fails.
+    pub fn connect(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
         self.ip(&format!("link add {here} type veth peer name {there} netns {}", other.name))?;
         for (end, interface) in [(self, here), (other, there)] {
             let off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
@@ -100,17 +100,17 @@ impl Namespace {
         Ok(())
     }
 
-    /// Lays a cable whose end here is a DPDK port: this kernel must not answer what the daemon handles.
+    /// Connects it to another namespace by a veth pair whose end here is a DPDK port: this kernel must not process its packets.
     ///
     /// # Errors
-    /// When a command fails.
+    /// If a command fails.
     pub fn port(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
-        self.cable(here, other, there)?;
-        self.close(here)
+        self.connect(here, other, there)?;
+        self.isolate(here)
     }
 
-    /// Keeps this kernel from what comes in by an interface.
-    pub(super) fn close(&self, here: &str) -> Result<()> {
+    /// Stops this kernel from processing packets of an interface.
+    pub(super) fn isolate(&self, here: &str) -> Result<()> {
         self.sysctl(&format!("net.ipv6.conf.{here}.disable_ipv6"), 1)?;
         // No route leads back through this interface, so a strict filter drops all its IPv4 packets.
         self.sysctl(&format!("net.ipv4.conf.{here}.rp_filter"), 1)?;
@@ -120,7 +120,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // What cannot be removed now is still in the ledger.
+        // If this fails, the namespace is still listed for `clean`.
         let _ = ip(&format!("netns delete {}", self.name));
     }
 }

@@ -1,4 +1,4 @@
-//! Raw IPv4 sockets in a namespace, for what no program at hand sends.
+//! Raw IPv4 sockets in a namespace, for packets that no available program sends.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU32;
@@ -8,28 +8,28 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, sendto, socket};
 
-use super::command::{Result, Trouble};
+use super::command::{Error, Result};
 use super::namespace::Namespace;
 
-/// How long an answer may take.
+/// Time limit of a receive.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A socket for one protocol; the kernel makes and checks IP headers.
+/// A socket for one protocol; the kernel creates and checks IP headers.
 pub struct Raw(OwnedFd);
 
-/// A packet that came.
+/// A received packet.
 #[derive(Debug)]
 pub struct Datagram {
-    /// Who sent it.
+    /// Source address.
     pub source: Ipv4Addr,
-    /// Whom it was sent to.
+    /// Destination address.
     pub destination: Ipv4Addr,
-    /// All of it, with its IP header.
+    /// The whole packet with its IP header.
     pub packet: Vec<u8>,
 }
 
 impl Datagram {
-    /// What the IP header carries.
+    /// Returns the payload of the IP packet.
     pub fn payload(&self) -> &[u8] {
         &self.packet[usize::from(self.packet[0] & 15) * 4..]
     }
@@ -39,7 +39,7 @@ impl Raw {
     /// Opens a socket for an IANA protocol number.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the system call fails.
     pub fn open(namespace: &Namespace, protocol: u8) -> Result<Raw> {
         namespace.inside(|| {
             let number = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
@@ -49,24 +49,24 @@ impl Raw {
         })
     }
 
-    /// Sends what an IP packet carries.
+    /// Sends an IP payload.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// If the system call fails.
     pub fn send(&self, to: Ipv4Addr, payload: &[u8]) -> Result<()> {
         let sent = sendto(&self.0, payload, SendFlags::empty(), &SocketAddrV4::new(to, 0));
-        sent.map(|_| ()).map_err(|error| Trouble(format!("cannot send to {to}: {error}")))
+        sent.map(|_| ()).map_err(|error| Error(format!("cannot send to {to}: {error}")))
     }
 
-    /// Waits for the next packet that fits.
+    /// Waits for the next matching packet.
     ///
     /// # Errors
-    /// When none comes in time.
+    /// If none arrives in time.
     pub fn receive(&self, what: &str, fits: impl Fn(&Datagram) -> bool) -> Result<Datagram> {
         let mut buffer = vec![0; 65536];
         loop {
             let length = rustix::io::read(&self.0, &mut buffer[..])
-                .map_err(|error| Trouble(format!("no {what} came within {} s: {error}", LIMIT.as_secs())))?;
+                .map_err(|error| Error(format!("no {what} arrived within {} s: {error}", LIMIT.as_secs())))?;
             let Some(datagram) = datagram(&buffer[..length]) else { continue };
             if fits(&datagram) {
                 return Ok(datagram);
@@ -81,7 +81,7 @@ fn datagram(packet: &[u8]) -> Option<Datagram> {
     Some(Datagram { source: address(12)?, destination: address(16)?, packet: packet.to_vec() })
 }
 
-/// The Internet checksum of these parts together; all but the last have even lengths. Right ones sum up to 0. RFC 1071.
+/// Returns the Internet checksum (RFC 1071) of these parts, of which all except the last have even lengths. Over data that contains a correct checksum it is 0.
 pub fn checksum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u32 =
@@ -92,7 +92,7 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
     !(sum as u16)
 }
 
-/// A TCP SYN, 20 bytes, with its checksum.
+/// Returns a TCP SYN of 20 bytes, with its checksum.
 pub fn syn(from: SocketAddrV4, to: SocketAddrV4) -> [u8; 20] {
     let mut syn = [0; 20];
     syn[..2].copy_from_slice(&from.port().to_be_bytes());

@@ -1,4 +1,4 @@
-//! The list of what a bed made, on disk, so that it can be taken down by another process too.
+//! A list on disk of the namespaces and processes of a test network, so that another process can remove them too.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -10,22 +10,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::command::{Result, ip};
 use super::wait;
 
-/// Beds live here, a directory each.
+/// Directory of all test networks, with a subdirectory each.
 const PLACE: &str = "/run/pollux-bed";
 static BEDS: AtomicU32 = AtomicU32::new(0);
 
-/// The directory of one bed with the list in it; both are removed when this is dropped.
+/// The directory of one test network with the list in it; both are removed when this is dropped.
 pub struct Resources {
-    /// What names of this bed start with.
+    /// Prefix of all names of this network.
     pub prefix: String,
     directory: PathBuf,
 }
 
 impl Resources {
-    /// Starts the list of a new bed, under a name no other process uses.
+    /// Starts the list of a new test network, under a name that no other process uses.
     ///
     /// # Errors
-    /// When the directory cannot be made.
+    /// If the directory cannot be created.
     pub fn open() -> Result<Resources> {
         let prefix = format!("px{}-{}", std::process::id(), BEDS.fetch_add(1, Ordering::Relaxed));
         let directory = Path::new(PLACE).join(&prefix);
@@ -34,17 +34,17 @@ impl Resources {
         Ok(Resources { prefix, directory })
     }
 
-    /// Where files of this bed belong.
+    /// Returns the directory for files of this network.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Notes a namespace.
+    /// Records a namespace.
     pub(super) fn namespace(&self, name: &str) -> Result<()> {
         self.note(&format!("namespace {name}"))
     }
 
-    /// Notes a process with its start time, because process ids are used again.
+    /// Records a process with its start time, because process IDs are reused.
     pub(super) fn process(&self, pid: u32) -> Result<()> {
         self.note(&format!("process {pid} {}", started(pid).unwrap_or_default()))
     }
@@ -57,15 +57,15 @@ impl Resources {
 
 impl Drop for Resources {
     fn drop(&mut self) {
-        // What cannot be removed now is found by the next `clean`.
+        // What cannot be removed now is removed by the next `clean`.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Takes down every bed whose directory name starts so, and says what was done.
+/// Removes all test networks whose directory name has this prefix, and prints what was done.
 ///
 /// # Errors
-/// When a process does not end or a directory cannot be removed.
+/// If a process does not exit or a directory cannot be removed.
 pub fn clean(prefix: &str) -> Result<()> {
     let Ok(beds) = fs::read_dir(PLACE) else { return Ok(()) };
     for bed in beds {
@@ -88,7 +88,7 @@ fn clean_one(directory: &Path) -> Result<()> {
     }
     for line in lines() {
         if let ["namespace", name] = line[..] {
-            // It may be gone already.
+            // It may already be gone.
             let _ = ip(&format!("netns delete {name}"));
         }
     }
@@ -99,16 +99,16 @@ fn stop(pid: u32, start: &str) -> Result<()> {
     let alive = || started(pid).is_some_and(|now| now == start);
     let Some(target) = Pid::from_raw(pid.cast_signed()) else { return Ok(()) };
     if alive() {
-        // It may end by itself between the look and the signal.
+        // It may exit between the check and the signal.
         let _ = kill_process(target, Signal::KILL);
     }
     wait::until(&format!("process {pid} is gone"), || Ok((!alive()).then_some(())))
 }
 
-/// The start time of a process that runs, in clock ticks since boot; none for one that is gone or only not yet reaped.
+/// Returns the start time of a running process in clock ticks since boot; `None` if it is gone or a zombie.
 fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Fields after the command's name, which may hold anything but ends at the last ')'.
+    // Fields after the command name, which may contain anything and ends at the last ')'.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     (fields.next()? != "Z").then_some(())?;
     fields.nth(18).map(str::to_owned)

@@ -1,9 +1,9 @@
-//! The virtual addresses of a bed and configurations for them.
+//! Virtual addresses of the test network, and configurations for them.
 
 use std::fmt::Write;
 
-/// Every virtual address, held by the balancer's loopback so that it answers pings: NAT, DR, tunnel, and a tunnel of the
-/// other address family.
+/// All virtual addresses, assigned to the balancer's loopback so that it replies to pings: for NAT, DR, tunnels, and tunnels
+/// of the other address family.
 pub const VIPS: [&str; 8] = [
     "10.9.9.1/32",
     "10.9.9.2/32",
@@ -15,25 +15,25 @@ pub const VIPS: [&str; 8] = [
     "fd00:9::4/128",
 ];
 
-/// A service of a bed, balanced over some of its servers.
+/// A virtual service of the test network.
 #[derive(Clone, Copy)]
 pub struct Rule {
     /// `tcp` or `udp`.
     pub protocol: &'static str,
     /// The virtual address.
     pub vip: &'static str,
-    /// The virtual L4 port and the servers'.
+    /// L4 port of the service and of the servers.
     pub l4_port: u16,
     /// `nat`, `dr` or `tunnel`.
     pub method: &'static str,
-    /// What the servers' addresses start with.
+    /// Prefix of the servers' addresses.
     pub network: &'static str,
 }
 
 const V4: &str = "10.2.0.";
 const V6: &str = "fd00:2::";
 
-/// HTTP by each method over IPv4 and IPv6.
+/// HTTP with each method over IPv4 and IPv6.
 pub const HTTP: [Rule; 6] = [
     http("10.9.9.1", "nat", V4),
     http("10.9.9.2", "dr", V4),
@@ -54,7 +54,7 @@ const fn http(vip: &'static str, method: &'static str, network: &'static str) ->
 }
 
 impl Rule {
-    /// Where a client finds it.
+    /// Returns the URL of the service.
     pub fn url(&self) -> String {
         if self.vip.contains(':') {
             format!("http://[{}]/", self.vip)
@@ -63,12 +63,12 @@ impl Rule {
         }
     }
 
-    /// The service as `pollux` writes it on its command line: `10.9.9.1:80`.
+    /// Returns the service as on the command line of `pollux`: `10.9.9.1:80`.
     pub fn endpoint(&self) -> String {
         endpoint(self.vip, self.l4_port)
     }
 
-    /// A server's endpoint as `pollux` writes it.
+    /// Returns a server's endpoint as on the command line of `pollux`.
     pub fn server(&self, number: usize) -> String {
         endpoint(&format!("{}{}", self.network, 10 + number), self.l4_port)
     }
@@ -78,7 +78,7 @@ fn endpoint(address: &str, l4_port: u16) -> String {
     if address.contains(':') { format!("[{address}]:{l4_port}") } else { format!("{address}:{l4_port}") }
 }
 
-/// A configuration file with these services, each over servers 1 to `servers` in turn.
+/// Returns a configuration with these services, each round robin over servers 1 to `servers`.
 pub fn config(rules: &[Rule], servers: usize) -> String {
     let mut text = String::from("[start]\nconnections_ipv4 = 65536\nconnections_ipv6 = 65536\n");
     for rule in rules {
@@ -98,11 +98,11 @@ pub fn config(rules: &[Rule], servers: usize) -> String {
     text
 }
 
-/// A service with these lines for its key and attributes over servers 1 to `servers`, each with these lines; in turn
-/// if nothing else is said.
+/// Returns a service with these lines over servers 1 to `servers`, each with the lines `destination`. The default scheduler
+/// is round robin.
 pub fn service(head: &str, destination: &str, servers: usize) -> String {
-    let turn = if head.contains("scheduler") { "" } else { "scheduler = \"rr\"\n" };
-    let mut text = format!("\n[[services]]\n{turn}{head}\n");
+    let scheduler = if head.contains("scheduler") { "" } else { "scheduler = \"rr\"\n" };
+    let mut text = format!("\n[[services]]\n{scheduler}{head}\n");
     for number in 1..=servers {
         let _ = write!(text, "[[services.destinations]]\naddress = \"{V4}{}\"\n{destination}\n", 10 + number);
     }

@@ -1,9 +1,8 @@
-//! A small SCTP peer on a raw socket, for kernels without SCTP: it says what it is told to and checks what it hears.
-//! RFC 9260.
+//! A small SCTP peer (RFC 9260) on a raw socket, for kernels without SCTP: it sends given chunks and checks received ones.
 
 use std::net::Ipv4Addr;
 
-use super::command::{Result, Trouble};
+use super::command::{Error, Result};
 use super::namespace::Namespace;
 use super::raw::Raw;
 
@@ -29,17 +28,17 @@ pub mod chunk {
 pub struct Peer {
     raw: Raw,
     l4_port: u16,
-    /// The other end's address and port as seen from here; none before the first packet of a client.
+    /// Address and port of the other end as seen from here; none before the client's first packet.
     pub other: Option<(Ipv4Addr, u16)>,
-    /// The tag the other end wants to see.
+    /// Verification tag of the other end.
     tag: u32,
 }
 
 impl Peer {
-    /// An end that sends from this port and hears only what is sent to it.
+    /// An end that sends from this port and receives only packets to it.
     ///
     /// # Errors
-    /// When there is no raw socket to be had.
+    /// If no raw socket can be opened.
     pub fn new(namespace: &Namespace, l4_port: u16) -> Result<Peer> {
         Ok(Peer { raw: Raw::open(namespace, PROTOCOL)?, l4_port, other: None, tag: 0 })
     }
@@ -47,15 +46,16 @@ impl Peer {
     /// Sends a packet of one chunk.
     ///
     /// # Errors
-    /// When it is not known whereto, or the kernel refuses.
-    pub fn say(&self, kind: u8, value: &[u8]) -> Result<()> {
-        let (address, l4_port) = self.other.ok_or_else(|| Trouble("nobody to speak to yet".to_owned()))?;
+    /// If the other end is not known yet, or the system call fails.
+    pub fn send(&self, kind: u8, value: &[u8]) -> Result<()> {
+        let (address, l4_port) =
+            self.other.ok_or_else(|| Error("the other end is not known yet".to_owned()))?;
         let mut packet = Vec::new();
         packet.extend(self.l4_port.to_be_bytes());
         packet.extend(l4_port.to_be_bytes());
         packet.extend(if kind == chunk::INIT { 0 } else { self.tag }.to_be_bytes());
         packet.extend([0; 4]);
-        let flags = if kind == chunk::DATA { 3 } else { 0 }; // the first and the last piece of a message
+        let flags = if kind == chunk::DATA { 3 } else { 0 }; // first and last fragment of a message
         packet.extend([kind, flags]);
         packet.extend((value.len() as u16 + 4).to_be_bytes());
         packet.extend(value);
@@ -65,25 +65,25 @@ impl Peer {
         self.raw.send(address, &packet)
     }
 
-    /// Waits for a chunk and gives its value; whoever sent it is the other end from now on.
+    /// Waits for a chunk and returns its value; its sender is the other end from now on.
     ///
     /// # Errors
-    /// When it does not come, its checksum is wrong, or it comes from somebody else than before.
-    pub fn hear(&mut self, kind: u8) -> Result<Vec<u8>> {
+    /// If it does not arrive, its checksum is wrong, or it is not from the same sender as before.
+    pub fn receive(&mut self, kind: u8) -> Result<Vec<u8>> {
         let ours = self.l4_port.to_be_bytes();
-        let came = self.raw.receive(&format!("SCTP chunk {kind}"), |datagram| {
+        let received = self.raw.receive(&format!("SCTP chunk {kind}"), |datagram| {
             let packet = datagram.payload();
             packet.len() >= COMMON + 4 && packet[2..4] == ours && packet[COMMON] == kind
         })?;
-        let mut packet = came.payload().to_vec();
-        let from = (came.source, u16::from_be_bytes([packet[0], packet[1]]));
+        let mut packet = received.payload().to_vec();
+        let from = (received.source, u16::from_be_bytes([packet[0], packet[1]]));
         let sum = u32::from_le_bytes([packet[8], packet[9], packet[10], packet[11]]);
         packet[8..12].fill(0);
         if crc32c::crc32c(&packet) != sum {
-            return Err(Trouble(format!("the CRC32c of chunk {kind} from {from:?} is wrong")));
+            return Err(Error(format!("the CRC32c of chunk {kind} from {from:?} is wrong")));
         }
         if self.other.is_some_and(|other| other != from) {
-            return Err(Trouble(format!("chunk {kind} came from {from:?}, not from {:?}", self.other)));
+            return Err(Error(format!("chunk {kind} is from {from:?}, not from {:?}", self.other)));
         }
         self.other = Some(from);
         let length = usize::from(u16::from_be_bytes([packet[COMMON + 2], packet[COMMON + 3]]));
@@ -95,8 +95,8 @@ impl Peer {
     }
 }
 
-/// The value of INIT or INIT ACK: the sender's tag, its window, one stream each way, its first number; then parameters.
-pub fn greeting(tag: u32, parameters: &[u8]) -> Vec<u8> {
+/// Returns the value of INIT or INIT ACK: tag, window, one stream per direction, initial TSN, then parameters.
+pub fn init(tag: u32, parameters: &[u8]) -> Vec<u8> {
     let mut value = tag.to_be_bytes().to_vec();
     value.extend(65536_u32.to_be_bytes());
     value.extend([0, 1, 0, 1]);

@@ -1,11 +1,11 @@
-//! A real server: nginx that answers its name, and what takes packets out of tunnels.
+//! A real server: nginx that responds with its name, and a program that decapsulates tunnel packets.
 
 use std::fs;
 
 use super::command::{Result, ip, program};
-use super::ledger::Ledger;
 use super::namespace::Namespace;
 use super::process::Process;
+use super::resources::Resources;
 use super::{rules, wait};
 
 /// Length of `/big` in bytes.
@@ -13,21 +13,21 @@ pub const BIG: usize = 10_000_000;
 
 /// A server; it stops when this is dropped.
 pub struct Server {
-    /// `web1`, and what it answers to a request.
+    /// `web1`; also the body of its responses.
     pub name: String,
-    /// What `/big` holds.
+    /// Contents of `/big`.
     pub big: Vec<u8>,
     _nginx: Process,
     _host: Process,
-    /// Where it lives.
+    /// Its namespace.
     pub namespace: Namespace,
 }
 
 impl Server {
-    pub(super) fn new(ledger: &Ledger, switch: &Namespace, number: usize) -> Result<Server> {
+    pub(super) fn new(resources: &Resources, switch: &Namespace, number: usize) -> Result<Server> {
         let name = format!("web{number}");
-        let namespace = Namespace::new(ledger, &name)?;
-        namespace.cable("eth0", switch, &name)?;
+        let namespace = Namespace::new(resources, &name)?;
+        namespace.connect("eth0", switch, &name)?;
         switch.ip(&format!("link set {name} up master br0"))?;
         namespace.address(&format!("10.2.0.{}/24", 10 + number), "eth0")?;
         namespace.address(&format!("fd00:2::{}/64", 10 + number), "eth0")?;
@@ -35,21 +35,21 @@ impl Server {
         namespace.ip("-6 route add default via fd00:2::254")?;
         namespace.ip("route add 10.1.0.2 via 10.2.0.1")?;
         namespace.ip("-6 route add fd00:1::2 via fd00:2::1")?;
-        // DR and tunnel deliver packets for the virtual addresses; the NAT addresses stay the balancer's.
+        // With DR and tunnels, packets arrive with the virtual address as destination. NAT addresses are only the balancer's.
         for vip in rules::VIPS.iter().filter(|vip| !vip.contains("9.1/") && !vip.contains("::1/")) {
             namespace.address(vip, "lo")?;
         }
         let big: Vec<u8> = (0..BIG).map(|at| (at.wrapping_mul(31 * number) >> 3) as u8).collect();
         let mut host =
-            Process::start(ledger, &format!("{name}-host"), &mut namespace.command(program("host")?))?;
-        host.until("the host program serves", |log| Ok(log.contains("serving").then_some(())))?;
-        let nginx = nginx(ledger, &namespace, &name, &big)?;
+            Process::start(resources, &format!("{name}-host"), &mut namespace.command(program("host")?))?;
+        host.until("the host program is ready", |log| Ok(log.contains("ready").then_some(())))?;
+        let nginx = nginx(resources, &namespace, &name, &big)?;
         Ok(Server { name, big, _nginx: nginx, _host: host, namespace })
     }
 }
 
-fn nginx(ledger: &Ledger, namespace: &Namespace, name: &str, big: &[u8]) -> Result<Process> {
-    let root = ledger.directory().join(name);
+fn nginx(resources: &Resources, namespace: &Namespace, name: &str, big: &[u8]) -> Result<Process> {
+    let root = resources.directory().join(name);
     fs::create_dir_all(&root)?;
     fs::write(root.join("big"), big)?;
     let conf = format!(
@@ -64,16 +64,16 @@ fn nginx(ledger: &Ledger, namespace: &Namespace, name: &str, big: &[u8]) -> Resu
     fs::write(&file, conf)?;
     let mut command = namespace.command("nginx");
     command.arg("-p").arg(&root).arg("-c").arg(&file).args(["-e", "stderr"]);
-    let mut process = Process::start(ledger, name, &mut command)?;
+    let mut process = Process::start(resources, name, &mut command)?;
     let up = format!("netns exec {} curl --silent --output /dev/null http://127.0.0.1/", namespace.name);
     process.until("nginx answers", |_| Ok(ip(&up).ok()))?;
     Ok(process)
 }
 
-/// Waits until a server answers pings of a namespace, so that neighbours are known.
+/// Waits until an address replies to pings from a namespace, so that neighbours are known.
 ///
 /// # Errors
-/// When it does not.
+/// If it does not.
 pub fn reachable(from: &Namespace, address: &str) -> Result<()> {
     let ping = format!("netns exec {} ping -c 1 -W 1 {address}", from.name);
     wait::until(&format!("{address} answers a ping"), || Ok(ip(&ping).ok()))

@@ -1,25 +1,25 @@
-//! Waiting for a fact, with a limit.
+//! Waiting for a condition, with a time limit.
 
 use std::time::{Duration, Instant};
 
-use super::command::{Result, Trouble};
+use super::command::{Error, Result};
 
-/// How long a fact may take to come true on a slow, shared machine.
+/// Time limit of all waits, for a slow, shared machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks again and again until the answer is something.
+/// Polls until the result is `Some`.
 ///
 /// # Errors
-/// When the answer is still nothing after [`LIMIT`], or asking fails.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// If it is still `None` after [`LIMIT`], or polling fails.
+pub fn until<T>(what: &str, mut poll: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
+        if let Some(result) = poll()? {
+            return Ok(result);
         }
         if start.elapsed() > LIMIT {
-            return Err(Trouble(format!("waited {} s in vain for this: {what}", LIMIT.as_secs())));
+            return Err(Error(format!("waited {} s in vain: {what}", LIMIT.as_secs())));
         }
         std::thread::sleep(PAUSE);
     }

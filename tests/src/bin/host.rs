@@ -1,8 +1,8 @@
-//! What a real server of a bed does beside HTTP: it takes packets out of IP-in-IP tunnels and echoes UDP; with
-//! `--gre-and-gue` it takes them out of GRE and of GUE on UDP port 6080 instead.
+//! Runs on each real server of the test network, beside nginx: decapsulates IP-in-IP packets and echoes UDP. With
+//! `--gre-and-gue` it decapsulates GRE, and GUE on UDP port 6080, instead.
 //!
-//! Many kernels come without tunnel drivers, so packets are unwrapped here: raw sockets receive them and a TUN
-//! device gives the inner packet back to the kernel.
+//! Many kernels have no tunnel drivers, so packets are decapsulated here: raw sockets receive them, and a TUN device
+//! delivers the inner packet to the kernel.
 
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
@@ -12,10 +12,10 @@ use std::{io, thread};
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-/// IANA protocol numbers of an IPv4 and an IPv6 packet in another packet.
+/// IANA protocol numbers of encapsulated IPv4 and IPv6.
 const INNER: [u32; 2] = [4, 41];
 
-/// GRE's protocol number.
+/// IANA protocol number of GRE.
 const GRE: u32 = 47;
 const GUE_L4_PORT: u16 = 6080;
 
@@ -23,21 +23,21 @@ fn main() -> io::Result<()> {
     if std::env::args().nth(1).as_deref() == Some("--gre-and-gue") {
         return gre_and_gue();
     }
-    let tun = device("unwrap0")?;
+    let tun = device("decap0")?;
     for family in [AddressFamily::INET, AddressFamily::INET6] {
         for inner in INNER {
             let protocol = std::num::NonZeroU32::new(inner).map(Protocol::from_raw);
             let raw = socket(family, SocketType::RAW, protocol)?;
             let tun = Arc::clone(&tun);
-            thread::spawn(move || unwrap(&raw, family == AddressFamily::INET, &tun, |_| Some(0)));
+            thread::spawn(move || decapsulate(&raw, family == AddressFamily::INET, &tun, |_| Some(0)));
         }
     }
     let echo = UdpSocket::bind("[::]:7")?;
-    println!("serving");
+    println!("ready");
     let mut buffer = vec![0; 65536];
     loop {
         let (length, from) = echo.recv_from(&mut buffer)?;
-        // An answer that cannot be sent is lost, as on any network.
+        // A reply that cannot be sent is lost, as on any network.
         let _ = echo.send_to(&buffer[..length], from);
     }
 }
@@ -46,33 +46,38 @@ fn device(name: &str) -> io::Result<Arc<SyncDevice>> {
     Ok(Arc::new(DeviceBuilder::new().name(name).layer(Layer::L3).enable(true).build_sync()?))
 }
 
-/// Over IPv4 only, and without keys, which IPVS never sends.
+/// Decapsulates GRE and GUE, over IPv4 only and without GRE keys, which IPVS never sends.
 fn gre_and_gue() -> io::Result<()> {
-    let tun = device("unwrap1")?;
+    let tun = device("decap1")?;
     let protocol = std::num::NonZeroU32::new(GRE).map(Protocol::from_raw);
     let raw = socket(AddressFamily::INET, SocketType::RAW, protocol)?;
-    let of_gre = Arc::clone(&tun);
-    // The checksum, if there is one, takes four bytes more. RFC 2784.
+    let gre_tun = Arc::clone(&tun);
+    // An optional checksum takes four more bytes (RFC 2784).
     thread::spawn(move || {
-        unwrap(&raw, true, &of_gre, |gre| Some(if gre.first()? & 0x80 == 0 { 4 } else { 8 }))
+        decapsulate(&raw, true, &gre_tun, |gre| Some(if gre.first()? & 0x80 == 0 { 4 } else { 8 }))
     });
     let gue: OwnedFd = UdpSocket::bind(("0.0.0.0", GUE_L4_PORT))?.into();
-    println!("serving");
-    // The low five bits of the first byte count the words of options.
-    unwrap(&gue, false, &tun, |gue| Some(4 + usize::from(gue.first()? & 0x1f) * 4));
+    println!("ready");
+    // The low five bits of the first byte are the length of the options in words.
+    decapsulate(&gue, false, &tun, |gue| Some(4 + usize::from(gue.first()? & 0x1f) * 4));
     Ok(())
 }
 
-/// Gives the packets inside those of a raw socket to the kernel. Only IPv4 raw sockets show the outer header.
-/// `wrapping` says how long the headers are that follow it.
-fn unwrap(raw: &OwnedFd, outer_shown: bool, tun: &SyncDevice, wrapping: impl Fn(&[u8]) -> Option<usize>) {
+/// Delivers the inner packets of those from a raw socket to the kernel. Only IPv4 raw sockets show the outer header.
+/// `inner_offset` returns the length of the headers that follow it.
+fn decapsulate(
+    raw: &OwnedFd,
+    has_outer: bool,
+    tun: &SyncDevice,
+    inner_offset: impl Fn(&[u8]) -> Option<usize>,
+) {
     let mut buffer = vec![0; 65536];
     loop {
         let Ok(length) = rustix::io::read(raw, &mut buffer[..]) else { continue };
-        let header = if outer_shown { usize::from(buffer[0] & 15) * 4 } else { 0 };
-        let header = header + wrapping(buffer.get(header..length).unwrap_or_default()).unwrap_or(length);
+        let header = if has_outer { usize::from(buffer[0] & 15) * 4 } else { 0 };
+        let header = header + inner_offset(buffer.get(header..length).unwrap_or_default()).unwrap_or(length);
         if length > header {
-            // A packet the kernel refuses is lost, as on any network.
+            // A packet that the kernel rejects is lost, as on any network.
             let _ = tun.send(&buffer[header..length]);
         }
     }

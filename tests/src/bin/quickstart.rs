@@ -1,13 +1,13 @@
-//! Shows a newcomer HTTP requests that are balanced in every way, in a world of network namespaces. Run by
-//! `scripts/quickstart`, which installs and builds first.
+//! Demonstrates HTTP requests balanced with every method, in network namespaces. Run by `scripts/quickstart`, which installs
+//! dependencies and builds first.
 
 use std::collections::BTreeMap;
 
 use clap::Parser;
-use pollux_tests::bed::command::{Result, Trouble, program};
+use pollux_tests::bed::command::{Error, Result, program};
 use pollux_tests::bed::daemon::Daemon;
 use pollux_tests::bed::server::reachable;
-use pollux_tests::bed::{Bed, ledger, rules};
+use pollux_tests::bed::{Bed, resources, rules};
 
 const SERVERS: usize = 3;
 const REQUESTS: usize = 12;
@@ -22,17 +22,17 @@ const MAP: &str = "
 
 #[derive(Parser)]
 struct Options {
-    /// Leave everything running and print what to try next.
+    /// Leave everything running and print what to try next
     #[arg(long)]
     keep: bool,
-    /// Only take down what `--keep`, or a run that was interrupted, left behind.
+    /// Only remove what `--keep` or an interrupted run left behind
     #[arg(long, conflicts_with = "keep")]
     clean: bool,
 }
 
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
-    let done = if options.clean { ledger::clean("px") } else { show(options.keep) };
+    let done = if options.clean { resources::clean("px") } else { show(options.keep) };
     if let Err(error) = done {
         eprintln!("quickstart: {error}");
         return std::process::ExitCode::FAILURE;
@@ -50,7 +50,7 @@ fn show(keep: bool) -> Result<()> {
     println!("Sending {REQUESTS} curl requests to each of {} services.\n", rules::HTTP.len());
     let failed = round(&bed)?;
     println!("\npollux list\n{}", daemon.pollux("list")?);
-    daemon.balanced()?;
+    daemon.accounts_for_all_packets()?;
     println!("Killing polluxd (kill -9) and starting it again.");
     daemon.kill()?;
     drop(daemon);
@@ -59,7 +59,7 @@ fn show(keep: bool) -> Result<()> {
     let failed = failed + round(&bed)?;
     println!("\n{failed} failed requests");
     if failed > 0 {
-        return Err(Trouble(format!("{failed} requests were not answered as they should be")));
+        return Err(Error(format!("{failed} requests failed or got a wrong response")));
     }
     if keep {
         explain(&bed, &daemon)?;
@@ -68,7 +68,7 @@ fn show(keep: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whoever is pinged has learnt its neighbours.
+/// A host that replies to a ping knows its neighbours.
 fn warm_up(bed: &Bed) -> Result<()> {
     for vip in ["10.9.9.1", "fd00:9::1"] {
         reachable(&bed.client.namespace, vip)?;
@@ -80,7 +80,7 @@ fn warm_up(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Sends requests to every service and prints who answered; gives the number of failures.
+/// Sends requests to every service and prints the responding servers; returns the number of failures.
 fn round(bed: &Bed) -> Result<usize> {
     let mut failed = 0;
     for rule in rules::HTTP {
@@ -97,7 +97,7 @@ fn round(bed: &Bed) -> Result<usize> {
         let line: Vec<_> = answers.iter().map(|(name, times)| format!("{name} {times:2}")).collect();
         println!("  {:6} {:20} {}", rule.method, rule.url(), line.join("   "));
         if answers.len() != SERVERS {
-            return Err(Trouble(format!("{}: not all {SERVERS} servers answered", rule.url())));
+            return Err(Error(format!("{}: not all {SERVERS} servers responded", rule.url())));
         }
     }
     Ok(failed)

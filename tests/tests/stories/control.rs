@@ -1,4 +1,4 @@
-//! Stories of an operator who changes things while packets flow.
+//! Stories of configuration changes under traffic.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -33,7 +33,7 @@ pub fn live_edits() -> Result<()> {
     daemon.pollux(&format!("destination remove tcp {vip} {second}"))?;
     assert_eq!(bed.client.get(&nat.url())?, "web1");
     assert!(slow.wait()?.success(), "a download broke while destinations came and went");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn bad_input() -> Result<()> {
@@ -58,5 +58,5 @@ pub fn bad_input() -> Result<()> {
     assert!(daemon.pollux("service add tcp nonsense").is_err());
     assert_eq!(daemon.json("list")?, before, "bad input changed something");
     all_answer(&bed, &rules::HTTP)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

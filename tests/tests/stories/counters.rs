@@ -1,26 +1,26 @@
-//! What `pollux` counts of a service against what a story counted itself.
+//! Compares the counters of `pollux` with those of a packet capture.
 
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::capture::Counts;
+use pollux_tests::bed::command::{Error, Result};
 use pollux_tests::bed::daemon::Daemon;
 use pollux_tests::bed::wait;
-use pollux_tests::bed::witness::Wire;
 use serde_json::{Value, json};
 
-/// The service that has these fields, as `pollux --json list` shows it.
+/// Returns the service with these fields from `pollux --json list`.
 pub fn service(daemon: &Daemon, fields: &Value) -> Result<Value> {
     let list = daemon.json("list")?;
     let has = |service: &&Value| {
         fields.as_object().is_some_and(|fields| fields.iter().all(|(name, value)| service[name] == *value))
     };
     let found = list["services"].as_array().and_then(|services| services.iter().find(has)).cloned();
-    found.ok_or_else(|| Trouble(format!("no service with {fields} in {list:#}")))
+    found.ok_or_else(|| Error(format!("no service with {fields} in {list:#}")))
 }
 
-/// Waits until a service's counters are what the wire saw; replies count where they pass the balancer.
-pub fn agree(daemon: &Daemon, fields: &Value, wire: impl Fn() -> Wire, replies: bool) -> Result<()> {
+/// Waits until a service's counters equal those of the capture. Replies count only if they pass through the balancer.
+pub fn agree(daemon: &Daemon, fields: &Value, wire: impl Fn() -> Counts, replies: bool) -> Result<()> {
     let mut last = (Value::Null, Value::Null);
-    wait::until("pollux counts what the client's wire saw", || {
-        let Wire { connections, in_packets, out_packets, in_bytes, out_bytes } = wire();
+    wait::until("pollux's counters equal those of the capture", || {
+        let Counts { connections, in_packets, out_packets, in_bytes, out_bytes } = wire();
         let [out_packets, out_bytes] = [out_packets, out_bytes].map(|count| if replies { count } else { 0 });
         let seen = json!({
             "connections": connections,
@@ -36,11 +36,11 @@ pub fn agree(daemon: &Daemon, fields: &Value, wire: impl Fn() -> Wire, replies: 
     })
     .map_err(|error| {
         let stats = daemon.pollux("stats").unwrap_or_default();
-        Trouble(format!("{error}\npollux: {}\nthe wire: {}\n{stats}", last.0, last.1))
+        Error(format!("{error}\npollux: {}\ncapture: {}\n{stats}", last.0, last.1))
     })
 }
 
-/// Connections, or templates, of those that have these fields.
+/// Returns all connections, or all templates.
 pub fn connections(daemon: &Daemon, template: bool) -> Result<Vec<Value>> {
     let mut page = daemon.json("connections --all")?;
     let list = page["connections"].take().as_array().cloned().unwrap_or_default();

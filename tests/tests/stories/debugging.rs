@@ -1,4 +1,4 @@
-//! Stories of an operator who wants to know what happens inside.
+//! Stories of debug events and modules.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use pollux_tests::bed::command::{Result, program};
 use pollux_tests::bed::rules::{self, config};
 use serde_json::Value;
 
-/// What the start says, in this order.
+/// Log lines at start, in this order.
 const START: [&str; 8] = [
     "IPVS: init: DPDK ",
     "IPVS: Registered protocols (TCP, UDP, SCTP, AH, ESP)",
@@ -33,8 +33,8 @@ pub fn events() -> Result<()> {
     command.arg("--socket").arg(daemon.socket()).args(["--json", "debug", "--follow"]);
     let mut follow = bed.process("follow", &mut command)?;
     assert_eq!(daemon.pollux("debug set module ip_vs_tcp +pm")?, "1 site matched\n");
-    // The follower may come later than the switch: what it is to hear is told with every request.
-    let event = follow.until("the follower hears a handshake", |log| {
+    // The follower may connect after the switch, so each attempt makes a new request.
+    let event = follow.until("the follower receives a handshake", |log| {
         bed.client.get(&nat.url())?;
         let event = log.lines().find(|line| line.contains("state: SYN_RECV->ESTABLISHED"));
         Ok(event.map(serde_json::from_str::<Value>).transpose()?)
@@ -47,13 +47,13 @@ pub fn events() -> Result<()> {
     daemon.pollux("debug set =_")?;
     daemon.pollux("debug level 11")?;
     bed.client.get(&nat.url())?;
-    follow.until("packets and lookups are told", |log| {
+    follow.until("packets and lookups are logged", |log| {
         let told = ["lookup service: fwm 0 TCP 10.9.9.1:80 hit", "RR: server ", "is sent on"];
         Ok(told.iter().all(|text| log.contains(text)).then_some(()))
     })?;
     daemon.pollux("debug level 0")?;
     assert!(daemon.pollux("debug set modul ip_vs +p").is_err());
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn modules() -> Result<()> {
@@ -73,5 +73,5 @@ pub fn modules() -> Result<()> {
     assert!(line("ip_vs_lc").ends_with("1 tcp 10.9.9.1:9"), "{list}");
     assert!(daemon.log().contains("IPVS: [lc] scheduler unregistered."), "{}", daemon.log());
     assert_eq!(bed.client.get(&nat.url())?, "web1");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

@@ -1,13 +1,13 @@
-//! A story of a flood: half-open connections go early, a download goes on.
+//! A SYN flood: half-open connections are expired early, and a download continues.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::capture::{Capture, Flow};
+use pollux_tests::bed::command::{Error, Result};
 use pollux_tests::bed::daemon::Daemon;
 use pollux_tests::bed::raw::{Raw, syn};
 use pollux_tests::bed::rules;
-use pollux_tests::bed::witness::{Flow, Witness};
 use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
@@ -15,9 +15,9 @@ use super::counters;
 use super::http::warm_up;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
-/// What the flood comes to, at most; it ends with the download.
+/// Maximum number of SYNs; the flood ends with the download.
 const SYNS: u16 = 4000;
-/// Its pace: one a millisecond, however late this process comes to it.
+/// Interval between bursts; the rate is one SYN per millisecond on average.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn sum(daemon: &Daemon, name: &str) -> Result<u64> {
@@ -28,14 +28,14 @@ fn sum(daemon: &Daemon, name: &str) -> Result<u64> {
 
 pub fn flood() -> Result<()> {
     let bed = Bed::new(1)?;
-    // A small table, so that a look at a share of it meets the flood soon.
+    // A small table, so that a scan of a part of it soon finds the flood.
     let text = rules::config(&[rules::HTTP[0]], 1)
         .replace("ipv4 = 65536", "ipv4 = 4096")
         .replace("ipv6 = 65536", "ipv6 = 16");
     let daemon = bed.daemon(&text, 1)?;
     warm_up(&bed)?;
     daemon.pollux("sysctl drop_entry=3")?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let before =
         counters::service(&daemon, &json!({ "address": "10.9.9.1" }))?["live"]["connections"].as_u64();
     let mut curl = bed.client.curl();
@@ -63,19 +63,19 @@ pub fn flood() -> Result<()> {
         Ok((there && sum(&daemon, "expired_early")? > 0).then_some(()))
     })
     .map_err(|error| {
-        Trouble(format!(
+        Error(format!(
             "{error}\n{}\n{}",
             daemon.pollux("sysctl drop_entry").unwrap_or_default(),
             daemon.pollux("connections --limit 10").unwrap_or_default()
         ))
     })?;
     let flow = Flow { protocol: 6, vip: VIP.into(), l4_port: 80 };
-    let wire = witness.count(flow);
+    let wire = capture.count(flow);
     assert_eq!(wire.connections, sent + 1);
-    // A late RST of a client whose connection has ended early is the kernel's, so packets agree only roughly.
+    // A late RST of a client whose connection was expired early goes to the kernel, so packet counts agree only roughly.
     let live = counters::service(&daemon, &json!({ "address": "10.9.9.1" }))?["live"].take();
     assert_eq!(live["connections"].as_u64(), before.map(|before| before + sent + 1), "{live}");
     assert!(live["in_packets"].as_u64() >= Some(sent), "{live}");
     assert_eq!(bed.client.get("http://10.9.9.1/")?, "web1");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

@@ -1,13 +1,13 @@
-//! A story of name servers: a query is a connection of one packet.
+//! DNS with one-packet scheduling: each query is scheduled by itself.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use pollux_tests::bed::capture::{Capture, Counts, Flow};
 use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::process::Process;
 use pollux_tests::bed::rules::{self, config};
 use pollux_tests::bed::server::Server;
-use pollux_tests::bed::witness::{Flow, Wire, Witness};
 use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use super::http::warm_up;
 
 const QUERIES: usize = 20;
 
-/// `dnsmasq` that knows one name: its own.
+/// Starts `dnsmasq` that resolves one name.
 fn name_server(bed: &Bed, server: &Server) -> Result<Process> {
     let mut command = server.namespace.command("dnsmasq");
     command.args([
@@ -43,7 +43,7 @@ pub fn ops() -> Result<()> {
     }
     let daemon = bed.daemon(&text, 2)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     for (last, vip) in [(2, "10.9.9.2"), (3, "10.9.9.3")] {
         let mut answers = BTreeMap::new();
         for _ in 0..QUERIES {
@@ -51,14 +51,14 @@ pub fn ops() -> Result<()> {
             dig.args(["+short", "+tries=1", "+time=3", &format!("@{vip}"), "TXT", "who.test"]);
             *answers.entry(output(&mut dig)?.trim().to_owned()).or_insert(0) += 1;
         }
-        // Two workers share a turn, so each server may get one more or less for each of them.
+        // Each worker has its own round robin, so the counts may differ by one per worker.
         assert_eq!(answers.len(), 2, "{vip}: {answers:?}");
         assert!(answers.values().all(|&count| count >= QUERIES / 2 - 2), "{vip}: {answers:?}");
         let flow = Flow { protocol: 17, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port: 53 };
         let key = json!({ "protocol": "udp", "address": vip, "l4_port": 53 });
         let count = || {
-            let wire = witness.count(flow);
-            Wire { connections: wire.in_packets, ..wire }
+            let wire = capture.count(flow);
+            Counts { connections: wire.in_packets, ..wire }
         };
         counters::agree(&daemon, &key, count, false)?;
         assert_eq!(counters::service(&daemon, &key)?["live"]["connections"], QUERIES);
@@ -72,5 +72,5 @@ pub fn ops() -> Result<()> {
     let text = daemon.pollux("list --stats --exact")?;
     let line = text.lines().find(|line| line.contains("10.9.9.2:53")).unwrap_or_default();
     assert!(line.split_whitespace().nth(2) == Some("20"), "{text}");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

@@ -7,7 +7,7 @@ use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::rules::{self, Rule, config};
 use pollux_tests::bed::{Bed, wait};
 
-/// Asks each service as often as it has servers; round robin lets each answer once.
+/// Sends each service as many requests as it has servers; with round robin each server responds once.
 pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
     for rule in rules {
         let answers: BTreeSet<_> =
@@ -18,11 +18,11 @@ pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
     Ok(())
 }
 
-/// Asks for pages until each server has answered, so that routes and neighbours are known to every worker that counts.
-/// Workers take turns of their own, so with two of them a server may answer twice before another does.
+/// Requests pages until each server has responded, so that every worker knows routes and neighbours.
+/// Each worker has its own round robin, so with two of them a server may respond twice before another does.
 pub fn warm_up(bed: &Bed) -> Result<()> {
     let mut answers = BTreeSet::new();
-    wait::until("every server has answered", || {
+    wait::until("every server has responded", || {
         answers.insert(bed.client.get(&rules::HTTP[0].url())?);
         Ok((answers.len() == bed.servers.len()).then_some(()))
     })
@@ -32,14 +32,14 @@ pub fn every_method() -> Result<()> {
     let bed = Bed::new(3)?;
     let daemon = bed.daemon(&config(&rules::HTTP, 3), 1)?;
     all_answer(&bed, &rules::HTTP)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn mixed_tunnels() -> Result<()> {
     let bed = Bed::new(2)?;
     let daemon = bed.daemon(&config(&rules::MIXED, 2), 1)?;
     all_answer(&bed, &rules::MIXED)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn big_download() -> Result<()> {
@@ -51,7 +51,7 @@ pub fn big_download() -> Result<()> {
         output(bed.client.curl().arg("--output").arg(&file).arg(format!("{}big", rule.url())))?;
         assert!(fs::read(&file)? == bed.servers[0].big, "{}: the download differs", rule.url());
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn two_workers() -> Result<()> {
@@ -67,5 +67,5 @@ pub fn two_workers() -> Result<()> {
     let workers = stats["workers"].as_array().expect("stats has workers");
     assert_eq!(workers.len(), 2, "{stats:#}");
     assert!(workers.iter().all(|worker| worker["connections"].as_u64() > Some(0)), "{stats:#}");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

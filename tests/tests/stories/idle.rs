@@ -1,20 +1,20 @@
-//! Stories of workers that rest when nothing comes.
+//! Stories of workers that sleep while idle.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use pollux_tests::bed::command::{Result, Trouble};
+use pollux_tests::bed::command::{Error, Result};
 use pollux_tests::bed::daemon::Daemon;
 use pollux_tests::bed::rules::{self, config};
 use pollux_tests::bed::{Bed, wait};
 
 use super::http::all_answer;
 
-/// More than enough turns for a worker to be at its longest naps: the story waits for these.
-const NAPS: u64 = 50;
-/// Datagrams that are sent at once after a silence; rings and sockets on the way hold more.
+/// Number of sleeps after which a worker sleeps for the longest time.
+const SLEEPS: u64 = 50;
+/// Datagrams sent at once after a silence; all queues on the path can hold more.
 const BURST: u16 = 200;
-/// Silences and bursts.
+/// Number of silences and bursts.
 const ROUNDS: usize = 5;
 
 pub fn sleep() -> Result<()> {
@@ -25,21 +25,21 @@ pub fn sleep() -> Result<()> {
     bursts_after_silences(&bed, &daemon)?;
     let stats = daemon.pollux("stats")?;
     let said = stats.contains("  idle: ") && stats.contains(" interrupt wakeups");
-    said.then_some(()).ok_or_else(|| Trouble(format!("stats do not tell of rests:\n{stats}")))?;
-    // A change is a message to a worker that naps.
+    said.then_some(()).ok_or_else(|| Error(format!("stats do not show sleeps:\n{stats}")))?;
+    // A configuration change is a message to a sleeping worker.
     daemon.pollux("destination remove tcp 10.9.9.1:80 10.2.0.11:80")?;
     for _ in 0..2 {
         assert_eq!(bed.client.get(&rules::HTTP[0].url())?, "web2");
     }
     bed.client.ping("10.9.9.1")?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn two_workers() -> Result<()> {
     let bed = Bed::new(2)?;
     let daemon = bed.daemon_with(&config(&[rules::ECHO], 2), 2, &["--idle", "sleep"])?;
     bursts_after_silences(&bed, &daemon)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn interrupt() -> Result<()> {
@@ -52,9 +52,9 @@ pub fn interrupt() -> Result<()> {
     bursts_after_silences(&bed, &daemon)?;
     let woken = sum(&daemon, "interrupt_wakeups")?;
     if woken == 0 || daemon.log().contains("no interrupts") {
-        return Err(Trouble(format!("no interrupt woke the worker:\n{}", daemon.log())));
+        return Err(Error(format!("no interrupt woke the worker:\n{}", daemon.log())));
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn no_interrupts() -> Result<()> {
@@ -63,38 +63,38 @@ pub fn no_interrupts() -> Result<()> {
     for port in ["net_af_packet0", "net_af_packet1"] {
         let said = format!("port {port}: no interrupts; what comes there waits for the end of a nap");
         if !daemon.log().contains(&said) {
-            return Err(Trouble(format!("the log does not say \"{said}\":\n{}", daemon.log())));
+            return Err(Error(format!("the log does not say \"{said}\":\n{}", daemon.log())));
         }
     }
     bursts_after_silences(&bed, &daemon)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// Each round waits until the workers nap, and then wants every echo of a burst.
+/// In each round, waits until the workers sleep, then expects all echoes of a burst.
 fn bursts_after_silences(bed: &Bed, daemon: &Daemon) -> Result<()> {
     let socket = bed.client.namespace.inside(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
     socket.connect((rules::ECHO.vip, rules::ECHO.l4_port))?;
     socket.set_read_timeout(Some(Duration::from_millis(500)))?;
     let mut buffer = [0; 64];
-    // A datagram that comes before the routes are known is lost.
+    // A datagram that arrives before the routes are known is lost.
     wait::until("an echo", || Ok(echo(&socket, &mut buffer).ok()))?;
     socket.set_read_timeout(Some(wait::LIMIT))?;
     for round in 0..ROUNDS {
         let before = sum(daemon, "sleeps")?;
-        wait::until("the workers nap", || Ok((sum(daemon, "sleeps")? > before + NAPS).then_some(())))?;
+        wait::until("the workers sleep", || Ok((sum(daemon, "sleeps")? > before + SLEEPS).then_some(())))?;
         (0..BURST).try_for_each(|number| socket.send(&number.to_be_bytes()).map(drop))?;
         let mut seen = vec![false; BURST.into()];
         for answered in 0..BURST {
             let length = socket
                 .recv(&mut buffer)
-                .map_err(|error| Trouble(format!("round {round}: {answered} of {BURST} echoes: {error}")))?;
+                .map_err(|error| Error(format!("round {round}: {answered} of {BURST} echoes: {error}")))?;
             let number = buffer[..length].try_into().map(u16::from_be_bytes);
             if let Ok(place) = number.map(|number| &mut seen[usize::from(number)]) {
                 *place = true;
             }
         }
         if seen.contains(&false) {
-            return Err(Trouble(format!("round {round}: an echo came twice and another never")));
+            return Err(Error(format!("round {round}: one echo is a duplicate and another is missing")));
         }
     }
     Ok(())
@@ -102,7 +102,7 @@ fn bursts_after_silences(bed: &Bed, daemon: &Daemon) -> Result<()> {
 
 fn echo(socket: &UdpSocket, buffer: &mut [u8]) -> std::io::Result<()> {
     socket.send(b"hello")?;
-    // Late answers of earlier tries are taken, too, before the bursts begin.
+    // Receives late echoes of earlier attempts before the bursts begin.
     while socket.recv(buffer)? != 5 {}
     Ok(())
 }

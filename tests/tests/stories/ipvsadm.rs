@@ -1,4 +1,4 @@
-//! `pollux` by the name of `ipvsadm`, as scripts call it.
+//! `pollux` called as `ipvsadm`, as scripts do.
 
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use pollux_tests::bed::Bed;
-use pollux_tests::bed::command::{Result, Trouble, program};
+use pollux_tests::bed::command::{Error, Result, program};
 use pollux_tests::bed::rules::{self, config};
 
 use super::http::all_answer;
 
-/// The link, and the daemon it speaks to.
+/// A link named `ipvsadm`, and the daemon's socket.
 struct Ipvsadm {
     link: PathBuf,
     socket: PathBuf,
@@ -23,7 +23,7 @@ impl Ipvsadm {
         command.args(words.split_whitespace()).env("POLLUX_SOCKET", &self.socket);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        // Who reads nothing may be gone already.
+        // A program that reads no input may already have exited.
         let _ = child.stdin.take().map(|mut to| to.write_all(input.as_bytes()));
         Ok(child.wait_with_output()?)
     }
@@ -33,10 +33,10 @@ impl Ipvsadm {
         if done.status.success() {
             return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
         }
-        Err(Trouble(format!("ipvsadm {words}: {}", String::from_utf8_lossy(&done.stderr))))
+        Err(Error(format!("ipvsadm {words}: {}", String::from_utf8_lossy(&done.stderr))))
     }
 
-    /// The status it ends with, and what it complains of.
+    /// Returns its exit status and standard error.
     fn fails(&self, words: &str, input: &str) -> Result<(Option<i32>, String)> {
         let done = self.run(words, input)?;
         Ok((done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned()))
@@ -57,7 +57,7 @@ pub fn saves_and_restores() -> Result<()> {
     assert_eq!(ipvsadm.says("-C")?, "");
     assert_eq!(ipvsadm.says("-Sn")?, "");
     assert_eq!(ipvsadm.fails("-D -t 10.9.9.99:80", "")?, (Some(255), "No such service\n".to_owned()));
-    // What is not understood ends a restore, a refusal does not.
+    // A line with a syntax error ends a restore, a rejected one does not.
     let lines = format!("-D -t 10.9.9.99:80\n{saved}-Ln stray\n-C\n");
     let expected = "No such service\nunexpected argument stray\n".to_owned();
     assert_eq!(ipvsadm.fails("-R", &lines)?, (Some(2), expected));
@@ -72,5 +72,5 @@ pub fn saves_and_restores() -> Result<()> {
     let (status, why) = nobody.fails("-Ln", "")?;
     assert_eq!((status, why.starts_with("Can't initialize ipvs: ")), (Some(2), true), "{why}");
     assert_eq!(nobody.says("-v")?, "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

@@ -1,4 +1,4 @@
-//! Stories of a daemon that ends and starts.
+//! Stories of a daemon that stops and starts.
 
 use pollux_tests::bed::command::Result;
 use pollux_tests::bed::rules::{self, config};
@@ -11,26 +11,26 @@ pub fn killed() -> Result<()> {
     let mut daemon = bed.daemon(&config(&rules::HTTP, 2), 1)?;
     all_answer(&bed, &rules::HTTP)?;
     daemon.kill()?;
-    assert!(bed.client.ping("10.9.9.1").is_err(), "somebody still answers for a dead balancer");
+    assert!(bed.client.ping("10.9.9.1").is_err(), "a ping is answered although the balancer is dead");
     drop(daemon);
     let daemon = bed.daemon(&config(&rules::HTTP, 2), 1)?;
     all_answer(&bed, &rules::HTTP)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn stopped() -> Result<()> {
     let bed = Bed::new(1)?;
     let mut daemon = bed.daemon(&config(&rules::HTTP, 1), 1)?;
     all_answer(&bed, &rules::HTTP)?;
-    daemon.balanced()?;
+    daemon.accounts_for_all_packets()?;
     daemon.pollux("stop")?;
-    daemon.ended()?;
+    daemon.wait_exit()?;
     wait::until("the twins are gone", || Ok(bed.balancer.ip("link show pollux0").is_err().then_some(())))?;
     assert!(!daemon.socket().exists(), "the socket is left behind");
     Ok(())
 }
 
-/// What was edited is there again after a kill, before anybody asks for it.
+/// Run-time changes are restored after a kill, before the first request.
 pub fn kept() -> Result<()> {
     let bed = Bed::new(2)?;
     let nat = rules::HTTP[0];
@@ -54,10 +54,10 @@ pub fn kept() -> Result<()> {
     for _ in 0..4 {
         assert_eq!(bed.client.get(&nat.url())?, "web1", "a destination of weight 0 got a connection");
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// SIGHUP reads the configuration file again; one with a fault changes nothing.
+/// SIGHUP reads the configuration file again; a file with an error changes nothing.
 pub fn reloaded() -> Result<()> {
     let bed = Bed::new(2)?;
     let nat = rules::HTTP[0];
@@ -72,7 +72,7 @@ pub fn reloaded() -> Result<()> {
     let text = std::fs::read_to_string(daemon.config())?;
     std::fs::write(daemon.config(), "settings = { tcp_timeout = 0 }")?;
     daemon.signal("HUP")?;
-    wait::until("the error is told", || {
+    wait::until("the error is logged", || {
         Ok(daemon.log().contains("settings.tcp_timeout: 0 seconds").then_some(()))
     })?;
     std::fs::write(
@@ -84,8 +84,8 @@ pub fn reloaded() -> Result<()> {
         Ok(daemon.log().contains("+ service tcp 10.9.9.7:70").then_some(()))
     })?;
     assert!(daemon.pollux("list")?.contains("TCP  10.9.9.7:70"));
-    assert!(slow.wait()?.success(), "a download broke while the file was read again");
-    daemon.balanced()
+    assert!(slow.wait()?.success(), "a download broke during the reload");
+    daemon.accounts_for_all_packets()
 }
 
 fn written(daemon: &pollux_tests::bed::daemon::Daemon) -> Result<()> {

@@ -6,21 +6,21 @@ use pollux_tests::bed::{Bed, wait};
 
 use super::http::all_answer;
 
-/// Why one story cannot run on this kernel although others can.
+/// Returns why a story cannot run on this kernel.
 pub fn obstacle(story: &str) -> Option<String> {
     let vlan = story.contains("VLAN") && !std::path::Path::new("/proc/net/vlan").exists();
-    vlan.then(|| "this kernel has no 802.1Q driver (`modprobe 8021q` loads it where there is one)".to_owned())
+    vlan.then(|| "this kernel has no 802.1Q driver (`modprobe 8021q` loads it if it is available)".to_owned())
 }
 
 pub fn udp_echo() -> Result<()> {
     let bed = Bed::new(1)?;
     let daemon = bed.daemon(&config(&[rules::ECHO], 1), 1)?;
     let ask = "exec 3<>/dev/udp/10.9.9.1/7; echo hello >&3; timeout 1 dd bs=2048 count=1 status=none <&3";
-    // A datagram that comes before the routes are known is lost, and nobody but its sender sends it again.
+    // A datagram that arrives before the routes are known is lost, so the sender repeats it.
     let answer =
         wait::until("an echo", || Ok(output(bed.client.namespace.command("bash").args(["-c", ask])).ok()))?;
     assert_eq!(answer.trim(), "hello");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn ping() -> Result<()> {
@@ -29,7 +29,7 @@ pub fn ping() -> Result<()> {
     for vip in ["10.9.9.1", "10.9.9.3", "fd00:9::1", "fd00:9::3", "10.1.0.254", "fd00:1::254"] {
         bed.client.ping(vip)?;
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn neighbour_moves() -> Result<()> {
@@ -39,16 +39,16 @@ pub fn neighbour_moves() -> Result<()> {
     let server = &bed.servers[0].namespace;
     server.ip("link set eth0 address 02:00:00:00:99:01")?;
     bed.balancer.ip("neighbour flush dev pollux1")?;
-    wait::until("the server answers at its new hardware address", || {
+    wait::until("the server responds at its new MAC address", || {
         Ok(bed.client.get(&rules::HTTP[1].url()).ok())
     })?;
-    // A route to a server through another server's address: the packets go there and nobody answers.
+    // A route to a server through an address that does not forward: requests are not answered.
     bed.balancer.ip("route add 10.2.0.11/32 via 10.2.0.1")?;
     bed.balancer.ip("route delete 10.2.0.11/32")?;
-    wait::until("requests are answered by the old route again", || {
+    wait::until("requests are answered through the old route again", || {
         Ok(bed.client.get(&rules::HTTP[0].url()).ok())
     })?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
 pub fn vlan() -> Result<()> {
@@ -64,5 +64,5 @@ pub fn vlan() -> Result<()> {
     daemon.pollux("destination remove tcp 10.9.9.1:80 10.2.0.11:80")?;
     daemon.pollux("destination add tcp 10.9.9.1:80 10.7.0.21:80 --method nat")?;
     all_answer(&bed, &rules::HTTP[..1])?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

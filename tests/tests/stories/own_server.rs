@@ -1,13 +1,13 @@
-//! A story of a real server on the balancer itself: its kernel cuts what is too long for a link, and the balancer
-//! translates the fragments.
+//! A real server on the balancer itself: its kernel fragments replies that exceed the MTU, and the balancer translates the
+//! fragments.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use pollux_tests::bed::capture::{Capture, Flow};
 use pollux_tests::bed::command::Result;
 use pollux_tests::bed::namespace::Namespace;
 use pollux_tests::bed::rules::{self, config};
-use pollux_tests::bed::witness::{Flow, Witness};
 use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
@@ -15,9 +15,9 @@ use super::counters;
 use super::http::warm_up;
 
 const L4_PORT: u16 = 7007;
-/// Bytes of an answer: six fragments.
+/// Length of a reply: six fragments.
 const LONG: usize = 8000;
-/// So many clients are of both workers.
+/// Number of clients; enough for both workers to own some.
 const CLIENTS: usize = 16;
 
 fn socket(place: &Namespace, at: SocketAddr) -> Result<UdpSocket> {
@@ -26,7 +26,7 @@ fn socket(place: &Namespace, at: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// A question and its long answer; none when a datagram was lost.
+/// Sends a request and receives the long reply; `None` if a datagram was lost.
 fn ask(client: &UdpSocket, server: &UdpSocket, vip: SocketAddr) -> Result<Option<()>> {
     let mut buffer = vec![0; 65536];
     client.send_to(b"query", vip)?;
@@ -34,12 +34,12 @@ fn ask(client: &UdpSocket, server: &UdpSocket, vip: SocketAddr) -> Result<Option
     let answer: Vec<u8> = (0..LONG).map(|at| ((at * 31) >> 3) as u8).collect();
     server.send_to(&answer, from)?;
     let Ok((len, who)) = client.recv_from(&mut buffer) else { return Ok(None) };
-    assert_eq!(who, vip, "it comes from where it was asked");
-    assert!(buffer[..len] == answer, "it comes as it was sent");
+    assert_eq!(who, vip, "the reply is from the address of the request");
+    assert!(buffer[..len] == answer, "the reply is unchanged");
     Ok(Some(()))
 }
 
-pub fn long_answers() -> Result<()> {
+pub fn fragmented_replies() -> Result<()> {
     let bed = Bed::new(1)?;
     let families = [("10.9.9.1", "10.2.0.254", "10.1.0.2"), ("fd00:9::1", "fd00:2::254", "fd00:1::2")];
     let services = families.map(|(vip, server, _)| {
@@ -49,19 +49,19 @@ pub fn long_answers() -> Result<()> {
     });
     let daemon = bed.daemon(&(config(&[rules::HTTP[0]], 1) + &services.concat()), 2)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let at = |address: &str, port: u16| SocketAddr::new(address.parse().expect("an address"), port);
     for (vip, server, client) in families {
         let server = socket(&bed.balancer, at(server, L4_PORT))?;
         let to = at(vip, 53);
         for _ in 0..CLIENTS {
             let client = socket(&bed.client.namespace, at(client, 0))?;
-            wait::until("a long answer", || ask(&client, &server, to))?;
+            wait::until("a long reply", || ask(&client, &server, to))?;
         }
         let flow = Flow { protocol: 17, vip: to.ip(), l4_port: 0 };
         let key = json!({ "protocol": "udp", "address": vip });
-        counters::agree(&daemon, &key, || witness.count(flow), true)?;
+        counters::agree(&daemon, &key, || capture.count(flow), true)?;
         assert_eq!(counters::service(&daemon, &key)?["live"]["out_packets"], CLIENTS);
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

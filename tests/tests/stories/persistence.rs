@@ -1,19 +1,19 @@
-//! Stories of clients that stick to a server: by their network, and by a mark over several addresses and ports.
+//! Stories of persistence: by client network, and by firewall mark over several addresses and ports.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use pollux_tests::bed::Bed;
+use pollux_tests::bed::capture::{Capture, Flow};
 use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::daemon::Daemon;
 use pollux_tests::bed::rules::{self, config};
-use pollux_tests::bed::witness::{Flow, Witness};
 use serde_json::json;
 
 use super::counters;
 use super::http::warm_up;
 
-/// Asks from a source address.
+/// Sends a request from a source address.
 fn ask(bed: &Bed, source: &str, url: &str) -> Result<String> {
     Ok(output(bed.client.curl().args(["--interface", source, url]))?.trim().to_owned())
 }
@@ -35,20 +35,20 @@ pub fn networks() -> Result<()> {
         bed.client.namespace.address(address, "leg0")?;
     }
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let mut servers = Vec::new();
     for network in ["10.1.0", "10.1.5"] {
         let mut met = BTreeSet::new();
         for turn in 0..8 {
             met.insert(ask(&bed, &format!("{network}.{}", 3 + turn % 2), "http://10.9.9.1:8080/")?);
         }
-        assert_eq!(met.len(), 1, "clients of {network} met {met:?}");
+        assert_eq!(met.len(), 1, "clients of {network} reached {met:?}");
         servers.extend(met);
     }
     assert_ne!(servers[0], servers[1], "the second network got the server with more connections");
     let key = json!({ "address": "10.9.9.1", "l4_port": 8080 });
     let flow = Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, 1).into(), l4_port: 8080 };
-    counters::agree(&daemon, &key, || witness.count(flow), true)?;
+    counters::agree(&daemon, &key, || capture.count(flow), true)?;
     assert_eq!(persistent(&daemon, &key)?, 2);
     let mut clients: Vec<_> =
         counters::connections(&daemon, true)?.iter().map(|template| template["client"].clone()).collect();
@@ -59,10 +59,10 @@ pub fn networks() -> Result<()> {
     let owners: BTreeSet<_> =
         counters::connections(&daemon, false)?.iter().map(|of| of["worker"].to_string()).collect();
     assert_eq!(owners.len(), 2, "one worker owned all connections");
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// One mark over two addresses and two ports each: 7 in turn, 8 with a memory.
+/// Firewall marks 7 and 8, each over two addresses or ports; 8 is persistent.
 const MARKS: &str = r#"
 [[fwmarks]]
 destination = "10.9.9.2/32"
@@ -92,22 +92,26 @@ pub fn fwmarks() -> Result<()> {
         + MARKS;
     let daemon = bed.daemon(&text, 1)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let ask = |urls: &[&str]| urls.iter().map(|url| bed.client.get(url)).collect::<Result<Vec<_>>>();
-    let turns = ask(&["http://10.9.9.2/", "http://10.9.9.3/", "http://10.9.9.2:8080/", "http://10.9.9.3/"])?;
-    assert!(turns.windows(2).all(|pair| pair[0] != pair[1]), "one service takes turns: {turns:?}");
+    let servers_in_order =
+        ask(&["http://10.9.9.2/", "http://10.9.9.3/", "http://10.9.9.2:8080/", "http://10.9.9.3/"])?;
+    assert!(
+        servers_in_order.windows(2).all(|pair| pair[0] != pair[1]),
+        "round robin alternates: {servers_in_order:?}"
+    );
     let same: BTreeSet<_> =
         ask(&["http://10.9.9.3:8080/", "http://10.9.9.4/", "http://10.9.9.4:8080/"])?.into_iter().collect();
-    assert_eq!(same.len(), 1, "one client of a fwmark with persistence met {same:?}");
+    assert_eq!(same.len(), 1, "one client of a persistent fwmark reached {same:?}");
     assert!(bed.client.get("http://10.9.9.3:8081/").is_err(), "an unmarked packet was balanced");
     let templates = counters::connections(&daemon, true)?;
     assert_eq!(templates.len(), 1, "{templates:?}");
     assert_eq!((&templates[0]["protocol"], &templates[0]["virtual"]), (&json!("ip"), &json!("0.0.0.8:0")));
     assert_eq!(persistent(&daemon, &json!({ "fwmark": 8 }))?, 1);
     let of = |last, l4_port| {
-        witness.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port })
+        capture.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port })
     };
     counters::agree(&daemon, &json!({ "fwmark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
     counters::agree(&daemon, &json!({ "fwmark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

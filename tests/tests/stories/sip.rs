@@ -1,14 +1,14 @@
-//! Stories of SIP: messages of one call meet one server, whatever port they come from and whoever called.
+//! Stories of SIP: all messages of a call reach one server, from any port and in both call directions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
+use pollux_tests::bed::capture::{Capture, Counts, Flow};
 use pollux_tests::bed::command::{Result, output};
 use pollux_tests::bed::process::Process;
 use pollux_tests::bed::rules::{self, config};
 use pollux_tests::bed::server::Server;
-use pollux_tests::bed::witness::{Flow, Wire, Witness};
 use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 2);
 const NAT_VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
 const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 2, 0, 11), Ipv4Addr::new(10, 2, 0, 12)];
 
-/// `sipp` as a server that writes down every message it gets.
+/// Starts `sipp` as a server that logs every message.
 fn answerer(bed: &Bed, server: &Server) -> Result<Process> {
     let mut command = server.namespace.command("sipp");
     command.args(["-sn", "uas", "-i", "10.9.9.2", "-p", "5060", "-nostdin", "-trace_msg", "-message_file"]);
@@ -35,7 +35,7 @@ fn messages(bed: &Bed, server: &Server) -> std::path::PathBuf {
     bed.directory().join(format!("{}-messages", server.name))
 }
 
-/// The Call-IDs of the messages with this method that each server got.
+/// Returns the Call-IDs of each server's messages with this method.
 fn calls(bed: &Bed, method: &str) -> BTreeMap<String, BTreeSet<String>> {
     let of = |server: &Server| {
         let text = std::fs::read_to_string(messages(bed, server)).unwrap_or_default();
@@ -49,7 +49,7 @@ fn calls(bed: &Bed, method: &str) -> BTreeMap<String, BTreeSet<String>> {
     bed.servers.iter().map(of).collect()
 }
 
-/// A message within a call, from this socket.
+/// Sends a message within a call from this socket.
 fn info(call: &str, socket: &UdpSocket) -> Result<Vec<u8>> {
     let from = socket.local_addr()?;
     let message = format!(
@@ -67,23 +67,23 @@ pub fn calls_stick() -> Result<()> {
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 5060\nmethod = \"dr\"", 2);
     let daemon = bed.daemon(&text, 2)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let mut caller = bed.client.namespace.command("sipp");
     caller.args(["-sn", "uac", "10.9.9.2:5060", "-i", "10.1.0.2", "-p", "6060", "-nostdin", "-r", "20"]);
     caller.args(["-m", &CALLS.to_string(), "-timeout", "15s", "-timeout_error"]);
     output(&mut caller)?;
     let invited = calls(&bed, "INVITE");
     assert_eq!(invited.values().map(BTreeSet::len).sum::<usize>(), CALLS, "{invited:?}");
-    assert!(invited.values().all(|calls| !calls.is_empty()), "one server got all: {invited:?}");
-    assert_eq!(invited, calls(&bed, "BYE"), "a BYE went elsewhere than its INVITE");
+    assert!(invited.values().all(|calls| !calls.is_empty()), "one server received all calls: {invited:?}");
+    assert_eq!(invited, calls(&bed, "BYE"), "a BYE reached another server than its INVITE");
     assert_eq!(counters::connections(&daemon, true)?.len(), CALLS);
 
-    // Each call goes on from a port of its own.
+    // Each call continues from a port of its own.
     for call in invited.values().flatten() {
         let socket = bed.client.namespace.inside(|| Ok(UdpSocket::bind("10.1.0.2:0")?))?;
         socket.send_to(&info(call, &socket)?, (VIP, 5060))?;
     }
-    wait::until("messages from other ports meet the servers of their calls", || {
+    wait::until("messages from other ports reach the servers of their calls", || {
         Ok((calls(&bed, "INFO") == invited).then_some(()))
     })
     .inspect_err(|_| eprintln!("invited {invited:?}, later {:?}", calls(&bed, "INFO")))?;
@@ -93,14 +93,14 @@ pub fn calls_stick() -> Result<()> {
     assert_eq!(listed, invited.into_values().flatten().collect());
     let key = json!({ "protocol": "udp", "address": "10.9.9.2" });
     let count = || {
-        let wire = witness.count(Flow { protocol: 17, vip: VIP.into(), l4_port: 5060 });
-        Wire { connections: wire.in_packets, ..wire }
+        let wire = capture.count(Flow { protocol: 17, vip: VIP.into(), l4_port: 5060 });
+        Counts { connections: wire.in_packets, ..wire }
     };
     counters::agree(&daemon, &key, count, false)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// `sipp` beside the client: a phone that takes calls on this port.
+/// Starts `sipp` at the client, as a phone that accepts calls on this port.
 fn phone(bed: &Bed, l4_port: u16) -> Result<Process> {
     let port = l4_port.to_string();
     let mut command = bed.client.namespace.command("sipp");
@@ -118,11 +118,11 @@ pub fn servers_call() -> Result<()> {
     let text = config(&[rules::HTTP[0]], 2) + &rules::service(head, "l4_port = 5060\nmethod = \"nat\"", 2);
     let daemon = bed.daemon(&text, 2)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let _phones = [phone(&bed, 5060)?, phone(&bed, 5062)?];
     for (number, to) in ["10.1.0.1:5060", "10.1.0.1:5062"].into_iter().enumerate() {
         let server = &bed.servers[number];
-        // The whole of each call, to its end: what the phone says to the virtual address comes back to the caller.
+        // Each call is completed: messages of the phone to the virtual address return to the caller.
         let mut caller = server.namespace.command("sipp");
         caller.args([
             "-sn",
@@ -138,11 +138,11 @@ pub fn servers_call() -> Result<()> {
         ]);
         caller.args(["-m", &CALLS.to_string(), "-timeout", "15s", "-timeout_error"]);
         output(&mut caller)?;
-        let own = witness.count(Flow { protocol: 17, vip: ADDRESSES[number].into(), l4_port: 0 });
-        assert_eq!(own, Wire::default(), "{}'s own address was seen outside", server.name);
+        let own = capture.count(Flow { protocol: 17, vip: ADDRESSES[number].into(), l4_port: 0 });
+        assert_eq!(own, Counts::default(), "{}'s own address was seen at the client", server.name);
     }
 
-    // Each call goes on from a port of its own.
+    // Each call continues from a port of its own.
     let templates = counters::connections(&daemon, true)?;
     let calls: Vec<&str> = templates.iter().filter_map(|of| of["engine"]["data"].as_str()).collect();
     for (server, address) in bed.servers.iter().zip(ADDRESSES) {
@@ -160,7 +160,7 @@ pub fn servers_call() -> Result<()> {
         }
     }
     let key = json!({ "protocol": "udp", "address": "10.9.9.1" });
-    let count = || witness.count(Flow { protocol: 17, vip: NAT_VIP.into(), l4_port: 5060 });
+    let count = || capture.count(Flow { protocol: 17, vip: NAT_VIP.into(), l4_port: 5060 });
     counters::agree(&daemon, &key, count, true)?;
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }

@@ -1,14 +1,14 @@
-//! Stories of GRE and GUE: servers that unwrap, and the encapsulation byte for byte.
+//! Stories of GRE and GUE: servers that decapsulate, and the encapsulation byte for byte.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use pollux_tests::bed::Bed;
+use pollux_tests::bed::capture::{Capture, Flow};
 use pollux_tests::bed::command::{Result, program};
 use pollux_tests::bed::process::Process;
 use pollux_tests::bed::raw::{Raw, checksum};
 use pollux_tests::bed::rules::{self, config};
 use pollux_tests::bed::server::Server;
-use pollux_tests::bed::witness::{Flow, Witness};
+use pollux_tests::bed::{Bed, wait};
 use serde_json::json;
 
 use super::counters;
@@ -25,8 +25,8 @@ fn service(protocol: &str, l4_port: u16, tunnel: &str, servers: usize) -> String
     rules::service(&head, &tail, servers)
 }
 
-/// Takes packets out of tunnels: the kernel where it can, our own program where it cannot.
-fn unwrap(bed: &Bed, server: &Server) -> Result<Option<Process>> {
+/// Decapsulates tunnel packets at a server: by the kernel if it can, else by the host program.
+fn decapsulate(bed: &Bed, server: &Server) -> Result<Option<Process>> {
     let place = &server.namespace;
     let gre = place.ip("link add pollux-gre type gre local any remote any ttl 64");
     let gue = place.ip(&format!("fou add port {GUE} gue"));
@@ -37,20 +37,20 @@ fn unwrap(bed: &Bed, server: &Server) -> Result<Option<Process>> {
         return Ok(None);
     }
     let mut command = place.command(program("host")?);
-    let mut host = bed.process(&format!("{}-unwrap", server.name), command.arg("--gre-and-gue"))?;
-    host.until("the host program decapsulates", |log| Ok(log.contains("serving").then_some(())))?;
+    let mut host = bed.process(&format!("{}-decapsulate", server.name), command.arg("--gre-and-gue"))?;
+    host.until("the host program decapsulates", |log| Ok(log.contains("ready").then_some(())))?;
     Ok(Some(host))
 }
 
 pub fn http() -> Result<()> {
     let bed = Bed::new(2)?;
-    let _hosts = bed.servers.iter().map(|server| unwrap(&bed, server)).collect::<Result<Vec<_>>>()?;
+    let _hosts = bed.servers.iter().map(|server| decapsulate(&bed, server)).collect::<Result<Vec<_>>>()?;
     let text = config(&[rules::HTTP[0]], 2)
         + &service("tcp", 80, "type = \"gre\", checksum = \"full\"", 2)
         + &service("tcp", 8080, "type = \"gue\", l4_port = 6080", 2);
     let daemon = bed.daemon(&text, 2)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     for l4_port in [80, 8080] {
         let mut names = std::collections::BTreeSet::new();
         for _ in 0..6 {
@@ -59,12 +59,12 @@ pub fn http() -> Result<()> {
         assert_eq!(names.len(), 2, "port {l4_port}: {names:?}");
         let flow = Flow { protocol: 6, vip: VIP.into(), l4_port };
         let key = json!({ "address": "10.9.9.3", "l4_port": l4_port });
-        counters::agree(&daemon, &key, || witness.count(flow), false)?;
+        counters::agree(&daemon, &key, || capture.count(flow), false)?;
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// The virtual ports of the services that are looked at byte by byte, and their tunnels.
+/// Virtual ports and tunnels of the services that are compared byte by byte.
 const KINDS: [(u16, &str); 5] = [
     (1001, "type = \"gre\""),
     (1002, "type = \"gre\", checksum = \"full\""),
@@ -73,16 +73,11 @@ const KINDS: [(u16, &str); 5] = [
     (1005, "type = \"gue\", l4_port = 6080, checksum = \"remote\""),
 ];
 
-/// What the witness saw of a flow. It reads in a thread of its own, which may be behind the tunnel's other end.
-fn seen(witness: &Witness, flow: Flow) -> Vec<Vec<u8>> {
-    for _ in 0..200 {
-        let packets = witness.packets(flow);
-        if !packets.is_empty() {
-            return packets;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    Vec::new()
+/// Packets of a flow. The capture reads in its own thread, which may lag behind the tunnel's other end.
+fn captured(capture: &Capture, flow: Flow) -> Result<Vec<Vec<u8>>> {
+    wait::until("the capture has the flow's packets", || {
+        Ok(Some(capture.packets(flow)).filter(|packets| !packets.is_empty()))
+    })
 }
 
 pub fn bytes() -> Result<()> {
@@ -90,18 +85,18 @@ pub fn bytes() -> Result<()> {
     let services = KINDS.map(|(l4_port, tunnel)| service("udp", l4_port, tunnel, 1));
     let daemon = bed.daemon(&(config(&[rules::HTTP[0]], 1) + &services.concat()), 1)?;
     warm_up(&bed)?;
-    let witness = Witness::new(&bed.client.namespace)?;
+    let capture = Capture::new(&bed.client.namespace)?;
     let [gre, gue] = [GRE_PROTOCOL, UDP].map(|protocol| Raw::open(&bed.servers[0].namespace, protocol));
     let (gre, gue) = (gre?, gue?);
-    // Somebody takes what comes by GUE, or the server would complain.
+    // A socket receives GUE packets; otherwise the server would send ICMP errors.
     let _taker = bed.servers[0].namespace.inside(|| Ok(UdpSocket::bind(("0.0.0.0", GUE))?))?;
     let client = bed.client.namespace.inside(|| Ok(UdpSocket::bind("10.1.0.2:4000")?))?;
     for (l4_port, _) in KINDS {
-        client.send_to(b"wrapped in something", (VIP, l4_port))?;
+        client.send_to(b"encapsulated", (VIP, l4_port))?;
         let reader = if l4_port < 1003 { &gre } else { &gue };
         let outer =
             reader.receive("tunnel packet", |packet| packet.destination == Ipv4Addr::new(10, 2, 0, 11))?;
-        let sent = seen(&witness, Flow { protocol: UDP, vip: VIP.into(), l4_port });
+        let sent = captured(&capture, Flow { protocol: UDP, vip: VIP.into(), l4_port })?;
         let inner = one_hop_on(&sent[0]);
         let header = match l4_port {
             1001 => vec![0, 0, 8, 0],
@@ -119,14 +114,14 @@ pub fn bytes() -> Result<()> {
         counters::agree(
             &daemon,
             &key,
-            || witness.count(Flow { protocol: UDP, vip: VIP.into(), l4_port }),
+            || capture.count(Flow { protocol: UDP, vip: VIP.into(), l4_port }),
             false,
         )?;
     }
-    daemon.balanced()
+    daemon.accounts_for_all_packets()
 }
 
-/// The packet with one hop less to go.
+/// Returns the packet with its TTL decremented.
 fn one_hop_on(packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();
     packet[8] -= 1;
@@ -136,7 +131,7 @@ fn one_hop_on(packet: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// UDP from a port that hashes the flow, then GUE without options around IPv4; spec 6.6.
+/// Returns the UDP header, with a source port from the flow hash, and the GUE header without options; spec 6.6.
 fn udp_and_gue(outer: &[u8], inner: &[u8], summed: bool) -> Vec<u8> {
     let from = [outer[20], outer[21]];
     assert!((32768..61000).contains(&u16::from_be_bytes(from)), "source port of GUE: {from:?}");
@@ -150,8 +145,8 @@ fn udp_and_gue(outer: &[u8], inner: &[u8], summed: bool) -> Vec<u8> {
     header
 }
 
-/// The outer IPv4 header. Its identification and checksum are what they are: the first is any, the second is proved
-/// apart.
+/// Returns the expected outer IPv4 header. Identification and checksum are copied: the first is arbitrary, the second is
+/// checked separately.
 fn outer_header(outer: &[u8], inner: &[u8], carried: usize) -> Vec<u8> {
     let mut header = vec![0x45, inner[1]];
     header.extend((20 + carried as u16).to_be_bytes());
