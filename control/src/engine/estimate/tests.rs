@@ -107,7 +107,7 @@ fn service(servers: &[u8]) -> Service {
 }
 
 #[test]
-fn counters_are_shown_as_of_the_last_look() {
+fn counters_are_shown_as_of_the_last_sample() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);
     bed.receive(0, 5);
@@ -125,7 +125,7 @@ fn counters_are_shown_as_of_the_last_look() {
 }
 
 #[test]
-fn zero_is_where_the_last_look_was() {
+fn zero_is_where_the_last_sample_was() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);
     bed.receive(0, 5);
