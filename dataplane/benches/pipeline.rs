@@ -1,7 +1,7 @@
-//! What a packet costs: its parts on their own, then the whole line without ports.
+//! Time per packet: single operations, then the whole pipeline, then poll iterations of a worker.
 //!
 //! Compare numbers of one run only, as ratios: burst against single, a million flows against a thousand, NAT against
-//! DR. `cargo bench -p pollux-dataplane --bench line -- table` runs one group.
+//! DR. `cargo bench -p pollux-dataplane --bench pipeline -- hand-off` runs one group.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -54,7 +54,7 @@ fn datagram(from: Endpoint) -> Frame {
     datagram_to(from, vip().l4_port)
 }
 
-/// The same to another port.
+/// Such a datagram to another port.
 fn datagram_to(from: Endpoint, l4_port: u16) -> Frame {
     let (IpAddr::V4(source), IpAddr::V4(vip_address)) = (from.address, vip().address) else {
         unreachable!("all addresses here are IPv4")
@@ -175,10 +175,10 @@ fn schedule(criterion: &mut Criterion) {
     }
 }
 
-/// A worker with so many flows, and the packets that come next.
+/// A worker with some number of known flows, and packets of them.
 struct Traffic {
     bed: Bed,
-    out: TxBuffers<Frame>,
+    tx: TxBuffers<Frame>,
     frames: Vec<Frame>,
     next: usize,
 }
@@ -188,8 +188,8 @@ impl Traffic {
         let sizes = Sizes { ipv4: flows, ipv6: 0, extra: 0 };
         let plan = Plan { protocol: UDP, sizes, servers: 10, services: 10_001, ..Plan::new(method) };
         let bed = plan.bed().expect("state for the table");
-        let out = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
-        let mut traffic = Traffic { bed, out, frames: Vec::new(), next: 0 };
+        let tx = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
+        let mut traffic = Traffic { bed, tx, frames: Vec::new(), next: 0 };
         (0..flows).for_each(|n| traffic.open(n));
         // Packets of every flow would not fit into memory; those of 64 thousand still fit into no cache.
         let kept = flows.min(1 << 16);
@@ -213,13 +213,13 @@ impl Traffic {
     /// The packets go back to the caller, so that freeing them is not part of what is measured.
     fn run(&mut self, mut burst: Batch<Frame>) -> Batch<Frame> {
         let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-        self.bed.worker.default_namespace.pipeline.run(&mut burst, &rx, &mut self.out);
-        std::mem::take(&mut self.out.ports[1])
+        self.bed.worker.default_namespace.pipeline.run(&mut burst, &rx, &mut self.tx);
+        std::mem::take(&mut self.tx.ports[1])
     }
 }
 
-fn line(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("line");
+fn pipeline(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(BURST as u64));
     let methods = [("nat", Method::Nat), ("dr", Method::Dr), ("tunnel", Method::Tunnel(Tunnel::Ipip))];
     let rows = methods.map(|(name, method)| (name, method, THOUSAND));
@@ -232,9 +232,9 @@ fn line(criterion: &mut Criterion) {
     }
 }
 
-/// One packet in a hundred is for no service: what it costs that this is told of each of those.
-fn connection_record(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("connection_record");
+/// One packet in a hundred is for no service, and each of those is traced, or not.
+fn traced(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("traced");
     group.throughput(Throughput::Elements(BURST as u64));
     let sites = [Kind::ServiceLookup, Kind::NotScheduled].map(Kind::first);
     for (name, debug) in [("off", Switches::default()), ("on", Switches::of(sites))] {
@@ -257,9 +257,9 @@ fn connection_record(criterion: &mut Criterion) {
     }
 }
 
-/// A turn in which nothing happens, with so many namespaces that nobody speaks to.
+/// A poll iteration in which nothing happens, with some number of namespaces without traffic.
 fn idle(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("idle turn");
+    let mut group = criterion.benchmark_group("idle iteration");
     for namespaces in [0, 1, 16, 255] {
         let plan = || Plan::new(Method::Nat);
         let mut bed = plan().bed().expect("state for a small table");
@@ -313,7 +313,7 @@ impl Pair {
         self.burst(first).for_each(|frame| self.bed.outside.put_frame(frame));
     }
 
-    /// As the other worker does it.
+    /// Hands a burst to the worker, as the other worker does.
     fn hand_over(&self, first: usize) {
         for frame in self.burst(first) {
             self.bed.hand_off[0].push((0, frame)).expect("room in the ring");
@@ -326,8 +326,8 @@ impl Pair {
     }
 }
 
-/// A turn over a burst of our own, over one that is the other worker's, and over one that the other worker handed to us.
-/// All on one core: what rings cost when their lines travel is not in it.
+/// A poll iteration over a burst of our own flows, over one that is handed to the other worker, and over one that the other
+/// worker handed to us. All on one core, so the cost of moving cache lines between cores is not included.
 fn hand_off(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hand-off");
     group.throughput(Throughput::Elements(BURST as u64));
@@ -347,11 +347,11 @@ fn hand_off(criterion: &mut Criterion) {
     }
 }
 
-/// A turn over some packets, beside what control asks for at the same time: to list a million connections, to adopt ten
-/// thousand services with eight destinations each.
-fn beside(criterion: &mut Criterion) {
+/// A poll iteration over some packets while a command is carried out in the background: listing a million connections, or
+/// adopting ten thousand services with eight destinations each.
+fn background(criterion: &mut Criterion) {
     const SOME: usize = 16;
-    let mut group = criterion.benchmark_group("beside");
+    let mut group = criterion.benchmark_group("background");
     for name in ["nothing", "a list", "an adoption"] {
         let traffic = std::cell::RefCell::new(Traffic::new(Method::Nat, MILLION));
         let many = many_services(&traffic.borrow().bed.worker.default_namespace.pipeline.snapshot);
@@ -367,13 +367,13 @@ fn beside(criterion: &mut Criterion) {
                 while traffic.bed.inside.take().is_some() {}
                 burst.into_iter().take(SOME).for_each(|frame| traffic.bed.outside.put_frame(frame));
             };
-            let turn = |()| traffic.borrow_mut().bed.worker.poll_once();
-            b.iter_batched(prepare, turn, BatchSize::PerIteration);
+            let poll = |()| traffic.borrow_mut().bed.worker.poll_once();
+            b.iter_batched(prepare, poll, BatchSize::PerIteration);
         });
     }
 }
 
-/// These services and ten thousand others, and what schedulers hear of them.
+/// These services and ten thousand others, with their configuration events.
 fn many_services(snapshot: &Snapshot) -> (Snapshot, Vec<Event>) {
     let (mut snapshot, mut services, mut events) =
         (snapshot.clone(), (*snapshot.services).clone(), Vec::new());
@@ -406,7 +406,7 @@ impl Traffic {
         assert!(rings.commands.push(Command::List(Page::new(1, from, 10_000, buffer))).is_ok());
     }
 
-    /// Has all before adopted and heard, and asks for another adoption.
+    /// Completes the previous adoption and asks for another.
     fn adopt(&mut self, (snapshot, events): &(Snapshot, Vec<Event>)) {
         let rings = Arc::clone(&self.bed.worker.default_namespace.pipeline.rings);
         while self.bed.worker.default_namespace.is_busy() {
@@ -428,7 +428,7 @@ fn brief() -> Criterion {
 
 fn main() {
     let mut criterion = brief().configure_from_args();
-    for group in [parsing, lookup, schedule, line, connection_record, idle, hand_off, beside] {
+    for group in [parsing, lookup, schedule, pipeline, traced, idle, hand_off, background] {
         group(&mut criterion);
     }
     criterion.final_summary();
