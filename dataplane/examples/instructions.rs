@@ -148,14 +148,14 @@ impl Row {
 /// A pipeline that knows every flow.
 struct Harness {
     bed: Bed,
-    out: TxBuffers<Frame>,
+    tx: TxBuffers<Frame>,
 }
 
 impl Harness {
     fn new(row: &Row) -> Harness {
         let bed = row.bed();
-        let out = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
-        Harness { bed, out }
+        let tx = TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([Arc::new(ArrayQueue::new(1))]));
+        Harness { bed, tx }
     }
 
     /// Opens a flow and returns the packet to send again and again.
@@ -192,21 +192,21 @@ impl Harness {
         let mut burst = Batch::new();
         burst.push(frame);
         self.run(port, &mut burst);
-        self.out.ports[usize::from(1 - port)].pop().expect("the packet is forwarded")
+        self.tx.ports[usize::from(1 - port)].pop().expect("the packet is forwarded")
     }
 
     /// Runs a burst that came in by a port.
     fn run(&mut self, port: u16, burst: &mut Batch<Frame>) {
         let mac = if port == CLIENTS { CLIENT_SIDE } else { SERVER_SIDE };
         let rx = RxContext { port, mac, now: Tick(0), relayed: false };
-        measured(&mut self.bed.worker.default_namespace.pipeline, burst, &rx, &mut self.out);
+        measured(&mut self.bed.worker.default_namespace.pipeline, burst, &rx, &mut self.tx);
     }
 }
 
 /// Callgrind collects inside this function only.
 #[inline(never)]
-fn measured(pipeline: &mut Pipeline, burst: &mut Batch<Frame>, rx: &RxContext, out: &mut TxBuffers<Frame>) {
-    pipeline.run(burst, rx, out);
+fn measured(pipeline: &mut Pipeline, burst: &mut Batch<Frame>, rx: &RxContext, tx: &mut TxBuffers<Frame>) {
+    pipeline.run(burst, rx, tx);
 }
 
 fn run(row: &Row, bursts: usize) {
@@ -221,7 +221,7 @@ fn run(row: &Row, bursts: usize) {
     for _ in 0..bursts {
         let mut burst: Batch<Frame> = frames.by_ref().take(BURST).cloned().collect();
         harness.run(port, &mut burst);
-        let sent = harness.out.ports[usize::from(1 - port)].drain(..).len();
+        let sent = harness.tx.ports[usize::from(1 - port)].drain(..).len();
         assert_eq!(sent, BURST, "all packets are forwarded");
     }
     let slow = harness.slow_packets() - before;

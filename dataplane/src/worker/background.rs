@@ -26,27 +26,27 @@ impl<P: Packet> NamespaceWorker<P> {
     /// Drops fragments and packets awaiting a neighbour that have waited too long.
     #[inline]
     pub(super) fn expire_waiting(&mut self, now: Tick) {
-        if self.out.reassembler.held() > 0 {
+        if self.tx.reassembler.held() > 0 {
             self.expire_fragments(now);
         }
-        if !self.out.unresolved.is_empty() {
+        if !self.tx.unresolved.is_empty() {
             self.expire_unresolved(now);
         }
     }
 
     fn expire_fragments(&mut self, now: Tick) {
         let counters = &self.pipeline.stats.counters;
-        self.out.reassembler.expire(now, |_| counters.drops[DropReason::FragmentTimeout as usize].add(1));
-        counters.reassembling.set(self.out.reassembler.held() as u64);
+        self.tx.reassembler.expire(now, |_| counters.drops[DropReason::FragmentTimeout as usize].add(1));
+        counters.reassembling.set(self.tx.reassembler.held() as u64);
     }
 
     fn expire_unresolved(&mut self, now: Tick) {
-        let before = self.out.unresolved.len();
-        self.out.unresolved.retain(|waiting| !waiting.is_over(now));
-        let expired = before - self.out.unresolved.len();
+        let before = self.tx.unresolved.len();
+        self.tx.unresolved.retain(|waiting| !waiting.is_expired(now));
+        let expired = before - self.tx.unresolved.len();
         let counters = &self.pipeline.stats.counters;
         counters.drops[DropReason::NeighbourUnresolved as usize].add(expired as u64);
-        counters.awaiting_neighbour.set(self.out.unresolved.len() as u64);
+        counters.awaiting_neighbour.set(self.tx.unresolved.len() as u64);
     }
 
     /// Ends the connections whose timers are due; fewer of them in an iteration that moved packets.

@@ -45,25 +45,25 @@ impl<P: Packet> NamespaceWorker<P> {
     /// Sends the waiting packets whose next hop is resolved in the new snapshot. The others keep waiting.
     fn send_resolved<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         let counters = &self.pipeline.stats.counters;
-        for _ in 0..self.out.unresolved.len() {
-            let mut waiting = self.out.unresolved.remove(0);
+        for _ in 0..self.tx.unresolved.len() {
+            let mut waiting = self.tx.unresolved.remove(0);
             let NextHop::Unresolved(link, address) = waiting.egress.next else { continue };
             let network = &self.pipeline.snapshot.network;
             let hop = network.neighbours.get(&(link, address)).and_then(|&id| network.hop_at(id));
             let Some(hop) = hop else {
                 // Cannot fail: the packet was just taken out.
-                let _ = self.out.unresolved.try_push(waiting);
+                let _ = self.tx.unresolved.try_push(waiting);
                 continue;
             };
             let verdict = match forward::frame(&mut waiting.packet, &waiting.egress, hop) {
-                Ok(()) => self.out.send(hop.port, waiting.packet),
+                Ok(()) => self.tx.send(hop.port, waiting.packet),
                 Err(why) => Verdict::Dropped(why),
             };
             if let Verdict::Dropped(why) = verdict {
                 counters.drops[why as usize].add(1);
             }
         }
-        counters.awaiting_neighbour.set(self.out.unresolved.len() as u64);
+        counters.awaiting_neighbour.set(self.tx.unresolved.len() as u64);
         self.transmit(ports);
     }
 }

@@ -51,7 +51,7 @@ pub struct NamespaceSetup<P> {
 pub struct NamespaceWorker<P> {
     /// The packet path.
     pub pipeline: Pipeline,
-    pub(super) out: TxBuffers<P>,
+    pub(super) tx: TxBuffers<P>,
     inject: Arc<ArrayQueue<(usize, P)>>,
     /// The command that is being carried out; the next ones wait for it.
     pub(super) task: Option<BackgroundTask>,
@@ -66,10 +66,10 @@ impl<P: Packet> NamespaceWorker<P> {
         let random = Seed::random();
         let conns = Table::new(setup.sizes, random)?;
         setup.stats.counters.table_bytes.set(conns.bytes() as u64);
-        let out = TxBuffers::new(setup.ports, setup.kernel, setup.hand_off);
+        let tx = TxBuffers::new(setup.ports, setup.kernel, setup.hand_off);
         let NamespaceSetup { me, steering, services, shared, stats, rings, .. } = setup;
         let pipeline = Pipeline::new(me, steering, conns, services, shared, stats, rings);
-        Ok(NamespaceWorker { pipeline, out, inject: setup.inject, task: None })
+        Ok(NamespaceWorker { pipeline, tx, inject: setup.inject, task: None })
     }
 
     /// Counts and runs a burst that a port received.
@@ -91,9 +91,9 @@ impl<P: Packet> NamespaceWorker<P> {
         ports: &mut [Port<Q>],
     ) {
         if self.pipeline.snapshot.debug.each_packet() {
-            self.pipeline.run_traced(batch, rx, &mut self.out);
+            self.pipeline.run_traced(batch, rx, &mut self.tx);
         } else {
-            self.pipeline.run(batch, rx, &mut self.out);
+            self.pipeline.run(batch, rx, &mut self.tx);
         }
         self.transmit(ports);
     }
@@ -106,7 +106,7 @@ impl<P: Packet> NamespaceWorker<P> {
         batch: &mut Batch<P>,
     ) -> usize {
         let me = usize::from(self.pipeline.me.0);
-        let Some(ring) = self.out.hand_off.get(me).filter(|ring| !ring.is_empty()) else { return 0 };
+        let Some(ring) = self.tx.hand_off.get(me).filter(|ring| !ring.is_empty()) else { return 0 };
         let mut packets: HandedOff<P> = std::iter::from_fn(|| ring.pop()).take(BURST).collect();
         let count = packets.len();
         while let Some(&(tag, _)) = packets.first() {
@@ -131,7 +131,7 @@ impl<P: Packet> NamespaceWorker<P> {
             return self.run_burst(batch, &rx, ports);
         }
         for packet in batch.drain(..) {
-            self.pipeline.from_kernel(port, packet, now, &mut self.out);
+            self.pipeline.from_kernel(port, packet, now, &mut self.tx);
         }
         self.transmit(ports);
     }
@@ -155,7 +155,7 @@ impl<P: Packet> NamespaceWorker<P> {
                 counters.drops[DropReason::OtherNamespace as usize].add(1);
                 continue;
             }
-            self.pipeline.from_kernel(port as u16, packet, now, &mut self.out);
+            self.pipeline.from_kernel(port as u16, packet, now, &mut self.tx);
         }
         if count > 0 {
             self.transmit(ports);
@@ -166,7 +166,7 @@ impl<P: Packet> NamespaceWorker<P> {
     /// Sends the transmit buffers, refilling them from the overflow until that is empty.
     pub(super) fn transmit<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         self.transmit_batches(ports);
-        while self.out.refill() {
+        while self.tx.refill() {
             self.transmit_batches(ports);
         }
     }
@@ -174,7 +174,7 @@ impl<P: Packet> NamespaceWorker<P> {
     /// Sends one batch per port. A port gets a second try; packets that it refuses again are dropped.
     fn transmit_batches<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         let counters = &self.pipeline.stats.counters;
-        for (port, batch) in ports.iter_mut().zip(&mut self.out.ports) {
+        for (port, batch) in ports.iter_mut().zip(&mut self.tx.ports) {
             if batch.is_empty() {
                 continue;
             }

@@ -22,13 +22,13 @@ fn of_kernel(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-fn outbox(bed: &Bed, rings: usize) -> TxBuffers<Frame> {
+fn tx_buffers(bed: &Bed, rings: usize) -> TxBuffers<Frame> {
     let rings: Box<[HandOffRing<Frame>]> = (0..rings).map(|_| Arc::new(ArrayQueue::new(64))).collect();
     TxBuffers::new(2, Arc::clone(&bed.kernel), rings)
 }
 
-fn sent(out: &mut TxBuffers<Frame>) -> Vec<Vec<u8>> {
-    out.ports[0].drain(..).map(|packet| packet.bytes().to_vec()).collect()
+fn sent(tx: &mut TxBuffers<Frame>) -> Vec<Vec<u8>> {
+    tx.ports[0].drain(..).map(|packet| packet.bytes().to_vec()).collect()
 }
 
 /// A worker with a UDP connection to a destination on this machine.
@@ -45,21 +45,21 @@ fn with_server_here(method: Method) -> Bed {
 fn a_reply_that_the_kernel_fragments_is_translated_like_a_whole_one() {
     for (method, from) in [(Method::Nat, server()), (Method::Dr, vip())] {
         let mut bed = with_server_here(method);
-        let mut out = outbox(&bed, 1);
+        let mut tx = tx_buffers(&bed, 1);
         let reply = of_kernel(with_byte(udp(from, client(), &[3; 3000]), 20, 0));
         let mut datagram = reply.clone();
         datagram[19] = 9;
         ipv4::fill_checksum(&mut datagram[14..]);
         let pipeline = &mut bed.worker.default_namespace.pipeline;
-        pipeline.from_kernel(0, Frame::new(&datagram), Tick(0), &mut out);
-        let expected = sent(&mut out);
+        pipeline.from_kernel(0, Frame::new(&datagram), Tick(0), &mut tx);
+        let expected = sent(&mut tx);
         let fragments = fragments(&reply, &[185, 370], 9);
         for fragment in &fragments[..2] {
-            pipeline.from_kernel(0, Frame::new(fragment), Tick(0), &mut out);
-            assert_eq!((sent(&mut out).len(), out.reassembler.held() > 0), (0, true), "they wait");
+            pipeline.from_kernel(0, Frame::new(fragment), Tick(0), &mut tx);
+            assert_eq!((sent(&mut tx).len(), tx.reassembler.held() > 0), (0, true), "they wait");
         }
-        pipeline.from_kernel(0, Frame::new(&fragments[2]), Tick(0), &mut out);
-        let got = sent(&mut out);
+        pipeline.from_kernel(0, Frame::new(&fragments[2]), Tick(0), &mut tx);
+        let got = sent(&mut tx);
         assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [1514, 1514, 82], "in the kernel's sizes");
         assert_eq!(joined(got), expected[0], "{method:?}");
         let counters = &bed.stats.destinations[0];
@@ -70,32 +70,32 @@ fn a_reply_that_the_kernel_fragments_is_translated_like_a_whole_one() {
 #[test]
 fn an_icmp_error_that_the_kernel_fragments_is_translated() {
     let mut bed = with_server_here(Method::Nat);
-    let mut out = outbox(&bed, 1);
+    let mut tx = tx_buffers(&bed, 1);
     let asked = udp(client(), server(), &[3; 400]);
     let error = of_kernel(error(&asked, client(), true));
     let pipeline = &mut bed.worker.default_namespace.pipeline;
-    pipeline.from_kernel(0, Frame::new(&error), Tick(0), &mut out);
-    let expected = sent(&mut out);
+    pipeline.from_kernel(0, Frame::new(&error), Tick(0), &mut tx);
+    let expected = sent(&mut tx);
     assert_ne!(expected[0], error);
     for fragment in fragments(&error, &[4, 30], 9) {
-        pipeline.from_kernel(0, Frame::new(&fragment), Tick(0), &mut out);
+        pipeline.from_kernel(0, Frame::new(&fragment), Tick(0), &mut tx);
     }
-    assert_eq!(joined(sent(&mut out)), expected[0]);
+    assert_eq!(joined(sent(&mut tx)), expected[0]);
 }
 
 #[test]
 fn other_fragments_of_the_kernel_are_sent_unchanged() {
     let mut bed = with_server_here(Method::Nat);
-    let mut out = outbox(&bed, 1);
+    let mut tx = tx_buffers(&bed, 1);
     let other = of_kernel(with_byte(udp(at(server().address, 99), client(), &[3; 3000]), 20, 0));
     let strange = of_kernel(with_byte(udp(at(v4(10, 0, 1, 1), 99), client(), &[3; 3000]), 20, 0));
     for (frame, waits) in [(other, true), (strange, false)] {
         let fragments = fragments(&frame, &[185, 370], 9);
         for fragment in &fragments {
-            bed.worker.default_namespace.pipeline.from_kernel(0, Frame::new(fragment), Tick(0), &mut out);
-            assert!(waits || out.reassembler.held() == 0, "no connection could have sent it");
+            bed.worker.default_namespace.pipeline.from_kernel(0, Frame::new(fragment), Tick(0), &mut tx);
+            assert!(waits || tx.reassembler.held() == 0, "no connection could have sent it");
         }
-        assert_eq!(sent(&mut out), fragments);
+        assert_eq!(sent(&mut tx), fragments);
     }
     assert_eq!(bed.stats.destinations[0].out_packets.get(), 0);
 }
@@ -104,23 +104,23 @@ fn other_fragments_of_the_kernel_are_sent_unchanged() {
 #[test]
 fn fragments_from_outside_do_not_mix_with_the_kernels() {
     let mut bed = with_server_here(Method::Nat);
-    let mut out = outbox(&bed, 1);
+    let mut tx = tx_buffers(&bed, 1);
     let replies = fragments(&with_byte(udp(server(), client(), &[3; 3000]), 20, 0), &[185, 370], 9);
     let forged = fragments(&with_byte(udp(server(), client(), &[6; 3000]), 20, 0), &[100, 370], 9);
     let mut batch = crate::io::Batch::new();
     batch.extend(forged.iter().skip(1).map(|frame| Frame::new(frame)));
     let rx = RxContext { port: 1, mac: SERVER_SIDE, now: Tick(0), relayed: false };
-    bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut out);
-    assert_eq!(out.reassembler.held(), 2);
+    bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut tx);
+    assert_eq!(tx.reassembler.held(), 2);
     for fragment in replies {
         bed.worker.default_namespace.pipeline.from_kernel(
             0,
             Frame::new(&of_kernel(fragment)),
             Tick(0),
-            &mut out,
+            &mut tx,
         );
     }
-    assert_eq!((sent(&mut out).len(), out.reassembler.held()), (3, 2));
+    assert_eq!((sent(&mut tx).len(), tx.reassembler.held()), (3, 2));
 }
 
 /// Two workers: a datagram that the first reassembles goes to the flow's owner, which reassembles it again.
@@ -144,18 +144,18 @@ fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     let mut plan = Plan { protocol: protocol::UDP, workers: 2, ..Plan::new(Method::Nat) };
     plan.network.local.insert(server().address);
     let mut first = plan.build();
-    let (mut out, mut out_of_owner) = (outbox(&first, 2), outbox(&owner, 2));
+    let (mut tx, mut owner_tx) = (tx_buffers(&first, 2), tx_buffers(&owner, 2));
     let reply = of_kernel(with_byte(udp(server(), client, &[3; 3000]), 20, 0));
     for fragment in fragments(&reply, &[185, 370], 9) {
-        first.worker.default_namespace.pipeline.from_kernel(0, Frame::new(&fragment), Tick(0), &mut out);
+        first.worker.default_namespace.pipeline.from_kernel(0, Frame::new(&fragment), Tick(0), &mut tx);
     }
     let mut count = 0;
-    while let Some((port, packet)) = out.hand_off[1].pop() {
+    while let Some((port, packet)) = tx.hand_off[1].pop() {
         assert_eq!(port, FROM_KERNEL);
-        owner.worker.default_namespace.pipeline.from_kernel(0, packet, Tick(0), &mut out_of_owner);
+        owner.worker.default_namespace.pipeline.from_kernel(0, packet, Tick(0), &mut owner_tx);
         count += 1;
     }
-    let got = joined(sent(&mut out_of_owner));
+    let got = joined(sent(&mut owner_tx));
     assert_eq!(
         (count, &got[26..30], owner.stats.destinations[0].out_packets.get()),
         (3, &[10, 9, 9, 1][..], 1)
@@ -176,11 +176,11 @@ fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     });
     let fragments = fragments(&error(&asked, vip(), false), &[3, 8], id.unwrap());
     batch.extend(fragments.iter().map(|frame| Frame::new(frame)));
-    first.worker.default_namespace.pipeline.run(&mut batch, &rx(false), &mut out);
-    while let Some((port, packet)) = out.hand_off[1].pop() {
+    first.worker.default_namespace.pipeline.run(&mut batch, &rx(false), &mut tx);
+    while let Some((port, packet)) = tx.hand_off[1].pop() {
         assert_eq!(port, RELAYED);
         batch.push(packet);
-        owner.worker.default_namespace.pipeline.run(&mut batch, &rx(true), &mut out_of_owner);
+        owner.worker.default_namespace.pipeline.run(&mut batch, &rx(true), &mut owner_tx);
     }
     assert_eq!(owner.kernel.len(), 3, "the destination is on this machine");
     assert_eq!(owner.stats.destinations[0].in_packets.get(), 2);

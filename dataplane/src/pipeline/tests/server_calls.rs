@@ -165,7 +165,7 @@ fn packets_that_a_router_returns_open_nothing() {
     let snapshot = snapshot(&plan);
     let mut bed = plan.bed_with(snapshot).unwrap();
     bed.server_sends(&sip(server(), client(), "one"));
-    assert_eq!((open(&bed), bed.stats.counters.to_kernel.get()), (0, 1), "no way there: the kernel says so");
+    assert_eq!((open(&bed), bed.stats.counters.to_kernel.get()), (0, 1), "no route: the kernel answers");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_call_without_room_is_dropped_and_counted() {
 #[test]
 fn a_local_destination_can_open_calls() {
     for (mut bed, stay) in [(bed(), 1), (ops_bed(), 0)] {
-        let mut out = crate::pipeline::TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([]));
+        let mut tx = crate::pipeline::TxBuffers::new(2, Arc::clone(&bed.kernel), Box::new([]));
         let mut sends = |bed: &mut Bed, text: &str| {
             let mut frame = udp(server(), client(), text.as_bytes());
             frame[..12].copy_from_slice(&[&ROUTER[..], &CLIENT_SIDE[..]].concat());
@@ -209,9 +209,9 @@ fn a_local_destination_can_open_calls() {
                 0,
                 Frame::new(&frame),
                 crate::time::Tick(0),
-                &mut out,
+                &mut tx,
             );
-            out.ports[0].pop().map(|frame| ends(crate::packet::Packet::bytes(&frame)))
+            tx.ports[0].pop().map(|frame| ends(crate::packet::Packet::bytes(&frame)))
         };
         assert_eq!(sends(&mut bed, &message("one")), Some((vip(), client(), 64)));
         assert_eq!(

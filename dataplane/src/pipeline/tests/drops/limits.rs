@@ -59,10 +59,10 @@ pub(super) fn no_buffer_for_fragments() -> Arc<WorkerStats> {
 /// Counters of a worker whose pipeline ran on this packet.
 fn run<P: Packet>(plan: Plan, packet: P) -> Arc<WorkerStats> {
     let mut bed = plan.build();
-    let mut out: TxBuffers<P> = TxBuffers::new(2, Arc::new(ArrayQueue::new(1)), Box::new([]));
+    let mut tx: TxBuffers<P> = TxBuffers::new(2, Arc::new(ArrayQueue::new(1)), Box::new([]));
     let mut batch = Batch::new();
     batch.push(packet);
     let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
-    bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut out);
+    bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut tx);
     bed.stats
 }
