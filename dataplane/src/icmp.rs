@@ -23,7 +23,7 @@ const MAX_LEN6: usize = 1280;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The reason, for the counters.
-    pub answer: IcmpReason,
+    pub reason: IcmpReason,
     /// The MTU to report, for [`IcmpReason::FragmentationNeeded`].
     pub mtu: u16,
     /// Type, code and second word of the received error to repeat, for [`IcmpReason::TunnelError`].
@@ -32,12 +32,12 @@ pub struct Message {
 
 impl Message {
     /// A message without an MTU.
-    pub fn new(answer: IcmpReason) -> Message {
-        Message { answer, mtu: 0, like: (0, 0, 0) }
+    pub fn new(reason: IcmpReason) -> Message {
+        Message { reason, mtu: 0, like: (0, 0, 0) }
     }
 
     fn type_code(self, ipv6: bool) -> (u8, u8) {
-        match (self.answer, ipv6) {
+        match (self.reason, ipv6) {
             (IcmpReason::NoDestination | IcmpReason::NoConnection, false) => (3, 3),
             (IcmpReason::NoDestination | IcmpReason::NoConnection, true) => (1, 4),
             (IcmpReason::TtlExceeded, false) => (11, 0),

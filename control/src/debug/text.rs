@@ -62,7 +62,7 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
         "state" => proto::state_name(record.protocol, number as u8).to_owned(),
         "flags" => tcp_flags(number as u8),
         "hit" => if number == 0 { "not hit" } else { "hit" }.to_owned(),
-        "way" => if number == 0 { "in" } else { "out" }.to_owned(),
+        "side" => if number == 0 { "in" } else { "out" }.to_owned(),
         // A letter as in the kernel: masquerading, local, tunnel, route, bypass.
         "fwd" => (*["M", "L", "T", "R", "B"].get(index & 7)?).to_owned(),
         "direction" => pick(&["input  ", "output ", "input  "])?,

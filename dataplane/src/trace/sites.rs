@@ -73,7 +73,7 @@ crate::event_kinds! {
         ServiceLookup = CORE, 9, "lookup service: fwm {0} {proto} {v} {1:hit}";
         TemplateLookup = CORE, 9, "template lookup/in {proto} {c}->{v} {0:hit}";
         CallId = SIP, 9, "SIP: Call-ID of {0} bytes in {proto} {c}->{v}";
-        Lookup = CORE, 9, "lookup/{0:way} {proto} {c}->{v} {1:hit}";
+        Lookup = CORE, 9, "lookup/{0:side} {proto} {c}->{v} {1:hit}";
         // Packets.
         Packet = CORE, 11, "port {0}: {1:kind} {proto} {c}->{v}, frame of {2} bytes";
         Verdict = CORE, 10, "{proto} {c}->{v} is {0:outcome}";

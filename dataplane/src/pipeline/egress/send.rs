@@ -91,7 +91,7 @@ impl Pipeline {
         rx: &RxContext,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.answer as u32, 0, 0, 0]));
+        event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.reason as u32, 0, 0, 0]));
         let network = &self.snapshot.network;
         let (sender, asked) = parsed.ends(packet.bytes());
         let policy = Policy { from: Some(asked), fwmark: 0 };
@@ -126,7 +126,7 @@ impl Pipeline {
                 if let Some(id) = self.direct_reply_connection(&parsed.key) {
                     self.count_out(id, len);
                 }
-                Verdict::IcmpSent(message.answer)
+                Verdict::IcmpSent(message.reason)
             }
             other => other,
         }
