@@ -14,14 +14,14 @@ use crate::time::Tick;
 pub struct Maintenance {
     /// State of `drop_packet` and `drop_entry`.
     pub(crate) defence: defence::Defence,
-    /// Connections that are half open.
+    /// Number of half-open connections.
     pub(crate) half_open: u32,
-    /// Connections opened since the last expiry.
+    /// Number of connections opened since the last expiry.
     pub(crate) opened: u32,
     /// When schedulers, templates and path MTUs were last maintained.
     pub(crate) maintained: Tick,
     /// Connections that expire at the next tick.
     pub(crate) deferred_expiry: deferred_expiry::DeferredExpiry,
-    /// How far the search for connections of removed destinations has come.
+    /// Progress of the removal of connections whose destination or protocol is gone.
     pub(crate) flush: Option<flush::Flush>,
 }

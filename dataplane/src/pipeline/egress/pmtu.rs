@@ -6,11 +6,11 @@ use crate::service::TargetId;
 use crate::time::{Millis, Tick};
 
 /// Lifetime of a learnt MTU: Linux's `net.ipv4.route.mtu_expires`.
-const HOLDS: Millis = Millis::from_secs(600);
+const LIFETIME: Millis = Millis::from_secs(600);
 /// Smallest MTU that is believed: Linux's `net.ipv4.route.min_pmtu`.
-const LEAST: u16 = 552;
+const MIN_PMTU: u16 = 552;
 /// Maximum number of cached paths; ICMP errors can be forged.
-const MOST: usize = 4096;
+const MAX_PATHS: usize = 4096;
 
 /// Path to one destination address.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub struct PmtuCache {
 impl PmtuCache {
     /// An empty cache with memory for all paths.
     pub fn new() -> PmtuCache {
-        PmtuCache { learnt: HashMap::with_capacity(MOST) }
+        PmtuCache { learnt: HashMap::with_capacity(MAX_PATHS) }
     }
 
     /// Returns whether every path has its route's MTU.
@@ -58,10 +58,10 @@ impl PmtuCache {
             Some(path) if path.in_use => path.mtu.min(route),
             _ => route,
         };
-        let learnt = mtu.max(LEAST).min(route);
-        if mtu < route && (self.learnt.len() < MOST || self.learnt.contains_key(&target)) {
+        let learnt = mtu.max(MIN_PMTU).min(route);
+        if mtu < route && (self.learnt.len() < MAX_PATHS || self.learnt.contains_key(&target)) {
             let in_use = self.learnt.get(&target).is_some_and(|path| path.in_use);
-            self.learnt.insert(target, Path { mtu: learnt, until: now.after(HOLDS), in_use });
+            self.learnt.insert(target, Path { mtu: learnt, until: now.after(LIFETIME), in_use });
         }
         (before, learnt)
     }

@@ -46,7 +46,7 @@ pub struct Unresolved<P> {
 
 impl<P> Unresolved<P> {
     /// Returns whether it has been held too long.
-    pub fn is_over(&self, now: Tick) -> bool {
+    pub fn is_expired(&self, now: Tick) -> bool {
         now.since(self.since) > RESOLVE_TIMEOUT
     }
 }

@@ -1,5 +1,5 @@
-//! Defences against floods: `drop_packet` drops a share of the packets that would open connections, `drop_entry` expires
-//! connections that look like a flood's early; spec 4.10 and 7.3.
+//! Defences against floods: `drop_packet` drops a share of the packets that would open connections, `drop_entry` removes
+//! connections early that probably belong to a flood; spec 4.10 and 7.3.
 
 use crate::conn::template::{Candidate, Share};
 use crate::conn::{Entry, Flags};
@@ -25,7 +25,7 @@ const AT_ONCE: u32 = 512;
 pub struct Defence {
     /// Packets until the next one is dropped.
     until_drop: u32,
-    /// Countdown for each packet count: one connection in so many is expired.
+    /// Countdown for each packet count: of connections with `n` packets, one in `n` is expired.
     spared: [i32; MANY_PACKETS as usize + 1],
     /// When the next sweep is due.
     due: Tick,

@@ -1,5 +1,5 @@
-//! Connections that were told to expire now. Like a kernel timer, that happens at the next tick, unless a packet revives
-//! the connection before.
+//! Connections whose timer was set to expire at once. Like a kernel timer it fires at the next tick, unless a packet revives
+//! the connection before that.
 
 use arrayvec::ArrayVec;
 
@@ -8,7 +8,7 @@ use crate::pipeline::Pipeline;
 use crate::time::{Millis, Tick};
 
 /// Connections that can wait for the tick; more expire at once.
-const MOST: usize = 256;
+const MAX_DEFERRED: usize = 256;
 
 /// Tick of the kernel's clock that is modelled.
 const TICK: Millis = Millis(5);
@@ -16,7 +16,7 @@ const TICK: Millis = Millis(5);
 /// Connections that expire at the next tick, and when the last one was added.
 #[derive(Debug, Default)]
 pub struct DeferredExpiry {
-    ids: ArrayVec<ConnId, MOST>,
+    ids: ArrayVec<ConnId, MAX_DEFERRED>,
     since: Tick,
 }
 

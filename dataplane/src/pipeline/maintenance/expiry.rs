@@ -14,27 +14,27 @@ use crate::trace::event;
 const EXPIRE_BUDGET: u32 = 64;
 /// Timers visited in a poll iteration that moved packets, in addition to two for each connection that it opened. So a mass
 /// expiry makes progress under traffic without delaying packets.
-const EXPIRE_AT_LEAST: u32 = 8;
+const EXPIRE_BUDGET_BUSY: u32 = 8;
 /// Connections removed together, so that the memory of one is prefetched while another is removed.
-const TOGETHER: usize = 16;
+const REMOVAL_BATCH: usize = 16;
 
 /// Interval of maintenance of schedulers, templates and path MTUs.
-const TEND: Millis = Millis(100);
+const MAINTENANCE_INTERVAL: Millis = Millis(100);
 
 impl Pipeline {
     /// Removes expired connections; only a few if `hurried`, because packets are arriving.
     pub fn expire(&mut self, now: Tick, hurried: bool) {
         self.expire_deferred(now);
         let opened = std::mem::take(&mut self.maintenance.opened);
-        let mut budget = if hurried { EXPIRE_AT_LEAST + 2 * opened } else { EXPIRE_BUDGET };
-        let mut over = ArrayVec::<ConnId, TOGETHER>::new();
-        while !self.pop_expired(&mut over, now, &mut budget) {
-            for id in over.drain(..) {
+        let mut budget = if hurried { EXPIRE_BUDGET_BUSY + 2 * opened } else { EXPIRE_BUDGET };
+        let mut expired = ArrayVec::<ConnId, REMOVAL_BATCH>::new();
+        while !self.pop_expired(&mut expired, now, &mut budget) {
+            for id in expired.drain(..) {
                 event!(self, Expired, |pipeline| pipeline.connection_record(id));
                 self.remove_connection(id, false);
             }
         }
-        if now.since(self.maintenance.maintained) >= TEND {
+        if now.since(self.maintenance.maintained) >= MAINTENANCE_INTERVAL {
             self.maintenance.maintained = now;
             self.maintain(now);
         }
@@ -43,14 +43,19 @@ impl Pipeline {
 
     /// Collects expired connections and prefetches what their removal reads. Returns true if there are none.
     #[inline]
-    fn pop_expired(&mut self, over: &mut ArrayVec<ConnId, TOGETHER>, now: Tick, budget: &mut u32) -> bool {
-        while over.remaining_capacity() > 0
+    fn pop_expired(
+        &mut self,
+        expired: &mut ArrayVec<ConnId, REMOVAL_BATCH>,
+        now: Tick,
+        budget: &mut u32,
+    ) -> bool {
+        while expired.remaining_capacity() > 0
             && let Some(id) = self.conns.pop_expired(now, budget)
         {
             self.conns.prefetch_removal(id);
-            over.push(id);
+            expired.push(id);
         }
-        over.is_empty()
+        expired.is_empty()
     }
 
     /// Whether [`Pipeline::expire`] or [`Pipeline::flush`] has more to do than one poll iteration allows.

@@ -7,7 +7,7 @@ use crate::service::DestinationId;
 use crate::work_budget::WorkBudget;
 
 /// Cost of removing a connection, in budget units: its index lines are in no cache.
-const ENDING: u32 = 3;
+const REMOVAL_COST: u32 = 3;
 
 /// Progress of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Pipeline {
             budget.spend(next.unwrap_or_else(|| self.conns.capacity()).saturating_sub(from));
             if let Some(id) = found.filter(|&id| self.is_to_go(id, settings_expire)) {
                 self.remove_connection(id, true);
-                budget.spend_units(ENDING);
+                budget.spend_units(REMOVAL_COST);
             }
             let Some(next) = next else {
                 return settings_expire.then_some(Flush::Templates(0));
