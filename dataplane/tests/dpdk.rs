@@ -71,8 +71,8 @@ fn a_sibling_comes_from_the_same_pool_until_that_is_empty() {
 
 #[test]
 fn an_argument_with_a_zero_byte_is_named() {
-    let fault = Eal::init(&["-l\0".to_owned()]).err().map(|fault| fault.to_string());
-    assert_eq!(fault.as_deref(), Some(r#"EAL argument "-l\0" contains a zero byte; remove it"#));
+    let error = Eal::init(&["-l\0".to_owned()]).err().map(|error| error.to_string());
+    assert_eq!(error.as_deref(), Some(r#"EAL argument "-l\0" contains a zero byte; remove it"#));
 }
 
 #[test]
@@ -242,20 +242,20 @@ fn every_fault_of_a_setup_is_told() {
     let (ok, small) = (pool(63), Pool::create(&EAL, &small).expect("a small pool fits"));
     let port = Port::attach(&EAL, "net_ring_faults").expect("the virtual device can be made");
     let (good, most) = (PortSetup::new(ok), port.max_rx_queues);
-    let fault = |setup: PortSetup| port.clone().start(&setup).err().expect("it cannot start").to_string();
-    let queues = fault(PortSetup { queues: most + 1, ..good.clone() });
+    let error = |setup: PortSetup| port.clone().start(&setup).err().expect("it cannot start").to_string();
+    let queues = error(PortSetup { queues: most + 1, ..good.clone() });
     assert!(queues.contains(&format!("{} queues wanted, the device has {most}; ", most + 1)), "{queues}");
-    let none = fault(PortSetup { queues: 0, ..good.clone() });
+    let none = error(PortSetup { queues: 0, ..good.clone() });
     assert_eq!(none, "port net_ring_faults: 0 queues wanted; 1 is the least");
-    let mtu = fault(PortSetup { mtu: Some(10), ..good.clone() });
+    let mtu = error(PortSetup { mtu: Some(10), ..good.clone() });
     assert!(mtu.starts_with("port net_ring_faults: MTU 10 wanted, the device takes "), "{mtu}");
-    let room = fault(PortSetup { pool: small, ..good.clone() });
+    let room = error(PortSetup { pool: small, ..good.clone() });
     assert_eq!(
         room,
         "port net_ring_faults: frames of MTU 1500 need buffers of 1522 bytes, the pool's have 1000"
     );
-    let _held = port.clone().start(&good).expect("nothing was left behind by the faults");
-    assert_eq!(fault(good), "port net_ring_faults: started already");
+    let _held = port.clone().start(&good).expect("nothing was left behind by the errors");
+    assert_eq!(error(good), "port net_ring_faults: started already");
     assert!(matches!(Port::attach(&EAL, "net_nothing0"), Err(PortError::Attach { .. })));
 }
 

@@ -1,4 +1,4 @@
-//! Starts EAL without huge pages or PCI, and sends buffers once around through a device that is a pair of rings.
+//! Starts EAL without huge pages or PCI, and sends buffers through a device that returns them: a pair of rings.
 
 #![allow(unsafe_code, reason = "it tests the foreign surface itself")]
 
@@ -9,7 +9,7 @@ use dpdk_sys::*;
 
 const FRAMES: u16 = 8;
 
-/// EAL starts once per process, so the whole way is one test.
+/// EAL starts once per process, so this is one test.
 #[test]
 fn frames_go_out_and_come_back() {
     start_eal();
@@ -27,7 +27,7 @@ fn frames_go_out_and_come_back() {
     // SAFETY: reads a constant.
     assert_eq!(first.data_off, unsafe { pollux_headroom() });
 
-    // SAFETY: queue 0 is set up, and the array holds FRAMES buffers that nobody else has.
+    // SAFETY: queue 0 is set up, and the array holds FRAMES buffers that nothing else uses.
     assert_eq!(unsafe { pollux_tx_burst(port, 0, sent.as_mut_ptr(), FRAMES) }, FRAMES);
     let mut back = [ptr::null_mut(); FRAMES as usize];
     // SAFETY: as above; the array has room for FRAMES pointers.

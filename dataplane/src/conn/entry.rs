@@ -42,7 +42,7 @@ impl Flags {
     pub const OPS: Flags = Flags(0x0010);
     /// A persistence template controls it.
     pub const CHILD: Flags = Flags(0x0020);
-    /// Its template does not know yet that it was really opened.
+    /// Its template is not marked yet as one whose connections are really opened.
     pub const UNCONFIRMED: Flags = Flags(0x0040);
     /// No packet from the destination was seen, and none is expected here.
     pub const NO_OUTPUT: Flags = Flags(0x0080);

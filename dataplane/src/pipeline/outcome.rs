@@ -1,16 +1,15 @@
-//! What the slow path decides about a packet, as data. The packet's bytes change only when the decision is carried out, on
+//! Decisions of the slow path, as data. The packet's bytes change only when the decision is carried out, on
 //! the packet itself or on each fragment of it.
 
 use crate::config::NextHop;
 use crate::conn::{ConnId, Direction};
+use crate::forward::rewrite;
 use crate::icmp::Message;
+use crate::parse::Parsed;
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::ipv4;
 
-use crate::forward::rewrite;
-use crate::parse::Parsed;
-
-/// What is to become of a packet.
+/// A decision about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It is sent to its next hop.
@@ -37,13 +36,13 @@ pub struct Forward {
     pub next: NextHop,
     /// Largest IP packet that the next hop's link takes, in bytes.
     pub mtu: u16,
-    /// What routing does to the IP header.
+    /// Changes that routing makes to the IP header.
     pub transit: Transit,
-    /// What the forwarding method does to the packet.
+    /// Change that the forwarding method makes to the packet.
     pub transform: Transform,
 }
 
-/// What a forwarding method does to a packet.
+/// Change that a forwarding method makes to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transform {
     /// Nothing: direct routing, bypass, and tunnels to a server on this machine.
@@ -54,8 +53,8 @@ pub enum Transform {
     Tunnel,
 }
 
-/// What a router does to the IP header of a packet in transit. It shows in ICMP errors too: they quote the packet as the
-/// router left it.
+/// Changes that a router makes to the IP header of a packet in transit. ICMP errors show them too: they quote the packet as
+/// the router left it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transit {
     /// TTL or hop limit is decremented.
@@ -76,7 +75,7 @@ impl Transit {
     }
 }
 
-/// A packet's connection and which way the packet goes.
+/// A packet's connection and the packet's direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// The connection.
@@ -85,10 +84,10 @@ pub struct Flow {
     pub direction: Direction,
 }
 
-/// What the slow path decided about a packet, and what it did on the way.
+/// A decision, and what the slow path did to reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What is to become of the packet.
+    /// The decision.
     pub decision: Decision,
     /// The connection that the packet belongs to. A forwarded packet always has one.
     pub flow: Option<Flow>,

@@ -9,7 +9,7 @@ use crate::steer::WorkerId;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
 
-/// What the parse stage found out about a packet. For a fast-path packet only the first cache line is valid; of `parsed`,
+/// Result of the parse stage for a packet. For a fast-path packet only the first cache line is valid; of `parsed`,
 /// only the IPv6 key.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -24,7 +24,7 @@ pub struct PacketMeta {
     pub(super) parsed: Parsed,
 }
 
-/// Where a packet goes from the parse stage.
+/// The stage that follows the parse stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextStage {
     /// A plain packet of IPv4: the fast path, if its connection is found.
@@ -103,7 +103,7 @@ impl Pipeline {
         if parse::inside(frame, parsed) { self.steer(parsed, port) } else { NextStage::ToKernel }
     }
 
-    /// Which stage follows at the worker that owns the packet's flow, or which worker that is.
+    /// The stage that follows: lookup if this worker owns the packet's flow, else hand-off to the owner.
     #[inline]
     pub(super) fn steer(&self, parsed: &Parsed, port: u16) -> NextStage {
         if self.steering.workers == 1 {

@@ -101,10 +101,10 @@ impl Pipeline {
         }
     }
 
-    /// Changes a packet as its connection's method asks.
+    /// Changes a packet by its connection's forwarding method.
     ///
     /// # Errors
-    /// When the packet cannot be changed so.
+    /// Why the packet cannot be changed so.
     fn transform<P: Packet>(
         &mut self,
         packet: &mut P,

@@ -1,4 +1,4 @@
-//! What a connection may have beyond plain forwarding. The set is closed: a new feature is a variant here, its condition in
+//! Features of a connection beyond plain forwarding. The set is closed: a new feature is a variant here, its condition in
 //! [`Feature::of`] and an arm in [`Pipeline::apply_feature`], which both directions call at one point.
 //!
 //! A connection with a feature that must see every packet has [`Flags::needs_slow_path`], so plain packets of other
@@ -12,7 +12,7 @@ use crate::wire::protocol;
 /// A per-connection feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feature {
-    /// The persistence template has yet to learn that this connection was really opened.
+    /// The persistence template is not marked yet as one whose connections are really opened.
     ConfirmTemplate,
 }
 
@@ -36,7 +36,7 @@ impl Pipeline {
         }
     }
 
-    /// Tells the template once that one of its connections was really opened; it then survives floods. Spec 4.3.
+    /// Marks the template once one of its connections was really opened; it then survives floods. Spec 4.3.
     #[cold]
     fn confirm_template(&mut self, id: ConnId, from: From) {
         let entry = self.conns.entry_mut(id);

@@ -72,7 +72,7 @@ impl Pipeline {
         Outcome::drop(DropReason::DestinationGone)
     }
 
-    /// Ends a connection and schedules its packet anew. The old connection still counts meanwhile, as in IPVS.
+    /// Ends a connection and schedules its packet again. The old connection still counts meanwhile, as in IPVS.
     #[cold]
     fn reschedule(&mut self, frame: &[u8], meta: &PacketMeta, id: ConnId, rx: &RxContext) -> Outcome {
         // Its timer fires at the next tick; a packet that arrives before that revives it, as in IPVS.
@@ -106,7 +106,7 @@ impl Pipeline {
     }
 }
 
-/// Whether a connection is closed as far as `conn_reuse_mode` asks before its ends may open another; spec 4.6.
+/// Returns whether a connection is so far closed that, by `conn_reuse_mode`, its endpoints may open another; spec 4.6.
 fn is_closed(entry: &Entry, mode: u32) -> bool {
     match entry.protocol {
         protocol::TCP => match tcp::State::from_number(entry.state) {

@@ -22,7 +22,7 @@ impl Pipeline {
     }
 
     /// The checklist of every packet on its way to the client: packets of known connections, first packets of calls that
-    /// servers open, and ICMP errors from the server's side. What it refuses, [`Pipeline::refusal`] says.
+    /// servers open, and ICMP errors from the server's side. [`Pipeline::refusal`] has the reasons to refuse one.
     pub(crate) fn to_client(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
         let (next, mtu) = self.route_to_client(id);
         if let Some(refused) = self.refusal(frame, parsed, mtu) {

@@ -20,22 +20,22 @@ const FTP: u16 = 21;
 
 impl Pipeline {
     /// Decides about a packet that would open a connection but gets no destination.
-    pub(crate) fn leave(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, now: Tick) -> Outcome {
-        let Some(service) = self.snapshot.services.service(opening.service) else {
+    pub(crate) fn leave(&mut self, frame: &[u8], parsed: &Parsed, new_flow: &NewFlow, now: Tick) -> Outcome {
+        let Some(service) = self.snapshot.services.service(new_flow.service) else {
             return Decision::ToKernel.into();
         };
         let (name, ops) = (service.name, service.ops);
-        event!(self, NoDestination, |_| Record::of(&opening.key, [0; 4]));
+        event!(self, NoDestination, |_| Record::of(&new_flow.key, [0; 4]));
         if matches!(name, Name::Fwmark { .. })
-            && !opening.quoted
-            && self.may_bypass(opening.key.dst_address())
+            && !new_flow.quoted
+            && self.may_bypass(new_flow.key.dst_address())
         {
-            return self.bypass(frame, parsed, opening, ops, now);
+            return self.bypass(frame, parsed, new_flow, ops, now);
         }
-        if matches!(name, Name::Address(at, _) if at.l4_port == FTP) && opening.key.ports().dst() != FTP {
+        if matches!(name, Name::Address(at, _) if at.l4_port == FTP) && new_flow.key.ports().dst() != FTP {
             return Decision::ToKernel.into();
         }
-        if opening.quoted {
+        if new_flow.quoted {
             return Outcome::drop(DropReason::NoDestination);
         }
         Decision::icmp(IcmpReason::NoDestination).into()
@@ -48,16 +48,16 @@ impl Pipeline {
     }
 
     /// Opens a bypass connection: packets go to the address that they carry.
-    fn bypass(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, ops: bool, now: Tick) -> Outcome {
-        let address = match opening.key.dst_address() {
+    fn bypass(&mut self, frame: &[u8], parsed: &Parsed, new_flow: &NewFlow, ops: bool, now: Tick) -> Outcome {
+        let address = match new_flow.key.dst_address() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let mut flags = Flags::BYPASS.with(Flags::NO_OUTPUT);
-        flags.set(Flags::OPS, ops && opening.key.protocol() == protocol::UDP);
+        flags.set(Flags::OPS, ops && new_flow.key.protocol() == protocol::UDP);
         let endpoint = Endpoint { address, l4_port: 0 };
         let chosen = Chosen { destination: None, endpoint, flags, template: None };
-        match self.open(&opening.key, &chosen, now) {
+        match self.open(&new_flow.key, &chosen, now) {
             Some(id) => self.first_packet(frame, parsed, id, now),
             None => Outcome::drop(DropReason::TableFull),
         }

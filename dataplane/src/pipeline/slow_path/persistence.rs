@@ -24,26 +24,26 @@ impl Pipeline {
         &mut self,
         frame: &[u8],
         parsed: &Parsed,
-        opening: &NewFlow,
+        new_flow: &NewFlow,
         now: Tick,
     ) -> Choice {
-        let Some(service) = self.snapshot.services.service(opening.service) else { return Choice::Leave };
+        let Some(service) = self.snapshot.services.service(new_flow.service) else { return Choice::Leave };
         let Some(persistence) = service.persistence else { return Choice::Leave };
-        let ops = service.ops && opening.key.protocol() == protocol::UDP;
+        let ops = service.ops && new_flow.key.protocol() == protocol::UDP;
         let of_ftp = service_port(service) == FTP;
-        let Some(data) = self.engine_data(frame, parsed, &opening.key, &persistence) else {
+        let Some(data) = self.engine_data(frame, parsed, &new_flow.key, &persistence) else {
             return Choice::Drop(DropReason::NoCallId);
         };
-        let key = template_key(&opening.key, service, &persistence, data);
-        let to_own_port = opening.key.ports().dst() == service_port(service);
-        let known = self.claim_template((&opening.key, &key), None, now);
+        let key = template_key(&new_flow.key, service, &persistence, data);
+        let to_own_port = new_flow.key.ports().dst() == service_port(service);
+        let known = self.claim_template((&new_flow.key, &key), None, now);
         let hit = [known.is_some().into(), 0, 0, 0];
         let claim = match known {
             Some(claim) => claim,
             None => {
-                let Some(id) = self.pick(opening, now) else { return Choice::Leave };
+                let Some(id) = self.pick(new_flow, now) else { return Choice::Leave };
                 let keeps_port = to_own_port && !of_ftp;
-                match self.make_template((&opening.key, key), id, &persistence, keeps_port, now) {
+                match self.make_template((&new_flow.key, key), id, &persistence, keeps_port, now) {
                     Some(claim) => claim,
                     None => return Choice::Drop(DropReason::TemplatesFull),
                 }
@@ -55,9 +55,9 @@ impl Pipeline {
             return Choice::Leave;
         };
         let at = destination.endpoint;
-        event!(self, Persistent, |_| Record::of(&opening.key, hit).with_destination(at));
+        event!(self, Persistent, |_| Record::of(&new_flow.key, hit).with_destination(at));
         let own = destination.endpoint.l4_port;
-        let l4_port = if to_own_port && own != 0 { own } else { opening.key.ports().dst() };
+        let l4_port = if to_own_port && own != 0 { own } else { new_flow.key.ports().dst() };
         let mut flags = Flags::of(destination.method);
         flags.set(Flags::OPS, ops);
         let endpoint = Endpoint { l4_port, ..destination.endpoint };

@@ -160,21 +160,21 @@ impl Pipeline {
     }
 
     /// Chooses a destination for a new connection; spec 4.3 and 4.4.
-    fn choose(&mut self, frame: &[u8], parsed: &Parsed, opening: &NewFlow, now: Tick) -> Choice {
-        let key = opening.key;
+    fn choose(&mut self, frame: &[u8], parsed: &Parsed, new_flow: &NewFlow, now: Tick) -> Choice {
+        let key = new_flow.key;
         if key.ports().src() == FTP_DATA {
             return Choice::NotOurs;
         }
-        let Some(service) = self.snapshot.services.service(opening.service) else { return Choice::Leave };
+        let Some(service) = self.snapshot.services.service(new_flow.service) else { return Choice::Leave };
         if service.persistence.is_some() {
-            return self.choose_persistent(frame, parsed, opening, now);
+            return self.choose_persistent(frame, parsed, new_flow, now);
         }
         let asked = key.ports().dst();
         if matches!(service.name, Name::Address(endpoint, _) if endpoint.l4_port != asked) {
             return Choice::Leave;
         }
         let ops = service.ops && key.protocol() == protocol::UDP;
-        let Some(id) = self.pick(opening, now) else { return Choice::Leave };
+        let Some(id) = self.pick(new_flow, now) else { return Choice::Leave };
         let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
         let l4_port = match destination.endpoint.l4_port {
             0 => asked,
@@ -187,8 +187,8 @@ impl Pipeline {
     }
 
     /// The choice of the service's scheduler.
-    pub(crate) fn pick(&mut self, opening: &NewFlow, now: Tick) -> Option<DestinationId> {
-        let NewFlow { key, service, quoted } = *opening;
+    pub(crate) fn pick(&mut self, new_flow: &NewFlow, now: Tick) -> Option<DestinationId> {
+        let NewFlow { key, service, quoted } = *new_flow;
         if !self.config_events.is_done() {
             self.apply_events_of_service(service);
         }
@@ -264,7 +264,7 @@ impl Pipeline {
 
     /// Evicts a half-open or closing connection; never an established one.
     fn evict_one(&mut self, key: &Key) {
-        if let Some(victim) = self.conns.find_evictable(key, EVICTION_SEARCH, may_go) {
+        if let Some(victim) = self.conns.find_evictable(key, EVICTION_SEARCH, is_evictable) {
             event!(self, Evicted, |pipeline| pipeline.connection_record(victim));
             self.remove_connection(victim, false);
             self.stats.counters.evicted.add(1);
@@ -318,7 +318,7 @@ fn unspecified_like(client: Endpoint, l4_port: u16) -> Endpoint {
 }
 
 /// Returns whether a connection may be evicted for a new one.
-fn may_go(entry: &Entry) -> bool {
+fn is_evictable(entry: &Entry) -> bool {
     if entry.flags.has(Flags::OPS) {
         return false;
     }

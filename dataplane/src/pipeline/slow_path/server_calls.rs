@@ -8,13 +8,12 @@ use crate::flow::Key;
 use crate::parse::{Kind, Parsed};
 use crate::pipeline::outcome::{Flow, Outcome};
 use crate::pipeline::slow_path::leave::is_unicast;
+use crate::pipeline::slow_path::schedule::Chosen;
 use crate::pipeline::{Pipeline, RxContext};
 use crate::service::{DestinationId, Name};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
-
-use crate::pipeline::slow_path::schedule::Chosen;
 
 /// A destination that opens a call.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +44,8 @@ impl Pipeline {
         let service = services.service(services.destination(id)?.service)?;
         let Name::Address(virtual_, _) = service.name else { return None };
         let ends = Endpoints { client: key.dst(), virtual_, destination: key.src() };
-        let goes = parsed.kind == Kind::Flow && ends.client.l4_port != 0 && is_unicast(ends.client.address);
-        goes.then_some(ServerCall { id, ends, ops: service.ops })
+        let opens = parsed.kind == Kind::Flow && ends.client.l4_port != 0 && is_unicast(ends.client.address);
+        opens.then_some(ServerCall { id, ends, ops: service.ops })
     }
 
     /// Opens the connection of a server's call and decides about the packet that begins it. `None` if it opens none: then

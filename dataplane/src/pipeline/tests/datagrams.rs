@@ -62,7 +62,7 @@ pub(super) fn joined(mut fragments: Vec<Vec<u8>>) -> Vec<u8> {
     let mut datagram = fragments[0][..head].to_vec();
     for fragment in &fragments {
         assert_eq!(offset(fragment), datagram.len() - head, "one after the other");
-        assert_eq!(fragment[..14], datagram[..14], "one way");
+        assert_eq!(fragment[..14], datagram[..14], "same frame header");
         assert!(v6 || ipv4::checksum_is_right(&fragment[14..34]));
         datagram.extend_from_slice(&fragment[head..]);
     }

@@ -195,7 +195,7 @@ fn an_address_local_by_policy_only_sends_no_icmp_errors() {
 /// locally those that still carry the virtual address.
 #[test]
 fn only_nat_can_forward_through_the_kernel() {
-    for (method, to_kernel, dropped_) in [(Method::Nat, 1, 0), (Method::Dr, 0, 1)] {
+    for (method, to_kernel, to_drop) in [(Method::Nat, 1, 0), (Method::Dr, 0, 1)] {
         let plan = Plan::new(method);
         let mut snapshot = plan.snapshot();
         for target in Arc::make_mut(&mut snapshot.targets).iter_mut() {
@@ -204,6 +204,6 @@ fn only_nat_can_forward_through_the_kernel() {
         let mut bed = plan.bed_with(snapshot).unwrap();
         bed.client_sends(&tcp(client(), vip(), "S"));
         let got = (bed.stats.counters.to_kernel.get(), dropped(&bed, DropReason::NoRoute));
-        assert_eq!(got, (to_kernel, dropped_), "{method:?}");
+        assert_eq!(got, (to_kernel, to_drop), "{method:?}");
     }
 }

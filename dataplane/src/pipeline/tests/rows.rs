@@ -94,7 +94,7 @@ fn a_udp_checksum_of_zero_is_sent_as_all_ones() {
 fn packets_of_no_service_go_to_the_kernel() {
     let mut bed = Plan::new(Method::Nat).build();
     let rows = [
-        ("a port nobody serves", tcp(client(), at(vip().address, 81), "S")),
+        ("a port without a service", tcp(client(), at(vip().address, 81), "S")),
         ("an ACK of no connection", tcp(client(), vip(), "A")),
         ("a RST of no connection", tcp(client(), vip(), "SR")),
         ("active FTP's port", tcp(at(client().address, 20), vip(), "S")),

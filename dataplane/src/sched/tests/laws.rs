@@ -124,7 +124,7 @@ impl Pair {
         let got = self.world.pick(Endpoint { address: client, l4_port: client_port }, virtual_address);
         prop_assert_eq!(got, expected.map(|n| n as u32));
         if let Some(n) = expected {
-            self.change(n, |active_, inactive| if active { *active_ += 1 } else { *inactive += 1 });
+            self.change(n, |active_count, inactive| if active { *active_count += 1 } else { *inactive += 1 });
         }
         Ok(())
     }
