@@ -22,11 +22,11 @@ pub enum DebugCommand {
     /// Switch debug sites on or off, with the query language of the kernel's dynamic debug.
     #[command(after_help = "Examples:\n  \
             pollux debug set 'module ip_vs_rr +p'\n  \
-            pollux debug set 'module ip_vs* level 0-6 +pmf; func tell_packet -p'\n  \
-            pollux debug set 'file admit.rs line 100-200 format \"dest found\" +p'\n  \
+            pollux debug set 'module ip_vs* level 0-6 +pmf; func open -p'\n  \
+            pollux debug set 'file leave.rs line 20-100 format \"dest found\" +p'\n  \
             pollux debug set '=_'\n\n\
-            Flags: p prints the event; m, f, l and t put the module, function, line and thread before its text; _ is no flag.\n\
-            + adds flags, - removes them, = sets exactly these. In names, * matches any string and ? one character. Quote\n\
+            Flags: p prints the event; m, f, l and t put the module, function, line and thread before its text; _ is no flag. \
+            + adds flags, - removes them, = sets exactly these. In names, * matches any string and ? one character. Quote \
             values that contain blanks.")]
     Set {
         /// One query, or several separated by `;`.
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn lines_have_the_kernels_format() {
         let site = DebugSite {
-            file: "dataplane/src/pipeline/leave.rs".to_owned(),
+            file: "dataplane/src/pipeline/slow_path/leave.rs".to_owned(),
             line: 30,
             module: "ip_vs".to_owned(),
             function: "leave".to_owned(),
@@ -142,7 +142,7 @@ mod tests {
         };
         assert_eq!(
             line(&site),
-            "dataplane/src/pipeline/leave.rs:30 [ip_vs] leave =pm \"Schedule: no dest found.\"\n"
+            "dataplane/src/pipeline/slow_path/leave.rs:30 [ip_vs] leave =pm \"Schedule: no dest found.\"\n"
         );
         let event = DebugEvent { at_ms: 61_007, text: "IPVS: x".to_owned(), ..DebugEvent::default() };
         assert_eq!(event_line(&event), "[   61.007] IPVS: x\n");

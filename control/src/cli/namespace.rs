@@ -17,7 +17,7 @@ use crate::model::{Binding, Namespace, NamespaceStart};
     pollux -N blue service add tcp 10.9.9.1:80\n  \
     pollux -N blue list\n  \
     pollux namespace remove blue\n\n\
-    --vlan applies to the --port before it. A port without --vlan means its untagged frames and the VLANs that no other\n\
+    --vlan applies to the --port before it. A port without --vlan means its untagged frames and the VLANs that no other \
     namespace has.")]
 pub enum NamespaceCommand {
     /// Add a namespace.

@@ -68,7 +68,7 @@ impl Nic {
         let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
         match self.interfaces.first() {
             Some(name) => format!(
-                "{bind}, which removes {name} from the kernel
+                "{bind}, which removes {name} from the kernel; or start polluxd with \
                  --vdev=net_af_packet0,iface={name}, which is slower"
             ),
             None => bind,
