@@ -227,35 +227,38 @@ fn a_burst_is_no_longer_than_the_batch_has_room() {
 }
 
 #[test]
-fn a_device_tells_what_it_is() {
-    let made = Port::attach(&EAL, "net_null_told").expect("the virtual device can be made");
+fn a_device_reports_its_properties() {
+    let made = Port::attach(&EAL, "net_null_properties").expect("the virtual device can be made");
     let seen = Port::all(&EAL).expect("devices answer").into_iter().find(|port| port.id == made.id);
     let seen = seen.expect("it is listed");
-    assert_eq!((seen.name.as_str(), seen.driver.as_str()), ("net_null_told", "net_null"));
+    assert_eq!((seen.name.as_str(), seen.driver.as_str()), ("net_null_properties", "net_null"));
     assert!(seen.max_rx_queues >= 1 && seen.mtu_range.contains(&1500));
     assert!(seen.link().is_ok());
 }
 
 #[test]
-fn every_fault_of_a_setup_is_told() {
+fn every_error_of_a_setup_is_reported() {
     let small = PoolSetup { name: "small".into(), packets: 63, cache: 0, frame_room: 1000, socket: None };
     let (ok, small) = (pool(63), Pool::create(&EAL, &small).expect("a small pool fits"));
-    let port = Port::attach(&EAL, "net_ring_faults").expect("the virtual device can be made");
+    let port = Port::attach(&EAL, "net_ring_errors").expect("the virtual device can be made");
     let (good, most) = (PortSetup::new(ok), port.max_rx_queues);
     let error = |setup: PortSetup| port.clone().start(&setup).err().expect("it cannot start").to_string();
     let queues = error(PortSetup { queues: most + 1, ..good.clone() });
-    assert!(queues.contains(&format!("{} queues wanted, the device has {most}; ", most + 1)), "{queues}");
+    assert!(
+        queues.contains(&format!("{} queues requested, but the device has {most}; ", most + 1)),
+        "{queues}"
+    );
     let none = error(PortSetup { queues: 0, ..good.clone() });
-    assert_eq!(none, "port net_ring_faults: 0 queues wanted; 1 is the least");
+    assert_eq!(none, "port net_ring_errors: 0 queues requested; the minimum is 1");
     let mtu = error(PortSetup { mtu: Some(10), ..good.clone() });
-    assert!(mtu.starts_with("port net_ring_faults: MTU 10 wanted, the device takes "), "{mtu}");
+    assert!(mtu.starts_with("port net_ring_errors: MTU 10 requested, but the device supports "), "{mtu}");
     let room = error(PortSetup { pool: small, ..good.clone() });
     assert_eq!(
         room,
-        "port net_ring_faults: frames of MTU 1500 need buffers of 1522 bytes, the pool's have 1000"
+        "port net_ring_errors: frames of MTU 1500 need buffers of 1522 bytes, the pool's have 1000"
     );
     let _held = port.clone().start(&good).expect("nothing was left behind by the errors");
-    assert_eq!(error(good), "port net_ring_faults: started already");
+    assert_eq!(error(good), "port net_ring_errors: started already");
     assert!(matches!(Port::attach(&EAL, "net_nothing0"), Err(PortError::Attach { .. })));
 }
 
@@ -409,7 +412,7 @@ fn frames_cross_a_cable_between_kernel_interfaces() {
 }
 
 #[test]
-fn a_tap_rings_when_a_frame_comes() {
+fn a_tap_raises_an_interrupt_when_a_frame_arrives() {
     let name = format!("dpkbell{}", std::process::id() % 100_000);
     let Ok(port) = Port::attach(&EAL, &format!("net_tap_bell,iface={name}")) else {
         eprintln!("skipped: a TAP needs root");
