@@ -1,6 +1,6 @@
 //! ICMP errors: rewritten if they quote a packet of a NAT connection, and made for packets that are refused.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use zerocopy::network_endian::{U16, U32, U128};
@@ -132,7 +132,7 @@ fn fill_checksum(frame: &mut [u8], parsed: &Parsed) {
 ///
 /// # Errors
 /// When the buffer has no room in front.
-pub fn answer<P: Packet>(
+pub fn make_error<P: Packet>(
     packet: &mut P,
     parsed: &Parsed,
     source: IpAddr,
@@ -155,43 +155,53 @@ pub fn answer<P: Packet>(
     let header =
         IcmpHdr { kind, code, sum: U16::new(0), rest: U32::new(message.like.2 | u32::from(message.mtu)) };
     *view_mut(frame, icmp_at).ok_or(DropReason::NoHeadroom)? = header;
-    let len = headers + quoted;
+    let len = (headers + quoted) as u16;
     match source {
         IpAddr::V4(source) => {
             *id = id.wrapping_add(1);
-            let to: &Ipv4Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
-            let header = Ipv4Hdr {
-                version_ihl: 0x45,
-                // Precedence "internetwork control" (RFC 1812 4.3.2.5) and the packet's own type of service.
-                tos: 0xc0 | to.tos & 0x1e,
-                len: U16::new(len as u16),
-                id: U16::new(*id),
-                fragment: U16::new(0),
-                ttl: 64,
-                protocol: protocol::ICMP,
-                sum: U16::new(0),
-                src: U32::new(source.to_bits()),
-                dst: to.src,
-            };
+            let quoted = view::<Ipv4Hdr>(frame, at + headers).ok_or(DropReason::ShortIp)?;
+            let header = outer4(quoted, len, source, *id);
             *view_mut(frame, at).ok_or(DropReason::NoHeadroom)? = header;
             ipv4::fill_checksum(&mut frame[at..]);
         }
         IpAddr::V6(source) => {
-            let to: &Ipv6Hdr = view(frame, at + headers).ok_or(DropReason::ShortIp)?;
-            let header = Ipv6Hdr {
-                version_class_flow: U32::new(6 << 28),
-                len: U16::new((len - ipv6::LEN) as u16),
-                next: protocol::ICMPV6,
-                hop_limit: 64,
-                src: U128::new(source.to_bits()),
-                dst: to.src,
-            };
+            let quoted = view::<Ipv6Hdr>(frame, at + headers).ok_or(DropReason::ShortIp)?;
+            let header = outer6(quoted, len, source);
             *view_mut(frame, at).ok_or(DropReason::NoHeadroom)? = header;
         }
     }
-    let made = Parsed { l3: at as u16, l4: icmp_at as u16, len: len as u16, ..*parsed };
+    let made = Parsed { l3: at as u16, l4: icmp_at as u16, len, ..*parsed };
     fill_checksum(frame, &made);
     Ok(at as u16)
+}
+
+/// IPv4 header of an ICMP error of `len` bytes to the sender of the quoted packet.
+fn outer4(quoted: &Ipv4Hdr, len: u16, source: Ipv4Addr, id: u16) -> Ipv4Hdr {
+    Ipv4Hdr {
+        version_ihl: 0x45,
+        // Precedence "internetwork control" (RFC 1812 4.3.2.5) and the packet's own type of service.
+        tos: 0xc0 | quoted.tos & 0x1e,
+        len: U16::new(len),
+        id: U16::new(id),
+        fragment: U16::new(0),
+        ttl: 64,
+        protocol: protocol::ICMP,
+        sum: U16::new(0),
+        src: U32::new(source.to_bits()),
+        dst: quoted.src,
+    }
+}
+
+/// IPv6 header of an ICMP error of `len` bytes to the sender of the quoted packet.
+fn outer6(quoted: &Ipv6Hdr, len: u16, source: Ipv6Addr) -> Ipv6Hdr {
+    Ipv6Hdr {
+        version_class_flow: U32::new(6 << 28),
+        len: U16::new(len - ipv6::LEN as u16),
+        next: protocol::ICMPV6,
+        hop_limit: 64,
+        src: U128::new(source.to_bits()),
+        dst: quoted.src,
+    }
 }
 
 #[cfg(test)]

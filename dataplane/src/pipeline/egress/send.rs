@@ -114,7 +114,7 @@ impl Pipeline {
             // A policy rule made it local: the address is not ours and cannot be the source of an ICMP error.
             return Verdict::Dropped(DropReason::Unanswerable);
         }
-        let l3 = match icmp::answer(&mut packet, parsed, source, message, &mut self.ip_id) {
+        let l3 = match icmp::make_error(&mut packet, parsed, source, message, &mut self.ip_id) {
             Ok(l3) => l3,
             Err(why) => return Verdict::Dropped(why),
         };
