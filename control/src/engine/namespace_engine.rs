@@ -369,7 +369,7 @@ impl NamespaceEngine {
         }
     }
 
-    /// What a worker's gauges sum up to over all of them.
+    /// Sum of a counter over all workers.
     pub(super) fn counter(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
         self.worker_stats().map(|stats| of(&stats.counters)).sum()
     }

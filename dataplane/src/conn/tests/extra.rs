@@ -123,7 +123,7 @@ fn a_connection_with_a_fourth_end_takes_the_slow_path() {
 }
 
 #[test]
-fn a_child_needs_the_slow_path_until_its_template_is_told() {
+fn a_child_needs_the_slow_path_until_it_is_confirmed() {
     let mut table = table();
     let id =
         table.insert(&NewConnection { template: Some(Handle(7)), ..new(1, false, true) }, Tick(0)).unwrap();

@@ -229,16 +229,16 @@ fn a_fragmented_icmp_error_about_a_tunnel_is_reported() {
     let mut bed = plan.build();
     bed.client_sends(&tcp_with(client(), vip(), "S", &[1; 600]));
     let outer = bed.inside.take().expect("it went on");
-    let connection_record = |bed: &mut Bed, frames: &[Vec<u8>]| {
+    let received_error = |bed: &mut Bed, frames: &[Vec<u8>]| {
         frames.iter().for_each(|frame| bed.server_sends(frame));
-        let mut connection_record = bed.outside.take().expect("the client wants of it");
-        (connection_record[18], connection_record[19]) = (0, 0); // a new identification each time
-        ipv4::fill_checksum(&mut connection_record[14..]);
-        connection_record
+        let mut message = bed.outside.take().expect("the client gets an ICMP error");
+        (message[18], message[19]) = (0, 0); // a new identification each time
+        ipv4::fill_checksum(&mut message[14..]);
+        message
     };
     let error = error(&outer, at(v4(10, 0, 2, 1), 0), true);
-    let expected = connection_record(&mut bed, std::slice::from_ref(&error));
-    assert_eq!(connection_record(&mut bed, &fragments(&error, &[2, 5, 20], 9)), expected);
+    let expected = received_error(&mut bed, std::slice::from_ref(&error));
+    assert_eq!(received_error(&mut bed, &fragments(&error, &[2, 5, 20], 9)), expected);
     assert_eq!(dropped(&bed, DropReason::DatagramAnswered), 3);
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::TunnelError as usize].get(), 2);
 }

@@ -172,7 +172,7 @@ fn at_offset(fragment: &[u8], flags_and_offset: u16) -> Vec<u8> {
     fragment
 }
 
-/// A frame on a port whose namespace has not entered the worker.
+/// A frame on a port that is bound to a namespace the worker does not have.
 fn port_of_a_missing_namespace() -> Arc<WorkerStats> {
     let mut bed = nat().build();
     let bindings = [Binding { port: NamespaceId(1), vlans: vec![] }, Binding::default()];

@@ -8,14 +8,14 @@ use crate::verdict::DropReason;
 use crate::wire::protocol;
 
 /// A worker with all sites up to this level enabled.
-fn telling(level: u8) -> Bed {
+fn tracing_bed(level: u8) -> Bed {
     let on = Kind::ALL.iter().zip(Kind::SPECS).filter(|(_, spec)| spec.level <= level);
     let sites = on.flat_map(|(kind, spec)| (0..spec.modules.len() as u16).map(move |n| kind.first() + n));
     Plan { debug: Switches::of(sites), ..Plan::new(Method::Nat) }.build()
 }
 
 /// Drains the events.
-fn connection_record(bed: &Bed) -> Vec<(Kind, Record)> {
+fn drain_events(bed: &Bed) -> Vec<(Kind, Record)> {
     let events = &bed.worker.default_namespace.pipeline.rings.events;
     let kind = |record: &Record| {
         let before = Kind::ALL.iter().rev().find(|kind| kind.first() <= record.site);
@@ -25,16 +25,16 @@ fn connection_record(bed: &Bed) -> Vec<(Kind, Record)> {
 }
 
 fn kinds(bed: &Bed) -> Vec<Kind> {
-    connection_record(bed).iter().map(|(kind, _)| *kind).collect()
+    drain_events(bed).iter().map(|(kind, _)| *kind).collect()
 }
 
 #[test]
 fn a_new_connection_is_traced_step_by_step() {
-    let mut bed = telling(12);
+    let mut bed = tracing_bed(12);
     kinds(&bed);
     bed.client_sends(&tcp(client(), vip(), "S"));
-    let connection_record = connection_record(&bed);
-    let kinds: Vec<Kind> = connection_record.iter().map(|(kind, _)| *kind).collect();
+    let events = drain_events(&bed);
+    let kinds: Vec<Kind> = events.iter().map(|(kind, _)| *kind).collect();
     assert_eq!(
         kinds,
         [
@@ -49,17 +49,14 @@ fn a_new_connection_is_traced_step_by_step() {
             Kind::Verdict,
         ]
     );
-    let state = connection_record[7].1;
+    let state = events[7].1;
     assert_eq!((state.ends, state.words), ([client(), vip(), server()], [0, 2, 0, 3]));
-    assert_eq!(
-        (connection_record[8].1.words[0], connection_record[8].1.protocol),
-        (Outcome::Sent as u32, protocol::TCP)
-    );
+    assert_eq!((events[8].1.words[0], events[8].1.protocol), (Outcome::Sent as u32, protocol::TCP));
 }
 
 #[test]
 fn disabled_sites_are_not_traced() {
-    let mut bed = telling(8);
+    let mut bed = tracing_bed(8);
     kinds(&bed);
     bed.client_sends(&tcp(client(), vip(), "S"));
     assert_eq!(kinds(&bed), [Kind::Scheduling, Kind::Chosen, Kind::Bound, Kind::Scheduled, Kind::TcpState]);
@@ -71,11 +68,11 @@ fn disabled_sites_are_not_traced() {
 
 #[test]
 fn a_reply_and_an_expiry_are_traced() {
-    let mut bed = telling(12);
+    let mut bed = tracing_bed(12);
     bed.client_sends(&tcp(client(), vip(), "S"));
     kinds(&bed);
     bed.server_sends(&tcp(server(), client(), "SA"));
-    let reply = connection_record(&bed);
+    let reply = drain_events(&bed);
     assert_eq!(reply[1].1.words, [1, 1, 0, 0], "out, and hit");
     bed.at(61_000).worker.poll_once();
     assert_eq!(kinds(&bed), [Kind::Expired, Kind::Unbound]);
@@ -85,30 +82,30 @@ fn a_reply_and_an_expiry_are_traced() {
 fn failures_and_drops_are_traced_with_their_reason() {
     let mut bed = Plan { servers: 0, debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) }.build();
     bed.client_sends(&tcp(client(), vip(), "S"));
-    let told_kinds = kinds(&bed);
+    let traced_kinds = kinds(&bed);
     for kind in [Kind::NoneAvailable, Kind::NoDestination, Kind::IcmpSent, Kind::Verdict] {
-        assert!(told_kinds.contains(&kind), "{kind:?} is not among {told_kinds:?}");
+        assert!(traced_kinds.contains(&kind), "{kind:?} is not among {traced_kinds:?}");
     }
     let mut broken = tcp(client(), vip(), "S");
     broken[24] ^= 1;
     bed.client_sends(&broken);
-    let connection_record = connection_record(&bed);
-    let why = connection_record.iter().find(|(kind, _)| *kind == Kind::Unreadable).unwrap().1.words[0];
+    let events = drain_events(&bed);
+    let why = events.iter().find(|(kind, _)| *kind == Kind::Unreadable).unwrap().1.words[0];
     assert_eq!(why, DropReason::BadIpChecksum as u32);
-    assert_eq!(connection_record.last().unwrap().1.words[..2], [Outcome::Dropped as u32, why]);
+    assert_eq!(events.last().unwrap().1.words[..2], [Outcome::Dropped as u32, why]);
 }
 
 #[test]
 fn packets_of_no_service_are_traced_as_the_kernels() {
-    let mut bed = telling(12);
+    let mut bed = tracing_bed(12);
     kinds(&bed);
     bed.client_sends(&tcp(client(), at(vip().address, 81), "S"));
-    let connection_record = connection_record(&bed);
+    let events = drain_events(&bed);
     assert_eq!(
-        connection_record.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        events.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
         [Kind::Packet, Kind::Lookup, Kind::ServiceLookup, Kind::NotScheduled, Kind::Verdict]
     );
-    assert_eq!(connection_record[4].1.words[0], Outcome::Kernel as u32);
+    assert_eq!(events[4].1.words[0], Outcome::Kernel as u32);
 }
 
 #[test]
@@ -123,12 +120,12 @@ fn a_traced_burst_has_the_same_result() {
     };
     let quiet = run(Plan::new(Method::Nat).build());
     assert_eq!(quiet.len(), 40);
-    assert_eq!(run(telling(12)), quiet);
+    assert_eq!(run(tracing_bed(12)), quiet);
 }
 
 #[test]
 fn lost_events_are_counted() {
-    let mut bed = telling(12);
+    let mut bed = tracing_bed(12);
     for _ in 0..1000 {
         bed.client_sends(&tcp(client(), vip(), "S"));
     }
@@ -157,10 +154,7 @@ fn a_packet_without_a_route_is_traced_as_a_failure() {
     let debug = Switches::of([Kind::NotSent.first()]);
     let mut bed = Plan { network: nowhere, debug, ..Plan::new(Method::Nat) }.build();
     bed.client_sends(&tcp(client(), vip(), "S"));
-    let connection_record = connection_record(&bed);
-    assert_eq!(connection_record.len(), 1, "{connection_record:?}");
-    assert_eq!(
-        (connection_record[0].0, connection_record[0].1.words[0]),
-        (Kind::NotSent, DropReason::NoRoute as u32)
-    );
+    let events = drain_events(&bed);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!((events[0].0, events[0].1.words[0]), (Kind::NotSent, DropReason::NoRoute as u32));
 }

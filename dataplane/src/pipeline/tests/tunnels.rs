@@ -44,14 +44,11 @@ fn a_client_gets_the_mtu_of_the_tunnel() {
     for tunnel in tunnels() {
         let (mut bed, outer) = after_one(tunnel, false);
         bed.server_sends(&about_outer(&outer, 3, 4, 1400));
-        let connection_record = bed.outside.take().unwrap_or_else(|| panic!("{tunnel:?}: nothing came"));
-        let icmp: &IcmpHdr = view(&connection_record, 34).unwrap();
+        let message = bed.outside.take().unwrap_or_else(|| panic!("{tunnel:?}: nothing came"));
+        let icmp: &IcmpHdr = view(&message, 34).unwrap();
         let overhead = crate::forward::encap::overhead(tunnel, &server().address);
         assert_eq!((icmp.kind, icmp.code, icmp.rest.get()), (3, 4, u32::from(1400 - overhead)), "{tunnel:?}");
-        assert_eq!(
-            (&connection_record[26..30], &connection_record[30..34]),
-            (&[10, 9, 9, 1][..], &[192, 0, 2, 10][..])
-        );
+        assert_eq!((&message[26..30], &message[30..34]), (&[10, 9, 9, 1][..], &[192, 0, 2, 10][..]));
         // The path MTU is cached from now on.
         let long = tcp_with(client(), vip(), "A", &[0; 1380]);
         bed.client_sends(&long);
@@ -71,10 +68,10 @@ fn a_client_gets_the_mtu_of_the_tunnel() {
 #[test]
 fn linux_6_1_reports_the_mtu_used_so_far() {
     let (mut bed, outer) = after_one(Tunnel::Ipip, true);
-    for connection_record in [1480, 1480] {
+    for mtu in [1480, 1480] {
         bed.server_sends(&about_outer(&outer, 3, 4, 1400));
-        let answer = bed.outside.take().unwrap();
-        assert_eq!(view::<IcmpHdr>(&answer, 34).unwrap().rest.get(), connection_record);
+        let message = bed.outside.take().unwrap();
+        assert_eq!(view::<IcmpHdr>(&message, 34).unwrap().rest.get(), mtu);
     }
     bed.client_sends(&tcp(client(), vip(), "A"));
     bed.server_sends(&about_outer(&outer, 3, 4, 1400));
@@ -85,14 +82,10 @@ fn linux_6_1_reports_the_mtu_used_so_far() {
 fn other_errors_are_relayed_unchanged() {
     let (mut bed, outer) = after_one(Tunnel::Ipip, false);
     bed.server_sends(&about_outer(&outer, 3, 1, 0));
-    let connection_record = bed.outside.take().expect("the client wants of it");
-    let icmp: &IcmpHdr = view(&connection_record, 34).unwrap();
+    let message = bed.outside.take().expect("the client gets an ICMP error");
+    let icmp: &IcmpHdr = view(&message, 34).unwrap();
     assert_eq!((icmp.kind, icmp.code), (3, 1));
-    assert_eq!(
-        &connection_record[42 + 12..42 + 20],
-        &[192, 0, 2, 10, 10, 9, 9, 1],
-        "it quotes the client's packet"
-    );
+    assert_eq!(&message[42 + 12..42 + 20], &[192, 0, 2, 10, 10, 9, 9, 1], "it quotes the client's packet");
     assert_eq!(bed.stats.counters.icmp_sent[IcmpReason::TunnelError as usize].get(), 1);
 }
 

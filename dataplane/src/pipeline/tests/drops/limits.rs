@@ -1,4 +1,4 @@
-//! Faults that ports in memory never have: a transmit queue that accepts nothing, buffers without headroom, no buffers.
+//! Failures that ports in memory never have: a transmit queue that accepts nothing, buffers without headroom, no buffers.
 
 use std::sync::Arc;
 
