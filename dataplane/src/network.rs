@@ -116,7 +116,7 @@ pub struct Rule {
     pub table: usize,
 }
 
-/// What policy routing considers besides the destination address.
+/// The packet properties that policy routing considers besides the destination address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Source address of the packet.

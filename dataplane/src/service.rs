@@ -112,7 +112,7 @@ pub struct Persistence {
 /// A virtual service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// What identifies it.
+    /// Its address or firewall mark.
     pub name: Name,
     /// The scheduler.
     pub scheduler: Scheduler,

@@ -1,4 +1,4 @@
-//! The fuzz bodies over their seeds, and over seeds bent at random.
+//! The fuzz bodies, run over their seeds and over random mutations of the seeds.
 
 use std::fs;
 use std::path::Path;

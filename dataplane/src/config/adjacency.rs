@@ -1,4 +1,4 @@
-//! Adjacencies: the rewritten frame header, port and MTU towards a destination, as the fast path needs them. One record
+//! Adjacencies: the frame header, port and MTU towards a destination, as the fast path needs them. One record
 //! replaces lookups of the destination, its target and its next hop.
 
 use std::net::IpAddr;

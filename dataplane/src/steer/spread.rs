@@ -3,7 +3,7 @@
 //!
 //! The Toeplitz hash works on the concatenation of source address, destination address, source port and destination
 //! port. Each set bit `i` of this input adds (by exclusive or) bits `i` to `i + 31` of the key. The low bits of the
-//! hash index the redirection table (RETA). Only the low [`BITS`] bits of the hash matter here, so input bit `i`
+//! hash index the redirection table (RETA). Only the low seven bits of the hash matter here, so input bit `i`
 //! contributes only key bits `i + 25` to `i + 31`; where these are zero, the input bit is ignored. This allows a key
 //! under which only the source counts, for client-facing ports, and a key under which only the destination counts,
 //! with the same values, for server-facing ports.

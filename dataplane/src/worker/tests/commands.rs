@@ -66,7 +66,7 @@ fn a_page_is_filled_more_slowly_under_load() {
     while bed.worker.default_namespace.is_busy() {
         bed.worker.poll_once();
     }
-    let Some(Notification::Listed(page)) = take_notification(&bed) else { panic!("the page comes back") };
+    let Some(Notification::Listed(page)) = take_notification(&bed) else { panic!("the page is returned") };
     assert_eq!((page.ticket, page.connections.len()), (1, 1000));
 }
 
