@@ -23,80 +23,15 @@ pub use transaction::{ConfigTransaction, Edited, Step};
 
 use crate::model::input_error::InputErrors;
 use crate::model::validate;
-use crate::model::{Config, Destination, DestinationKey, FwmarkRule, Service, ServiceKey};
-
-/// Adds a service, with or without destinations.
-///
-/// # Errors
-/// When it is there already, when `start` leaves no room, or when it makes no sense.
-pub fn add_service(config: &mut Config, service: Service) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.add_service(service))
-}
-
-/// Changes a service; its destinations and connections stay.
-///
-/// # Errors
-/// When there is no such service, or when the result makes no sense.
-pub fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.edit_service(edit))
-}
-
-/// Removes a service and its destinations.
-///
-/// # Errors
-/// When there is no such service.
-pub fn remove_service(config: &mut Config, key: ServiceKey) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.remove_service(key))
-}
-
-/// Removes every service; time-outs and switches stay, as with `ipvsadm -C`.
-pub fn flush(config: &mut Config) {
-    config.services.clear();
-}
-
-/// Adds a destination to a service.
-///
-/// # Errors
-/// When there is no such service, when it has the destination already, when `start` leaves no room, or when it makes
-/// no sense.
-pub fn add_destination(config: &mut Config, key: ServiceKey, new: Destination) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.add_destination(key, new))
-}
-
-/// Changes a destination; it keeps its place in the list and its connections.
-///
-/// # Errors
-/// When there is no such service or destination, or when the result makes no sense.
-pub fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.edit_destination(edit))
-}
-
-/// Removes a destination.
-///
-/// # Errors
-/// When there is no such service or destination.
-pub fn remove_destination(
-    config: &mut Config,
-    key: ServiceKey,
-    destination: DestinationKey,
-) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.remove_destination(key, destination))
-}
+use crate::model::{Config, Destination, FwmarkRule};
 
 /// Carries out any edit.
 ///
 /// # Errors
 /// When it does not fit.
 pub fn carry_out(config: &mut Config, edit: Edit) -> Result<(), EditError> {
-    at_desk(config, |transaction| transaction.carry_out(edit))
-}
-
-fn at_desk(
-    config: &mut Config,
-    change: impl FnOnce(&mut ConfigTransaction) -> Result<(), EditError>,
-) -> Result<(), EditError> {
     let mut transaction = ConfigTransaction::new(std::mem::take(config));
-    let result = change(&mut transaction);
+    let result = transaction.carry_out(edit);
     *config = transaction.done().config;
     result
 }

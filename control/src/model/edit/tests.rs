@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Method, Persistence, Protocol, Scheduler, SchedulerFlags, Settings, Tunnel};
+use crate::model::{
+    DestinationKey, Method, Persistence, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, Settings,
+    Tunnel,
+};
 
 fn key(n: u8) -> ServiceKey {
     ServiceKey::Address { protocol: Protocol::Tcp, address: Ipv4Addr::new(10, 9, 9, n).into(), l4_port: 80 }
@@ -19,6 +22,42 @@ fn server(n: u8) -> Destination {
 
 fn empty(n: u8) -> Service {
     Service::new(key(n))
+}
+
+fn add_service(config: &mut Config, service: Service) -> Result<(), EditError> {
+    carry_out(config, Edit::ServiceAdd(ServiceAdd { service }))
+}
+
+fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
+    carry_out(config, Edit::ServiceEdit(edit.clone()))
+}
+
+fn remove_service(config: &mut Config, service: ServiceKey) -> Result<(), EditError> {
+    carry_out(config, Edit::ServiceRemove(ServiceRemove { service }))
+}
+
+fn flush(config: &mut Config) {
+    carry_out(config, Edit::ServiceFlush(NoParams {})).unwrap();
+}
+
+fn add_destination(
+    config: &mut Config,
+    service: ServiceKey,
+    destination: Destination,
+) -> Result<(), EditError> {
+    carry_out(config, Edit::DestinationAdd(DestinationAdd { service, destination }))
+}
+
+fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(), EditError> {
+    carry_out(config, Edit::DestinationEdit(edit.clone()))
+}
+
+fn remove_destination(
+    config: &mut Config,
+    service: ServiceKey,
+    destination: DestinationKey,
+) -> Result<(), EditError> {
+    carry_out(config, Edit::DestinationRemove(DestinationRemove { service, destination }))
 }
 
 fn one() -> Config {

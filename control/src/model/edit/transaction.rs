@@ -94,7 +94,7 @@ impl ConfigTransaction {
         }
     }
 
-    pub(super) fn add_service(&mut self, new: Service) -> Result<(), EditError> {
+    fn add_service(&mut self, new: Service) -> Result<(), EditError> {
         let key = new.key();
         if self.places.contains_key(&key) {
             return Err(EditError::ServiceExists(key));
@@ -115,7 +115,7 @@ impl ConfigTransaction {
         Ok(())
     }
 
-    pub(super) fn edit_service(&mut self, edit: &ServiceEdit) -> Result<(), EditError> {
+    fn edit_service(&mut self, edit: &ServiceEdit) -> Result<(), EditError> {
         let missing = || EditError::NoSuchService(edit.service);
         let old = self.service(edit.service).ok_or_else(missing)?;
         // A service has many destinations, and they stay: only its head is checked.
@@ -133,7 +133,7 @@ impl ConfigTransaction {
         Ok(())
     }
 
-    pub(super) fn remove_service(&mut self, key: ServiceKey) -> Result<(), EditError> {
+    fn remove_service(&mut self, key: ServiceKey) -> Result<(), EditError> {
         let at = self.places.remove(&key).ok_or(EditError::NoSuchService(key))?;
         let gone = self.services[at].take();
         self.destinations -= gone.map_or(0, |service| service.destinations.len());
@@ -142,7 +142,7 @@ impl ConfigTransaction {
         Ok(())
     }
 
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self) {
         let gone = self.services.drain(..).flatten().map(|service| Step::ServiceGone(service.key()));
         self.steps.extend(gone);
         self.places.clear();
@@ -150,7 +150,7 @@ impl ConfigTransaction {
         self.known.clear();
     }
 
-    pub(super) fn add_destination(&mut self, key: ServiceKey, new: Destination) -> Result<(), EditError> {
+    fn add_destination(&mut self, key: ServiceKey, new: Destination) -> Result<(), EditError> {
         let destination = new.key();
         self.owner(key, destination)?;
         numbers_fit(&new)?;
@@ -172,7 +172,7 @@ impl ConfigTransaction {
         Ok(())
     }
 
-    pub(super) fn edit_destination(&mut self, edit: &DestinationEdit) -> Result<(), EditError> {
+    fn edit_destination(&mut self, edit: &DestinationEdit) -> Result<(), EditError> {
         let (key, destination) = (edit.service, edit.destination);
         let service = self.owner(key, destination)?;
         if let Some(weight) = edit.weight {
@@ -193,11 +193,7 @@ impl ConfigTransaction {
         Ok(())
     }
 
-    pub(super) fn remove_destination(
-        &mut self,
-        key: ServiceKey,
-        destination: DestinationKey,
-    ) -> Result<(), EditError> {
+    fn remove_destination(&mut self, key: ServiceKey, destination: DestinationKey) -> Result<(), EditError> {
         self.owner(key, destination)?;
         if !self.known_of(key).remove(&destination) {
             return Err(EditError::NoSuchDestination { service: key, destination });

@@ -1,9 +1,9 @@
 //! Tests of switching modules off.
 
 use super::*;
-use crate::model::edit::{self, EditError, ModuleSet};
-use crate::model::parse;
+use crate::model::edit::{self, Edit, EditError, ModuleSet, ServiceAdd};
 use crate::model::validate::validate;
+use crate::model::{Scheduler, parse};
 
 fn config() -> Config {
     let text = r#"
@@ -55,7 +55,8 @@ fn a_service_with_a_disabled_module_is_refused() {
         address: [10, 9, 9, 1].into(),
         l4_port: 53,
     });
-    let Err(EditError::Invalid(errors)) = edit::add_service(&mut config, new.clone()) else { panic!() };
+    let add = Edit::ServiceAdd(ServiceAdd { service: new.clone() });
+    let Err(EditError::Invalid(errors)) = edit::carry_out(&mut config, add) else { panic!() };
     let locations: Vec<_> = errors.0.iter().map(|error| error.location.as_str()).collect();
     assert_eq!(locations, ["service.protocol", "service.scheduler"]);
     new.scheduler = Scheduler::Rr;
