@@ -24,6 +24,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::ValueEnum;
+use pollux_dataplane::service;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -239,22 +240,28 @@ pub enum Scheduler {
 impl Scheduler {
     /// The name IPVS knows it by.
     pub fn name(self) -> &'static str {
-        match self {
-            Scheduler::Rr => "rr",
-            Scheduler::Wrr => "wrr",
-            Scheduler::Lc => "lc",
-            Scheduler::Wlc => "wlc",
-            Scheduler::Fo => "fo",
-            Scheduler::Ovf => "ovf",
-            Scheduler::Lblc => "lblc",
-            Scheduler::Lblcr => "lblcr",
-            Scheduler::Dh => "dh",
-            Scheduler::Sh => "sh",
-            Scheduler::Mh => "mh",
-            Scheduler::Sed => "sed",
-            Scheduler::Nq => "nq",
-            Scheduler::Twos => "twos",
-            Scheduler::None => "none",
+        service::Scheduler::from(self).name()
+    }
+}
+
+impl From<Scheduler> for service::Scheduler {
+    fn from(scheduler: Scheduler) -> service::Scheduler {
+        match scheduler {
+            Scheduler::Rr => service::Scheduler::Rr,
+            Scheduler::Wrr => service::Scheduler::Wrr,
+            Scheduler::Lc => service::Scheduler::Lc,
+            Scheduler::Wlc => service::Scheduler::Wlc,
+            Scheduler::Fo => service::Scheduler::Fo,
+            Scheduler::Ovf => service::Scheduler::Ovf,
+            Scheduler::Lblc => service::Scheduler::Lblc,
+            Scheduler::Lblcr => service::Scheduler::Lblcr,
+            Scheduler::Dh => service::Scheduler::Dh,
+            Scheduler::Sh => service::Scheduler::Sh,
+            Scheduler::Mh => service::Scheduler::Mh,
+            Scheduler::Sed => service::Scheduler::Sed,
+            Scheduler::Nq => service::Scheduler::Nq,
+            Scheduler::Twos => service::Scheduler::Twos,
+            Scheduler::None => service::Scheduler::None,
         }
     }
 }

@@ -52,26 +52,55 @@ pub enum Tunnel {
     },
 }
 
-/// Scheduler of a service; spec 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names of IPVS; the module of each says what it does")]
-pub enum Scheduler {
-    Rr,
-    Wrr,
-    Lc,
-    Wlc,
-    Fo,
-    Ovf,
-    Lblc,
-    Lblcr,
-    Dh,
-    Sh,
-    Mh,
-    Sed,
-    Nq,
-    Twos,
-    /// No scheduler: no destination is ever chosen.
-    None,
+macro_rules! schedulers {
+    ($($scheduler:ident = $name:literal,)*) => {
+        /// Scheduler of a service; spec 3.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "the names of IPVS; the module of each says what it does")]
+        pub enum Scheduler {
+            $($scheduler,)*
+            /// No scheduler: no destination is ever chosen.
+            None,
+        }
+
+        impl Scheduler {
+            /// All schedulers, by number.
+            pub const ALL: [Scheduler; 1 + [$($name),*].len()] = [$(Scheduler::$scheduler,)* Scheduler::None];
+
+            /// The name in IPVS.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Scheduler::$scheduler => $name,)*
+                    Scheduler::None => "none",
+                }
+            }
+
+            /// The kernel module; none for [`Scheduler::None`].
+            pub const fn module(self) -> Option<&'static str> {
+                match self {
+                    $(Scheduler::$scheduler => Some(concat!("ip_vs_", $name)),)*
+                    Scheduler::None => None,
+                }
+            }
+        }
+    };
+}
+
+schedulers! {
+    Rr = "rr",
+    Wrr = "wrr",
+    Lc = "lc",
+    Wlc = "wlc",
+    Fo = "fo",
+    Ovf = "ovf",
+    Lblc = "lblc",
+    Lblcr = "lblcr",
+    Dh = "dh",
+    Sh = "sh",
+    Mh = "mh",
+    Sed = "sed",
+    Nq = "nq",
+    Twos = "twos",
 }
 
 /// What identifies a service: the address or firewall mark of packets for it.
@@ -161,7 +190,7 @@ impl Destination {
 }
 
 /// Port of the FTP control connection. Its service also matches possible data connections; spec 2.5.
-const FTP: u16 = 21;
+pub const FTP: u16 = 21;
 /// Source port of active FTP data connections.
 pub const FTP_DATA: u16 = 20;
 /// Passive FTP data connections use ports from here on; the kernel's `ip_unprivileged_port_start`.

@@ -6,7 +6,7 @@
 
 pub mod sites;
 
-pub use sites::{Kind, SCHEDULER_NAMES, module_of_scheduler};
+pub use sites::Kind;
 
 use crate::flow::{Endpoint, Key};
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto;
-use pollux_dataplane::trace::{Outcome, Record, SCHEDULER_NAMES};
+use pollux_dataplane::service::Scheduler;
+use pollux_dataplane::trace::{Outcome, Record};
 use pollux_dataplane::verdict::{DropReason, IcmpReason};
 use pollux_dataplane::wire::protocol;
 use pollux_dataplane::wire::tcp::{ACK, FIN, RST, SYN};
@@ -78,8 +79,8 @@ fn read(kind: &str, number: u32, record: &Record) -> Option<String> {
         ])?,
         "drop" => DropReason::ALL.get(index)?.word().to_owned(),
         "icmp" => IcmpReason::ALL.get(index)?.word().to_owned(),
-        "scheduler" => pick(&SCHEDULER_NAMES)?,
-        "SCHEDULER" => pick(&SCHEDULER_NAMES)?.to_uppercase(),
+        "scheduler" => Scheduler::ALL.get(index)?.name().to_owned(),
+        "SCHEDULER" => Scheduler::ALL.get(index)?.name().to_uppercase(),
         "outcome" => outcome(number, record.words[1])?,
         "service" => service(number, record),
         _ => return None,

@@ -290,7 +290,7 @@ impl Compiler {
             let Some(id) = self.destinations.free(key).map(DestinationId) else { continue };
             let nat = self.nat.remove(&id);
             if let Some(old) = draft.known(id).cloned() {
-                self.index.destination(&mut draft, key.0, (&old, nat), false);
+                self.index.destination(&mut draft, key.0, &old, nat, false);
             }
             draft.put_destination(id, None);
             self.targets.release(key.1.address);

@@ -8,11 +8,11 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use pollux_dataplane::trace::module_of_scheduler;
+use pollux_dataplane::service;
 use pollux_dataplane::wire::protocol;
 
 use crate::model::input_error::InputErrors;
-use crate::model::{Config, Engine, Protocol, Scheduler, Service, ServiceKey};
+use crate::model::{Config, Engine, Protocol, Service, ServiceKey};
 
 /// The balancer itself.
 pub const CORE: &str = "ip_vs";
@@ -28,24 +28,6 @@ const PROTOCOLS: [(&str, u8, &str); 5] = [
     ("ip_vs_esp", protocol::ESP, "ESP"),
 ];
 
-/// Schedulers in the order of the specification.
-const SCHEDULERS: [Scheduler; 14] = [
-    Scheduler::Rr,
-    Scheduler::Wrr,
-    Scheduler::Lc,
-    Scheduler::Wlc,
-    Scheduler::Fo,
-    Scheduler::Ovf,
-    Scheduler::Lblc,
-    Scheduler::Lblcr,
-    Scheduler::Dh,
-    Scheduler::Sh,
-    Scheduler::Mh,
-    Scheduler::Sed,
-    Scheduler::Nq,
-    Scheduler::Twos,
-];
-
 /// Names of the modules that can be switched off.
 pub fn switchable() -> impl Iterator<Item = &'static str> {
     protocols().chain(schedulers()).chain([SIP])
@@ -58,7 +40,7 @@ pub fn protocols() -> impl Iterator<Item = &'static str> {
 
 /// The modules of schedulers.
 pub fn schedulers() -> impl Iterator<Item = &'static str> {
-    SCHEDULERS.into_iter().filter_map(|scheduler| module_of_scheduler(scheduler.name()))
+    service::Scheduler::ALL.into_iter().filter_map(service::Scheduler::module)
 }
 
 /// Protocol numbers of the disabled protocols.
@@ -79,9 +61,8 @@ pub fn registration(module: &str, on: bool) -> Option<String> {
     if module == SIP {
         return Some(format!("[sip] pe {what}."));
     }
-    let known = |name: &&str| module_of_scheduler(name) == Some(module);
-    let name = SCHEDULERS.into_iter().map(Scheduler::name).find(known)?;
-    Some(format!("[{name}] scheduler {what}."))
+    let scheduler = service::Scheduler::ALL.into_iter().find(|known| known.module() == Some(module))?;
+    Some(format!("[{}] scheduler {what}.", scheduler.name()))
 }
 
 /// The modules a service needs, each with the field that selects it.
@@ -93,7 +74,7 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)
         // It takes packets of all enabled protocols.
         ServiceKey::Fwmark { .. } => None,
     };
-    let scheduler = module_of_scheduler(service.scheduler.name()).map(|module| ("scheduler", module));
+    let scheduler = service::Scheduler::from(service.scheduler).module().map(|module| ("scheduler", module));
     let engine = service.persistence.as_ref().and_then(|persistence| persistence.engine);
     let engine = engine.map(|Engine::Sip| ("persistence.engine", SIP));
     protocol.into_iter().chain(scheduler).chain(engine)

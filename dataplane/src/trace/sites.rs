@@ -4,40 +4,26 @@
 //! Placeholders are `{proto}`, the endpoints `{c}`, `{v}` and `{d}`, and words: `{0}` as a number, `{0:x}` in
 //! hexadecimal, or with a format that control defines, such as `{0:state}`.
 
+use crate::service::Scheduler;
+
 const CORE: &[&str] = &["ip_vs"];
 const TCP: &[&str] = &["ip_vs_tcp"];
 const SCTP: &[&str] = &["ip_vs_sctp"];
 const IPSEC: &[&str] = &["ip_vs_ah", "ip_vs_esp"];
 const SIP: &[&str] = &["ip_vs_pe_sip"];
 
-/// Schedulers by number, that is in the order of [`crate::service::Scheduler`].
-pub const SCHEDULER_NAMES: [&str; 15] =
-    ["rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "twos", "none"];
-
-/// Their modules; a service without a scheduler is the core's business.
-const SCHEDULERS: &[&str] = &[
-    "ip_vs_rr",
-    "ip_vs_wrr",
-    "ip_vs_lc",
-    "ip_vs_wlc",
-    "ip_vs_fo",
-    "ip_vs_ovf",
-    "ip_vs_lblc",
-    "ip_vs_lblcr",
-    "ip_vs_dh",
-    "ip_vs_sh",
-    "ip_vs_mh",
-    "ip_vs_sed",
-    "ip_vs_nq",
-    "ip_vs_twos",
-    "ip_vs",
-];
-
-/// The kernel module of a scheduler; `None` for `none`.
-pub fn module_of_scheduler(name: &str) -> Option<&'static str> {
-    let at = SCHEDULER_NAMES.iter().position(|known| *known == name)?;
-    SCHEDULERS.get(at).copied().filter(|_| name != "none")
-}
+/// The modules of the schedulers, by number; the core's for a service without a scheduler.
+const SCHEDULERS: &[&str] = &{
+    let mut modules = [CORE[0]; Scheduler::ALL.len()];
+    let mut at = 0;
+    while at < modules.len() {
+        if let Some(module) = Scheduler::ALL[at].module() {
+            modules[at] = module;
+        }
+        at += 1;
+    }
+    modules
+};
 
 crate::event_kinds! {
     /// The events of a worker.

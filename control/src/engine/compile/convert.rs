@@ -3,7 +3,7 @@
 use pollux_dataplane::config::{ProtocolSet, Settings};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto::{Timeouts, tcp};
-use pollux_dataplane::service::{Method, Name, Persistence, Scheduler, Tunnel};
+use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 use pollux_dataplane::wire::protocol;
 
@@ -27,26 +27,6 @@ pub(super) fn name(key: ServiceKey) -> Name {
             Name::Address(Endpoint { address, l4_port }, protocol_number(protocol))
         }
         ServiceKey::Fwmark { fwmark, family } => Name::Fwmark { fwmark, ipv6: family == Family::Ipv6 },
-    }
-}
-
-pub(super) fn scheduler(scheduler: model::Scheduler) -> Scheduler {
-    match scheduler {
-        model::Scheduler::Rr => Scheduler::Rr,
-        model::Scheduler::Wrr => Scheduler::Wrr,
-        model::Scheduler::Lc => Scheduler::Lc,
-        model::Scheduler::Wlc => Scheduler::Wlc,
-        model::Scheduler::Fo => Scheduler::Fo,
-        model::Scheduler::Ovf => Scheduler::Ovf,
-        model::Scheduler::Lblc => Scheduler::Lblc,
-        model::Scheduler::Lblcr => Scheduler::Lblcr,
-        model::Scheduler::Dh => Scheduler::Dh,
-        model::Scheduler::Sh => Scheduler::Sh,
-        model::Scheduler::Mh => Scheduler::Mh,
-        model::Scheduler::Sed => Scheduler::Sed,
-        model::Scheduler::Nq => Scheduler::Nq,
-        model::Scheduler::Twos => Scheduler::Twos,
-        model::Scheduler::None => Scheduler::None,
     }
 }
 

@@ -6,15 +6,12 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{Destination, Method, Name, Service, ServiceId, Services, Tunnel};
+use pollux_dataplane::service::{Destination, FTP, Method, Name, Service, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
 use super::convert::protocol_number;
 use super::draft::Draft;
 use crate::model::ServiceKey;
-
-/// The port of FTP's control connection.
-const FTP: u16 = 21;
 
 /// How many services and destinations mean each entry of the lookups: what nobody means any more goes.
 #[derive(Default)]
@@ -121,7 +118,8 @@ impl Index {
         &mut self,
         draft: &mut Draft,
         service: ServiceKey,
-        (known, nat): (&Destination, bool),
+        known: &Destination,
+        nat: bool,
         more: bool,
     ) {
         if let Method::Tunnel(Tunnel::Gue { l4_port, .. }) = known.method {

@@ -82,7 +82,7 @@ impl Placing<'_> {
                 Step::Service(service) => self.place_service(service),
                 Step::ServiceGone(key) => self.remove_service(*key),
                 // IPVS tells schedulers of every edit, also of one that changes nothing.
-                Step::Destination(key, destination) => self.place_destination((*key, destination), true),
+                Step::Destination(key, destination) => self.place_destination(*key, destination, true),
                 Step::DestinationGone(key, destination) => {
                     if let Some(id) = self.compiler.destination_id(&(*key, *destination)) {
                         self.remove_destination(*key, id);
@@ -117,7 +117,7 @@ impl Placing<'_> {
         for destination in gone.destinations {
             self.retire(destination);
             // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
-            self.push(id, EventKind::Removed(destination, None), (1, 0), Counting::Never);
+            self.push(id, EventKind::Removed(destination, None), 1, 0, Counting::Never);
         }
     }
 
@@ -126,7 +126,7 @@ impl Placing<'_> {
         self.place_service(wanted);
         self.remove_others(wanted);
         for destination in &wanted.destinations {
-            self.place_destination((wanted.key(), destination), false);
+            self.place_destination(wanted.key(), destination, false);
         }
     }
 
@@ -141,7 +141,7 @@ impl Placing<'_> {
             self.placed.changes.added.insert(key);
             self.compiler.index.name(&mut self.placed.draft, id, convert::name(key), true);
         }
-        let scheduler = convert::scheduler(wanted.scheduler);
+        let scheduler = wanted.scheduler.into();
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
         let (destinations, slots) =
             known.map_or_else(|| (Vec::new(), Arc::default()), |known| (known.destinations, known.slots));
@@ -191,7 +191,7 @@ impl Placing<'_> {
     }
 
     /// Adds or changes a destination; `told` is when schedulers hear of it even if nothing changes.
-    fn place_destination(&mut self, (service_key, wanted): (ServiceKey, &model::Destination), told: bool) {
+    fn place_destination(&mut self, service_key: ServiceKey, wanted: &model::Destination, told: bool) {
         let key = (service_key, wanted.key());
         let Some(id) = self.compiler.service_id(&service_key) else { return };
         let Some((number, fresh)) = self.compiler.destinations.claim(key) else { return };
@@ -233,13 +233,13 @@ impl Placing<'_> {
         let draft = &mut self.placed.draft;
         let was_nat = self.compiler.nat.contains(&id);
         if let Some(old) = old {
-            self.compiler.index.destination(draft, service, (old, was_nat), false);
+            self.compiler.index.destination(draft, service, old, was_nat, false);
         }
         let nat = was_nat || new.method == Method::Nat;
         if nat {
             self.compiler.nat.insert(id);
         }
-        self.compiler.index.destination(draft, service, (&new, nat), true);
+        self.compiler.index.destination(draft, service, &new, nat, true);
         draft.put_destination(id, Some(new));
     }
 
@@ -259,18 +259,12 @@ impl Placing<'_> {
     }
 
     fn hear(&mut self, id: ServiceId, kind: EventKind, counting: Counting, service: &Service) {
-        let summary = self.weigh(id, service).summary();
+        let (gcd, max_weight) = self.weigh(id, service).summary();
         self.changed.insert(id);
-        self.push(id, kind, summary, counting);
+        self.push(id, kind, gcd, max_weight, counting);
     }
 
-    fn push(
-        &mut self,
-        service: ServiceId,
-        kind: EventKind,
-        (gcd, max_weight): (u32, u32),
-        counting: Counting,
-    ) {
+    fn push(&mut self, service: ServiceId, kind: EventKind, gcd: u32, max_weight: u32, counting: Counting) {
         self.placed.events.push(Event { service, kind, gcd, max_weight, counting });
     }
 }
