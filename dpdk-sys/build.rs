@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 const OLDEST: &str = "22.11";
 
 /// DPDK functions that Rust calls directly: exported, with plain arguments, and unchanged since 22.11.
-const PLAIN: [&str; 22] = [
+const PLAIN: [&str; 21] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
     "rte_eal_has_hugepages",
@@ -22,7 +22,6 @@ const PLAIN: [&str; 22] = [
     "rte_eth_dev_stop",
     "rte_eth_promiscuous_disable",
     "rte_eth_promiscuous_enable",
-    "rte_eth_promiscuous_get",
     "rte_get_tsc_hz",
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",

@@ -46,16 +46,6 @@ int pollux_eal_init(int argc, char **argv)
 	return used < 0 ? -rte_errno : 0;
 }
 
-/* Takes ownership of the descriptor on success. */
-int pollux_log_to_fd(int fd)
-{
-	FILE *log = fdopen(fd, "a");
-	if (log == NULL)
-		return -errno;
-	setvbuf(log, NULL, _IOLBF, 0);
-	return rte_openlog_stream(log);
-}
-
 int pollux_errno(void) { return rte_errno; }
 
 bool pollux_thread_is_known(void) { return rte_lcore_id() != LCORE_ID_ANY; }

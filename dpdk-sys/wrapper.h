@@ -74,7 +74,6 @@ struct pollux_port_conf {
 
 /* EAL */
 int pollux_eal_init(int argc, char **argv);
-int pollux_log_to_fd(int fd);
 int pollux_errno(void);
 bool pollux_thread_is_known(void);
 uint64_t pollux_tsc(void);

@@ -7,7 +7,6 @@ use crossbeam::queue::ArrayQueue;
 use super::events::ConfigEvents;
 use super::snapshot::Snapshot;
 use crate::conn::entry::Endpoints;
-use crate::flow::Endpoint;
 use crate::network::LinkId;
 use crate::service::{DestinationId, Method};
 use crate::time::Millis;
@@ -119,12 +118,5 @@ impl WorkerRings {
             notifications: ArrayQueue::new(depth),
             events: ArrayQueue::new(TRACE_DEPTH),
         })
-    }
-}
-
-impl Connection {
-    /// The destination's endpoint.
-    pub fn destination_endpoint(&self) -> Endpoint {
-        self.endpoints.destination
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,9 +36,6 @@ pub enum EalError {
         /// DPDK's error.
         why: io::Error,
     },
-    /// The log could not be redirected.
-    #[error("EAL's log could not be redirected: {0}")]
-    Log(io::Error),
     /// The thread is registered already; a second registration would take another entry of DPDK's table.
     #[error("this thread is registered with EAL already")]
     ThreadKnown,
@@ -129,16 +125,6 @@ impl Eal {
         }
         Ok(ThreadGuard { _shared: Arc::clone(&self.shared), _not_send: PhantomData })
     }
-}
-
-/// Redirects EAL's log from standard error to `fd`. Call it before [`Eal::init`] to include the start.
-///
-/// # Errors
-/// When the descriptor cannot be written to.
-pub fn log_to(fd: OwnedFd) -> Result<(), EalError> {
-    // SAFETY: we own the descriptor and pass it on, so it is closed once.
-    let code = unsafe { sys::pollux_log_to_fd(fd.into_raw_fd()) };
-    checked(code).map(drop).map_err(EalError::Log)
 }
 
 /// A thread's registration with EAL. Dropping it unregisters the thread, so it cannot be sent to another one.

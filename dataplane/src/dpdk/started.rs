@@ -275,12 +275,6 @@ impl StartedPort {
         port::link(self.running.id).map_err(|why| self.port.failed("read its link", why))
     }
 
-    /// Whether it is in promiscuous mode.
-    pub fn is_promiscuous(&self) -> bool {
-        // SAFETY: the port runs.
-        unsafe { sys::rte_eth_promiscuous_get(self.running.id) == 1 }
-    }
-
     /// Sets promiscuous mode. Virtual devices that do not support it receive all frames anyway.
     ///
     /// # Errors
