@@ -2,6 +2,18 @@
 
 pub mod announce;
 pub mod arguments;
+#[cfg(feature = "dpdk")]
+mod cores;
+#[cfg(feature = "dpdk")]
+pub mod error;
+#[cfg(feature = "dpdk")]
+mod idle;
+#[cfg(feature = "dpdk")]
+mod ports;
 pub mod reload;
 #[cfg(feature = "dpdk")]
 pub mod run;
+#[cfg(feature = "dpdk")]
+mod twins;
+#[cfg(feature = "dpdk")]
+mod workers;

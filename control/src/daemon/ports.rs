@@ -8,7 +8,7 @@ use pollux_dataplane::io::BURST;
 use pollux_dataplane::steer::{Facing, Spread};
 use pollux_dataplane::worker::Port;
 
-use super::RunError;
+use super::error::RunError;
 use crate::api::view::PortView;
 use crate::engine::Ports;
 use crate::kernel::netlink::Twin;
@@ -36,7 +36,8 @@ impl OpenPorts {
     pub fn start(
         eal: &Eal,
         config: &Config,
-        (workers, interrupts): (usize, bool),
+        workers: usize,
+        interrupts: bool,
         spread: Option<&Spread>,
     ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
