@@ -13,6 +13,7 @@ pub mod namespace_engine;
 pub mod namespace_manager;
 mod namespaces;
 pub mod observe;
+pub mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod workers;

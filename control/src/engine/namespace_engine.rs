@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::{Event, Snapshot};
-use pollux_dataplane::service::DestinationId;
-use pollux_dataplane::stats::{WorkerCounters, WorkerStats};
+use pollux_dataplane::stats::WorkerCounters;
 use pollux_dataplane::trace_site;
 
 use super::link_filter::LinkFilter;
+use super::sweep;
 use crate::api::error::Failure;
 use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
@@ -313,28 +313,14 @@ impl NamespaceEngine {
 
     fn sweep(&mut self) {
         self.swept = Instant::now();
-        let workers = &self.workers;
-        let connections = |id: DestinationId| {
-            let load = workers.load(id);
-            let templates = workers.shared().map_or(0, |shared| shared.quotas.templates(id));
-            u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
-        };
-        let freed = self.compiler.sweep(self.began.elapsed(), connections);
+        let quotas = self.workers.shared().map(|shared| &shared.quotas);
+        let freed = sweep::free(&mut self.compiler, self.began.elapsed(), self.workers.stats(), quotas);
         if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
             return;
         }
-        for (id, worker) in freed.iter().flat_map(|id| self.workers.all().iter().map(move |w| (id, w))) {
-            worker.stats.destinations[id.0 as usize].reset();
-        }
+        let quotas = self.workers.shared().map(|shared| &shared.quotas);
+        sweep::reset(&freed, self.workers.stats(), quotas, &mut self.estimators);
         self.debug.event(trace_site!(sites, TrashEmptied), || [freed.len().to_string()]);
-        for &id in &freed {
-            self.workers.shared().inspect(|shared| shared.quotas.reset(id));
-        }
-        self.estimators.forget(&freed);
-    }
-
-    fn worker_stats(&self) -> impl Iterator<Item = &WorkerStats> + Clone {
-        self.workers.all().iter().map(|worker| worker.stats.as_ref())
     }
 
     fn list(&mut self, query: ServiceListQuery) -> Reply {
@@ -345,7 +331,7 @@ impl NamespaceEngine {
         }
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
         let services =
-            observe::services(&self.compiler, self.worker_stats(), &self.estimators, quotas, query.service);
+            observe::services(&self.compiler, self.workers.stats(), &self.estimators, quotas, query.service);
         let list = ServiceList { services, connection_capacity: self.capacity() };
         if query.brief { Reply::BriefServices(BriefList(list)) } else { Reply::Services(list) }
     }
@@ -371,7 +357,7 @@ impl NamespaceEngine {
 
     /// Sum of a counter over all workers.
     pub(super) fn counter(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
-        self.worker_stats().map(|stats| of(&stats.counters)).sum()
+        self.workers.stats().map(|stats| of(&stats.counters)).sum()
     }
 }
 

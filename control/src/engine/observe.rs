@@ -46,7 +46,7 @@ pub fn services<'a>(
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
             let id = compiler.destination_id(&(service.key(), of.key()));
-            destination(of, id, worker_stats.clone(), (estimators, quotas))
+            destination(of, id, worker_stats.clone(), estimators, quotas)
         });
         let Counted { live, shown, rates } = estimators.service(&service.key());
         ServiceView {
@@ -66,8 +66,7 @@ pub fn services<'a>(
 }
 
 /// What a destination carries at all workers together.
-fn load<'a>(id: Option<DestinationId>, worker_stats: impl Iterator<Item = &'a WorkerStats>) -> Load {
-    let Some(id) = id else { return Load::default() };
+pub fn load<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: DestinationId) -> Load {
     let known = worker_stats.filter_map(|stats| Some(stats.destinations.get(id.0 as usize)?.load()));
     known.fold(Load::default(), |sum, load| Load {
         active: sum.active.wrapping_add(load.active),
@@ -79,9 +78,10 @@ fn destination<'a>(
     of: &Destination,
     id: Option<DestinationId>,
     worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
-    (estimators, quotas): (&Estimators, Option<&Quotas>),
+    estimators: &Estimators,
+    quotas: Option<&Quotas>,
 ) -> DestinationView {
-    let load = load(id, worker_stats);
+    let load = id.map_or(Load::default(), |id| load(worker_stats, id));
     let of_quotas = quotas.zip(id);
     let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| estimators.destination(id));
     DestinationView {

@@ -75,6 +75,11 @@ impl Workers {
         &self.all
     }
 
+    /// Their counters.
+    pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> + Clone {
+        self.all.iter().map(|worker| worker.stats.as_ref())
+    }
+
     /// What they share.
     pub fn shared(&self) -> Option<&Shared> {
         self.all.first().map(|worker| worker.shared.as_ref())
@@ -173,18 +178,12 @@ impl Workers {
 
     /// What a destination carries at all workers together.
     pub fn load(&self, id: DestinationId) -> Load {
-        self.all.iter().filter_map(|worker| worker.stats.destinations.get(id.0 as usize)).fold(
-            Load::default(),
-            |sum, counters| {
-                let load = counters.load();
-                Load { active: sum.active + load.active, inactive: sum.inactive + load.inactive }
-            },
-        )
+        observe::load(self.stats(), id)
     }
 
     /// What all workers count of a destination.
     pub fn counted(&self, id: DestinationId) -> Stats {
-        observe::stats(self.all.iter().map(|worker| worker.stats.as_ref()), id)
+        observe::stats(self.stats(), id)
     }
 
     /// Connection memory that is free.

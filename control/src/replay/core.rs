@@ -9,7 +9,6 @@ use pollux_dataplane::conn::{Shared, Sizes};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::mem::{Frame, ManualClock, Wire};
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::service::DestinationId;
 use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::steer::Steering;
 use pollux_dataplane::time::Tick;
@@ -23,7 +22,7 @@ use super::topology;
 use crate::api::view::{ConnectionView, ServiceView};
 use crate::engine::compile::Compiler;
 use crate::engine::estimate::Estimators;
-use crate::engine::observe;
+use crate::engine::{observe, sweep};
 use crate::model::network_config::NetworkConfig;
 use crate::model::{Config, DestinationKey, ServiceKey, Start};
 
@@ -102,22 +101,14 @@ impl Core {
     /// Frees destinations that were removed long ago and have no connections.
     fn sweep(&mut self) {
         self.swept_ms = self.now_ms;
-        let (stats, quotas) = (&self.stats, &self.shared.quotas);
-        let connections = |id: DestinationId| {
-            let load = stats.destinations.get(id.0 as usize).map(|counters| counters.load());
-            let load = load.map_or(0, |load| u64::from(load.active) + u64::from(load.inactive));
-            load + u64::from(quotas.templates(id))
-        };
-        let freed = self.compiler.sweep(Duration::from_millis(self.now_ms), connections);
+        let (stats, quotas) = (std::iter::once(&*self.stats), Some(&self.shared.quotas));
+        let freed =
+            sweep::free(&mut self.compiler, Duration::from_millis(self.now_ms), stats.clone(), quotas);
         if freed.is_empty() {
             return;
         }
         self.worker.install(self.compiler.snapshot().clone(), &[]);
-        for &id in &freed {
-            self.stats.destinations[id.0 as usize].reset();
-            self.shared.quotas.reset(id);
-        }
-        self.estimators.forget(&freed);
+        sweep::reset(&freed, stats, quotas, &mut self.estimators);
     }
 
     /// Runs a poll iteration and collects its results.
