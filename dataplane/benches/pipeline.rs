@@ -44,7 +44,7 @@ fn nth_client(n: u32) -> Endpoint {
     at(address.into(), (1024 + n % PORTS) as u16)
 }
 
-/// Flows in an order that no cache and no prefetcher foresees: the step is a prime that divides none of our counts.
+/// Flows in an order that no cache or prefetcher can predict: the step is a prime that divides none of our counts.
 fn scattered(n: u32, flows: u32) -> u32 {
     (u64::from(n) * 2_654_435_761 % u64::from(flows)) as u32
 }
@@ -110,7 +110,7 @@ fn lookup(criterion: &mut Criterion) {
     }
 }
 
-/// Runs `find` over ever new bursts of keys that are all in the table.
+/// Runs `find` over one burst of keys after another; all are in the table.
 fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usize) {
     let mut next = 0_u32;
     let burst = move || {
@@ -123,7 +123,7 @@ fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usi
     bencher.iter_batched(burst, |keys| assert_eq!(find(&keys), BURST), BatchSize::SmallInput);
 }
 
-/// As the line does it: all index lines are asked for, then all entries, then each is looked at.
+/// In the order of the pipeline: prefetches all index lines, then all entries, then reads each.
 fn find_burst(table: &Table, keys: &[Key]) -> usize {
     let (mut hashes, mut spots) = ([0; BURST], [Spot::default(); BURST]);
     for ((hash, spot), key) in hashes.iter_mut().zip(&mut spots).zip(keys) {
@@ -393,7 +393,7 @@ fn many_services(snapshot: &Snapshot) -> (Snapshot, Vec<Event>) {
 }
 
 impl Traffic {
-    /// Asks for another page when the one before is done.
+    /// Requests another page once the previous one is done.
     fn list(&self) {
         let rings = &self.bed.worker.default_namespace.pipeline.rings;
         if self.bed.worker.default_namespace.is_busy() {
@@ -418,7 +418,7 @@ impl Traffic {
     }
 }
 
-/// Short by default; `--measurement-time` and `--sample-size` ask for more.
+/// Short by default; `--measurement-time` and `--sample-size` extend it.
 fn brief() -> Criterion {
     Criterion::default()
         .warm_up_time(Duration::from_millis(300))

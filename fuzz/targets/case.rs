@@ -1,4 +1,4 @@
-//! A recorded conversation: see `pollux_control::fuzz::case`.
+//! A recorded packet exchange; see `pollux_control::fuzz::case`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A file of variables in the syntax of sysctl.conf: see `pollux_control::fuzz::conf`.
+//! A file of variables in the syntax of sysctl.conf; see `pollux_control::fuzz::conf`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A configuration file: see `pollux_control::fuzz::config`.
+//! A configuration file; see `pollux_control::fuzz::config`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Queries of dynamic debug: see `pollux_control::fuzz::debug`.
+//! Queries of dynamic debug; see `pollux_control::fuzz::debug`.
 
 #![no_main]
 

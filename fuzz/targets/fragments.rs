@@ -1,4 +1,4 @@
-//! A gatherer and fragments: see `pollux_dataplane::fuzz::fragments`.
+//! A reassembler and fragments; see `pollux_dataplane::fuzz::fragments`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A frame: see `pollux_dataplane::fuzz::parse`.
+//! A frame; see `pollux_dataplane::fuzz::parse`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A worker and frames: see `pollux_dataplane::fuzz::pipeline`.
+//! A worker and frames; see `pollux_dataplane::fuzz::pipeline`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A line of the control socket: see `pollux_control::fuzz::rpc`.
+//! A line of the control socket; see `pollux_control::fuzz::rpc`.
 
 #![no_main]
 

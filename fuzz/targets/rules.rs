@@ -1,4 +1,4 @@
-//! Lines for `ipvsadm -R`: see `pollux_control::fuzz::rules`.
+//! Lines for `ipvsadm -R`; see `pollux_control::fuzz::rules`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A state file: see `pollux_control::fuzz::state`.
+//! A state file; see `pollux_control::fuzz::state`.
 
 #![no_main]
 

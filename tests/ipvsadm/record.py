@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lets a real ipvsadm carry sequences out and notes what it says: record.py ORACLE sequences.json > recorded.json
 
-ORACLE is the program of the machine the golden conversations were recorded on: it starts a Linux 6.1 as a process.
+ORACLE is the program of the machine the golden cases were recorded on: it starts a Linux 6.1 as a process.
 Services are removed and time-outs are set back before each sequence."""
 
 import importlib.machinery

@@ -28,7 +28,10 @@ pub fn events() -> Result<()> {
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{log}");
 
     let sites = daemon.pollux("debug sites module ip_vs_tcp")?;
-    assert!(sites.contains("advance.rs:") && sites.contains(" [ip_vs_tcp] enter =_ \"{proto} "), "{sites}");
+    assert!(
+        sites.contains("state.rs:") && sites.contains(" [ip_vs_tcp] enter_state =_ \"{proto} "),
+        "{sites}"
+    );
     let mut command = Command::new(program("pollux")?);
     command.arg("--socket").arg(daemon.socket()).args(["--json", "debug", "--follow"]);
     let mut follow = bed.process("follow", &mut command)?;
@@ -48,8 +51,8 @@ pub fn events() -> Result<()> {
     daemon.pollux("debug level 11")?;
     bed.client.get(&nat.url())?;
     follow.until("packets and lookups are logged", |log| {
-        let told = ["lookup service: fwm 0 TCP 10.9.9.1:80 hit", "RR: server ", "is sent on"];
-        Ok(told.iter().all(|text| log.contains(text)).then_some(()))
+        let texts = ["lookup service: fwm 0 TCP 10.9.9.1:80 hit", "RR: server ", "is sent on"];
+        Ok(texts.iter().all(|text| log.contains(text)).then_some(()))
     })?;
     daemon.pollux("debug level 0")?;
     assert!(daemon.pollux("debug set modul ip_vs +p").is_err());

@@ -9,10 +9,10 @@ fn site(module: &'static str, file: &'static str, line: u32, function: &'static 
 #[track_caller]
 fn matching(text: &str) -> Vec<&'static str> {
     let sites = [
-        site("ip_vs", "dataplane/src/pipeline/admit.rs", 120, "service_of", 9),
-        site("ip_vs_rr", "dataplane/src/pipeline/admit.rs", 200, "pick", 6),
-        site("ip_vs_wrr", "dataplane/src/pipeline/admit.rs", 201, "pick", 0),
-        site("ip_vs_tcp", "dataplane/src/pipeline/advance.rs", 220, "enter", 8),
+        site("ip_vs", "dataplane/src/pipeline/slow_path/schedule.rs", 120, "service_of", 9),
+        site("ip_vs_rr", "dataplane/src/pipeline/slow_path/schedule.rs", 200, "pick", 6),
+        site("ip_vs_wrr", "dataplane/src/pipeline/slow_path/schedule.rs", 201, "pick", 0),
+        site("ip_vs_tcp", "dataplane/src/pipeline/slow_path/state.rs", 220, "enter_state", 8),
     ];
     let filter = parse_filter(text).unwrap();
     sites.iter().filter(|site| filter.matches(site)).map(|site| site.module).collect()
@@ -25,12 +25,12 @@ fn sites_match_as_in_the_kernel() {
         ("module ip_vs*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
         ("module ip_vs_?rr", &["ip_vs_wrr"]),
         ("func pick module *rr", &["ip_vs_rr", "ip_vs_wrr"]),
-        ("file advance.rs", &["ip_vs_tcp"]),
-        ("file dataplane/src/pipeline/advance.rs", &["ip_vs_tcp"]),
-        ("file pipeline/ad*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
-        ("file admit.rs line 120", &["ip_vs"]),
-        ("file admit.rs:120-200", &["ip_vs", "ip_vs_rr"]),
-        ("file admit.rs:p*", &["ip_vs_rr", "ip_vs_wrr"]),
+        ("file state.rs", &["ip_vs_tcp"]),
+        ("file dataplane/src/pipeline/slow_path/state.rs", &["ip_vs_tcp"]),
+        ("file slow_path/s*", &["ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_tcp"]),
+        ("file schedule.rs line 120", &["ip_vs"]),
+        ("file schedule.rs:120-200", &["ip_vs", "ip_vs_rr"]),
+        ("file schedule.rs:p*", &["ip_vs_rr", "ip_vs_wrr"]),
         ("line 201-", &["ip_vs_wrr", "ip_vs_tcp"]),
         ("line -120", &["ip_vs"]),
         ("level 0-6", &["ip_vs_rr", "ip_vs_wrr"]),
