@@ -256,9 +256,9 @@ pub struct Pipeline {
     pub conns: Table,
     /// The configuration in force.
     pub snapshot: Box<Snapshot>,
-    /// What schedulers remember, by service.
+    /// Scheduler states, by service.
     pub(crate) scheduler_states: Box<[SchedulerState]>,
-    /// What all workers share: persistence templates and the counts behind thresholds.
+    /// State shared by all workers: persistence templates and the counts behind thresholds.
     pub shared: Arc<Shared>,
     /// Path MTUs learnt for tunnels.
     pub(crate) pmtu: PmtuCache,

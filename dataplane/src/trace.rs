@@ -15,7 +15,7 @@ use crate::flow::{Endpoint, Key};
 pub struct Place {
     /// The file, as the compiler names it.
     pub file: &'static str,
-    /// The line.
+    /// The line in the file.
     pub line: u32,
     /// Returns the path of a function inside the function with the site.
     pub inner: fn() -> &'static str,

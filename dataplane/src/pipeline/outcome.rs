@@ -12,13 +12,13 @@ use crate::wire::ipv4;
 /// A decision about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is sent to its next hop.
+    /// Sent to its next hop.
     Forward(Forward),
     /// Its sender gets an ICMP error.
     SendIcmp(Message, Transit),
-    /// The kernel gets it.
+    /// Passed to the kernel.
     ToKernel,
-    /// It is dropped.
+    /// Dropped.
     Drop(DropReason),
 }
 

@@ -11,7 +11,7 @@ const PAUSE_POLLS: u32 = 1024;
 /// The first sleep; each one after it is twice as long.
 const FIRST_SLEEP: Duration = Duration::from_micros(10);
 
-/// What a worker does when no packets arrive.
+/// Behaviour of a worker when no packets arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Polls at full speed.
@@ -28,13 +28,13 @@ pub enum Mode {
 /// How a worker idles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdleConfig {
-    /// What it does.
+    /// Idle mode.
     pub mode: Mode,
     /// The longest sleep.
     pub max_sleep: Duration,
 }
 
-/// What to do before the next poll iteration.
+/// Action before the next poll iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Nothing: poll at once.

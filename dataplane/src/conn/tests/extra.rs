@@ -9,7 +9,7 @@ fn local(client: u8, ipv6: bool, port: u16) -> Endpoint {
     Endpoint { address: endpoints(client, ipv6).virtual_.address, l4_port: port }
 }
 
-/// What the model knows about a connection.
+/// A connection in the model.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     id: ConnId,

@@ -40,7 +40,7 @@ fn plan() -> Plan {
     Plan { servers: 3, ..Plan::new(Method::Dr) }
 }
 
-/// The server that a frame was sent to. All have the same hardware address, so the connection's entry tells.
+/// The server that a frame was sent to. All have the same hardware address, so it is read from the connection's entry.
 fn served_by(bed: &Bed, client: Endpoint, to: Endpoint) -> Option<u32> {
     let key = crate::flow::Key::between(client, to, protocol::TCP)?;
     let conns = &bed.worker.default_namespace.pipeline.conns;

@@ -1,4 +1,4 @@
-//! What a worker does when no packets arrive, and what returns it to full speed.
+//! Idle modes of a worker, and the events that return it to full speed.
 
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
