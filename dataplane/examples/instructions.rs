@@ -1,7 +1,7 @@
 //! Sends packets of a thousand known flows through `Pipeline::run`, for `scripts/instructions` to count instructions.
 //!
 //! `instructions ROW BURSTS` runs one row, `instructions --list` names all rows. Callgrind collects only inside
-//! [`measured`], so neither set-up nor the making of packets is counted.
+//! [`measured`], so neither the set-up nor the building of packets is counted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
@@ -145,7 +145,7 @@ impl Row {
     }
 }
 
-/// A pipeline that knows every flow.
+/// A pipeline with a connection for every flow.
 struct Harness {
     bed: Bed,
     tx: TxBuffers<Frame>,

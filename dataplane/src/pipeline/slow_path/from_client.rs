@@ -34,7 +34,7 @@ impl Pipeline {
         self.to_destination(frame, &meta.parsed, id, rx.now)
     }
 
-    /// The checklist of every packet on its way to a destination: packets of known connections, first packets, and ICMP
+    /// The checks on every packet to a destination: packets of known connections, first packets, and ICMP
     /// errors from the client's side.
     pub(crate) fn to_destination(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
         let flow = Flow { id, direction: Direction::In };

@@ -1,4 +1,4 @@
-//! Packets from a NAT destination, on their way to the client.
+//! Packets from a NAT destination to the client.
 
 use crate::conn::{ConnId, Direction};
 use crate::forward::rewrite;

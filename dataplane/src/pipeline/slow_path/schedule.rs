@@ -45,7 +45,7 @@ pub(crate) enum Choice {
     Take(Chosen),
     /// The service has no usable destination; spec 4.4 "leave".
     Leave,
-    /// The packet is not to be scheduled: the kernel gets it.
+    /// The packet is not scheduled but passed to the kernel.
     NotOurs,
     /// The packet cannot be scheduled.
     Drop(DropReason),
