@@ -23,7 +23,7 @@ const BESIDE: u64 = 20;
 /// Accuracy of the end of a trial, in seconds.
 const GRACE: f64 = 0.005;
 /// How to get pktgen.
-const CURE: &str = "scripts/pktgen builds it in target/pktgen, where scripts/peers finds it. That is: git clone --branch \
+const HINT: &str = "scripts/pktgen builds it in target/pktgen, where scripts/peers finds it. That is: git clone --branch \
     pktgen-23.10.2 https://github.com/pktgen/Pktgen-DPDK, two changes so that it builds with DPDK 22.11 and starts on memif, \
     meson setup build -Denable_lua=true, ninja -C build";
 
@@ -171,11 +171,11 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 
 fn find_in(given: Option<&Path>, path: &OsStr) -> Result<PathBuf> {
     if let Some(given) = given {
-        let wrong = || Error(format!("--pktgen {}: there is no such file; {CURE}", given.display()));
+        let wrong = || Error(format!("--pktgen {}: there is no such file; {HINT}", given.display()));
         return given.is_file().then(|| given.to_owned()).ok_or_else(wrong);
     }
     let mut places = std::env::split_paths(path).map(|place| place.join("pktgen"));
-    let none = || Error(format!("pktgen is not in PATH, and --pktgen does not name it; {CURE}"));
+    let none = || Error(format!("pktgen is not in PATH, and --pktgen does not name it; {HINT}"));
     places.find(|file| file.is_file()).ok_or_else(none)
 }
 

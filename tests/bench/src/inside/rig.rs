@@ -66,19 +66,19 @@ impl Rig {
         let (steering, hand_off) = (first.steering.clone(), first.hand_off.clone());
         let worker_stats: Vec<Arc<WorkerStats>> =
             handles.iter().map(|handle| Arc::clone(&handle.stats)).collect();
-        let (mut labs, mut workers, mut seats) = (Vec::new(), Vec::new(), Vec::new());
-        for (home, &cpu) in setups.into_iter().zip(cpus) {
+        let (mut labs, mut workers, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        for (default_namespace, &cpu) in setups.into_iter().zip(cpus) {
             let mut lab = Lab::default();
             lab.ahead = others(&hand_off, labs.len());
             labs.push(Arc::new(Mutex::new(lab)));
-            let (worker, slot) = start_worker(home, &labs[labs.len() - 1], cpu, time.clone())?;
+            let (worker, slot) = start_worker(default_namespace, &labs[labs.len() - 1], cpu, time.clone())?;
             workers.push(worker);
-            seats.push(slot);
+            slots.push(slot);
         }
         let compiler = Compiler::new(&config.start, NoPorts.names());
-        let home = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
-        let house = NamespaceWorkers::new(seats, 2, Box::new(NoKernel));
-        let mut engine = Engine::new(home, Box::new(NoPorts), Box::new(house), None);
+        let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
+        let namespace_workers = NamespaceWorkers::new(slots, 2, Box::new(NoKernel));
+        let mut engine = Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespace_workers), None);
         engine.start(&config).map_err(|why| Error(why.to_string()))?;
         Ok(Rig {
             engine,

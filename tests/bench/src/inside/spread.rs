@@ -84,7 +84,7 @@ fn over_workers(workers: u16) -> Result<Row> {
             return Err(Error(format!("the packet of flow {flow} cannot be read")));
         }
         let owner = steering.owner(&parsed, 0, &snapshot);
-        let owner = owner.ok_or_else(|| Error(format!("nobody owns flow {flow}")))?;
+        let owner = owner.ok_or_else(|| Error(format!("no worker owns flow {flow}")))?;
         counts[usize::from(owner.0)] += 1;
     }
     Ok(Row { over: format!("{workers} workers"), counts })
