@@ -1,6 +1,6 @@
-//! Stories of the twin, the exception path and the netlink mirror, each in a network namespace of its own.
+//! Tests of the TAP twin, the exception path and the netlink mirror, each in a network namespace of its own.
 //!
-//! They need root, since they make interfaces; without it they say that they were skipped.
+//! They create interfaces and need root; without it they print that they were skipped.
 
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
@@ -21,8 +21,8 @@ mod frames;
 mod namespaces;
 
 #[test]
-fn a_twin_looks_like_its_port_and_leaves_with_it() {
-    alone("a_twin_looks_like_its_port_and_leaves_with_it", || {
+fn a_twin_resembles_its_port_and_is_removed_with_it() {
+    alone("a_twin_resembles_its_port_and_is_removed_with_it", || {
         let twin = TapDevice::create("krn0", OURS, 1400).unwrap();
         let shown = ip("-o link show krn0");
         assert!(shown.contains("mtu 1400") && shown.contains(&OURS.to_string()), "{shown}");
@@ -36,8 +36,8 @@ fn a_twin_looks_like_its_port_and_leaves_with_it() {
 }
 
 #[test]
-fn the_kernel_answers_a_ping_on_the_wire() {
-    alone("the_kernel_answers_a_ping_on_the_wire", || {
+fn the_kernel_answers_a_ping() {
+    alone("the_kernel_answers_a_ping", || {
         let bed = Bed::carrying();
         ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
         bed.arrives(&frames::ping(OURS, PEER));
@@ -53,10 +53,10 @@ fn the_kernel_answers_a_ping_on_the_wire() {
 }
 
 #[test]
-fn a_tag_stays_in_the_frame_both_ways() {
-    alone("a_tag_stays_in_the_frame_both_ways", || {
+fn a_vlan_tag_is_kept_in_both_directions() {
+    alone("a_vlan_tag_is_kept_in_both_directions", || {
         let bed = Bed::carrying();
-        if !bed::add_vlan("a_tag_stays_in_the_frame_both_ways") {
+        if !bed::add_vlan("a_vlan_tag_is_kept_in_both_directions") {
             return;
         }
         ip("addr add 10.78.0.1/24 dev krn0.7");
@@ -69,8 +69,8 @@ fn a_tag_stays_in_the_frame_both_ways() {
 }
 
 #[test]
-fn a_frame_for_somebody_else_reaches_the_twin_unanswered() {
-    alone("a_frame_for_somebody_else_reaches_the_twin_unanswered", || {
+fn a_frame_to_another_host_reaches_the_twin_and_is_not_answered() {
+    alone("a_frame_to_another_host_reaches_the_twin_and_is_not_answered", || {
         let bed = Bed::carrying();
         let received = || std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
         bed.arrives(&frames::ping(FOREIGN, PEER));
@@ -80,13 +80,13 @@ fn a_frame_for_somebody_else_reaches_the_twin_unanswered() {
             let twin = text.lines().find(|l| l.trim_start().starts_with("krn0:"))?;
             (twin.split_whitespace().nth(1) == Some(&wanted)).then_some(())
         });
-        assert!(!bed.left().iter().any(|f| frames::is_echo_reply(f)), "nobody answers for another");
+        assert!(!bed.left().iter().any(|f| frames::is_echo_reply(f)), "there is no reply for another host");
     });
 }
 
 #[test]
-fn frames_of_the_kernel_carry_whole_checksums() {
-    alone("frames_of_the_kernel_carry_whole_checksums", || {
+fn frames_of_the_kernel_have_complete_checksums() {
+    alone("frames_of_the_kernel_have_complete_checksums", || {
         let bed = Bed::carrying();
         ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
         let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
@@ -97,8 +97,8 @@ fn frames_of_the_kernel_carry_whole_checksums() {
 }
 
 #[test]
-fn the_path_costs_little_while_nothing_happens() {
-    alone("the_path_costs_little_while_nothing_happens", || {
+fn the_exception_path_uses_little_cpu_while_idle() {
+    alone("the_exception_path_uses_little_cpu_while_idle", || {
         let twins = ["krn0", "krn1"].map(|n| Some(TapDevice::create(n, OURS, 1500).unwrap()));
         let ring = Arc::new(crossbeam::queue::ArrayQueue::<(usize, bed::Frame)>::new(8));
         let (path, _switch) = ExceptionPath::start(Vec::from(twins), ring, Sent::default()).unwrap();
@@ -110,8 +110,8 @@ fn the_path_costs_little_while_nothing_happens() {
 }
 
 #[test]
-fn a_twin_taken_away_is_noticed_once() {
-    alone("a_twin_taken_away_is_noticed_once", || {
+fn removal_of_a_twin_is_noticed_once() {
+    alone("removal_of_a_twin_is_noticed_once", || {
         let bed = Bed::carrying();
         ip("link delete krn0");
         until("the loss is counted", || (bed.counters.twins_lost.load(Relaxed) == 1).then_some(()));
@@ -123,15 +123,15 @@ fn a_twin_taken_away_is_noticed_once() {
 #[test]
 fn a_vlan_on_a_twin_is_a_link_of_its_port() {
     alone("a_vlan_on_a_twin_is_a_link_of_its_port", || {
-        let (_twin, _mirror, pictures) = bed::mirrored();
+        let (_twin, _mirror, updates) = bed::mirrored();
         if !bed::add_vlan("a_vlan_on_a_twin_is_a_link_of_its_port") {
             return;
         }
         let tagged =
             |f: &NetworkConfig| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
-        bed::see(&pictures, "a VLAN", &tagged);
+        bed::see(&updates, "a VLAN", &tagged);
         ip("link delete krn0.7");
-        bed::see(&pictures, "its end", &|f| f.links.len() == 1);
+        bed::see(&updates, "its end", &|f| f.links.len() == 1);
     });
 }
 
@@ -140,14 +140,14 @@ fn route_to<'a>(network_config: &'a NetworkConfig, destination: &str) -> Option<
 }
 
 #[test]
-fn what_ip_does_to_links_and_neighbours_the_facts_repeat() {
-    alone("what_ip_does_to_links_and_neighbours_the_facts_repeat", || {
-        let (_twin, mirror, pictures) = bed::mirrored();
-        let first = bed::see(&pictures, "the first network configuration", &|_| true);
+fn links_and_neighbours_are_mirrored() {
+    alone("links_and_neighbours_are_mirrored", || {
+        let (_twin, mirror, updates) = bed::mirrored();
+        let first = bed::see(&updates, "the first network configuration", &|_| true);
         assert_eq!((first.links.len(), first.links[0].port.as_str()), (1, "net0"));
         assert_eq!((first.links[0].mac, first.links[0].mtu), (OURS, 1500));
 
-        let see = |what: &str, there: &dyn Fn(&NetworkConfig) -> bool| bed::see(&pictures, what, there);
+        let see = |what: &str, there: &dyn Fn(&NetworkConfig) -> bool| bed::see(&updates, what, there);
         ip("addr add 10.77.0.1/24 dev krn0");
         let address: IpAddr = "10.77.0.1".parse().unwrap();
         see("the address", &|f| f.addresses.iter().any(|a| a.address == address && a.prefix_len == 24));
@@ -163,12 +163,12 @@ fn what_ip_does_to_links_and_neighbours_the_facts_repeat() {
 }
 
 #[test]
-fn what_ip_does_to_routes_the_facts_repeat() {
-    alone("what_ip_does_to_routes_the_facts_repeat", || {
-        let (_twin, mirror, pictures) = bed::mirrored();
+fn routes_are_mirrored() {
+    alone("routes_are_mirrored", || {
+        let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/24 dev krn0");
         let see = |destination: &str, is_so: &dyn Fn(&Route) -> bool| {
-            bed::see(&pictures, destination, &|f| route_to(f, destination).is_some_and(is_so));
+            bed::see(&updates, destination, &|f| route_to(f, destination).is_some_and(is_so));
         };
         let via = |text: &str| text.parse::<IpAddr>().ok();
         ip("route add 10.80.0.0/16 via 10.77.0.2 mtu 1300 metric 5");
@@ -184,52 +184,50 @@ fn what_ip_does_to_routes_the_facts_repeat() {
         ip("-6 route add default via fe80::9 dev krn0");
         see("::/0", &|r| r.via == via("fe80::9"));
         ip("route del 10.80.0.0/16");
-        bed::see(&pictures, "the end of a route", &|f| route_to(f, "10.80.0.0/16").is_none());
+        bed::see(&updates, "the end of a route", &|f| route_to(f, "10.80.0.0/16").is_none());
         ip("route add 10.83.0.0/16 nexthop via 10.77.0.4 nexthop via 10.77.0.5");
         see("10.83.0.0/16", &|r| r.via == via("10.77.0.4"));
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
 
-        // Going down, the kernel drops IPv4 routes without announcing it.
+        // When a link goes down the kernel removes its IPv4 routes without a notification.
         ip("link set krn0 down");
-        bed::see(&pictures, "routes gone with their link", &|f| route_to(f, "10.81.0.0/16").is_none());
+        bed::see(&updates, "routes gone with their link", &|f| route_to(f, "10.81.0.0/16").is_none());
         assert!(mirror.counters().route_dumps.load(Relaxed) > 0);
     });
 }
 
 #[test]
-fn what_ip_does_to_rules_the_facts_repeat() {
-    alone("what_ip_does_to_rules_the_facts_repeat", || {
-        let (_twin, mirror, pictures) = bed::mirrored();
+fn rules_are_mirrored() {
+    alone("rules_are_mirrored", || {
+        let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/24 dev krn0");
         ip("route add default via 10.77.0.9 dev krn0 table 55");
-        let known = bed::see(&pictures, "the address", &|f| !f.addresses.is_empty());
+        let known = bed::see(&updates, "the address", &|f| !f.addresses.is_empty());
         assert_eq!(known.rules, [], "no rule that every machine has");
         ip("rule add from 10.9.9.0/24 lookup 55 pref 100");
         let ruled = |f: &NetworkConfig| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
-        let network_config = bed::see(&pictures, "a rule and its table", &ruled);
+        let network_config = bed::see(&updates, "a rule and its table", &ruled);
         assert!(network_config.routes.iter().any(|route| route.table == 55), "{network_config:?}");
         ip("-6 rule add fwmark 7 lookup 1000");
-        bed::see(&pictures, "a rule of IPv6", &|f| {
-            f.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6())
-        });
+        bed::see(&updates, "a rule of IPv6", &|f| f.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6()));
         ip("rule del from 10.9.9.0/24 lookup 55");
-        let network_config = bed::see(&pictures, "the end of a rule", &|f| !ruled(f));
+        let network_config = bed::see(&updates, "the end of a rule", &|f| !ruled(f));
         assert!(network_config.routes.iter().all(|route| route.table != 55), "{network_config:?}");
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
     });
 }
 
 #[test]
-fn the_kernel_resolves_neighbours_for_us() {
-    alone("the_kernel_resolves_neighbours_for_us", || {
+fn the_kernel_resolves_neighbours_for_the_data_plane() {
+    alone("the_kernel_resolves_neighbours_for_the_data_plane", || {
         let bed = Bed::carrying();
-        let (mirror, pictures) = Mirror::start(bed::twins()).unwrap();
+        let (mirror, updates) = Mirror::start(bed::twins()).unwrap();
         let peer: IpAddr = "10.77.0.2".parse().unwrap();
         mirror.resolve("krn0", peer).unwrap();
         bed.leaves("an ARP request", |f| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 77, 0, 2]);
         bed.arrives(&frames::arp_reply(PEER, [10, 77, 0, 2], OURS, [10, 77, 0, 1]));
         let known = |f: &NetworkConfig| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
-        bed::see(&pictures, "the neighbour", &known);
+        bed::see(&updates, "the neighbour", &known);
 
         mirror.resolve("krn0", "2001:db8::2".parse().unwrap()).unwrap();
         bed.leaves("a neighbour solicitation", |f| f[12..14] == [0x86, 0xdd] && f[54] == 135 && f[77] == 2);
@@ -238,25 +236,25 @@ fn the_kernel_resolves_neighbours_for_us() {
 }
 
 #[test]
-fn a_storm_is_told_in_few_pictures() {
-    alone("a_storm_is_told_in_few_pictures", || {
-        let (_twin, mirror, pictures) = bed::mirrored();
+fn many_changes_cause_few_updates() {
+    alone("many_changes_cause_few_updates", || {
+        let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/16 dev krn0");
-        bed::see(&pictures, "the address", &|f| f.addresses.iter().any(|a| a.prefix_len == 16));
-        // Permanent rows are never collected as garbage; each round gives all of them another hardware address.
+        bed::see(&updates, "the address", &|f| f.addresses.iter().any(|a| a.prefix_len == 16));
+        // Permanent entries are never garbage-collected; each round changes all their MAC addresses.
         let row = |round: u32, n: u32| {
             format!("neigh replace 10.77.1.{n} lladdr 02:00:00:00:01:{round:02x} nud permanent dev krn0")
         };
-        let told = || mirror.counters().sent.load(Relaxed);
-        let (before, started) = (told(), Instant::now());
+        let sent = || mirror.counters().sent.load(Relaxed);
+        let (before, started) = (sent(), Instant::now());
         let dumps = mirror.counters().route_dumps.load(Relaxed);
         bed::batch((0..100).flat_map(|round| (0..200).map(move |n| row(round, n))));
         let settled =
             |f: &NetworkConfig| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
-        bed::see(&pictures, "the last round", &settled);
-        let (told, took) = (told() - before, started.elapsed());
-        println!("20,000 neighbour changes in {took:?}: {told} pictures");
-        assert!(u128::from(told) <= 2 + took.as_millis() / 20, "{told} pictures in {took:?}");
+        bed::see(&updates, "the last round", &settled);
+        let (sent, took) = (sent() - before, started.elapsed());
+        println!("20,000 neighbour changes in {took:?}: {sent} updates");
+        assert!(u128::from(sent) <= 2 + took.as_millis() / 20, "{sent} updates in {took:?}");
         let counters = mirror.counters();
         println!("{} heard, {} times lost", counters.heard.load(Relaxed), counters.lost.load(Relaxed));
         assert!(counters.full_dumps.load(Relaxed) <= 1 + counters.lost.load(Relaxed));

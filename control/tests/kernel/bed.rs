@@ -1,4 +1,4 @@
-//! The world of a story: a network namespace, a twin in it, and both ends of the exception path in our hands.
+//! The test bed: a network namespace with a TAP twin, and both ends of the exception path.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -20,11 +20,11 @@ pub const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
 pub const PEER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 pub const FOREIGN: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
-/// How long a fact may take before the story has failed.
+/// Time limit of all waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INSIDE: &str = "POLLUX_TEST_INSIDE_NAMESPACE";
 
-/// Runs one story in a network namespace of its own, by running this test again under `unshare`.
+/// Runs a test in a network namespace of its own, by running it again under `unshare`.
 pub fn alone(name: &str, story: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return story();
@@ -44,20 +44,20 @@ pub fn alone(name: &str, story: impl FnOnce()) {
     assert!(status.success(), "{name} failed in its namespace");
 }
 
-/// Says so on the descriptor itself, since the harness hides what a passed test prints.
+/// Prints to the file descriptor directly, since the harness hides the output of tests that pass.
 fn skipped(story: &str, why: &str) {
     let mut terminal = std::io::stderr().lock();
     writeln!(terminal, "SKIPPED {story}: {why}").unwrap();
 }
 
-/// `ip` with these arguments, which must succeed.
+/// Runs `ip` with these arguments, which must succeed.
 pub fn ip(arguments: &str) -> String {
     let out = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
     assert!(out.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// Makes the VLAN sub-interface `krn0.7`. False, with a word, on a kernel built without 802.1Q.
+/// Adds the VLAN sub-interface `krn0.7`. Returns false and prints why on a kernel without 802.1Q.
 pub fn add_vlan(story: &str) -> bool {
     let add = ["link", "add", "link", "krn0", "name", "krn0.7", "type", "vlan", "id", "7"];
     let out = Command::new("ip").args(add).output().unwrap();
@@ -68,7 +68,7 @@ pub fn add_vlan(story: &str) -> bool {
     out.status.success()
 }
 
-/// Many `ip` commands at the speed of one process.
+/// Runs many `ip` commands in one process.
 pub fn batch(lines: impl Iterator<Item = String>) {
     let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let text: String = lines.map(|line| line + "\n").collect();
@@ -76,7 +76,7 @@ pub fn batch(lines: impl Iterator<Item = String>) {
     assert!(ip.wait().unwrap().success());
 }
 
-/// Waits for a fact, with a limit.
+/// Waits for a condition, with a limit.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let limit = Instant::now() + PATIENCE;
     loop {
@@ -88,15 +88,15 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits for a picture that shows something.
+/// Waits for a network configuration that satisfies a condition.
 pub fn see(
-    pictures: &Receiver<NetworkConfig>,
+    updates: &Receiver<NetworkConfig>,
     what: &str,
     there: &dyn Fn(&NetworkConfig) -> bool,
 ) -> NetworkConfig {
     let limit = Instant::now() + PATIENCE;
     let mut last = None;
-    while let Ok(network_config) = pictures.recv_deadline(limit) {
+    while let Ok(network_config) = updates.recv_deadline(limit) {
         if there(&network_config) {
             return network_config;
         }
@@ -109,15 +109,15 @@ pub fn twins() -> Vec<Twin> {
     vec![Twin { ifname: "krn0".into(), port: "net0".into(), vlan: None }]
 }
 
-/// A twin, and a mirror that knows of it.
+/// A twin and a mirror that includes it.
 pub fn mirrored() -> (TapDevice, Mirror, Receiver<NetworkConfig>) {
     ip("link set lo up");
     let twin = TapDevice::create("krn0", OURS, 1500).unwrap();
-    let (mirror, pictures) = Mirror::start(twins()).unwrap();
-    (twin, mirror, pictures)
+    let (mirror, updates) = Mirror::start(twins()).unwrap();
+    (twin, mirror, updates)
 }
 
-/// A packet of the data plane, as far as the exception path is concerned.
+/// A minimal packet of the data plane, sufficient for the exception path.
 pub struct Frame(pub Vec<u8>);
 
 impl Packet for Frame {
@@ -144,7 +144,7 @@ impl Packet for Frame {
     }
 }
 
-/// What the kernel sent.
+/// Frames that the kernel sent.
 #[derive(Clone, Default)]
 pub struct Sent(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -174,7 +174,7 @@ impl Bed {
         Bed { counters: path.counters(), ring, sent, _path: path }
     }
 
-    /// A frame comes in that is not ours to balance.
+    /// Receives a frame that is not balanced.
     pub fn arrives(&self, frame: &[u8]) {
         self.arrives_at(0, frame);
     }
@@ -193,16 +193,16 @@ impl Bed {
         until(what, || self.left().into_iter().find(|f| is_it(f)))
     }
 
-    /// Everything the kernel has sent so far.
+    /// Returns all frames that the kernel has sent so far.
     pub fn left(&self) -> Vec<Vec<u8>> {
         self.sent.0.lock().unwrap().clone()
     }
 }
 
-/// What a thread of ours takes of a core over some time. The scheduler's own count, in nanoseconds.
+/// Returns the share of a core that a thread of this process uses over some time, by the kernel scheduler's count.
 pub fn cpu_share(thread: &str, time: Duration) -> f64 {
     let is_it = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|n| n.trim() == thread);
-    // A thread takes its name only once it runs.
+    // A thread has its name only once it runs.
     let task = until("the thread runs", || {
         let tasks = std::fs::read_dir("/proc/self/task").unwrap();
         tasks.map(|task| task.unwrap().path()).find(is_it)

@@ -1,4 +1,4 @@
-//! The few frames the stories send and look for.
+//! Frames that the tests send and expect.
 
 use pollux_control::model::network_config::Mac;
 
@@ -30,7 +30,7 @@ fn arp(what: u8, from: Mac, sender: [u8; 4], to: Mac, target: [u8; 4]) -> Vec<u8
     [&[0, 1, 8, 0, 6, 4, 0, what][..], &from.0, &sender, &to.0, &target].concat()
 }
 
-/// RFC 768: over a pseudo header, the UDP header and the data, the sum comes out as zero.
+/// RFC 768: over pseudo header, UDP header and data, the checksum must be zero.
 pub fn udp_checksum_is_right(frame: &[u8]) -> bool {
     let (addresses, udp) = (&frame[26..34], &frame[34..]);
     let pseudo = [addresses, &[0, 17], &udp[4..6]].concat();

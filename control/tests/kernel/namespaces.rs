@@ -1,4 +1,4 @@
-//! Stories of namespaces: the same addresses in two, each in a network namespace of its own.
+//! Two namespaces with the same addresses, each with a kernel network namespace of its own.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use pollux_dataplane::worker::binding::NamespaceId;
 use crate::bed::{self, FOREIGN, Frame, OURS, PEER, Sent, alone, ip, until};
 use crate::frames;
 
-/// The way to the ring of a namespace.
+/// Injects frames into the ring of a namespace.
 struct Wire(Arc<ArrayQueue<(usize, Frame)>>);
 
 impl Injector for Wire {
@@ -104,7 +104,7 @@ fn two_namespaces_have_the_same_addresses() {
         let reply = green.leaves("a reply", |port, f| port == 1 && is_arp_reply(f, 12));
         assert_eq!(reply[6..12], FOREIGN.0);
         assert!(blue.from_kernel.pop().is_none_or(|(_, f)| !is_arp_reply(f.bytes(), 16)));
-        // What is not bound to it finds no twin.
+        // A frame of a VLAN that is not bound to the namespace has no twin.
         blue.arrives(0, asks(Some(8)));
         blue.arrives(0, asks(None));
         blue.heard.0.resolve("krn0.7", "10.77.0.9".parse().unwrap()).unwrap();
@@ -114,8 +114,8 @@ fn two_namespaces_have_the_same_addresses() {
 }
 
 #[test]
-fn what_was_made_goes_and_what_was_there_stays() {
-    alone("kernel_namespaces::what_was_made_goes_and_what_was_there_stays", || {
+fn only_objects_that_were_created_are_removed() {
+    alone("kernel_namespaces::only_objects_that_were_created_are_removed", || {
         let (_path, mut kernel_namespaces) = kernel_namespaces();
         let there = format!("krn-{}-there", std::process::id());
         ip(&format!("netns add {there}"));
@@ -134,8 +134,8 @@ fn what_was_made_goes_and_what_was_there_stays() {
 }
 
 #[test]
-fn twins_follow_what_is_bound() {
-    alone("kernel_namespaces::twins_follow_what_is_bound", || {
+fn twins_follow_the_bindings() {
+    alone("kernel_namespaces::twins_follow_the_bindings", || {
         let (_path, mut kernel_namespaces) = kernel_namespaces();
         let mut blue =
             Side::join(&mut kernel_namespaces, 1, "bound", &[on("net0", Some(7)), on("net1", None)]);
@@ -160,13 +160,16 @@ fn twins_follow_what_is_bound() {
             "the twin that stays keeps its address"
         );
         assert!(kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().is_none(), "nothing new");
-        assert!(kernel_namespaces.rebind(NamespaceId(9), &bindings).unwrap().is_none(), "nobody there");
+        assert!(
+            kernel_namespaces.rebind(NamespaceId(9), &bindings).unwrap().is_none(),
+            "there is no such namespace"
+        );
     });
 }
 
 #[test]
-fn a_twin_that_cannot_be_made_leaves_nothing() {
-    alone("kernel_namespaces::a_twin_that_cannot_be_made_leaves_nothing", || {
+fn a_twin_that_cannot_be_created_leaves_nothing_behind() {
+    alone("kernel_namespaces::a_twin_that_cannot_be_created_leaves_nothing_behind", || {
         let (_path, mut kernel_namespaces) = kernel_namespaces();
         let there = format!("krn-{}-taken", std::process::id());
         ip(&format!("netns add {there}"));

@@ -44,7 +44,7 @@ pub fn follows_isakmp() -> Result<()> {
     // A socket receives it; otherwise the kernel would send ICMP errors, perhaps when their connection exists.
     let kernel = Raw::open(&bed.balancer, ESP)?;
     client.send(VIP, &esp(1))?;
-    kernel.receive("ESP of nobody", |packet| packet.destination == VIP)?;
+    kernel.receive("ESP without a connection", |packet| packet.destination == VIP)?;
     let key = json!({ "protocol": "udp", "address": "10.9.9.2" });
     assert_eq!(counters::service(&daemon, &key)?["live"]["in_packets"], 0);
 

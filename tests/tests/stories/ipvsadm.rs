@@ -68,9 +68,9 @@ pub fn saves_and_restores() -> Result<()> {
     assert_eq!(stats.lines().count(), list.lines().count());
     ipvsadm.says("-Z")?;
 
-    let nobody = Ipvsadm { socket: place.path().join("nobody"), ..ipvsadm };
-    let (status, why) = nobody.fails("-Ln", "")?;
+    let no_daemon = Ipvsadm { socket: place.path().join("no-daemon"), ..ipvsadm };
+    let (status, why) = no_daemon.fails("-Ln", "")?;
     assert_eq!((status, why.starts_with("Can't initialize ipvs: ")), (Some(2), true), "{why}");
-    assert_eq!(nobody.says("-v")?, "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n");
+    assert_eq!(no_daemon.says("-v")?, "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n");
     daemon.accounts_for_all_packets()
 }

@@ -135,7 +135,7 @@ fn get(client: &mut Client) -> Config {
 }
 
 #[test]
-fn a_request_gets_its_reply_and_a_refusal_its_errno() {
+fn a_request_gets_its_reply_and_an_error_its_errno() {
     let bed = Bed::new();
     let mut client = bed.client();
     assert_eq!(get(&mut client), Config::default());
@@ -147,7 +147,7 @@ fn a_request_gets_its_reply_and_a_refusal_its_errno() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_with_its_code() {
+fn invalid_requests_get_their_error_codes() {
     let bed = Bed::new();
     for (line, code, word) in [
         ("{", -32700, "not JSON"),
@@ -172,7 +172,7 @@ fn what_is_no_request_is_refused_with_its_code() {
 }
 
 #[test]
-fn a_wrong_parameter_is_named() {
+fn a_wrong_parameter_is_named_in_the_error() {
     let bed = Bed::new();
     let line = r#"{"jsonrpc":"2.0","id":"a","method":"config.apply","params":{"config":{"services":[{"protocol":"tcp","address":"10.9.9.1","l4_port":80,"weight":1}]}}}"#;
     let answer = bed.ask(line);
@@ -182,7 +182,7 @@ fn a_wrong_parameter_is_named() {
 }
 
 #[test]
-fn a_client_may_be_about_one_namespace() {
+fn a_client_can_select_a_namespace() {
     let bed = Bed::new();
     let asked = |name: Option<&str>| {
         let mut client = bed.client().in_namespace(name.map(str::to_owned));
@@ -201,7 +201,7 @@ fn a_notification_is_not_answered() {
 }
 
 #[test]
-fn slow_and_vanished_clients_delay_nobody() {
+fn slow_and_disconnected_clients_do_not_delay_others() {
     let bed = Bed::new();
     let mut half = bed.raw();
     half.write_all(b"{\"jsonrpc\":").unwrap();
@@ -214,7 +214,7 @@ fn slow_and_vanished_clients_delay_nobody() {
 }
 
 #[test]
-fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
+fn a_slow_follower_delays_no_one_and_learns_how_many_events_it_missed() {
     let bed = Bed::new();
     let mut follower = bed.client();
     follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
@@ -229,18 +229,18 @@ fn a_slow_reader_of_events_delays_nobody_and_hears_what_it_missed() {
 }
 
 #[test]
-fn a_follower_that_goes_frees_its_seat() {
+fn a_follower_that_disconnects_frees_its_slot() {
     let bed = Bed::new();
     let mut stream = bed.raw();
     stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"debug.follow\"}\n").unwrap();
     assert_eq!(answer(&stream)["result"], json!({}));
     stream.write_all(b"\n").unwrap();
-    // What it has not read is thrown away with the connection, which may show as a reset.
+    // Data it has not read is discarded with the connection, which may appear as a reset.
     let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
 }
 
 #[test]
-fn a_line_without_end_is_cut_off() {
+fn an_endless_line_is_rejected() {
     let bed = Bed::new();
     let mut endless = bed.raw();
     let chunk = vec![b' '; 1 << 20];
@@ -250,7 +250,7 @@ fn a_line_without_end_is_cut_off() {
 }
 
 #[test]
-fn a_hundred_clients_are_served_and_the_129th_is_told_why_not() {
+fn the_129th_client_is_refused_with_a_reason() {
     let bed = Bed::new();
     let mut clients: Vec<Client> = (0..Limits::default().clients).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(get(client), Config::default()));
@@ -259,14 +259,14 @@ fn a_hundred_clients_are_served_and_the_129th_is_told_why_not() {
 }
 
 #[test]
-fn a_daemon_that_stops_says_so() {
+fn a_stopping_daemon_reports_it() {
     let bed = Bed::new();
     let error = bed.client().call::<Done>(&Request::DaemonStop(NoParams {})).unwrap_err();
     assert!(error.to_string().contains("stopping"), "{error}");
 }
 
 #[test]
-fn only_the_owner_may_connect_and_only_one_daemon_listen() {
+fn only_the_owner_can_connect_and_only_one_daemon_can_listen() {
     let bed = Bed::new();
     assert_eq!(bed.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let (jobs, _queue) = channel::unbounded();
@@ -275,7 +275,7 @@ fn only_the_owner_may_connect_and_only_one_daemon_listen() {
 }
 
 #[test]
-fn what_a_dead_daemon_left_is_replaced_but_a_file_is_not() {
+fn a_stale_socket_is_replaced_but_a_file_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let (jobs, _queue) = channel::unbounded();
     let path = dir.path().join("s");
@@ -288,7 +288,7 @@ fn what_a_dead_daemon_left_is_replaced_but_a_file_is_not() {
 }
 
 #[test]
-fn nobody_there_is_told_with_the_cure() {
+fn a_missing_daemon_is_reported_with_a_hint() {
     let error = Client::connect("/nonexistent/s".as_ref(), PATIENCE).unwrap_err().to_string();
     assert!(error.starts_with("cannot reach polluxd at /nonexistent/s: "), "{error}");
     assert!(error.contains("is it running?"), "{error}");

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_waits_for_nobody() {
+    fn an_open_loop_schedule_does_not_wait() {
         let (mut pool, mut batch) = (Pool::new(), Batch::new());
         let mut script = Script::new(vec![source(Flows::Fresh { first: 0, span: 10 })], vec![]);
         script.pace = Pace::Every(10_000_000_000);
