@@ -1,4 +1,4 @@
-//! The edge to DPDK on virtual devices: no network card and no huge pages needed; one test needs root and says so.
+//! The DPDK bindings on virtual devices: no NIC and no huge pages are needed; the tests that need root say so.
 #![cfg(feature = "dpdk")]
 
 use std::process::Command;
@@ -18,7 +18,7 @@ use pollux_dataplane::time::Clock;
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// EAL starts once per process, so all tests share it; each has its own pools and devices.
+/// EAL starts once per process, so all tests share it. Each test has its own pools and devices.
 static EAL: LazyLock<Eal> = LazyLock::new(|| {
     let prefix = format!("pollux-test-{}", std::process::id());
     let args = ["-l", "0", "--no-huge", "-m", "256", "--no-pci", "--no-telemetry", "--file-prefix", &prefix];
@@ -55,7 +55,7 @@ fn eal_starts_only_once() {
 }
 
 #[test]
-fn a_sibling_comes_from_the_same_pool_until_that_is_empty() {
+fn a_sibling_is_from_the_same_pool_until_that_is_empty() {
     let pool = pool(3);
     let mut packet = pool.packet(&[7; 60]).expect("the pool has enough");
     assert!(packet.pull_front(20));
@@ -81,7 +81,7 @@ fn a_packet_is_pointer_sized_even_when_it_may_be_missing() {
 }
 
 #[test]
-fn an_exhausted_pool_gives_none_and_recovers() {
+fn an_exhausted_pool_returns_none_and_recovers() {
     let pool = pool(7);
     let mut held: Vec<Mbuf> = std::iter::from_fn(|| pool.packet(&[1; 60])).collect();
     assert_eq!((held.len(), pool.in_use()), (7, 7));
@@ -91,7 +91,7 @@ fn an_exhausted_pool_gives_none_and_recovers() {
 }
 
 #[test]
-fn a_frame_that_does_not_fit_is_no_packet_and_takes_none() {
+fn a_frame_that_is_too_long_uses_no_buffer() {
     let pool = pool(7);
     assert!(pool.packet(&[0; 2048]).is_some());
     assert!(pool.packet(&[0; 2049]).is_none());
@@ -100,7 +100,7 @@ fn a_frame_that_does_not_fit_is_no_packet_and_takes_none() {
 }
 
 #[test]
-fn all_packets_come_home() {
+fn all_packets_return_to_the_pool() {
     let pool = pool(127);
     drop(frames(&pool, 64));
     assert_eq!(pool.in_use(), 0, "dropped as a batch");
@@ -133,9 +133,9 @@ fn change() -> impl Strategy<Value = Change> {
 static MODEL_POOL: LazyLock<Pool> = LazyLock::new(|| pool(7));
 
 proptest! {
-    /// The model is a vector. The headroom is the one DPDK was built with, 128 bytes.
+    /// The model is a vector. The headroom is DPDK's default, 128 bytes.
     #[test]
-    fn a_packet_is_a_vector_with_room_in_front_and_behind(changes in prop::collection::vec(change(), 0..40)) {
+    fn a_packet_is_a_vector_with_headroom_and_tailroom(changes in prop::collection::vec(change(), 0..40)) {
         let mut model: Vec<u8> = (0..200).collect();
         let mut headroom = 128;
         let mut packet = MODEL_POOL.packet(&model).expect("one packet at a time");
@@ -175,7 +175,7 @@ proptest! {
 }
 
 #[test]
-fn frames_come_around_a_ring_in_order() {
+fn frames_pass_a_ring_port_in_order() {
     let pool = pool(255);
     let (port, mut queue) = start("net_ring_around", &pool);
     let mut batch = frames(&pool, 10);
@@ -191,7 +191,7 @@ fn frames_come_around_a_ring_in_order() {
 }
 
 #[test]
-fn what_a_full_ring_refuses_stays_in_order() {
+fn frames_refused_by_a_full_ring_stay_in_order() {
     let pool = pool(2047);
     let (_port, mut queue) = start("net_ring_full", &pool);
     let mut sent = 0;
@@ -216,7 +216,7 @@ fn what_a_full_ring_refuses_stays_in_order() {
 }
 
 #[test]
-fn a_burst_is_no_longer_than_the_batch_has_room() {
+fn a_burst_is_limited_by_the_room_in_the_batch() {
     let pool = pool(255);
     let (_port, mut queue) = start("net_null_room", &pool);
     let mut batch = frames(&pool, 60);
@@ -263,7 +263,7 @@ fn every_error_of_a_setup_is_reported() {
 }
 
 #[test]
-fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
+fn a_capable_device_accepts_the_rss_key_and_table() {
     let spread = Spread::new(Seed(3, 5));
     let rss_key = Some(*spread.key(Facing::Clients));
     let spreads = |devargs: &str, queues| {
@@ -278,7 +278,7 @@ fn a_device_that_can_takes_the_key_and_the_table_of_the_rule() {
 }
 
 #[test]
-fn a_device_without_interrupts_starts_without() {
+fn a_device_without_interrupts_starts_without_them() {
     let pool = pool(255);
     let port = Port::attach(&EAL, "net_ring_bells").expect("the virtual device can be made");
     let setup = PortSetup { interrupts: true, ..PortSetup::new(pool.clone()) };
@@ -294,7 +294,7 @@ fn a_device_without_interrupts_starts_without() {
 }
 
 #[test]
-fn a_port_runs_until_its_last_queue_is_gone() {
+fn a_port_runs_until_its_last_queue_is_dropped() {
     let pool = pool(255);
     let (port, mut queue) = start("net_ring_last", &pool);
     drop(port);
@@ -308,7 +308,7 @@ fn a_port_runs_until_its_last_queue_is_gone() {
 }
 
 #[test]
-fn a_thread_registers_once_and_then_has_a_cache() {
+fn a_thread_registers_once_and_then_has_a_mempool_cache() {
     let setup = PoolSetup { name: "cached".into(), packets: 255, cache: 32, frame_room: 2048, socket: None };
     let pool = Pool::create(&EAL, &setup).expect("a small pool fits");
     let worker = thread::spawn(move || {
@@ -336,7 +336,7 @@ fn a_frame_in_several_buffers_is_dropped_and_counted() {
     assert_eq!(pool.in_use(), 2);
 }
 
-/// A capture file in the oldest format there is: little-endian, microseconds, Ethernet.
+/// A classic pcap file: little-endian, microseconds, Ethernet.
 fn pcap(frames: &[&[u8]]) -> Vec<u8> {
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     let mut file = words(&[0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1]);
@@ -358,7 +358,7 @@ fn the_clock_agrees_with_the_kernels() {
     assert!(clock.cycles() > cycles && clock.now().0 >= ticks);
 }
 
-/// Two ends of a cable, taken away when the test ends, however it ends.
+/// A veth pair, removed when it is dropped.
 struct Veth(String);
 
 impl Veth {
@@ -386,7 +386,7 @@ fn ip(args: &[&str]) -> bool {
 }
 
 #[test]
-fn frames_cross_a_cable_between_kernel_interfaces() {
+fn frames_cross_a_veth_pair() {
     let Some(veth) = Veth::new() else {
         eprintln!("skipped: a veth pair needs root and iproute2");
         return;
@@ -401,7 +401,7 @@ fn frames_cross_a_cable_between_kernel_interfaces() {
     near.transmit(&mut batch);
     assert!(batch.is_empty());
     let limit = Instant::now() + Duration::from_secs(5);
-    // The kernel sends frames of its own over a new link, so ours is found by its bytes.
+    // The kernel too sends frames over a new link, so the test's frame is identified by its bytes.
     let came = std::iter::repeat_with(|| {
         let mut batch = Batch::new();
         far.receive(&mut batch);
@@ -425,7 +425,7 @@ fn a_tap_raises_an_interrupt_when_a_frame_arrives() {
     assert!(started.interrupts);
     assert!(ip(&["link", "set", &name, "up"]) && ip(&["address", "add", "192.0.2.1/30", "dev", &name]));
     queue.arm();
-    // The kernel asks for the receiver's address.
+    // The kernel sends an ARP request for the receiver.
     let socket = std::net::UdpSocket::bind("192.0.2.1:0").expect("the address is there");
     socket.send_to(&[1], "192.0.2.2:9").expect("there is a route");
     let limit = Timespec { tv_sec: 5, tv_nsec: 0 };

@@ -12,7 +12,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     files.collect()
 }
 
-fn bent(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
+fn mutated(target: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     let edits = prop::collection::vec((any::<usize>(), any::<u8>()), 0..6);
     (prop::sample::select(seeds(target)), 0..600_usize, edits)
         .prop_map(|(seed, keep, edits)| fuzz::mutate(&seed, keep.saturating_mul(2), &edits))
@@ -29,22 +29,22 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn what_is_parsed_lies_inside(bytes in bent("parse")) {
+    fn parsed_offsets_are_within_the_packet(bytes in mutated("parse")) {
         fuzz::parse(&bytes);
     }
 
     #[test]
-    fn no_packet_is_lost(bytes in bent("pipeline")) {
+    fn no_packet_is_lost(bytes in mutated("pipeline")) {
         fuzz::pipeline(&bytes);
     }
 
     #[test]
-    fn no_fragment_is_lost(bytes in bent("fragments")) {
+    fn no_fragment_is_lost(bytes in mutated("fragments")) {
         fuzz::fragments(&bytes);
     }
 
     #[test]
-    fn noise_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn random_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         fuzz::parse(&bytes);
         fuzz::pipeline(&bytes);
         fuzz::fragments(&bytes);
