@@ -38,7 +38,10 @@ impl Lines<'_> {
         let top = round_up(points().map(|point| point.1).fold(0.0, f64::max));
         let x = |value: f64| LEFT + PLOT * (value / low).ln() / (high / low).ln();
         let y = |value: f64| TOP + HEIGHT * (1.0 - value.max(0.0) / top);
-        let mut body = head(self.title, HEIGHT + TOP + 56.0);
+        // The legend is right of the plot; the document is wide enough for its longest entry.
+        let legends = self.series.iter().map(|(name, _)| text_width(name)).fold(0.0, f64::max);
+        let width = WIDTH.max(LEFT + PLOT + 42.0 + legends + 8.0);
+        let mut body = head(self.title, (width, HEIGHT + TOP + 56.0));
         for step in 0..=4 {
             let value = top * f64::from(step) / 4.0;
             line(&mut body, (LEFT, y(value)), (LEFT + PLOT, y(value)));
@@ -71,10 +74,10 @@ impl Lines<'_> {
     }
 }
 
-fn head(title: &str, height: f64) -> String {
+fn head(title: &str, (width, height): (f64, f64)) -> String {
     let mut body = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height:.0}\" \
-         viewBox=\"0 0 {WIDTH} {height:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
+         viewBox=\"0 0 {width:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     let _ = writeln!(
@@ -164,6 +167,17 @@ mod tests {
             ["1", "2.50", "12.3", "151", "1k", "100k", "2.50M"]
         );
         assert_eq!([0.3, 1.0, 3.0, 70.0, 9.0].map(round_up), [0.4, 1.0, 4.0, 80.0, 10.0]);
+    }
+
+    #[test]
+    fn a_long_legend_is_not_clipped() {
+        let name = "a line with a rather long name".to_owned();
+        let needed = LEFT + PLOT + 42.0 + text_width(&name);
+        let series = vec![(name, vec![(1.0, 5.0)])];
+        let svg = Lines { title: "t", x_label: "flows", y_label: "ns", series }.svg();
+        let width: f64 =
+            svg.split("width=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().parse().unwrap();
+        assert!(width >= needed, "the document is {width} wide and the legend needs {needed}");
     }
 
     #[test]

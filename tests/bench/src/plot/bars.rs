@@ -30,7 +30,7 @@ impl Bars<'_> {
         let height = |group: &(String, Vec<f64>)| group.1.len() as f64 * BAR + GROUP_GAP;
         let bottom = TOP + self.groups.iter().map(height).sum::<f64>();
         let legend = if self.names.len() > 1 { 26.0 } else { 0.0 };
-        let mut body = head(self.title, bottom + 50.0 + legend);
+        let mut body = head(self.title, (WIDTH, bottom + 50.0 + legend));
         self.scale(&mut body, &axis, bottom);
         let mut y = TOP;
         for group in &self.groups {
