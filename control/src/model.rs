@@ -1,7 +1,7 @@
-//! What an operator may ask for: one model for the configuration file, the control socket and the rules text.
+//! The configuration model, shared by the configuration file, the control socket and the state file.
 //!
-//! These types say what can be written; [`validate`] says what makes sense. Field names are the words of
-//! `docs/` and of the CLI, and an unknown field is an error everywhere.
+//! These types define what can be written; [`crate::model::validate`] checks values and how fields fit together. Unknown
+//! fields are errors everywhere.
 
 mod destination;
 pub mod diff;
@@ -37,67 +37,71 @@ pub use self::settings::Settings;
 pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
 
-/// A whole configuration: what `polluxd --config` reads and what `apply` replaces at once.
+/// A complete configuration: read by `polluxd --config`, replaced as a whole by `pollux apply`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Settings read once at start; a change needs a restart and `apply` says so.
+    /// Sizes fixed at start; changes take effect at the next start and are reported under `needs_restart`.
     pub start: Start,
-    /// DPDK ports; a port that is not listed is used with these defaults.
+    /// DPDK ports. An unlisted port keeps the device's MTU and is not promiscuous. Read only at start.
     pub ports: Vec<Port>,
-    /// Time-outs and switches that take effect for later packets.
+    /// Timeouts and switches; they affect packets that arrive after a change.
     pub settings: Settings,
-    /// Rules that mark packets, for services that are named by a mark.
+    /// Rules that set the firewall mark of packets, for services that match on a fwmark.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fwmarks: Vec<FwmarkRule>,
     /// Virtual services with their destinations, in the order they are added.
     #[schemars(with = "Vec<Service>")]
     pub services: Services,
-    /// Addresses, routes and neighbours given by hand instead of read from the kernel; for benchmarks and replay.
+    /// Static network configuration: links, addresses, routes and neighbours given by hand, for benchmarks and replay.
+    /// It overrides everything mirrored from the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkConfig>,
-    /// Namespaces beside the default one, whose content is what stands above.
+    /// Namespaces in addition to the default one, whose content is in the fields above.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Namespace>,
 }
 
-/// Sizes fixed when the daemon starts, because the packet's way never allocates.
+/// Sizes fixed when the daemon starts, because packet processing never allocates memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Start {
-    /// IPv4 connections that all workers together can hold.
+    /// IPv4 connections, total over all workers, 0 to 2^30; each worker gets an equal share. 0 disables IPv4 services.
     pub connections_ipv4: u32,
-    /// IPv6 connections that all workers together can hold.
+    /// IPv6 connections, total over all workers, 0 to 2^30; each worker gets an equal share. 0 disables IPv6 services.
     pub connections_ipv6: u32,
-    /// Services that can exist at once.
+    /// Maximum number of services, at least 1.
     pub services: u32,
-    /// Destinations that can exist at once, removed ones that still have connections included.
+    /// Maximum number of destinations, at least 1, including removed ones that still have connections.
     pub destinations: u32,
-    /// Persistence templates that can exist at once.
+    /// Persistence templates, total over all workers, 1 to 2^28.
     pub templates: u32,
-    /// Packet buffers shared by all ports; 0 lets the daemon choose from ports, queues and descriptors.
+    /// Packet buffers (mbufs) shared by all ports; 0 computes the number from ports, queues and rings.
     pub packet_buffers: u32,
-    /// Mirror addresses, routes and neighbours from the kernel and give every port a TAP twin.
+    /// Mirrors the kernel's addresses, routes and neighbours, and creates a TAP twin for every port. `polluxd
+    /// --no-kernel` overrides it.
     pub kernel: bool,
-    /// What a worker does when no packet comes; `polluxd --idle` goes before it.
+    /// What an idle worker does; `polluxd --idle` overrides it.
     pub idle: Idle,
-    /// The longest nap of a worker that sleeps, in microseconds; `polluxd --max-sleep-us` goes before it.
+    /// Longest sleep of modes `sleep` and `interrupt`, in microseconds, 10 to 10000; `polluxd --max-sleep-us` overrides
+    /// it.
     pub max_sleep_us: u32,
 }
 
-/// What a worker does when no packet comes.
+/// What an idle worker does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Idle {
-    /// It looks again at once: all of its core, and the shortest delay.
+    /// Polls again at once: uses the whole core, with the shortest delay.
     #[default]
     Busy,
-    /// It pauses for about a microsecond between looks: as much of its core, with less heat and less in the way of the
-    /// sibling hyperthread.
+    /// Pauses for about a microsecond between polls: still uses the whole core, but produces less heat and leaves more
+    /// to the sibling hyperthread.
     Pause,
-    /// After about a millisecond of pauses it takes naps that grow to the longest: little of its core.
+    /// Sleeps after about a millisecond of pauses, first 10 microseconds, then twice as long each time, up to
+    /// `max_sleep_us`: uses a few percent of its core.
     Sleep,
-    /// The same, and ports that can do so wake it up when a packet comes.
+    /// Like `sleep`, but ports that support receive interrupts wake it up.
     Interrupt,
 }
 
@@ -117,33 +121,33 @@ impl Default for Start {
     }
 }
 
-/// How one DPDK port is set up.
+/// Configuration of one DPDK port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    /// The device's name as DPDK shows it: `0000:3b:00.0`, `net_af_packet0`.
+    /// Device name in DPDK: `0000:3b:00.0`, `net_af_packet0`.
     pub name: String,
-    /// Name of the port's TAP twin in the kernel; `pollux` and the port's number when absent.
+    /// Name of the port's TAP twin in the kernel, 1 to 15 bytes; default `pollux` and the port's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<String>,
-    /// Largest IP packet in bytes.
+    /// Largest IP packet in bytes, 68 to 9600.
     #[serde(default = "default_mtu")]
     pub mtu: u32,
-    /// Take frames that are addressed to other stations too.
+    /// Puts the port in promiscuous mode; frames for other MAC addresses are still dropped.
     #[serde(default)]
     pub promiscuous: bool,
-    /// Whose packets come in by it; lets a device that can bring each to the worker that owns its flow.
+    /// Port role, client-facing or server-facing: lets RSS deliver packets directly to the worker that owns their flow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facing: Option<Facing>,
 }
 
-/// Whom a port faces.
+/// Role of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Facing {
-    /// Packets come from clients.
+    /// Client-facing: receives packets from clients.
     Clients,
-    /// Packets come from servers, to clients.
+    /// Server-facing: receives the servers' packets to clients.
     Servers,
 }
 
@@ -200,7 +204,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// How destinations are chosen.
+/// Scheduling algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheduler {
@@ -213,13 +217,13 @@ pub enum Scheduler {
     /// Weighted least connections.
     #[default]
     Wlc,
-    /// Weighted failover: the greatest weight that is not overloaded.
+    /// Weighted failover: the destination with the highest weight that is not overloaded.
     Fo,
-    /// Weighted overflow: the greatest weight that has no more active connections than that.
+    /// Weighted overflow: the destination with the highest weight whose active connections do not exceed that weight.
     Ovf,
-    /// Locality-based least connections, by the address clients ask for.
+    /// Locality-based least connections, by the packet's destination address.
     Lblc,
-    /// The same with a set of destinations for each address.
+    /// Locality-based least connections with replication: a set of destinations for each address.
     Lblcr,
     /// Destination hashing.
     Dh,
@@ -233,12 +237,12 @@ pub enum Scheduler {
     Nq,
     /// The better of two random choices.
     Twos,
-    /// None: the service never gets a destination.
+    /// None: no destination is ever selected.
     None,
 }
 
 impl Scheduler {
-    /// The name IPVS knows it by.
+    /// Returns the scheduler's name in IPVS.
     pub fn name(self) -> &'static str {
         service::Scheduler::from(self).name()
     }
@@ -266,43 +270,42 @@ impl From<Scheduler> for service::Scheduler {
     }
 }
 
-/// How packets reach a destination.
+/// Forwarding method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Rewrite addresses and ports in both directions.
+    /// Network address translation: addresses and ports are rewritten in both directions.
     Nat,
-    /// Direct routing: only the link-layer address changes.
+    /// Direct routing: only the MAC address is rewritten.
     Dr,
-    /// Inside another packet; `tunnel` says which kind.
+    /// Encapsulation; `tunnel` is the type.
     Tunnel,
 }
 
-/// What tells one service from another; every request about a service carries it. Written as `protocol`, `address` and
-/// `l4_port`, or as `fwmark` and `family`.
+/// Key that identifies a service: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "written::Key", into = "written::Key")]
 pub enum ServiceKey {
-    /// By what clients address.
+    /// Protocol and virtual endpoint.
     Address {
         /// Transport protocol.
         protocol: Protocol,
-        /// The virtual address.
+        /// Virtual address (VIP).
         address: IpAddr,
-        /// The virtual L4 port; 0 is any, which needs persistence.
+        /// Virtual L4 port; 0 matches any port and needs persistence.
         l4_port: u16,
     },
-    /// By the mark that [`FwmarkRule`]s give.
+    /// Firewall mark set by [`FwmarkRule`]s.
     Fwmark {
         /// The mark, not 0.
         fwmark: u32,
-        /// Of which packets.
+        /// Address family of the packets.
         family: Family,
     },
 }
 
 impl ServiceKey {
-    /// The family of the clients' packets.
+    /// Returns the address family of the clients' packets.
     pub fn family(&self) -> Family {
         match self {
             ServiceKey::Address { address: IpAddr::V4(_), .. } => Family::Ipv4,
@@ -311,7 +314,7 @@ impl ServiceKey {
         }
     }
 
-    /// The virtual L4 port; 0, which is any, for marks.
+    /// Returns the virtual L4 port; 0 (any port) for a fwmark.
     pub fn l4_port(&self) -> u16 {
         match self {
             ServiceKey::Address { l4_port, .. } => *l4_port,
@@ -332,19 +335,19 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// How clients stick to a destination: the first connection of a client's network decides for later ones.
+/// Persistence: later connections of a client, or of a group of clients, go to the destination of the first one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Persistence {
-    /// Seconds after the last new connection.
+    /// Seconds after the client's last new connection, 1 to 2678400 (31 days).
     pub timeout: u32,
-    /// Which clients are one: an IPv4 mask (any pattern, as in IPVS). Whole addresses by default.
+    /// IPv4 client grouping mask; any bit pattern, as in IPVS. Default 255.255.255.255.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub netmask: Option<Ipv4Addr>,
-    /// The same for IPv6: a prefix length from 1 to 128.
+    /// IPv6 client grouping, prefix length 1 to 128. Default 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_len: Option<u8>,
-    /// Tell clients apart by what they say, too.
+    /// Persistence engine, which also distinguishes clients by packet content. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
 }
@@ -363,45 +366,46 @@ pub enum Engine {
     Sip,
 }
 
-/// Switches of a scheduler, by their bits in IPVS.
+/// Scheduler flags of IPVS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulerFlags {
-    /// `sh-fallback`, `mh-fallback`, `flag-1`: look further when the choice is not usable.
+    /// `sh-fallback`, `mh-fallback`, `flag-1`: if the selected destination is not usable, try others.
     pub fallback: bool,
-    /// `sh-port`, `mh-port`, `flag-2`: hash the client's port too.
+    /// `sh-port`, `mh-port`, `flag-2`: include the client's port in the hash.
     pub l4_port: bool,
-    /// `flag-3`: means nothing to any scheduler.
+    /// `flag-3`: stored and listed, but no scheduler uses it.
     pub flag_3: bool,
 }
 
 impl SchedulerFlags {
-    /// Whether none is set.
+    /// Returns true if no flag is set.
     pub fn is_empty(&self) -> bool {
         *self == SchedulerFlags::default()
     }
 }
 
-/// A virtual service. Its key is written in place: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
+/// A virtual service. The fields of its key are written inline: `protocol`, `address` and `l4_port`, or `fwmark` and
+/// `family`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "written::Service", into = "written::Service")]
 pub struct Service {
-    /// What tells it from others.
+    /// Key that identifies the service.
     pub key: ServiceKey,
-    /// How destinations are chosen.
+    /// Scheduling algorithm.
     pub scheduler: Scheduler,
-    /// The scheduler's switches.
+    /// Scheduler flags.
     pub flags: SchedulerFlags,
-    /// How clients stick to a destination.
+    /// Persistence; none if absent.
     pub persistence: Option<Persistence>,
-    /// A UDP connection serves one packet.
+    /// One-packet scheduling (OPS): every UDP packet is scheduled on its own.
     pub ops: bool,
-    /// Destinations in the order they are added; as in IPVS the newest is looked at first.
+    /// Destinations in the order they are added; as in IPVS, schedulers look at the last one added first.
     pub destinations: Vec<Destination>,
 }
 
 impl Service {
-    /// A service with defaults and no destinations.
+    /// Returns a service with default settings and no destinations.
     pub fn new(key: ServiceKey) -> Service {
         Service {
             key,
@@ -413,7 +417,7 @@ impl Service {
         }
     }
 
-    /// What tells this service from others.
+    /// Returns the key that identifies the service.
     pub fn key(&self) -> ServiceKey {
         self.key
     }

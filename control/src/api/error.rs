@@ -1,4 +1,4 @@
-//! Why a request was refused: what the daemon answers instead of a reply, and how it looks in JSON-RPC.
+//! Reasons for refusing a request, and their JSON-RPC error objects.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,67 +6,66 @@ use serde::{Deserialize, Serialize};
 use crate::model::edit::{EditError, Errno};
 use crate::model::input_error::{InputError, InputErrors};
 
-/// Why the daemon did not do what a request asked for.
+/// Reason for refusing a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// What was asked for makes no sense.
+    /// The parameters are invalid.
     #[error(transparent)]
     InputErrors(#[from] InputErrors),
-    /// A single edit does not fit what is there.
+    /// An edit was refused.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// The daemon was started with less room than is asked for.
+    /// A size fixed at start is exhausted.
     #[error("{0}")]
     NoRoom(String),
-    /// A cursor of an earlier page means nothing any more.
-    #[error("cursor {0:?} is unknown or too old; ask again without a cursor")]
+    /// The cursor is unknown or expired.
+    #[error("cursor {0:?} is unknown or expired; start again without a cursor")]
     BadCursor(String),
     /// There is not enough memory for a namespace.
     #[error(
-        "there is no memory for {ipv4} IPv4 and {ipv6} IPv6 connections: {why}; lower start.connections_ipv4"
+        "not enough memory for {ipv4} IPv4 and {ipv6} IPv6 connections: {why}; lower start.connections_ipv4 or \
+         start.connections_ipv6 of the namespace"
     )]
     NoMemory {
-        /// IPv4 connections wanted.
+        /// IPv4 connections requested.
         ipv4: u32,
-        /// IPv6 connections wanted.
+        /// IPv6 connections requested.
         ipv6: u32,
-        /// What the kernel said.
+        /// The system's error.
         why: String,
     },
-    /// The daemon is on its way down.
-    #[error("polluxd is stopping; try again when it is back")]
+    /// The daemon is stopping.
+    #[error("polluxd is stopping; try again when it is running again")]
     Stopping,
     /// The workers did not adopt the change in time.
-    #[error(
-        "not every worker took the change within {waited_ms} ms; see the daemon's log and `pollux stats`"
-    )]
+    #[error("a worker did not respond within {waited_ms} ms; see the daemon's log and `pollux stats`")]
     WorkersLate {
-        /// How long was waited, in milliseconds.
+        /// Time waited, in milliseconds.
         waited_ms: u64,
     },
-    /// The daemon itself failed; the text says at what.
+    /// An internal error of the daemon.
     #[error("polluxd failed: {0}")]
     Internal(String),
 }
 
-/// What a JSON-RPC error object carries in `data`.
+/// The `data` of a JSON-RPC error object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ErrorData {
-    /// The error Linux IPVS gives in the same case.
+    /// The error that Linux IPVS returns in the same case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<Errno>,
-    /// Everything wrong with what was asked for.
+    /// All errors in the parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<InputError>,
-    /// The limit of the control socket that is met: `clients`, `line`, `requests`, `answers`, `half_line`.
+    /// Name of the control socket's limit that was reached: `clients`, `line`, `requests`, `answers`, `half_line`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
 }
 
 impl Failure {
-    /// The JSON-RPC error code: -32602 for what can never work, -32603 for our own failures, and codes of our own for
-    /// what depends on the state the daemon is in.
+    /// Returns the JSON-RPC error code: -32602 for invalid parameters, -32603 for internal errors, and server-defined
+    /// codes for errors that depend on the state of the daemon.
     pub fn code(&self) -> i32 {
         match self {
             Failure::InputErrors(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
@@ -77,7 +76,7 @@ impl Failure {
         }
     }
 
-    /// The parts of the failure a program can act on.
+    /// Returns the `data` of the error object, for programs.
     pub fn data(&self) -> ErrorData {
         match self {
             Failure::InputErrors(errors) => ErrorData { errors: errors.0.clone(), ..ErrorData::default() },

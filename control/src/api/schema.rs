@@ -1,18 +1,18 @@
-//! JSON Schema of everything that goes in or out: for editors, for generated clients, and for reading.
+//! JSON Schemas of the configuration, of requests, replies and errors, for editors and generated clients.
 
 use serde_json::{Value, json};
 
-/// A request with what may stand beside it.
+/// Returns the schema of requests, with the `namespace` field next to `method`.
 fn request() -> Value {
     let mut schema = json!(schemars::schema_for!(crate::api::request::Request));
-    let meant = "The namespace that is meant; the default one, or all, when absent.";
+    let description = "Name of the namespace that the request is about; if absent, the default namespace, or the whole daemon.";
     for method in schema["oneOf"].as_array_mut().into_iter().flatten() {
-        method["properties"]["namespace"] = json!({ "description": meant, "type": "string" });
+        method["properties"]["namespace"] = json!({ "description": description, "type": "string" });
     }
     schema
 }
 
-/// The schemas of the configuration file, of requests, of replies and of an error's `data`.
+/// Returns the schemas of the configuration file, of requests, of replies and of an error's `data`.
 pub fn schema() -> Value {
     json!({
         "config": schemars::schema_for!(crate::model::Config),

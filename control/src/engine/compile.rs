@@ -1,4 +1,5 @@
-//! From what is desired and what the kernel knows to one immutable snapshot; ids stay stable from one to the next.
+//! Compiles the configuration and the network state into an immutable snapshot for the workers. Ids of services and
+//! destinations stay the same from one snapshot to the next.
 
 pub mod changes;
 mod convert;
@@ -36,33 +37,30 @@ use crate::model::input_error::{InputError, InputErrors};
 use crate::model::network_config::NetworkConfig;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
-/// How long a removed destination without connections stays, to be found again; spec 2.6.
+/// Time for which a removed destination is remembered, in case it is added again; spec 2.6.
 pub const TRASH: Duration = Duration::from_secs(120);
 
-/// Why a configuration cannot become a snapshot.
+/// Reason why a configuration cannot be compiled.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
     /// No service id is free.
-    #[error(
-        "polluxd runs with room for {0} services, and this needs more; with a larger start.services in what is \
-         configured, restart it"
-    )]
+    #[error("service limit ({0}) reached: raise start.services and restart polluxd")]
     TooManyServices(usize),
     /// No destination id is free.
     #[error(
-        "polluxd runs with room for {0} destinations, removed ones with connections included, and this needs more; \
-         with a larger start.destinations in what is configured, restart it"
+        "destination limit ({0}, including removed destinations that still have connections) reached: raise \
+         start.destinations and restart polluxd"
     )]
     TooManyDestinations(usize),
-    /// A rule for marks is about a port that is not there.
+    /// A firewall mark rule names a port that does not exist.
     #[error("{0}")]
-    UnknownMarkPort(InputError),
+    UnknownRulePort(InputError),
 }
 
 impl From<CompileError> for Failure {
     fn from(why: CompileError) -> Failure {
         match why {
-            CompileError::UnknownMarkPort(error) => Failure::InputErrors(InputErrors(vec![error])),
+            CompileError::UnknownRulePort(error) => Failure::InputErrors(InputErrors(vec![error])),
             CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
                 Failure::NoRoom(why.to_string())
             }
@@ -70,20 +68,20 @@ impl From<CompileError> for Failure {
     }
 }
 
-/// What tells a destination from all others.
+/// Key that identifies a destination among those of all services.
 pub type FullKey = (ServiceKey, DestinationKey);
 
-/// Remembers ids, so that connections keep meaning the same destination whatever else changes.
+/// Compiles configurations. It keeps ids stable, so that connections stay with their destination whatever else changes.
 pub struct Compiler {
     services: Ids<ServiceKey>,
     destinations: Ids<FullKey>,
     targets: Targets,
-    /// Removed destinations, and when.
+    /// Removed destinations, and when they were removed.
     ghosts: HashMap<FullKey, Duration>,
-    /// Destinations that are, or were, reached by NAT: their old connections' replies still come from there.
+    /// Destinations whose method is, or was, NAT: replies of old connections still come from them.
     nat: HashSet<DestinationId>,
     ports: HashMap<String, u16>,
-    /// Destinations whose edit schedulers must hear of.
+    /// Destinations whose edit schedulers must be notified of, even if nothing changed.
     touched: HashSet<FullKey>,
     /// Free connection memory, for the automatic defences.
     available: Pages,
@@ -95,7 +93,7 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// A compiler for so many services and destinations at most, on ports with these names.
+    /// Returns a compiler with the limits of `start`, for ports with these names.
     pub fn new(start: &model::Start, ports: impl IntoIterator<Item = String>) -> Compiler {
         Compiler {
             services: Ids::new(start.services as usize),
@@ -114,41 +112,41 @@ impl Compiler {
         }
     }
 
-    /// What was compiled last.
+    /// Returns the configuration compiled last.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The snapshot compiled last.
+    /// Returns the snapshot compiled last.
     pub fn snapshot(&self) -> &Snapshot {
         &self.current
     }
 
-    /// The id of a service that exists.
+    /// Returns the id of an existing service.
     pub fn service_id(&self, key: &ServiceKey) -> Option<ServiceId> {
         self.services.get(key).map(ServiceId)
     }
 
-    /// The id of a destination, a removed one with connections too.
+    /// Returns the id of a destination, or of a removed one that still has connections.
     pub fn destination_id(&self, key: &FullKey) -> Option<DestinationId> {
         self.destinations.get(key).map(DestinationId)
     }
 
-    /// The service a destination belongs, or belonged, to, and its own key.
+    /// Returns the keys of a destination and of the service it belongs, or belonged, to.
     pub fn destination_key(&self, id: DestinationId) -> Option<&FullKey> {
         self.destinations.key(id.0)
     }
 
-    /// One more than the largest id a destination ever had.
+    /// Returns one more than the largest destination id used so far.
     pub fn destination_end(&self) -> u32 {
         self.destinations.end()
     }
 
-    /// Compiles a validated configuration: the next snapshot, and what schedulers must hear. `now` is the daemon's
-    /// age.
+    /// Compiles a validated configuration. Returns the next snapshot, and the events of which schedulers are notified.
+    /// `now` is the time since the daemon started.
     ///
     /// # Errors
-    /// When ids run out; nothing has changed then.
+    /// If there are not enough ids; then nothing has changed.
     pub fn configure(
         &mut self,
         desired: &Config,
@@ -163,10 +161,10 @@ impl Compiler {
         Ok(self.adopt(placed, fwmarks))
     }
 
-    /// The same for a configuration that came of these steps, which schedulers hear of one by one.
+    /// Compiles a configuration that resulted from these steps; schedulers are notified of each step.
     ///
     /// # Errors
-    /// As [`Compiler::configure`].
+    /// Those of [`Compiler::configure`].
     pub fn follow(
         &mut self,
         desired: Config,
@@ -182,7 +180,7 @@ impl Compiler {
         Ok(self.adopt(placed, fwmarks))
     }
 
-    /// Makes what was placed the current generation.
+    /// Makes the draft the current generation.
     fn adopt(&mut self, placed: Placed, fwmarks: Vec<FwmarkRule>) -> (Snapshot, Vec<Event>) {
         let Placed { draft, events, changes } = placed;
         self.changes = changes;
@@ -191,47 +189,47 @@ impl Compiler {
         self.current.settings = convert::settings(&settings, defence);
         self.current.fwmarks = fwmarks.into();
         self.spare.publish(draft, &mut self.current.services);
-        self.current.targets = self.targets.aim(&self.current.network, &self.current.targets);
+        self.current.targets = self.targets.resolve_new(&self.current.network, &self.current.targets);
         (self.publish(), events)
     }
 
-    /// What the last [`Compiler::configure`] changed.
+    /// Returns the changes of the last compilation.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// The next [`Compiler::configure`] tells the service's scheduler of an edit of this destination even if nothing
-    /// of it changes, as IPVS does for every edit that is asked for.
+    /// Makes the next [`Compiler::configure`] notify the service's scheduler of an edit of this destination, even if it
+    /// does not change. IPVS does this for every requested edit.
     pub fn touch(&mut self, destination: FullKey) {
         self.touched.insert(destination);
     }
 
-    /// Debug events that workers tell from the next snapshot on.
+    /// Sets the debug events that workers record from the next snapshot on.
     pub fn use_switches(&mut self, debug: Switches) {
         self.current.debug = debug;
     }
 
-    /// The next snapshot, which differs in nothing but the debug events that are told.
-    pub fn switch(&mut self, debug: Switches) -> Snapshot {
+    /// Returns the next snapshot, which differs only in the enabled debug events.
+    pub fn switch_debug(&mut self, debug: Switches) -> Snapshot {
         self.current.debug = debug;
         self.current.generation += 1;
         self.current.clone()
     }
 
-    /// What the defences do now.
+    /// Returns the current state of the defences.
     pub fn defence(&self) -> Defence {
         let s = &self.current.settings;
         Defence { drop_entry: s.drop_entry, drop_rate: s.drop_rate, secure_tcp: s.secure_tcp }
     }
 
-    /// Removed destinations that are remembered.
+    /// Returns the removed destinations that are still remembered.
     pub fn trash(&self) -> HashSet<DestinationId> {
         self.ghosts.keys().filter_map(|key| self.destination_id(key)).collect()
     }
 
-    /// Notes how much connection memory is free. True when the automatic defences then do otherwise than they do: the
-    /// same configuration must be compiled again.
-    pub fn note_available(&mut self, pages: Pages) -> bool {
+    /// Sets the amount of free connection memory. Returns true if this changes the automatic defences, so that the
+    /// configuration must be compiled again.
+    pub fn set_available(&mut self, pages: Pages) -> bool {
         self.available = pages;
         let (modes, defence) = self.evaluate(&self.config.settings);
         modes != Modes::of(&self.config.settings) || defence != self.defence()
@@ -241,37 +239,37 @@ impl Compiler {
         defence::evaluate(Modes::of(settings), self.available, settings.amemthresh, settings.am_droprate)
     }
 
-    /// Evaluates the defences; the rewritten modes are part of what runs.
+    /// Evaluates the defences and writes their modes back to the configuration, as IPVS does.
     fn defend(&mut self, written: &model::Settings) -> Defence {
         let (modes, defence) = self.evaluate(written);
         modes.write(&mut self.config.settings);
         defence
     }
 
-    /// Compiles what the kernel, or the configuration, says of the network.
+    /// Compiles the network state, from the kernel or from the static network configuration.
     ///
     /// # Errors
-    /// When a link is on a port that does not exist; nothing has changed then.
-    pub fn learn(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, UnknownPort> {
+    /// If a link is on a port that does not exist; then nothing has changed.
+    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, UnknownPort> {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(network_config, &self.ports, generation)?);
-        self.current.targets = self.targets.aim_all(&self.current.network);
+        self.current.targets = self.targets.resolve_all(&self.current.network);
         self.current.build_adjacencies();
         self.current.generation += 1;
         Ok(self.current.clone())
     }
 
-    /// Whether facts can be compiled.
+    /// Checks that a network state can be compiled.
     ///
     /// # Errors
-    /// When a link is on a port that does not exist.
+    /// If a link is on a port that does not exist.
     pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), UnknownPort> {
         network::compile(network_config, &self.ports, 0).map(drop)
     }
 
-    /// Frees the ids of destinations that were removed long ago and have no connections; gives those freed.
+    /// Frees and returns the ids of destinations that were removed at least [`TRASH`] ago and have no connections.
     pub fn sweep(&mut self, now: Duration, connections: impl Fn(DestinationId) -> u64) -> Vec<DestinationId> {
-        let over: Vec<FullKey> = self
+        let expired: Vec<FullKey> = self
             .ghosts
             .iter()
             .filter(|&(key, &since)| {
@@ -280,12 +278,12 @@ impl Compiler {
             })
             .map(|(key, _)| *key)
             .collect();
-        if over.is_empty() {
+        if expired.is_empty() {
             return Vec::new();
         }
         let mut draft = self.spare.draft(&self.current.services);
         let mut freed = Vec::new();
-        for key in &over {
+        for key in &expired {
             self.ghosts.remove(key);
             let Some(id) = self.destinations.free(key).map(DestinationId) else { continue };
             let nat = self.nat.remove(&id);
@@ -301,16 +299,16 @@ impl Compiler {
         freed
     }
 
-    /// Whether there are ids for everything in `desired`, and the ports its rules name.
+    /// Checks that there are ids for everything in `desired`, and that the ports named by its rules exist.
     ///
     /// # Errors
-    /// What there are too few of, or what is not there.
+    /// The limit that would be exceeded, or the unknown port.
     pub fn check(&self, desired: &Config) -> Result<(), CompileError> {
-        let (old, new) = model::Services::apart(&self.config.services, &desired.services);
-        let stay: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
-        let gone = old.iter().filter(|service| !stay.contains(&service.key())).count();
-        let come = new.iter().filter(|service| self.services.get(&service.key()).is_none()).count();
-        if self.services.len() - gone + come > self.services.capacity() {
+        let (old, new) = model::Services::difference(&self.config.services, &desired.services);
+        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
+        let removed = old.iter().filter(|service| !kept.contains(&service.key())).count();
+        let added = new.iter().filter(|service| self.services.get(&service.key()).is_none()).count();
+        if self.services.len() - removed + added > self.services.capacity() {
             return Err(CompileError::TooManyServices(self.services.capacity()));
         }
         let unknown = new
@@ -325,7 +323,7 @@ impl Compiler {
         Ok(())
     }
 
-    /// Whether there are ids for all destinations that steps name; those that go again keep theirs for a while.
+    /// Checks that there are ids for all destinations in the steps; removed ones keep their id for a while.
     fn check_steps(&self, steps: &[Step]) -> Result<(), CompileError> {
         let named = |step: &Step| match step {
             Step::Destination(service, destination) => Some((*service, destination.key())),
@@ -339,20 +337,20 @@ impl Compiler {
         Ok(())
     }
 
-    /// The next generation, ready for workers; its services are the draft that was published last.
+    /// Returns the next generation, with the services that were published last.
     fn publish(&mut self) -> Snapshot {
         self.current.rebuild_adjacencies(self.spare.destinations());
         self.current.generation += 1;
         self.current.clone()
     }
 
-    /// Addresses whose hardware address the kernel should look for: the next hops of all destinations.
+    /// Returns the next hops of all destinations that have no MAC address yet; the kernel is asked to resolve them.
     pub fn unresolved(&self) -> impl Iterator<Item = (u16, std::net::IpAddr)> + '_ {
         let used = self.current.targets.iter().enumerate().filter(|(id, _)| self.targets.is_used(*id));
         used.filter_map(|(_, target)| unresolved(target))
     }
 
-    /// Those of them that the last [`Compiler::configure`] brought.
+    /// Returns the unresolved next hops added by the last [`Compiler::configure`].
     pub fn newly_unresolved(&self) -> impl Iterator<Item = (u16, std::net::IpAddr)> + '_ {
         self.targets.fresh().filter_map(|id| unresolved(self.current.targets.get(id)?))
     }

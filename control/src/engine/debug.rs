@@ -42,7 +42,7 @@ impl NamespaceEngine {
     pub(super) fn debug_set(&mut self, wanted: &DebugQuery) -> Result<Reply, Failure> {
         let queries = query::parse(&wanted.query).map_err(refused)?;
         let matched = self.debug.set(&queries) as u64;
-        let snapshot = self.compiler.switch(self.debug.switches());
+        let snapshot = self.compiler.switch_debug(self.debug.switches());
         self.workers.install(&snapshot, &[])?;
         Ok(Reply::DebugSet(DebugSet { matched }))
     }
@@ -104,7 +104,7 @@ impl NamespaceEngine {
     }
 
     fn tell_services(&mut self, before: &Config) {
-        let (old, new) = Services::apart(&before.services, &self.compiler.config().services);
+        let (old, new) = Services::difference(&before.services, &self.compiler.config().services);
         let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key()).collect::<HashSet<_>>();
         let (there, stay) = (keys(old), keys(new));
         for service in new.iter().filter(|service| !there.contains(&service.key())) {

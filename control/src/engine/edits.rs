@@ -8,7 +8,7 @@ use crate::model::edit::ConfigTransaction;
 impl NamespaceEngine {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
         let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
-        transaction.carry_out(edit)?;
+        transaction.apply_edit(edit)?;
         self.adopt(transaction)?;
         Ok(Reply::Done(Done {}))
     }
@@ -19,7 +19,7 @@ impl NamespaceEngine {
         let count = edits.len();
         let mut refused = Vec::new();
         for (at, edit) in edits.into_iter().enumerate() {
-            if let Err(why) = transaction.carry_out(edit) {
+            if let Err(why) = transaction.apply_edit(edit) {
                 let why = Failure::Edit(why);
                 refused.push(RefusedEdit { at, message: why.to_string(), data: why.data() });
             }
@@ -30,9 +30,9 @@ impl NamespaceEngine {
 
     /// Brings what was done to the workers. Counters alone are no matter of theirs.
     fn adopt(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
-        let edited = transaction.done();
+        let edited = transaction.finish();
         if !edited.steps.is_empty() || edited.settings {
-            self.compiler.note_available(self.workers.available());
+            self.compiler.set_available(self.workers.available());
             let now = self.began.elapsed();
             let level = edited.config.settings.debug_level;
             self.compile(level, |compiler| compiler.follow(edited.config, &edited.steps, now))?;

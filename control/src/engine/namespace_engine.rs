@@ -57,7 +57,8 @@ pub struct NamespaceEngine {
 }
 
 impl NamespaceEngine {
-    /// A namespace without services; facts come by [`NamespaceEngine::learn`]. `epoch` is when the workers' clocks began.
+    /// A namespace without services; facts come by [`NamespaceEngine::learn`]. `epoch` is when the workers' clocks
+    /// began.
     pub fn new(
         compiler: Compiler,
         workers: Workers,
@@ -192,7 +193,7 @@ impl NamespaceEngine {
     /// When there is no room for it, or a worker does not take it in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
         // What is written takes its place among the defences at once.
-        self.compiler.note_available(self.workers.available());
+        self.compiler.set_available(self.workers.available());
         let now = self.began.elapsed();
         self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
     }
@@ -245,7 +246,7 @@ impl NamespaceEngine {
     fn use_network_config(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
         self.link_filter.keep_own(&mut network_config);
         let snapshot =
-            self.compiler.learn(&network_config).map_err(|why| Failure::Internal(why.to_string()))?;
+            self.compiler.set_network(&network_config).map_err(|why| Failure::Internal(why.to_string()))?;
         self.debug.event(trace_site!(sites, Learnt), || {
             [
                 network_config.links.len(),
@@ -288,7 +289,7 @@ impl NamespaceEngine {
 
     fn defend(&mut self) {
         self.defended = Instant::now();
-        if self.compiler.note_available(self.workers.available()) {
+        if self.compiler.set_available(self.workers.available()) {
             let config = self.compiler.config().clone();
             // What cannot be installed now is tried again in a second.
             let _ = self.configure(&config);

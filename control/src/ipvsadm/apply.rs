@@ -78,7 +78,7 @@ pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
         }
         _ => {}
     }
-    Ok(edit(command.clone()).map_or(Ok(()), |edit| edit::carry_out(config, edit))?)
+    Ok(edit(command.clone()).map_or(Ok(()), |edit| edit::apply_edit(config, edit))?)
 }
 
 /// The error for an unknown scheduler or engine. The kernel looks for the service first.

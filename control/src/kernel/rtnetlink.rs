@@ -197,20 +197,20 @@ impl Listener {
 
     /// Hands over one portion of what has happened. False: nothing is waiting. `None` stands for a message lost or
     /// unreadable, after which only a dump tells the truth.
-    pub(super) fn hear(&mut self, mut heard: impl FnMut(Option<Message>)) -> bool {
+    pub(super) fn receive(&mut self, mut handle: impl FnMut(Option<Message>)) -> bool {
         match receive(&self.socket, &mut self.buffer) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
             // ENOBUFS above all: the kernel dropped messages because we were slow.
             Err(_) => {
-                heard(None);
+                handle(None);
                 return true;
             }
         }
         for message in messages(&self.buffer) {
             match message.map(|m| (m.header.flags, m.payload)) {
-                Ok((flags, NetlinkPayload::InnerMessage(body))) => heard(Some(Message { flags, body })),
-                Ok((_, NetlinkPayload::Overrun(_))) | Err(_) => heard(None),
+                Ok((flags, NetlinkPayload::InnerMessage(body))) => handle(Some(Message { flags, body })),
+                Ok((_, NetlinkPayload::Overrun(_))) | Err(_) => handle(None),
                 Ok(_) => {}
             }
         }
@@ -219,7 +219,7 @@ impl Listener {
 
     /// Forgets what is waiting: a dump that begins now says it all.
     pub(super) fn forget(&mut self) {
-        while self.hear(|_| ()) {}
+        while self.receive(|_| ()) {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! Real servers, and how packets reach them.
+//! Destinations (real servers) and tunnel types.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Method;
 
-/// What tells one destination of a service from another.
+/// Key that identifies a destination of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationKey {
-    /// The server's address.
+    /// Address of the server.
     pub address: IpAddr,
-    /// The server's L4 port.
+    /// L4 port of the server.
     pub l4_port: u16,
 }
 
@@ -29,28 +29,31 @@ impl fmt::Display for DestinationKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
-    /// The server's address.
+    /// Unicast address of the server; its family may differ from the service's only with method `tunnel`.
     pub address: IpAddr,
-    /// The server's L4 port; for `dr` and `tunnel` it is the service's. 0, of mark services, keeps the client's choice.
+    /// L4 port of the server. With `dr` and `tunnel` it must equal the service's port, except in fwmark services; 0
+    /// keeps the port that the client addressed.
     pub l4_port: u16,
-    /// How packets reach it.
+    /// Forwarding method.
     pub method: Method,
-    /// The kind of tunnel, for method `tunnel`.
+    /// Tunnel type, for method `tunnel`; default IP in IP.
     #[serde(default, skip_serializing_if = "Tunnel::is_ipip")]
     pub tunnel: Tunnel,
-    /// Share of new connections; 0 gets none and keeps what it has.
+    /// Share of new connections, 0 to 2147483647; default 1. With 0 the destination gets no new connections and keeps
+    /// existing ones.
     #[serde(default = "default_weight")]
     pub weight: u32,
-    /// Connections from which on it gets no more; 0 is no limit.
+    /// Connection limit: at this number of connections the destination gets no new ones; 0 = no limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub upper_threshold: u32,
-    /// Connections below which it gets some again; 0 is three quarters of the upper threshold.
+    /// After the limit was reached, the destination gets new connections again below this number; at most
+    /// `upper_threshold`, 0 = three quarters of it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lower_threshold: u32,
 }
 
 impl Destination {
-    /// A destination with defaults.
+    /// Returns a destination with default weight, thresholds and tunnel type.
     pub fn new(address: IpAddr, l4_port: u16, method: Method) -> Destination {
         Destination {
             address,
@@ -63,7 +66,7 @@ impl Destination {
         }
     }
 
-    /// What tells this destination from others of its service.
+    /// Returns the key that identifies the destination within its service.
     pub fn key(&self) -> DestinationKey {
         DestinationKey { address: self.address, l4_port: self.l4_port }
     }
@@ -77,44 +80,44 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Kinds of tunnel.
+/// Tunnel type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Tunnel {
     /// IP in IP.
     #[default]
     Ipip,
-    /// Generic UDP encapsulation.
+    /// Generic UDP encapsulation (GUE).
     Gue {
-        /// The UDP port of the receiver, not 0.
+        /// UDP port on which the server receives the tunnel, not 0; often 6080.
         l4_port: u16,
-        /// The outer checksum.
+        /// Checksum of the outer UDP header.
         #[serde(default)]
         checksum: Checksum,
     },
-    /// Generic routing encapsulation.
+    /// Generic routing encapsulation (RFC 2784).
     Gre {
-        /// The checksum.
+        /// Checksum of the GRE header; `no` or `full`.
         #[serde(default)]
         checksum: Checksum,
     },
 }
 
 impl Tunnel {
-    /// Whether it is the plain kind.
+    /// Returns true for IP in IP, the default.
     pub fn is_ipip(&self) -> bool {
         *self == Tunnel::Ipip
     }
 }
 
-/// Checksums of tunnels.
+/// Checksum mode of a tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Checksum {
-    /// None.
+    /// No checksum.
     #[default]
     No,
-    /// A full one.
+    /// Full checksum.
     Full,
     /// Remote checksum offload; GUE only.
     Remote,

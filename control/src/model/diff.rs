@@ -1,4 +1,4 @@
-//! What tells two configurations apart: the answer to `apply`, and to `apply --dry-run` before anything happens.
+//! The differences between two configurations: the reply to `config.apply`, also in a dry run.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,93 +9,93 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Config, Destination, DestinationKey, Namespace, Service, ServiceKey};
 
-/// What an `apply` changes, or changed.
+/// Changes that `config.apply` made, or would make.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Applied {
-    /// Only asked, not done.
+    /// True if the changes were only computed, not made.
     pub dry_run: bool,
-    /// Services that are new.
+    /// Services added.
     pub added: Vec<ServiceKey>,
-    /// Services that go.
+    /// Services removed.
     pub removed: Vec<ServiceKey>,
-    /// Services that stay and change.
+    /// Services changed.
     pub changed: Vec<ServiceChange>,
-    /// Settings that change: `tcp_timeout: 900 -> 600`.
+    /// Settings changed, with old and new value: `tcp_timeout: 900 -> 600`.
     pub settings: Vec<String>,
-    /// Whether the rules that mark packets change.
+    /// True if the firewall mark rules change.
     pub fwmarks: bool,
-    /// Whether static facts change.
+    /// True if the static network configuration changes.
     pub network: bool,
-    /// What changes of namespaces.
+    /// Changes to namespaces.
     #[serde(skip_serializing_if = "NamespaceChanges::is_empty")]
     pub namespaces: NamespaceChanges,
-    /// What is written down now but works only after a restart: `start.services: 16384 -> 65536`.
+    /// Fields that are stored but take effect only at the next start: `start.services: 16384 -> 65536`.
     pub needs_restart: Vec<String>,
 }
 
-/// What changes in one service.
+/// Changes to one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceChange {
-    /// The service.
+    /// Key of the service.
     pub service: ServiceKey,
-    /// Its own fields: `scheduler: wlc -> rr`.
+    /// Fields changed, with old and new value: `scheduler: wlc -> rr`.
     pub fields: Vec<String>,
-    /// Destinations that are new.
+    /// Destinations added.
     pub added: Vec<DestinationKey>,
-    /// Destinations that go.
+    /// Destinations removed.
     pub removed: Vec<DestinationKey>,
-    /// Destinations that stay and change.
+    /// Destinations changed.
     pub changed: Vec<DestinationChange>,
 }
 
-/// What changes in one destination.
+/// Changes to one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationChange {
-    /// The destination.
+    /// Key of the destination.
     pub destination: DestinationKey,
-    /// Its fields: `weight: 1 -> 0`.
+    /// Fields changed, with old and new value: `weight: 1 -> 0`.
     pub fields: Vec<String>,
 }
 
-/// What changes of namespaces beside the default one.
+/// Changes to namespaces other than the default one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NamespaceChanges {
-    /// Namespaces that are new.
+    /// Namespaces added.
     pub added: Vec<String>,
-    /// Namespaces that go, with all that is in them.
+    /// Namespaces removed, with all their content.
     pub removed: Vec<String>,
-    /// Namespaces that stay and change.
+    /// Namespaces changed.
     pub changed: Vec<NamespaceChange>,
 }
 
-/// What changes in one namespace.
+/// Changes to one namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamespaceChange {
-    /// The namespace.
+    /// Name of the namespace.
     pub namespace: String,
-    /// What is bound to it.
+    /// Bindings and other fields changed, with old and new value.
     pub fields: Vec<String>,
-    /// Its content.
+    /// Changes to its content.
     pub content: Applied,
 }
 
 impl NamespaceChanges {
-    /// Whether none changes.
+    /// Returns true if nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == NamespaceChanges::default()
     }
 }
 
 impl Applied {
-    /// Whether both configurations say the same.
+    /// Returns true if nothing changes.
     pub fn is_empty(&self) -> bool {
         *self == Applied { dry_run: self.dry_run, ..Applied::default() }
     }
 }
 
-/// What has to happen to get from one configuration to another.
+/// Returns the changes from one configuration to another.
 pub fn diff(old: &Config, new: &Config) -> Applied {
     let before: HashMap<ServiceKey, &Service> = old.services.iter().map(|s| (s.key(), s)).collect();
     let after: HashMap<ServiceKey, &Service> = new.services.iter().map(|s| (s.key(), s)).collect();
@@ -124,7 +124,7 @@ fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
     };
     let kept = new.iter().filter_map(|new| Some((old.iter().find(|old| old.name == new.name)?, new)));
     let changed = kept.filter(|(old, new)| old != new).map(|(old, new)| {
-        // What is in it is told by itself.
+        // The content is compared separately.
         let bare = |n: &Namespace| n.with_content(&Config::default());
         NamespaceChange {
             namespace: new.name.clone(),
@@ -163,7 +163,7 @@ fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
     })
 }
 
-/// Most often weights change, and of many destinations at once: those need no JSON.
+/// Compares two destinations. Weights change most often, and many at once: they are compared without JSON.
 fn destination(old: &Destination, new: &Destination) -> Vec<String> {
     if *new == (Destination { weight: new.weight, ..old.clone() }) {
         return vec![format!("weight: {} -> {}", old.weight, new.weight)];
@@ -171,12 +171,12 @@ fn destination(old: &Destination, new: &Destination) -> Vec<String> {
     fields("", old, new)
 }
 
-/// The fields that differ, found through their JSON so that a new field can never be forgotten here.
+/// Returns the fields that differ. Comparing the JSON form covers fields that are added later.
 fn fields<T: Serialize>(prefix: &str, old: &T, new: &T) -> Vec<String> {
     let (Ok(old), Ok(new)) = (serde_json::to_value(old), serde_json::to_value(new)) else {
         return Vec::new();
     };
-    // What has its default may be absent on one side.
+    // A field at its default may be absent on one side.
     let names: BTreeSet<&String> = [&old, &new]
         .into_iter()
         .filter_map(|side| side.as_object())
@@ -189,7 +189,7 @@ fn fields<T: Serialize>(prefix: &str, old: &T, new: &T) -> Vec<String> {
         .collect()
 }
 
-/// A JSON value as a person writes it: words without quotes.
+/// Formats a JSON value, strings without quotes.
 fn bare(value: Option<&serde_json::Value>) -> String {
     value.map_or_else(
         || "default".to_owned(),
@@ -197,7 +197,7 @@ fn bare(value: Option<&serde_json::Value>) -> String {
     )
 }
 
-/// For people: `+` comes, `-` goes, `~` changes.
+/// Prints `+` for added, `-` for removed and `~` for changed objects.
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -283,7 +283,7 @@ mod tests {
         address = "2001:db8::1"
         l4_port = 53
     "#;
-    const SAID: &str = "\
+    const EXPECTED: &str = "\
 - service udp 10.9.9.1:53
 + service tcp [2001:db8::1]:53
 ~ service tcp 10.9.9.1:80 scheduler: wlc -> rr
@@ -298,26 +298,26 @@ mod tests {
 ";
 
     #[test]
-    fn every_kind_of_change_is_told() {
+    fn every_kind_of_change_is_listed() {
         let (old, new) = (toml::from_str(OLD).unwrap(), toml::from_str(NEW).unwrap());
-        assert_eq!(diff(&old, &new).to_string(), SAID);
+        assert_eq!(diff(&old, &new).to_string(), EXPECTED);
     }
 
     #[test]
-    fn what_has_no_default_comes_and_goes() {
+    fn fields_at_their_default_are_shown_as_default() {
         let old: Config = toml::from_str(OLD).unwrap();
         let mut new = old.clone();
         new.services[1].persistence = Some(crate::model::Persistence::default());
         new.services[1].ops = true;
         new.services[0].destinations[0].upper_threshold = 9;
         new.fwmarks.push(crate::model::FwmarkRule { fwmark: 7, ..Default::default() });
-        let there = diff(&old, &new);
+        let changes = diff(&old, &new);
         assert_eq!(
-            there.changed[1].fields,
+            changes.changed[1].fields,
             ["ops: default -> true", "persistence: default -> {\"timeout\":360}"]
         );
-        assert_eq!(there.changed[0].changed[0].fields, ["upper_threshold: default -> 9"]);
-        assert!(there.fwmarks && there.to_string().contains("~ fwmarks\n"));
+        assert_eq!(changes.changed[0].changed[0].fields, ["upper_threshold: default -> 9"]);
+        assert!(changes.fwmarks && changes.to_string().contains("~ fwmarks\n"));
         assert_eq!(diff(&new, &old).changed[1].fields[0], "ops: true -> default");
     }
 
@@ -329,21 +329,21 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_come_go_and_change() {
+    fn namespaces_are_added_removed_and_changed() {
         let old = "[[namespaces]]\nname = 'red'\n[[namespaces]]\nname = 'blue'\n\
             bindings = [{ port = 'net_tap0', vlan = 100 }]\n";
         let new = "[[namespaces]]\nname = 'green'\n[[namespaces]]\nname = 'blue'\n\
             [namespaces.settings]\ntcp_timeout = 9\n[[namespaces.services]]\nfwmark = 7\n";
         let (old, new): (Config, Config) = (toml::from_str(old).unwrap(), toml::from_str(new).unwrap());
-        let said = "- namespace red\n+ namespace green\n\
+        let expected = "- namespace red\n+ namespace green\n\
             ~ namespace blue bindings: [{\"port\":\"net_tap0\",\"vlan\":100}] -> []\n  \
             + service fwmark 7\n  ~ settings tcp_timeout: 900 -> 9\n";
-        assert_eq!(diff(&old, &new).to_string(), said);
+        assert_eq!(diff(&old, &new).to_string(), expected);
         assert!(diff(&old, &old).is_empty() && diff(&new, &new).is_empty());
     }
 
     #[test]
-    fn a_new_order_is_a_change() {
+    fn a_different_order_is_a_change() {
         let old: Config = toml::from_str(OLD).unwrap();
         let mut new = old.clone();
         new.services[0].destinations.reverse();

@@ -1,7 +1,7 @@
-//! Single changes to a configuration, as pure functions: the socket and the `ipvsadm` rules both use them.
+//! Single changes to a configuration, as pure functions, used by the control socket and by `ipvsadm`.
 //!
-//! Each either does the whole change or leaves the configuration as it was and says why. The reasons are those of
-//! Linux IPVS, in the order IPVS checks them, so that a script sees the same error.
+//! A refused change leaves the configuration unchanged. Errors are checked in the order of Linux IPVS, so that scripts
+//! see the same errors.
 
 mod error;
 mod modules;
@@ -25,43 +25,43 @@ use crate::model::input_error::InputErrors;
 use crate::model::validate;
 use crate::model::{Config, Destination, FwmarkRule};
 
-/// Carries out any edit.
+/// Applies any edit.
 ///
 /// # Errors
-/// When it does not fit.
-pub fn carry_out(config: &mut Config, edit: Edit) -> Result<(), EditError> {
+/// If the edit is refused.
+pub fn apply_edit(config: &mut Config, edit: Edit) -> Result<(), EditError> {
     let mut transaction = ConfigTransaction::new(std::mem::take(config));
-    let result = transaction.carry_out(edit);
-    *config = transaction.done().config;
+    let result = transaction.apply_edit(edit);
+    *config = transaction.finish().config;
     result
 }
 
-/// Replaces all rules that mark packets.
+/// Replaces all firewall mark rules.
 ///
 /// # Errors
-/// When one makes no sense; then all stay as they were.
+/// If one is invalid; then none is changed.
 pub fn set_fwmarks(config: &mut Config, fwmarks: Vec<FwmarkRule>) -> Result<(), EditError> {
     valid(|errors| validate::fwmarks::fwmarks(&fwmarks, errors))?;
     config.fwmarks = fwmarks;
     Ok(())
 }
 
-/// Weights and thresholds: IPVS has an error of their own for them.
-fn numbers_fit(new: &Destination) -> Result<(), EditError> {
-    weight_fits(new.weight)?;
-    thresholds_fit(new.lower_threshold, new.upper_threshold)
+/// Checks weight and thresholds, which have their own error in IPVS.
+fn check_numbers(new: &Destination) -> Result<(), EditError> {
+    check_weight(new.weight)?;
+    check_thresholds(new.lower_threshold, new.upper_threshold)
 }
 
-fn thresholds_fit(lower: u32, upper: u32) -> Result<(), EditError> {
+fn check_thresholds(lower: u32, upper: u32) -> Result<(), EditError> {
     if lower <= upper { Ok(()) } else { Err(EditError::ThresholdsCrossed { lower, upper }) }
 }
 
-/// IPVS has an error of its own for weights and gives it before all others about a destination.
-fn weight_fits(weight: u32) -> Result<(), EditError> {
+/// Checks the weight. IPVS does this before all other checks of a destination.
+fn check_weight(weight: u32) -> Result<(), EditError> {
     if weight <= validate::MAX_WEIGHT { Ok(()) } else { Err(EditError::WeightOutOfRange(weight)) }
 }
 
-fn room(limit: &'static str, allowed: u32, wanted: usize) -> Result<(), EditError> {
+fn check_limit(limit: &'static str, allowed: u32, wanted: usize) -> Result<(), EditError> {
     if wanted <= allowed as usize { Ok(()) } else { Err(EditError::Full { limit, allowed }) }
 }
 

@@ -1,4 +1,4 @@
-//! Rules that mark packets.
+//! Firewall mark rules.
 
 use std::net::IpAddr;
 
@@ -8,38 +8,38 @@ use serde::{Deserialize, Serialize};
 
 use super::Family;
 
-/// A rule that marks packets, in the spirit of `iptables -t mangle -j MARK`: rules are gone through in turn, and every
-/// one that fits a packet in all it names sets its mark.
+/// A firewall mark rule, like `iptables -t mangle -j MARK`. All rules are evaluated in order; each rule whose
+/// conditions all match sets the mark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FwmarkRule {
-    /// Name of the DPDK port it came in by.
+    /// DPDK name of the ingress port; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
-    /// The VLAN it came in by; 0 is none.
+    /// VLAN of the frame, 1 to 4094; 0 matches untagged frames. Default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
-    /// `ipv4` or `ipv6` packets only; addresses say it too.
+    /// `ipv4` or `ipv6`; implied by `source` or `destination`. Default both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// Where it comes from: an address or a prefix.
+    /// Source address or prefix; default any.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "net")]
     pub source: Option<IpNet>,
-    /// Where it goes.
+    /// Destination address or prefix; default any.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "net")]
     pub destination: Option<IpNet>,
-    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `esp`, `ah` or a number.
+    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `esp`, `ah`, or a protocol number; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
-    /// L4 source ports, each one number or a range: `1024-65535`.
+    /// L4 source ports, each a number or a range: `1024-65535`. Default any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source_l4_ports: Vec<String>,
-    /// L4 destination ports likewise.
+    /// L4 destination ports, each a number or a range. Default any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub l4_ports: Vec<String>,
-    /// The mark.
+    /// Mark to set.
     pub fwmark: u32,
-    /// Bits of the mark that the rule sets; the others stay. All by default.
+    /// Bits of the mark that this rule sets; other bits keep their value. Default all bits.
     #[serde(default = "all_bits", skip_serializing_if = "is_all_bits")]
     pub mask: u32,
 }
@@ -61,11 +61,11 @@ impl Default for FwmarkRule {
     }
 }
 
-/// A prefix, or an address, which is a prefix of all its bits.
+/// Reads a prefix, or an address as a prefix of full length.
 fn net<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<IpNet>, D::Error> {
     let text = String::deserialize(from)?;
     let net = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
-    let why = || format!("{text:?} is no address and no prefix; write 10.9.9.1 or 10.9.9.0/24");
+    let why = || format!("{text:?} is not an IP address or prefix; write it as 10.9.9.1 or 10.9.9.0/24");
     net.map(Some).map_err(|_| serde::de::Error::custom(why()))
 }
 

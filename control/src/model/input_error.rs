@@ -1,19 +1,19 @@
-//! A fault: one thing wrong with what an operator wrote, where it is and the way out.
+//! An error in operator input: its location, what is wrong, and a hint how to correct it.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing wrong with what an operator wrote.
+/// One error in the configuration or in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InputError {
-    /// Where: `services[2].destinations[0].weight`.
+    /// Field with the error: `services[2].destinations[0].weight`.
     pub location: String,
-    /// What is wrong there.
+    /// What is wrong, with the offending value.
     pub error: String,
-    /// What to do about it.
+    /// How to correct it.
     pub hint: String,
 }
 
@@ -23,32 +23,32 @@ impl fmt::Display for InputError {
     }
 }
 
-/// Every fault found in one reading, so that nobody has to mend and try again once for each.
+/// All errors found in one check, so that they can be corrected together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct InputErrors(pub Vec<InputError>);
 
 impl InputErrors {
-    /// Notes a fault.
+    /// Adds an error.
     pub fn add(&mut self, location: impl Into<String>, error: impl Into<String>, hint: impl Into<String>) {
         self.0.push(InputError { location: location.into(), error: error.into(), hint: hint.into() });
     }
 
-    /// Ok when nothing was noted.
+    /// Returns the errors, if any, as a result.
     ///
     /// # Errors
-    /// The faults themselves, when there are any.
+    /// Returns `self` unless it is empty.
     pub fn into_result(self) -> Result<(), InputErrors> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 
-/// One fault a line.
+/// One error per line.
 impl fmt::Display for InputErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
-            let end_of_last = if index == 0 { "" } else { "\n" };
-            write!(f, "{end_of_last}{error}")?;
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
         }
         Ok(())
     }

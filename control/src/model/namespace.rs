@@ -1,4 +1,4 @@
-//! Namespaces: what an IPVS instance in a network namespace of its own is to Linux.
+//! Namespaces: independent balancers in one daemon, like IPVS in several network namespaces of Linux.
 
 use std::fmt;
 
@@ -8,67 +8,69 @@ use serde::{Deserialize, Serialize};
 use super::{Config, FwmarkRule, Service, Services, Settings, Start};
 use crate::model::network_config::NetworkConfig;
 
-/// The namespace that is always there. It has what is bound to no other, and stands at the top of the configuration.
+/// Name of the default namespace, which always exists. It has every port and VLAN that is bound to no other namespace;
+/// its content is at the top level of the configuration.
 pub const DEFAULT: &str = "default";
 
-/// A namespace: services, settings, connections and counters of its own, for the traffic of the ports and VLANs that
-/// are bound to it.
+/// A namespace: separate services, settings, connections and counters for the traffic of the ports and VLANs bound to
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Namespace {
-    /// Its name.
+    /// Name of the namespace: 1 to 31 letters, digits, `-`, `_` or `.`.
     pub name: String,
-    /// Ports and VLANs whose traffic is its own.
+    /// Ports and VLANs whose traffic belongs to the namespace.
     #[serde(default)]
     pub bindings: Vec<Binding>,
-    /// The kernel's network namespace for its twins, by the name `ip netns` knows; its own name when absent.
+    /// Linux network namespace for its TAP twins, as named by `ip netns`; default the namespace's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<String>,
-    /// Sizes fixed when it is made.
+    /// Sizes fixed when the namespace is created.
     #[serde(default)]
     pub start: NamespaceStart,
-    /// Time-outs and switches that take effect for later packets.
+    /// Timeouts and switches; they affect packets that arrive after a change.
     #[serde(default)]
     pub settings: Settings,
-    /// Rules that mark packets, for services that are named by a mark.
+    /// Rules that set the firewall mark of packets, for services that match on a fwmark.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fwmarks: Vec<FwmarkRule>,
     /// Virtual services with their destinations, in the order they are added.
     #[serde(default)]
     #[schemars(with = "Vec<Service>")]
     pub services: Services,
-    /// Addresses, routes and neighbours given by hand instead of read from the kernel.
+    /// Static network configuration: links, addresses, routes and neighbours given by hand. It overrides everything
+    /// mirrored from the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkConfig>,
 }
 
-/// A port, or one VLAN of it. Without a VLAN it is the port's untagged frames and those of VLANs that are not bound.
+/// A port, or one VLAN of it. Without `vlan` it covers the port's untagged frames and all VLANs not bound elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
-    /// The DPDK port's name, or its number.
+    /// Name or number of the DPDK port.
     pub port: String,
-    /// The tag of its frames, 1 to 4094.
+    /// VLAN ID, 1 to 4094.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
 }
 
-/// Sizes of a namespace: as those of the daemon, with smaller defaults.
+/// Sizes of a namespace, with smaller defaults than those of the daemon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceStart {
-    /// IPv4 connections that all workers together can hold.
+    /// IPv4 connections, total over all workers, 0 to 2^30.
     pub connections_ipv4: u32,
-    /// IPv6 connections that all workers together can hold.
+    /// IPv6 connections, total over all workers, 0 to 2^30.
     pub connections_ipv6: u32,
-    /// Services that can exist at once.
+    /// Maximum number of services, at least 1.
     pub services: u32,
-    /// Destinations that can exist at once, removed ones that still have connections included.
+    /// Maximum number of destinations, at least 1, including removed ones that still have connections.
     pub destinations: u32,
-    /// Persistence templates that can exist at once.
+    /// Persistence templates, total over all workers, 1 to 2^28.
     pub templates: u32,
-    /// Mirror addresses, routes and neighbours from a network namespace of the kernel, with twins in it; when the daemon
-    /// does so for its ports.
+    /// Creates TAP twins in the namespace's Linux network namespace and mirrors the addresses, routes and neighbours
+    /// found there. Has no effect if the daemon's own `start.kernel` is false.
     pub kernel: bool,
 }
 
@@ -94,7 +96,7 @@ impl From<&NamespaceStart> for Start {
             destinations: start.destinations,
             templates: start.templates,
             kernel: start.kernel,
-            // What is left is the daemon's.
+            // All other fields apply to the daemon only.
             ..Start::default()
         }
     }
@@ -114,7 +116,7 @@ impl From<&Start> for NamespaceStart {
 }
 
 impl Namespace {
-    /// What is in it, as the configuration of a daemon that had nothing else.
+    /// Returns the namespace's content as a complete configuration.
     pub fn content(&self) -> Config {
         Config {
             start: Start::from(&self.start),
@@ -126,7 +128,7 @@ impl Namespace {
         }
     }
 
-    /// The same namespace with other content.
+    /// Returns a copy of the namespace with its content replaced.
     #[must_use]
     pub fn with_content(&self, content: &Config) -> Namespace {
         Namespace {
@@ -141,7 +143,7 @@ impl Namespace {
         }
     }
 
-    /// The kernel's network namespace for its twins.
+    /// Returns the name of the Linux network namespace for the TAP twins.
     pub fn netns(&self) -> &str {
         self.netns.as_deref().unwrap_or(&self.name)
     }
@@ -156,11 +158,11 @@ impl fmt::Display for Binding {
     }
 }
 
-/// The namespace that has this port, or this VLAN of it; `None` is the default one.
+/// Returns the namespace to which this port, or this VLAN of it, is bound; `None` is the default namespace.
 pub fn owner<'a>(namespaces: &'a [Namespace], port: &str, vlan: Option<u16>) -> Option<&'a str> {
     let bound = |vlan: Option<u16>| {
-        let is_it = move |binding: &Binding| binding.port == port && binding.vlan == vlan;
-        namespaces.iter().find(|namespace| namespace.bindings.iter().any(is_it))
+        let matches = move |binding: &Binding| binding.port == port && binding.vlan == vlan;
+        namespaces.iter().find(|namespace| namespace.bindings.iter().any(matches))
     };
     let found = bound(vlan).or_else(|| vlan.and_then(|_| bound(None)));
     found.map(|namespace| namespace.name.as_str())
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vlan_is_the_ports_unless_it_is_bound() {
+    fn an_unbound_vlan_belongs_to_the_ports_namespace() {
         let all = [namespace("blue", &[("a", Some(7))]), namespace("green", &[("a", None), ("b", Some(7))])];
         let rows = [
             ("a", Some(7), Some("blue")),
@@ -190,13 +192,13 @@ mod tests {
             ("b", None, None),
             ("c", Some(7), None),
         ];
-        for (port, vlan, whose) in rows {
-            assert_eq!(owner(&all, port, vlan), whose, "{port} {vlan:?}");
+        for (port, vlan, expected) in rows {
+            assert_eq!(owner(&all, port, vlan), expected, "{port} {vlan:?}");
         }
     }
 
     #[test]
-    fn content_goes_out_and_in_again() {
+    fn content_survives_a_round_trip() {
         let text = "name = 'blue'\nnetns = 'b'\n[start]\nservices = 5\n[settings]\ntcp_timeout = 9\n\
             [[services]]\nfwmark = 7\n[[bindings]]\nport = 'net_tap0'\nvlan = 100\n";
         let blue: Namespace = toml::from_str(text).unwrap();

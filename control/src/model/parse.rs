@@ -1,4 +1,4 @@
-//! Configuration files: TOML or JSON by their extension. An error tells the line, the column and the field.
+//! Reading configuration files, TOML or JSON by extension. Syntax errors name line, column and field.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,64 +8,64 @@ use serde::de::DeserializeOwned;
 
 use crate::model::Config;
 
-/// The largest file read: ten thousand services with ten destinations each take about 10 MiB as JSON.
+/// Maximum size of a file; ten thousand services with ten destinations each take about 10 MiB as JSON.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-/// Why a configuration file could not be read.
+/// Reason why a configuration file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// The system gave an error.
-    #[error("cannot read {path}: {source}")]
+    /// The file could not be read.
+    #[error("cannot read {path}: {source}; check the path and its permissions")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The extension tells no format.
-    #[error("{0}: what format is it? name it .toml or .json")]
+    /// The extension is neither `.toml` nor `.json`.
+    #[error("{0}: unknown format; use a file that ends in .toml or .json")]
     Extension(PathBuf),
-    /// The file is too large to be a configuration.
-    #[error("{0} is larger than {max} MiB; is it the right file?", max = MAX_BYTES >> 20)]
+    /// The file is larger than [`MAX_BYTES`].
+    #[error("{0} is larger than {max} MiB; check that it is a configuration file", max = MAX_BYTES >> 20)]
     TooLarge(PathBuf),
-    /// The text is wrong at one place.
+    /// The text is invalid.
     #[error("{}{wrong}", path.display())]
     Text {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        wrong: Wrong,
+        /// The error and its position.
+        wrong: SyntaxError,
     },
 }
 
-/// What is wrong with a text, and where.
+/// An error in a text, with its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(":{line}:{column}: {}{error}", if place == "." { String::new() } else { format!("{place}: ") })]
-pub struct Wrong {
+#[error(":{line}:{column}: {}{error}", if location == "." { String::new() } else { format!("{location}: ") })]
+pub struct SyntaxError {
     /// Line, from 1.
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
-    /// The field: `services[2].weight`; `.` when it is no single field.
-    pub place: String,
-    /// What the parser says.
+    /// The field: `services[2].weight`; `.` if the error is not about a single field.
+    pub location: String,
+    /// The parser's message.
     pub error: String,
 }
 
-/// Reads a configuration file. What it says is not checked yet: see [`crate::model::validate::validate`].
+/// Reads a configuration file, without validation: see [`crate::model::validate::validate`].
 ///
 /// # Errors
-/// When there is no such file, or it is no configuration.
+/// If the file cannot be read, or is not a configuration.
 pub fn file(path: &Path) -> Result<Config, ParseError> {
     file_and_digest(path).map(|(config, _)| config)
 }
 
-/// The same, with a few letters that tell this file from another.
+/// Reads a configuration file and returns it with a digest that identifies the file's content.
 ///
 /// # Errors
 /// Those of [`file`].
 pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
-    let parse: fn(&str) -> Result<Config, Wrong> = match path.extension().and_then(|ext| ext.to_str()) {
+    let parse: fn(&str) -> Result<Config, SyntaxError> = match path.extension().and_then(|ext| ext.to_str()) {
         Some("toml") => toml,
         Some("json") => json,
         _ => return Err(ParseError::Extension(path.to_owned())),
@@ -81,8 +81,8 @@ pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
     Ok((config, digest(text.as_bytes())))
 }
 
-/// Length and FNV-1a: the same for the same bytes, whichever version of polluxd asks. It guards against mistakes, not
-/// against somebody who wants two files to look alike.
+/// Returns the length and the FNV-1a hash. Both are independent of the version of polluxd. The hash detects changes,
+/// but does not resist a deliberate collision.
 fn digest(bytes: &[u8]) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     format!("{:x}-{:016x}", bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
@@ -91,14 +91,14 @@ fn digest(bytes: &[u8]) -> String {
 /// Reads TOML.
 ///
 /// # Errors
-/// At the first place that is wrong.
-pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
-    let wrong = |place: String, error: toml::de::Error| {
+/// Returns the first error in the text.
+pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
+    let wrong = |location: String, error: toml::de::Error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
-        Wrong { line, column, place, error: error.message().to_owned() }
+        SyntaxError { line, column, location, error: error.message().to_owned() }
     };
     let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
-    // Keeping track of the path takes as long again, and only an error needs it.
+    // Tracking the path doubles the time, and only errors need it.
     if let Ok(value) = T::deserialize(parse()?) {
         return Ok(value);
     }
@@ -109,12 +109,12 @@ pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
 /// Reads JSON.
 ///
 /// # Errors
-/// At the first place that is wrong.
-pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
-    let wrong = |place: String, error: serde_json::Error| {
+/// Returns the first error in the text.
+pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
+    let wrong = |location: String, error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         let tail = format!(" at line {line} column {column}");
-        Wrong { line, column, place, error: error.to_string().trim_end_matches(&tail).to_owned() }
+        SyntaxError { line, column, location, error: error.to_string().trim_end_matches(&tail).to_owned() }
     };
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
@@ -146,11 +146,11 @@ mod tests {
     };
 
     #[test]
-    fn toml_errors_tell_line_column_and_field() {
+    fn toml_errors_name_line_column_and_field() {
         let text = "[[services]]\nprotocol = 'tcp'\naddress = '10.9.9.1'\nl4_port = 70000\n";
         let wrong = toml::<Config>(text).unwrap_err();
         assert_eq!(
-            (wrong.line, wrong.column, wrong.place.as_str()),
+            (wrong.line, wrong.column, wrong.location.as_str()),
             (4, 11, "services[0].l4_port"),
             "{wrong}"
         );
@@ -161,15 +161,15 @@ mod tests {
     }
 
     #[test]
-    fn json_errors_tell_line_column_and_field() {
+    fn json_errors_name_line_column_and_field() {
         let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
-        assert_eq!((wrong.line, wrong.place.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
+        assert_eq!((wrong.line, wrong.location.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
         assert!(!wrong.error.contains(" at line "), "{wrong}");
         assert!(json::<Config>("{} {}").is_err());
     }
 
     #[test]
-    fn a_file_is_read_by_its_extension() {
+    fn the_extension_selects_the_format() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = dir.path().join(name);

@@ -1,5 +1,5 @@
-//! The list of services. Two lists share what is the same in both, so that a copy with one change costs little however
-//! many services there are.
+//! The list of services. Copies of a list share unchanged services, so that a copy with one change is cheap even with
+//! many services.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -14,42 +14,43 @@ use super::{Service, ServiceKey};
 pub struct Services(Vec<Arc<Service>>);
 
 impl Services {
-    /// How many there are.
+    /// Returns the number of services.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there is no service.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them.
+    /// Iterates over all services.
     pub fn iter(&self) -> Iter<'_> {
         self.0.iter().map(AsRef::as_ref)
     }
 
-    /// All of them, to be kept or told from others without looking inside.
+    /// Returns the shared pointers, which can be kept, and compared by address.
     pub fn shared(&self) -> &[Arc<Service>] {
         &self.0
     }
 
-    /// Adds one at the end.
+    /// Appends a service.
     pub fn push(&mut self, service: Service) {
         self.0.push(Arc::new(service));
     }
 
-    /// Removes the one at this place.
-    pub fn remove(&mut self, at: usize) {
-        self.0.remove(at);
+    /// Removes the service at this index.
+    pub fn remove(&mut self, index: usize) {
+        self.0.remove(index);
     }
 
-    /// Removes all.
+    /// Removes all services.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Puts `other`'s copy in the place of each that is equal, so that only what differs is looked at from then on.
+    /// Replaces each service that equals one of `other` with that shared copy, so that later comparisons are by
+    /// address.
     pub fn share_with(&mut self, other: &Services) {
         let known: HashMap<ServiceKey, _> = other.0.iter().map(|service| (service.key(), service)).collect();
         for mine in &mut self.0 {
@@ -59,8 +60,8 @@ impl Services {
         }
     }
 
-    /// What is left of both lists without the services at the beginning and at the end that they share.
-    pub fn apart<'a>(old: &'a Services, new: &'a Services) -> (&'a [Arc<Service>], &'a [Arc<Service>]) {
+    /// Returns the parts in which two lists differ: without the shared services at the beginning and at the end.
+    pub fn difference<'a>(old: &'a Services, new: &'a Services) -> (&'a [Arc<Service>], &'a [Arc<Service>]) {
         let same = |(a, b): &(&Arc<Service>, &Arc<Service>)| Arc::ptr_eq(a, b);
         let front = old.0.iter().zip(&new.0).take_while(same).count();
         let (old, new) = (&old.0[front..], &new.0[front..]);
@@ -69,7 +70,7 @@ impl Services {
     }
 }
 
-/// Walks through services.
+/// Iterator over services.
 pub type Iter<'a> = std::iter::Map<std::slice::Iter<'a, Arc<Service>>, fn(&Arc<Service>) -> &Service>;
 
 impl<'a> IntoIterator for &'a Services {
@@ -111,15 +112,15 @@ impl From<Vec<Service>> for Services {
 impl Index<usize> for Services {
     type Output = Service;
 
-    fn index(&self, at: usize) -> &Service {
-        &self.0[at]
+    fn index(&self, index: usize) -> &Service {
+        &self.0[index]
     }
 }
 
 impl IndexMut<usize> for Services {
-    /// The service is copied first if another list has it too.
-    fn index_mut(&mut self, at: usize) -> &mut Service {
-        Arc::make_mut(&mut self.0[at])
+    /// Copies the service first if another list shares it.
+    fn index_mut(&mut self, index: usize) -> &mut Service {
+        Arc::make_mut(&mut self.0[index])
     }
 }
 
@@ -148,21 +149,21 @@ mod tests {
     #[test]
     fn a_copy_with_one_change_differs_in_one_place() {
         let old = fwmarks(&[1, 2, 3]);
-        assert_eq!(Services::apart(&old, &old.clone()), (&[][..], &[][..]));
+        assert_eq!(Services::difference(&old, &old.clone()), (&[][..], &[][..]));
         let mut new = old.clone();
         new[1].ops = true;
-        assert!(!old[1].ops, "a copy is changed, not what others hold");
-        assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &new.shared()[1..2]));
+        assert!(!old[1].ops, "the shared service is unchanged");
+        assert_eq!(Services::difference(&old, &new), (&old.shared()[1..2], &new.shared()[1..2]));
         new.remove(1);
-        assert_eq!(Services::apart(&old, &new), (&old.shared()[1..2], &[][..]));
+        assert_eq!(Services::difference(&old, &new), (&old.shared()[1..2], &[][..]));
         new.push(Service::new(ServiceKey::Fwmark { fwmark: 9, family: Family::Ipv6 }));
-        assert_eq!(Services::apart(&old, &new).1.len(), 2);
+        assert_eq!(Services::difference(&old, &new).1.len(), 2);
     }
 
     #[test]
-    fn equal_lists_are_made_to_share() {
+    fn equal_services_become_shared() {
         let (old, mut new) = (fwmarks(&[1, 2]), fwmarks(&[2, 1, 3]));
-        assert_ne!(Services::apart(&old, &new).0.len(), 0);
+        assert_ne!(Services::difference(&old, &new).0.len(), 0);
         new.share_with(&old);
         assert!(Arc::ptr_eq(&old.shared()[0], &new.shared()[1]));
         assert_eq!(new, fwmarks(&[2, 1, 3]));

@@ -1,91 +1,91 @@
-//! Time-outs and switches.
-
+//! Timeouts and switches.
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Time-outs and switches: `ipvsadm --set` and the sysctls `net.ipv4.vs.*`, with the kernel's names and defaults. As in
-/// the kernel a switch is a number and any but 0 is on; `true` and `false` are understood too.
+/// Timeouts and switches: those of `ipvsadm --set` and the sysctls `net.ipv4.vs.*`, with the kernel's names and
+/// defaults. As in the kernel, a switch is a number and any value except 0 is on; `true` and `false` are accepted too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Seconds an established TCP connection may stay silent.
+    /// Idle timeout of established TCP connections, in seconds.
     pub tcp_timeout: u32,
-    /// Seconds a TCP connection stays after a FIN.
+    /// Timeout of TCP connections in FIN_WAIT, in seconds.
     pub tcp_fin_timeout: u32,
-    /// Seconds a UDP flow may stay silent.
+    /// Idle timeout of UDP flows, in seconds.
     pub udp_timeout: u32,
-    /// Seconds by protocol and state for all other states: `tcp.SYN_RECV`, `sctp.ESTABLISHED`.
+    /// Timeouts of all other states, in seconds, by protocol and state: `tcp.SYN_RECV`, `sctp.ESTABLISHED`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub timeouts: BTreeMap<String, u32>,
-    /// Pages of connection memory below which the automatic defences begin.
+    /// Free connection memory, in pages of 4096 bytes, below which the automatic defences (modes 1 and 2) are active.
     pub amemthresh: i32,
-    /// One in so many new connections is dropped by `drop_packet` in mode 3.
+    /// `drop_packet` in mode 3 drops one of this many new connections.
     pub am_droprate: i32,
-    /// Random early expiry: 0 off, 1 automatic and idle, 2 automatic and active, 3 on.
+    /// Random early expiry of connections: 0 off, 1 automatic (now inactive), 2 automatic (now active), 3 always on.
     pub drop_entry: i32,
-    /// Drop new connections: modes as of `drop_entry`.
+    /// Random drop of new connections; modes as for `drop_entry`.
     pub drop_packet: i32,
-    /// TCP's other state tables: modes as of `drop_entry`.
+    /// Stricter TCP state table and timeouts against SYN floods; modes as for `drop_entry`.
     pub secure_tcp: i32,
-    /// Look the way of translated replies up with the virtual address as their source.
+    /// Routes NAT replies with the virtual address as their source.
     #[serde(deserialize_with = "switch")]
     pub snat_reroute: i32,
-    /// Mark services without a usable destination let packets go where they were addressed.
+    /// In a fwmark service without a usable destination, forwards packets to their original destination address.
     #[serde(deserialize_with = "switch")]
     pub cache_bypass: i32,
-    /// Expire connections whose destination is gone or quiesced, instead of dropping their packets.
+    /// Expires connections whose destination was removed or has weight 0, instead of dropping their packets.
     #[serde(deserialize_with = "switch")]
     pub expire_nodest_conn: i32,
-    /// Templates of quiesced destinations no longer count.
+    /// Ignores persistence templates of destinations with weight 0.
     #[serde(deserialize_with = "switch")]
     pub expire_quiescent_template: i32,
-    /// Let any TCP segment but a RST open a connection.
+    /// Lets any TCP segment except a RST open a connection.
     #[serde(deserialize_with = "switch")]
     pub sloppy_tcp: i32,
-    /// Let any SCTP chunk but an ABORT open a connection.
+    /// Lets any SCTP chunk except an ABORT open a connection.
     #[serde(deserialize_with = "switch")]
     pub sloppy_sctp: i32,
-    /// Answer packets from a NAT destination that belong to no connection with port unreachable.
+    /// Sends port unreachable to a NAT destination whose packet belongs to no connection.
     #[serde(deserialize_with = "switch")]
     pub nat_icmp_send: i32,
-    /// Answer a packet that a tunnel cannot carry with fragmentation needed.
+    /// Sends "fragmentation needed" for a packet that is too large for its tunnel.
     #[serde(deserialize_with = "switch")]
     pub pmtu_disc: i32,
-    /// Pass everything to the kernel while a backup sync daemon runs.
+    /// Passes all packets to the kernel while a backup sync daemon runs.
     #[serde(deserialize_with = "switch")]
     pub backup_only: i32,
-    /// What a SYN on an old connection may do: bit 0 reschedules it, bit 1 also in FIN_WAIT; 0 never.
+    /// Effect of a SYN on an existing connection: bit 0 reschedules it, bit 1 also in FIN_WAIT; 0 never reschedules.
     pub conn_reuse_mode: i32,
-    /// Let an ICMP error about no known connection open one.
+    /// Lets an ICMP error that belongs to no connection open one.
     #[serde(deserialize_with = "switch")]
     pub schedule_icmp: i32,
-    /// Packets of protocols that are not balanced are left alone; they are here in any case.
+    /// Stored without effect: packets of protocols that are not balanced are never decapsulated.
     #[serde(deserialize_with = "switch")]
     pub ignore_tunneled: i32,
-    /// Estimate rates; 0 freezes rates and shown counters.
+    /// Estimates rates; 0 freezes rates and shown counters.
     #[serde(deserialize_with = "switch")]
     pub run_estimation: i32,
-    /// Seconds `lblc` keeps an idle entry.
+    /// Seconds until `lblc` removes an idle entry.
     pub lblc_expiration: u32,
-    /// Seconds `lblcr` keeps an idle entry, and an unchanged set.
+    /// Seconds until `lblcr` removes an idle entry, and until it shrinks an unchanged set.
     pub lblcr_expiration: u32,
-    /// Debug events are told from this level on: 0 failures, up to 12 all; below 0 none.
+    /// Most detailed level of debug events that are logged: 0 failures only, 12 everything, negative none.
     pub debug_level: i32,
     /// Modules that are switched off: `ip_vs_sctp`, `ip_vs_rr`.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub disabled_modules: BTreeSet<String>,
-    /// Do as Linux 6.1 where later kernels and the specification differ; replay of recordings from it sets this.
+    /// Behaves like Linux 6.1 where later kernels and the specification differ; used to replay recordings from Linux
+    /// 6.1.
     pub like_linux_6_1: bool,
 }
 
-/// As [`switch`], for what may be left out.
+/// Reads a [`switch`] that may be absent.
 pub(crate) fn optional_switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<i32>, D::Error> {
     switch(from).map(Some)
 }
 
-/// A number, or a boolean for 1 and 0.
+/// Reads a number, or a boolean as 1 or 0.
 fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<i32, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a number, true or false")]

@@ -1,4 +1,4 @@
-//! Names of the time-outs that are no settings of their own: `tcp.SYN_RECV`, `sctp.COOKIE_WAIT`; spec 5.2 and 5.4.
+//! Names of the timeouts in `settings.timeouts`: `tcp.SYN_RECV`, `sctp.COOKIE_WAIT`; spec 5.2 and 5.4.
 
 use pollux_dataplane::proto::tcp;
 
@@ -20,12 +20,12 @@ pub const SCTP_STATES: [&str; 14] = [
     "CLOSED",
 ];
 
-/// Which time-out a name means.
+/// Timeout of a protocol state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
-    /// Of a TCP state, by its number.
+    /// TCP, by the number of the state.
     Tcp(usize),
-    /// Of an SCTP state, by its number.
+    /// SCTP, by the number of the state.
     Sctp(usize),
 }
 
@@ -34,7 +34,7 @@ pub fn tcp_states() -> impl Iterator<Item = &'static str> {
     (0..tcp::STATES as u8).map(|number| tcp::State::from_number(number).name())
 }
 
-/// The time-out with this name.
+/// Returns the timeout with this name.
 pub fn slot(name: &str) -> Option<Slot> {
     let (protocol, state) = name.split_once('.')?;
     match protocol {
@@ -44,7 +44,7 @@ pub fn slot(name: &str) -> Option<Slot> {
     }
 }
 
-/// The setting that is the time-out of this name, for those that have one.
+/// Returns the field of `settings` that holds this timeout, if it has its own.
 pub fn own_setting(slot: Slot) -> Option<&'static str> {
     const ESTABLISHED: usize = tcp::State::Established as usize;
     const FIN_WAIT: usize = tcp::State::FinWait as usize;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_states() {
+    fn timeouts_are_named_by_protocol_and_state() {
         assert_eq!(slot("tcp.SYN_RECV"), Some(Slot::Tcp(tcp::State::SynRecv as usize)));
         assert_eq!(slot("sctp.CLOSED"), Some(Slot::Sctp(13)));
         for name in ["", "tcp", "tcp.", "udp.UDP", "tcp.syn_recv", "SYN_RECV"] {

@@ -1,7 +1,6 @@
-//! What makes sense: checks a configuration and tells everything that is wrong with it at once.
+//! Validation of a configuration: checks ranges and how fields fit together, and reports all errors at once.
 //!
-//! The types of [`crate::model`] already refuse what cannot be written down; here is what only shows when fields are
-//! seen together, and the ranges. The checks of a destination are those of Linux IPVS.
+//! The checks of a destination are those of Linux IPVS.
 
 mod destinations;
 pub mod fwmarks;
@@ -23,18 +22,18 @@ use std::ops::RangeInclusive;
 use crate::model::input_error::InputErrors;
 use crate::model::{Config, Start};
 
-/// The largest connection table of a family: slots are numbered in 32 bits and two belong to a NAT connection.
+/// Largest connection table of a family: slots have 32-bit numbers, and a NAT connection takes two.
 pub const MAX_CONNECTIONS: u32 = 1 << 30;
-/// The most templates: their places are numbered in 28 bits of a handle.
+/// Largest number of persistence templates: a handle has 28 bits for their index.
 pub const MAX_TEMPLATES: u32 = 1 << 28;
 
-/// The longest nap, in microseconds: the 10 ms above are as long as a tick of Linux.
+/// Range of `start.max_sleep_us`, in microseconds.
 pub const SLEEP_US: RangeInclusive<u32> = 10..=10_000;
 
 /// Checks a whole configuration.
 ///
 /// # Errors
-/// Every fault there is, with its place, in the order of the file.
+/// All errors with their locations, in the order of the file.
 pub fn validate(config: &Config) -> Result<(), InputErrors> {
     let mut errors = InputErrors::default();
     start(&config.start, &mut errors);
@@ -44,7 +43,7 @@ pub fn validate(config: &Config) -> Result<(), InputErrors> {
     errors.into_result()
 }
 
-/// Checks what is in one namespace, the default one among them, sizes aside.
+/// Checks the content of one namespace, except its sizes.
 fn content(config: &Config, errors: &mut InputErrors) {
     settings(&config.settings, errors);
     fwmarks::fwmarks(&config.fwmarks, errors);
@@ -62,7 +61,7 @@ fn start(start: &Start, errors: &mut InputErrors) {
             errors.add(
                 format!("start.{name}"),
                 format!("{value} is above {MAX_CONNECTIONS}"),
-                "use a smaller number",
+                format!("use a number from 0 to {MAX_CONNECTIONS}"),
             );
         }
     }
@@ -70,7 +69,7 @@ fn start(start: &Start, errors: &mut InputErrors) {
         errors.add(
             "start.templates",
             format!("{} is above {MAX_TEMPLATES}", start.templates),
-            "use a smaller number",
+            format!("use a number from 1 to {MAX_TEMPLATES}"),
         );
     }
     if !SLEEP_US.contains(&start.max_sleep_us) {
@@ -82,14 +81,18 @@ fn start(start: &Start, errors: &mut InputErrors) {
                 SLEEP_US.start(),
                 SLEEP_US.end()
             ),
-            "use a number between, or leave it out",
+            "use a number in this range, or leave it out for 500",
         );
     }
     let counts =
         [("services", start.services), ("destinations", start.destinations), ("templates", start.templates)];
     for (name, value) in counts {
         if value == 0 {
-            errors.add(format!("start.{name}"), "0 leaves no room for any", "use 1 or more, or leave it out");
+            errors.add(
+                format!("start.{name}"),
+                format!("0 leaves no room for {name}"),
+                "use 1 or more, or leave it out for the default",
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Services as they are written: the key's fields stand beside the others, and which are there says what kind it is.
+//! The serialized form of services: the fields of the key are inline, and which of them are present decides its kind.
 
 use std::net::IpAddr;
 
@@ -39,12 +39,14 @@ impl TryFrom<Key> for ServiceKey {
                 Ok(ServiceKey::Fwmark { fwmark, family: family.unwrap_or_default() })
             }
             Key { fwmark: Some(_), .. } => Err(
-                "a service with a fwmark has no protocol, address and l4_port; leave them out, or leave out the fwmark",
+                "a service has either `fwmark`, or `protocol`, `address` and `l4_port`; remove one or the other",
             ),
             Key { protocol: None, .. } => Err("missing field `protocol`"),
             Key { address: None, .. } => Err("missing field `address`"),
             Key { l4_port: None, .. } => Err("missing field `l4_port`"),
-            _ => Err("`family` goes with `fwmark`; the address says it here"),
+            _ => {
+                Err("`family` is only for services with `fwmark`; remove it, the address implies the family")
+            }
         }
     }
 }
@@ -74,31 +76,31 @@ pub struct Service {
     /// Transport protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     protocol: Option<Protocol>,
-    /// The virtual address.
+    /// Virtual address (VIP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<IpAddr>,
-    /// The virtual L4 port; 0 is any, which needs persistence.
+    /// Virtual L4 port; 0 matches any port and needs persistence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     l4_port: Option<u16>,
-    /// The mark of its packets, in place of protocol, address and port.
+    /// Firewall mark of the packets, not 0; replaces `protocol`, `address` and `l4_port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fwmark: Option<u32>,
-    /// Of a mark: `ipv4` or `ipv6` packets.
+    /// Only with `fwmark`: family of the packets, `ipv4` (default) or `ipv6`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     family: Option<Family>,
-    /// How destinations are chosen.
+    /// Scheduling algorithm; default `wlc`.
     #[serde(default)]
     scheduler: Scheduler,
-    /// The scheduler's switches.
+    /// Scheduler flags.
     #[serde(default, skip_serializing_if = "SchedulerFlags::is_empty")]
     flags: SchedulerFlags,
-    /// How clients stick to a destination.
+    /// Persistence; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     persistence: Option<Persistence>,
-    /// A UDP connection serves one packet.
+    /// One-packet scheduling (OPS): every UDP packet is scheduled on its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     ops: bool,
-    /// Destinations in the order they are added; as in IPVS the newest is looked at first.
+    /// Destinations in the order they are added; as in IPVS, schedulers look at the last one added first.
     #[serde(default)]
     destinations: Vec<Destination>,
 }

@@ -137,7 +137,7 @@ impl Balancer for Core {
     fn configure(&mut self, config: &Config) -> Result<(), Refused> {
         let network_config = config.network.clone().unwrap_or_default();
         if network_config != self.network_config {
-            self.compiler.learn(&network_config).map_err(|why| Refused(why.to_string()))?;
+            self.compiler.set_network(&network_config).map_err(|why| Refused(why.to_string()))?;
             self.network_config = network_config;
         }
         let now = Duration::from_millis(self.now_ms);

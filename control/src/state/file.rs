@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::Config;
 use crate::model::input_error::InputErrors;
-use crate::model::parse::{self, Wrong};
+use crate::model::parse::{self, SyntaxError};
 use crate::model::validate;
 
 /// The version written, and the only one read.
@@ -67,7 +67,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
-        wrong: Wrong,
+        wrong: SyntaxError,
     },
     /// What it says makes no sense.
     #[error("{}: config.{errors}", path.display())]
@@ -101,7 +101,7 @@ pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
 ///
 /// # Errors
 /// At the first place that is wrong.
-pub fn parse(text: &str) -> Result<Saved, Wrong> {
+pub fn parse(text: &str) -> Result<Saved, SyntaxError> {
     parse::json(text)
 }
 

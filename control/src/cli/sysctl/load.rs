@@ -80,7 +80,7 @@ mod tests {
         let refused = crate::api::error::Failure::from(write(&mut Config::default(), &one).unwrap_err());
         let text = explain(&RpcError::from(&refused), &BTreeMap::new());
         assert!(
-            text.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is no mode;"),
+            text.starts_with("setting key \"net.ipv4.vs.drop_entry\": Invalid argument: 4 is not a mode;"),
             "{text}"
         );
     }

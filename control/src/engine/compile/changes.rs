@@ -1,4 +1,4 @@
-//! What the last compilation changed, for those who keep books of their own.
+//! The changes made by the last compilation, from which the estimators are updated.
 
 use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::service::DestinationId;
@@ -6,28 +6,28 @@ use pollux_dataplane::service::DestinationId;
 use super::FullKey;
 use crate::model::ServiceKey;
 
-/// What changed from one generation to the next: first what was there goes, then what is there now comes.
+/// Changes from one generation to the next. Removals apply before additions.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Services that went; another one of the same key may have come.
+    /// Services removed; a service with the same key may also be in `added`.
     pub removed: Vec<ServiceKey>,
-    /// Services that came.
+    /// Services added.
     pub added: HashSet<ServiceKey>,
-    /// Destinations that went; their ids stay as long as they have connections.
+    /// Destinations removed; their ids stay in use while they have connections.
     pub retired: Vec<DestinationId>,
-    /// Destinations of services that came or changed.
+    /// Destinations of services that were added or changed.
     pub placed: HashMap<DestinationId, FullKey>,
 }
 
 impl Changes {
-    /// A service goes, perhaps one that came just now.
-    pub(super) fn service_goes(&mut self, key: ServiceKey) {
+    /// Records that a service was removed, perhaps one added in the same change.
+    pub(super) fn service_removed(&mut self, key: ServiceKey) {
         self.added.remove(&key);
         self.removed.push(key);
     }
 
-    /// A destination goes, perhaps one that came just now.
-    pub(super) fn destination_goes(&mut self, id: DestinationId) {
+    /// Records that a destination was removed, perhaps one added in the same change.
+    pub(super) fn destination_removed(&mut self, id: DestinationId) {
         self.placed.remove(&id);
         self.retired.push(id);
     }

@@ -1,4 +1,4 @@
-//! The model's words in the dataplane's types, one for one.
+//! Conversion of the model's types to the data plane's.
 
 use pollux_dataplane::config::{ProtocolSet, Settings};
 use pollux_dataplane::flow::Endpoint;
@@ -12,7 +12,7 @@ use crate::model::modules;
 use crate::model::timeouts::{self, Slot};
 use crate::model::{self, Checksum, Engine, Family, Protocol, ServiceKey};
 
-/// The protocol's number in an IP header.
+/// Returns the protocol's number in the IP header.
 pub fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
@@ -59,7 +59,7 @@ pub(super) fn persistence(service: &model::Service) -> Option<Persistence> {
 pub(super) fn settings(wanted: &model::Settings, defence: Defence) -> Settings {
     Settings {
         timeouts: timeouts(wanted),
-        // IPVS looks at two bits; any other number is as good as those.
+        // As in IPVS, only the two lowest bits matter.
         conn_reuse_mode: wanted.conn_reuse_mode.cast_unsigned(),
         expire_nodest_conn: wanted.expire_nodest_conn != 0,
         expire_quiescent_template: wanted.expire_quiescent_template != 0,

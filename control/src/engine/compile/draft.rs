@@ -1,8 +1,8 @@
-//! The next generation of services in the making.
+//! Double buffering of compiled services: the next generation is written into the one before the current one.
 //!
-//! Workers give the generation before the current one back. It differs from the current one by what was written last,
-//! which is noted here: with that copied it is the current one again, and takes the next change. So nothing is copied
-//! that has not changed, and yet no worker sees a generation that is being written.
+//! Workers return the previous generation. It differs from the current one only by the last changes, which are recorded
+//! here. Copying those brings it up to date, ready for the next change. Only what changed is copied, and no worker sees
+//! a generation while it is written.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::service::{Destination, DestinationId, Service, ServiceId, Services};
 
-/// What was written into a generation.
+/// Keys of the entries that the last change wrote.
 #[derive(Default)]
 struct Written {
     services: HashSet<u32>,
@@ -25,20 +25,20 @@ struct Written {
     addresses: Vec<IpAddr>,
 }
 
-/// The generation before the current one, and what the current one has that it has not.
+/// The previous generation, and the changes it lacks.
 #[derive(Default)]
 pub struct Spare {
     services: Arc<Services>,
-    behind: Written,
+    missing: Written,
 }
 
 impl Spare {
-    /// A copy of `current` to write in: the spare one, if nobody else holds it any more.
+    /// Returns a writable copy of `current`, made from the spare generation if all workers have returned it.
     pub fn draft(&mut self, current: &Services) -> Draft {
         let spare = std::mem::take(self);
         let services = match Arc::try_unwrap(spare.services) {
             Ok(mut services) => {
-                spare.behind.copy(current, &mut services);
+                spare.missing.copy(current, &mut services);
                 services
             }
             Err(_) => current.clone(),
@@ -46,97 +46,97 @@ impl Spare {
         Draft { services, written: Written::default() }
     }
 
-    /// Destinations that differ between the spare generation and the current one.
+    /// Ids of destinations that differ between the spare and the current generation.
     pub fn destinations(&self) -> &[u32] {
-        &self.behind.destinations
+        &self.missing.destinations
     }
 
-    /// Publishes a draft; what was current becomes the spare one.
+    /// Makes a draft the current generation; the current one becomes the spare.
     pub fn publish(&mut self, draft: Draft, current: &mut Arc<Services>) {
         let before = std::mem::replace(current, Arc::new(draft.services));
-        *self = Spare { services: before, behind: draft.written };
+        *self = Spare { services: before, missing: draft.written };
     }
 }
 
-/// A generation that only we hold. Whatever is written is noted.
+/// A generation that is being written, and a record of the changes.
 pub struct Draft {
     services: Services,
     written: Written,
 }
 
 impl Draft {
-    /// All of it. What is written here directly must be written in full with every change.
+    /// Direct access. Fields written this way are not recorded and must be rewritten with every change.
     pub fn services(&mut self) -> &mut Services {
         &mut self.services
     }
 
-    /// A destination.
+    /// Returns a destination.
     pub fn known(&self, id: DestinationId) -> Option<&Destination> {
         self.services.destination(id)
     }
 
-    /// A service.
+    /// Returns a service.
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
         self.services.service(id)
     }
 
-    /// Takes a service out.
+    /// Removes and returns a service.
     pub fn take_service(&mut self, id: ServiceId) -> Option<Service> {
         self.written.services.insert(id.0);
         self.services.services.get_mut(id.0 as usize)?.take()
     }
 
-    /// Puts a service in.
+    /// Sets a service.
     pub fn put_service(&mut self, id: ServiceId, service: Service) {
         self.written.services.insert(id.0);
         put(&mut self.services.services, id.0, Some(service));
     }
 
-    /// Puts a destination in its place, or takes it away.
+    /// Sets or removes a destination.
     pub fn put_destination(&mut self, id: DestinationId, destination: Option<Destination>) {
         self.written.destinations.push(id.0);
         put(&mut self.services.destinations, id.0, destination);
     }
 
-    /// Which service an endpoint means.
+    /// Sets the service of an endpoint and protocol.
     pub fn endpoint(&mut self, key: (Endpoint, u8), id: Option<ServiceId>) {
         self.written.endpoints.push(key);
         set(&mut self.services.by_endpoint, key, id);
     }
 
-    /// Which service a mark means.
+    /// Sets the service of a fwmark.
     pub fn fwmark(&mut self, key: (u32, bool), id: Option<ServiceId>) {
         self.written.fwmarks.push(key);
         set(&mut self.services.by_fwmark, key, id);
     }
 
-    /// Whether a NAT destination is there, and still configured.
+    /// Sets whether a NAT destination is at this endpoint, and whether it is still configured.
     pub fn nat_source(&mut self, key: (Endpoint, u8), available: Option<bool>) {
         self.written.nat_sources.push(key);
         set(&mut self.services.nat_sources, key, available);
     }
 
-    /// Whether a NAT destination there keeps the port that the client addressed.
+    /// Sets whether a NAT destination at this address keeps the port that the client addressed.
     pub fn nat_address(&mut self, address: IpAddr, any: bool) {
         self.written.nat_addresses.push(address);
-        fwmark(&mut self.services.nat_addresses, address, any);
+        set_member(&mut self.services.nat_addresses, address, any);
     }
 
-    /// Whether a GUE tunnel ends there.
+    /// Sets whether a GUE tunnel ends at this endpoint.
     pub fn gue_end(&mut self, end: Endpoint, any: bool) {
         self.written.gue_ends.push(end);
-        fwmark(&mut self.services.gue_ends, end, any);
+        set_member(&mut self.services.gue_ends, end, any);
     }
 
-    /// Whether a service or a NAT destination is there.
+    /// Sets whether a service or a NAT destination has this address.
     pub fn address(&mut self, address: IpAddr, any: bool) {
         self.written.addresses.push(address);
-        fwmark(&mut self.services.addresses, address, any);
+        set_member(&mut self.services.addresses, address, any);
     }
 }
 
 impl Written {
-    /// Copies what was written.
+    /// Copies the recorded entries.
     fn copy(&self, from: &Services, to: &mut Services) {
         for &id in &self.services {
             put(&mut to.services, id, from.services.get(id as usize).cloned().flatten());
@@ -156,19 +156,19 @@ impl Written {
             (&self.addresses, &from.addresses, &mut to.addresses),
         ];
         for (written, from, to) in sets {
-            written.iter().for_each(|key| fwmark(to, *key, from.contains(key)));
+            written.iter().for_each(|key| set_member(to, *key, from.contains(key)));
         }
-        self.gue_ends.iter().for_each(|end| fwmark(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
+        self.gue_ends.iter().for_each(|end| set_member(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
         (to.hooked, to.any_port, to.ftp) = (from.hooked, from.any_port, from.ftp);
         to.call_openers.clone_from(&from.call_openers);
     }
 }
 
-fn put<T>(list: &mut Vec<Option<T>>, place: u32, value: Option<T>) {
-    if list.len() <= place as usize {
-        list.resize_with(place as usize + 1, || None);
+fn put<T>(list: &mut Vec<Option<T>>, id: u32, value: Option<T>) {
+    if list.len() <= id as usize {
+        list.resize_with(id as usize + 1, || None);
     }
-    list[place as usize] = value;
+    list[id as usize] = value;
 }
 
 fn set<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: Option<V>) {
@@ -178,8 +178,8 @@ fn set<K: Eq + Hash, V>(map: &mut HashMap<K, V>, key: K, value: Option<V>) {
     }
 }
 
-fn fwmark<K: Eq + Hash>(set: &mut HashSet<K>, key: K, any: bool) {
-    if any {
+fn set_member<K: Eq + Hash>(set: &mut HashSet<K>, key: K, present: bool) {
+    if present {
         set.insert(key);
     } else {
         set.remove(&key);

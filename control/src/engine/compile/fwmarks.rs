@@ -1,4 +1,4 @@
-//! From rules with names to rules with numbers.
+//! Compiles firewall mark rules: names of ports and protocols become numbers.
 
 use hashbrown::HashMap;
 use pollux_dataplane::config::FwmarkRule;
@@ -8,7 +8,7 @@ use crate::model;
 use crate::model::input_error::InputError;
 use crate::model::validate::fwmarks;
 
-/// Compiles validated rules for ports with these names and numbers.
+/// Compiles validated rules; `ports` maps names to numbers.
 pub fn compile(
     rules: &[model::FwmarkRule],
     ports: &HashMap<String, u16>,
@@ -40,9 +40,9 @@ fn compile_one(
 fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
     let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
     known.sort_unstable();
-    CompileError::UnknownMarkPort(InputError {
+    CompileError::UnknownRulePort(InputError {
         location: format!("fwmarks[{index}].port"),
         error: format!("there is no port {name:?}"),
-        hint: format!("use one of {}, or leave it out for all", known.join(", ")),
+        hint: format!("use one of {}, or leave it out for all ports", known.join(", ")),
     })
 }

@@ -1,10 +1,10 @@
-//! Small numbers for keys, that stay the same as long as the key does.
+//! Allocation of small integer ids for keys. A key keeps its id until it is freed.
 
 use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-/// Numbers below a fixed capacity.
+/// Ids below a fixed capacity.
 pub struct Ids<K> {
     by_key: HashMap<K, u32>,
     keys: Vec<Option<K>>,
@@ -13,42 +13,42 @@ pub struct Ids<K> {
 }
 
 impl<K: Copy + Eq + Hash> Ids<K> {
-    /// No numbers given yet, `capacity` at most.
+    /// Returns an allocator of at most `capacity` ids.
     pub fn new(capacity: usize) -> Ids<K> {
         Ids { by_key: HashMap::new(), keys: Vec::new(), free: Vec::new(), capacity }
     }
 
-    /// How many can be given at once.
+    /// Returns the maximum number of ids.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// How many are given.
+    /// Returns the number of ids in use.
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// The number of a key.
+    /// Returns the id of a key.
     pub fn get(&self, key: &K) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
-    /// The key with this number.
+    /// Returns the key with this id.
     pub fn key(&self, id: u32) -> Option<&K> {
         self.keys.get(id as usize)?.as_ref()
     }
 
-    /// One more than the largest number there ever was.
+    /// Returns one more than the largest id used so far.
     pub fn end(&self) -> u32 {
         self.keys.len() as u32
     }
 
-    /// Every number there ever was with its key, if it has one.
-    pub fn places(&self) -> impl Iterator<Item = Option<&K>> {
+    /// Iterates over all ids used so far, each with its key, if it is in use.
+    pub fn slots(&self) -> impl Iterator<Item = Option<&K>> {
         self.keys.iter().map(Option::as_ref)
     }
 
-    /// The number of a key, a new one if it has none, and whether it is new. `None` when none is left.
+    /// Returns the id of a key, allocating one if needed, and whether it is new. `None` if no id is free.
     pub fn claim(&mut self, key: K) -> Option<(u32, bool)> {
         if let Some(id) = self.get(&key) {
             return Some((id, false));
@@ -66,7 +66,7 @@ impl<K: Copy + Eq + Hash> Ids<K> {
         Some((id, true))
     }
 
-    /// Takes a key's number back.
+    /// Frees the id of a key.
     pub fn free(&mut self, key: &K) -> Option<u32> {
         let id = self.by_key.remove(key)?;
         self.keys[id as usize] = None;

@@ -1,5 +1,5 @@
-//! The lookups of a generation. Each change of a service or destination changes what it means in them, so that a single
-//! edit costs the same however much is configured.
+//! The lookup tables of a generation, updated incrementally: the cost of an edit does not depend on the size of the
+//! configuration.
 
 use std::collections::BTreeSet;
 use std::hash::Hash;
@@ -13,22 +13,22 @@ use super::convert::protocol_number;
 use super::draft::Draft;
 use crate::model::ServiceKey;
 
-/// How many services and destinations mean each entry of the lookups: what nobody means any more goes.
+/// Reference counts of the entries in the lookup tables; an entry is removed with its last reference.
 #[derive(Default)]
 pub struct Index {
-    /// By family: services, those of any port, those of FTP's port.
+    /// By family: all services, those with port 0, those with the FTP port.
     hooked: [u32; 2],
     any_port: [u32; 2],
     ftp: [u32; 2],
     addresses: Counts<std::net::IpAddr>,
     nat_addresses: Counts<std::net::IpAddr>,
     gue_ends: Counts<Endpoint>,
-    /// NAT destinations, ghosts included.
+    /// NAT destinations, including removed ones that are remembered.
     nat_sources: Counts<(Endpoint, u8)>,
-    /// Those of them that are still configured.
+    /// NAT destinations that are still configured.
     nat_available: Counts<(Endpoint, u8)>,
-    /// Services whose destinations may open connections.
-    of_callers: BTreeSet<ServiceId>,
+    /// SIP services whose destinations may open calls.
+    call_services: BTreeSet<ServiceId>,
 }
 
 struct Counts<K>(HashMap<K, u32>);
@@ -40,7 +40,7 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Eq + Hash + Copy> Counts<K> {
-    /// Counts one more or one less; tells whether there is any now.
+    /// Counts up or down; returns true if the count is not zero.
     fn count(&mut self, key: K, more: bool) -> bool {
         let count = self.0.entry(key).or_default();
         *count = if more { *count + 1 } else { count.saturating_sub(1) };
@@ -53,7 +53,7 @@ impl<K: Eq + Hash + Copy> Counts<K> {
 }
 
 impl Index {
-    /// A service comes (`more`), or goes.
+    /// Adds (`more`) or removes a service.
     pub fn name(&mut self, draft: &mut Draft, id: ServiceId, name: Name, more: bool) {
         match name {
             Name::Address(endpoint, protocol) => {
@@ -76,27 +76,27 @@ impl Index {
         self.families(draft.services());
     }
 
-    /// A service is as it is now, or with `None` gone.
-    pub fn caller(&mut self, id: ServiceId, service: Option<&Service>) {
+    /// Records whether destinations of a service may open calls; `service` is `None` if it was removed.
+    pub fn set_call_service(&mut self, id: ServiceId, service: Option<&Service>) {
         let opens = |service: &Service| {
             let is_udp = matches!(service.name, Name::Address(at, protocol::UDP) if at.l4_port != 0);
             is_udp && service.persistence.is_some_and(|persistence| persistence.sip)
         };
         if service.is_some_and(opens) {
-            self.of_callers.insert(id);
+            self.call_services.insert(id);
         } else {
-            self.of_callers.remove(&id);
+            self.call_services.remove(&id);
         }
     }
 
-    /// The NAT destinations that may open connections. One that serves several such services speaks from the address
-    /// of the first.
-    pub fn callers(&self, draft: &mut Draft) {
+    /// Rebuilds the table of NAT destinations that may open calls. A destination of several such services uses the
+    /// address of the first one.
+    pub fn build_call_openers(&self, draft: &mut Draft) {
         let services = draft.services();
         services.call_openers.clear();
-        let of_callers =
-            self.of_callers.iter().filter_map(|&id| services.services.get(id.0 as usize)?.as_ref());
-        for &id in of_callers.flat_map(|service| &service.destinations) {
+        let call_services =
+            self.call_services.iter().filter_map(|&id| services.services.get(id.0 as usize)?.as_ref());
+        for &id in call_services.flat_map(|service| &service.destinations) {
             let known = services.destinations.get(id.0 as usize).and_then(Option::as_ref);
             if let Some(known) =
                 known.filter(|known| known.method == Method::Nat && known.endpoint.l4_port != 0)
@@ -112,8 +112,8 @@ impl Index {
         services.ftp = self.ftp.map(|count| count > 0);
     }
 
-    /// A destination, as it is, comes into the lookups (`more`) or goes from them. `nat` says that it is, or was, reached
-    /// by NAT: its old connections' replies still come from there.
+    /// Adds (`more`) or removes a destination in its current form. `nat` means that its method is, or was, NAT: replies
+    /// of old connections still come from it.
     pub fn destination(
         &mut self,
         draft: &mut Draft,
@@ -132,9 +132,9 @@ impl Index {
         }
     }
 
-    /// Where the destination's replies come from. Marks mean packets of any protocol. Where a service takes more than one
-    /// port, connections may keep the port that the client addressed even if the destination has one of its own; spec
-    /// 4.3 step 4.
+    /// Adds or removes the sources of a destination's replies. A fwmark service covers all protocols. If a service
+    /// accepts more than one port, connections may keep the port that the client addressed, even if the destination has
+    /// its own port; spec 4.3 step 4.
     fn nat(&mut self, draft: &mut Draft, service: ServiceKey, known: &Destination, more: bool) {
         let endpoint = known.endpoint;
         self.address(draft, endpoint.address, more);

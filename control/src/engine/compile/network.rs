@@ -1,4 +1,4 @@
-//! From facts with names to a network with numbers.
+//! Compiles the network state: names of links and ports become numbers.
 
 use std::net::IpAddr;
 
@@ -10,16 +10,16 @@ use thiserror::Error;
 
 use crate::model::network_config::{self, NetworkConfig, RouteKind};
 
-/// A link names a port that is not there.
+/// A link is on a port that does not exist.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("link {link}: there is no port {port}; the ports are {known}")]
+#[error("link {link}: there is no port {port}; use one of {known}")]
 pub struct UnknownPort {
     link: String,
     port: String,
     known: String,
 }
 
-/// Compiles `network_config`; `generation` must differ from all before.
+/// Compiles `network_config`; `generation` must differ from all earlier ones.
 pub fn compile(
     network_config: &NetworkConfig,
     ports: &HashMap<String, u16>,
@@ -46,13 +46,13 @@ pub fn compile(
     let mut routes: Vec<&network_config::Route> = network_config.routes.iter().collect();
     routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
     for route in routes {
-        let place = match (route.table, tables.binary_search(&route.table)) {
+        let table = match (route.table, tables.binary_search(&route.table)) {
             (network_config::MAIN | network_config::LOCAL, _) => &mut main,
             (_, Ok(at)) => &mut network.tables[at],
-            // No packet looks there.
+            // No rule refers to this table.
             (_, Err(_)) => continue,
         };
-        add_route(place, route, &links);
+        add_route(table, route, &links);
     }
     (network.routes4, network.routes6) = (main.routes4, main.routes6);
     network.rules = rules(network_config, &tables);
@@ -82,12 +82,12 @@ fn compile_link(link: &network_config::Link, port: u16, network_config: &Network
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
         }),
-        // A link-local address is the last choice for what leaves the link.
+        // Used as a source address beyond the link, so a link-local address is the last choice.
         ipv6: own().filter_map(ipv6).min_by_key(std::net::Ipv6Addr::is_unicast_link_local),
     }
 }
 
-/// The rules in the order in which they are asked.
+/// Returns the rules by priority.
 fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
     let mut rules: Vec<&network_config::Rule> = network_config.rules.iter().collect();
     rules.sort_by_key(|rule| rule.priority);
@@ -98,7 +98,7 @@ fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
     compiled.collect()
 }
 
-/// The first route to a destination counts; the caller brings local ones first, then by metric.
+/// Adds a route. The first route to a destination wins; the caller adds local routes first, then by metric.
 fn add_route(table: &mut RouteTable, route: &network_config::Route, links: &HashMap<&str, LinkId>) {
     let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
         (RouteKind::Local, _) => Route::Local,

@@ -1,4 +1,5 @@
-//! Puts services and destinations where their ids say, and notes what schedulers must hear.
+//! Writes services and destinations into a draft of the next generation, and records the events of which schedulers are
+//! notified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,31 +17,31 @@ use super::{Compiler, FullKey, convert};
 use crate::model::edit::Step;
 use crate::model::{self, ServiceKey, Services};
 
-/// A generation in the making.
+/// A generation that is being written.
 pub(super) struct Placing<'a> {
     compiler: &'a mut Compiler,
     placed: Placed,
-    /// Destinations whose schedulers hear of an edit in any case.
+    /// Destinations whose schedulers are notified of an edit even if nothing changed.
     touched: HashSet<FullKey>,
-    /// The weights of services that something was done to.
+    /// Weights of the services that changed.
     weights: HashMap<ServiceId, Weights>,
-    /// Services whose tables must be made anew.
+    /// Services whose scheduler tables must be rebuilt.
     changed: HashSet<ServiceId>,
     now: Duration,
 }
 
-/// A generation that is made.
+/// A generation that is complete.
 pub(super) struct Placed {
-    /// What it holds.
+    /// Its services and destinations.
     pub draft: Draft,
-    /// What schedulers must hear.
+    /// Events of which schedulers are notified.
     pub events: Vec<Event>,
-    /// What changes.
+    /// Changes since the last generation.
     pub changes: Changes,
 }
 
 impl Placing<'_> {
-    /// Begins with what the last generation holds.
+    /// Begins with the last generation.
     pub fn new(compiler: &mut Compiler, now: Duration) -> Placing<'_> {
         let draft = compiler.spare.draft(&compiler.current.services);
         let touched = std::mem::take(&mut compiler.touched);
@@ -54,12 +55,11 @@ impl Placing<'_> {
         }
     }
 
-    /// Goes from what was desired last to what is desired now, by comparing them. Services that both share are not
-    /// looked at.
+    /// Applies the difference between two lists of services. Shared services are skipped.
     pub fn compare(&mut self, before: &Services, desired: &Services) {
-        let (old, new) = Services::apart(before, desired);
-        let stay: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
-        for service in old.iter().filter(|service| !stay.contains(&service.key())) {
+        let (old, new) = Services::difference(before, desired);
+        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
+        for service in old.iter().filter(|service| !kept.contains(&service.key())) {
             self.remove_service(service.key());
         }
         let old: HashMap<ServiceKey, _> = old.iter().map(|service| (service.key(), service)).collect();
@@ -68,22 +68,22 @@ impl Placing<'_> {
                 self.place_whole(service);
             }
         }
-        // What was edited without any change.
+        // Destinations that were edited without a change.
         let left: HashSet<ServiceKey> = self.touched.iter().map(|(service, _)| *service).collect();
         if !left.is_empty() {
             desired.iter().filter(|of| left.contains(&of.key())).for_each(|of| self.place_whole(of));
         }
     }
 
-    /// Follows from the last configuration step by step.
+    /// Applies the steps of a transaction.
     pub fn follow(&mut self, steps: &[Step]) {
         for step in steps {
             match step {
                 Step::Service(service) => self.place_service(service),
-                Step::ServiceGone(key) => self.remove_service(*key),
-                // IPVS tells schedulers of every edit, also of one that changes nothing.
+                Step::ServiceRemoved(key) => self.remove_service(*key),
+                // IPVS notifies schedulers of every edit, even if nothing changes.
                 Step::Destination(key, destination) => self.place_destination(*key, destination, true),
-                Step::DestinationGone(key, destination) => {
+                Step::DestinationRemoved(key, destination) => {
                     if let Some(id) = self.compiler.destination_id(&(*key, *destination)) {
                         self.remove_destination(*key, id);
                     }
@@ -92,7 +92,7 @@ impl Placing<'_> {
         }
     }
 
-    /// Makes the tables of services whose schedulers heard of something; then all is in its place.
+    /// Rebuilds the scheduler tables of changed services and returns the result.
     pub fn finish(mut self) -> Placed {
         let draft = &mut self.placed.draft;
         for id in self.changed {
@@ -102,7 +102,7 @@ impl Placing<'_> {
                 sched::slots(service.scheduler, service.name.is_ipv6(), &service.destinations, known);
             draft.put_service(id, service);
         }
-        self.compiler.index.callers(draft);
+        self.compiler.index.build_call_openers(draft);
         self.placed
     }
 
@@ -110,13 +110,13 @@ impl Placing<'_> {
     fn remove_service(&mut self, key: ServiceKey) {
         let Some(id) = self.compiler.services.free(&key).map(ServiceId) else { return };
         self.weights.remove(&id);
-        self.placed.changes.service_goes(key);
+        self.placed.changes.service_removed(key);
         let Some(gone) = self.placed.draft.take_service(id) else { return };
         self.compiler.index.name(&mut self.placed.draft, id, gone.name, false);
-        self.compiler.index.caller(id, None);
+        self.compiler.index.set_call_service(id, None);
         for destination in gone.destinations {
             self.retire(destination);
-            // No scheduler is left to hear it, but workers with expire_nodest_conn end its connections.
+            // The scheduler is gone too, but with expire_nodest_conn workers expire the destination's connections.
             self.push(id, EventKind::Removed(destination, None), 1, 0, Counting::Never);
         }
     }
@@ -130,10 +130,10 @@ impl Placing<'_> {
         }
     }
 
-    /// Adds or changes a service; its destinations stay as they are.
+    /// Adds or changes a service, but not its destinations.
     fn place_service(&mut self, wanted: &model::Service) {
         let key = wanted.key();
-        // Room was checked before anything changed.
+        // Limits were checked before anything changed.
         let Some((number, new)) = self.compiler.services.claim(key) else { return };
         let id = ServiceId(number);
         let known = self.placed.draft.take_service(id);
@@ -156,21 +156,21 @@ impl Placing<'_> {
             slots,
         };
         if fresh {
-            self.hear(id, EventKind::Reset, Counting::Never, &service);
+            self.notify(id, EventKind::Reset, Counting::Never, &service);
         }
-        self.compiler.index.caller(id, Some(&service));
+        self.compiler.index.set_call_service(id, Some(&service));
         self.placed.draft.put_service(id, service);
     }
 
-    /// Removes the destinations of a service that are not wanted any more.
+    /// Removes the destinations of a service that are no longer configured.
     fn remove_others(&mut self, wanted: &model::Service) {
         let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key(), d.key()));
-        let stay: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
+        let kept: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
         let id = self.compiler.service_id(&wanted.key());
         let service = id.and_then(|id| self.placed.draft.service(id));
-        let there = service.map_or(&[][..], |service| &service.destinations);
-        let gone: Vec<DestinationId> = there.iter().copied().filter(|id| !stay.contains(id)).collect();
-        for id in gone {
+        let current = service.map_or(&[][..], |service| &service.destinations);
+        let removed: Vec<DestinationId> = current.iter().copied().filter(|id| !kept.contains(id)).collect();
+        for id in removed {
             self.remove_destination(wanted.key(), id);
         }
     }
@@ -178,20 +178,20 @@ impl Placing<'_> {
     fn remove_destination(&mut self, key: ServiceKey, gone: DestinationId) {
         let Some(id) = self.compiler.service_id(&key) else { return };
         let Some(mut service) = self.placed.draft.take_service(id) else { return };
-        if let Some(place) = service.destinations.iter().position(|id| *id == gone) {
+        if let Some(index) = service.destinations.iter().position(|id| *id == gone) {
             self.weigh(id, &service);
-            service.destinations.remove(place);
-            let before = place.checked_sub(1).and_then(|place| service.destinations.get(place).copied());
+            service.destinations.remove(index);
+            let before = index.checked_sub(1).and_then(|index| service.destinations.get(index).copied());
             let weight = self.placed.draft.known(gone).map_or(0, |known| known.weight);
             self.weigh(id, &service).count(weight, false);
             self.retire(gone);
-            self.hear(id, EventKind::Removed(gone, before), Counting::Never, &service);
+            self.notify(id, EventKind::Removed(gone, before), Counting::Never, &service);
         }
         self.placed.draft.put_service(id, service);
     }
 
-    /// Adds or changes a destination; `told` is when schedulers hear of it even if nothing changes.
-    fn place_destination(&mut self, service_key: ServiceKey, wanted: &model::Destination, told: bool) {
+    /// Adds or changes a destination; with `notify`, schedulers are notified even if nothing changes.
+    fn place_destination(&mut self, service_key: ServiceKey, wanted: &model::Destination, notify: bool) {
         let key = (service_key, wanted.key());
         let Some(id) = self.compiler.service_id(&service_key) else { return };
         let Some((number, fresh)) = self.compiler.destinations.claim(key) else { return };
@@ -199,15 +199,15 @@ impl Placing<'_> {
         self.compiler.ghosts.remove(&key);
         let destination = DestinationId(number);
         self.placed.changes.placed.insert(destination, key);
-        let told = self.touched.remove(&key) || told;
+        let notify = self.touched.remove(&key) || notify;
         let old = self.placed.draft.known(destination).cloned();
         let new = configured(wanted, old.as_ref(), id, target);
         let there = old.as_ref().filter(|old| old.available);
-        if !told && there.is_some_and(|old| is_same(old, &new)) {
+        if !notify && there.is_some_and(|old| is_same(old, &new)) {
             return;
         }
         let Some(mut service) = self.placed.draft.take_service(id) else { return };
-        // Spec 2.4; a destination that comes back follows the rule too.
+        // Spec 2.4; this also applies to a destination that is added again.
         let clears = old.as_ref().is_some_and(|old| new.upper == 0 || new.upper > old.upper);
         let weights = self.weigh(id, &service);
         if let Some(old) = there {
@@ -220,15 +220,15 @@ impl Placing<'_> {
         if there.is_none() {
             service.destinations.insert(0, destination);
             let counting = std::mem::replace(&mut counting, after);
-            self.hear(id, EventKind::Added(destination), counting, &service);
+            self.notify(id, EventKind::Added(destination), counting, &service);
         }
         if there.is_some() || clears {
-            self.hear(id, EventKind::Edited { destination, clears }, counting, &service);
+            self.notify(id, EventKind::Edited { destination, clears }, counting, &service);
         }
         self.placed.draft.put_service(id, service);
     }
 
-    /// Puts a destination in its place and into the lookups.
+    /// Writes a destination and updates the lookup tables.
     fn set(&mut self, id: DestinationId, service: ServiceKey, old: Option<&Destination>, new: Destination) {
         let draft = &mut self.placed.draft;
         let was_nat = self.compiler.nat.contains(&id);
@@ -244,7 +244,7 @@ impl Placing<'_> {
     }
 
     fn retire(&mut self, id: DestinationId) {
-        self.placed.changes.destination_goes(id);
+        self.placed.changes.destination_removed(id);
         let Some(&key) = self.compiler.destination_key(id) else { return };
         self.compiler.ghosts.insert(key, self.now);
         if let Some(old) = self.placed.draft.known(id).cloned() {
@@ -252,13 +252,13 @@ impl Placing<'_> {
         }
     }
 
-    /// The weights of a service's destinations.
+    /// Returns the weights of a service's destinations.
     fn weigh(&mut self, id: ServiceId, service: &Service) -> &mut Weights {
         let draft = &self.placed.draft;
         self.weights.entry(id).or_insert_with(|| Weights::of(&service.destinations, draft))
     }
 
-    fn hear(&mut self, id: ServiceId, kind: EventKind, counting: Counting, service: &Service) {
+    fn notify(&mut self, id: ServiceId, kind: EventKind, counting: Counting, service: &Service) {
         let (gcd, max_weight) = self.weigh(id, service).summary();
         self.changed.insert(id);
         self.push(id, kind, gcd, max_weight, counting);
@@ -269,7 +269,7 @@ impl Placing<'_> {
     }
 }
 
-/// How many destinations of a service have each weight but 0.
+/// Number of destinations of a service by weight, without weight 0.
 #[derive(Default)]
 struct Weights(BTreeMap<u32, u32>);
 
@@ -292,12 +292,12 @@ impl Weights {
         }
     }
 
-    /// What schedulers must know of them: their greatest common divisor, 1 when there is none, and the greatest.
+    /// Returns the greatest common divisor of the weights (1 if there are none) and the largest weight.
     fn summary(&self) -> (u32, u32) {
         let mut gcd = 0;
         for &weight in self.0.keys() {
             gcd = sched::gcd(gcd, weight);
-            // It cannot become less.
+            // 1 is the minimum.
             if gcd == 1 {
                 break;
             }
@@ -312,7 +312,7 @@ fn configured(
     service: ServiceId,
     target: TargetId,
 ) -> Destination {
-    // Spec 2.3: the latest weight that was not 0, or the one it was added, or added again, with.
+    // Spec 2.3: the latest weight that was not 0, or the weight with which the destination was added.
     let last_weight = match old.filter(|old| old.available) {
         Some(old) if wanted.weight == 0 => old.last_weight,
         _ => wanted.weight,

@@ -1,4 +1,4 @@
-//! Compilation keeps ids, tells schedulers what changed, and finds everything by what packets carry.
+//! Tests of the compiler: stable ids, scheduler events and lookup tables.
 
 mod laws;
 mod lookups;
@@ -24,7 +24,7 @@ fn config(text: &str) -> Config {
     config
 }
 
-/// A service of the servers 10.0.2.N with these weights, reached by NAT.
+/// Returns a NAT service with the servers 10.0.2.N and these weights.
 fn web(scheduler: &str, servers: &[(u8, u32)]) -> Config {
     config(&servers.iter().fold(
         format!(
@@ -59,12 +59,12 @@ fn edited(destination: DestinationId, clears: bool) -> EventKind {
 }
 
 #[test]
-fn the_newest_destination_is_first_and_schedulers_hear_of_each() {
+fn the_newest_destination_is_first_and_schedulers_are_notified_of_each() {
     let mut compiler = compiler();
     let (snapshot, events) = compiler.configure(&web("wrr", &[(1, 4), (2, 6)]), seconds(0)).unwrap();
-    let told: Vec<_> = events.iter().map(|event| (event.kind, event.gcd, event.max_weight)).collect();
+    let notified: Vec<_> = events.iter().map(|event| (event.kind, event.gcd, event.max_weight)).collect();
     let expected = [(EventKind::Reset, 1, 0), (EventKind::Added(A), 4, 4), (EventKind::Added(B), 2, 6)];
-    assert_eq!(told, expected);
+    assert_eq!(notified, expected);
     assert_eq!(snapshot.services.service(ServiceId(0)).unwrap().destinations, [B, A]);
     let (_, events) = compile(&mut compiler, &web("wrr", &[(1, 4)]));
     assert_eq!(events, [EventKind::Removed(B, None)]);
@@ -73,7 +73,7 @@ fn the_newest_destination_is_first_and_schedulers_hear_of_each() {
 }
 
 #[test]
-fn an_edit_is_heard_once_whether_it_changes_anything_or_not() {
+fn schedulers_are_notified_once_of_an_edit_even_without_a_change() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("wrr", &[(1, 4), (2, 6)]));
     assert_eq!(compile(&mut compiler, &web("wrr", &[(1, 4), (2, 6)])).1, []);
@@ -101,9 +101,9 @@ fn an_edit_lifts_an_overload_when_the_limit_ends_or_grows() {
     assert_eq!(limited(0), [edited(A, true)]);
 }
 
-/// Whether connections are to be counted is told step by step, also of a destination that goes and comes back.
+/// Events say whether connections are counted, also when a destination is removed and added again.
 #[test]
-fn thresholds_that_come_and_go_are_told_once() {
+fn changes_of_thresholds_are_notified_once() {
     use Counting::{Begins, Continues, Ends, Never};
     let mut compiler = compiler();
     let config = web("lc", &[(1, 1)]);
@@ -127,7 +127,7 @@ fn thresholds_that_come_and_go_are_told_once() {
         (Some((9, 4)), &[Continues]),
         (Some((0, 0)), &[Ends]),
         (Some((10, 0)), &[Begins]),
-        // It is counted on while it is gone; the edit that comes with its return is another step.
+        // Counting goes on while it is removed; adding it again is followed by an edit, which is another event.
         (None, &[Never]),
         (Some((0, 0)), &[Ends, Never]),
         (None, &[Never]),
@@ -154,7 +154,7 @@ fn the_last_weight_is_the_latest_that_was_not_0() {
 }
 
 #[test]
-fn a_removed_destination_comes_back_as_it_was() {
+fn a_removed_destination_keeps_its_id_and_state_when_added_again() {
     let mut compiler = compiler();
     let mut config = web("rr", &[(1, 1), (2, 1)]);
     config.services[0].destinations[0].upper_threshold = 7;
@@ -164,7 +164,7 @@ fn a_removed_destination_comes_back_as_it_was() {
     assert!(!services.destination(A).unwrap().available);
     assert!(
         services.nat_sources.contains_key(&(services.destination(A).unwrap().endpoint, 6)),
-        "replies go on"
+        "replies are still translated"
     );
     let (services, events) = compile(&mut compiler, &config);
     assert_eq!(events, [EventKind::Added(A)], "the same limit lifts nothing");
@@ -175,7 +175,7 @@ fn a_removed_destination_comes_back_as_it_was() {
 }
 
 #[test]
-fn a_removed_destination_is_freed_when_nothing_means_it() {
+fn a_removed_destination_is_freed_when_it_has_no_connections() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("rr", &[(1, 1)]));
     compile(&mut compiler, &Config::default());
@@ -186,7 +186,7 @@ fn a_removed_destination_is_freed_when_nothing_means_it() {
 }
 
 #[test]
-fn tables_are_made_where_destinations_change_and_kept_where_not() {
+fn scheduler_tables_are_rebuilt_only_when_destinations_change() {
     let mut compiler = compiler();
     let slots = |services: &Services| Arc::clone(&services.service(ServiceId(0)).unwrap().slots);
     let first = slots(&compile(&mut compiler, &web("mh", &[(1, 1), (2, 1)])).0);
@@ -199,7 +199,7 @@ fn tables_are_made_where_destinations_change_and_kept_where_not() {
 }
 
 #[test]
-fn too_many_change_nothing() {
+fn exceeding_a_limit_changes_nothing() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("rr", &[(1, 1)]));
     let many: Vec<(u8, u32)> = (1..=17).map(|n| (n, 1)).collect();
@@ -209,19 +209,19 @@ fn too_many_change_nothing() {
 }
 
 #[test]
-fn defences_follow_the_memory_and_their_modes_are_rewritten() {
+fn defences_follow_free_memory_and_rewrite_their_modes() {
     let mut compiler = compiler();
     let wanted = config("[settings]\ndrop_packet = 1\ndrop_entry = 2\nsecure_tcp = 3");
     let (snapshot, _) = compiler.configure(&wanted, seconds(0)).unwrap();
     let modes = |compiler: &Compiler| Modes::of(&compiler.config().settings);
     assert_eq!(modes(&compiler), Modes { drop_packet: 1, drop_entry: 1, secure_tcp: 3 });
     assert!(!snapshot.settings.drop_entry && snapshot.settings.secure_tcp);
-    assert!(!compiler.note_available(Pages(2000)), "still enough");
-    assert!(compiler.note_available(Pages(512)));
+    assert!(!compiler.set_available(Pages(2000)), "still enough");
+    assert!(compiler.set_available(Pages(512)));
     let again = compiler.config().clone();
     let (snapshot, _) = compiler.configure(&again, seconds(1)).unwrap();
     assert_eq!(modes(&compiler), Modes { drop_packet: 2, drop_entry: 2, secure_tcp: 3 });
     assert_eq!((snapshot.settings.drop_rate, snapshot.settings.drop_entry), (2, true));
-    assert!(!compiler.note_available(Pages(512)));
-    assert!(compiler.note_available(Pages(768)), "another rate");
+    assert!(!compiler.set_available(Pages(512)));
+    assert!(compiler.set_available(Pages(768)), "another rate");
 }

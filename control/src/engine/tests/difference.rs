@@ -119,8 +119,7 @@ fn more_than_the_daemon_was_started_for_needs_a_restart_and_says_so() {
         let refused =
             ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
         assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)));
-        let said =
-            "polluxd runs with room for 1024 services, and this needs more; with a larger start.services";
+        let said = "service limit (1024) reached: raise start.services and restart polluxd";
         assert!(refused.to_string().starts_with(said), "{refused}");
     }
     let mut fits = config(&[(11, 1)], 1);

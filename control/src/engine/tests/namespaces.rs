@@ -84,11 +84,11 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
     let rows = [
         (
             json!({ "name": "green", "bindings": [{ "port": "server", "vlan": 100 }] }),
-            "namespace.bindings[0] server VLAN 100 is bound to namespace \"blue\" already",
+            "namespace.bindings[0] server VLAN 100 is already bound to namespace \"blue\"",
         ),
         (
             json!({ "name": "green", "bindings": [{ "port": "0" }, { "port": "client" }] }),
-            "namespace.bindings[1] client is bound to namespace \"green\" already",
+            "namespace.bindings[1] client is already bound to namespace \"green\"",
         ),
         (
             json!({ "name": "green", "bindings": [{ "port": "eth9" }] }),
@@ -102,16 +102,16 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             json!({ "name": "green", "bindings": [{ "port": "0", "vlan": 4095 }] }),
             "namespace.bindings[0].vlan 4095 is outside 1 to 4094",
         ),
-        (json!({ "name": "default" }), "namespace.name \"default\" is the namespace that is always there"),
-        (json!({ "name": "a/b" }), "namespace.name \"a/b\" cannot be a name"),
-        (json!({ "name": "" }), "namespace.name \"\" cannot be a name"),
+        (json!({ "name": "default" }), "namespace.name \"default\" is reserved for the default namespace"),
+        (json!({ "name": "a/b" }), "namespace.name \"a/b\" is not a valid namespace name"),
+        (json!({ "name": "" }), "namespace.name \"\" is not a valid namespace name"),
         (
             json!({ "name": "green", "netns": "blue" }),
-            "namespace.netns \"blue\" is the network namespace of namespaces[0] already",
+            "namespace.netns \"blue\" is already the network namespace of namespaces[0]",
         ),
         (
             json!({ "name": "green", "start": { "services": 0 } }),
-            "namespace.start.services 0 leaves no room for any",
+            "namespace.start.services 0 leaves no room for services",
         ),
         (
             json!({ "name": "green", "settings": { "tcp_timeout": 0 } }),
@@ -135,7 +135,7 @@ fn who_is_not_there_cannot_be_asked_or_removed() {
         (asked.data().errno, asked.to_string()),
         (
             Some(Errno::ENoEnt),
-            "there is no namespace red; `pollux namespace list` shows those there are".to_owned()
+            "there is no namespace red; list the namespaces with `pollux namespace list`".to_owned()
         )
     );
     let removed = ask(&mut engine, "namespace.remove", json!({ "name": "red" })).unwrap_err();

@@ -113,7 +113,7 @@ impl Follower {
     fn listen(&mut self) -> bool {
         let (tables, counters) = (&mut self.tables, &self.counters);
         let mut due = Due::Nothing;
-        let any = self.listener.hear(|message| {
+        let any = self.listener.receive(|message| {
             let effect = message.map(|m| tables.apply(&m));
             count(if effect.is_some() { &counters.heard } else { &counters.lost });
             due = due.max(match effect {

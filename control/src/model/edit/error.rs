@@ -1,4 +1,4 @@
-//! Why an edit does not fit, and the `errno` Linux IPVS has for it.
+//! Reasons for refusing an edit, and the `errno` of Linux IPVS for each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::model::input_error::InputErrors;
 use crate::model::{DestinationKey, ServiceKey};
 
-/// Why an edit was refused. The configuration is then as it was.
+/// Reason for refusing an edit. The configuration is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EditError {
-    /// A service with this key is there already.
+    /// A service with this key already exists.
     #[error("service {0} already exists; edit it, or remove it first")]
     ServiceExists(ServiceKey),
-    /// The service to be changed or removed is not there.
-    #[error("there is no service {0}; `pollux list` shows those there are")]
+    /// The service to be changed or removed does not exist.
+    #[error("there is no service {0}; list the services with `pollux list`")]
     NoSuchService(ServiceKey),
-    /// The service whose destination is meant is not there.
+    /// The service of the destination does not exist.
     #[error("destination {destination}: there is no service {service}; add the service first")]
     ServiceNotDefined {
         /// The service that is missing.
@@ -23,7 +23,7 @@ pub enum EditError {
         /// The destination that was to be added, changed or removed.
         destination: DestinationKey,
     },
-    /// The service has this destination already.
+    /// The service already has this destination.
     #[error("service {service} already has destination {destination}; edit it, or remove it first")]
     DestinationExists {
         /// The service.
@@ -32,70 +32,68 @@ pub enum EditError {
         destination: DestinationKey,
     },
     /// The service has no such destination.
-    #[error("service {service} has no destination {destination}; `pollux list` shows those it has")]
+    #[error("service {service} has no destination {destination}; list its destinations with `pollux list`")]
     NoSuchDestination {
         /// The service.
         service: ServiceKey,
         /// The destination that is missing.
         destination: DestinationKey,
     },
-    /// The weight does not fit.
+    /// The weight is too large.
     #[error("weight {0} is above 2147483647; use a smaller number or scale all weights down")]
     WeightOutOfRange(u32),
-    /// The thresholds are the wrong way round.
+    /// The lower threshold is above the upper one.
     #[error(
         "lower_threshold {lower} is above upper_threshold {upper}; raise upper_threshold, or leave lower_threshold out"
     )]
     ThresholdsCrossed {
-        /// Connections below which it gets some again.
+        /// The lower threshold.
         lower: u32,
-        /// Connections from which on it gets no more.
+        /// The upper threshold.
         upper: u32,
     },
-    /// There is no variable of this name.
-    #[error("there is no sysctl net.ipv4.vs.{0}; `pollux sysctl -a` shows those there are")]
+    /// There is no sysctl of this name.
+    #[error("there is no sysctl net.ipv4.vs.{0}; list the sysctls with `pollux sysctl -a`")]
     NoSuchSysctl(String),
     /// There is no namespace of this name.
-    #[error("there is no namespace {0}; `pollux namespace list` shows those there are")]
+    #[error("there is no namespace {0}; list the namespaces with `pollux namespace list`")]
     NoSuchNamespace(String),
-    /// A namespace of this name is there already.
+    /// A namespace of this name already exists.
     #[error("namespace {0} already exists; remove it first, or use another name")]
     NamespaceExists(String),
-    /// There is no room; sizes are fixed at start.
-    #[error(
-        "start.{limit} is {allowed} and all are taken; raise it in the configuration and restart polluxd"
-    )]
+    /// A size fixed at start is exhausted.
+    #[error("limit of {allowed} {limit} reached; raise start.{limit} and restart polluxd")]
     Full {
-        /// Which of the `start` sizes: `services` or `destinations`.
+        /// Field of `start`: `services` or `destinations`.
         limit: &'static str,
-        /// How many it allows.
+        /// Its value.
         allowed: u32,
     },
-    /// What was asked for can never work.
+    /// The parameters are invalid.
     #[error("{0}")]
     Invalid(InputErrors),
 }
 
-/// The errors of Linux IPVS, by the names of `errno(3)`.
+/// Error numbers of Linux IPVS, named as in `errno(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Errno {
-    /// It is there already.
+    /// The object already exists.
     EExist,
-    /// The service is not there.
+    /// The service does not exist.
     ESrch,
-    /// The destination is not there.
+    /// The destination, sysctl or namespace does not exist.
     ENoEnt,
-    /// It can never work.
+    /// The parameters are invalid.
     EInval,
-    /// A number does not fit.
+    /// A weight or threshold is out of range.
     ERange,
-    /// There is no room.
+    /// A size fixed at start is exhausted, or there is not enough memory.
     ENoMem,
 }
 
 impl EditError {
-    /// What Linux IPVS gives in the same case.
+    /// Returns the error of Linux IPVS in the same case.
     pub fn errno(&self) -> Errno {
         match self {
             EditError::ServiceExists(_)

@@ -1,5 +1,4 @@
-//! Switching modules on and off.
-
+//! Edits that switch modules on and off.
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
@@ -9,14 +8,14 @@ use super::{EditError, valid};
 use crate::model::Config;
 use crate::model::modules;
 
-/// Parameters of `module.set`: all of it is done, or nothing.
+/// Parameters of `module.set`: all modules are switched, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModuleSet {
-    /// Modules to be switched off.
+    /// Modules to switch off.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub disable: BTreeSet<String>,
-    /// Modules to be switched on.
+    /// Modules to switch on.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub enable: BTreeSet<String>,
 }
@@ -24,14 +23,18 @@ pub struct ModuleSet {
 /// Switches modules on and off.
 ///
 /// # Errors
-/// When one is not there, or a service uses it.
+/// If a module does not exist, or a service uses one that is to be switched off.
 pub fn set_modules(config: &mut Config, set: &ModuleSet) -> Result<(), EditError> {
     valid(|errors| {
         modules::names("enable", &set.enable, errors);
         modules::names("disable", &set.disable, errors);
         modules::unused("disable", config, &set.disable, errors);
         for both in set.enable.intersection(&set.disable) {
-            errors.add("enable", format!("{both} is among those to be switched off too"), "say one of both");
+            errors.add(
+                "enable",
+                format!("{both} is also in disable"),
+                "name it in one of the two lists only",
+            );
         }
     })?;
     let disabled = &mut config.settings.disabled_modules;

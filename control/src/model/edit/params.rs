@@ -1,40 +1,41 @@
-//! What a single edit may name: everything but the key may be absent, and then stays as it is.
+//! Parameters of edits of services and destinations: fields other than the key are optional, and absent ones keep their
+//! value.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{EditError, thresholds_fit};
+use super::{EditError, check_thresholds};
 use crate::model::{
     Destination, DestinationKey, Method, Persistence, Scheduler, SchedulerFlags, Service, ServiceKey, Tunnel,
 };
 
-/// Parameters of `service.edit`: what is absent stays as it is.
+/// Parameters of `service.edit`: absent fields keep their value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceEdit {
-    /// Which service.
+    /// Key of the service.
     pub service: ServiceKey,
-    /// How destinations are chosen from now on.
+    /// Scheduling algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
-    /// The scheduler's switches, all of them.
+    /// Scheduler flags; replaces all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<SchedulerFlags>,
-    /// How clients stick to a destination; `null` ends it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    /// Persistence; `null` removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub persistence: Option<Option<Persistence>>,
-    /// A UDP connection serves one packet.
+    /// One-packet scheduling (OPS): every UDP packet is scheduled on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<bool>,
 }
 
 impl ServiceEdit {
-    /// An edit that changes nothing yet.
+    /// Returns an edit without changes.
     pub fn new(service: ServiceKey) -> ServiceEdit {
         ServiceEdit { service, scheduler: None, flags: None, persistence: None, ops: None }
     }
 
-    /// An edit that sets everything anew but the destinations, which stay: what `ipvsadm -E` does.
+    /// Returns an edit that replaces all fields except the destinations, like `ipvsadm -E`.
     pub fn replacing(new: Service) -> ServiceEdit {
         ServiceEdit {
             service: new.key(),
@@ -56,38 +57,39 @@ impl ServiceEdit {
     }
 }
 
-/// What is there, be it `null`, as opposed to what is absent.
-fn given<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+/// Distinguishes a field that is present, even as `null`, from an absent one.
+fn present<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
-/// Parameters of `destination.edit`: what is absent stays as it is.
+/// Parameters of `destination.edit`: absent fields keep their value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationEdit {
-    /// The service it belongs to.
+    /// Key of the service.
     pub service: ServiceKey,
-    /// Which destination.
+    /// Key of the destination.
     pub destination: DestinationKey,
-    /// How packets of new connections reach it.
+    /// Forwarding method of new connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
-    /// The kind of tunnel; another method than `tunnel` ends it.
+    /// Tunnel type; changing `method` from `tunnel` to another resets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Tunnel>,
-    /// Its share of new connections.
+    /// Share of new connections, 0 to 2147483647.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u32>,
-    /// Connections from which on it gets no more.
+    /// Connection limit: at this number of connections the destination gets no new ones; 0 = no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upper_threshold: Option<u32>,
-    /// Connections below which it gets some again.
+    /// After the limit was reached, the destination gets new connections again below this number; 0 = three quarters of
+    /// `upper_threshold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lower_threshold: Option<u32>,
 }
 
 impl DestinationEdit {
-    /// An edit that changes nothing yet.
+    /// Returns an edit without changes.
     pub fn new(service: ServiceKey, destination: DestinationKey) -> DestinationEdit {
         DestinationEdit {
             service,
@@ -100,7 +102,7 @@ impl DestinationEdit {
         }
     }
 
-    /// An edit that sets everything anew: what `ipvsadm -e` does.
+    /// Returns an edit that replaces all fields, like `ipvsadm -e`.
     pub fn replacing(service: ServiceKey, new: &Destination) -> DestinationEdit {
         DestinationEdit {
             service,
@@ -113,10 +115,10 @@ impl DestinationEdit {
         }
     }
 
-    /// IPVS looks at thresholds before it looks for the destination.
-    pub(super) fn thresholds_fit(&self) -> Result<(), EditError> {
+    /// Checks the thresholds, which IPVS does before it searches for the destination.
+    pub(super) fn check_thresholds(&self) -> Result<(), EditError> {
         match (self.lower_threshold, self.upper_threshold) {
-            (Some(lower), Some(upper)) => thresholds_fit(lower, upper),
+            (Some(lower), Some(upper)) => check_thresholds(lower, upper),
             _ => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Changes to time-outs and switches: every field of [`Settings`], and any may be absent.
+//! Edits of settings: all fields of [`Settings`], each optional.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +9,25 @@ use super::{EditError, valid};
 use crate::model::{Config, Settings, optional_switch};
 use crate::model::{modules, validate};
 
-/// Makes [`SettingsEdit`] of the fields' names and types, so that none is forgotten in `onto`.
+/// Generates [`SettingsEdit`] from field names and types, so that `onto` covers every field.
 macro_rules! settings_edit {
     ($($(#[$attribute:meta])* $name:ident: $kind:ty,)*) => {
-        /// Parameters of `settings.set`: what is absent stays as it is. The fields are those of [`Settings`].
+        /// Parameters of `settings.set`: absent fields keep their value. The fields are those of [`Settings`].
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(default, deny_unknown_fields)]
         #[allow(missing_docs, reason = "each field is described once, in `Settings`")]
         pub struct SettingsEdit {
             $($(#[$attribute])* #[serde(skip_serializing_if = "Option::is_none")] pub $name: Option<$kind>,)*
-            /// Of `timeouts`, only those named here change.
+            /// Timeouts to change; other timeouts keep their value.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub timeouts: Option<BTreeMap<String, u32>>,
-            /// All modules that are to be off.
+            /// The complete set of modules that are switched off.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub disabled_modules: Option<BTreeSet<String>>,
         }
 
         impl SettingsEdit {
-            /// `old`, changed.
+            /// Returns `old` with the changes.
             pub fn onto(&self, old: &Settings) -> Settings {
                 let mut timeouts = old.timeouts.clone();
                 timeouts.extend(self.timeouts.iter().flatten().map(|(state, secs)| (state.clone(), *secs)));
@@ -67,10 +67,10 @@ settings_edit! {
     like_linux_6_1: bool,
 }
 
-/// Changes time-outs and switches.
+/// Changes settings.
 ///
 /// # Errors
-/// When one is out of its range; then none is changed.
+/// If one is out of range; then none is changed.
 pub fn set_settings(config: &mut Config, edit: &SettingsEdit) -> Result<(), EditError> {
     let new = edit.onto(&config.settings);
     valid(|errors| {

@@ -1,4 +1,4 @@
-//! Edits by name, and every edit against the simplest model there is: a map of maps.
+//! Tests of each edit, and of random edits against a map of maps.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -75,7 +75,7 @@ fn refused(expected: Errno, edit: impl FnOnce(&mut Config) -> Result<(), EditErr
 }
 
 #[test]
-fn refusals_have_the_errno_of_ipvs() {
+fn refused_edits_have_the_errno_of_ipvs() {
     let edit = |s, d, weight| DestinationEdit {
         weight: Some(weight),
         ..DestinationEdit::new(key(s), server(d).key())
@@ -113,7 +113,7 @@ fn refusals_have_the_errno_of_ipvs() {
 }
 
 #[test]
-fn no_more_fit_than_start_allows() {
+fn limits_of_start_are_enforced() {
     let mut config = one();
     config.start.services = 1;
     config.start.destinations = 1;
@@ -122,7 +122,7 @@ fn no_more_fit_than_start_allows() {
 }
 
 #[test]
-fn what_an_edit_does_not_name_stays() {
+fn absent_fields_keep_their_value() {
     let mut config = one();
     let edit = DestinationEdit { weight: Some(0), ..DestinationEdit::new(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
@@ -137,7 +137,7 @@ fn what_an_edit_does_not_name_stays() {
 }
 
 #[test]
-fn what_is_null_ends_and_what_is_absent_stays() {
+fn null_removes_persistence_and_absence_keeps_it() {
     let mut config = one();
     let read = |text: &str| serde_json::from_str::<ServiceEdit>(text).unwrap();
     let of = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
@@ -153,7 +153,7 @@ fn what_is_null_ends_and_what_is_absent_stays() {
 }
 
 #[test]
-fn a_service_of_any_port_keeps_its_persistence() {
+fn a_service_with_port_0_needs_persistence() {
     let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 9].into(), l4_port: 0 };
     let mut config = Config::default();
     assert_eq!(add_service(&mut config, Service::new(key)).unwrap_err().errno(), Errno::EInval);
@@ -165,7 +165,7 @@ fn a_service_of_any_port_keeps_its_persistence() {
 }
 
 #[test]
-fn a_replacement_sets_everything_anew() {
+fn a_replacement_sets_all_fields() {
     let mut config = one();
     config.services[0].persistence = Some(Persistence::default());
     config.services[0].flags = SchedulerFlags { l4_port: true, ..SchedulerFlags::default() };
@@ -183,13 +183,13 @@ fn a_replacement_sets_everything_anew() {
     let edit = DestinationEdit { method: Some(Method::Dr), ..DestinationEdit::new(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
     let plain = Destination { method: Method::Dr, upper_threshold: 9, ..server(1) };
-    assert_eq!(config.services[0].destinations, [plain], "a tunnel's kind ends with the tunnel");
+    assert_eq!(config.services[0].destinations, [plain], "another method resets the tunnel type");
     edit_destination(&mut config, &DestinationEdit::replacing(key(1), &server(1))).unwrap();
     assert_eq!(config.services[0].destinations, [server(1)]);
 }
 
 #[test]
-fn settings_are_changed_one_by_one() {
+fn settings_are_changed_individually() {
     let mut config = Config::default();
     let edit: SettingsEdit = serde_json::from_str(
         r#"{"drop_entry": 3, "cache_bypass": true, "timeouts": {"tcp.SYN_RECV": 5, "sctp.INIT": 7}}"#,
@@ -230,7 +230,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 type Model = BTreeMap<u8, BTreeMap<u8, u32>>;
 
-/// Whether the step can be done, having done it.
+/// Applies the step and returns true if it is possible.
 fn on_model(model: &mut Model, step: &Step) -> bool {
     match *step {
         Step::AddService(s) => !model.contains_key(&s) && model.insert(s, BTreeMap::new()).is_none(),
@@ -278,7 +278,7 @@ fn seen(config: &Config) -> Model {
 
 proptest! {
     #[test]
-    fn edits_do_what_a_map_of_maps_does(steps in steps()) {
+    fn edits_match_a_map_of_maps(steps in steps()) {
         let (mut model, mut config) = (Model::new(), Config::default());
         for step in &steps {
             prop_assert_eq!(on_config(&mut config, step), on_model(&mut model, step), "{:?}", step);

@@ -1,55 +1,55 @@
-//! A configuration that many edits change in turn: everything is found by its key, and what was done is noted in its
-//! order, so that a compiler can follow without comparing.
+//! A transaction of many edits: lookups are by key, and the steps are recorded in order, so that the compiler can apply
+//! them without comparing configurations.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    DestinationEdit, Edit, EditError, ServiceEdit, SettingsEdit, numbers_fit, room, set_settings, valid,
-    weight_fits,
+    DestinationEdit, Edit, EditError, ServiceEdit, SettingsEdit, check_limit, check_numbers, check_weight,
+    set_settings, valid,
 };
 use crate::model::modules;
 use crate::model::validate;
 use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
 
-/// Something that was done.
+/// One change made by a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A service is new or changed; its destinations are not looked at.
+    /// A service was added or changed; its destinations are ignored.
     Service(Service),
-    /// A service is gone, with its destinations.
-    ServiceGone(ServiceKey),
-    /// A destination is new or was edited.
+    /// A service was removed, with its destinations.
+    ServiceRemoved(ServiceKey),
+    /// A destination was added or edited.
     Destination(ServiceKey, Destination),
-    /// A destination is gone.
-    DestinationGone(ServiceKey, DestinationKey),
+    /// A destination was removed.
+    DestinationRemoved(ServiceKey, DestinationKey),
 }
 
-/// What edits led to.
+/// Result of a transaction.
 #[derive(Debug, Default)]
 pub struct Edited {
-    /// The configuration after all of them.
+    /// The configuration after all edits.
     pub config: Config,
-    /// What was done to services and destinations, in order.
+    /// Changes to services and destinations, in order.
     pub steps: Vec<Step>,
-    /// Whose shown counters are to become zero; none means everything.
+    /// Services whose shown counters become zero; `None` means everything.
     pub zeroed: Vec<Option<ServiceKey>>,
-    /// Time-outs or switches were set.
+    /// True if settings were changed.
     pub settings: bool,
 }
 
-/// A configuration in the making.
+/// A configuration while edits are applied to it.
 #[derive(Debug, Default)]
 pub struct ConfigTransaction {
-    /// All but its services.
+    /// The configuration without its services.
     rest: Config,
-    /// Services in their order; one that is gone leaves a hole, so that the others stay where they are.
+    /// Services in order. A removed one leaves a gap, so that the indices of the others do not change.
     services: Vec<Option<Arc<Service>>>,
-    places: HashMap<ServiceKey, usize>,
-    /// How many destinations all services have together.
+    indices: HashMap<ServiceKey, usize>,
+    /// Number of destinations of all services.
     destinations: usize,
-    /// Those of services that an edit was about: ten thousand in one service are not looked through for each edit.
+    /// Destinations of the edited services, so that an edit does not search a list of ten thousand.
     known: HashMap<ServiceKey, HashSet<DestinationKey>>,
     steps: Vec<Step>,
     zeroed: Vec<Option<ServiceKey>>,
@@ -57,27 +57,27 @@ pub struct ConfigTransaction {
 }
 
 impl ConfigTransaction {
-    /// Begins with a configuration.
+    /// Begins a transaction.
     pub fn new(mut config: Config) -> ConfigTransaction {
         let services: Vec<_> = std::mem::take(&mut config.services).into_iter().map(Some).collect();
         let all = || services.iter().flatten();
-        let places = all().map(|service| service.key()).zip(0..).collect();
+        let indices = all().map(|service| service.key()).zip(0..).collect();
         let destinations = all().map(|service| service.destinations.len()).sum();
-        ConfigTransaction { rest: config, services, places, destinations, ..ConfigTransaction::default() }
+        ConfigTransaction { rest: config, services, indices, destinations, ..ConfigTransaction::default() }
     }
 
-    /// What has become of it.
-    pub fn done(self) -> Edited {
+    /// Returns the result.
+    pub fn finish(self) -> Edited {
         let ConfigTransaction { mut rest, services, steps, zeroed, settings, .. } = self;
         rest.services = services.into_iter().flatten().collect();
         Edited { config: rest, steps, zeroed, settings }
     }
 
-    /// Carries an edit out.
+    /// Applies an edit.
     ///
     /// # Errors
-    /// Why it does not fit; nothing has changed then.
-    pub fn carry_out(&mut self, edit: Edit) -> Result<(), EditError> {
+    /// If the edit is refused; then nothing has changed.
+    pub fn apply_edit(&mut self, edit: Edit) -> Result<(), EditError> {
         match edit {
             Edit::ServiceAdd(add) => self.add_service(add.service),
             Edit::ServiceEdit(edit) => self.edit_service(&edit),
@@ -96,7 +96,7 @@ impl ConfigTransaction {
 
     fn add_service(&mut self, new: Service) -> Result<(), EditError> {
         let key = new.key();
-        if self.places.contains_key(&key) {
+        if self.indices.contains_key(&key) {
             return Err(EditError::ServiceExists(key));
         }
         valid(|errors| {
@@ -104,13 +104,13 @@ impl ConfigTransaction {
             modules::service("service", &new, &self.rest.settings.disabled_modules, errors);
         })?;
         let start = &self.rest.start;
-        room("services", start.services, self.places.len() + 1)?;
-        room("destinations", start.destinations, self.destinations + new.destinations.len())?;
+        check_limit("services", start.services, self.indices.len() + 1)?;
+        check_limit("destinations", start.destinations, self.destinations + new.destinations.len())?;
         self.steps.push(Step::Service(head(&new)));
         let steps = new.destinations.iter().map(|of| Step::Destination(key, of.clone()));
         self.steps.extend(steps);
         self.destinations += new.destinations.len();
-        self.places.insert(key, self.services.len());
+        self.indices.insert(key, self.services.len());
         self.services.push(Some(Arc::new(new)));
         Ok(())
     }
@@ -118,7 +118,7 @@ impl ConfigTransaction {
     fn edit_service(&mut self, edit: &ServiceEdit) -> Result<(), EditError> {
         let missing = || EditError::NoSuchService(edit.service);
         let old = self.service(edit.service).ok_or_else(missing)?;
-        // A service has many destinations, and they stay: only its head is checked.
+        // The destinations do not change, and there may be many: only the service itself is checked.
         let new = edit.onto(head(old));
         valid(|errors| {
             validate::service("service", &new, self.rest.network.as_ref(), errors);
@@ -134,18 +134,18 @@ impl ConfigTransaction {
     }
 
     fn remove_service(&mut self, key: ServiceKey) -> Result<(), EditError> {
-        let at = self.places.remove(&key).ok_or(EditError::NoSuchService(key))?;
+        let at = self.indices.remove(&key).ok_or(EditError::NoSuchService(key))?;
         let gone = self.services[at].take();
         self.destinations -= gone.map_or(0, |service| service.destinations.len());
         self.known.remove(&key);
-        self.steps.push(Step::ServiceGone(key));
+        self.steps.push(Step::ServiceRemoved(key));
         Ok(())
     }
 
     fn flush(&mut self) {
-        let gone = self.services.drain(..).flatten().map(|service| Step::ServiceGone(service.key()));
+        let gone = self.services.drain(..).flatten().map(|service| Step::ServiceRemoved(service.key()));
         self.steps.extend(gone);
-        self.places.clear();
+        self.indices.clear();
         self.destinations = 0;
         self.known.clear();
     }
@@ -153,7 +153,7 @@ impl ConfigTransaction {
     fn add_destination(&mut self, key: ServiceKey, new: Destination) -> Result<(), EditError> {
         let destination = new.key();
         self.owner(key, destination)?;
-        numbers_fit(&new)?;
+        check_numbers(&new)?;
         if self.has(key, destination) {
             return Err(EditError::DestinationExists { service: key, destination });
         }
@@ -162,7 +162,7 @@ impl ConfigTransaction {
             validate::destination("destination", service, &new, self.rest.network.as_ref(), errors);
             validate::count_destinations("service", service, service.destinations.len() + 1, errors);
         })?;
-        room("destinations", self.rest.start.destinations, self.destinations + 1)?;
+        check_limit("destinations", self.rest.start.destinations, self.destinations + 1)?;
         self.destinations += 1;
         self.known_of(key).insert(destination);
         self.steps.push(Step::Destination(key, new.clone()));
@@ -176,13 +176,13 @@ impl ConfigTransaction {
         let (key, destination) = (edit.service, edit.destination);
         let service = self.owner(key, destination)?;
         if let Some(weight) = edit.weight {
-            weight_fits(weight)?;
+            check_weight(weight)?;
         }
-        edit.thresholds_fit()?;
+        edit.check_thresholds()?;
         let slot = service.destinations.iter().position(|old| old.key() == destination);
         let slot = slot.ok_or(EditError::NoSuchDestination { service: key, destination })?;
         let new = edit.onto(&service.destinations[slot]);
-        numbers_fit(&new)?;
+        check_numbers(&new)?;
         valid(|errors| {
             validate::destination("destination", service, &new, self.rest.network.as_ref(), errors);
         })?;
@@ -202,12 +202,12 @@ impl ConfigTransaction {
         if let Some(service) = self.service_mut(key) {
             service.destinations.retain(|old| old.key() != destination);
         }
-        self.steps.push(Step::DestinationGone(key, destination));
+        self.steps.push(Step::DestinationRemoved(key, destination));
         Ok(())
     }
 
     fn set_settings(&mut self, edit: &SettingsEdit) -> Result<(), EditError> {
-        // Which modules may be off depends on the services; no other setting does.
+        // Whether a module may be switched off depends on the services; no other setting does.
         if edit.disabled_modules.is_some() {
             self.rest.services = self.services.iter().flatten().cloned().collect();
         }
@@ -218,18 +218,18 @@ impl ConfigTransaction {
     }
 
     fn zero(&mut self, only: Option<ServiceKey>) -> Result<(), EditError> {
-        if let Some(key) = only.filter(|key| !self.places.contains_key(key)) {
+        if let Some(key) = only.filter(|key| !self.indices.contains_key(key)) {
             return Err(EditError::NoSuchService(key));
         }
         self.zeroed.push(only);
         Ok(())
     }
 
-    /// The destinations of a service.
+    /// Returns the destinations of a service.
     fn known_of(&mut self, key: ServiceKey) -> &mut HashSet<DestinationKey> {
-        let (places, services) = (&self.places, &self.services);
+        let (indices, services) = (&self.indices, &self.services);
         self.known.entry(key).or_insert_with(|| {
-            let service = places.get(&key).and_then(|&at| services[at].as_ref());
+            let service = indices.get(&key).and_then(|&at| services[at].as_ref());
             service.into_iter().flat_map(|service| &service.destinations).map(Destination::key).collect()
         })
     }
@@ -239,11 +239,11 @@ impl ConfigTransaction {
     }
 
     fn service(&self, key: ServiceKey) -> Option<&Service> {
-        self.services.get(*self.places.get(&key)?)?.as_deref()
+        self.services.get(*self.indices.get(&key)?)?.as_deref()
     }
 
     fn service_mut(&mut self, key: ServiceKey) -> Option<&mut Service> {
-        self.services.get_mut(*self.places.get(&key)?)?.as_mut().map(Arc::make_mut)
+        self.services.get_mut(*self.indices.get(&key)?)?.as_mut().map(Arc::make_mut)
     }
 
     fn owner(&self, service: ServiceKey, destination: DestinationKey) -> Result<&Service, EditError> {
@@ -251,7 +251,7 @@ impl ConfigTransaction {
     }
 }
 
-/// A service without its destinations.
+/// Returns a service without its destinations.
 fn head(service: &Service) -> Service {
     Service { destinations: Vec::new(), persistence: service.persistence.clone(), ..*service }
 }

@@ -46,8 +46,8 @@ fn owned(a: &str, b: &str, c: &str) -> (String, String, String) {
 #[test]
 fn values_that_linux_refuses_are_refused() {
     let rows = [
-        ("drop_entry", "4", Errno::EInval, "net.ipv4.vs.drop_entry: 4 is no mode; use 0 (off)"),
-        ("secure_tcp", "-1", Errno::EInval, "net.ipv4.vs.secure_tcp: -1 is no mode"),
+        ("drop_entry", "4", Errno::EInval, "net.ipv4.vs.drop_entry: 4 is not a mode; use 0 (off)"),
+        ("secure_tcp", "-1", Errno::EInval, "net.ipv4.vs.secure_tcp: -1 is not a mode"),
         ("sloppy_tcp", "on", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"on\" is not a 32-bit integer"),
         ("sloppy_tcp", "", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"\" is not"),
         ("sloppy_tcp", "2147483648", Errno::EInval, "net.ipv4.vs.sloppy_tcp: \"2147483648\" is not"),

@@ -6,12 +6,13 @@ use crate::model::input_error::InputErrors;
 use crate::model::network_config::NetworkConfig;
 use crate::model::{Checksum, Destination, Family, Method, Service, ServiceKey, Tunnel};
 
-/// The largest weight; schedulers multiply weights and counts as signed 32-bit numbers, as IPVS does.
+/// Largest weight: as in IPVS, schedulers multiply weights and counts as signed 32-bit numbers.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 
-/// Checks one destination of a service. `network_config` are the static ones, if any: they say which addresses are local.
+/// Checks one destination of a service. `network_config` is the static network configuration, which says which
+/// addresses are local.
 pub fn destination(
-    place: &str,
+    location: &str,
     service: &Service,
     new: &Destination,
     network_config: Option<&NetworkConfig>,
@@ -19,63 +20,63 @@ pub fn destination(
 ) {
     if new.weight > MAX_WEIGHT {
         errors.add(
-            format!("{place}.weight"),
+            format!("{location}.weight"),
             format!("{} is above {MAX_WEIGHT}", new.weight),
             "use a smaller number or scale all weights down",
         );
     }
     if new.lower_threshold > new.upper_threshold {
         errors.add(
-            format!("{place}.lower_threshold"),
+            format!("{location}.lower_threshold"),
             format!("{} is above the upper_threshold, {}", new.lower_threshold, new.upper_threshold),
             "raise upper_threshold, or leave lower_threshold out for three quarters of it",
         );
     }
-    tunnel(place, new, errors);
-    l4_port(place, service, new, errors);
-    address(place, service, new, network_config, errors);
+    tunnel(location, new, errors);
+    l4_port(location, service, new, errors);
+    address(location, service, new, network_config, errors);
 }
 
-fn tunnel(place: &str, new: &Destination, errors: &mut InputErrors) {
+fn tunnel(location: &str, new: &Destination, errors: &mut InputErrors) {
     if new.method != Method::Tunnel && !new.tunnel.is_ipip() {
         errors.add(
-            format!("{place}.tunnel"),
-            "is given and the method is another",
-            "leave it out, or use method tunnel",
+            format!("{location}.tunnel"),
+            format!("is given, but the method is {}", if new.method == Method::Nat { "nat" } else { "dr" }),
+            "leave tunnel out, or use method tunnel",
         );
     }
     match new.tunnel {
         Tunnel::Gue { l4_port: 0, .. } => errors.add(
-            format!("{place}.tunnel.l4_port"),
-            "0 is no port a receiver can listen on",
-            "use the receiver's UDP port, often 6080",
+            format!("{location}.tunnel.l4_port"),
+            "0 is not a valid UDP port",
+            "use the port on which the server receives GUE, often 6080",
         ),
         Tunnel::Gre { checksum: Checksum::Remote } => errors.add(
-            format!("{place}.tunnel.checksum"),
-            "remote checksum offload is only for gue",
+            format!("{location}.tunnel.checksum"),
+            "remote checksum offload is only available with gue",
             "use no or full, or tunnel type gue",
         ),
         _ => {}
     }
 }
 
-fn l4_port(place: &str, service: &Service, new: &Destination, errors: &mut InputErrors) {
-    let place = format!("{place}.l4_port");
+fn l4_port(location: &str, service: &Service, new: &Destination, errors: &mut InputErrors) {
+    let location = format!("{location}.l4_port");
     let ServiceKey::Address { l4_port, .. } = service.key else {
-        // What a mark means is up to the rules: any port may be there, and 0 keeps what the client addressed.
+        // A fwmark service can match any port, so every destination port is valid; 0 keeps the client's.
         return;
     };
     if new.method != Method::Nat && new.l4_port != l4_port {
         errors.add(
-            place,
-            format!("{} is not the service's {l4_port}, and only nat can change it", new.l4_port),
+            location,
+            format!("{} differs from the service's {l4_port}, and only nat can change it", new.l4_port),
             format!("use {l4_port}, or method nat"),
         );
     }
 }
 
 fn address(
-    place: &str,
+    location: &str,
     service: &Service,
     new: &Destination,
     network_config: Option<&NetworkConfig>,
@@ -85,35 +86,35 @@ fn address(
     let kind = not_unicast(new.address).or_else(|| broadcast(new.address, network_config));
     if let Some(kind) = kind.filter(|_| !local()) {
         errors.add(
-            format!("{place}.address"),
+            format!("{location}.address"),
             format!("{} is {kind}", new.address),
-            "use the server's own unicast address, for IPv6 one that is not link-local",
+            "use a unicast address of the server; for IPv6, not a link-local one",
         );
     }
     let same = new.address.is_ipv4() == (service.key.family() == Family::Ipv4);
     if !same && new.method != Method::Tunnel {
         errors.add(
-            format!("{place}.address"),
-            format!("{} and the service {} are of different families", new.address, service.key),
+            format!("{location}.address"),
+            format!("{} and service {} have different address families", new.address, service.key),
             "use an address of the service's family, or method tunnel",
         );
     }
 }
 
-/// The broadcast address of a network this machine is in: no single server either.
+/// Recognizes broadcast addresses of directly connected networks.
 fn broadcast(address: IpAddr, network_config: Option<&NetworkConfig>) -> Option<&'static str> {
     let IpAddr::V4(address) = address else { return None };
-    let of = |own: &crate::model::network_config::Address| match own.address {
+    let matches = |own: &crate::model::network_config::Address| match own.address {
         IpAddr::V4(own_address) => ipnet::Ipv4Net::new(own_address, own.prefix_len)
             .is_ok_and(|net| own.prefix_len < 31 && net.broadcast() == address),
         IpAddr::V6(_) => false,
     };
-    let ours = network_config.is_some_and(|network_config| network_config.addresses.iter().any(of));
+    let ours = network_config.is_some_and(|network_config| network_config.addresses.iter().any(matches));
     (ours || address == Ipv4Addr::new(127, 255, 255, 255))
-        .then_some("the broadcast address of a network of this machine")
+        .then_some("the broadcast address of a directly connected network")
 }
 
-/// What an address is, if no single server can have it.
+/// Returns the kind of an address that is not unicast.
 fn not_unicast(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some("the unspecified address"),
@@ -122,8 +123,8 @@ fn not_unicast(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(_) => None,
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Some("the unspecified address"),
         IpAddr::V6(v6) if v6.is_multicast() => Some("a multicast address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("link-local"),
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4 address in disguise"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Some("an IPv4-mapped address"),
         IpAddr::V6(_) => None,
     }
 }

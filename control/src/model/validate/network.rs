@@ -1,4 +1,4 @@
-//! Static facts: what the kernel guarantees of its own tables must be checked when a person writes them.
+//! Static network configuration: checks the properties that the kernel's own tables always have.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,20 +11,23 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
     let mut names = HashSet::new();
     let mut tags = HashSet::new();
     for (index, new) in network_config.links.iter().enumerate() {
-        let place = format!("network.links[{index}]");
-        link(&place, new, errors);
+        let location = format!("network.links[{index}]");
+        link(&location, new, errors);
         if !names.insert(new.name.as_str()) {
             errors.add(
-                format!("{place}.name"),
-                format!("{:?} is there already", new.name),
+                format!("{location}.name"),
+                format!("{:?} is already the name of another link", new.name),
                 "give each link its own name",
             );
         }
         if !tags.insert((new.port.as_str(), new.vlan)) {
             errors.add(
-                &place,
-                format!("port {:?} has a link with this VLAN tag, or without one, already", new.port),
-                "give each link of a port another vlan",
+                &location,
+                match new.vlan {
+                    Some(vlan) => format!("port {:?} already has a link with VLAN {vlan}", new.port),
+                    None => format!("port {:?} already has a link without a VLAN", new.port),
+                },
+                "give each link of a port its own vlan",
             );
         }
     }
@@ -38,73 +41,77 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
         rule(&format!("network.rules[{index}]"), new, errors);
     }
     for (index, neighbour) in network_config.neighbours.iter().enumerate() {
-        let place = format!("network.neighbours[{index}]");
-        unicast(&format!("{place}.mac"), neighbour.mac, errors);
+        let location = format!("network.neighbours[{index}]");
+        unicast(&format!("{location}.mac"), neighbour.mac, errors);
         if !names.contains(neighbour.link.as_str()) {
             errors.add(
-                format!("{place}.link"),
-                format!("{:?} is none of network_config.links", neighbour.link),
-                "use the name of one of them, or add it",
+                format!("{location}.link"),
+                format!("{:?} is not in network.links", neighbour.link),
+                "use the name of a link, or add the link",
             );
         }
     }
 }
 
-fn link(place: &str, link: &Link, errors: &mut InputErrors) {
-    interface(&format!("{place}.name"), &link.name, errors);
+fn link(location: &str, link: &Link, errors: &mut InputErrors) {
+    interface(&format!("{location}.name"), &link.name, errors);
     if let Some(vlan) = link.vlan.filter(|vlan| !(1..=4094).contains(vlan)) {
         errors.add(
-            format!("{place}.vlan"),
+            format!("{location}.vlan"),
             format!("{vlan} is outside 1 to 4094"),
-            "use the network's tag, or leave it out for frames without one",
+            "use a VLAN ID in this range, or leave it out for untagged frames",
         );
     }
-    unicast(&format!("{place}.mac"), link.mac, errors);
-    mtu(&format!("{place}.mtu"), link.mtu, errors);
+    unicast(&format!("{location}.mac"), link.mac, errors);
+    mtu(&format!("{location}.mtu"), link.mtu, errors);
 }
 
-fn prefix(place: &str, address: IpAddr, prefix_len: u8, errors: &mut InputErrors) {
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    if prefix_len > most {
+fn prefix(location: &str, address: IpAddr, prefix_len: u8, errors: &mut InputErrors) {
+    let max = if address.is_ipv4() { 32 } else { 128 };
+    if prefix_len > max {
         errors.add(
-            format!("{place}.prefix_len"),
-            format!("{prefix_len} is above {most}"),
-            "use the length of the subnet's prefix",
+            format!("{location}.prefix_len"),
+            format!("{prefix_len} is above {max}"),
+            format!("use the prefix length of the subnet, 0 to {max}"),
         );
     }
 }
 
-fn route(place: &str, route: &Route, errors: &mut InputErrors) {
+fn route(location: &str, route: &Route, errors: &mut InputErrors) {
     if route.kind == RouteKind::Unicast && route.link.is_none() {
         errors.add(
-            place,
-            format!("{} leads nowhere: it has no link", route.destination),
-            "name the link packets leave by",
+            location,
+            format!("the route to {} has no link", route.destination),
+            "set link to the egress interface",
         );
     }
     if let Some(bytes) = route.mtu {
-        mtu(&format!("{place}.mtu"), bytes, errors);
+        mtu(&format!("{location}.mtu"), bytes, errors);
     }
 }
 
-fn rule(place: &str, rule: &Rule, errors: &mut InputErrors) {
+fn rule(location: &str, rule: &Rule, errors: &mut InputErrors) {
     let ipv6 = rule.is_ipv6();
     let other = |net: Option<ipnet::IpNet>| net.is_some_and(|net| matches!(net, ipnet::IpNet::V6(_)) != ipv6);
     let family_differs = rule.family.is_some_and(|family| (family == crate::model::Family::Ipv6) != ipv6);
     if other(rule.from) || other(rule.to) || family_differs {
-        errors.add(place, "is of both families", "use a rule for each");
+        errors.add(location, "mixes IPv4 and IPv6", "write one rule per address family");
     }
     if [MAIN, LOCAL].contains(&rule.table) {
         errors.add(
-            format!("{place}.table"),
-            format!("{} is asked without a rule", rule.table),
-            "use a table of its own, or leave the rule out",
+            format!("{location}.table"),
+            format!("table {} is always consulted, without a rule", rule.table),
+            "use another table, or remove the rule",
         );
     }
 }
 
-fn unicast(place: &str, mac: Mac, errors: &mut InputErrors) {
+fn unicast(location: &str, mac: Mac, errors: &mut InputErrors) {
     if mac.0[0] & 1 == 1 || mac == Mac::default() {
-        errors.add(place, format!("{mac} is no station's address"), "use the address of one interface");
+        errors.add(
+            location,
+            format!("{mac} is not a unicast MAC address"),
+            "use the MAC address of one interface",
+        );
     }
 }

@@ -1,13 +1,13 @@
-//! Time-outs and switches. Linux 6.1 takes any number for most of them, and so do we: what it refuses is refused here.
+//! Timeouts and switches. As in Linux 6.1, most of them accept any number.
 
 use crate::model::Settings;
 use crate::model::input_error::InputErrors;
 use crate::model::{modules, timeouts};
 
-/// The longest time-out, in seconds: 46 days, since timers count milliseconds in 32 bits.
+/// Longest timeout in seconds: 46 days, because timers count milliseconds in 32 bits.
 pub const MAX_TIMEOUT: u32 = 4_000_000;
 
-/// Checks time-outs and switches.
+/// Checks timeouts and switches.
 pub fn settings(settings: &Settings, errors: &mut InputErrors) {
     for (name, value) in [
         ("tcp_timeout", settings.tcp_timeout),
@@ -22,9 +22,9 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
         seconds(&format!("settings.{name}"), value, 0, errors);
     }
     for (name, &value) in &settings.timeouts {
-        let place = format!("settings.timeouts.{name}");
-        timeout_name(&place, name, errors);
-        seconds(&place, value, 1, errors);
+        let location = format!("settings.timeouts.{name}");
+        timeout_name(&location, name, errors);
+        seconds(&location, value, 1, errors);
     }
     for (name, value) in [
         ("drop_entry", settings.drop_entry),
@@ -34,33 +34,33 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
         if !(0..=3).contains(&value) {
             errors.add(
                 format!("settings.{name}"),
-                format!("{value} is no mode"),
-                "use 0 (off), 1 (on when memory runs low) or 3 (always on)",
+                format!("{value} is not a mode"),
+                "use 0 (off), 1 (automatic when memory is low) or 3 (always on)",
             );
         }
     }
     modules::names("settings.disabled_modules", &settings.disabled_modules, errors);
 }
 
-fn seconds(place: &str, value: u32, least: u32, errors: &mut InputErrors) {
-    if !(least..=MAX_TIMEOUT).contains(&value) {
+fn seconds(location: &str, value: u32, min: u32, errors: &mut InputErrors) {
+    if !(min..=MAX_TIMEOUT).contains(&value) {
         errors.add(
-            place,
-            format!("{value} seconds is outside {least} to {MAX_TIMEOUT}"),
-            "use a number between, or leave it out for the default",
+            location,
+            format!("{value} seconds is outside {min} to {MAX_TIMEOUT}"),
+            "use a number in this range, or leave it out for the default",
         );
     }
 }
 
-fn timeout_name(place: &str, name: &str, errors: &mut InputErrors) {
+fn timeout_name(location: &str, name: &str, errors: &mut InputErrors) {
     match timeouts::slot(name) {
         None => {
             let tcp: Vec<_> = timeouts::tcp_states().collect();
             errors.add(
-                place,
-                format!("{name:?} is no state"),
+                location,
+                format!("{name:?} is not a protocol and state"),
                 format!(
-                    "use tcp. and one of {}, or sctp. and one of {}",
+                    "use tcp. followed by one of {}, or sctp. followed by one of {}",
                     tcp.join(", "),
                     timeouts::SCTP_STATES.join(", ")
                 ),
@@ -68,7 +68,7 @@ fn timeout_name(place: &str, name: &str, errors: &mut InputErrors) {
         }
         Some(slot) => {
             if let Some(own) = timeouts::own_setting(slot) {
-                errors.add(place, format!("{name} has a setting of its own"), format!("use settings.{own}"));
+                errors.add(location, format!("{name} has its own setting"), format!("use settings.{own}"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Whatever was configured before: what is compiled step by step is what would be compiled at once.
+//! Incremental compilation yields the same lookup tables and adjacencies as a complete rebuild.
 
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::service::{Method, Name, Services, Tunnel};
@@ -8,9 +8,9 @@ use super::*;
 use crate::engine::compile::protocol_number;
 use crate::model::{Destination, Family, Persistence, Protocol, Service, ServiceKey};
 
-/// The lookups that services and destinations mean, made from all of them. A destination that is, or was, reached by NAT
-/// is a source of replies.
-fn indexed(compiler: &Compiler, from: &Services) -> Services {
+/// Returns the lookup tables, rebuilt from all services and destinations. A destination whose method is, or was, NAT is
+/// a source of replies.
+fn rebuilt(compiler: &Compiler, from: &Services) -> Services {
     let mut made = Services {
         services: from.services.clone(),
         destinations: from.destinations.clone(),
@@ -109,10 +109,10 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
     })
 }
 
-/// What a generation says, as text that can be compared; the order of a map says nothing.
-fn said(services: &Services) -> Vec<String> {
-    let mut said = vec![format!("{:?} {:?}", services.services, services.destinations)];
-    said.push(format!("{:?} {:?} {:?}", services.hooked, services.any_port, services.ftp));
+/// Returns a generation as text that can be compared, independent of the order of maps.
+fn text(services: &Services) -> Vec<String> {
+    let mut text = vec![format!("{:?} {:?}", services.services, services.destinations)];
+    text.push(format!("{:?} {:?} {:?}", services.hooked, services.any_port, services.ftp));
     let mut more: Vec<String> = services.by_endpoint.iter().map(|entry| format!("{entry:?}")).collect();
     more.extend(services.by_fwmark.iter().map(|entry| format!("fwmark {entry:?}")));
     more.extend(services.nat_sources.iter().map(|entry| format!("source {entry:?}")));
@@ -121,50 +121,50 @@ fn said(services: &Services) -> Vec<String> {
     more.extend(services.call_openers.iter().map(|entry| format!("caller {entry:?}")));
     more.extend(services.gue_ends.iter().map(|entry| format!("gue {entry:?}")));
     more.sort();
-    said.extend(more);
-    said
+    text.extend(more);
+    text
 }
 
-/// What the lanes say; where headers are kept does not matter.
-fn lanes(snapshot: &Snapshot) -> Vec<String> {
-    let said = |adjacency: &pollux_dataplane::config::Adjacency| {
-        let way =
+/// Returns the adjacencies as text, with tunnel headers by value.
+fn adjacencies(snapshot: &Snapshot) -> Vec<String> {
+    let text = |adjacency: &pollux_dataplane::config::Adjacency| {
+        let fields =
             (adjacency.ether, adjacency.port, adjacency.mtu, adjacency.is_available(), adjacency.is_open());
-        format!("{way:?} {:?}", snapshot.tunnel_headers.get(adjacency.tunnel_header()))
+        format!("{fields:?} {:?}", snapshot.tunnel_headers.get(adjacency.tunnel_header()))
     };
-    snapshot.adjacencies.iter().map(said).collect()
+    snapshot.adjacencies.iter().map(text).collect()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn lookups_are_those_of_what_is_configured(
+    fn incremental_lookups_equal_rebuilt_ones(
         steps in prop::collection::vec((services(), any::<bool>(), any::<bool>()), 1..8)
     ) {
         let start = model::Start { services: 8, destinations: 64, ..model::Start::default() };
         let network_config = crate::replay::topology::network_config();
         let mut compiler = Compiler::new(&start, network_config.links.iter().map(|link| link.port.clone()));
-        compiler.learn(&network_config).unwrap();
+        compiler.set_network(&network_config).unwrap();
         let mut held = Vec::new();
         for ((services, hold, sweep), step) in steps.into_iter().zip(1..) {
             let mut config = Config { services: services.into(), ..Config::default() };
             let known = compiler.config().services.clone();
             config.services.share_with(&known);
             let (snapshot, _) = compiler.configure(&config, seconds(step * 100)).unwrap();
-            // A worker that is late still has the generation before: it must not be written to.
+            // A slow worker still holds the previous generation, which must not be modified.
             if hold {
-                held.push((snapshot.services.clone(), said(&snapshot.services)));
+                held.push((snapshot.services.clone(), text(&snapshot.services)));
             }
             drop(snapshot);
             if sweep {
                 compiler.sweep(seconds(step * 100), |id| u64::from(id.0 % 2));
             }
             let now = compiler.snapshot().services.clone();
-            prop_assert_eq!(said(&now), said(&indexed(&compiler, &now)));
-            let mut paved = compiler.snapshot().clone();
-            paved.build_adjacencies();
-            prop_assert_eq!(lanes(&paved), lanes(compiler.snapshot()));
+            prop_assert_eq!(text(&now), text(&rebuilt(&compiler, &now)));
+            let mut complete = compiler.snapshot().clone();
+            complete.build_adjacencies();
+            prop_assert_eq!(adjacencies(&complete), adjacencies(compiler.snapshot()));
             for service in &config.services {
                 let of = now.service(compiler.service_id(&service.key()).unwrap()).unwrap();
                 prop_assert_eq!(of.destinations.len(), service.destinations.len());
@@ -178,13 +178,13 @@ proptest! {
             }
         }
         for (services, before) in held {
-            prop_assert_eq!(said(&services), before, "what was published stays as it was");
+            prop_assert_eq!(text(&services), before, "a published generation does not change");
         }
     }
 }
 
 #[test]
-fn addresses_of_the_past_leave_room_for_others() {
+fn unused_addresses_are_freed() {
     let start = model::Start { services: 2, destinations: 4, ..model::Start::default() };
     let mut compiler = Compiler::new(&start, []);
     for n in 1..=50u8 {

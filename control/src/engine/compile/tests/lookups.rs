@@ -1,4 +1,4 @@
-//! What packets are found by, and what workers read.
+//! Tests of the compiled lookup tables and settings.
 
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ destinations = [{ address = '2001:db8::2', l4_port = 53, method = 'nat' }]
 ";
 
 #[test]
-fn services_are_found_by_what_packets_carry() {
+fn services_are_found_by_endpoint_and_by_fwmark() {
     let services = services(ALL);
     let named = |name: Name| services.services.iter().flatten().find(|s| s.name == name).unwrap();
     assert_eq!(services.lookup(endpoint("192.0.2.1", 99), 17, 7), Some(ServiceId(0)));
@@ -64,7 +64,7 @@ fn services_are_found_by_what_packets_carry() {
 }
 
 #[test]
-fn replies_are_known_by_where_they_come_from() {
+fn replies_are_recognized_by_their_source() {
     let services = services(ALL);
     for protocol in [6, 17, 132] {
         assert!(services.nat_sources.contains_key(&(endpoint("2001:db8::1", 8080), protocol)));
@@ -79,7 +79,7 @@ fn replies_are_known_by_where_they_come_from() {
 }
 
 #[test]
-fn servers_of_sip_may_open_connections() {
+fn sip_servers_may_open_calls() {
     let service = |head: &str, destinations: &str| {
         format!(
             "[[services]]\nscheduler = 'rr'\npersistence = {{ timeout = 60, engine = 'sip' }}\n{head}\n\
@@ -113,11 +113,11 @@ fn servers_of_sip_may_open_connections() {
     assert_eq!(callers(&services), owned(&all));
     let fewer = text.replace(&at("10.0.2.2", 5060, "nat"), "");
     let services = compile(&mut compiler, &config(&fewer)).0;
-    assert_eq!(callers(&services), owned(&[all[0], all[2], all[3]]), "a removed one opens none");
+    assert_eq!(callers(&services), owned(&[all[0], all[2], all[3]]), "a removed destination opens none");
 }
 
 #[test]
-fn persistence_is_a_mask_whatever_the_family() {
+fn persistence_is_a_mask_in_both_families() {
     let services = services(ALL);
     let of = |id| services.service(ServiceId(id)).unwrap().persistence;
     assert_eq!(of(0), None);
@@ -127,7 +127,7 @@ fn persistence_is_a_mask_whatever_the_family() {
 }
 
 #[test]
-fn tunnels_are_told_apart() {
+fn tunnel_types_are_converted() {
     let services = services(
         "[[services]]
         fwmark = 1
@@ -172,7 +172,7 @@ fn settings_are_read_as_the_kernel_reads_them() {
 }
 
 #[test]
-fn rules_become_numbers() {
+fn names_in_fwmark_rules_become_numbers() {
     let mut compiler = compiler();
     let rules = config(
         "fwmarks = [
@@ -190,14 +190,14 @@ fn rules_become_numbers() {
     let why = compiler.configure(&unknown, seconds(0)).unwrap_err().to_string();
     assert_eq!(
         why,
-        "fwmarks[1].port: there is no port \"eth9\"; use one of client, server, or leave it out for all"
+        "fwmarks[1].port: there is no port \"eth9\"; use one of client, server, or leave it out for all ports"
     );
     assert_eq!(compiler.config().fwmarks, rules.fwmarks, "nothing has changed");
 }
 
-/// A management network is nobody's address: only the kernel sends there.
+/// Only the kernel can send to a management network.
 #[test]
-fn a_route_past_our_ports_is_the_kernels() {
+fn a_route_out_of_a_foreign_interface_belongs_to_the_kernel() {
     let network_config: NetworkConfig = toml::from_str(
         "links = [{ name = 'pollux0', port = 'client', mac = '02:00:00:00:00:01', mtu = 1500 }]
          routes = [{ destination = '0.0.0.0/0', link = 'eth0', via = '192.0.2.1' }]

@@ -1,4 +1,4 @@
-//! Edits in turn come to what the same configuration comes to, and schedulers hear of each.
+//! Compiling a sequence of edits yields the same result as compiling each, and schedulers are notified of every edit.
 
 use proptest::prelude::*;
 
@@ -31,14 +31,14 @@ fn add_service(n: u8, scheduler: Scheduler) -> Edit {
 fn follow(compiler: &mut Compiler, edits: Vec<Edit>) -> Vec<Event> {
     let mut transaction = ConfigTransaction::new(compiler.config().clone());
     for edit in edits {
-        let _ = transaction.carry_out(edit);
+        let _ = transaction.apply_edit(edit);
     }
-    let edited = transaction.done();
+    let edited = transaction.finish();
     compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap().1
 }
 
 #[test]
-fn a_destination_that_goes_and_comes_within_one_change_is_heard_of_twice() {
+fn a_destination_removed_and_added_in_one_change_is_notified_of_both() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("wrr", &[]));
     let events = follow(&mut compiler, vec![add(1, server(1, 4)), add(1, server(2, 6))]);
@@ -49,7 +49,7 @@ fn a_destination_that_goes_and_comes_within_one_change_is_heard_of_twice() {
     );
     let events = follow(&mut compiler, vec![remove(1, 1), add(1, server(1, 9)), remove(1, 2)]);
     let kinds = kinds(&events);
-    // It was edited, too: what held it back is lifted.
+    // The added destination is edited too, which lifts an overload.
     let expected = [
         EventKind::Removed(A, Some(B)),
         EventKind::Added(A),
@@ -57,24 +57,24 @@ fn a_destination_that_goes_and_comes_within_one_change_is_heard_of_twice() {
         EventKind::Removed(B, Some(A)),
     ];
     assert_eq!(kinds, expected);
-    let told: Vec<_> = events.iter().map(|event| (event.gcd, event.max_weight)).collect();
-    assert_eq!(told, [(6, 6), (3, 9), (3, 9), (9, 9)]);
+    let summaries: Vec<_> = events.iter().map(|event| (event.gcd, event.max_weight)).collect();
+    assert_eq!(summaries, [(6, 6), (3, 9), (3, 9), (9, 9)]);
     let service = compiler.snapshot().services.service(ServiceId(0)).unwrap();
     assert_eq!(service.destinations, [A]);
 }
 
 #[test]
-fn there_must_be_room_for_what_comes_and_goes() {
+fn destinations_added_and_removed_in_one_change_count_against_the_limit() {
     let mut compiler = compiler();
     let mut transaction = ConfigTransaction::new(compiler.config().clone());
-    transaction.carry_out(add_service(1, Scheduler::Rr)).unwrap();
+    transaction.apply_edit(add_service(1, Scheduler::Rr)).unwrap();
     for n in 0..20 {
         transaction
-            .carry_out(add(1, server(n, 1)))
-            .and_then(|()| transaction.carry_out(remove(1, n)))
+            .apply_edit(add(1, server(n, 1)))
+            .and_then(|()| transaction.apply_edit(remove(1, n)))
             .unwrap();
     }
-    let edited = transaction.done();
+    let edited = transaction.finish();
     let refused = compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap_err();
     assert_eq!(refused, CompileError::TooManyDestinations(16));
     assert!(compiler.config().services.is_empty(), "nothing has changed");
@@ -94,7 +94,7 @@ fn any_edit() -> impl Strategy<Value = Edit> {
 
 proptest! {
     #[test]
-    fn edits_in_one_change_or_in_many_come_to_the_same(edits in prop::collection::vec(any_edit(), 1..30)) {
+    fn edits_in_one_change_or_in_many_have_the_same_result(edits in prop::collection::vec(any_edit(), 1..30)) {
         let (mut together, mut apart) = (compiler(), compiler());
         follow(&mut together, edits.clone());
         for edit in edits {
