@@ -1,4 +1,5 @@
-//! The control thread's judgement: answers requests, follows the kernel, keeps workers in step, for all namespaces.
+//! The engine of the control thread: executes requests, follows the kernel's network state, and installs snapshots on
+//! the workers, for all namespaces.
 
 pub mod compile;
 mod connections;
@@ -37,19 +38,19 @@ use crate::model::validate::validate;
 use crate::model::{Config, namespace};
 use crate::state::writer::{Waiting, Writer};
 
-/// How often what is done from time to time is done, however many requests there are.
+/// Minimum interval between periodic work, however many requests arrive.
 const TICK: Duration = Duration::from_millis(5);
 
-/// What the engine asks of the ports.
+/// Access of the engine to the DPDK ports.
 pub trait Ports {
-    /// Every port with its counters.
+    /// Returns every port with its counters.
     fn views(&self) -> Vec<PortView>;
 
-    /// Their names, by number.
+    /// Returns the names of the ports, by number.
     fn names(&self) -> Vec<String>;
 }
 
-/// Everything the control thread owns.
+/// State of the control thread.
 pub struct Engine {
     /// The default namespace.
     default_namespace: NamespaceEngine,
@@ -57,7 +58,7 @@ pub struct Engine {
     ports: Box<dyn Ports>,
     namespaces: Box<dyn NamespaceManager>,
     dpdk: Option<String>,
-    /// Keeps what is configured.
+    /// Writes the state file, if there is one.
     writer: Option<Writer>,
     began: Instant,
     ticked: Instant,
@@ -65,7 +66,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine with nothing but the default namespace; facts come by [`Engine::learn`].
+    /// Returns an engine with only the default namespace; the network state follows by [`Engine::set_network`].
     pub fn new(
         default_namespace: NamespaceEngine,
         ports: Box<dyn Ports>,
@@ -86,40 +87,40 @@ impl Engine {
         }
     }
 
-    /// Whether a request asked to stop.
+    /// Returns true after a request to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping
     }
 
-    /// Takes over what was switched on before there was an engine.
+    /// Takes over the debug sites that were enabled before the engine existed.
     pub fn use_debug(&mut self, debug: Debug) {
         self.default_namespace.use_debug(debug);
     }
 
-    /// Where events of the default namespace go.
+    /// Returns the debug events of the default namespace.
     pub fn debug(&mut self) -> &mut Debug {
         self.default_namespace.debug()
     }
 
-    /// The workers.
+    /// Returns the workers, as seen by the default namespace.
     pub fn workers(&self) -> &Workers {
         self.default_namespace.workers()
     }
 
-    /// Everything that is configured.
+    /// Returns the running configuration, with all namespaces.
     pub fn config(&self) -> Config {
         let namespaces = self.named.iter().map(NamedNamespace::namespace).collect();
         Config { namespaces, ..self.default_namespace.config().clone() }
     }
 
-    /// Keeps what is configured from now on, and what runs already.
-    pub fn keep(&mut self, writer: Writer) {
-        writer.hand(self.config(), None);
+    /// Writes the running configuration to the state file, now and at every change.
+    pub fn keep_state(&mut self, writer: Writer) {
+        writer.enqueue(self.config(), None);
         self.writer = Some(writer);
     }
 
-    /// Carries a request out and answers it. What it changed is on its way to the state file by then, or, if answers are
-    /// to wait for the disk, there.
+    /// Executes a request and replies. A change is queued for the state file before the reply, or, with `--state-sync`,
+    /// already on disk.
     pub fn answer(&mut self, namespace: Option<&str>, request: Request, to: Sender<Result<Reply, Failure>>) {
         let before = (self.writer.is_some() && request.configures()).then(|| self.config());
         let digest = match &request {
@@ -131,17 +132,17 @@ impl Engine {
         match (&mut self.writer, now) {
             (Some(writer), Some((before, now))) if before != now || (digest.is_some() && answer.is_ok()) => {
                 writer.applied(digest);
-                writer.hand(now, Some(Waiting { to, answer }));
+                writer.enqueue(now, Some(Waiting { to, answer }));
             }
-            // A client that has gone does not want its answer.
+            // The client may have disconnected.
             _ => drop(to.send(answer)),
         }
     }
 
-    /// Answers one request about the default namespace, or about all.
+    /// Executes a request about the default namespace or the whole daemon.
     ///
     /// # Errors
-    /// Why it was not done; nothing has changed then.
+    /// The reason for refusing it; then nothing has changed.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
             Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.config()))),
@@ -162,10 +163,10 @@ impl Engine {
         }
     }
 
-    /// Answers one request about a namespace.
+    /// Executes a request about a namespace.
     ///
     /// # Errors
-    /// When there is no such namespace, and as [`Engine::handle`].
+    /// If there is no such namespace, and those of [`Engine::handle`].
     pub fn handle_in(&mut self, namespace: Option<&str>, request: Request) -> Result<Reply, Failure> {
         let Some(name) = namespace.filter(|name| *name != namespace::DEFAULT) else {
             return self.handle(request);
@@ -178,10 +179,10 @@ impl Engine {
         }
     }
 
-    /// Brings the first configuration to the workers.
+    /// Installs the first configuration.
     ///
     /// # Errors
-    /// As [`Engine::handle`].
+    /// Those of [`Engine::handle`].
     pub fn start(&mut self, config: &Config) -> Result<(), Failure> {
         let mut config = config.clone();
         self.name_ports(&mut config)?;
@@ -205,26 +206,26 @@ impl Engine {
         Ok(Reply::Applied(applied))
     }
 
-    /// Brings what the kernel says of the default namespace's network to the workers; facts of the configuration go
-    /// before it.
+    /// Installs the network state of the default namespace that the kernel reported. A static network configuration
+    /// overrides it.
     ///
     /// # Errors
-    /// When a link is on a port that is not there, or a worker does not take it in time.
-    pub fn learn(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
-        self.default_namespace.learn(network_config)
+    /// If a link is on a port that does not exist, or a worker does not respond in time.
+    pub fn set_network(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
+        self.default_namespace.set_network(network_config)
     }
 
-    /// What has to be done from time to time, every few milliseconds.
+    /// Does periodic work; called every few milliseconds.
     pub fn tick(&mut self) {
-        self.default_namespace.gather();
-        self.named.iter_mut().for_each(|named| named.instance.gather());
+        self.default_namespace.poll_notifications();
+        self.named.iter_mut().for_each(|named| named.instance.poll_notifications());
         if self.ticked.elapsed() < TICK {
             return;
         }
         self.ticked = Instant::now();
         self.default_namespace.tick();
         for named in &mut self.named {
-            named.learn();
+            named.update_network();
             named.instance.tick();
         }
     }

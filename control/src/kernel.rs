@@ -1,12 +1,13 @@
-//! How Pollux lives with Linux: every DPDK port has a twin in the kernel, and the kernel's tables are our control plane.
+//! Integration with Linux: every DPDK port has a TAP twin in the kernel, and the kernel's tables are the control plane.
 //!
-//! - [`netlink`]: the mirror, which keeps a [`NetworkConfig`](crate::model::network_config::NetworkConfig) up to date.
-//! - [`tap`]: the twin itself, a TAP interface with the port's hardware address.
-//! - [`exception`]: carries frames between the twins and the data plane, so that no worker enters the kernel.
-//! - [`realm`]: the same for namespaces, each in a network namespace of its own ([`netns`]).
+//! - [`netlink`]: the mirror, which follows the kernel's tables and publishes a
+//!   [`NetworkConfig`](crate::model::network_config::NetworkConfig).
+//! - [`tap`]: the twin, a TAP interface with the port's MAC address.
+//! - [`exception`]: carries frames between twins and data plane, so that workers make no system calls.
+//! - [`namespace`]: the same for namespaces, each in its own Linux network namespace ([`netns`]).
 //!
-//! We write no ARP, no neighbour discovery and no routing daemon: frames that are not ours to balance go to the twin,
-//! and the kernel's answers come back out of the port.
+//! Pollux implements no ARP, neighbour discovery or routing protocol: frames that are not balanced go to the twin, and
+//! the kernel's responses leave through the port.
 
 pub mod exception;
 pub mod namespace;

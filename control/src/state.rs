@@ -1,7 +1,7 @@
-//! What was configured survives: a file with the configuration that runs, written whenever that changes.
+//! The state file: the running configuration, saved at every change so that a restart resumes from it.
 //!
-//! - [`file`]: the text, and how it is replaced so that there is always a whole one.
-//! - [`begin`]: what to start with, out of the configuration file and the state.
+//! - [`file`]: the format, and its atomic replacement.
+//! - [`begin`]: chooses between configuration file and state file at start.
 //! - [`writer`]: the thread that writes; neither workers nor the control thread wait for a disk.
 
 pub mod begin;
@@ -10,5 +10,5 @@ pub mod file;
 mod tests;
 pub mod writer;
 
-/// Where the state is unless told otherwise.
+/// Default path of the state file.
 pub const DEFAULT_PATH: &str = "/var/lib/pollux/state.json";

@@ -245,7 +245,7 @@ fn many_changes_cause_few_updates() {
         let row = |round: u32, n: u32| {
             format!("neigh replace 10.77.1.{n} lladdr 02:00:00:00:01:{round:02x} nud permanent dev krn0")
         };
-        let sent = || mirror.counters().sent.load(Relaxed);
+        let sent = || mirror.counters().published.load(Relaxed);
         let (before, started) = (sent(), Instant::now());
         let dumps = mirror.counters().route_dumps.load(Relaxed);
         bed::batch((0..100).flat_map(|round| (0..200).map(move |n| row(round, n))));
@@ -256,7 +256,7 @@ fn many_changes_cause_few_updates() {
         println!("20,000 neighbour changes in {took:?}: {sent} updates");
         assert!(u128::from(sent) <= 2 + took.as_millis() / 20, "{sent} updates in {took:?}");
         let counters = mirror.counters();
-        println!("{} heard, {} times lost", counters.heard.load(Relaxed), counters.lost.load(Relaxed));
+        println!("{} received, {} times lost", counters.received.load(Relaxed), counters.lost.load(Relaxed));
         assert!(counters.full_dumps.load(Relaxed) <= 1 + counters.lost.load(Relaxed));
         assert_eq!(counters.route_dumps.load(Relaxed), dumps, "a neighbour costs no dump");
     });

@@ -1,6 +1,6 @@
-//! What can be asked of the daemon, and what it answers. The names are the methods of the JSON socket.
+//! Requests and replies of the control socket.
 //!
-//! A method that changes something is answered when every worker has adopted the change: after the answer no packet
+//! A request that changes something is answered when every worker has adopted the change: after the reply no packet
 //! sees the old state.
 
 mod many;
@@ -29,94 +29,94 @@ use crate::model::{Config, FwmarkRule, Namespace, ServiceKey};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum Request {
-    /// The configuration that runs, edits included.
+    /// Returns the running configuration, including run-time changes.
     #[serde(rename = "config.get")]
     ConfigGet(NoParams),
-    /// Replace the whole configuration, all or nothing.
+    /// Replaces the whole configuration, or nothing.
     #[serde(rename = "config.apply")]
     ConfigApply(Apply),
-    /// Many edits in turn, each with its own outcome, adopted together.
+    /// Performs many edits in order, each with its own result; workers adopt all at once.
     #[serde(rename = "config.edit")]
     ConfigEdit(ConfigEdit),
-    /// Add a service.
+    /// Adds a service.
     #[serde(rename = "service.add")]
     ServiceAdd(ServiceAdd),
-    /// Change a service.
+    /// Changes a service.
     #[serde(rename = "service.edit")]
     ServiceEdit(ServiceEdit),
-    /// Remove a service and its destinations.
+    /// Removes a service and its destinations.
     #[serde(rename = "service.remove")]
     ServiceRemove(ServiceRemove),
-    /// Remove every service.
+    /// Removes all services.
     #[serde(rename = "service.flush")]
     ServiceFlush(NoParams),
-    /// Services as they run, with counters.
+    /// Returns the running services with their counters.
     #[serde(rename = "service.list")]
     ServiceList(ServiceListQuery),
-    /// Add a destination to a service.
+    /// Adds a destination to a service.
     #[serde(rename = "destination.add")]
     DestinationAdd(DestinationAdd),
-    /// Change a destination.
+    /// Changes a destination.
     #[serde(rename = "destination.edit")]
     DestinationEdit(DestinationEdit),
-    /// Remove a destination.
+    /// Removes a destination.
     #[serde(rename = "destination.remove")]
     DestinationRemove(DestinationRemove),
-    /// Connections, a page at a time.
+    /// Returns one page of connections.
     #[serde(rename = "connection.list")]
     ConnectionList(ConnectionQuery),
-    /// Counters of everything, of workers and of ports.
+    /// Returns counters: the total, and those of workers and ports.
     #[serde(rename = "stats.get")]
     StatsGet(NoParams),
-    /// Change time-outs and switches.
+    /// Changes settings.
     #[serde(rename = "settings.set")]
     SettingsSet(SettingsEdit),
-    /// Make shown counters and rates zero.
+    /// Sets shown counters and rates to zero.
     #[serde(rename = "stats.zero")]
     StatsZero(ServiceQuery),
-    /// Replace all rules that mark packets.
+    /// Replaces all firewall mark rules.
     #[serde(rename = "fwmarks.set")]
     FwmarksSet(FwmarksSet),
-    /// Variables by the names of `net.ipv4.vs.*`.
+    /// Returns sysctls, by the names of `net.ipv4.vs.*`.
     #[serde(rename = "sysctl.get")]
     SysctlGet(SysctlGet),
-    /// Change such variables, all or none.
+    /// Sets sysctls, all or none.
     #[serde(rename = "sysctl.set")]
     SysctlSet(sysctl::Values),
-    /// Places that may tell debug events.
+    /// Returns debug sites.
     #[serde(rename = "debug.sites")]
     DebugSites(DebugQuery),
-    /// Switch such places on or off, all that are meant or, if a word is wrong, none.
+    /// Enables or disables debug sites; if a query is invalid, none is changed.
     #[serde(rename = "debug.set")]
     DebugSet(DebugQuery),
-    /// Hear debug events from now on, until the connection is closed.
+    /// Streams debug events until the connection is closed.
     #[serde(rename = "debug.follow")]
     DebugFollow(NoParams),
-    /// The parts of the balancer and who uses them.
+    /// Returns the modules, and the services that use them.
     #[serde(rename = "module.list")]
     ModuleList(NoParams),
-    /// Switch parts on or off.
+    /// Switches modules on or off.
     #[serde(rename = "module.set")]
     ModuleSet(ModuleSet),
-    /// Make a namespace.
+    /// Adds a namespace.
     #[serde(rename = "namespace.add")]
     NamespaceAdd(NamespaceAdd),
-    /// Remove a namespace and all that is in it.
+    /// Removes a namespace with all its content.
     #[serde(rename = "namespace.remove")]
     NamespaceRemove(NamespaceRemove),
-    /// The namespaces there are.
+    /// Returns all namespaces.
     #[serde(rename = "namespace.list")]
     NamespaceList(NoParams),
-    /// Who answers.
+    /// Returns versions and uptime of the daemon.
     #[serde(rename = "version.get")]
     VersionGet(NoParams),
-    /// Stop the daemon.
+    /// Stops the daemon.
     #[serde(rename = "daemon.stop")]
     DaemonStop(NoParams),
 }
 
 impl Request {
-    /// Whether it may change what is configured.
+    /// Returns true if the request may change the configuration.
     pub fn configures(&self) -> bool {
         !matches!(
             self,
@@ -174,12 +174,13 @@ pub const METHODS: [&str; 28] = [
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apply {
-    /// What is to run afterwards.
+    /// The new configuration.
     pub config: Config,
-    /// Only say what would change.
+    /// Only compute the changes; default false.
     #[serde(default)]
     pub dry_run: bool,
-    /// What tells the file it came from, so that a restart with that file knows that it was applied.
+    /// Digest of the file that `config` was read from, so that a restart with this file recognizes it: length in bytes
+    /// and 64-bit FNV-1a hash, in hexadecimal: `1f4-0123456789abcdef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -188,7 +189,7 @@ pub struct Apply {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FwmarksSet {
-    /// The rules, in turn.
+    /// The complete list of rules.
     pub fwmarks: Vec<FwmarkRule>,
 }
 
@@ -196,7 +197,7 @@ pub struct FwmarksSet {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceAdd {
-    /// The new namespace, with or without content.
+    /// The namespace, with or without content.
     pub namespace: Namespace,
 }
 
@@ -204,7 +205,7 @@ pub struct NamespaceAdd {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamespaceRemove {
-    /// Which one.
+    /// Name of the namespace.
     pub name: String,
 }
 
@@ -212,7 +213,7 @@ pub struct NamespaceRemove {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SysctlGet {
-    /// Which; all when empty. `net.ipv4.vs.` may stand before a name.
+    /// Names, with or without the prefix `net.ipv4.vs.`; all sysctls if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
@@ -221,10 +222,10 @@ pub struct SysctlGet {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceListQuery {
-    /// Only this one; all when absent.
+    /// Key of the service; all services if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceKey>,
-    /// Leave out `live`, and whatever is zero, empty or the default.
+    /// Omits `live`, and every field that is zero, empty, false or at its default.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub brief: bool,
 }
@@ -233,29 +234,31 @@ pub struct ServiceListQuery {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DebugQuery {
-    /// In the language of dynamic debug: `module ip_vs_rr +p`; of `debug.sites` without the operator, and empty for all.
+    /// Dynamic debug query, such as `module ip_vs_rr +p`; for `debug.sites` without an operator, and all sites if
+    /// empty.
     pub query: String,
 }
 
-/// Parameters of `connection.list`. A connection is listed when it passes every filter that is given.
+/// Parameters of `connection.list`. A connection is listed if it matches all given filters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionQuery {
-    /// How many at most; the daemon may give fewer and still have more.
+    /// Maximum number of connections in the page, at most 10000; a page may have fewer although more follow. Default
+    /// 1000.
     pub limit: u32,
-    /// `next` of the page before; absent for the first page.
+    /// `next` of the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Only this protocol.
+    /// Protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<ConnectionProtocol>,
-    /// Only this client.
+    /// Address of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
-    /// Only to this virtual address and L4 port.
+    /// Virtual address and L4 port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#virtual: Option<SocketAddr>,
-    /// Only answered by this destination.
+    /// Address and L4 port of the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<SocketAddr>,
 }
@@ -273,41 +276,41 @@ impl Default for ConnectionQuery {
     }
 }
 
-/// The answer to a request. On the wire it is the bare inner value, since the asker knows what was asked.
+/// Reply to a request. In JSON it is the bare inner value, because the client knows its request.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Reply {
-    /// To `config.get`.
+    /// Reply to `config.get`.
     Config(Box<Config>),
-    /// To `config.apply`.
+    /// Reply to `config.apply`.
     Applied(Applied),
-    /// To `config.edit`.
+    /// Reply to `config.edit`.
     Edited(EditedView),
-    /// To `service.list`.
+    /// Reply to `service.list`.
     Services(ServiceList),
-    /// To `service.list` with `brief`.
+    /// Reply to `service.list` with `brief`.
     BriefServices(#[schemars(with = "ServiceList")] BriefList),
-    /// To `connection.list`.
+    /// Reply to `connection.list`.
     Connections(ConnectionPage),
-    /// To `stats.get`.
+    /// Reply to `stats.get`.
     Stats(StatsView),
-    /// To `sysctl.get`.
+    /// Reply to `sysctl.get`.
     Sysctls(sysctl::Values),
-    /// To `debug.sites`.
+    /// Reply to `debug.sites`.
     DebugSites(DebugSites),
-    /// To `debug.set`.
+    /// Reply to `debug.set`.
     DebugSet(DebugSet),
-    /// To `debug.follow`: nothing, and then notifications.
+    /// Reply to `debug.follow`: an empty object, followed by notifications.
     #[serde(serialize_with = "nothing")]
     #[schemars(with = "Done")]
     Following(Follow),
-    /// To `module.list`.
+    /// Reply to `module.list`.
     Modules(ModuleList),
-    /// To `namespace.list`.
+    /// Reply to `namespace.list`.
     Namespaces(NamespaceList),
-    /// To `version.get`.
+    /// Reply to `version.get`.
     Version(VersionView),
-    /// To everything else: it is done.
+    /// Reply to all other requests.
     Done(Done),
 }
 
@@ -315,7 +318,7 @@ fn nothing<S: serde::Serializer>(_: &Follow, to: S) -> Result<S::Ok, S::Error> {
     Done {}.serialize(to)
 }
 
-/// It is done, and there is no more to say.
+/// An empty object: the request was executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Done {}
 
@@ -324,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_those_of_the_requests() {
+    fn methods_match_the_request_schema() {
         let schema = serde_json::to_value(schemars::schema_for!(Request)).unwrap();
         let of = |one: &serde_json::Value| one["properties"]["method"]["const"].as_str().map(str::to_owned);
         let methods: Vec<String> = schema["oneOf"].as_array().unwrap().iter().filter_map(of).collect();

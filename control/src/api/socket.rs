@@ -1,9 +1,9 @@
-//! The control socket: JSON-RPC 2.0 over a UNIX socket, one message a line.
+//! The control socket: JSON-RPC 2.0 over a UNIX socket, one message per line.
 //!
-//! - [`rpc`]: bytes ↔ requests and answers, with nothing that waits.
-//! - [`server`]: the daemon's end; a thread for each client ([`serve`]), so that a slow one delays nobody.
-//! - [`limits`]: what clients may take of it.
-//! - [`client`]: the other end, for `pollux`.
+//! - [`rpc`]: encoding and decoding of messages, without I/O.
+//! - [`server`]: the daemon's end; each client has a thread ([`serve`]), so that a slow one does not delay others.
+//! - [`limits`]: limits of the resources that clients use.
+//! - [`client`]: the client's end, for `pollux`.
 
 pub mod client;
 pub mod limits;
@@ -13,5 +13,5 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-/// Where the daemon listens unless told otherwise.
+/// Default path of the control socket.
 pub const DEFAULT_PATH: &str = "/run/pollux/control.sock";

@@ -1,7 +1,6 @@
-//! What the daemon tells about itself: the reply types of the control socket, which the tables of `pollux` and
-//! `ipvsadm` are printed from.
+//! Reply types of the control socket, from which `pollux` and `ipvsadm` print their tables.
 //!
-//! Counters are 64 bit and start at 0 with the daemon. Bytes are IP bytes, as IPVS counts them.
+//! Counters have 64 bits and start at 0 with the daemon. Bytes are IP bytes, as in IPVS.
 
 pub mod brief;
 mod debug;
@@ -17,10 +16,10 @@ pub use self::debug::{DebugEvent, DebugSet, DebugSite, DebugSites, ModuleKind, M
 use crate::model::network_config::Mac;
 use crate::model::{Binding, Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
-/// What IPVS counts of a service, a destination or everything.
+/// IPVS counters of a service, a destination, or the total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
-    /// Connections that were scheduled.
+    /// Connections scheduled.
     pub connections: u64,
     /// Packets from clients.
     pub in_packets: u64,
@@ -33,13 +32,13 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The sum.
+    /// Returns the sum.
     #[must_use]
     pub fn plus(self, other: Stats) -> Stats {
         self.with(other, u64::wrapping_add)
     }
 
-    /// What is more than in `other`, an earlier count.
+    /// Returns the increase since `other`, an earlier count.
     #[must_use]
     pub fn minus(self, other: Stats) -> Stats {
         self.with(other, u64::wrapping_sub)
@@ -56,108 +55,110 @@ impl Stats {
     }
 }
 
-/// How fast [`Stats`] grow: by the second, an average that IPVS moves on every 2 s.
+/// Growth of [`Stats`] per second: an exponentially weighted moving average with weight 1/4, updated every 2 s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
-    /// Connections that were scheduled.
+    /// Connections scheduled, per second.
     pub connections: u64,
-    /// Packets from clients.
+    /// Packets from clients, per second.
     pub in_packets: u64,
-    /// Packets from destinations.
+    /// Packets from destinations, per second.
     pub out_packets: u64,
-    /// IP bytes from clients.
+    /// IP bytes from clients, per second.
     pub in_bytes: u64,
-    /// IP bytes from destinations.
+    /// IP bytes from destinations, per second.
     pub out_bytes: u64,
 }
 
-/// A service as it runs.
+/// A running service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ServiceView {
-    /// What tells it from others: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
+    /// Key of the service: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
     #[serde(flatten)]
     pub key: ServiceKey,
-    /// How destinations are chosen.
+    /// Scheduling algorithm.
     pub scheduler: Scheduler,
-    /// The scheduler's switches.
+    /// Scheduler flags.
     pub flags: SchedulerFlags,
-    /// How clients stick to a destination.
+    /// Persistence; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// A UDP connection serves one packet.
+    /// One-packet scheduling (OPS): every UDP packet is scheduled on its own.
     pub ops: bool,
-    /// Its destinations, in the order of the configuration.
+    /// Destinations, in the order of the configuration.
     pub destinations: Vec<DestinationView>,
-    /// What was counted over all destinations, removed ones too, as IPVS shows it: as of the last look of the estimator,
-    /// which comes every 2 s, less what it was when the counters were zeroed.
+    /// Counters as IPVS shows them, over all destinations, including removed ones: the count at the last sample of the
+    /// estimator (every 2 s), minus the count when the counters were zeroed.
     #[serde(default)]
     pub stats: Stats,
-    /// The same up to now, whatever was zeroed.
+    /// The count up to now; zeroing does not affect it.
     pub live: Stats,
-    /// How fast it grows.
+    /// Growth per second.
     pub rates: Rates,
 }
 
 impl ServiceView {
-    /// What tells this service from others.
+    /// Returns the key of the service.
     pub fn key(&self) -> ServiceKey {
         self.key
     }
 }
 
-/// A destination as it runs.
+/// A running destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationView {
-    /// The server's address.
+    /// Address of the server.
     pub address: IpAddr,
-    /// The server's L4 port.
+    /// L4 port of the server.
     pub l4_port: u16,
-    /// How packets reach it.
+    /// Forwarding method.
     pub method: Method,
-    /// The kind of tunnel.
+    /// Tunnel type, for method `tunnel`.
     #[serde(default)]
     pub tunnel: Tunnel,
-    /// Share of new connections.
+    /// Share of new connections; 0 gets none.
     pub weight: u32,
-    /// Connections from which on it gets no more; 0 is no limit.
+    /// Connection limit: at this number of connections the destination gets no new ones; 0 = no limit.
     #[serde(default)]
     pub upper_threshold: u32,
-    /// Connections below which it gets some again.
+    /// After the limit was reached, the destination gets new connections again below this number; 0 = three quarters of
+    /// `upper_threshold`.
     #[serde(default)]
     pub lower_threshold: u32,
-    /// It reached its upper threshold and gets no new connections.
+    /// True if the destination reached `upper_threshold` and gets no new connections.
     #[serde(default)]
     pub overloaded: bool,
-    /// Connections that are open or opening: ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
+    /// Active connections: those in state ESTABLISHED, SYN_SENT, SYN_RECV or SYNACK.
     #[serde(default)]
     pub active: u32,
-    /// Connections in any other state.
+    /// Inactive connections: those in any other state.
     #[serde(default)]
     pub inactive: u32,
     /// Persistence templates.
     #[serde(default)]
     pub persistent: u32,
-    /// What was counted, as IPVS shows it.
+    /// Counters as IPVS shows them: the count at the last sample of the estimator (every 2 s), minus the count when the
+    /// counters were zeroed.
     #[serde(default)]
     pub stats: Stats,
-    /// What was counted up to now.
+    /// The count up to now; zeroing does not affect it.
     #[serde(default)]
     pub live: Stats,
-    /// How fast it grows.
+    /// Growth per second.
     #[serde(default)]
     pub rates: Rates,
 }
 
-/// All services, or the one that was asked for.
+/// All services, or the requested one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceList {
-    /// In the order of the configuration.
+    /// The services, in the order of the configuration.
     pub services: Vec<ServiceView>,
-    /// How many connections can be held.
+    /// Capacity of the connection tables of all workers.
     pub connection_capacity: u64,
 }
 
-/// What a connection carries: as [`crate::model::Protocol`], and `ip` for templates of mark services.
+/// Protocol of a connection; `ip` for persistence templates of fwmark services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConnectionProtocol {
@@ -167,12 +168,12 @@ pub enum ConnectionProtocol {
     Udp,
     /// RFC 9260.
     Sctp,
-    /// Any: a template of a mark service.
+    /// Any protocol: a template of a fwmark service.
     Ip,
 }
 
 impl ConnectionProtocol {
-    /// The name in the listings of `ipvsadm`.
+    /// Returns the name in the listings of `ipvsadm`.
     pub fn name(self) -> &'static str {
         match self {
             ConnectionProtocol::Tcp => "TCP",
@@ -183,115 +184,116 @@ impl ConnectionProtocol {
     }
 }
 
-/// What a persistence engine told a template's clients apart by.
+/// Data that a persistence engine read from a packet, to distinguish clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EngineData {
-    /// Its name: `sip`.
+    /// Name of the engine: `sip`.
     pub engine: String,
-    /// What it read: a Call-ID.
+    /// The data, for `sip` the Call-ID.
     pub data: String,
 }
 
 /// One connection, or a persistence template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionView {
-    /// What it carries.
+    /// Transport protocol.
     pub protocol: ConnectionProtocol,
-    /// The state's name in IPVS: `ESTABLISHED`, `UDP`; of templates `NONE` or `ASSURED`.
+    /// State, as named in IPVS: `ESTABLISHED`, `UDP`; for templates `NONE` or `ASSURED`.
     pub state: String,
-    /// Seconds until it is forgotten if no packet comes, rounded down as IPVS does.
+    /// Seconds until the connection expires if no packet arrives, rounded down as in IPVS.
     pub expires_secs: u32,
-    /// Where the client speaks from.
+    /// Address and port of the client; the port is 0 for templates.
     pub client: SocketAddr,
-    /// What the client speaks to.
+    /// Virtual address and port.
     pub r#virtual: SocketAddr,
-    /// Who answers.
+    /// Address and port of the destination.
     pub destination: SocketAddr,
-    /// How packets reach it; absent when it bypasses all destinations.
+    /// Forwarding method; absent if the connection bypasses all destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<Method>,
     /// Packets from the client.
     pub in_packets: u64,
-    /// Names of what is special about it: `no_output`, `inactive`, `bypass`, `template`.
+    /// Flags: `no_output`, `inactive`, `bypass`, `template`.
     #[serde(default)]
     pub flags: Vec<String>,
-    /// Of a template: what its service's persistence engine read.
+    /// Persistence engine data, for templates of services with an engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineData>,
-    /// The worker that owns it; none owns a template, all share them.
+    /// Number of the worker that owns the connection; absent for templates, which all workers share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<u16>,
 }
 
-/// Some connections, and where to go on.
+/// One page of connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionPage {
-    /// At most as many as were asked for, in no order. A connection that lives through all pages is in one of them.
+    /// At most `limit` connections, in no particular order. A connection that exists during the whole listing appears
+    /// on exactly one page.
     pub connections: Vec<ConnectionView>,
-    /// The `cursor` of the next request; absent when this was the last page.
+    /// `cursor` for the next request; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// What one worker did.
+/// Counters of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerView {
-    /// The CPU it runs on.
+    /// CPU core the worker runs on.
     pub core: u16,
-    /// Packets taken from ports.
+    /// Packets received from ports.
     pub received: u64,
-    /// Packets taken over from the worker that received them.
+    /// Packets received from other workers by hand-off, because this worker owns their flow.
     pub handoff_received: u64,
-    /// Packets given to ports.
+    /// Packets sent to ports.
     pub sent: u64,
-    /// Packets given to twins, for the kernel.
+    /// Packets sent to the kernel through TAP twins.
     pub to_kernel: u64,
-    /// Packets the kernel sent out through twins.
+    /// Packets sent by the kernel through TAP twins.
     pub from_kernel: u64,
-    /// Packets given to the worker that owns their flow.
+    /// Packets handed off to the worker that owns their flow.
     pub handoff_sent: u64,
-    /// Packets that wait for a neighbour's hardware address.
+    /// Packets currently waiting for a neighbour's MAC address.
     pub awaiting_neighbour: u64,
-    /// Fragments that wait for the others of their datagrams.
+    /// Fragments currently waiting for the rest of their datagram.
     #[serde(default)]
     pub reassembling: u64,
-    /// Pieces, past the first, of packets that had to be sent in pieces.
+    /// Fragments sent of packets that had to be fragmented, not counting each first one.
     #[serde(default)]
     pub fragments_sent: u64,
     /// Packets dropped, by reason.
     pub drops: BTreeMap<String, u64>,
-    /// Packets answered by ourselves, by answer.
+    /// ICMP errors sent, by reason.
     pub icmp_sent: BTreeMap<String, u64>,
     /// Packets that took the slow path, by reason.
     pub slow_path: BTreeMap<String, u64>,
-    /// Connections it holds.
+    /// Connections in the worker's table.
     pub connections: u64,
-    /// Connections it can hold.
+    /// Capacity of the worker's connection table.
     pub connection_capacity: u64,
-    /// Half-open and closing connections given up for new ones when the table was full.
+    /// Half-open and closing connections evicted to make room for new ones in a full table.
     pub evicted: u64,
-    /// Connections that random early expiry (`drop_entry`) ended.
+    /// Connections expired at random by `drop_entry`.
     #[serde(default)]
     pub expired_early: u64,
-    /// Debug events that were lost because control did not keep up.
+    /// Debug events lost because the control thread was too slow.
     #[serde(default)]
     pub events_lost: u64,
-    /// Bytes of its connection table.
+    /// Size of the worker's connection table in bytes.
     pub table_bytes: u64,
-    /// Cycles spent on turns that moved packets.
+    /// CPU cycles spent in poll iterations that moved packets.
     pub busy_cycles: u64,
-    /// Turns that moved packets.
+    /// Poll iterations that moved packets.
     pub bursts: u64,
-    /// Pauses of about a microsecond after turns that moved none.
+    /// Pauses of about a microsecond after idle poll iterations.
     #[serde(default)]
     pub idle_pauses: u64,
-    /// Naps.
+    /// Sleeps.
     #[serde(default)]
     pub sleeps: u64,
-    /// Microseconds of all naps together.
+    /// Total time of all sleeps, in microseconds.
     #[serde(default)]
     pub sleep_us: u64,
-    /// Naps that a port ended by an interrupt.
+    /// Sleeps ended by a receive interrupt.
     #[serde(default)]
     pub interrupt_wakeups: u64,
 }
@@ -299,55 +301,56 @@ pub struct WorkerView {
 /// One DPDK port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortView {
-    /// The device's name as DPDK shows it.
+    /// Device name in DPDK.
     pub name: String,
-    /// DPDK's driver.
+    /// Name of the DPDK driver.
     pub driver: String,
-    /// The hardware address the port and its twin share.
+    /// MAC address of the port and of its TAP twin.
     pub mac: Mac,
-    /// Whether there is a carrier.
+    /// True if the link is up.
     pub link: bool,
-    /// Megabits a second; 0 when the driver does not know.
+    /// Link speed in Mbit/s; 0 if unknown.
     pub speed: u32,
-    /// The kernel's interface; none when the daemon runs without twins.
+    /// Name of the TAP twin in the kernel; absent if the daemon runs without twins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<String>,
-    /// The driver's counters, by its own names.
+    /// Counters of the driver.
     pub counters: BTreeMap<String, u64>,
 }
 
-/// Everything that is counted.
+/// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsView {
-    /// Over all services there are and were, up to now.
+    /// Counters over all services, including removed ones, up to now.
     pub totals: Stats,
-    /// The same as IPVS shows it: as of the last look of the estimator, since the counters were zeroed.
+    /// Totals as IPVS shows them: the count at the last sample of the estimator (every 2 s), minus the count when the
+    /// counters were zeroed.
     #[serde(default)]
     pub shown: Stats,
-    /// How fast it grows.
+    /// Growth of the totals per second.
     #[serde(default)]
     pub rates: Rates,
-    /// By worker.
+    /// Counters of each worker.
     pub workers: Vec<WorkerView>,
-    /// By port.
+    /// Counters of each port.
     pub ports: Vec<PortView>,
-    /// The state file; none when nothing is kept.
+    /// State file; absent if no state is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateView>,
 }
 
-/// How keeping the state goes.
+/// Status of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateView {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// How often it was written.
+    /// Number of successful writes.
     pub written: u64,
-    /// How often that failed.
+    /// Number of failed writes.
     pub failed: u64,
-    /// Something is not written yet.
+    /// True if a change is not written yet.
     pub pending: bool,
-    /// Why the last try failed; absent when it did not.
+    /// Error of the last write; absent if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -355,22 +358,22 @@ pub struct StateView {
 /// One namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamespaceView {
-    /// Its name.
+    /// Name of the namespace.
     pub name: String,
-    /// What is bound to it; the default one has the rest.
+    /// Ports and VLANs bound to it; empty for the default namespace, which has all others.
     pub bindings: Vec<Binding>,
-    /// The kernel's network namespace of its twins, if it is not the daemon's own and there are twins.
+    /// Linux network namespace of its TAP twins; absent if it has none, and for the default namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<String>,
-    /// Services.
+    /// Number of services.
     pub services: u64,
-    /// Destinations.
+    /// Number of destinations.
     pub destinations: u64,
-    /// Connections now.
+    /// Number of connections.
     pub connections: u64,
-    /// How many connections can be held.
+    /// Capacity of its connection tables.
     pub connection_capacity: u64,
-    /// Bytes of its connection tables.
+    /// Size of its connection tables in bytes.
     pub table_bytes: u64,
 }
 
@@ -381,17 +384,17 @@ pub struct NamespaceList {
     pub namespaces: Vec<NamespaceView>,
 }
 
-/// Who answers.
+/// Versions and uptime of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionView {
     /// Version of `polluxd`.
     pub version: String,
-    /// DPDK's version; none when built without.
+    /// Version of DPDK; absent if built without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpdk: Option<String>,
     /// Seconds since the daemon started.
     pub uptime_secs: u64,
-    /// The state file; none when nothing is kept.
+    /// State file; absent if no state is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateView>,
 }

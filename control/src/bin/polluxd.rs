@@ -54,7 +54,7 @@ fn check_host() -> anyhow::Result<()> {
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
     let mut begun = begin::begin(args.options.sources())?;
-    for line in &begun.told {
+    for line in &begun.messages {
         say!(Info, "{line}");
     }
     if let Some(level) = args.options.debug_level {

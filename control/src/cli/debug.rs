@@ -70,7 +70,7 @@ pub(super) fn follow(session: &Session<'_>) -> Result<String, CliError> {
     let mut client = session.client()?;
     let _following: Done = client.call(&Request::DebugFollow(NoParams {}))?;
     let mut out = std::io::stdout();
-    while let Some(event) = client.hear::<DebugEvent>()? {
+    while let Some(event) = client.next_notification::<DebugEvent>()? {
         let text = if session.json { serde_json::to_string(&event)? + "\n" } else { event_line(&event) };
         // A closed pipe, such as after `| head`, ends it.
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
@@ -80,8 +80,8 @@ pub(super) fn follow(session: &Session<'_>) -> Result<String, CliError> {
     Ok(String::new())
 }
 
-/// Joins the arguments into one query. An argument with blanks was quoted for the shell and is quoted again, unless it is
-/// the only one.
+/// Joins the arguments into one query. An argument with blanks was quoted for the shell and is quoted again, unless it
+/// is the only one.
 fn joined(parts: &[String]) -> String {
     match parts {
         [whole] => whole.clone(),

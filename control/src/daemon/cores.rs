@@ -1,30 +1,32 @@
-//! Which cores do what: the first of EAL's `-l` list is control's, the others are workers', as testpmd users expect.
+//! Assignment of cores: as in testpmd, the first core of EAL's `-l` list is for the control thread, the others are for
+//! workers.
 
-/// The cores of control and workers.
+/// Cores of the workers.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cores {
-    /// A worker runs on each.
+    /// Each core runs one worker.
     pub workers: Vec<usize>,
 }
 
 impl Cores {
-    /// Reads `-l 0,2-3`, `--lcores 0@0,1@4` or `-c f` out of EAL's arguments; without, every core of the process counts.
+    /// Reads `-l 0,2-3`, `--lcores 0@0,1@4` or `-c f` from EAL's arguments; without them, all cores of the process are
+    /// used.
     pub fn from_eal(eal: &[String]) -> Cores {
-        let listed = eal.iter().enumerate().find_map(|(place, arg)| match arg.as_str() {
-            "-l" | "--lcores" => eal.get(place + 1).map(|list| parse(list)),
-            "-c" => eal.get(place + 1).map(|mask| parse_mask(mask)),
+        let listed = eal.iter().enumerate().find_map(|(index, arg)| match arg.as_str() {
+            "-l" | "--lcores" => eal.get(index + 1).map(|list| parse(list)),
+            "-c" => eal.get(index + 1).map(|mask| parse_mask(mask)),
             _ => arg.strip_prefix("--lcores=").or_else(|| arg.strip_prefix("-l")).map(parse),
         });
         let cores = listed.filter(|cores| !cores.is_empty()).unwrap_or_else(|| {
             core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
         });
-        // A single core is the worker's; control shares it and sleeps most of the time.
+        // A single core is shared by the worker and the control thread, which sleeps most of the time.
         let workers = if cores.len() > 1 { cores[1..].to_vec() } else { cores };
         Cores { workers: if workers.is_empty() { vec![0] } else { workers } }
     }
 }
 
-/// `2-3` is two cores; `5@2` is EAL's lcore 5, which runs on core 2.
+/// Parses a core list: `2-3` is two cores; `5@2` is EAL's lcore 5 on core 2.
 fn parse(list: &str) -> Vec<usize> {
     list.split(',')
         .map(|part| part.split_once('@').map_or(part, |(_, core)| core))
@@ -49,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_core_is_controls() {
+    fn the_first_core_is_for_the_control_thread() {
         assert_eq!(workers(&["-l", "0,1"]), [1]);
         assert_eq!(workers(&["-l", "0-3"]), [1, 2, 3]);
         assert_eq!(workers(&["--lcores=4,6-7", "--no-pci"]), [6, 7]);
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_core_is_the_workers() {
+    fn a_single_core_runs_a_worker() {
         assert_eq!(workers(&["-l", "1"]), [1]);
     }
 }

@@ -2,16 +2,16 @@
 
 use thiserror::Error;
 
-/// Why the daemon does not run.
+/// Reason why the daemon cannot start.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// DPDK did not start.
+    /// EAL could not be initialized.
     #[error(transparent)]
     Eal(#[from] pollux_dataplane::dpdk::EalError),
     /// A port could not be used.
     #[error(transparent)]
     Port(#[from] pollux_dataplane::dpdk::PortError),
-    /// No packet buffers.
+    /// The packet buffers could not be allocated.
     #[error(transparent)]
     Pool(#[from] pollux_dataplane::dpdk::PoolError),
     /// There is nothing to forward between.
@@ -27,7 +27,7 @@ pub enum RunError {
         /// The names there are.
         known: String,
     },
-    /// A twin could not be made.
+    /// Reason why a twin cannot be created.
     #[error("the twin of port {port}: {why}")]
     Twin {
         /// The port.
@@ -35,35 +35,34 @@ pub enum RunError {
         /// Why.
         why: crate::kernel::tap::TapError,
     },
-    /// The kernel cannot be mirrored.
+    /// The mirror of the kernel's tables could not be started.
     #[error(transparent)]
     Netlink(#[from] crate::kernel::netlink::NetlinkError),
-    /// Not enough memory for connections.
+    /// There is not enough memory for the connection tables.
     #[error(
-        "{ipv4} IPv4 and {ipv6} IPv6 connections do not fit into memory: {why}; lower start.connections_ipv4"
+        "not enough memory for {ipv4} IPv4 and {ipv6} IPv6 connections per worker: {why}; lower \
+         start.connections_ipv4 or start.connections_ipv6"
     )]
     Memory {
-        /// IPv4 connections wanted.
+        /// IPv4 connections per worker.
         ipv4: u32,
-        /// IPv6 connections wanted.
+        /// IPv6 connections per worker.
         ipv6: u32,
-        /// What the kernel said.
+        /// The system's error.
         why: std::io::Error,
     },
-    /// A thread or the socket could not be made.
+    /// A thread or the socket could not be created.
     #[error("{what}: {why}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// What the kernel said.
+        /// The system's error.
         why: std::io::Error,
     },
-    /// The first configuration could not be brought to the workers.
+    /// The first configuration could not be installed.
     #[error(transparent)]
     Start(#[from] crate::api::error::Failure),
     /// A worker could not be pinned to its core.
-    #[error(
-        "core {0}: the worker could not be pinned to it; is it among the cores of this process's cpuset?"
-    )]
+    #[error("cannot pin a worker to core {0}; select cores of this process's cpuset with `-l`")]
     Pin(usize),
 }

@@ -1,4 +1,4 @@
-//! How workers rest: what the command line and the configuration say, and what a thread needs for it.
+//! Idle mode of the workers, from command line and configuration.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use crate::daemon::arguments::Options;
 use crate::model::{Idle, Start};
 use crate::say;
 
-/// The rule for all workers: the command line goes before the configuration.
-pub fn rule(options: &Options, start: &Start) -> IdleConfig {
+/// Returns the idle mode of all workers; the command line overrides the configuration.
+pub fn config(options: &Options, start: &Start) -> IdleConfig {
     let mode = match options.idle.unwrap_or(start.idle) {
         Idle::Busy => Mode::Busy,
         Idle::Pause => Mode::Pause,
@@ -23,27 +23,28 @@ pub fn rule(options: &Options, start: &Start) -> IdleConfig {
     }
 }
 
-/// Has naps of this thread end when they should: Linux adds up to 50 microseconds unless told otherwise.
-pub fn be_punctual(rule: IdleConfig) {
-    if matches!(rule.mode, Mode::Sleep | Mode::Interrupt)
+/// Sets the timer slack of the calling thread to the minimum: by default Linux may prolong a sleep by 50 microseconds.
+pub fn set_timer_slack(config: IdleConfig) {
+    if matches!(config.mode, Mode::Sleep | Mode::Interrupt)
         && let Err(why) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1))
     {
-        say!(Warn, "naps of workers may be 50 microseconds longer than asked for: timer slack: {why}");
+        say!(
+            Warn,
+            "cannot set the timer slack: {why}; sleeps of this worker may be 50 microseconds too long"
+        );
     }
 }
 
-/// Says how workers rest.
-pub fn announce(rule: IdleConfig) {
-    let max_sleep = rule.max_sleep.as_micros();
-    let how = match rule.mode {
+/// Logs the idle mode, unless it is the default.
+pub fn announce(config: IdleConfig) {
+    let max_sleep = config.max_sleep.as_micros();
+    let action = match config.mode {
         Mode::Busy => return,
-        Mode::Pause => "pause between looks".to_owned(),
-        Mode::Sleep => format!("take naps of up to {max_sleep} microseconds"),
-        Mode::Interrupt => {
-            format!("take naps of up to {max_sleep} microseconds, which ports with interrupts end")
-        }
+        Mode::Pause => "pause between polls".to_owned(),
+        Mode::Sleep => format!("sleep up to {max_sleep} microseconds"),
+        Mode::Interrupt => format!("sleep up to {max_sleep} microseconds, or until a receive interrupt"),
     };
-    say!(Info, "when no packet comes, workers {how}");
+    say!(Info, "idle workers {action}");
 }
 
 #[cfg(test)]
@@ -51,16 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_goes_before_the_configuration() {
+    fn the_command_line_overrides_the_configuration() {
         let start = Start { idle: Idle::Sleep, max_sleep_us: 70, ..Start::default() };
-        let rule_of = |line: &str| {
+        let parsed = |line: &str| {
             let args = line.split(' ').map(str::to_owned);
-            rule(&crate::daemon::arguments::parse(args).unwrap().options, &start)
+            config(&crate::daemon::arguments::parse(args).unwrap().options, &start)
         };
         let micros = Duration::from_micros;
-        assert_eq!(rule_of("polluxd"), IdleConfig { mode: Mode::Sleep, max_sleep: micros(70) });
-        let given = rule_of("polluxd --idle interrupt --max-sleep-us 500");
+        assert_eq!(parsed("polluxd"), IdleConfig { mode: Mode::Sleep, max_sleep: micros(70) });
+        let given = parsed("polluxd --idle interrupt --max-sleep-us 500");
         assert_eq!(given, IdleConfig { mode: Mode::Interrupt, max_sleep: micros(500) });
-        assert_eq!(rule_of("polluxd --idle busy").mode, Mode::Busy);
+        assert_eq!(parsed("polluxd --idle busy").mode, Mode::Busy);
     }
 }

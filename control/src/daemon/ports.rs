@@ -1,4 +1,4 @@
-//! Opening DPDK's ports, and what is shown of them.
+//! Starts the DPDK ports, and reports their status and counters.
 
 use std::sync::Arc;
 
@@ -16,23 +16,23 @@ use crate::model::network_config::Mac;
 use crate::model::{self, Config};
 use crate::say;
 
-/// Free buffers each thread keeps for itself.
+/// Packet buffers cached by each thread.
 const CACHE: u32 = 256;
-/// Buffers beside those in queues: hand-off and kernel rings, waiting packets.
+/// Packet buffers outside of port queues: in hand-off and kernel rings, and waiting for neighbours.
 const IN_FLIGHT: u32 = 8192;
-/// Bytes for a frame of the usual MTU with tags and room to spare.
+/// Minimum buffer size in bytes: a frame of the usual MTU with VLAN tags, and headroom.
 const FRAME_ROOM: u16 = 2048;
 
-/// All ports, started.
+/// All ports, after their start.
 pub struct OpenPorts {
     started: Vec<StartedPort>,
-    /// Queues not yet given to a worker, by port.
+    /// Queues not yet assigned to a worker, by port.
     queues: Vec<Vec<Queue>>,
     twins: Vec<String>,
 }
 
 impl OpenPorts {
-    /// Starts every port DPDK has with a queue pair for each worker, and with interrupts if they are wanted.
+    /// Starts every port of DPDK with a queue pair per worker, and optionally with receive interrupts.
     pub fn start(
         eal: &Eal,
         config: &Config,
@@ -72,18 +72,18 @@ impl OpenPorts {
             let name = device.name.clone();
             let (started, queues) = device.start(&setup)?;
             let (rss, queues_count) = (started.rss, queues.len());
-            let how = if queues_count == 1 {
+            let distribution = if queues_count == 1 {
                 "one queue"
             } else if started.steers {
-                "RSS by the client: packets come in at the worker that owns their flow"
+                "RSS delivers packets to the worker that owns their flow"
             } else if rss {
-                "RSS over its queues; the rest is handed off"
+                "RSS distributes packets; they are handed off to the worker that owns their flow"
             } else {
-                "no RSS: packets are handed to the worker that owns their flow"
+                "no RSS: packets are handed off to the worker that owns their flow"
             };
-            say!(Info, "port {name}: driver {}, {how}", started.port.driver);
+            say!(Info, "port {name}: driver {}, {distribution}", started.port.driver);
             if interrupts && !started.interrupts {
-                say!(Warn, "port {name}: no interrupts; what comes there waits for the end of a nap");
+                say!(Warn, "port {name}: no receive interrupts; its packets wait until a sleep ends");
             }
             open.started.push(started);
             open.queues.push(queues);
@@ -91,7 +91,7 @@ impl OpenPorts {
         Ok((open, pool))
     }
 
-    /// The next worker's queue of every port.
+    /// Returns the queue of every port for the next worker.
     pub fn queues_of_worker(&mut self) -> Vec<Port<Queue>> {
         let ports = self.started.iter().zip(&mut self.queues).zip(0..);
         ports
@@ -102,12 +102,12 @@ impl OpenPorts {
             .collect()
     }
 
-    /// The ports' names, by number.
+    /// Returns the names of the ports, by number.
     pub fn names(&self) -> Vec<String> {
         self.started.iter().map(|started| started.port.name.clone()).collect()
     }
 
-    /// Names the ports' twins.
+    /// Assigns names to the ports' twins.
     pub fn name_twins(&mut self, config: &Config, prefix: &str) -> Vec<Twin> {
         let named = |(number, name): (usize, String)| {
             let given = config.ports.iter().find(|port| port.name == name);
@@ -120,18 +120,18 @@ impl OpenPorts {
         twins
     }
 
-    /// There are none after all.
-    pub fn forget_twins(&mut self) -> Vec<Twin> {
+    /// Removes the names of twins, for a daemon without twins.
+    pub fn clear_twins(&mut self) -> Vec<Twin> {
         self.twins.clear();
         Vec::new()
     }
 
-    /// A port's hardware address.
+    /// Returns the MAC address of a port.
     pub fn mac(&self, name: &str) -> Mac {
         Mac(self.find(name).map_or([0; 6], |started| started.port.mac))
     }
 
-    /// A port's MTU.
+    /// Returns the MTU of a port.
     pub fn mtu(&self, name: &str) -> u16 {
         self.find(name).map_or(1500, |started| started.port.mtu)
     }
@@ -148,7 +148,7 @@ fn facing(facing: model::Facing) -> Facing {
     }
 }
 
-/// The rule that devices are given, if some port is said to face somebody.
+/// Returns the RSS rule for the devices, if a port has a role (`facing`).
 pub fn spread(config: &Config) -> Option<Arc<Spread>> {
     let facing = config.ports.iter().any(|port| port.facing.is_some());
     facing.then(|| Arc::new(Spread::new(Seed::random())))

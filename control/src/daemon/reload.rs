@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration file is read again, and applied by difference like any other.
+//! SIGHUP: rereads the configuration file and applies the differences.
 
 use std::path::PathBuf;
 use std::thread;
@@ -12,10 +12,10 @@ use crate::api::socket::server::Job;
 use crate::model::{parse, validate};
 use crate::say;
 
-/// Waits for the signal in a thread of its own: reading a large file delays nobody.
+/// Starts a thread that waits for the signal, so that reading a large file does not delay the control thread.
 ///
 /// # Errors
-/// When the system refuses the handler or the thread.
+/// If the signal handler or the thread cannot be created.
 pub fn start(config: Option<PathBuf>, jobs: Sender<Job>) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP])?;
     let body = move || {
@@ -29,21 +29,25 @@ pub fn start(config: Option<PathBuf>, jobs: Sender<Job>) -> std::io::Result<()> 
     thread::Builder::new().name("pollux-reload".to_owned()).spawn(body).map(drop)
 }
 
-/// Applies the file; gives back what to say about it, be it well or not.
+/// Applies the configuration file and returns a message for the log.
 ///
 /// # Errors
-/// What is wrong; nothing has changed then.
+/// A message for the log; then nothing has changed.
 pub fn reload(config: Option<&PathBuf>, jobs: &Sender<Job>) -> Result<String, String> {
-    let path = config.ok_or("there is no configuration file to read again; start with --config")?;
-    let (config, digest) = parse::file_and_digest(path).map_err(|why| format!("nothing changes: {why}"))?;
-    validate::validate(&config).map_err(|why| format!("nothing changes: {}: {why}", path.display()))?;
+    let path = config.ok_or(
+        "polluxd was started without a configuration file; restart it with --config, or use `pollux apply`",
+    )?;
+    let (config, digest) =
+        parse::file_and_digest(path).map_err(|why| format!("configuration unchanged: {why}"))?;
+    validate::validate(&config)
+        .map_err(|why| format!("configuration unchanged: {}: {why}", path.display()))?;
     let request = Request::ConfigApply(Apply { config, dry_run: false, digest: Some(digest) });
     let (reply, answer) = channel::bounded(1);
     jobs.send(Job { namespace: None, request, reply }).map_err(|_| "polluxd is stopping")?;
     match answer.recv() {
-        Ok(Ok(Reply::Applied(applied))) => Ok(format!("{} is applied\n{applied}", path.display())),
-        Ok(Ok(_)) => Ok(format!("{} is applied", path.display())),
-        Ok(Err(why)) => Err(format!("nothing changes: {why}")),
+        Ok(Ok(Reply::Applied(applied))) => Ok(format!("{} applied\n{applied}", path.display())),
+        Ok(Ok(_)) => Ok(format!("{} applied", path.display())),
+        Ok(Err(why)) => Err(format!("configuration unchanged: {why}")),
         Err(_) => Err("polluxd is stopping".to_owned()),
     }
 }

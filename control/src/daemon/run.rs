@@ -1,4 +1,4 @@
-//! The daemon put together: EAL, ports, workers, the kernel's mirror, the socket, and the loop that joins them.
+//! The daemon: starts EAL, ports, workers, the kernel mirror and the control socket, and runs the control loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use super::arguments::DaemonArgs;
 use super::cores::Cores;
 use super::error::RunError;
 use super::ports::{self, OpenPorts};
-use super::twins::{facing, kernel_namespaces, start_exception, start_mirror};
+use super::twins::{kernel_namespaces, port_list, start_exception, start_mirror};
 use super::workers::{self, Dpdk, Started};
 use super::{announce, idle, reload};
 use crate::api::socket::server::{Job, Server};
@@ -25,35 +25,35 @@ use crate::say;
 use crate::state::begin::Beginning;
 use crate::state::writer::Writer;
 
-/// How often the control thread looks at the workers' notes.
+/// Interval at which the control thread does periodic work.
 const TICK: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
-/// Why it could not start.
+/// The reason why it could not start.
 pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
     let config = &begun.config;
     let cores = Cores::from_eal(&args.eal);
-    // EAL's arguments without the program's name.
+    // `args.eal[0]` is the program name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.workers.len();
     let spread = ports::spread(config);
-    let rule = idle::rule(options, &config.start);
-    let interrupts = rule.mode == Mode::Interrupt;
+    let idle = idle::config(options, &config.start);
+    let interrupts = idle.mode == Mode::Interrupt;
     let (mut ports, pool) = OpenPorts::start(&eal, config, count, interrupts, spread.as_deref())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let (dpdk, epoch) = (Dpdk { eal: &eal, clock: Tsc::new(&eal) }, Instant::now());
     let Started { handles, slots, threads, rings } =
-        workers::start(dpdk, config, &cores, rule, &mut ports, spread.as_ref())?;
-    idle::announce(rule);
+        workers::start(dpdk, config, &cores, idle, &mut ports, spread.as_ref())?;
+    idle::announce(idle);
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
-    let facing = facing(&named, &ports);
-    let twins = if use_kernel { named } else { ports.forget_twins() };
+    let port_list = port_list(&named, &ports);
+    let twins = if use_kernel { named } else { ports.clear_twins() };
     let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
     let (mirror, network_config) = start_mirror(twins)?;
@@ -64,21 +64,23 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
         mirror,
         epoch,
     );
-    let kernel_namespaces = kernel_namespaces(switch, facing, pool, use_kernel);
+    let kernel_namespaces = kernel_namespaces(switch, port_list, pool, use_kernel);
     let namespaces =
-        NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).spread_by(spread);
+        NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).with_spread(spread);
     let mut engine =
         Engine::new(default_namespace, Box::new(ports), Box::new(namespaces), Some(Eal::version()));
     announce::configuration(&mut debug, config);
     engine.use_debug(debug);
     engine.start(config)?;
-    // The mirror's first picture is there already: the first packet must find its route.
+    // The mirror has already published its first state; the first packet needs its routes.
     if let Ok(first) = network_config.try_recv() {
-        engine.learn(first)?;
+        engine.set_network(first)?;
     }
     let failed = |what| move |why| RunError::System { what, why };
     if let Some(keep) = begun.keep {
-        engine.keep(Writer::start(keep, options.state_sync).map_err(failed("keeping the state"))?);
+        engine.keep_state(
+            Writer::start(keep, options.state_sync).map_err(failed("starting the state file writer"))?,
+        );
     }
     let (sender, jobs) = channel::unbounded();
     reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
@@ -97,7 +99,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     Ok(())
 }
 
-/// The control thread's loop.
+/// Runs the loop of the control thread.
 fn serve(
     engine: &mut Engine,
     jobs: &Receiver<Job>,
@@ -111,9 +113,9 @@ fn serve(
                 engine.answer(namespace.as_deref(), request, reply);
             },
             recv(network_config) -> network_config => if let Ok(network_config) = network_config
-                && let Err(why) = engine.learn(network_config)
+                && let Err(why) = engine.set_network(network_config)
             {
-                say!(Warn, "what the kernel says of the network cannot be used: {why}");
+                say!(Warn, "the kernel's network state was not installed: {why}");
             },
             default(TICK) => {}
         }

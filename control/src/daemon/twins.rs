@@ -9,12 +9,12 @@ use pollux_dataplane::dpdk::{Mbuf, Pool};
 use super::error::RunError;
 use super::ports::OpenPorts;
 use crate::kernel::exception::{ExceptionPath, Injector, Switch};
-use crate::kernel::namespace::{Face, Facing, KernelNamespaces, KernelRings};
+use crate::kernel::namespace::{KernelNamespaces, KernelRings, PortAttributes, PortList};
 use crate::kernel::netlink::{Mirror, Twin};
 use crate::kernel::tap::TapDevice;
 use crate::model::network_config::NetworkConfig;
 
-/// Puts frames of the kernel into buffers and on the ring to the first worker.
+/// Copies frames from the kernel into packet buffers, and puts them on the ring to the first worker.
 struct ToWire {
     pool: Pool,
     ring: Arc<ArrayQueue<(usize, Mbuf)>>,
@@ -41,22 +41,22 @@ pub(super) fn start_exception(
         .map_err(|why| RunError::System { what: "starting the exception path", why })
 }
 
-pub(super) fn facing(twins: &[Twin], ports: &OpenPorts) -> Facing {
-    let face = |twin: &Twin| {
+pub(super) fn port_list(twins: &[Twin], ports: &OpenPorts) -> PortList {
+    let attributes = |twin: &Twin| {
         let (mac, mtu) = (ports.mac(&twin.port), ports.mtu(&twin.port));
-        Face { port: twin.port.clone(), twin: twin.ifname.clone(), mac, mtu }
+        PortAttributes { port: twin.port.clone(), twin: twin.ifname.clone(), mac, mtu }
     };
-    Facing(twins.iter().map(face).collect())
+    PortList(twins.iter().map(attributes).collect())
 }
 
 pub(super) fn kernel_namespaces(
     switch: Switch<Mbuf>,
-    facing: Facing,
+    ports: PortList,
     pool: Pool,
     use_kernel: bool,
 ) -> KernelNamespaces<Mbuf> {
     let to_wire = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
-    KernelNamespaces::new(switch, facing, Box::new(to_wire), use_kernel)
+    KernelNamespaces::new(switch, ports, Box::new(to_wire), use_kernel)
 }
 
 pub(super) fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkConfig>), RunError> {

@@ -27,7 +27,7 @@ pub(super) struct Dpdk<'a> {
     pub(super) clock: Tsc,
 }
 
-/// Workers that run, and what control has of them.
+/// Running workers, and the control thread's handles of them.
 pub(super) struct Started {
     pub(super) handles: Vec<WorkerHandle>,
     pub(super) slots: Vec<WorkerSlot<Mbuf>>,
@@ -58,7 +58,7 @@ pub(super) fn start(
     Ok(Started { handles, slots, threads, rings })
 }
 
-/// Starts one worker on its core; it takes its memory there, so that the memory is near. Gives the bytes of an entry.
+/// Starts a worker on its core, where it allocates its memory, on the local NUMA node. Returns the bytes per connection.
 fn start_one(
     dpdk: Dpdk,
     setup: Setup<Queue>,
@@ -73,8 +73,8 @@ fn start_one(
             let _ = started.send(Err(RunError::Pin(core)));
             return;
         }
-        idle::be_punctual(setup.idle);
-        // Without a place in EAL's table the pools work too, only slower.
+        idle::set_timer_slack(setup.idle);
+        // If the registration fails, packet pools work without a cache.
         let _registered = eal.register_thread().ok();
         match Worker::new(setup, clock) {
             Ok(mut worker) => {
@@ -100,7 +100,7 @@ fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
     let entries = u64::from(ipv4) + u64::from(ipv6);
     say!(
         Info,
-        "worker {number} on core {core}: Connection table: {entries} entries, {} bytes each, {} MiB",
+        "worker {number} on core {core}: connection table: {entries} entries, {} bytes each, {} MiB",
         table.bytes_per_ipv4(),
         table.bytes() >> 20
     );

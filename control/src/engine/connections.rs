@@ -1,4 +1,4 @@
-//! Pages of connections: of each worker in turn, then the templates that all share.
+//! Listing connections page by page: those of each worker, then the persistence templates.
 
 use pollux_dataplane::time::Tick;
 
@@ -8,12 +8,12 @@ use crate::api::request::ConnectionQuery;
 use crate::api::view::{ConnectionPage, ConnectionView};
 use crate::engine::observe;
 
-/// Most connections in one page.
+/// Maximum number of connections in a page.
 const PAGE: u32 = 10_000;
 
 impl NamespaceEngine {
-    /// A cursor is the worker's number and the place in its table, which nothing makes stale; the number after the last
-    /// worker's means the templates.
+    /// Returns a page. A cursor is a worker number and a position in its table, and never expires; the number after the
+    /// last worker stands for the templates.
     pub(super) fn connections(&mut self, query: &ConnectionQuery) -> Result<ConnectionPage, Failure> {
         let (mut table, mut from) = match &query.cursor {
             None => (0, 0),
@@ -31,7 +31,7 @@ impl NamespaceEngine {
         Ok(ConnectionPage { connections, next: more.then(|| format!("{table}-{from}")) })
     }
 
-    /// Connections of one worker, or templates, and where to go on there.
+    /// Returns connections of one worker, or templates, and the position of the next page.
     fn page_of(
         &mut self,
         table: usize,
@@ -42,7 +42,7 @@ impl NamespaceEngine {
             let Ok(from) = u32::try_from(from) else { return Ok((Vec::new(), None)) };
             let page = self.workers.list(table, from, limit)?;
             let (listed, next) = (observe::connections(&page, table as u16), page.next.map(u64::from));
-            self.workers.take_back(page);
+            self.workers.recycle(page);
             return Ok((listed, next));
         }
         let Some(shared) = self.workers.shared() else { return Ok((Vec::new(), None)) };
@@ -60,6 +60,6 @@ fn parse_cursor(cursor: &str) -> Option<(usize, u64)> {
 fn passes(query: &ConnectionQuery, connection: &ConnectionView) -> bool {
     query.protocol.is_none_or(|protocol| connection.protocol == protocol)
         && query.client.is_none_or(|client| connection.client.ip() == client)
-        && query.r#virtual.is_none_or(|place| connection.r#virtual == place)
-        && query.destination.is_none_or(|place| connection.destination == place)
+        && query.r#virtual.is_none_or(|endpoint| connection.r#virtual == endpoint)
+        && query.destination.is_none_or(|endpoint| connection.destination == endpoint)
 }

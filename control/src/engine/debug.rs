@@ -1,4 +1,4 @@
-//! Debug events: what is asked about them, what configuration has to tell, and workers' records on their way out.
+//! Debug events of a namespace: requests about them, events of configuration changes, and the workers' records.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::model::modules;
 use crate::model::{Config, Service, Services, Settings};
 use crate::say;
 
-/// Records taken from a worker at once; as many as its ring holds.
+/// Maximum number of records taken from a worker at once: the size of its ring.
 const AT_ONCE: usize = 2048;
 
 impl NamespaceEngine {
-    /// Takes over what was switched on before there was a daemon to switch.
+    /// Takes over the debug sites that were enabled before the namespace existed.
     pub fn use_debug(&mut self, debug: Debug) {
         self.debug = debug;
         self.compiler.use_switches(self.debug.switches());
     }
 
-    /// Where events go.
+    /// Returns the debug events.
     pub fn debug(&mut self) -> &mut Debug {
         &mut self.debug
     }
@@ -38,7 +38,7 @@ impl NamespaceEngine {
         Ok(Reply::DebugSites(DebugSites { level: self.debug.level(), sites: self.debug.list(&filter) }))
     }
 
-    /// Answered when every worker tells what is on, and nothing else.
+    /// Switches sites; replies when every worker has adopted the change.
     pub(super) fn debug_set(&mut self, wanted: &DebugQuery) -> Result<Reply, Failure> {
         let queries = query::parse(&wanted.query).map_err(refused)?;
         let matched = self.debug.set(&queries) as u64;
@@ -47,8 +47,8 @@ impl NamespaceEngine {
         Ok(Reply::DebugSet(DebugSet { matched }))
     }
 
-    /// Puts into words what workers told since the last look.
-    pub(super) fn hear_workers(&mut self) {
+    /// Logs the events that workers recorded since the last call.
+    pub(super) fn log_worker_events(&mut self) {
         let (workers, debug) = (&self.workers, &mut self.debug);
         for (number, worker) in (0..).zip(workers.all()) {
             for record in std::iter::from_fn(|| worker.rings.events.pop()).take(AT_ONCE) {
@@ -58,21 +58,26 @@ impl NamespaceEngine {
         debug.report_lost(workers.all().iter().map(|worker| worker.stats.counters.events_lost.get()).sum());
     }
 
-    /// What a new configuration has changed, in the log's words. `before` is what ran until now.
-    pub(super) fn tell_changes(&mut self, before: &Config, trash: &HashSet<DestinationId>, events: &[Event]) {
-        self.tell_settings(&before.settings);
-        self.tell_services(before);
+    /// Logs the changes of a new configuration as debug events. `before` is the previous configuration.
+    pub(super) fn trace_changes(
+        &mut self,
+        before: &Config,
+        trash: &HashSet<DestinationId>,
+        events: &[Event],
+    ) {
+        self.trace_settings(&before.settings);
+        self.trace_services(before);
         for event in events {
             match event.kind {
-                EventKind::Added(id) => self.tell_added(id, trash.contains(&id)),
-                EventKind::Removed(id, _) => self.tell_removed(id),
-                EventKind::Edited { destination, .. } => self.tell_edited(destination),
+                EventKind::Added(id) => self.trace_added(id, trash.contains(&id)),
+                EventKind::Removed(id, _) => self.trace_removed(id),
+                EventKind::Edited { destination, .. } => self.trace_edited(destination),
                 EventKind::Reset => {}
             }
         }
     }
 
-    fn tell_settings(&mut self, old: &Settings) {
+    fn trace_settings(&mut self, old: &Settings) {
         let new = &self.compiler.config().settings;
         for (module, on) in old
             .disabled_modules
@@ -94,30 +99,30 @@ impl NamespaceEngine {
         if was != now {
             self.debug.event(trace_site!(sites, Timeouts), || now.map(|secs| secs.to_string()));
         }
-        let (was, now) = (self.told_defence, self.compiler.defence());
+        let (was, now) = (self.traced_defence, self.compiler.defence());
         if was != now {
-            self.told_defence = now;
+            self.traced_defence = now;
             self.debug.event(trace_site!(sites, DefenceChanged), || {
                 [now.drop_entry.to_string(), now.drop_rate.to_string(), now.secure_tcp.to_string()]
             });
         }
     }
 
-    fn tell_services(&mut self, before: &Config) {
+    fn trace_services(&mut self, before: &Config) {
         let (old, new) = Services::difference(&before.services, &self.compiler.config().services);
         let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key()).collect::<HashSet<_>>();
-        let (there, stay) = (keys(old), keys(new));
-        for service in new.iter().filter(|service| !there.contains(&service.key())) {
+        let (before, after) = (keys(old), keys(new));
+        for service in new.iter().filter(|service| !before.contains(&service.key())) {
             self.debug.event(trace_site!(sites, ServiceAdded), || {
                 [service.key().to_string(), service.scheduler.name().to_owned()]
             });
         }
-        for key in old.iter().map(|service| service.key()).filter(|key| !stay.contains(key)) {
+        for key in old.iter().map(|service| service.key()).filter(|key| !after.contains(key)) {
             self.debug.event(trace_site!(sites, ServiceRemoved), || [key.to_string()]);
         }
     }
 
-    fn tell_added(&mut self, id: DestinationId, from_trash: bool) {
+    fn trace_added(&mut self, id: DestinationId, from_trash: bool) {
         let Some(&(service, destination)) = self.compiler.destination_key(id) else { return };
         let workers = &self.workers;
         if from_trash {
@@ -129,13 +134,13 @@ impl NamespaceEngine {
             .event(trace_site!(sites, DestinationAdded), || [destination.to_string(), service.to_string()]);
     }
 
-    fn tell_edited(&mut self, id: DestinationId) {
+    fn trace_edited(&mut self, id: DestinationId) {
         let Some(&(service, destination)) = self.compiler.destination_key(id) else { return };
         self.debug
             .event(trace_site!(sites, DestinationEdited), || [destination.to_string(), service.to_string()]);
     }
 
-    fn tell_removed(&mut self, id: DestinationId) {
+    fn trace_removed(&mut self, id: DestinationId) {
         let Some(&(_, destination)) = self.compiler.destination_key(id) else { return };
         let workers = &self.workers;
         self.debug.event(trace_site!(sites, ToTrash), || {
@@ -144,7 +149,7 @@ impl NamespaceEngine {
     }
 }
 
-/// What a destination still has.
+/// Returns the number of connections of a destination.
 fn connections(workers: &Workers, id: DestinationId) -> u32 {
     let load = workers.load(id);
     load.active.wrapping_add(load.inactive)

@@ -1,4 +1,4 @@
-//! Edits: one, or many that are adopted together.
+//! Executes edits: a single one, or many that workers adopt together.
 
 use super::NamespaceEngine;
 use crate::api::error::Failure;
@@ -13,7 +13,7 @@ impl NamespaceEngine {
         Ok(Reply::Done(Done {}))
     }
 
-    /// An edit that is refused changes nothing, and the next goes on from there.
+    /// Executes edits in order. A refused edit changes nothing, and the next one is executed.
     pub(super) fn edit_many(&mut self, edits: Vec<Edit>) -> Result<Reply, Failure> {
         let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
         let count = edits.len();
@@ -28,7 +28,7 @@ impl NamespaceEngine {
         Ok(Reply::Edited(EditedView { done: count - refused.len(), refused }))
     }
 
-    /// Brings what was done to the workers. Counters alone are no matter of theirs.
+    /// Installs the changes on the workers, unless only counters were zeroed.
     fn adopt(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
         let edited = transaction.finish();
         if !edited.steps.is_empty() || edited.settings {

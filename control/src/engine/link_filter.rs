@@ -1,31 +1,32 @@
-//! What of the ports belongs to a namespace. A link of another is not there for it, whatever its kernel says.
+//! Restricts a namespace's network state to the ports and VLANs bound to it.
 
 use crate::model::network_config::NetworkConfig;
 use crate::model::{Namespace, namespace};
 
-/// The bindings of all namespaces, seen from one; the default one, with all ports, at first.
+/// Bindings of all namespaces, from the point of view of one. By default that is the default namespace with all ports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinkFilter {
-    me: Option<String>,
-    /// Names and bindings, and nothing else.
+    this: Option<String>,
+    /// Names and bindings only.
     all: Vec<Namespace>,
 }
 
 impl LinkFilter {
-    /// The fence of the namespace `me`, or of the default one, among `all`.
-    pub fn new(me: Option<&str>, all: &[Namespace]) -> LinkFilter {
+    /// Returns the filter of the namespace `this`, or of the default one if `None`.
+    pub fn new(this: Option<&str>, all: &[Namespace]) -> LinkFilter {
         let bare = |of: &Namespace| Namespace {
             name: of.name.clone(),
             bindings: of.bindings.clone(),
             ..Namespace::default()
         };
-        LinkFilter { me: me.map(str::to_owned), all: all.iter().map(bare).collect() }
+        LinkFilter { this: this.map(str::to_owned), all: all.iter().map(bare).collect() }
     }
 
-    /// Takes links of others out, and who is on them. A route that leads there is then one past our ports.
+    /// Removes links of other namespaces, and their neighbours. Routes over those links then lead out of a foreign
+    /// interface.
     pub fn keep_own(&self, network_config: &mut NetworkConfig) {
-        let me = self.me.as_deref();
-        network_config.links.retain(|link| namespace::owner(&self.all, &link.port, link.vlan) == me);
+        let this = self.this.as_deref();
+        network_config.links.retain(|link| namespace::owner(&self.all, &link.port, link.vlan) == this);
         let links: Vec<String> = network_config.links.iter().map(|link| link.name.clone()).collect();
         network_config.neighbours.retain(|neighbour| links.contains(&neighbour.link));
     }
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_of_others_are_not_there() {
+    fn links_of_other_namespaces_are_removed() {
         let network_config: NetworkConfig = toml::from_str(
             r#"
             links = [
@@ -52,9 +53,9 @@ mod tests {
         .unwrap();
         let blue: Namespace =
             toml::from_str("name = 'blue'\nbindings = [{ port = 'a', vlan = 7 }, { port = 'b' }]").unwrap();
-        let links = |me| {
+        let links = |this| {
             let mut own = network_config.clone();
-            LinkFilter::new(me, std::slice::from_ref(&blue)).keep_own(&mut own);
+            LinkFilter::new(this, std::slice::from_ref(&blue)).keep_own(&mut own);
             let links: Vec<_> = own.links.iter().map(|link| link.name.clone()).collect();
             let neighbours: Vec<_> = own.neighbours.iter().map(|n| n.link.clone()).collect();
             (links.join(" "), neighbours.join(" "))

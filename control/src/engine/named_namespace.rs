@@ -1,4 +1,4 @@
-//! A namespace beside the default one, as the engine keeps it.
+//! A namespace other than the default one, as seen by the engine.
 
 use crossbeam::channel::Receiver;
 use pollux_dataplane::worker::binding::NamespaceId;
@@ -7,78 +7,77 @@ use super::NamespaceEngine;
 use super::link_filter::LinkFilter;
 use crate::api::error::Failure;
 use crate::api::view::NamespaceView;
-use crate::kernel::namespace::Heard;
+use crate::kernel::namespace::KernelMirror;
 use crate::model::input_error::InputErrors;
 use crate::model::network_config::NetworkConfig;
 use crate::model::{Binding, Namespace};
 use crate::say;
 
-/// A namespace beside the default one.
+/// A namespace other than the default one.
 pub(super) struct NamedNamespace {
     pub(super) id: NamespaceId,
     pub(super) name: String,
     pub(super) bindings: Vec<Binding>,
     pub(super) netns: Option<String>,
     pub(super) instance: NamespaceEngine,
-    /// What its kernel says.
-    pub(super) heard: Option<Receiver<NetworkConfig>>,
+    /// Network states reported by the kernel, if the namespace has twins.
+    pub(super) network_updates: Option<Receiver<NetworkConfig>>,
 }
 
 impl NamedNamespace {
-    /// Listens to its kernel from now on, if there is a new one to listen to.
-    pub(super) fn hear(&mut self, heard: Option<Heard>) {
-        if let Some((mirror, network_config)) = heard {
+    /// Follows a new mirror, if there is one.
+    pub(super) fn set_mirror(&mut self, mirror: Option<KernelMirror>) {
+        if let Some((mirror, network_updates)) = mirror {
             self.instance.mirror = Some(mirror);
-            self.heard = Some(network_config);
-            self.learn();
+            self.network_updates = Some(network_updates);
+            self.update_network();
         }
     }
 
-    /// Takes over what its kernel has said.
-    pub(super) fn learn(&mut self) {
-        let Some(network_config) = self.heard.as_ref().and_then(|heard| heard.try_recv().ok()) else {
-            return;
-        };
-        if let Err(why) = self.instance.learn(network_config) {
-            say!(Warn, "what the kernel says of namespace {} cannot be used: {why}", self.name);
+    /// Installs the latest network state reported by the kernel, if any.
+    pub(super) fn update_network(&mut self) {
+        let updates = self.network_updates.as_ref();
+        let Some(network_config) = updates.and_then(|updates| updates.try_recv().ok()) else { return };
+        if let Err(why) = self.instance.set_network(network_config) {
+            say!(Warn, "namespace {}: the kernel's network state was not installed: {why}", self.name);
         }
     }
 
-    /// Whether it can become what is wanted without being made anew.
-    pub(super) fn stays(&self, new: &Namespace) -> Result<(), Failure> {
+    /// Checks that the namespace can be changed to `new` without being removed and added again.
+    pub(super) fn check_change(&self, new: &Namespace) -> Result<(), Failure> {
         let mut errors = InputErrors::default();
         if self.netns != new.netns || self.instance.config().start.kernel != new.start.kernel {
             errors.add(
                 format!("namespaces.{}.netns", self.name),
-                "a namespace keeps its network namespace",
+                "the network namespace of a namespace cannot be changed",
                 "remove the namespace, and add it again",
             );
         }
         Ok(errors.into_result()?)
     }
 
-    /// As the configuration has it.
+    /// Returns the namespace as in the configuration.
     pub(super) fn namespace(&self) -> Namespace {
         let (name, bindings, netns) = (self.name.clone(), self.bindings.clone(), self.netns.clone());
         Namespace { name, bindings, netns, ..Namespace::default() }.with_content(self.instance.config())
     }
 
-    /// What is its own among what is bound to `all`.
+    /// Returns the filter for links of this namespace; `all` are the bindings of all namespaces.
     pub(super) fn link_filter(&self, all: &[Namespace]) -> LinkFilter {
         LinkFilter::new(Some(&self.name), all)
     }
 
-    /// What is shown of it.
+    /// Returns its entry in `namespace.list`.
     pub(super) fn view(&self) -> NamespaceView {
         NamespaceView {
             bindings: self.bindings.clone(),
-            netns: self.heard.as_ref().map(|_| self.namespace().netns().to_owned()),
+            netns: self.network_updates.as_ref().map(|_| self.namespace().netns().to_owned()),
             ..view(&self.name, &self.instance)
         }
     }
 }
 
-/// What is shown of a namespace that nothing need be bound to.
+/// Returns the entry of a namespace in `namespace.list`, without bindings.
 pub(super) fn view(name: &str, instance: &NamespaceEngine) -> NamespaceView {
     let services = &instance.config().services;
     NamespaceView {

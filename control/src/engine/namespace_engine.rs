@@ -1,4 +1,4 @@
-//! One namespace as control sees it: what is configured in it, its part of the workers, the network it knows.
+//! One namespace of the control thread: its configuration, its part of the workers, and its network state.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -26,39 +26,40 @@ use crate::model::input_error::InputErrors;
 use crate::model::network_config::NetworkConfig;
 use crate::model::sysctl;
 
-/// How often removed destinations are looked through.
+/// Interval at which ids of removed destinations are freed.
 const SWEEP: Duration = Duration::from_secs(10);
-/// How often the kernel is reminded of destinations whose hardware address is not known.
+/// Interval at which the kernel is asked again to resolve next hops without a MAC address.
 const REMIND: Duration = Duration::from_secs(1);
 
-/// How often the defences are looked at, as IPVS does.
+/// Interval at which the defences are evaluated, as in IPVS.
 const DEFEND: Duration = Duration::from_secs(1);
 
 /// One namespace.
 pub struct NamespaceEngine {
     pub(super) compiler: Compiler,
     pub(super) workers: Workers,
-    /// What the kernel says of the network, and how to ask it.
+    /// Mirror of the kernel's network state, if there are twins.
     pub(super) mirror: Option<Mirror>,
+    /// The network state that is installed.
     network_config: NetworkConfig,
-    /// What the kernel said last.
-    heard: NetworkConfig,
-    /// What of the ports is its own.
+    /// The network state that the kernel reported last.
+    kernel_network: NetworkConfig,
+    /// Ports and VLANs that belong to the namespace.
     link_filter: LinkFilter,
-    /// When the workers' clocks began.
+    /// Zero point of the workers' clocks.
     pub(super) epoch: Instant,
     pub(super) began: Instant,
     pub(super) estimators: Estimators,
     pub(super) debug: Debug,
-    pub(super) told_defence: Defence,
+    pub(super) traced_defence: Defence,
     swept: Instant,
     defended: Instant,
     reminded: Instant,
 }
 
 impl NamespaceEngine {
-    /// A namespace without services; facts come by [`NamespaceEngine::learn`]. `epoch` is when the workers' clocks
-    /// began.
+    /// Returns a namespace without services; the network state follows by [`NamespaceEngine::set_network`]. `epoch` is
+    /// the zero point of the workers' clocks.
     pub fn new(
         compiler: Compiler,
         workers: Workers,
@@ -71,34 +72,34 @@ impl NamespaceEngine {
             compiler,
             workers,
             mirror,
-            heard: network_config.clone(),
+            kernel_network: network_config.clone(),
             network_config,
             link_filter: LinkFilter::default(),
             epoch,
             began: now,
             estimators: Estimators::new(),
             debug: Debug::default(),
-            told_defence: Defence::default(),
+            traced_defence: Defence::default(),
             swept: now,
             defended: now,
             reminded: now,
         }
     }
 
-    /// What is configured.
+    /// Returns the configuration.
     pub fn config(&self) -> &Config {
         self.compiler.config()
     }
 
-    /// The workers.
+    /// Returns the workers.
     pub fn workers(&self) -> &Workers {
         &self.workers
     }
 
-    /// Answers one request about this namespace.
+    /// Executes a request about this namespace.
     ///
     /// # Errors
-    /// Why it was not done; nothing has changed then.
+    /// The reason for refusing it; then nothing has changed.
     pub fn handle(&mut self, request: Request) -> Result<Reply, Failure> {
         match request {
             Request::ConfigGet(_) => Ok(Reply::Config(Box::new(self.compiler.config().clone()))),
@@ -133,7 +134,7 @@ impl NamespaceEngine {
             | Request::NamespaceRemove(_)
             | Request::NamespaceList(_)
             | Request::VersionGet(_)
-            | Request::DaemonStop(_) => Err(about_all()),
+            | Request::DaemonStop(_) => Err(whole_daemon()),
         }
     }
 
@@ -147,10 +148,10 @@ impl NamespaceEngine {
         Ok(Reply::Done(Done {}))
     }
 
-    /// Whether a validated configuration can be brought to the workers.
+    /// Checks that a validated configuration can be installed.
     ///
     /// # Errors
-    /// What there is no room for, or what is not there.
+    /// If a limit would be exceeded, or a port does not exist.
     pub fn check(&self, config: &Config) -> Result<(), Failure> {
         self.compiler.check(config)?;
         let refused = |why: UnknownPort| Failure::Internal(why.to_string());
@@ -160,45 +161,45 @@ impl NamespaceEngine {
             .try_for_each(|network_config| self.compiler.check_network(network_config).map_err(refused))
     }
 
-    /// Brings a configuration that was checked to the workers, with the facts that go before the kernel's, for a
-    /// namespace that has what is behind `link_filter`.
+    /// Installs a configuration that was checked, with its static network configuration and bindings.
     ///
     /// # Errors
-    /// When a worker does not take it in time.
+    /// If a worker does not respond in time.
     pub fn replace(&mut self, config: &Config, link_filter: LinkFilter) -> Result<(), Failure> {
         if link_filter != self.link_filter || config.network != self.compiler.config().network {
             self.link_filter = link_filter;
-            let network_config = config.network.clone().unwrap_or_else(|| self.heard.clone());
-            self.use_network_config(network_config)?;
+            let network_config = config.network.clone().unwrap_or_else(|| self.kernel_network.clone());
+            self.install_network(network_config)?;
         }
         self.configure(config)
     }
 
-    /// What is behind `link_filter` is its own from now on.
+    /// Changes the ports and VLANs that belong to the namespace.
     ///
     /// # Errors
-    /// When a worker does not take it in time.
+    /// If a worker does not respond in time.
     pub fn set_link_filter(&mut self, link_filter: LinkFilter) -> Result<(), Failure> {
         if link_filter == self.link_filter {
             return Ok(());
         }
         self.link_filter = link_filter;
-        let network_config = self.compiler.config().network.clone().unwrap_or_else(|| self.heard.clone());
-        self.use_network_config(network_config)
+        let network_config =
+            self.compiler.config().network.clone().unwrap_or_else(|| self.kernel_network.clone());
+        self.install_network(network_config)
     }
 
-    /// Brings a validated configuration to the workers.
+    /// Installs a validated configuration.
     ///
     /// # Errors
-    /// When there is no room for it, or a worker does not take it in time.
+    /// If a limit would be exceeded, or a worker does not respond in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
-        // What is written takes its place among the defences at once.
+        // New modes of the defences take effect at once.
         self.compiler.set_available(self.workers.available());
         let now = self.began.elapsed();
         self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
     }
 
-    /// Compiles with this debug level in force, tells what changed, and brings it to the workers.
+    /// Compiles with this debug level, logs the changes as debug events, and installs the snapshot.
     pub(super) fn compile(
         &mut self,
         debug_level: i32,
@@ -212,7 +213,7 @@ impl NamespaceEngine {
             self.debug.set_level(level);
             self.compiler.use_switches(self.debug.switches());
         })?;
-        self.tell_changes(&before, &trash, &events);
+        self.trace_changes(&before, &trash, &events);
         self.install(&snapshot, &events)
     }
 
@@ -221,29 +222,29 @@ impl NamespaceEngine {
         let workers = &self.workers;
         self.estimators.follow(&self.compiler, |id| workers.counted(id));
         installed?;
-        // What is new is asked for at once; the others are reminded of once a second.
+        // New next hops are resolved at once, the others once a second.
         let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();
         wanted.into_iter().for_each(|(link, address)| self.resolve(link, address));
         Ok(())
     }
 
-    /// Brings what the kernel says of the network to the workers; facts of the configuration go before it.
+    /// Installs the network state that the kernel reported. A static network configuration overrides it.
     ///
     /// # Errors
-    /// When a link is on a port that is not there, or a worker does not take it in time.
-    pub fn learn(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
-        self.heard = network_config.clone();
+    /// If a link is on a port that does not exist, or a worker does not respond in time.
+    pub fn set_network(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
+        self.kernel_network = network_config.clone();
         if self.compiler.config().network.is_some() {
             return Ok(());
         }
-        self.use_network_config(network_config)
+        self.install_network(network_config)
     }
 
-    /// Brings facts to the workers, whoever told them.
+    /// Installs a network state from either source.
     ///
     /// # Errors
-    /// As [`NamespaceEngine::learn`].
-    fn use_network_config(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
+    /// Those of [`NamespaceEngine::set_network`].
+    fn install_network(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
         self.link_filter.keep_own(&mut network_config);
         let snapshot =
             self.compiler.set_network(&network_config).map_err(|why| Failure::Internal(why.to_string()))?;
@@ -260,14 +261,14 @@ impl NamespaceEngine {
         self.workers.install(&snapshot, &[])
     }
 
-    /// Takes in what workers answered.
-    pub(super) fn gather(&mut self) {
-        self.workers.gather();
+    /// Receives the workers' notifications.
+    pub(super) fn poll_notifications(&mut self) {
+        self.workers.poll_notifications();
     }
 
-    /// What has to be done from time to time, every few milliseconds.
+    /// Does periodic work; called every few milliseconds.
     pub(super) fn tick(&mut self) {
-        self.hear_workers();
+        self.log_worker_events();
         let wanted = self.workers.take_unresolved();
         for (link, address) in wanted {
             self.resolve(link.0, address);
@@ -291,7 +292,7 @@ impl NamespaceEngine {
         self.defended = Instant::now();
         if self.compiler.set_available(self.workers.available()) {
             let config = self.compiler.config().clone();
-            // What cannot be installed now is tried again in a second.
+            // If this fails, it is retried in a second.
             let _ = self.configure(&config);
         }
     }
@@ -307,7 +308,7 @@ impl NamespaceEngine {
     fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
         if let (Some(mirror), Some(link)) = (&self.mirror, self.network_config.links.get(usize::from(link))) {
             self.debug.event(trace_site!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
-            // The kernel answers with a change of its neighbours, or not at all; asking again is cheap.
+            // The result arrives as a change of the neighbour table. If it fails, the next reminder repeats it.
             let _ = mirror.resolve(&link.name, address);
         }
     }
@@ -325,7 +326,7 @@ impl NamespaceEngine {
     }
 
     fn list(&mut self, query: ServiceListQuery) -> Reply {
-        // What is shown in brief is as old as the last look at the boards; `live` is not.
+        // `live` is up to date; the brief form omits it, so the counters need not be read.
         if !query.brief {
             let workers = &self.workers;
             self.estimators.count(|id| workers.counted(id));
@@ -341,7 +342,7 @@ impl NamespaceEngine {
         self.workers.all().iter().map(|worker| worker.capacity).sum()
     }
 
-    /// Everything that is counted here; ports are the machine's.
+    /// Returns all counters of the namespace; `ports` is empty except for the default namespace.
     pub(super) fn stats(&mut self, ports: Vec<PortView>) -> StatsView {
         let workers = &self.workers;
         self.estimators.count(|id| workers.counted(id));
@@ -362,9 +363,9 @@ impl NamespaceEngine {
     }
 }
 
-/// What cannot be asked of one namespace.
-fn about_all() -> Failure {
+/// Error for a request that concerns the whole daemon.
+fn whole_daemon() -> Failure {
     let mut errors = InputErrors::default();
-    errors.add("namespace", "this method is about the whole daemon", "leave the namespace out");
+    errors.add("namespace", "this method concerns the whole daemon", "leave namespace out");
     errors.into()
 }

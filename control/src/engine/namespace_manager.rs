@@ -1,5 +1,5 @@
-//! Where namespaces come from and go: control takes their memory, has every worker take them in, and frees what the
-//! workers give back. Workers never build, free or wait.
+//! Creates and removes namespaces: the control thread allocates and frees their memory and sends commands to the
+//! workers, which never allocate, free or wait.
 
 use std::sync::Arc;
 use std::thread;
@@ -15,88 +15,93 @@ use pollux_dataplane::worker::namespace_parts::{NamespaceLimits, NamespaceParts,
 use pollux_dataplane::worker::namespace_rings::{NamespaceCommand, NamespaceRings};
 
 use crate::api::error::Failure;
-use crate::engine::workers::{PATIENCE, POLL_INTERVAL, WorkerHandle, late};
-use crate::kernel::namespace::{FrameCarrier, Heard, KernelNamespaceError, KernelRings};
+use crate::engine::workers::{POLL_INTERVAL, WORKER_TIMEOUT, WorkerHandle, late};
+use crate::kernel::namespace::{FrameCarrier, KernelMirror, KernelNamespaceError, KernelRings};
 use crate::model::{self, Namespace, Start};
 
-/// What the engine asks for.
+/// Operations on namespaces that the engine needs.
 pub trait NamespaceManager {
-    /// Makes a namespace and has every worker take it in, bound to nothing; with what its kernel says, if it has twins.
+    /// Creates a namespace on every worker, without bindings.
     ///
     /// # Errors
-    /// When there is no memory, when the kernel refuses, or when a worker does not answer in time; then it is nowhere.
-    fn admit(&mut self, id: NamespaceId, of: &Namespace) -> Result<Admitted, Failure>;
+    /// If there is not enough memory, the kernel refuses, or a worker does not respond in time; then it does not exist.
+    fn add(&mut self, id: NamespaceId, of: &Namespace) -> Result<AddedNamespace, Failure>;
 
-    /// Prepares twins for what [`NamespaceManager::bind`] will bind to a namespace; what its kernel says then, if that is new.
+    /// Creates twins for the bindings that [`NamespaceManager::bind`] will set. Returns a new mirror if the twins
+    /// change.
     ///
     /// # Errors
-    /// When the kernel refuses; nothing has changed then.
-    fn rebind(&mut self, id: NamespaceId, bindings: &[model::Binding]) -> Result<Option<Heard>, Failure>;
+    /// If the kernel refuses; then nothing has changed.
+    fn prepare_bindings(
+        &mut self,
+        id: NamespaceId,
+        bindings: &[model::Binding],
+    ) -> Result<Option<KernelMirror>, Failure>;
 
-    /// Forgets what was prepared for a namespace.
-    fn stay(&mut self, id: NamespaceId);
+    /// Discards what was prepared for a namespace.
+    fn cancel_bindings(&mut self, id: NamespaceId);
 
-    /// Binds all ports anew, by their numbers.
+    /// Sets the bindings of all ports, by port number.
     ///
     /// # Errors
-    /// When a worker does not answer in time.
+    /// If a worker does not respond in time.
     fn bind(&mut self, bindings: &[Binding]) -> Result<(), Failure>;
 
-    /// Takes a namespace, to which nothing is bound any more, back from every worker and frees it.
+    /// Removes a namespace without bindings from every worker and frees it.
     ///
     /// # Errors
-    /// When a worker does not answer in time.
-    fn dismiss(&mut self, id: NamespaceId) -> Result<(), Failure>;
+    /// If a worker does not respond in time.
+    fn remove(&mut self, id: NamespaceId) -> Result<(), Failure>;
 }
 
-/// A namespace that every worker has taken in.
-pub struct Admitted {
-    /// Control's end of it.
+/// A namespace that was added to every worker.
+pub struct AddedNamespace {
+    /// Handles of the workers in this namespace.
     pub workers: Vec<WorkerHandle>,
-    /// What its kernel says, if it has twins.
-    pub heard: Option<Heard>,
+    /// Mirror of its network state, if it has twins.
+    pub mirror: Option<KernelMirror>,
 }
 
-/// A worker that namespaces come to.
+/// A worker, as seen by the manager of namespaces.
 pub struct WorkerSlot<P> {
-    /// The core it is pinned to.
+    /// Core the worker is pinned to.
     pub core: u16,
-    /// Its rings for this.
+    /// Rings for namespace commands.
     pub namespace_rings: Arc<NamespaceRings<P>>,
 }
 
-/// The house of workers that carry packets of kind `P`.
+/// The manager of namespaces for workers with packets of type `P`.
 pub struct NamespaceWorkers<P> {
     slots: Vec<WorkerSlot<P>>,
     ports: usize,
     carrier: Box<dyn FrameCarrier<P>>,
-    orders: u64,
+    commands: u64,
     spread: Option<Arc<Spread>>,
 }
 
 impl<P: Packet> NamespaceWorkers<P> {
-    /// A house of these workers, which share `ports` ports.
+    /// Takes the workers, which share `ports` ports.
     pub fn new(
         slots: Vec<WorkerSlot<P>>,
         ports: usize,
         carrier: Box<dyn FrameCarrier<P>>,
     ) -> NamespaceWorkers<P> {
-        NamespaceWorkers { slots, ports, carrier, orders: 0, spread: None }
+        NamespaceWorkers { slots, ports, carrier, commands: 0, spread: None }
     }
 
-    /// Flows of all namespaces are shared out by the rule that ports were given.
+    /// Steers flows of all namespaces by the rule that the ports' RSS uses.
     #[must_use]
-    pub fn spread_by(self, spread: Option<Arc<Spread>>) -> NamespaceWorkers<P> {
+    pub fn with_spread(self, spread: Option<Arc<Spread>>) -> NamespaceWorkers<P> {
         NamespaceWorkers { spread, ..self }
     }
 
-    /// Has every worker carry out an order, and frees what they give back.
-    fn order(&mut self, mut order: impl FnMut() -> Option<NamespaceCommand<P>>) -> Result<(), Failure> {
-        self.orders += 1;
-        let number = self.orders;
+    /// Has every worker execute a command, and frees the data they return.
+    fn execute(&mut self, mut command: impl FnMut() -> Option<NamespaceCommand<P>>) -> Result<(), Failure> {
+        self.commands += 1;
+        let number = self.commands;
         for slot in &self.slots {
-            let order = order().ok_or_else(late)?;
-            slot.namespace_rings.commands.push((number, order)).map_err(|_| late())?;
+            let command = command().ok_or_else(late)?;
+            slot.namespace_rings.commands.push((number, command)).map_err(|_| late())?;
         }
         let began = Instant::now();
         self.slots.iter().try_for_each(|slot| {
@@ -108,7 +113,7 @@ impl<P: Packet> NamespaceWorkers<P> {
                             return Ok(());
                         }
                     }
-                    None if began.elapsed() > PATIENCE => return Err(late()),
+                    None if began.elapsed() > WORKER_TIMEOUT => return Err(late()),
                     None => thread::sleep(POLL_INTERVAL),
                 }
             }
@@ -120,18 +125,18 @@ fn refused(why: KernelNamespaceError) -> Failure {
     Failure::Internal(why.to_string())
 }
 
-/// The parts of a namespace: one for each worker, and control's end of it.
+/// The parts of a namespace: one for each worker, and one for the control thread.
 pub struct Parts<P> {
-    /// By worker.
+    /// Setups by worker.
     pub setups: Vec<NamespaceSetup<P>>,
-    /// By worker.
+    /// Handles by worker.
     pub handles: Vec<WorkerHandle>,
-    /// To and from the kernel.
+    /// Rings to and from the kernel.
     pub rings: KernelRings<P>,
 }
 
-/// Rings, counters and what workers share, for workers on these cores. Without a rule that devices know, they share
-/// flows out by one of their own.
+/// Creates rings, counters and shared data for workers on these cores. Without `spread`, the rule used by the ports'
+/// RSS, the workers steer flows by a rule of their own.
 pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<Spread>>) -> Parts<P> {
     let count = cores.len();
     let share = |total: u32| total.div_ceil(count.max(1) as u32);
@@ -161,7 +166,7 @@ pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<
 }
 
 impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
-    fn admit(&mut self, id: NamespaceId, of: &Namespace) -> Result<Admitted, Failure> {
+    fn add(&mut self, id: NamespaceId, of: &Namespace) -> Result<AddedNamespace, Failure> {
         let start = &Start::from(&of.start);
         let cores: Vec<u16> = self.slots.iter().map(|slot| slot.core).collect();
         let Parts { setups, handles, rings } = parts(start, &cores, self.ports, self.spread.as_ref());
@@ -169,39 +174,43 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
         let (ipv4, ipv6) = (start.connections_ipv4, start.connections_ipv6);
         let no_memory = |why: std::io::Error| Failure::NoMemory { ipv4, ipv6, why: why.to_string() };
         let mut namespace_workers = made.map_err(no_memory)?.into_iter();
-        let heard = self.carrier.join(id, of, rings).map_err(refused)?;
-        let entered = self.order(|| {
+        let mirror = self.carrier.add(id, of, rings).map_err(refused)?;
+        let added = self.execute(|| {
             namespace_workers
                 .next()
                 .map(|namespace_worker| NamespaceCommand::Add(id, Box::new(namespace_worker)))
         });
-        if let Err(why) = entered {
-            // Whoever has taken it in, or does so yet, gives it back.
+        if let Err(why) = added {
+            // Workers that have added it, or will add it, remove it again.
             self.slots
                 .iter()
                 .for_each(|slot| drop(slot.namespace_rings.commands.push((0, NamespaceCommand::Remove(id)))));
-            self.carrier.leave(id);
+            self.carrier.remove(id);
             return Err(why);
         }
-        Ok(Admitted { workers: handles, heard })
+        Ok(AddedNamespace { workers: handles, mirror })
     }
 
-    fn rebind(&mut self, id: NamespaceId, bindings: &[model::Binding]) -> Result<Option<Heard>, Failure> {
-        self.carrier.rebind(id, bindings).map_err(refused)
+    fn prepare_bindings(
+        &mut self,
+        id: NamespaceId,
+        bindings: &[model::Binding],
+    ) -> Result<Option<KernelMirror>, Failure> {
+        self.carrier.prepare_bindings(id, bindings).map_err(refused)
     }
 
-    fn stay(&mut self, id: NamespaceId) {
-        self.carrier.stay(id);
+    fn cancel_bindings(&mut self, id: NamespaceId) {
+        self.carrier.cancel_bindings(id);
     }
 
     fn bind(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
-        let outcome = self.order(|| Some(NamespaceCommand::Bind(bindings.into())));
-        self.carrier.bound();
+        let outcome = self.execute(|| Some(NamespaceCommand::Bind(bindings.into())));
+        self.carrier.commit_bindings();
         outcome
     }
 
-    fn dismiss(&mut self, id: NamespaceId) -> Result<(), Failure> {
-        self.carrier.leave(id);
-        self.order(|| Some(NamespaceCommand::Remove(id)))
+    fn remove(&mut self, id: NamespaceId) -> Result<(), Failure> {
+        self.carrier.remove(id);
+        self.execute(|| Some(NamespaceCommand::Remove(id)))
     }
 }

@@ -1,4 +1,4 @@
-//! How namespaces come, change and go: everything that can be refused is tried first, then all of it is done.
+//! Adding, changing and removing namespaces. Everything that can fail is tried before anything changes.
 
 use pollux_dataplane::worker::binding::{self, NamespaceId};
 
@@ -22,9 +22,9 @@ impl Engine {
             return Err(EditError::NamespaceExists(new.name).into());
         }
         let mut config = self.config();
-        let place = format!("namespaces[{}]", config.namespaces.len());
+        let location = format!("namespaces[{}]", config.namespaces.len());
         config.namespaces.push(new);
-        self.change_checked(config, false).map_err(|why| said_of(why, &place, "namespace"))
+        self.change_checked(config, false).map_err(|why| relocate(why, &location, "namespace"))
     }
 
     pub(super) fn remove_namespace(&mut self, name: &str) -> Result<Reply, Failure> {
@@ -32,8 +32,8 @@ impl Engine {
             let mut errors = InputErrors::default();
             errors.add(
                 "name",
-                "the default namespace is always there",
-                "remove its services with `pollux flush`",
+                "the default namespace cannot be removed",
+                "to remove its services, use `pollux flush`",
             );
             return Err(errors.into());
         }
@@ -41,33 +41,37 @@ impl Engine {
         let at = config.namespaces.iter().position(|namespace| namespace.name == name);
         let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
         config.namespaces.remove(at);
-        // What is left made sense with it, and does without.
+        // The rest of the configuration is valid without it.
         self.change(&config, false)?;
         Ok(Reply::Done(Done {}))
     }
 
-    /// Replaces what is in one namespace.
+    /// Replaces the content of one namespace.
     pub(super) fn apply_in(&mut self, at: usize, apply: Apply) -> Result<Reply, Failure> {
         let mut errors = InputErrors::default();
         if !apply.config.ports.is_empty() {
             errors.add(
                 "ports",
-                "a namespace has none to set up",
-                "set them up at the top of the daemon's configuration",
+                "a namespace cannot configure ports",
+                "configure them at the top level, without a namespace",
             );
         }
         if !apply.config.namespaces.is_empty() {
-            errors.add("namespaces", "a namespace has none in it", "apply them without a namespace");
+            errors.add(
+                "namespaces",
+                "a namespace cannot contain namespaces",
+                "apply them without a namespace",
+            );
         }
         errors.into_result()?;
         let mut config = self.config();
-        let place = format!("namespaces[{at}]");
+        let location = format!("namespaces[{at}]");
         let old = config.namespaces[at].content();
         let mut content = apply.config;
         content.services.share_with(&old.services);
         config.namespaces[at] = config.namespaces[at].with_content(&content);
         let new = config.namespaces[at].content();
-        validate(&config).map_err(|errors| said_of(errors.into(), &format!("{place}."), ""))?;
+        validate(&config).map_err(|errors| relocate(errors.into(), &format!("{location}."), ""))?;
         let mut applied = diff::diff(&old, &new);
         applied.dry_run = apply.dry_run;
         if apply.dry_run {
@@ -85,7 +89,7 @@ impl Engine {
         Ok(Reply::Done(Done {}))
     }
 
-    /// Writes names for ports that are bound by their numbers.
+    /// Replaces port numbers in bindings by port names.
     pub(super) fn name_ports(&self, config: &mut Config) -> Result<(), Failure> {
         let names = self.ports.names();
         let mut errors = InputErrors::default();
@@ -99,7 +103,7 @@ impl Engine {
                     None => errors.add(
                         format!("namespaces[{index}].bindings[{number}].port"),
                         format!("there is no port {}", binding.port),
-                        format!("use one of {}, or its number from 0", names.join(", ")),
+                        format!("use one of {}, or a port number from 0", names.join(", ")),
                     ),
                 }
             }
@@ -107,56 +111,57 @@ impl Engine {
         Ok(errors.into_result()?)
     }
 
-    /// Makes everything as a validated configuration says; of the default namespace only if `default_namespace` says so, and what is
-    /// bound to others.
+    /// Installs a validated configuration. The content of the default namespace changes only with `default_namespace`,
+    /// its bindings in any case.
     ///
     /// # Errors
-    /// What there is no room for, or what is not there: nothing has changed then. Or that workers are late.
+    /// If a limit would be exceeded, or something does not exist; then nothing has changed. Or if a worker does not
+    /// respond in time.
     pub(super) fn change(&mut self, config: &Config, default_namespace: bool) -> Result<(), Failure> {
         self.check(config, default_namespace)?;
         let wanted = &config.namespaces;
-        let mut fresh = self.admit(wanted)?;
-        if let Err(why) = self.rebind(wanted) {
-            fresh.iter().for_each(|named| drop(self.namespaces.dismiss(named.id)));
+        let mut fresh = self.add_missing(wanted)?;
+        if let Err(why) = self.prepare_bindings(wanted) {
+            fresh.iter().for_each(|named| drop(self.namespaces.remove(named.id)));
             return Err(why);
         }
         let outcomes = [
-            self.settle(config, default_namespace, &mut fresh),
+            self.configure_all(config, default_namespace, &mut fresh),
             self.namespaces.bind(&self.bindings(wanted, &fresh)),
-            self.dismiss(wanted),
+            self.remove_others(wanted),
         ];
         self.named.append(&mut fresh);
-        let place = |named: &NamedNamespace| wanted.iter().position(|namespace| namespace.name == named.name);
-        self.named.sort_by_key(place);
+        let index = |named: &NamedNamespace| wanted.iter().position(|namespace| namespace.name == named.name);
+        self.named.sort_by_key(index);
         outcomes.into_iter().collect()
     }
 
-    /// Whether there is room for a validated configuration in what is there already.
+    /// Checks a validated configuration against the limits of the existing namespaces.
     pub(super) fn check(&self, config: &Config, default_namespace: bool) -> Result<(), Failure> {
         if default_namespace {
             self.default_namespace.check(config)?;
         }
         for named in &self.named {
             if let Some(new) = find(&config.namespaces, &named.name) {
-                named.stays(new)?;
+                named.check_change(new)?;
                 named.instance.check(&new.content())?;
             }
         }
         Ok(())
     }
 
-    /// Makes the namespaces that are not there yet: all or none.
-    fn admit(&mut self, wanted: &[Namespace]) -> Result<Vec<NamedNamespace>, Failure> {
+    /// Creates the namespaces that do not exist yet: all, or none.
+    fn add_missing(&mut self, wanted: &[Namespace]) -> Result<Vec<NamedNamespace>, Failure> {
         let mut fresh: Vec<NamedNamespace> = Vec::new();
         for new in wanted {
             if self.named.iter().any(|named| named.name == new.name) {
                 continue;
             }
-            match self.make(new, &fresh) {
+            match self.create(new, &fresh) {
                 Ok(named) => fresh.push(named),
                 Err(why) => {
                     for named in fresh {
-                        let _ = self.namespaces.dismiss(named.id);
+                        let _ = self.namespaces.remove(named.id);
                     }
                     return Err(why);
                 }
@@ -165,45 +170,45 @@ impl Engine {
         Ok(fresh)
     }
 
-    fn make(&mut self, new: &Namespace, fresh: &[NamedNamespace]) -> Result<NamedNamespace, Failure> {
+    fn create(&mut self, new: &Namespace, fresh: &[NamedNamespace]) -> Result<NamedNamespace, Failure> {
         let taken = |id: &NamespaceId| self.named.iter().chain(fresh).any(|named| named.id == *id);
-        // Validation allows no more than there are numbers, but those that leave still have theirs.
+        // Validation limits the number of namespaces, but those being removed still have their ids.
         let id = (1..=binding::MAX_NAMESPACES as u16).map(NamespaceId).find(|id| !taken(id));
         let id = id.ok_or_else(|| {
-            Failure::Internal("all numbers of namespaces are in use; remove some first".to_owned())
+            Failure::Internal("all namespace ids are in use; remove some namespaces first".to_owned())
         })?;
         let content = new.content();
         let compiler = Compiler::new(&content.start, self.ports.names());
         let mut instance =
             NamespaceEngine::new(compiler, Workers::new(Vec::new()), None, self.default_namespace.epoch);
         instance.check(&content)?;
-        let admitted = self.namespaces.admit(id, new)?;
-        instance.workers = Workers::new(admitted.workers);
+        let added = self.namespaces.add(id, new)?;
+        instance.workers = Workers::new(added.workers);
         let (name, bindings, netns) = (new.name.clone(), new.bindings.clone(), new.netns.clone());
-        let mut named = NamedNamespace { id, name, bindings, netns, instance, heard: None };
-        named.hear(admitted.heard);
+        let mut named = NamedNamespace { id, name, bindings, netns, instance, network_updates: None };
+        named.set_mirror(added.mirror);
         Ok(named)
     }
 
-    /// Twins for what will be bound to namespaces that stay.
-    fn rebind(&mut self, wanted: &[Namespace]) -> Result<(), Failure> {
-        let mut heard = Vec::new();
+    /// Prepares twins for new bindings of existing namespaces.
+    fn prepare_bindings(&mut self, wanted: &[Namespace]) -> Result<(), Failure> {
+        let mut mirrors = Vec::new();
         for named in &self.named {
             let new = find(wanted, &named.name);
-            match new.map_or(Ok(None), |new| self.namespaces.rebind(named.id, &new.bindings)) {
-                Ok(one) => heard.push(one),
+            match new.map_or(Ok(None), |new| self.namespaces.prepare_bindings(named.id, &new.bindings)) {
+                Ok(mirror) => mirrors.push(mirror),
                 Err(why) => {
-                    self.named.iter().for_each(|named| self.namespaces.stay(named.id));
+                    self.named.iter().for_each(|named| self.namespaces.cancel_bindings(named.id));
                     return Err(why);
                 }
             }
         }
-        self.named.iter_mut().zip(heard).for_each(|(named, heard)| named.hear(heard));
+        self.named.iter_mut().zip(mirrors).for_each(|(named, mirror)| named.set_mirror(mirror));
         Ok(())
     }
 
-    /// Brings its content to each namespace that comes, stays or, by what is bound elsewhere, changes.
-    fn settle(
+    /// Installs content and bindings of all new and existing namespaces.
+    fn configure_all(
         &mut self,
         config: &Config,
         default_namespace: bool,
@@ -211,13 +216,13 @@ impl Engine {
     ) -> Result<(), Failure> {
         let wanted = &config.namespaces;
         let link_filter = LinkFilter::new(None, wanted);
-        let of_home = if default_namespace {
+        let default_outcome = if default_namespace {
             let own = Config { namespaces: Vec::new(), ..config.clone() };
             self.default_namespace.replace(&own, link_filter)
         } else {
             self.default_namespace.set_link_filter(link_filter)
         };
-        let mut outcomes = vec![of_home];
+        let mut outcomes = vec![default_outcome];
         for named in self.named.iter_mut().chain(fresh) {
             let Some(new) = find(wanted, &named.name) else { continue };
             named.bindings.clone_from(&new.bindings);
@@ -231,17 +236,17 @@ impl Engine {
         outcomes.into_iter().collect()
     }
 
-    /// Gives up the namespaces that are not wanted any more.
-    fn dismiss(&mut self, wanted: &[Namespace]) -> Result<(), Failure> {
-        let (stay, go) =
+    /// Removes the namespaces that are no longer configured.
+    fn remove_others(&mut self, wanted: &[Namespace]) -> Result<(), Failure> {
+        let (kept, removed) =
             self.named.drain(..).partition(|named: &NamedNamespace| find(wanted, &named.name).is_some());
-        self.named = stay;
+        self.named = kept;
         let outcomes: Vec<_> =
-            go.into_iter().map(|named: NamedNamespace| self.namespaces.dismiss(named.id)).collect();
+            removed.into_iter().map(|named: NamedNamespace| self.namespaces.remove(named.id)).collect();
         outcomes.into_iter().collect()
     }
 
-    /// Whose what is of each port, by its number.
+    /// Returns the namespace of each port and VLAN, by port number.
     fn bindings(&self, wanted: &[Namespace], fresh: &[NamedNamespace]) -> Vec<binding::Binding> {
         let id = |name: &str| self.named.iter().chain(fresh).find(|named| named.name == name).map(|g| g.id);
         let of_port = |port: String| {
@@ -273,11 +278,11 @@ fn find<'a>(all: &'a [Namespace], name: &str) -> Option<&'a Namespace> {
     all.iter().find(|namespace| namespace.name == name)
 }
 
-/// Faults as who asked about one namespace would call their places.
-fn said_of(why: Failure, place: &str, by: &str) -> Failure {
+/// Replaces the prefix of error locations, so that they match the request's parameters.
+fn relocate(why: Failure, prefix: &str, by: &str) -> Failure {
     let Failure::InputErrors(mut errors) = why else { return why };
     for error in &mut errors.0 {
-        if let Some(rest) = error.location.strip_prefix(place) {
+        if let Some(rest) = error.location.strip_prefix(prefix) {
             error.location = format!("{by}{rest}");
         }
     }

@@ -1,4 +1,4 @@
-//! From counters and connections to what is shown.
+//! Builds replies from counters and connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ use crate::engine::estimate::{Counted, Estimators};
 use crate::engine::workers::WorkerHandle;
 use crate::model::{Destination, Method, Service, ServiceKey};
 
-/// What the boards of all workers count of a destination.
+/// Returns the sum of all workers' counters of a destination.
 pub fn stats<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: DestinationId) -> Stats {
     let known = worker_stats.filter_map(|stats| stats.destinations.get(id.0 as usize));
     known.fold(Stats::default(), |sum, counters| {
@@ -35,7 +35,7 @@ pub fn stats<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: Destin
     })
 }
 
-/// The configured services, or only one, with what is counted of them.
+/// Returns the configured services, or only one, with their counters.
 pub fn services<'a>(
     compiler: &Compiler,
     worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
@@ -61,8 +61,8 @@ pub fn services<'a>(
             rates,
         }
     };
-    let meant = |service: &&Service| only.is_none_or(|key| service.key() == key);
-    compiler.config().services.iter().filter(meant).map(view).collect()
+    let matches = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    compiler.config().services.iter().filter(matches).map(view).collect()
 }
 
 /// What a destination carries at all workers together.
@@ -102,7 +102,7 @@ fn destination<'a>(
     }
 }
 
-/// A connection as it is shown.
+/// Converts a connection for a reply.
 pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     let at = |end: pollux_dataplane::flow::Endpoint| SocketAddr::new(end.address, end.l4_port);
     let flags =
@@ -139,8 +139,8 @@ fn method(method: service::Method) -> Method {
     }
 }
 
-/// A persistence template as IPVS lists it: the client without a port; a mark as an IPv4 address; one that is no longer
-/// used with ports that no packet has. Spec 4.3.
+/// Converts a persistence template, as IPVS lists it: the client has port 0, a fwmark is written as an IPv4 address,
+/// and a template no longer in use has port 65535. Spec 4.3.
 pub fn template(listed: &Listed) -> ConnectionView {
     let (address, l4_port) = match listed.key.target {
         Target::Address(address, l4_port) => (address, l4_port),
@@ -167,12 +167,12 @@ pub fn template(listed: &Listed) -> ConnectionView {
     }
 }
 
-/// The connections of a page.
+/// Converts the connections of a page.
 pub fn connections(page: &Page, worker: u16) -> Vec<ConnectionView> {
     page.connections.iter().map(|listed| connection(listed, worker)).collect()
 }
 
-/// What a worker did.
+/// Converts the counters of a worker.
 pub fn worker(handle: &WorkerHandle) -> WorkerView {
     let counters = &handle.stats.counters;
     let named = |words: &[&'static str], counters: &[Counter]| {

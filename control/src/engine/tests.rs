@@ -1,4 +1,4 @@
-//! Requests and what they lead to, with no worker to wait for.
+//! Tests of requests, without workers.
 
 mod bed;
 mod difference;
@@ -14,7 +14,7 @@ use crate::api::view::ServiceList;
 use crate::engine::compile::Compiler;
 use crate::engine::namespace_manager::NamespaceWorkers;
 use crate::kernel::namespace::{FrameCarrier, KernelRings};
-use crate::kernel::namespace::{Heard, KernelNamespaceError};
+use crate::kernel::namespace::{KernelMirror, KernelNamespaceError};
 use crate::kernel::netns::NetnsError;
 use crate::model::edit::Errno;
 use crate::model::{Binding, Namespace};
@@ -34,36 +34,36 @@ impl Ports for NoPorts {
     }
 }
 
-/// Nobody carries frames to the kernel, which has its own mind about what is called `bad` or has two bindings.
+/// A kernel without twins, which refuses a namespace called `bad` and namespaces with two bindings.
 pub(super) struct NoKernel;
 
-fn refuses() -> KernelNamespaceError {
+fn refusal() -> KernelNamespaceError {
     NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
 }
 
 impl<P> FrameCarrier<P> for NoKernel {
-    fn join(
+    fn add(
         &mut self,
         _: NamespaceId,
         of: &Namespace,
         _: KernelRings<P>,
-    ) -> Result<Option<Heard>, KernelNamespaceError> {
-        if of.name == "bad" { Err(refuses()) } else { Ok(None) }
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
+        if of.name == "bad" { Err(refusal()) } else { Ok(None) }
     }
 
-    fn rebind(
+    fn prepare_bindings(
         &mut self,
         _: NamespaceId,
         bindings: &[Binding],
-    ) -> Result<Option<Heard>, KernelNamespaceError> {
-        if bindings.len() == 2 { Err(refuses()) } else { Ok(None) }
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
+        if bindings.len() == 2 { Err(refusal()) } else { Ok(None) }
     }
 
-    fn stay(&mut self, _: NamespaceId) {}
+    fn cancel_bindings(&mut self, _: NamespaceId) {}
 
-    fn bound(&mut self) {}
+    fn commit_bindings(&mut self) {}
 
-    fn leave(&mut self, _: NamespaceId) {}
+    fn remove(&mut self, _: NamespaceId) {}
 }
 
 pub(crate) fn engine() -> Engine {
@@ -103,7 +103,7 @@ fn sticky() -> Value {
 }
 
 #[test]
-fn a_service_is_listed_with_all_that_was_said_of_it() {
+fn a_service_is_listed_with_all_its_fields() {
     let mut engine = engine();
     done(&mut engine, "service.add", json!({ "service": sticky() }));
     let list = ask(&mut engine, "service.list", json!({})).unwrap();
@@ -122,7 +122,7 @@ fn a_service_is_listed_with_all_that_was_said_of_it() {
 }
 
 #[test]
-fn variables_are_read_back_as_they_are_rewritten() {
+fn sysctls_are_read_back_as_rewritten() {
     let mut engine = engine();
     done(
         &mut engine,
@@ -142,7 +142,7 @@ fn variables_are_read_back_as_they_are_rewritten() {
 }
 
 #[test]
-fn counters_are_zeroed_of_what_is_there() {
+fn only_existing_services_can_be_zeroed() {
     let mut engine = engine();
     done(&mut engine, "stats.zero", json!({}));
     let unknown = ask(&mut engine, "stats.zero", json!({ "service": { "fwmark": 7 } })).unwrap_err();
@@ -152,7 +152,7 @@ fn counters_are_zeroed_of_what_is_there() {
 }
 
 #[test]
-fn rules_name_ports_that_are_there() {
+fn fwmark_rules_name_existing_ports() {
     let mut engine = engine();
     done(&mut engine, "fwmarks.set", json!({ "fwmarks": [{ "fwmark": 7, "port": "client" }] }));
     let refused =
@@ -182,7 +182,7 @@ fn server(number: u8) -> Value {
 }
 
 #[test]
-fn many_edits_are_carried_out_in_turn_and_each_has_its_outcome() {
+fn batch_edits_are_performed_in_order_with_separate_results() {
     let mut engine = engine();
     let key = |number| json!({ "address": format!("10.0.2.{number}"), "l4_port": 80 });
     let edits = json!([
@@ -223,7 +223,7 @@ fn many_edits_are_carried_out_in_turn_and_each_has_its_outcome() {
 }
 
 #[test]
-fn a_service_that_comes_back_within_one_request_begins_at_zero() {
+fn a_service_added_again_in_the_same_request_begins_at_zero() {
     let mut engine = engine();
     done(&mut engine, "service.add", json!({ "service": tcp(80) }));
     let before = engine.default_namespace.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
@@ -236,12 +236,12 @@ fn a_service_that_comes_back_within_one_request_begins_at_zero() {
     ask(&mut engine, "config.edit", json!({ "edits": edits })).unwrap();
     let snapshot = engine.default_namespace.compiler.snapshot().clone();
     let id = engine.default_namespace.compiler.service_id(&serde_json::from_value(tcp(80)).unwrap());
-    assert_eq!(id, before, "its number is free again");
+    assert_eq!(id, before, "its id was freed");
     assert_eq!(snapshot.services.service(id.unwrap()).unwrap().destinations.len(), 1);
 }
 
 #[test]
-fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
+fn debug_sites_are_switched_all_or_none_and_follow_debug_level() {
     let mut engine = engine();
     let on = |engine: &mut Engine, query: &str| {
         let found = ask(engine, "debug.sites", json!({ "query": query })).unwrap();
@@ -264,7 +264,7 @@ fn sites_are_switched_all_or_none_and_levels_are_a_variable() {
 }
 
 #[test]
-fn changes_of_the_configuration_are_told() {
+fn changes_of_the_configuration_are_logged_as_debug_events() {
     let mut engine = engine();
     let follow = engine.debug().follow();
     done(&mut engine, "settings.set", json!({ "debug_level": 3, "tcp_timeout": 60 }));
@@ -294,7 +294,7 @@ fn changes_of_the_configuration_are_told() {
 }
 
 #[test]
-fn a_module_that_is_off_takes_part_in_nothing() {
+fn a_disabled_module_cannot_be_used() {
     let mut engine = engine();
     done(&mut engine, "module.set", json!({ "disable": ["ip_vs_sctp"] }));
     assert!(engine.default_namespace.compiler.snapshot().settings.is_off(132));

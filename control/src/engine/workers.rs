@@ -1,4 +1,5 @@
-//! The control thread's end of the rings: sends snapshots, waits until all have adopted them, gathers notes.
+//! The control thread's end of the worker rings: installs snapshots, waits until all workers have adopted them, and
+//! receives their notifications.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,26 +20,26 @@ use crate::api::view::Stats;
 use crate::engine::defence::Pages;
 use crate::engine::observe;
 
-/// How long control waits for workers: thousands of their turns.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// How long control sleeps between looks at the rings.
+/// Time to wait for a worker's response.
+pub(crate) const WORKER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which the rings are polled while waiting.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_micros(50);
-/// Destinations whose loads are shared at once.
+/// Maximum number of destinations whose loads are exchanged per call.
 const SHARED_AT_ONCE: u32 = 1 << 14;
 
-/// One worker as control sees it.
+/// The control thread's handle of one worker.
 pub struct WorkerHandle {
-    /// The core it is pinned to.
+    /// Core the worker is pinned to.
     pub core: u16,
-    /// Connections it can hold.
+    /// Capacity of its connection table.
     pub capacity: u64,
-    /// Bytes that an IPv4 connection takes, index and all.
+    /// Bytes per IPv4 connection, including the index.
     pub entry_bytes: usize,
-    /// Messages to and from it.
+    /// Rings to and from the worker.
     pub rings: Arc<WorkerRings>,
     /// Its counters.
     pub stats: Arc<WorkerStats>,
-    /// What all workers share.
+    /// Data shared by all workers.
     pub shared: Arc<Shared>,
 }
 
@@ -47,16 +48,16 @@ pub struct Workers {
     all: Vec<WorkerHandle>,
     adopted: Vec<u64>,
     listed: Option<Page>,
-    /// The buffer of the page before: workers fill memory that is there.
+    /// Buffer of the last page, reused because workers do not allocate.
     buffer: Vec<Connection>,
     resolve: Vec<(LinkId, IpAddr)>,
     ticket: u64,
-    /// Up to which destination loads were shared last.
+    /// Id at which the next exchange of loads continues.
     shared_until: u32,
 }
 
 impl Workers {
-    /// Control's view of these workers.
+    /// Takes handles by worker number.
     pub fn new(all: Vec<WorkerHandle>) -> Workers {
         let adopted = vec![0; all.len()];
         Workers {
@@ -70,7 +71,7 @@ impl Workers {
         }
     }
 
-    /// The workers, by number.
+    /// Returns the workers, by number.
     pub fn all(&self) -> &[WorkerHandle] {
         &self.all
     }
@@ -80,15 +81,15 @@ impl Workers {
         self.all.iter().map(|worker| worker.stats.as_ref())
     }
 
-    /// What they share.
+    /// Returns the data shared by all workers.
     pub fn shared(&self) -> Option<&Shared> {
         self.all.first().map(|worker| worker.shared.as_ref())
     }
 
-    /// Makes every worker act on `snapshot`, and waits until each does.
+    /// Sends a snapshot to every worker, and waits until all have adopted it.
     ///
     /// # Errors
-    /// When a worker does not take it in time.
+    /// If a worker does not respond in time.
     pub fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
         for worker in &self.all {
             let command =
@@ -99,10 +100,10 @@ impl Workers {
         self.wait(|workers| workers.adopted.iter().all(|&adopted| adopted >= generation).then_some(()))
     }
 
-    /// A page of one worker's connections, and where to go on there.
+    /// Returns a page of one worker's connections.
     ///
     /// # Errors
-    /// When the worker does not answer in time.
+    /// If the worker does not respond in time.
     pub fn list(&mut self, worker: usize, from: u32, limit: usize) -> Result<Page, Failure> {
         self.ticket += 1;
         let ticket = self.ticket;
@@ -111,30 +112,30 @@ impl Workers {
         self.wait(|workers| workers.listed.take_if(|page| page.ticket == ticket))
     }
 
-    /// Takes back a page that was read.
-    pub fn take_back(&mut self, page: Page) {
+    /// Returns the buffer of a page for reuse.
+    pub fn recycle(&mut self, page: Page) {
         self.buffer = page.connections;
     }
 
     fn wait<T>(&mut self, mut done: impl FnMut(&mut Workers) -> Option<T>) -> Result<T, Failure> {
         let began = Instant::now();
         loop {
-            self.gather();
+            self.poll_notifications();
             if let Some(result) = done(self) {
                 return Ok(result);
             }
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > WORKER_TIMEOUT {
                 return Err(late());
             }
             thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Empties the workers' notes; retired snapshots are freed here.
-    pub fn gather(&mut self) {
+    /// Receives the workers' notifications; retired snapshots are freed here.
+    pub fn poll_notifications(&mut self) {
         for (worker, adopted) in self.all.iter().zip(&mut self.adopted) {
-            while let Some(note) = worker.rings.notifications.pop() {
-                match note {
+            while let Some(notification) = worker.rings.notifications.pop() {
+                match notification {
                     Notification::Adopted(generation, _retired, _news) => *adopted = generation,
                     Notification::Listed(page) => self.listed = Some(page),
                     Notification::Resolve(link, address) => self.resolve.push((link, address)),
@@ -143,7 +144,7 @@ impl Workers {
         }
     }
 
-    /// Neighbours that packets wait for, each once.
+    /// Returns the next hops for which packets wait, without duplicates.
     pub fn take_unresolved(&mut self) -> Vec<(LinkId, IpAddr)> {
         let mut wanted = std::mem::take(&mut self.resolve);
         wanted.sort_by_key(|(link, address)| (link.0, *address));
@@ -151,8 +152,8 @@ impl Workers {
         wanted
     }
 
-    /// Tells every worker what the others' destinations carry, for schedulers that compare loads. The destinations have
-    /// ids below `end`; of very many each call takes some.
+    /// Publishes to every worker the loads of destinations at the other workers, for schedulers that compare loads. Ids
+    /// are below `end`; each call handles a limited number.
     pub fn share_loads(&mut self, end: u32) {
         if self.all.len() < 2 || end == 0 {
             return;
@@ -168,7 +169,7 @@ impl Workers {
                     active: sum.active.wrapping_sub(own.active),
                     inactive: sum.inactive.wrapping_sub(own.inactive),
                 };
-                // Workers read these lines: what has not changed is left in their caches.
+                // Workers have these cache lines: unchanged values are not written.
                 if worker.stats.others.get(id) != others {
                     worker.stats.others.set(id, others);
                 }
@@ -176,22 +177,22 @@ impl Workers {
         }
     }
 
-    /// What a destination carries at all workers together.
+    /// Returns the connections of a destination, over all workers.
     pub fn load(&self, id: DestinationId) -> Load {
         observe::load(self.stats(), id)
     }
 
-    /// What all workers count of a destination.
+    /// Returns the counters of a destination, over all workers.
     pub fn counted(&self, id: DestinationId) -> Stats {
         observe::stats(self.stats(), id)
     }
 
-    /// Connection memory that is free.
+    /// Returns the free connection memory.
     pub fn available(&self) -> Pages {
         let sum = |of: fn(&WorkerHandle) -> u64| self.all.iter().map(of).sum::<u64>();
         let bytes = sum(|worker| worker.stats.counters.table_bytes.get());
         if bytes == 0 {
-            // The tables are not there yet.
+            // The tables are not allocated yet.
             return Pages::PLENTY;
         }
         let used = sum(|worker| {
@@ -200,7 +201,7 @@ impl Workers {
         Pages::free(bytes, sum(|worker| worker.capacity), used)
     }
 
-    /// Tells every worker to stop after its burst.
+    /// Makes every worker stop after its current poll iteration.
     pub fn stop(&self) {
         for worker in &self.all {
             let _ = worker.rings.commands.push(Command::Stop);
@@ -208,6 +209,7 @@ impl Workers {
     }
 }
 
+/// Error for a worker that did not respond in time.
 pub(crate) fn late() -> Failure {
-    Failure::WorkersLate { waited_ms: PATIENCE.as_millis() as u64 }
+    Failure::WorkersLate { waited_ms: WORKER_TIMEOUT.as_millis() as u64 }
 }

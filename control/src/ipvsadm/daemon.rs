@@ -28,6 +28,6 @@ pub struct NoDaemon;
 
 impl Daemon for NoDaemon {
     fn request<T: DeserializeOwned>(&mut self, _: &Request) -> Result<T, ClientError> {
-        Err(ClientError::NoAnswer(io::ErrorKind::NotConnected.into()))
+        Err(ClientError::NoReply(io::ErrorKind::NotConnected.into()))
     }
 }

@@ -1,8 +1,8 @@
-//! The exception path: carries frames between the kernel's twins and the data plane.
+//! The exception path: carries frames between the TAP twins and the data plane.
 //!
-//! A worker puts what is not its to balance on a ring and goes on; it never makes a system call. One thread empties
-//! the ring into the twins and hands what the kernel sends to the daemon, which puts it on a port. Frames pass as they
-//! are: foreign hardware addresses, VLAN tags and all.
+//! Workers put frames for the kernel on a ring and make no system calls. One thread writes them to the twins, and
+//! passes frames from the twins to the first worker. Frames are not modified, except for the VLAN tag of twins of a
+//! VLAN.
 
 use std::io;
 use std::sync::Arc;
@@ -19,38 +19,38 @@ use super::tap::TapDevice;
 
 mod carrier;
 
-/// How long who lets a namespace leave waits until its twins are gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time to wait until the twins of a removed namespace are gone.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Frames for the kernel, each with the index of the port it came in at.
+/// Frames for the kernel, each with the index of its ingress port.
 pub type ToKernel<P> = ArrayQueue<(usize, P)>;
 
-/// The way from the kernel to the wire, supplied by who owns the ports.
+/// Sends frames from the kernel; implemented by the owner of the ports.
 pub trait Injector: Send + 'static {
-    /// Sends a copy of `frame` out of a port, or returns false when there is no room.
+    /// Sends a copy of `frame` out of a port; returns false if there is no buffer or ring space.
     fn inject(&mut self, port: usize, frame: &[u8]) -> bool;
 }
 
-/// One direction's counts.
+/// Counters of one direction.
 #[derive(Debug, Default)]
-pub struct WayCounters {
+pub struct DirectionCounters {
     /// Frames delivered.
     pub frames: AtomicU64,
-    /// Their bytes, from the Ethernet header on and without the check sequence.
+    /// Bytes delivered, including the Ethernet header, without the frame check sequence.
     pub bytes: AtomicU64,
-    /// Frames lost: to the kernel, because the twin is down, gone or was never there; from the kernel, because the
-    /// injector had no room.
+    /// Frames dropped: to the kernel, because there is no twin or it is down; from the kernel, because the injector had
+    /// no space.
     pub drops: AtomicU64,
 }
 
-/// What passed; only the carrying thread writes, anyone may read.
+/// Counters of the exception path, written only by its thread.
 #[derive(Debug, Default)]
 pub struct ExceptionCounters {
     /// From the data plane to the kernel.
-    pub to_kernel: WayCounters,
+    pub to_kernel: DirectionCounters,
     /// From the kernel to the data plane.
-    pub from_kernel: WayCounters,
-    /// Twins that were taken away while we used them. Their frames are dropped from then on.
+    pub from_kernel: DirectionCounters,
+    /// Twins deleted by someone else while in use; their frames are dropped.
     pub twins_lost: AtomicU64,
 }
 
@@ -58,56 +58,56 @@ pub struct ExceptionCounters {
 pub struct CarriedTwin {
     /// Number of the port.
     pub port: usize,
-    /// The VLAN whose frames it has, without their tag; all frames of the port, as they are, when absent.
+    /// VLAN whose frames it has, without their tag; if absent, it has all frames of the port, unmodified.
     pub vlan: Option<u16>,
-    /// The twin.
+    /// The TAP interface.
     pub device: TapDevice,
 }
 
-/// What is carried for one namespace.
+/// Twins and rings of one namespace.
 pub struct Carried<P> {
     /// Its twins.
     pub twins: Vec<CarriedTwin>,
-    /// Its frames for the kernel.
+    /// Frames for the kernel.
     pub ring: Arc<ToKernel<P>>,
-    /// The way from its twins to the wire.
+    /// Sends frames from its twins.
     pub injector: Box<dyn Injector>,
 }
 
-/// What the carrying thread is told.
+/// Commands to the thread of the exception path.
 enum Change<P> {
-    Join(NamespaceId, Carried<P>),
-    /// Of the twins only these stay, and others come.
+    Add(NamespaceId, Carried<P>),
+    /// Keeps only the twins of these ports and VLANs, and adds others.
     Twins(NamespaceId, Vec<(usize, Option<u16>)>, Vec<CarriedTwin>),
-    /// The sender is dropped when it is done.
-    Leave(NamespaceId, Sender<()>),
+    /// The sender is dropped when done.
+    Remove(NamespaceId, Sender<()>),
 }
 
-/// By this namespaces beside the default one come to the exception path and leave it.
+/// Adds and removes namespaces other than the default one.
 pub struct Switch<P>(Sender<Change<P>>);
 
 impl<P> Switch<P> {
-    /// Carries for another namespace too.
-    pub fn join(&self, id: NamespaceId, carried: Carried<P>) {
-        // A thread that has ended carries nothing, and then the daemon ends.
-        let _ = self.0.send(Change::Join(id, carried));
+    /// Adds a namespace.
+    pub fn add(&self, id: NamespaceId, carried: Carried<P>) {
+        // Fails only if the thread has ended, when the daemon ends.
+        let _ = self.0.send(Change::Add(id, carried));
     }
 
-    /// Of a namespace's twins only those for these ports and VLANs stay, and others come.
-    pub fn change(&self, id: NamespaceId, stay: Vec<(usize, Option<u16>)>, come: Vec<CarriedTwin>) {
-        let _ = self.0.send(Change::Twins(id, stay, come));
+    /// Keeps only a namespace's twins of the ports and VLANs in `keep`, and adds `new` ones.
+    pub fn change(&self, id: NamespaceId, keep: Vec<(usize, Option<u16>)>, new: Vec<CarriedTwin>) {
+        let _ = self.0.send(Change::Twins(id, keep, new));
     }
 
-    /// Carries no more for a namespace; its twins are gone on return.
-    pub fn leave(&self, id: NamespaceId) {
+    /// Removes a namespace; its twins are gone on return.
+    pub fn remove(&self, id: NamespaceId) {
         let (done, wait) = channel::bounded(0);
-        if self.0.send(Change::Leave(id, done)).is_ok() {
-            let _ = wait.recv_timeout(PATIENCE);
+        if self.0.send(Change::Remove(id, done)).is_ok() {
+            let _ = wait.recv_timeout(REMOVE_TIMEOUT);
         }
     }
 }
 
-/// The running exception path; dropping it ends the thread and, with it, the twins.
+/// The running exception path; dropping it ends the thread and removes the twins.
 pub struct ExceptionPath {
     counters: Arc<ExceptionCounters>,
     stop: Arc<AtomicBool>,
@@ -115,12 +115,11 @@ pub struct ExceptionPath {
 }
 
 impl ExceptionPath {
-    /// Starts to carry for the default namespace. `twins[i]` belongs to port `i`; a port without a twin has `None`.
-    ///
-    /// Packets are dropped, and so given back to their pool, on this path's thread.
+    /// Starts the exception path for the default namespace. `twins[i]` belongs to port `i`; a port without a twin has
+    /// `None`. Packets are returned to their pool on this thread.
     ///
     /// # Errors
-    /// When a thread cannot be started.
+    /// If the thread cannot be created.
     pub fn start<P: Packet>(
         twins: Vec<Option<TapDevice>>,
         ring: Arc<ToKernel<P>>,
@@ -140,7 +139,7 @@ impl ExceptionPath {
         Ok((ExceptionPath { counters, stop, thread: Some(thread) }, Switch(switch)))
     }
 
-    /// What passed so far; the counts outlive the path.
+    /// Returns the counters, which outlive the path.
     pub fn counters(&self) -> Arc<ExceptionCounters> {
         Arc::clone(&self.counters)
     }

@@ -1,5 +1,5 @@
-//! The kernel's side of namespaces: the twins of what is bound to one are in a network namespace of its own, with a
-//! mirror in there, so that addresses, routes and neighbours of two namespaces may be the same.
+//! Linux network namespaces of Pollux namespaces: each has its own TAP twins and its own mirror, so that two namespaces
+//! may use the same addresses, routes and neighbours.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,113 +17,114 @@ use super::tap::{TapDevice, TapError};
 use crate::model::network_config::{Mac, NetworkConfig};
 use crate::model::{Binding, Namespace};
 
-/// The kernel's side cannot be made.
+/// Reason why twins or mirror of a namespace cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelNamespaceError {
-    /// The network namespace.
+    /// The network namespace cannot be created or entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
-    /// A twin.
-    #[error("the twin of {binding}: {why}")]
+    /// A twin cannot be created.
+    #[error("TAP twin of {binding}: {why}")]
     Twin {
-        /// What it is the twin of.
+        /// Port or VLAN of the twin.
         binding: Binding,
-        /// Why.
+        /// The error.
         why: TapError,
     },
-    /// The mirror.
+    /// The mirror cannot be started.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }
 
-/// What the kernel says in a namespace, and how to ask it.
-pub type Heard = (Mirror, Receiver<NetworkConfig>);
+/// A mirror of a namespace, and its network states.
+pub type KernelMirror = (Mirror, Receiver<NetworkConfig>);
 
 /// Rings between a namespace and the kernel.
 pub struct KernelRings<P> {
-    /// To the kernel.
+    /// Frames to the kernel.
     pub kernel: KernelRing<P>,
-    /// From the kernel.
+    /// Frames from the kernel.
     pub inject: Arc<ArrayQueue<(usize, P)>>,
 }
 
-/// Who carries frames between namespaces and the kernel.
+/// Carries frames between namespaces and the kernel.
 pub trait FrameCarrier<P> {
-    /// A namespace comes.
+    /// Prepares a new namespace.
     ///
     /// # Errors
-    /// When its twins cannot be made; then it has not come.
-    fn join(
+    /// If its twins cannot be created; then it is not added.
+    fn add(
         &mut self,
         id: NamespaceId,
         of: &Namespace,
         rings: KernelRings<P>,
-    ) -> Result<Option<Heard>, KernelNamespaceError>;
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError>;
 
-    /// Other ports and VLANs will be bound to it.
+    /// Prepares a change of the bindings of a namespace.
     ///
     /// # Errors
-    /// When twins cannot be made; then nothing has changed.
-    fn rebind(
+    /// If twins cannot be created; then nothing has changed.
+    fn prepare_bindings(
         &mut self,
         id: NamespaceId,
         bindings: &[Binding],
-    ) -> Result<Option<Heard>, KernelNamespaceError>;
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError>;
 
-    /// They will not.
-    fn stay(&mut self, id: NamespaceId);
+    /// Discards what was prepared for a namespace.
+    fn cancel_bindings(&mut self, id: NamespaceId);
 
-    /// Ports are bound as was said; frames are carried so from now on, and not before: those of the kernel would drop.
-    fn bound(&mut self);
+    /// Carries frames according to the prepared bindings, which the workers have adopted. Before that, workers would
+    /// drop frames from the kernel.
+    fn commit_bindings(&mut self);
 
-    /// It goes.
-    fn leave(&mut self, id: NamespaceId);
+    /// Removes a namespace.
+    fn remove(&mut self, id: NamespaceId);
 }
 
-/// What is known of a port to make twins of it.
+/// Attributes of a port that its twins share.
 #[derive(Clone, Debug)]
-pub struct Face {
-    /// The port's name.
+pub struct PortAttributes {
+    /// Name of the port.
     pub port: String,
-    /// Its twin's name; a VLAN's has the tag behind it.
+    /// Name of its twin; the twin of a VLAN has the VLAN ID appended.
     pub twin: String,
-    /// Its hardware address.
+    /// MAC address.
     pub mac: Mac,
-    /// Its MTU.
+    /// MTU in bytes.
     pub mtu: u16,
 }
 
-/// All ports, by number.
+/// Attributes of all ports, by number.
 #[derive(Clone, Debug, Default)]
-pub struct Facing(pub Vec<Face>);
+pub struct PortList(pub Vec<PortAttributes>);
 
-impl Facing {
+impl PortList {
     fn number(&self, binding: &Binding) -> Option<usize> {
-        self.0.iter().position(|face| face.port == binding.port)
+        self.0.iter().position(|port| port.port == binding.port)
     }
 
     fn twin(&self, binding: &Binding) -> Option<Twin> {
-        let face = &self.0[self.number(binding)?];
+        let port = &self.0[self.number(binding)?];
         let tag = binding.vlan.map(|vlan| format!(".{vlan}")).unwrap_or_default();
-        Some(Twin { ifname: format!("{}{tag}", face.twin), port: face.port.clone(), vlan: binding.vlan })
+        Some(Twin { ifname: format!("{}{tag}", port.twin), port: port.port.clone(), vlan: binding.vlan })
     }
 
-    /// A twin in the network namespace of the calling thread.
+    /// Creates a twin in the network namespace of the calling thread.
     fn device(&self, binding: &Binding) -> Option<Result<CarriedTwin, KernelNamespaceError>> {
-        let (port, twin) = (self.number(binding)?, self.twin(binding)?);
-        let face = &self.0[port];
-        let carried = |device| CarriedTwin { port, vlan: binding.vlan, device };
+        let (number, twin) = (self.number(binding)?, self.twin(binding)?);
+        let port = &self.0[number];
+        let carried = |device| CarriedTwin { port: number, vlan: binding.vlan, device };
         let refused = |why| KernelNamespaceError::Twin { binding: binding.clone(), why };
-        Some(TapDevice::create(&twin.ifname, face.mac, face.mtu).map(carried).map_err(refused))
+        Some(TapDevice::create(&twin.ifname, port.mac, port.mtu).map(carried).map_err(refused))
     }
 
-    /// Twins for what has none yet, and a mirror that knows all.
+    /// Creates twins of the `new` bindings, and a mirror for `all`.
     fn connect(
         &self,
         netns: &Netns,
         all: &[Binding],
         new: &[&Binding],
-    ) -> Result<(Vec<CarriedTwin>, Heard), KernelNamespaceError> {
+    ) -> Result<(Vec<CarriedTwin>, KernelMirror), KernelNamespaceError> {
         let twins: Vec<Twin> = all.iter().filter_map(|binding| self.twin(binding)).collect();
         netns.within(|| {
             let devices = new.iter().filter_map(|binding| self.device(binding)).collect::<Result<_, _>>()?;
@@ -132,82 +133,82 @@ impl Facing {
     }
 }
 
-/// Makes the way from twins to the ring that a namespace's first worker empties.
+/// Creates the injector for the ring of a namespace's first worker.
 pub type ToWire<P> = Box<dyn Fn(Arc<ArrayQueue<(usize, P)>>) -> Box<dyn Injector>>;
 
-/// What the carrying thread is to be told when ports are bound.
+/// Change of the exception path that is made when the ports are bound.
 enum Prepared<P> {
-    Join(Carried<P>),
-    /// Of the twins only these stay, and others come.
+    Add(Carried<P>),
+    /// Twins to keep, new twins, and the bindings they belong to.
     Twins(Vec<(usize, Option<u16>)>, Vec<CarriedTwin>, Vec<Binding>),
 }
 
-/// The kernel's side of all namespaces but the default one.
+/// Network namespaces, twins and mirrors of all namespaces except the default one.
 pub struct KernelNamespaces<P> {
     switch: Switch<P>,
-    facing: Facing,
+    ports: PortList,
     to_wire: ToWire<P>,
-    /// There are twins at all.
+    /// False if the daemon runs without twins.
     kernel: bool,
-    /// With what has a twin there.
+    /// Network namespaces, each with the bindings that have a twin in it.
     netns: HashMap<NamespaceId, (Netns, Vec<Binding>)>,
     prepared: HashMap<NamespaceId, Prepared<P>>,
 }
 
 impl<P: Packet> KernelNamespaces<P> {
-    /// None yet; `kernel` says whether there will be twins.
-    pub fn new(switch: Switch<P>, facing: Facing, to_wire: ToWire<P>, kernel: bool) -> KernelNamespaces<P> {
-        KernelNamespaces { switch, facing, to_wire, kernel, netns: HashMap::new(), prepared: HashMap::new() }
+    /// Begins without namespaces; `kernel` is false if the daemon runs without twins.
+    pub fn new(switch: Switch<P>, ports: PortList, to_wire: ToWire<P>, kernel: bool) -> KernelNamespaces<P> {
+        KernelNamespaces { switch, ports, to_wire, kernel, netns: HashMap::new(), prepared: HashMap::new() }
     }
 }
 
 impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
-    fn join(
+    fn add(
         &mut self,
         id: NamespaceId,
         of: &Namespace,
         rings: KernelRings<P>,
-    ) -> Result<Option<Heard>, KernelNamespaceError> {
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
         let mut carried =
             Carried { twins: Vec::new(), ring: rings.kernel, injector: (self.to_wire)(rings.inject) };
-        let mut heard = None;
+        let mut mirror = None;
         if self.kernel && of.start.kernel {
             let netns = Netns::open(of.netns())?;
             let new: Vec<_> = of.bindings.iter().collect();
-            let (twins, hears) = self.facing.connect(&netns, &of.bindings, &new)?;
-            (carried.twins, heard) = (twins, Some(hears));
+            let (twins, started) = self.ports.connect(&netns, &of.bindings, &new)?;
+            (carried.twins, mirror) = (twins, Some(started));
             self.netns.insert(id, (netns, of.bindings.clone()));
         }
-        self.prepared.insert(id, Prepared::Join(carried));
-        Ok(heard)
+        self.prepared.insert(id, Prepared::Add(carried));
+        Ok(mirror)
     }
 
-    fn rebind(
+    fn prepare_bindings(
         &mut self,
         id: NamespaceId,
         bindings: &[Binding],
-    ) -> Result<Option<Heard>, KernelNamespaceError> {
+    ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
         let Some((netns, before)) = self.netns.get(&id).filter(|(_, before)| before != bindings) else {
             return Ok(None);
         };
         let new: Vec<_> = bindings.iter().filter(|binding| !before.contains(binding)).collect();
-        let (twins, heard) = self.facing.connect(netns, bindings, &new)?;
-        let stay = bindings.iter().filter(|binding| before.contains(binding));
-        let stay = stay.filter_map(|binding| Some((self.facing.number(binding)?, binding.vlan))).collect();
-        self.prepared.insert(id, Prepared::Twins(stay, twins, bindings.to_vec()));
-        Ok(Some(heard))
+        let (twins, mirror) = self.ports.connect(netns, bindings, &new)?;
+        let keep = bindings.iter().filter(|binding| before.contains(binding));
+        let keep = keep.filter_map(|binding| Some((self.ports.number(binding)?, binding.vlan))).collect();
+        self.prepared.insert(id, Prepared::Twins(keep, twins, bindings.to_vec()));
+        Ok(Some(mirror))
     }
 
-    fn stay(&mut self, id: NamespaceId) {
+    fn cancel_bindings(&mut self, id: NamespaceId) {
         self.prepared.remove(&id);
     }
 
-    fn bound(&mut self) {
+    fn commit_bindings(&mut self) {
         for (id, prepared) in self.prepared.drain() {
             match prepared {
-                Prepared::Join(carried) => self.switch.join(id, carried),
-                Prepared::Twins(stay, twins, bindings) => {
-                    self.switch.change(id, stay, twins);
+                Prepared::Add(carried) => self.switch.add(id, carried),
+                Prepared::Twins(keep, twins, bindings) => {
+                    self.switch.change(id, keep, twins);
                     if let Some((_, bound)) = self.netns.get_mut(&id) {
                         *bound = bindings;
                     }
@@ -216,10 +217,10 @@ impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
         }
     }
 
-    fn leave(&mut self, id: NamespaceId) {
-        // First the twins, then what they are in.
+    fn remove(&mut self, id: NamespaceId) {
+        // The twins must be gone before their network namespace.
         self.prepared.remove(&id);
-        self.switch.leave(id);
+        self.switch.remove(id);
         self.netns.remove(&id);
     }
 }

@@ -1,8 +1,8 @@
-//! The mirror: keeps a picture of the kernel's tables up to date and hands out a new one whenever it matters.
+//! The mirror: follows the kernel's tables and publishes the network state when it changes.
 //!
-//! A thread of its own reads everything once, then listens. A single change is told after a millisecond, so that the
-//! few messages that belong together make one picture; a storm is told at most every 20 milliseconds. When the kernel
-//! had to drop messages because we were slow, everything is read again.
+//! A thread reads all tables once, then listens for changes. A change is published after a millisecond, so that the
+//! messages of one `ip` command are published together; many changes are published at most every 20 milliseconds. If
+//! the kernel dropped messages because the thread was too slow, all tables are read again.
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -23,34 +23,34 @@ pub use super::rtnetlink::NetlinkError;
 
 mod follow;
 
-/// A kernel interface that stands for a DPDK port.
+/// A TAP twin of a DPDK port, or of one of its VLANs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Twin {
-    /// The interface's name.
+    /// Name of the interface.
     pub ifname: String,
-    /// The DPDK port's name.
+    /// Name of the DPDK port.
     pub port: String,
-    /// The VLAN of the port that it stands for, when it is not all of it. The kernel sees frames without the tag.
+    /// VLAN of the port; if absent, it is the twin of the whole port. The kernel sees frames without the tag.
     pub vlan: Option<u16>,
 }
 
-/// What the mirror has done so far.
+/// Counters of the mirror.
 #[derive(Debug, Default)]
 pub struct MirrorCounters {
     /// Messages about changes.
-    pub heard: AtomicU64,
-    /// Times every table was read.
+    pub received: AtomicU64,
+    /// Times all tables were read.
     pub full_dumps: AtomicU64,
     /// Times only the routes were read again.
     pub route_dumps: AtomicU64,
-    /// Attempts to read that failed and were put off.
+    /// Failed attempts to read the tables; they are repeated.
     pub failed_dumps: AtomicU64,
-    /// Times messages were lost, or could not be read.
+    /// Times messages were lost or could not be parsed.
     pub lost: AtomicU64,
-    /// Rows of dumps that could not be read and are missing from the facts.
+    /// Rows of dumps that could not be parsed and are missing.
     pub unreadable: AtomicU64,
-    /// Pictures handed out.
-    pub sent: AtomicU64,
+    /// Network states published.
+    pub published: AtomicU64,
 }
 
 /// A running mirror; dropping it ends its thread.
@@ -63,12 +63,11 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Reads the tables of the calling thread's network namespace and follows them from then on. The first picture is
-    /// already in the channel on return. The channel holds one picture, always the newest: who comes late misses
-    /// nothing but history.
+    /// Reads the tables of the calling thread's network namespace and follows them. The first network state is in the
+    /// channel on return. The channel holds only the newest one.
     ///
     /// # Errors
-    /// When the kernel cannot be asked, or a thread cannot be started.
+    /// If the tables cannot be read, or the thread cannot be created.
     pub fn start(twins: Vec<Twin>) -> Result<(Mirror, Receiver<NetworkConfig>), NetlinkError> {
         let io = |doing| move |e| NetlinkError::Io { doing, source: e };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
@@ -76,23 +75,23 @@ impl Mirror {
         let wake = Arc::new(wake);
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(MirrorCounters::default());
-        let (network_config, pictures) = channel::bounded(1);
-        let outlet = follow::Outlet { network_config, stale: pictures.clone(), last: None };
-        let mut follower = follow::Follower::new(twins, outlet, Arc::clone(&counters))?;
+        let (network_config, states) = channel::bounded(1);
+        let publisher = follow::Publisher { network_config, stale: states.clone(), last: None };
+        let mut follower = follow::Follower::new(twins, publisher, Arc::clone(&counters))?;
         let (its_stop, its_wake) = (Arc::clone(&stop), Arc::clone(&wake));
         let asker = Mutex::new(Asker::open()?);
         let thread = thread::Builder::new()
             .name("pollux-netlink".to_owned())
             .spawn(move || follower.run(&its_stop, &its_wake))
             .map_err(io("start a thread"))?;
-        Ok((Mirror { counters, asker, stop, wake, thread: Some(thread) }, pictures))
+        Ok((Mirror { counters, asker, stop, wake, thread: Some(thread) }, states))
     }
 
-    /// Has the kernel find out a neighbour's hardware address: it sends the ARP request or the neighbour solicitation
-    /// itself, and the outcome arrives as facts. Asking again for a known or pending neighbour does no harm.
+    /// Makes the kernel resolve a neighbour's MAC address by ARP or neighbour discovery. The result arrives as a new
+    /// network state. Repeating it for a known or pending neighbour is harmless.
     ///
     /// # Errors
-    /// When there is no such link, or the kernel refuses, for example because the link is down.
+    /// If there is no such link, or the kernel refuses, for example because the link is down.
     pub fn resolve(&self, link: &str, address: IpAddr) -> Result<(), NetlinkError> {
         let mut asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
         let mut message = NeighbourMessage::default();
@@ -102,7 +101,7 @@ impl Mirror {
         };
         message.header.ifindex = asker.index_of(link)?;
         message.header.state = NeighbourState::None;
-        // "Use": behave as if a packet for this neighbour had just been sent.
+        // NTF_USE: behave as if a packet for this neighbour had just been sent.
         message.header.flags = NeighbourFlags::Use;
         message.attributes.push(NeighbourAttribute::Destination(address.into()));
         asker.command(
@@ -112,7 +111,7 @@ impl Mirror {
         )
     }
 
-    /// What the mirror has done so far.
+    /// Returns the counters.
     pub fn counters(&self) -> &MirrorCounters {
         &self.counters
     }
@@ -121,7 +120,7 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        // A full event counter is the only failure, and then the thread is awake anyway.
+        // This fails only if the event counter is full, and then the thread is awake anyway.
         let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

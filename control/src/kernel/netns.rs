@@ -1,4 +1,4 @@
-//! Network namespaces of the kernel, by the names `ip netns` knows.
+//! Linux network namespaces, by the names of `ip netns`.
 
 use std::fs::File;
 use std::io;
@@ -9,31 +9,31 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Where their names are.
-const PLACE: &str = "/run/netns";
+/// Directory of the names of network namespaces.
+const DIRECTORY: &str = "/run/netns";
 
-/// A network namespace cannot be used.
+/// Reason why a network namespace cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NetnsError {
-    /// `ip` is not there, or says no.
-    #[error("`ip {words}` failed: {why}; is iproute2 installed, and does polluxd run as root?")]
+    /// `ip` is not installed, or failed.
+    #[error("`ip {words}` failed: {why}; install iproute2 and run polluxd as root")]
     Ip {
-        /// What was asked of it.
+        /// Arguments of `ip`.
         words: String,
-        /// What it said.
+        /// Its error message.
         why: String,
     },
-    /// It cannot be entered.
-    #[error("cannot enter the network namespace {name}: {source}")]
+    /// The network namespace cannot be entered.
+    #[error("cannot enter network namespace {name}: {source}; run polluxd as root")]
     Enter {
-        /// Its name.
+        /// Name of the network namespace.
         name: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A network namespace; it is removed when this is dropped, if it was made here.
+/// A network namespace. If it was created by [`Netns::open`], it is deleted on drop.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
@@ -41,10 +41,10 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// The one of that name; a new one, with its loopback up, if there is none.
+    /// Opens a network namespace by name; creates it, with its loopback up, if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If it cannot be created.
     pub fn open(name: &str) -> Result<Netns, NetnsError> {
         if path(name).exists() {
             return Ok(Netns { name: name.to_owned(), made: false });
@@ -55,10 +55,10 @@ impl Netns {
         Ok(netns)
     }
 
-    /// Does something in it, on a thread of its own. Sockets and threads that are made so stay in it.
+    /// Runs a function in the network namespace, on a thread of its own. Sockets and threads it creates stay there.
     ///
     /// # Errors
-    /// When it cannot be entered.
+    /// If the network namespace cannot be entered.
     pub fn within<T: Send>(&self, what: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
         let failed = |source| NetnsError::Enter { name: self.name.clone(), source };
         let place = File::open(path(&self.name)).map_err(failed)?;
@@ -76,16 +76,16 @@ impl Drop for Netns {
         if self.made
             && let Err(why) = ip(&["netns", "delete", &self.name])
         {
-            eprintln!("polluxd: {why}");
+            crate::say!(Warn, "{why}");
         }
     }
 }
 
 fn path(name: &str) -> PathBuf {
-    Path::new(PLACE).join(name)
+    Path::new(DIRECTORY).join(name)
 }
 
-/// What is in a namespace's file is `ip`'s own affair, and no code of ours may be `unsafe` to make one.
+/// Runs `ip`, because creating a named network namespace needs system calls without a safe wrapper.
 fn ip(words: &[&str]) -> Result<(), NetnsError> {
     let failed = |why: String| NetnsError::Ip { words: words.join(" "), why };
     let output = Command::new("ip").args(words).output().map_err(|why| failed(why.to_string()))?;

@@ -1,7 +1,4 @@
-//! Netlink messages, read into the few fields the data plane cares about.
-//!
-//! What it has no use for becomes `None` here, each time with the reason, so that the tables stay small and a change
-//! that does not concern us looks like no change.
+//! Conversion of netlink messages to the fields that the data plane uses. Irrelevant messages become `None`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,20 +20,20 @@ pub(super) use rule::rule;
 mod route;
 mod rule;
 
-/// What an interface is to us.
+/// An interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interface {
     pub(super) name: String,
     /// None for an interface without Ethernet addresses, such as a tunnel.
     pub(super) mac: Option<Mac>,
     pub(super) mtu: u32,
-    /// Administratively up, and with a carrier: the kernel's routes depend on both and may change without a word.
+    /// Administratively up, and with a carrier. Routes depend on both and may change without a message.
     pub(super) state: (bool, bool),
-    /// For a VLAN sub-interface: the interface below and the tag.
+    /// For a VLAN sub-interface: index of the lower interface, and VLAN ID.
     pub(super) tagged: Option<(u32, u16)>,
 }
 
-/// An address and where it is.
+/// An address and its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AddressRow {
     pub(super) interface: u32,
@@ -45,7 +42,7 @@ pub(super) struct AddressRow {
 }
 
 pub(super) fn interface(message: &LinkMessage) -> Option<Interface> {
-    // The bridge code sends RTM_NEWLINK of its own family, which describes a bridge port and not the interface.
+    // RTM_NEWLINK of the bridge family describes a bridge port, not the interface.
     if message.header.interface_family != AddressFamily::Unspec {
         return None;
     }
@@ -64,7 +61,7 @@ pub(super) fn interface(message: &LinkMessage) -> Option<Interface> {
             LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
             LinkAttribute::Address(bytes) => interface.mac = mac(bytes),
             LinkAttribute::Link(index) => below = Some(*index),
-            // The interface below lives in another namespace, where its index means another thing than here.
+            // The lower interface is in another network namespace, with indices of its own.
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
             LinkAttribute::LinkInfo(infos) => tag = infos.iter().find_map(vlan_tag),
             _ => {}
@@ -74,7 +71,7 @@ pub(super) fn interface(message: &LinkMessage) -> Option<Interface> {
     Some(interface)
 }
 
-/// The tag of an 802.1Q sub-interface. 802.1ad service tags are not looked into by the data plane.
+/// Returns the VLAN ID of an 802.1Q sub-interface. The data plane does not support 802.1ad service tags.
 fn vlan_tag(info: &LinkInfo) -> Option<u16> {
     let LinkInfo::Data(InfoData::Vlan(vlan)) = info else { return None };
     if vlan.contains(&InfoVlan::Protocol(VlanProtocol::Ieee8021Ad)) {
@@ -92,15 +89,15 @@ pub(super) fn address(message: &AddressMessage) -> Option<AddressRow> {
             _ => {}
         }
     }
-    // On a point-to-point link `Address` is the peer's; where `Local` is missing it is our own.
+    // On a point-to-point link `Address` is the peer's; without `Local` it is the local address.
     let address = local.or(subnet)?;
     Some(AddressRow { interface: message.header.index, address, prefix_len: message.header.prefix_len })
 }
 
-/// Whose row of the neighbour table a message is about, and the hardware address if it is of use now.
+/// Returns the key of a neighbour entry, and its MAC address if it is usable.
 pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Option<Mac>)> {
     let header = &message.header;
-    // Proxy rows are what we answer for others; they lead nowhere.
+    // Proxy entries have no MAC address.
     if header.flags.contains(NeighbourFlags::Proxy) {
         return None;
     }
@@ -113,7 +110,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<((u32, IpAddr), Op
             _ => {}
         }
     }
-    // Multicast rows come and go with the kernel's own chatter, and a balancer forwards no multicast.
+    // Multicast is not forwarded, and its entries change often.
     let ip = ip.filter(|ip| !ip.is_multicast())?;
     let usable = matches!(
         header.state,
@@ -131,7 +128,7 @@ fn mac(bytes: &[u8]) -> Option<Mac> {
     bytes.try_into().ok().map(Mac)
 }
 
-/// The address of a default route, which netlink leaves out.
+/// Returns the destination of a default route, which netlink omits.
 fn any(family: AddressFamily) -> Option<IpAddr> {
     match family {
         AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
@@ -140,7 +137,7 @@ fn any(family: AddressFamily) -> Option<IpAddr> {
     }
 }
 
-/// A prefix; one with bits beyond its length is brought to the form the kernel gives it.
+/// Returns a prefix, with the bits beyond its length cleared, as in the kernel.
 fn prefix(address: IpAddr, len: u8) -> Option<IpNet> {
     IpNet::new(address, len).ok().map(|net| net.trunc())
 }

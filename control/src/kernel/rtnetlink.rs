@@ -1,6 +1,6 @@
-//! The talk with the kernel's routing netlink: ask and be answered, or subscribe and listen.
+//! rtnetlink(7) sockets: one for requests, one for notifications of changes.
 //!
-//! A socket belongs to the network namespace of the thread that opens it, for good.
+//! A socket belongs to the network namespace of the thread that opens it.
 
 use std::io;
 
@@ -12,56 +12,55 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// The multicast groups of `linux/rtnetlink.h` we listen to: links, neighbours, addresses, routes and rules of both
-/// families.
+/// Multicast groups of `linux/rtnetlink.h`: links, neighbours, addresses, routes and rules of both families.
 const GROUPS: [u32; 8] = [1, 3, 5, 7, 8, 9, 11, 19];
 
-/// The kernel builds its answers in pieces of at most 32 KiB; twice that cannot be cut short.
+/// Receive buffer in bytes; the kernel sends at most 32 KiB at once.
 const BUFFER: usize = 64 << 10;
 
-/// How much may wait for us in the kernel. A burst of routes from a routing daemon should not overrun it at once.
+/// Receive buffer of the socket in bytes, for a burst of routes from a routing daemon.
 const BACKLOG: i32 = 4 << 20;
 
-/// How often a dump that the kernel calls inconsistent is begun again before that counts as a fault.
+/// Number of attempts to read a table that changes during the dump.
 const DUMP_TRIES: usize = 8;
 
-/// What a socket gives: a message with its flags, or one that could not be read.
+/// A message with its flags.
 pub(super) struct Message {
     pub(super) flags: u16,
     pub(super) body: RouteNetlinkMessage,
 }
 
-/// Something went wrong between the kernel and us.
+/// An error of netlink.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// A system call failed.
     #[error("netlink: cannot {doing}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The kernel understood the request and refused it.
-    #[error("netlink: the kernel refuses to {doing}: {source}")]
+    /// The kernel refused the request.
+    #[error("netlink: the kernel refused to {doing}: {source}")]
     Refused {
-        /// What was asked for.
+        /// The operation.
         doing: &'static str,
-        /// Why it was refused.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel's tables kept changing while they were read.
+    /// The tables kept changing while they were read.
     #[error("netlink: the tables changed during each of {DUMP_TRIES} attempts to {doing}")]
-    Restless {
-        /// What was asked for.
+    Inconsistent {
+        /// The operation.
         doing: &'static str,
     },
-    /// There is no interface of that name in this network namespace.
+    /// There is no interface of this name in this network namespace.
     #[error("there is no interface {link} in this network namespace: {source}")]
     NoSuchLink {
-        /// The name that was looked for.
+        /// The name.
         link: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -72,7 +71,7 @@ impl NetlinkError {
     }
 }
 
-/// A socket for requests; the kernel answers before the call returns.
+/// A socket for requests, which the kernel answers synchronously.
 pub(super) struct Asker {
     socket: Socket,
     sequence: u32,
@@ -87,13 +86,13 @@ impl Asker {
         Ok(Asker { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
     }
 
-    /// The index of an interface, by its name.
+    /// Returns the index of an interface.
     pub(super) fn index_of(&self, link: &str) -> Result<u32, NetlinkError> {
         rustix::net::netdevice::name_to_index(&self.socket, link)
             .map_err(|e| NetlinkError::NoSuchLink { link: link.to_owned(), source: e.into() })
     }
 
-    /// Asks for a change and waits for the kernel's word on it.
+    /// Requests a change and waits for the acknowledgement.
     pub(super) fn command(
         &mut self,
         doing: &'static str,
@@ -104,7 +103,7 @@ impl Asker {
         self.answer(doing, &mut |_| ()).map(|_| ())
     }
 
-    /// Reads a whole table. Messages that cannot be read are left out and counted in the result.
+    /// Reads a table. Returns its rows, and the number of rows that could not be parsed.
     pub(super) fn dump(
         &mut self,
         doing: &'static str,
@@ -118,7 +117,7 @@ impl Asker {
                 return Ok((rows, answer.unreadable));
             }
         }
-        Err(NetlinkError::Restless { doing })
+        Err(NetlinkError::Inconsistent { doing })
     }
 
     fn send(
@@ -138,7 +137,7 @@ impl Asker {
         self.socket.send(&bytes, 0).map(|_| ()).map_err(NetlinkError::io(doing))
     }
 
-    /// Reads until the kernel says that it has said everything. What answers an earlier, broken-off request is skipped.
+    /// Reads until the end of the kernel's answer. Messages that answer an earlier, aborted request are skipped.
     fn answer(
         &mut self,
         doing: &'static str,
@@ -176,7 +175,7 @@ struct Answer {
     unreadable: u64,
 }
 
-/// A socket that hears of every change and never waits.
+/// A non-blocking socket that receives all changes.
 pub(super) struct Listener {
     pub(super) socket: Socket,
     buffer: Vec<u8>,
@@ -187,7 +186,7 @@ impl Listener {
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::io("open a socket"))?;
         socket.bind_auto().map_err(NetlinkError::io("bind a socket"))?;
         socket.set_non_blocking(true).map_err(NetlinkError::io("make a socket non-blocking"))?;
-        // A smaller backlog only means more overruns, and from those we recover.
+        // A smaller buffer only causes more overruns, after which the tables are read again.
         let _ = socket.set_rx_buf_sz(BACKLOG);
         for group in GROUPS {
             socket.add_membership(group).map_err(NetlinkError::io("subscribe to changes"))?;
@@ -195,13 +194,13 @@ impl Listener {
         Ok(Listener { socket, buffer: Vec::with_capacity(BUFFER) })
     }
 
-    /// Hands over one portion of what has happened. False: nothing is waiting. `None` stands for a message lost or
-    /// unreadable, after which only a dump tells the truth.
+    /// Receives pending messages; returns false if there are none. `handle` gets `None` for a message that was lost or
+    /// cannot be parsed, after which the tables must be read again.
     pub(super) fn receive(&mut self, mut handle: impl FnMut(Option<Message>)) -> bool {
         match receive(&self.socket, &mut self.buffer) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
-            // ENOBUFS above all: the kernel dropped messages because we were slow.
+            // Mostly ENOBUFS: the kernel dropped messages because this socket was not read in time.
             Err(_) => {
                 handle(None);
                 return true;
@@ -217,8 +216,8 @@ impl Listener {
         true
     }
 
-    /// Forgets what is waiting: a dump that begins now says it all.
-    pub(super) fn forget(&mut self) {
+    /// Discards pending messages, before a dump.
+    pub(super) fn discard(&mut self) {
         while self.receive(|_| ()) {}
     }
 }
@@ -233,7 +232,7 @@ fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// The messages in one received portion; each begins on a multiple of four bytes.
+/// Iterates over the messages in a buffer; each is aligned to four bytes.
 fn messages(
     mut rest: &[u8],
 ) -> impl Iterator<Item = Result<NetlinkMessage<RouteNetlinkMessage>, DecodeError>> {

@@ -1,8 +1,8 @@
-//! The kernel's tables as we remember them, keyed so that one change costs one look-up and not a new dump.
+//! A copy of the kernel's tables, keyed so that a change costs one lookup instead of a dump.
 //!
-//! Some changes cannot be followed one by one: the kernel drops IPv4 routes without a word when an interface goes down
-//! or an address goes away, and it orders several routes with one key in its own way. Those changes mark a table as
-//! stale, and the mirror reads it again.
+//! Some changes cannot be followed individually: the kernel removes IPv4 routes without a message when an interface
+//! goes down or an address is removed, and the order of several routes with the same key is not in the messages. After
+//! such changes the mirror reads the routes again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -17,12 +17,12 @@ use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
 use super::rtnetlink::Message;
 use crate::model::network_config::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, Rule};
 
-/// What a message did to the tables.
+/// Effect of a message on the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Effect {
-    /// Nothing the data plane could notice.
+    /// Nothing relevant changed.
     None,
-    /// The tables are right and differ from before.
+    /// The tables changed and are up to date.
     Changed,
     /// The routes must be read again.
     StaleRoutes,
@@ -34,13 +34,13 @@ pub(super) struct Tables {
     links: BTreeMap<u32, Interface>,
     addresses: BTreeSet<AddressRow>,
     routes: BTreeMap<RouteKey, Vec<Hop>>,
-    /// By priority; those of one priority in the order in which they came.
+    /// Rules by priority, then in the order of arrival.
     rules: Vec<Rule>,
     neighbours: BTreeMap<(u32, IpAddr), Mac>,
 }
 
 impl Tables {
-    /// Takes in what the kernel says has happened.
+    /// Applies a change.
     pub(super) fn apply(&mut self, message: &Message) -> Effect {
         match &message.body {
             RouteNetlinkMessage::NewLink(m) => self.new_link(m),
@@ -49,7 +49,7 @@ impl Tables {
                 parse::address(m).map_or(Effect::None, |row| changed(self.addresses.insert(row)))
             }
             RouteNetlinkMessage::DelAddress(m) => match parse::address(m) {
-                // Routes that prefer this source go with it, unannounced.
+                // Routes with this preferred source are removed too, without a message.
                 Some(row) if self.addresses.remove(&row) => Effect::StaleRoutes,
                 _ => Effect::None,
             },
@@ -68,7 +68,7 @@ impl Tables {
         }
     }
 
-    /// Takes in a row of a dump; the rows of routes come in the order in which they count.
+    /// Adds a row of a dump; routes arrive in order of preference.
     pub(super) fn load(&mut self, row: &RouteNetlinkMessage) {
         match row {
             RouteNetlinkMessage::NewRoute(m) => {
@@ -82,7 +82,7 @@ impl Tables {
         }
     }
 
-    /// Forgets all routes, since they are about to be read again.
+    /// Removes all routes, before they are read again.
     pub(super) fn clear_routes(&mut self) {
         self.routes.clear();
     }
@@ -106,7 +106,7 @@ impl Tables {
         Effect::StaleRoutes
     }
 
-    /// One route per key can be followed; with more, only the kernel knows which comes first.
+    /// With one route per key, changes can be followed; with more, only the kernel knows their order.
     fn new_route(&mut self, message: &RouteMessage, replaces: bool) -> Effect {
         let Some((key, hop)) = parse::route(message) else { return Effect::None };
         match self.routes.get_mut(&key).map(Vec::as_mut_slice) {
@@ -134,7 +134,7 @@ impl Tables {
         }
     }
 
-    /// The kernel has no two equal rules; one that is told twice was in the dump and in the news.
+    /// The kernel has no duplicate rules; a rule that is reported twice was in a dump and in a message.
     fn new_rule(&mut self, rule: Rule) -> Effect {
         if self.rules.contains(&rule) {
             return Effect::None;
@@ -152,12 +152,12 @@ impl Tables {
         })
     }
 
-    /// Whether packets may look into a table.
-    fn is_asked(&self, table: u32) -> bool {
+    /// Returns true if lookups may use this table.
+    fn is_used(&self, table: u32) -> bool {
         [MAIN, LOCAL].contains(&table) || self.rules.iter().any(|rule| rule.table == table)
     }
 
-    /// The tables in the words of the data plane, sorted.
+    /// Returns the network state, sorted.
     pub(super) fn network_config(&self, twins: &[Twin]) -> NetworkConfig {
         let ours: BTreeMap<u32, Link> =
             self.links.iter().filter_map(|(i, l)| Some((*i, self.link(l, twins)?))).collect();
@@ -167,8 +167,8 @@ impl Tables {
             rules: self.rules.clone(),
             ..NetworkConfig::default()
         };
-        let asked = self.routes.iter().filter(|(key, _)| self.is_asked(key.table));
-        network_config.routes = asked.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
+        let used = self.routes.iter().filter(|(key, _)| self.is_used(key.table));
+        network_config.routes = used.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
         for ((interface, address), mac) in &self.neighbours {
             if let Some(link) = ours.get(interface) {
                 network_config.neighbours.push(Neighbour {
@@ -186,7 +186,7 @@ impl Tables {
         network_config
     }
 
-    /// A twin, or a VLAN sub-interface on one, as a link; any other interface is none.
+    /// Converts a twin, or a VLAN sub-interface on one; other interfaces are not links.
     fn link(&self, interface: &Interface, twins: &[Twin]) -> Option<Link> {
         let (base, vlan) = match interface.tagged {
             None => (interface, None),
@@ -194,7 +194,7 @@ impl Tables {
         };
         let twin = twins.iter().find(|t| t.ifname == base.name && base.tagged.is_none())?;
         if vlan.is_some() && twin.vlan.is_some() {
-            // Two tags, one in the other, are not carried.
+            // Double tagging is not supported.
             return None;
         }
         Some(Link {
@@ -212,7 +212,7 @@ impl Tables {
     }
 
     fn route(&self, key: &RouteKey, hop: &Hop) -> Option<Route> {
-        // A route by an interface we have not heard of yet would look like one without an interface.
+        // Without this, a route over an interface that is not known yet would look like one without an interface.
         let link = match hop.interface {
             None => None,
             Some(index) => Some(self.links.get(&index)?.name.clone()),
@@ -225,14 +225,14 @@ impl Tables {
             mtu: hop.mtu,
             source: hop.source,
             metric: key.metric,
-            // What the local table says is told by the kind of a route.
+            // Routes of the local table have kind `local`.
             table: if key.table == LOCAL { MAIN } else { key.table },
         })
     }
 }
 
-fn changed(yes: bool) -> Effect {
-    if yes { Effect::Changed } else { Effect::None }
+fn changed(is_changed: bool) -> Effect {
+    if is_changed { Effect::Changed } else { Effect::None }
 }
 
 #[cfg(test)]

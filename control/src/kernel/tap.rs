@@ -1,7 +1,7 @@
-//! The twin of a DPDK port: a TAP interface that looks to the kernel like the port itself.
+//! TAP twins: interfaces that represent DPDK ports in the kernel.
 //!
-//! Frames carry no extra header in either direction (`IFF_NO_PI`, no `IFF_VNET_HDR`) and all offloads are off, so the
-//! kernel completes every checksum before a frame leaves it and never hands us a frame larger than the MTU allows.
+//! Frames have no extra header (`IFF_NO_PI`, no `IFF_VNET_HDR`) and all offloads are off: the kernel completes every
+//! checksum, and never sends a frame larger than the MTU allows.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,49 +10,49 @@ use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use crate::model::network_config::Mac;
 
-/// A twin could not be made.
+/// Reason why a twin cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
-    /// Something has that name already; we do not take over what we did not make.
+    /// An interface of this name already exists; it is not taken over.
     #[error(
-        "an interface {name} exists already; remove it with `ip link delete {name}` or name the twin otherwise"
+        "interface {name} already exists; remove it with `ip link delete {name}`, or use another twin name"
     )]
     NameTaken {
-        /// The name asked for.
+        /// The name.
         name: String,
     },
-    /// The kernel cuts names at 15 bytes, and then we would own another interface than was asked for.
-    #[error(
-        "{name:?} cannot name an interface: 1 to 15 bytes, and neither '/' nor '%' nor white space, are allowed"
-    )]
+    /// The name is not valid; the kernel would truncate a longer one.
+    #[error("{name:?} is not a valid interface name; use 1 to 15 bytes without '/', '%' or white space")]
     BadName {
-        /// The name asked for.
+        /// The name.
         name: String,
     },
     /// The kernel refused.
-    #[error("cannot make the TAP interface {name} (mac {mac}, mtu {mtu}): {source}")]
+    #[error(
+        "cannot create TAP interface {name} (mac {mac}, mtu {mtu}): {source}; polluxd needs CAP_NET_ADMIN"
+    )]
     Refused {
-        /// The name asked for.
+        /// Name of the interface.
         name: String,
-        /// The hardware address asked for.
+        /// MAC address.
         mac: Mac,
-        /// The MTU asked for.
+        /// MTU in bytes.
         mtu: u16,
-        /// What the system said; "permission denied" means that CAP_NET_ADMIN is missing.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A TAP interface. Reading and writing never wait; the interface vanishes when this is dropped.
+/// A non-blocking TAP interface; it is removed on drop.
 pub struct TapDevice {
     device: SyncDevice,
 }
 
 impl TapDevice {
-    /// Makes an interface in the network namespace of the calling thread and brings it up.
+    /// Creates an interface in the network namespace of the calling thread and brings it up.
     ///
     /// # Errors
-    /// When the name is taken or unusable, or the kernel refuses.
+    /// If the name is in use or invalid, or the kernel refuses.
     pub fn create(name: &str, mac: Mac, mtu: u16) -> Result<TapDevice, TapError> {
         let refused = |source| TapError::Refused { name: name.to_owned(), mac, mtu, source };
         let allowed = |c: char| !c.is_whitespace() && c != '/' && c != '%';
@@ -74,18 +74,18 @@ impl TapDevice {
         Ok(TapDevice { device })
     }
 
-    /// Takes the next frame the kernel sent. A buffer shorter than the frame cuts it.
+    /// Reads the next frame sent by the kernel; a short buffer truncates it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is none; anything else means that the interface is gone.
+    /// [`io::ErrorKind::WouldBlock`] if there is none; any other error means that the interface is gone.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.device.recv(buffer)
     }
 
-    /// Gives a frame to the kernel as if it had come in at the port.
+    /// Writes a frame, which the kernel receives on this interface.
     ///
     /// # Errors
-    /// When the interface is down or gone, or the frame is shorter than an Ethernet header.
+    /// If the interface is down or gone, or the frame is shorter than an Ethernet header.
     pub fn write(&self, frame: &[u8]) -> io::Result<()> {
         self.device.send(frame).map(|_| ())
     }
@@ -97,9 +97,9 @@ impl AsFd for TapDevice {
     }
 }
 
-/// The TAP driver alone would silently attach to an idle persistent TAP of the same name.
+/// Returns true if the interface exists. The TAP driver would silently attach to a persistent TAP of the same name.
 fn exists(name: &str) -> io::Result<bool> {
-    // Any socket will do to ask by; this one is never bound to a port that others could see.
+    // Any socket works for this request; it is never bound.
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
     Ok(rustix::net::netdevice::name_to_index(&socket, name).is_ok())
 }

@@ -1,4 +1,4 @@
-//! A hardware address and how it is written: `02:00:00:00:00:01`.
+//! MAC addresses and their text form: `02:00:00:00:00:01`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +6,15 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An Ethernet hardware address, in the order it has on the wire.
+/// A MAC address, in wire order.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String", extend("pattern" = "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$"))]
 pub struct Mac(pub [u8; 6]);
 
-/// A text that was to be a hardware address and is none.
+/// Error for text that is not a MAC address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a hardware address; write six pairs of hexadecimal digits, such as 02:00:00:00:00:01")]
+#[error("{0:?} is not a MAC address; write six pairs of hexadecimal digits, such as 02:00:00:00:00:01")]
 pub struct BadMac(String);
 
 impl FromStr for Mac {
@@ -32,7 +32,7 @@ impl FromStr for Mac {
     }
 }
 
-/// `from_str_radix` alone would also take "+1".
+/// `from_str_radix` alone would also accept "+1".
 fn is_hex_pair(pair: &str) -> bool {
     pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -58,7 +58,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// The same as the text: six decimal numbers in a failed assertion help nobody.
+/// Like `Display`, for readable assertions.
 impl fmt::Debug for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_six_pairs_is_refused() {
+    fn anything_except_six_pairs_is_refused() {
         for text in [
             "",
             "02:00:00:00:00",

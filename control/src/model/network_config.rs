@@ -1,7 +1,7 @@
-//! What the data plane needs to know of the kernel: links, addresses, routes and neighbours, as plain data.
+//! Network state of the data plane: links, addresses, routes, rules and neighbours, as plain data.
 //!
-//! The netlink mirror produces these facts on a live machine. Benchmarks and replay have no kernel to ask, so the same
-//! types can be written in a configuration file and are then called *static facts*.
+//! The netlink mirror produces it from the kernel's tables. For benchmarks and replay it can be given in the
+//! configuration file, as static network configuration.
 
 use std::net::IpAddr;
 
@@ -13,83 +13,83 @@ pub use super::mac::{BadMac, Mac};
 
 use crate::model::Family;
 
-/// The table of routes that is looked into last, and always.
+/// The main routing table, always consulted last.
 pub const MAIN: u32 = 254;
-/// The table of what is this machine's own; it comes before all rules.
+/// The local routing table, consulted before all rules.
 pub const LOCAL: u32 = 255;
 
-/// One consistent picture of the kernel's tables. Every list is sorted and free of duplicates when it comes from the
-/// mirror, so two pictures are equal exactly when they say the same.
+/// Links, addresses, routes, rules and neighbours. From the mirror, lists are sorted and without duplicates, so that
+/// equal states compare equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// The twins of DPDK ports and the VLAN sub-interfaces on them; no other interface is a link to us.
+    /// Links: TAP twins of DPDK ports and VLAN sub-interfaces on them. Other interfaces are not listed.
     pub links: Vec<Link>,
-    /// The addresses of this machine, on whatever interface: an address on `lo` is as local as one on a twin.
+    /// Addresses of this machine, on any interface, including `lo`.
     pub addresses: Vec<Address>,
-    /// The main and the local routing table, and those that rules name.
+    /// Routes of the main and local routing tables, and of tables that rules refer to.
     pub routes: Vec<Route>,
-    /// Rules of policy routing in the order in which they are asked; [`LOCAL`] and [`MAIN`] need none.
+    /// Policy routing rules; tables [`LOCAL`] and [`MAIN`] need none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
-    /// Who has which hardware address, on our links only.
+    /// Neighbours (ARP and ND entries) on these links.
     pub neighbours: Vec<Neighbour>,
 }
 
-/// A way out of the machine: a DPDK port, with or without a VLAN tag.
+/// A link: a DPDK port, or one VLAN of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
-    /// The name of the kernel's interface.
+    /// Name of the interface.
     pub name: String,
-    /// The name of the DPDK port whose twin the interface is, or sits on.
+    /// Name of the DPDK port.
     pub port: String,
-    /// The 802.1Q tag frames of this link carry; none for the twin itself.
+    /// VLAN ID of its frames, 1 to 4094; absent for untagged frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
-    /// The hardware address frames of this link are sent from and received at.
+    /// MAC address of the link.
     pub mac: Mac,
-    /// The largest IP packet, in bytes, that fits.
+    /// MTU in bytes: the largest IP packet.
     pub mtu: u32,
 }
 
-/// An address this machine answers to.
+/// A local address.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
-    /// The address itself.
+    /// The address.
     pub address: IpAddr,
-    /// How many leading bits the subnet's addresses share.
+    /// Prefix length of its subnet.
     pub prefix_len: u8,
-    /// The interface that holds it; not necessarily one of [`NetworkConfig::links`].
+    /// Interface with the address; not necessarily one of `links`.
     pub link: String,
 }
 
-/// A route of one of the routing tables.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// The addresses it is for; a default route is `0.0.0.0/0` or `::/0`.
+    /// Destination prefix; a default route is `0.0.0.0/0` or `::/0`.
     pub destination: IpNet,
-    /// What happens to a packet that takes it.
+    /// Route type.
     #[serde(default)]
     pub kind: RouteKind,
-    /// The router to send to, which may be of the other address family; none when the destination is on the link.
+    /// Next hop, possibly of the other address family; absent if the destination is on the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<IpAddr>,
-    /// The interface to leave by; not necessarily one of [`NetworkConfig::links`].
+    /// Egress interface; not necessarily one of `links`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// A packet size, in bytes, set for this route alone.
+    /// MTU of this route in bytes; default that of the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
-    /// The source address the kernel prefers on this route.
+    /// Preferred source address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
-    /// Of two routes to the same destination the one with the lower metric wins.
+    /// Metric; of two routes to the same destination, the lower metric wins. Default 0.
     #[serde(default)]
     pub metric: u32,
-    /// The number of its table; [`MAIN`] by default.
+    /// Number of the routing table; default 254 (main).
     #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
     pub table: u32,
 }
@@ -102,31 +102,31 @@ fn is_main_table(table: &u32) -> bool {
     *table == MAIN
 }
 
-/// A rule of policy routing: a packet that fits all it names looks into its table before the main one.
+/// A policy routing rule: for packets that match all its conditions, its table is consulted before the main table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Rules with lower numbers are asked first.
+    /// Priority; rules with lower numbers are consulted first. Default 0.
     #[serde(default)]
     pub priority: u32,
-    /// `ipv4` or `ipv6` packets; addresses say it too, and a rule without any is for `ipv4`.
+    /// `ipv4` or `ipv6`; implied by `from` or `to`, otherwise default `ipv4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
-    /// Where the packet comes from.
+    /// Source prefix; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<IpNet>,
-    /// Where it goes.
+    /// Destination prefix; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<IpNet>,
-    /// Its mark.
+    /// Firewall mark; default any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fwmark: Option<u32>,
-    /// The number of the table.
+    /// Number of the routing table.
     pub table: u32,
 }
 
 impl Rule {
-    /// The family of its packets.
+    /// Returns true if the rule is for IPv6 packets.
     pub fn is_ipv6(&self) -> bool {
         match (self.from.or(self.to), self.family) {
             (Some(net), _) => matches!(net, IpNet::V6(_)),
@@ -135,34 +135,34 @@ impl Rule {
     }
 }
 
-/// What happens to a packet that takes a route.
+/// Route type: what happens to a packet.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum RouteKind {
-    /// It is sent on.
+    /// It is forwarded.
     #[default]
     Unicast,
-    /// It is for this machine.
+    /// It is delivered to this machine.
     Local,
-    /// It is refused with ICMP "unreachable".
+    /// It is rejected with ICMP "unreachable".
     Unreachable,
-    /// It is dropped without a word.
+    /// It is dropped silently.
     Blackhole,
-    /// It is refused with ICMP "administratively prohibited".
+    /// It is rejected with ICMP "administratively prohibited".
     Prohibit,
 }
 
-/// A hardware address the kernel has learnt or was told.
+/// A neighbour: an ARP or ND entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbour {
-    /// The link it is on.
+    /// Name of the link.
     pub link: String,
-    /// The neighbour's IP address.
+    /// IP address of the neighbour.
     pub address: IpAddr,
-    /// The neighbour's hardware address.
+    /// MAC address of the neighbour.
     pub mac: Mac,
 }
 
@@ -186,7 +186,7 @@ mod tests {
     "#;
 
     #[test]
-    fn static_facts_survive_toml_and_json() {
+    fn a_static_network_configuration_survives_toml_and_json() {
         let network_config: NetworkConfig = toml::from_str(FILE).unwrap();
         assert_eq!(network_config.links[1].vlan, Some(7));
         assert_eq!(network_config.routes[0].kind, RouteKind::Unicast);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_knows_how_a_mac_looks() {
+    fn the_schema_has_the_pattern_of_mac_addresses() {
         let schema = serde_json::to_string(&schemars::schema_for!(NetworkConfig)).unwrap();
         assert!(schema.contains("[0-9A-Fa-f]{2}"), "{schema}");
     }

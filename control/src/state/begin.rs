@@ -1,8 +1,7 @@
-//! What a daemon starts with.
+//! Chooses the configuration at start.
 //!
-//! The state goes before the configuration file as long as that is the file the state grew from: it is that file, and
-//! everything that was changed since. When the file is another by now, somebody wrote it to be used: it goes before the
-//! state.
+//! The state file takes precedence while the configuration file is byte-identical to the version last read or applied:
+//! the state is then that file plus all later changes. If the configuration file has changed, it takes precedence.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -26,69 +25,71 @@ pub struct Sources<'a> {
     pub fresh: bool,
 }
 
-/// What to start with.
+/// The configuration to start with.
 #[derive(Debug)]
 pub struct Beginning {
     /// The configuration.
     pub config: Config,
-    /// Whether it is that of the state.
+    /// True if it comes from the state file.
     pub from_state: bool,
-    /// Where to keep it; none keeps nothing.
+    /// The state file; `None` if no state is kept.
     pub keep: Option<Keep>,
-    /// What to tell about it.
-    pub told: Vec<String>,
+    /// Messages for the log.
+    pub messages: Vec<String>,
 }
 
-/// Where a state is kept, and what it grew from.
+/// The state file, and the digests of the configuration files it is based on.
 #[derive(Debug)]
 pub struct Keep {
-    /// The file.
+    /// Path of the state file.
     pub path: PathBuf,
-    /// What the configuration file was when it was read last.
+    /// Digest of the configuration file when it was last read.
     pub file: Option<String>,
-    /// The file that was applied last.
+    /// Digest of the file that was last applied.
     pub applied: Option<String>,
-    /// Held as long as we live, so that no other daemon writes there.
+    /// Held while the daemon runs, so that no other daemon uses the same state file.
     _lock: Option<File>,
 }
 
-/// Why the daemon cannot start.
+/// Reason why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
     /// The configuration file cannot be read.
     #[error(transparent)]
     File(#[from] ParseError),
-    /// The configuration file makes no sense.
+    /// The configuration file is invalid.
     #[error("the configuration has errors: {0}")]
     InputErrors(#[from] InputErrors),
-    /// Another daemon keeps its state there.
-    #[error("another polluxd keeps its state in {0}; give this one its own with --state, or use --no-state")]
+    /// Another daemon uses the state file.
+    #[error("state file {0} is in use by another polluxd; use another file with --state, or --no-state")]
     InUse(PathBuf),
 }
 
-/// Reads the configuration file and the state, as the options say, and decides between them.
+/// Reads the configuration file and the state file, and chooses between them.
 ///
 /// # Errors
-/// When the configuration file is wrong, or the state is another daemon's. A state that is wrong is set aside.
+/// If the configuration file is invalid, or another daemon uses the state file. An invalid state file is renamed and
+/// not used.
 pub fn begin(sources: Sources) -> Result<Beginning, BeginError> {
     let Sources { config: config_file, state, fresh } = sources;
     let file = config_file.map(parse::file_and_digest).transpose()?;
     let (config, digest) = file.map_or_else(Default::default, |(config, digest)| (config, Some(digest)));
     validate::validate(&config)?;
-    let mut begun = Beginning { config, from_state: false, keep: None, told: Vec::new() };
+    let mut begun = Beginning { config, from_state: false, keep: None, messages: Vec::new() };
     let Some(path) = state else { return Ok(begun) };
-    let lock = lock(path, &mut begun.told)?;
+    let lock = lock(path, &mut begun.messages)?;
     let mut keep = Keep { path: path.to_owned(), file: digest, applied: None, _lock: lock };
     if fresh {
-        set_aside(path, "old", &mut begun.told);
+        set_aside(path, "old", &mut begun.messages);
     } else {
         match file::read(path) {
             Ok(None) => {}
             Ok(Some(saved)) => choose(&mut begun, &mut keep, saved, config_file),
             Err(error) => {
-                let instead = if config_file.is_some() { "the configuration file" } else { "nothing" };
-                begun.told.push(format!("the state is not used: {error}; starting from {instead}"));
-                set_aside(path, &format!("broken-{}", now()), &mut begun.told);
+                let instead =
+                    if config_file.is_some() { "the configuration file" } else { "an empty configuration" };
+                begun.messages.push(format!("state file not used: {error}; starting from {instead}"));
+                set_aside(path, &format!("broken-{}", now()), &mut begun.messages);
             }
         }
     }
@@ -99,49 +100,59 @@ pub fn begin(sources: Sources) -> Result<Beginning, BeginError> {
 fn choose(begun: &mut Beginning, keep: &mut Keep, saved: Saved, config: Option<&Path>) {
     let path = keep.path.display().to_string();
     if let (Some(config), Some(digest)) = (config, &keep.file)
-        && !saved.grew_from(digest)
+        && !saved.is_based_on(digest)
     {
         let config = config.display();
-        begun.told.push(format!("{config} has changed since {path} was written and goes before it"));
-        set_aside(&keep.path, "old", &mut begun.told);
+        begun.messages.push(format!("{config} has changed since {path} was written and takes precedence"));
+        set_aside(&keep.path, "old", &mut begun.messages);
         return;
     }
     let count = saved.config.services.len();
-    begun.told.push(format!("going on from {path}, {count} services; --fresh starts without it"));
+    begun
+        .messages
+        .push(format!("resuming from state file {path}, {count} services; --fresh starts without it"));
     keep.applied = saved.applied;
     begun.config = saved.config;
     begun.from_state = true;
 }
 
-/// Where nothing can be written there is nothing to lock either; the writer will tell.
-fn lock(path: &Path, told: &mut Vec<String>) -> Result<Option<File>, BeginError> {
+/// Locks the state file. If its directory is not writable there is no lock; the writer will report errors.
+fn lock(path: &Path, messages: &mut Vec<String>) -> Result<Option<File>, BeginError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let made = parent.map_or(Ok(()), fs::create_dir_all);
     let file = match made.and_then(|()| File::create(beside(path, "lock"))) {
         Ok(file) => file,
         Err(error) => {
-            told.push(format!("cannot write beside {}: {error}; the state may not be kept", path.display()));
+            messages.push(format!(
+                "cannot write in the directory of state file {}: {error}; changes may be lost at a restart; make it \
+                 writable, or use --state or --no-state",
+                path.display()
+            ));
             return Ok(None);
         }
     };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Err(BeginError::InUse(path.to_owned())),
-        // A file system without locks.
+        // The file system has no locks.
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-fn set_aside(path: &Path, suffix: &str, told: &mut Vec<String>) {
+fn set_aside(path: &Path, suffix: &str, messages: &mut Vec<String>) {
     let aside = beside(path, suffix);
     match fs::rename(path, &aside) {
-        Ok(()) => told.push(format!("{} is kept as {}", path.display(), aside.display())),
+        Ok(()) => messages.push(format!("state file {} renamed to {}", path.display(), aside.display())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => told.push(format!("{} cannot be renamed: {error}", path.display())),
+        Err(error) => messages.push(format!(
+            "state file {} cannot be renamed to {}: {error}; it will be overwritten",
+            path.display(),
+            aside.display()
+        )),
     }
 }
 
-/// Seconds, for names of files.
+/// Returns seconds since 1970, for file names.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

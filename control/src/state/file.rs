@@ -1,5 +1,4 @@
-//! The state file.
-
+//! Format of the state file, reading, and atomic replacement.
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,31 +11,31 @@ use crate::model::input_error::InputErrors;
 use crate::model::parse::{self, SyntaxError};
 use crate::model::validate;
 
-/// The version written, and the only one read.
+/// Version of the format that is written, and the only one that is read.
 pub const VERSION: u32 = 2;
-/// The largest file read.
+/// Maximum size of a state file, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// What is written.
+/// Content of the state file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
-    /// Of this format. It is read first, so that a newer file is told from a broken one.
+    /// Version of the format; the first field, so that another version is recognized before other fields are read.
     #[serde(deserialize_with = "version")]
     pub version: u32,
-    /// What the configuration file was when the daemon read it last; none if it had none.
+    /// Digest of the configuration file when the daemon last read it; absent without `--config`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// The file that was applied last, if the client told.
+    /// Digest of the file that was last applied, if the client sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
-    /// The configuration that runs.
+    /// The running configuration.
     pub config: Config,
 }
 
 impl Saved {
-    /// Whether the configuration grew from a file like this.
-    pub fn grew_from(&self, digest: &str) -> bool {
+    /// Returns true if the state is based on the file with this digest.
+    pub fn is_based_on(&self, digest: &str) -> bool {
         [&self.file, &self.applied].into_iter().flatten().any(|known| known == digest)
     }
 }
@@ -45,44 +44,45 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     match u32::deserialize(from)? {
         VERSION => Ok(VERSION),
         other => Err(serde::de::Error::custom(format!(
-            "the file is of version {other} and this polluxd reads version {VERSION}"
+            "the file has version {other}, but this polluxd reads only version {VERSION}; to recover its configuration, \
+             start the polluxd that wrote it and save the output of `pollux config`"
         ))),
     }
 }
 
-/// Why a state cannot be used.
+/// Reason why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The system gave an error.
+    /// The file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The text is wrong at one place.
+    /// The text is invalid, or has another version.
     #[error("{}{wrong}", path.display())]
     Text {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
+        /// The error and its position.
         wrong: SyntaxError,
     },
-    /// What it says makes no sense.
+    /// The configuration in it is invalid.
     #[error("{}: config.{errors}", path.display())]
     InputErrors {
         /// The file.
         path: PathBuf,
-        /// What makes no sense.
+        /// The errors.
         errors: InputErrors,
     },
 }
 
-/// Reads and checks a state; none if there is no file.
+/// Reads and validates a state file; `None` if it does not exist.
 ///
 /// # Errors
-/// When it is not whole, of another version, or makes no sense. It is not used in part, then.
+/// If it is truncated, of another version, or invalid. No part of it is used then.
 pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
     let failed = |source| StateError::Read { path: path.to_owned(), source };
     let mut text = String::new();
@@ -97,23 +97,23 @@ pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
     }
 }
 
-/// Reads the text of a state.
+/// Parses the text of a state file, without validation.
 ///
 /// # Errors
-/// At the first place that is wrong.
+/// Returns the first error in the text.
 pub fn parse(text: &str) -> Result<Saved, SyntaxError> {
     parse::json(text)
 }
 
-/// Replaces the file: whoever reads it, now or after a crash, finds the old one or the new one, whole.
+/// Replaces the file atomically: after a crash either the old or the new file is there, complete.
 ///
 /// # Errors
-/// What the system says; the old file is then still there.
+/// The system's error; the old file is unchanged.
 pub fn write(path: &Path, saved: &Saved) -> io::Result<()> {
     let fresh = beside(path, "new");
     let written = write_whole(&fresh, saved).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
-        // A disk that is full needs the room.
+        // The disk may be full.
         let _ = fs::remove_file(&fresh);
         return written;
     }

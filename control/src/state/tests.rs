@@ -1,4 +1,4 @@
-//! A state that is written, broken, chosen, and kept while a disk is full.
+//! Tests of the state file: writing, invalid files, the choice at start, and failing disks.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -59,19 +59,19 @@ impl Bed {
 }
 
 /// How long a test waits for the writer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until the writer's counters satisfy `done`.
-fn until(writer: &Writer, done: impl Fn(&crate::api::view::StateView) -> bool) {
+fn wait_until(writer: &Writer, done: impl Fn(&crate::api::view::StateView) -> bool) {
     let began = Instant::now();
     while !done(&writer.view()) {
-        assert!(began.elapsed() < PATIENCE, "{:?}", writer.view());
+        assert!(began.elapsed() < TIMEOUT, "{:?}", writer.view());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[test]
-fn what_is_written_is_read_and_only_the_owner_reads_it() {
+fn a_state_file_can_be_read_again_and_only_by_its_owner() {
     let bed = Bed::new();
     assert_eq!(file::read(&bed.path()).unwrap(), None);
     file::write(&bed.path(), &saved(1)).unwrap();
@@ -82,13 +82,14 @@ fn what_is_written_is_read_and_only_the_owner_reads_it() {
 }
 
 #[test]
-fn a_state_that_cannot_be_used_names_its_place() {
+fn errors_in_a_state_file_name_their_location() {
     let bed = Bed::new();
     let text = serde_json::to_string(&saved(1)).unwrap();
     let rows = [
         (
             text.replace("\"version\":2", "\"version\":1,\"more\":3"),
-            "1:12: version: the file is of version 1",
+            "1:12: version: the file has version 1, but this polluxd reads only version 2; to recover its configuration, \
+             start the polluxd that wrote it and save the output of `pollux config`",
         ),
         (
             text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
@@ -101,10 +102,10 @@ fn a_state_that_cannot_be_used_names_its_place() {
         (String::new(), "1:0: EOF"),
         ("\0\0\0\0".to_owned(), "1:1: expected value"),
     ];
-    for (text, said) in rows {
+    for (text, expected) in rows {
         fs::write(bed.path(), &text).unwrap();
         let error = file::read(&bed.path()).unwrap_err();
-        assert!(error.to_string().contains(said), "{said}: {error}");
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert!(error.to_string().starts_with(&bed.path().display().to_string()), "{error}");
     }
     fs::remove_file(bed.path()).unwrap();
@@ -113,7 +114,7 @@ fn a_state_that_cannot_be_used_names_its_place() {
 }
 
 #[test]
-fn without_a_state_the_file_counts_and_with_one_what_was_edited_since() {
+fn the_state_file_takes_precedence_while_the_configuration_file_is_unchanged() {
     let bed = Bed::new();
     let path = bed.write_config("[settings]\ntcp_timeout = 5");
     let begun = bed.begin(&["--config", &path]).unwrap();
@@ -124,14 +125,14 @@ fn without_a_state_the_file_counts_and_with_one_what_was_edited_since() {
     file::write(&bed.path(), &edited).unwrap();
     let begun = bed.begin(&["--config", &path]).unwrap();
     assert_eq!((begun.config, begun.from_state), (config(9), true));
-    assert!(begun.told[0].contains("1 services"), "{:?}", begun.told);
+    assert!(begun.messages[0].contains("1 services"), "{:?}", begun.messages);
     drop(begun.keep);
     assert_eq!(bed.begin(&[]).unwrap().config, config(9), "no file at all");
     assert_eq!(bed.begin(&["--no-state"]).unwrap().config, Config::default());
 }
 
 #[test]
-fn a_file_that_was_written_since_goes_before_the_state_unless_it_was_applied() {
+fn a_changed_configuration_file_takes_precedence_unless_it_was_applied() {
     let bed = Bed::new();
     let path = bed.write_config("[settings]\ntcp_timeout = 6");
     let digest = bed.begin(&["--config", &path]).unwrap().keep.unwrap().file.unwrap();
@@ -141,26 +142,46 @@ fn a_file_that_was_written_since_goes_before_the_state_unless_it_was_applied() {
     let path = bed.write_config("[settings]\ntcp_timeout = 7");
     let begun = bed.begin(&["--config", &path]).unwrap();
     assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (7, false));
-    assert!(begun.told[0].contains("has changed since"), "{:?}", begun.told);
+    assert!(begun.messages[0].contains("has changed since"), "{:?}", begun.messages);
     assert_eq!(file::read(&bed.path().with_extension("json.old")).unwrap().unwrap().config, config(3));
 }
 
 #[test]
-fn a_broken_state_is_set_aside_and_never_used_in_part() {
+fn an_invalid_state_file_is_renamed_and_not_used() {
     let bed = Bed::new();
     fs::write(bed.path(), "{\"version\":2,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
         .unwrap();
     let begun = bed.begin(&[]).unwrap();
     assert_eq!((begun.config, begun.from_state), (Config::default(), false));
-    assert!(begun.told[0].contains("state.json:1:64: config.services: invalid type"), "{:?}", begun.told);
-    assert!(begun.told[0].ends_with("starting from nothing"), "{:?}", begun.told);
+    assert!(
+        begun.messages[0].contains("state.json:1:64: config.services: invalid type"),
+        "{:?}",
+        begun.messages
+    );
+    assert!(begun.messages[0].ends_with("starting from an empty configuration"), "{:?}", begun.messages);
     let aside = bed.names().into_iter().find(|name| name.starts_with("state.json.broken-")).unwrap();
     assert!(fs::read_to_string(bed.0.path().join(aside)).unwrap().contains("\"services\":7"));
     assert!(!bed.path().exists());
 }
 
 #[test]
-fn fresh_keeps_the_old_one_aside() {
+fn a_state_file_of_another_version_is_renamed_and_the_log_says_how_to_recover_it() {
+    let bed = Bed::new();
+    fs::write(bed.path(), "{\"version\":1,\"config\":{}}").unwrap();
+    let begun = bed.begin(&[]).unwrap();
+    let path = bed.path().display().to_string();
+    let expected = format!(
+        "state file not used: {path}:1:12: version: the file has version 1, but this polluxd reads only version 2; to \
+         recover its configuration, start the polluxd that wrote it and save the output of `pollux config`; starting \
+         from an empty configuration"
+    );
+    assert_eq!(begun.messages[0], expected);
+    assert!(begun.messages[1].starts_with(&format!("state file {path} renamed to {path}.broken-")));
+    assert_eq!(begun.messages.len(), 2);
+}
+
+#[test]
+fn fresh_renames_the_old_state_file() {
     let bed = Bed::new();
     file::write(&bed.path(), &saved(1)).unwrap();
     assert_eq!(bed.begin(&["--fresh"]).unwrap().config, Config::default());
@@ -168,7 +189,7 @@ fn fresh_keeps_the_old_one_aside() {
 }
 
 #[test]
-fn two_daemons_do_not_share_a_state() {
+fn two_daemons_cannot_share_a_state_file() {
     let bed = Bed::new();
     let first = bed.begin(&[]).unwrap();
     assert!(matches!(bed.begin(&[]), Err(BeginError::InUse(_))));
@@ -177,7 +198,7 @@ fn two_daemons_do_not_share_a_state() {
 }
 
 #[test]
-fn a_faulty_file_stops_the_start_whatever_was_kept() {
+fn an_invalid_configuration_file_prevents_the_start() {
     let bed = Bed::new();
     file::write(&bed.path(), &saved(1)).unwrap();
     let path = bed.write_config("[settings]\ntcp_timeout = 0");
@@ -186,65 +207,65 @@ fn a_faulty_file_stops_the_start_whatever_was_kept() {
 }
 
 #[test]
-fn the_last_of_many_changes_is_written_and_many_are_written_at_once() {
+fn pending_changes_share_one_write_and_the_last_is_written() {
     let bed = Bed::new();
     let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), false).unwrap();
     for fwmark in 1..=1000 {
-        writer.hand(config(fwmark), None);
+        writer.enqueue(config(fwmark), None);
     }
-    until(&writer, |view| !view.pending);
+    wait_until(&writer, |view| !view.pending);
     assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(1000));
     assert!(writer.view().written < 500, "{:?}", writer.view());
-    writer.hand(config(7), None);
+    writer.enqueue(config(7), None);
     drop(writer);
     assert_eq!(
         file::read(&bed.path()).unwrap().unwrap().config,
         config(7),
-        "the last is written on the way out"
+        "the last change is written when the writer stops"
     );
 }
 
 #[test]
-fn answers_wait_for_the_disk_if_they_are_to() {
+fn with_sync_replies_wait_for_the_disk() {
     let bed = Bed::new();
     let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), true).unwrap();
     for fwmark in 1..=20 {
         let (to, answered) = channel::bounded(1);
-        writer.hand(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
-        assert_eq!(answered.recv_timeout(PATIENCE).unwrap(), Ok(Reply::Done(Done {})));
+        writer.enqueue(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        assert_eq!(answered.recv_timeout(TIMEOUT).unwrap(), Ok(Reply::Done(Done {})));
         assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(fwmark));
     }
 }
 
-/// A directory in the file's place is as bad as a full disk, and can be mended.
+/// A directory in place of the file makes writes fail, like a full disk.
 #[test]
-fn a_disk_that_fails_is_counted_and_nobody_waits_for_it() {
+fn failed_writes_are_counted_and_do_not_delay_replies() {
     let bed = Bed::new();
     let keep = bed.begin(&[]).unwrap().keep.unwrap();
-    fs::create_dir_all(bed.path().join("in the way")).unwrap();
+    fs::create_dir_all(bed.path().join("obstacle")).unwrap();
     let writer = Writer::start(keep, true).unwrap();
     let ask = |fwmark| {
         let (to, answered) = channel::bounded(1);
-        writer.hand(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        writer.enqueue(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
         answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     };
     ask(1);
-    until(&writer, |view| view.failed > 0);
+    wait_until(&writer, |view| view.failed > 0);
     ask(2);
     assert!(writer.view().error.is_some() && writer.view().written == 0);
-    assert_eq!(bed.names(), ["state.json", "state.json.lock"], "what was half written is removed");
+    assert_eq!(bed.names(), ["state.json", "state.json.lock"], "the incomplete file is removed");
     fs::remove_dir_all(bed.path()).unwrap();
-    until(&writer, |view| view.written > 0 && view.error.is_none());
+    wait_until(&writer, |view| view.written > 0 && view.error.is_none());
     assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(2));
 }
 
 #[test]
-fn without_a_place_to_write_the_daemon_starts_and_says_so() {
+fn without_a_writable_directory_the_daemon_starts_and_warns() {
     let options = ["polluxd", "--state", "/proc/nowhere/state.json"];
     let begun = begin(Options::try_parse_from(options).unwrap().sources()).unwrap();
-    assert!(begun.told[0].contains("the state may not be kept"), "{:?}", begun.told);
+    assert!(begun.messages[0].contains("changes may be lost at a restart"), "{:?}", begun.messages);
     let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
-    writer.hand(config(1), None);
-    until(&writer, |view| view.failed > 0);
+    writer.enqueue(config(1), None);
+    wait_until(&writer, |view| view.failed > 0);
     assert_eq!(writer.path(), Path::new("/proc/nowhere/state.json"));
 }

@@ -1,5 +1,4 @@
-//! The thread that writes the state. Whoever changes something hands the configuration over and goes on; what is handed
-//! over while a write is under way is written once, by the next.
+//! The thread that writes the state file. Changes queued during a write share the next write.
 
 use std::io;
 use std::path::Path;
@@ -17,23 +16,23 @@ use crate::api::view::StateView;
 use crate::model::Config;
 use crate::say;
 
-/// The least time from one write to the next; after a write that took long, four times as long as it took.
+/// Minimum time between writes; after a slow write, four times its duration.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long to wait after a write that failed.
+/// Time to wait after a failed write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// An answer that waits until the state is on the disk.
+/// A reply that waits until the state is on disk.
 #[derive(Debug)]
 pub struct Waiting {
-    /// Whom to answer.
+    /// Channel to the client.
     pub to: Sender<Result<Reply, Failure>>,
-    /// What to answer.
+    /// The reply.
     pub answer: Result<Reply, Failure>,
 }
 
-/// What both sides share. Neither holds it for longer than it takes to move a few words.
+/// State shared by the control thread and the writer thread. Both hold its lock only briefly.
 #[derive(Default)]
-struct ConfigTransaction {
+struct Queue {
     next: Option<Saved>,
     waiting: Vec<Waiting>,
     writing: bool,
@@ -43,22 +42,22 @@ struct ConfigTransaction {
     error: Option<String>,
 }
 
-type Shared = Arc<(Mutex<ConfigTransaction>, Condvar)>;
+type Shared = Arc<(Mutex<Queue>, Condvar)>;
 
-/// Keeps the state; dropping it writes what is left.
+/// Handle of the writer thread; dropping it writes pending changes.
 pub struct Writer {
     keep: Keep,
-    /// Answers wait for the disk.
+    /// Replies wait for the disk.
     sync: bool,
     shared: Shared,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts the thread. With `sync`, answers to changes wait until the state is on the disk.
+    /// Starts the thread. With `sync`, replies to changes wait until the state is on disk.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// If the thread cannot be created.
     pub fn start(keep: Keep, sync: bool) -> io::Result<Writer> {
         let shared = Shared::default();
         let (theirs, path) = (Arc::clone(&shared), keep.path.clone());
@@ -68,41 +67,41 @@ impl Writer {
         Ok(Writer { keep, sync, shared, thread: Some(thread) })
     }
 
-    /// Notes which file was applied.
+    /// Records the digest of the file that was applied.
     pub fn applied(&mut self, digest: Option<String>) {
-        // A client that does not tell leaves what is known: the daemon's own file is still the same.
+        // Without a digest the known ones stay valid: the daemon's own file has not changed.
         if digest.is_some() {
             self.keep.applied = digest;
         }
     }
 
-    /// Hands a configuration over, and the answer to whoever asked for it.
-    pub fn hand(&self, config: Config, waiting: Option<Waiting>) {
+    /// Queues a configuration for writing, with the reply that may have to wait for it.
+    pub fn enqueue(&self, config: Config, waiting: Option<Waiting>) {
         let (file, applied) = (self.keep.file.clone(), self.keep.applied.clone());
-        let mut transaction = lock(&self.shared);
-        transaction.next = Some(Saved { version: VERSION, file, applied, config });
+        let mut queue = lock(&self.shared);
+        queue.next = Some(Saved { version: VERSION, file, applied, config });
         match waiting {
-            // Nobody waits for a disk that fails.
-            Some(waiting) if self.sync && transaction.error.is_none() => transaction.waiting.push(waiting),
+            // While writes fail, replies are not held back.
+            Some(waiting) if self.sync && queue.error.is_none() => queue.waiting.push(waiting),
             Some(waiting) => waiting.send(),
             None => {}
         }
         self.shared.1.notify_one();
     }
 
-    /// How it goes.
+    /// Returns the counters and the last error.
     pub fn view(&self) -> StateView {
-        let transaction = lock(&self.shared);
+        let queue = lock(&self.shared);
         StateView {
             path: self.keep.path.clone(),
-            written: transaction.written,
-            failed: transaction.failed,
-            pending: transaction.writing || transaction.next.is_some(),
-            error: transaction.error.clone(),
+            written: queue.written,
+            failed: queue.failed,
+            pending: queue.writing || queue.next.is_some(),
+            error: queue.error.clone(),
         }
     }
 
-    /// Where the state is.
+    /// Returns the path of the state file.
     pub fn path(&self) -> &Path {
         &self.keep.path
     }
@@ -119,69 +118,69 @@ impl Drop for Writer {
 }
 
 impl Waiting {
-    /// A client that has gone does not want its answer.
+    /// Sends the reply; the client may have disconnected.
     fn send(self) {
         let _ = self.to.send(self.answer);
     }
 }
 
-/// A thread that died with the lock left whole values behind.
-fn lock(shared: &Shared) -> MutexGuard<'_, ConfigTransaction> {
+/// Locks the queue, also if a thread panicked while holding the lock: its values are always consistent.
+fn lock(shared: &Shared) -> MutexGuard<'_, Queue> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run(shared: &Shared, write: impl Fn(&Saved) -> io::Result<()>) {
-    let mut rest = Duration::ZERO;
-    while let Some((saved, waiting)) = next(shared, rest) {
+    let mut pause = Duration::ZERO;
+    while let Some((saved, waiting)) = next(shared, pause) {
         let began = Instant::now();
         let outcome = write(&saved);
-        rest = if outcome.is_ok() { PAUSE.max(began.elapsed() * 4) } else { RETRY };
-        note(shared, saved, outcome);
+        pause = if outcome.is_ok() { PAUSE.max(began.elapsed() * 4) } else { RETRY };
+        record(shared, saved, outcome);
         waiting.into_iter().for_each(Waiting::send);
     }
 }
 
-/// Waits for work, at least for `rest` unless somebody waits for us; none when it is time to go.
-fn next(shared: &Shared, rest: Duration) -> Option<(Saved, Vec<Waiting>)> {
-    let until = Instant::now() + rest;
-    let mut transaction = lock(shared);
+/// Waits for a change, and for `pause` unless a reply waits; `None` when the writer stops.
+fn next(shared: &Shared, pause: Duration) -> Option<(Saved, Vec<Waiting>)> {
+    let until = Instant::now() + pause;
+    let mut queue = lock(shared);
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        let hurry = transaction.stop || !transaction.waiting.is_empty() || left.is_zero();
-        if let Some(saved) = transaction.next.take_if(|_| hurry) {
-            transaction.writing = true;
-            return Some((saved, std::mem::take(&mut transaction.waiting)));
+        let hurry = queue.stop || !queue.waiting.is_empty() || left.is_zero();
+        if let Some(saved) = queue.next.take_if(|_| hurry) {
+            queue.writing = true;
+            return Some((saved, std::mem::take(&mut queue.waiting)));
         }
-        if transaction.stop {
+        if queue.stop {
             return None;
         }
         let idle = Duration::from_secs(3600);
-        let patience = if transaction.next.is_some() { left } else { idle };
-        transaction = shared.1.wait_timeout(transaction, patience).unwrap_or_else(PoisonError::into_inner).0;
+        let timeout = if queue.next.is_some() { left } else { idle };
+        queue = shared.1.wait_timeout(queue, timeout).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
-/// Counts, and says it when it begins or ends to fail.
-fn note(shared: &Shared, saved: Saved, outcome: io::Result<()>) {
-    let mut transaction = lock(shared);
-    transaction.writing = false;
+/// Counts a write, and logs when writes begin to fail or succeed again.
+fn record(shared: &Shared, saved: Saved, outcome: io::Result<()>) {
+    let mut queue = lock(shared);
+    queue.writing = false;
     match outcome {
         Ok(()) => {
-            transaction.written += 1;
-            if transaction.error.take().is_some() {
-                say!(Info, "the state is written again");
+            queue.written += 1;
+            if queue.error.take().is_some() {
+                say!(Info, "state file is written again");
             }
         }
         Err(error) => {
-            transaction.failed += 1;
-            let said = error.to_string();
-            if transaction.error.as_ref() != Some(&said) {
-                say!(Error, "the state cannot be written: {said}; going on, and trying again");
+            queue.failed += 1;
+            let message = error.to_string();
+            if queue.error.as_ref() != Some(&message) {
+                say!(Error, "state file cannot be written: {message}; retrying every second");
             }
-            transaction.error = Some(said);
-            // What came meanwhile is newer. On the way out there is no second try.
-            if transaction.next.is_none() && !transaction.stop {
-                transaction.next = Some(saved);
+            queue.error = Some(message);
+            // A change queued meanwhile is newer. While stopping there is no retry.
+            if queue.next.is_none() && !queue.stop {
+                queue.next = Some(saved);
             }
         }
     }

@@ -21,7 +21,7 @@ pub const PEER: Mac = Mac([2, 0, 0, 0, 0, 2]);
 pub const FOREIGN: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 /// Time limit of all waits.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const INSIDE: &str = "POLLUX_TEST_INSIDE_NAMESPACE";
 
 /// Runs a test in a network namespace of its own, by running it again under `unshare`.
@@ -78,7 +78,7 @@ pub fn batch(lines: impl Iterator<Item = String>) {
 
 /// Waits for a condition, with a limit.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let limit = Instant::now() + PATIENCE;
+    let limit = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look() {
             return found;
@@ -94,7 +94,7 @@ pub fn see(
     what: &str,
     there: &dyn Fn(&NetworkConfig) -> bool,
 ) -> NetworkConfig {
-    let limit = Instant::now() + PATIENCE;
+    let limit = Instant::now() + TIMEOUT;
     let mut last = None;
     while let Ok(network_config) = updates.recv_deadline(limit) {
         if there(&network_config) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionPath, Injector};
-use pollux_control::kernel::namespace::{Face, Facing, Heard, KernelNamespaces};
 use pollux_control::kernel::namespace::{FrameCarrier, KernelRings};
+use pollux_control::kernel::namespace::{KernelMirror, KernelNamespaces, PortAttributes, PortList};
 use pollux_control::model::network_config::NetworkConfig;
 use pollux_control::model::{Binding, Namespace};
 use pollux_dataplane::packet::Packet;
@@ -28,7 +28,7 @@ struct Side {
     to_kernel: Arc<ArrayQueue<(usize, Frame)>>,
     from_kernel: Arc<ArrayQueue<(usize, Frame)>>,
     netns: String,
-    heard: Heard,
+    mirror: KernelMirror,
 }
 
 impl Side {
@@ -42,9 +42,9 @@ impl Side {
         let rings = KernelRings { kernel: Arc::clone(&to_kernel), inject: Arc::clone(&from_kernel) };
         let netns = format!("krn-{}-{name}", std::process::id());
         let of = Namespace { name: netns.clone(), bindings: bindings.to_vec(), ..Namespace::default() };
-        let heard = kernel_namespaces.join(NamespaceId(id), &of, rings).unwrap().unwrap();
-        kernel_namespaces.bound();
-        Side { to_kernel, from_kernel, netns, heard }
+        let mirror = kernel_namespaces.add(NamespaceId(id), &of, rings).unwrap().unwrap();
+        kernel_namespaces.commit_bindings();
+        Side { to_kernel, from_kernel, netns, mirror }
     }
 
     fn ip(&self, words: &str) -> String {
@@ -70,11 +70,15 @@ fn on(port: &str, vlan: Option<u16>) -> Binding {
 fn kernel_namespaces() -> (ExceptionPath, KernelNamespaces<Frame>) {
     let ring = Arc::new(ArrayQueue::<(usize, Frame)>::new(8));
     let (path, switch) = ExceptionPath::start(Vec::new(), ring, Sent::default()).unwrap();
-    let face =
-        |port: &str, twin: &str, mac| Face { port: port.to_owned(), twin: twin.to_owned(), mac, mtu: 1500 };
-    let facing = Facing(vec![face("net0", "krn0", OURS), face("net1", "krn1", FOREIGN)]);
+    let attributes = |port: &str, twin: &str, mac| PortAttributes {
+        port: port.to_owned(),
+        twin: twin.to_owned(),
+        mac,
+        mtu: 1500,
+    };
+    let ports = PortList(vec![attributes("net0", "krn0", OURS), attributes("net1", "krn1", FOREIGN)]);
     let to_wire = |ring| Box::new(Wire(ring)) as Box<dyn Injector>;
-    (path, KernelNamespaces::new(switch, facing, Box::new(to_wire), true))
+    (path, KernelNamespaces::new(switch, ports, Box::new(to_wire), true))
 }
 
 fn is_arp_reply(frame: &[u8], at: usize) -> bool {
@@ -91,9 +95,9 @@ fn two_namespaces_have_the_same_addresses() {
         green.ip("addr add 10.77.0.1/24 dev krn1");
         let links = |f: &NetworkConfig| f.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
         let knows = |f: &NetworkConfig| f.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
-        let network_config = bed::see(&blue.heard.1, "blue's address", &knows);
+        let network_config = bed::see(&blue.mirror.1, "blue's address", &knows);
         assert_eq!(links(&network_config), [("net0".to_owned(), Some(7))]);
-        let network_config = bed::see(&green.heard.1, "green's address", &knows);
+        let network_config = bed::see(&green.mirror.1, "green's address", &knows);
         assert_eq!(links(&network_config), [("net1".to_owned(), None)]);
 
         let asks = |vlan| frames::arp_request(PEER, [10, 77, 0, 2], [10, 77, 0, 1], vlan);
@@ -107,7 +111,7 @@ fn two_namespaces_have_the_same_addresses() {
         // A frame of a VLAN that is not bound to the namespace has no twin.
         blue.arrives(0, asks(Some(8)));
         blue.arrives(0, asks(None));
-        blue.heard.0.resolve("krn0.7", "10.77.0.9".parse().unwrap()).unwrap();
+        blue.mirror.0.resolve("krn0.7", "10.77.0.9".parse().unwrap()).unwrap();
         blue.leaves("a tagged request", |_, f| f[12..18] == [0x81, 0, 0, 7, 8, 6] && f[25] == 1);
         assert!(blue.from_kernel.is_empty());
     });
@@ -123,8 +127,8 @@ fn only_objects_that_were_created_are_removed() {
         let found = Side::join(&mut kernel_namespaces, 2, "there", &[on("net1", None)]);
         assert!(found.ip("-o link show").contains("krn1"));
         let inside = found.ip("-o link show");
-        kernel_namespaces.leave(NamespaceId(1));
-        kernel_namespaces.leave(NamespaceId(2));
+        kernel_namespaces.remove(NamespaceId(1));
+        kernel_namespaces.remove(NamespaceId(2));
         let left = found.ip("-o link show");
         let names = ip("netns list");
         ip(&format!("netns delete {there}"));
@@ -141,27 +145,30 @@ fn twins_follow_the_bindings() {
             Side::join(&mut kernel_namespaces, 1, "bound", &[on("net0", Some(7)), on("net1", None)]);
         blue.ip("addr add 10.77.0.1/24 dev krn1");
         let bindings = [on("net1", None), on("net0", Some(8))];
-        assert!(kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().is_some());
+        assert!(kernel_namespaces.prepare_bindings(NamespaceId(1), &bindings).unwrap().is_some());
         let links = blue.ip("-o link show");
         assert!(
             links.contains("krn0.7") && links.contains("krn0.8"),
             "until it is bound, both are there: {links}"
         );
-        kernel_namespaces.stay(NamespaceId(1));
+        kernel_namespaces.cancel_bindings(NamespaceId(1));
         let links = blue.ip("-o link show");
         assert!(links.contains("krn0.7") && !links.contains("krn0.8"), "as before: {links}");
-        blue.heard = kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().unwrap();
-        kernel_namespaces.bound();
-        let network_config = bed::see(&blue.heard.1, "both twins", &|f| f.links.len() == 2);
+        blue.mirror = kernel_namespaces.prepare_bindings(NamespaceId(1), &bindings).unwrap().unwrap();
+        kernel_namespaces.commit_bindings();
+        let network_config = bed::see(&blue.mirror.1, "both twins", &|f| f.links.len() == 2);
         assert_eq!(network_config.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
         until("the twin of VLAN 7 is gone", || (!blue.ip("-o link show").contains("krn0.7")).then_some(()));
         assert!(
             blue.ip("-o addr show dev krn1").contains("10.77.0.1"),
             "the twin that stays keeps its address"
         );
-        assert!(kernel_namespaces.rebind(NamespaceId(1), &bindings).unwrap().is_none(), "nothing new");
         assert!(
-            kernel_namespaces.rebind(NamespaceId(9), &bindings).unwrap().is_none(),
+            kernel_namespaces.prepare_bindings(NamespaceId(1), &bindings).unwrap().is_none(),
+            "nothing new"
+        );
+        assert!(
+            kernel_namespaces.prepare_bindings(NamespaceId(9), &bindings).unwrap().is_none(),
             "there is no such namespace"
         );
     });
@@ -178,11 +185,11 @@ fn a_twin_that_cannot_be_created_leaves_nothing_behind() {
             KernelRings { kernel: Arc::new(ArrayQueue::new(1)), inject: Arc::new(ArrayQueue::new(1)) };
         let bindings = vec![on("net0", None), on("net1", None)];
         let of = Namespace { name: there.clone(), bindings, ..Namespace::default() };
-        let refused = kernel_namespaces.join(NamespaceId(1), &of, rings).err().map(|why| why.to_string());
+        let refused = kernel_namespaces.add(NamespaceId(1), &of, rings).err().map(|why| why.to_string());
         let left = ip(&format!("-n {there} -o link show"));
         ip(&format!("netns delete {there}"));
         let refused = refused.unwrap_or_default();
-        assert!(refused.starts_with("the twin of net1: an interface krn1 exists already"), "{refused}");
+        assert!(refused.starts_with("TAP twin of net1: interface krn1 already exists"), "{refused}");
         assert!(!left.contains("krn0"), "{left}");
     });
 }

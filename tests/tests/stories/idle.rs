@@ -51,7 +51,7 @@ pub fn interrupt() -> Result<()> {
     all_answer(&bed, &rules::HTTP[..1])?;
     bursts_after_silences(&bed, &daemon)?;
     let woken = sum(&daemon, "interrupt_wakeups")?;
-    if woken == 0 || daemon.log().contains("no interrupts") {
+    if woken == 0 || daemon.log().contains("no receive interrupts") {
         return Err(Error(format!("no interrupt woke the worker:\n{}", daemon.log())));
     }
     daemon.accounts_for_all_packets()

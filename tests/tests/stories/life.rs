@@ -50,7 +50,7 @@ pub fn kept() -> Result<()> {
     drop(daemon);
     let daemon = bed.daemon(&config(&[nat], 2), 1)?;
     assert_eq!(daemon.pollux("config")?, before);
-    assert!(daemon.log().contains("going on from"), "{}", daemon.log());
+    assert!(daemon.log().contains("resuming from state file"), "{}", daemon.log());
     for _ in 0..4 {
         assert_eq!(bed.client.get(&nat.url())?, "web1", "a destination of weight 0 got a connection");
     }

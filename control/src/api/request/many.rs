@@ -1,4 +1,4 @@
-//! Many edits in one request.
+//! Batch edits: many edits in one request.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,26 +10,26 @@ use crate::model::edit::Edit;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigEdit {
-    /// The edits, in turn. One that is refused changes nothing and the next goes on from there.
+    /// The edits, in order. A refused edit changes nothing; the next one is then performed.
     pub edits: Vec<Edit>,
 }
 
-/// What became of the edits of `config.edit`.
+/// Result of `config.edit`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EditedView {
-    /// How many were carried out.
+    /// Number of edits performed.
     pub done: usize,
-    /// Those that were not, in their order.
+    /// Edits that were refused, in order.
     pub refused: Vec<RefusedEdit>,
 }
 
-/// An edit that was not carried out.
+/// A refused edit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedEdit {
-    /// Which: its place among the edits, from 0.
+    /// Index in `edits`, from 0.
     pub at: usize,
-    /// Why, for people.
+    /// Error message, for people.
     pub message: String,
-    /// Why, for programs: as an error's `data`.
+    /// Error data, for programs.
     pub data: ErrorData,
 }

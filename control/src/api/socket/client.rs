@@ -1,4 +1,4 @@
-//! The asking end of the control socket.
+//! The client's end of the control socket.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -12,29 +12,33 @@ use serde_json::value::RawValue;
 use super::rpc::{self, RpcError};
 use crate::api::request::Request;
 
-/// Why there is no reply.
+/// Reason why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
-    #[error(
-        "cannot reach polluxd at {path}: {source}; is it running? start it with `polluxd -- --config FILE`, \
-         or name its socket with --socket"
-    )]
+    /// The daemon is not running, uses another socket, or its socket belongs to another user.
+    #[error("cannot reach polluxd at {path}: {source}; {}", hint(source))]
     Unreachable {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The daemon went away, or took too long.
-    #[error("polluxd did not answer: {0}; see its log")]
-    NoAnswer(#[from] io::Error),
-    /// The answer is not what was asked for.
-    #[error("polluxd's answer is not understood: {0}; are pollux and polluxd of one version?")]
-    Odd(#[from] serde_json::Error),
-    /// The daemon says no.
+    /// The connection broke, or the daemon did not reply in time.
+    #[error("no reply from polluxd: {0}; see its log")]
+    NoReply(#[from] io::Error),
+    /// The reply is invalid.
+    #[error("invalid reply from polluxd: {0}; use the same version of pollux and polluxd")]
+    InvalidReply(#[from] serde_json::Error),
+    /// The daemon refused the request.
     #[error("{}", .0.message)]
     Refused(RpcError),
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => "run pollux as the owner of the socket, usually root",
+        _ => "start it with `polluxd -- --config FILE`, or give the path of its socket with --socket",
+    }
 }
 
 /// A connection to the daemon.
@@ -45,7 +49,7 @@ pub struct Client {
     last_id: u64,
 }
 
-/// What comes back: `result` or `error`. A null result counts as one.
+/// A response: `result` or `error`. The result may be null.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(default, borrow)]
@@ -54,44 +58,44 @@ struct Answer<'a> {
     error: Option<RpcError>,
 }
 
-/// A message that answers nothing.
+/// A notification.
 #[derive(Deserialize)]
 struct Notification<T> {
     params: T,
 }
 
 impl Client {
-    /// Connects. Each answer may take `patience`.
+    /// Connects; `timeout` applies to each reply.
     ///
     /// # Errors
-    /// When nobody listens.
-    pub fn connect(path: &Path, patience: Duration) -> Result<Client, ClientError> {
+    /// If there is no daemon, or no permission for its socket.
+    pub fn connect(path: &Path, timeout: Duration) -> Result<Client, ClientError> {
         let unreachable = |source| ClientError::Unreachable { path: path.to_owned(), source };
         let stream = UnixStream::connect(path).map_err(unreachable)?;
-        stream.set_read_timeout(Some(patience)).map_err(unreachable)?;
-        stream.set_write_timeout(Some(patience)).map_err(unreachable)?;
+        stream.set_read_timeout(Some(timeout)).map_err(unreachable)?;
+        stream.set_write_timeout(Some(timeout)).map_err(unreachable)?;
         Ok(Client { stream: BufReader::with_capacity(1 << 16, stream), namespace: None, last_id: 0 })
     }
 
-    /// Everything that is asked is about this namespace from now on.
+    /// Sends all requests to this namespace.
     #[must_use]
     pub fn in_namespace(self, namespace: Option<String>) -> Client {
         Client { namespace, ..self }
     }
 
-    /// Asks, and waits for the reply.
+    /// Sends a request and waits for the reply.
     ///
     /// # Errors
-    /// When the daemon says no, or nothing.
+    /// If the daemon refuses the request, or does not reply.
     pub fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
         self.last_id += 1;
-        // A refused connection is closed by the other end before we write: the reason still waits to be read.
+        // The daemon may have refused the connection and closed it before this write: its error can still be read.
         let written =
             self.stream.get_mut().write_all(&rpc::call(self.last_id, self.namespace.as_deref(), request));
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             written?;
-            return Err(ClientError::NoAnswer(io::ErrorKind::UnexpectedEof.into()));
+            return Err(ClientError::NoReply(io::ErrorKind::UnexpectedEof.into()));
         }
         let answer: Answer<'_> = serde_json::from_str(&line)?;
         match answer.error {
@@ -100,11 +104,11 @@ impl Client {
         }
     }
 
-    /// Waits for the next notification, as long as it takes. `None` when the daemon has closed the connection.
+    /// Waits for the next notification, without a timeout. `None` if the daemon closed the connection.
     ///
     /// # Errors
-    /// When the connection breaks, or what comes is not understood.
-    pub fn hear<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+    /// If the connection breaks, or the notification is invalid.
+    pub fn next_notification<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         self.stream.get_ref().set_read_timeout(None)?;
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {

@@ -1,4 +1,4 @@
-//! What clients may take of the daemon, and how it is shared out.
+//! Limits of the resources that clients of the control socket use.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -7,22 +7,22 @@ use std::time::Duration;
 use super::rpc::RpcError;
 use crate::api::error::ErrorData;
 
-/// The limits, each told with its name when it is met.
+/// The limits; an error names the limit that was reached.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Clients at once.
+    /// Clients connected at once.
     pub clients: usize,
-    /// Bytes of a line, its end included.
+    /// Length of a line in bytes, including its end.
     pub line: usize,
-    /// Bytes of the lines that all clients together have sent and that are not read to their ends.
+    /// Bytes of incomplete lines of all clients together.
     pub requests: usize,
-    /// Bytes of answers that all clients together have not read.
+    /// Bytes of unread replies of all clients together.
     pub answers: usize,
-    /// How long a line may take from its first byte to its last.
+    /// Time from the first to the last byte of a line.
     pub half_line: Duration,
-    /// How long an answer may be left unread, and a second more for each MiB.
+    /// Time until a reply is read completely, plus one second per MiB; also the time without progress.
     pub unread: Duration,
-    /// How many answers that may be large are made at once.
+    /// Large replies built at once.
     pub large: usize,
 }
 
@@ -41,42 +41,44 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The error for too many clients.
+    /// Error for too many clients.
     pub fn of_clients(&self) -> RpcError {
-        met("clients", format!("{} clients are connected already; close one and try again", self.clients))
+        reached("clients", format!("{} clients are already connected; close one and try again", self.clients))
     }
 
-    /// The error for a line that is too long.
+    /// Error for a line that is too long.
     pub fn of_line(&self) -> RpcError {
-        met("line", format!("a request is longer than {}; send it in parts", size(self.line)))
-    }
-
-    /// The error for requests that are too long together.
-    pub fn of_requests(&self) -> RpcError {
-        let most = size(self.requests);
-        met("requests", format!("requests of all clients are longer than {most} together; try again later"))
-    }
-
-    /// The error for answers that are too long together.
-    pub fn of_answers(&self) -> RpcError {
-        let most = size(self.answers);
-        met(
-            "answers",
-            format!("answers that no client has read are longer than {most} together; read them first"),
+        reached(
+            "line",
+            format!("the request is longer than {}; split it into smaller requests", size(self.line)),
         )
     }
 
-    /// The error for a line that does not come to its end.
+    /// Error for too many bytes of incomplete requests.
+    pub fn of_requests(&self) -> RpcError {
+        let max = size(self.requests);
+        reached("requests", format!("incomplete requests of all clients exceed {max}; try again later"))
+    }
+
+    /// Error for too many bytes of unread replies.
+    pub fn of_answers(&self) -> RpcError {
+        let max = size(self.answers);
+        reached("answers", format!("unread replies of all clients exceed {max}; read them, then try again"))
+    }
+
+    /// Error for a line that is not completed in time.
     pub fn of_half_line(&self) -> RpcError {
-        let most = self.half_line.as_secs();
-        met(
+        let max = self.half_line.as_secs();
+        reached(
             "half_line",
-            format!("a request was not whole within {most} s; send it at once, and end it with a newline"),
+            format!(
+                "the request was not complete within {max} s; send it at once, and end it with a newline"
+            ),
         )
     }
 }
 
-fn met(limit: &str, message: String) -> RpcError {
+fn reached(limit: &str, message: String) -> RpcError {
     let data = ErrorData { limit: Some(limit.to_owned()), ..ErrorData::default() };
     RpcError { code: -32004, message, data }
 }
@@ -85,31 +87,31 @@ fn size(bytes: usize) -> String {
     if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
 }
 
-/// Bytes that all clients share.
+/// A number of bytes that all clients share.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
-    most: usize,
+    max: usize,
 }
 
 impl Budget {
-    /// So many bytes.
-    pub fn new(most: usize) -> Arc<Budget> {
-        Arc::new(Budget { used: AtomicUsize::new(0), most })
+    /// Returns a budget of `max` bytes.
+    pub fn new(max: usize) -> Arc<Budget> {
+        Arc::new(Budget { used: AtomicUsize::new(0), max })
     }
 
-    /// A share with nothing in it yet.
+    /// Returns an empty share of the budget.
     pub fn share(self: &Arc<Budget>) -> Share {
         Share { of: Arc::clone(self), taken: 0 }
     }
 
-    /// How many are taken.
+    /// Returns the number of bytes in use.
     pub fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 }
 
-/// What one client has of a budget; it gives it back when it is dropped.
+/// A client's share of a budget; returned on drop.
 #[derive(Debug)]
 pub struct Share {
     of: Arc<Budget>,
@@ -117,9 +119,9 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes more; false when there is not so much left.
+    /// Takes more bytes; returns false if not enough are left.
     pub fn take(&mut self, bytes: usize) -> bool {
-        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.of.most);
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.of.max);
         let took = self.of.used.fetch_update(Relaxed, Relaxed, more).is_ok();
         self.taken += if took { bytes } else { 0 };
         took
@@ -132,7 +134,7 @@ impl Drop for Share {
     }
 }
 
-/// Lets so many in at once. What is done inside never waits for a client, so everybody's turn comes.
+/// A semaphore. Its holders never wait for a client, so every waiting thread makes progress.
 #[derive(Debug)]
 pub struct Gate {
     free: Mutex<usize>,
@@ -140,25 +142,25 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// For so many.
+    /// Returns a gate for `free` holders.
     pub fn new(free: usize) -> Gate {
         Gate { free: Mutex::new(free), freed: Condvar::new() }
     }
 
-    /// Waits for a place.
-    pub fn enter(&self) -> Inside<'_> {
+    /// Waits for a permit.
+    pub fn enter(&self) -> Permit<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
-        Inside(self)
+        Permit(self)
     }
 }
 
-/// A place inside; it is free again when this is dropped.
+/// A permit of a [`Gate`]; returned on drop.
 #[derive(Debug)]
-pub struct Inside<'a>(&'a Gate);
+pub struct Permit<'a>(&'a Gate);
 
-impl Drop for Inside<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.freed.notify_one();

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 as bytes: what a line asks for, and how an answer is written.
+//! Encoding and decoding of JSON-RPC 2.0 messages.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,21 @@ use crate::api::request::{METHODS, Reply, Request};
 use crate::api::view::DebugEvent;
 use crate::model::input_error::InputError;
 
-/// A line that was understood.
+/// A decoded request.
 #[derive(Debug, PartialEq)]
 pub struct Call {
-    /// What to answer with; none for a notification, which is carried out and not answered.
+    /// Id of the request; absent for a notification, which is executed but not answered.
     pub id: Option<Value>,
-    /// About which namespace; the default one, or all, when absent.
+    /// Namespace; if absent, the default namespace or the whole daemon.
     pub namespace: Option<String>,
-    /// What is asked for.
+    /// The request.
     pub request: Request,
 }
 
-/// An error object with the id it answers.
+/// An error response.
 #[derive(Debug, PartialEq)]
 pub struct Refused {
-    /// The request's id; null when it could not be read.
+    /// Id of the request; null if it could not be read.
     pub id: Value,
     /// The error.
     pub error: RpcError,
@@ -35,17 +35,17 @@ pub struct Refused {
 /// A JSON-RPC error object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RpcError {
-    /// The kind, for programs.
+    /// Error code.
     pub code: i32,
-    /// The text, for people.
+    /// Error message, for people.
     pub message: String,
-    /// The parts of the error.
+    /// Error data, for programs.
     #[serde(default)]
     pub data: ErrorData,
 }
 
 impl RpcError {
-    /// An error that is all said in its text.
+    /// Returns an error without data.
     pub fn new(code: i32, message: impl Into<String>) -> RpcError {
         RpcError { code, message: message.into(), data: ErrorData::default() }
     }
@@ -57,10 +57,10 @@ impl From<&Failure> for RpcError {
     }
 }
 
-/// Reads one line.
+/// Decodes one line.
 ///
 /// # Errors
-/// The error object to answer with.
+/// The error response.
 pub fn read(line: &[u8]) -> Result<Call, Refused> {
     let mut message = fields(line)?;
     let id = message.remove("id").map(value);
@@ -95,19 +95,20 @@ fn refuse(id: &Value, code: i32, message: String) -> Refused {
     Refused { id: id.clone(), error: RpcError::new(code, message) }
 }
 
-/// The fields of a message. What they hold is not looked at yet: it may be long, and is best read at once for what it
-/// is.
+/// Reads the fields of a message. Their values may be long and are parsed later, directly into their types.
 fn fields(line: &[u8]) -> Result<BTreeMap<String, &RawValue>, Refused> {
     serde_json::from_slice(line).map_err(|_| match serde_json::from_slice::<Value>(line) {
-        Err(e) => refuse(&Value::Null, -32700, format!("not JSON: {e}")),
-        Ok(Value::Array(_)) => {
-            refuse(&Value::Null, -32600, "batches are not supported; send one request a line".to_owned())
+        Err(e) => {
+            refuse(&Value::Null, -32700, format!("the line is not JSON: {e}; send one JSON object per line"))
         }
-        Ok(_) => refuse(&Value::Null, -32600, "a request is a JSON object".to_owned()),
+        Ok(Value::Array(_)) => {
+            refuse(&Value::Null, -32600, "batches are not supported; send one request per line".to_owned())
+        }
+        Ok(_) => refuse(&Value::Null, -32600, "the line is not a request; send a JSON object".to_owned()),
     })
 }
 
-/// What was read as JSON already is JSON.
+/// Parses a value that is known to be valid JSON.
 fn value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
@@ -115,17 +116,17 @@ fn value(raw: &RawValue) -> Value {
 fn request(method: &str, params: &str) -> Result<Request, RpcError> {
     if !METHODS.contains(&method) {
         let known = METHODS.join(", ");
-        return Err(RpcError::new(-32601, format!("unknown method {method:?}; there are {known}")));
+        return Err(RpcError::new(-32601, format!("unknown method {method:?}; use one of {known}")));
     }
     if !params.trim_start().starts_with('{') {
-        return Err(RpcError::new(-32602, "params must be an object; parameters go by name"));
+        return Err(RpcError::new(-32602, "params must be an object with named parameters"));
     }
-    // The method goes first, so that the parameters are read in place.
+    // The method is first, so that serde need not buffer the parameters.
     let whole = format!("{{\"method\":{},\"params\":{params}}}", json!(method));
     serde_json::from_str(&whole).or_else(|_| explain(method, &whole))
 }
 
-/// Reads a request that is wrong once more, to tell where; an error knows the path it is at.
+/// Parses an invalid request again, to find the location of the error.
 fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
     let whole: Value = serde_json::from_str(whole).unwrap_or_default();
     serde_path_to_error::deserialize(whole).map_err(|error| {
@@ -142,7 +143,7 @@ fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
     })
 }
 
-/// Writes an answer as one line.
+/// Encodes a response as one line.
 pub fn answer(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
     match result {
         Ok(reply) => line(&Answer { id, jsonrpc: "2.0", result: reply }),
@@ -150,12 +151,12 @@ pub fn answer(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
     }
 }
 
-/// Writes an error object as one line.
+/// Encodes an error response as one line.
 pub fn error(id: &Value, error: &RpcError) -> Vec<u8> {
     line(&json!({ "jsonrpc": "2.0", "id": id, "error": error }))
 }
 
-/// An answer that is written as it is, without a tree of it.
+/// A response, serialized without building a `Value`.
 #[derive(Serialize)]
 struct Answer<'a> {
     id: &'a Value,
@@ -163,7 +164,7 @@ struct Answer<'a> {
     result: &'a Reply,
 }
 
-/// Writes a request as one line.
+/// Encodes a request as one line.
 pub fn call(id: u64, namespace: Option<&str>, request: &Request) -> Vec<u8> {
     #[derive(Serialize)]
     struct Call<'a> {
@@ -183,9 +184,9 @@ pub fn notification(followed: &Followed) -> Vec<u8> {
     line(&json!({ "jsonrpc": "2.0", "method": "debug.event", "params": event }))
 }
 
-/// JSON text has no line ends of its own: inside strings they are escaped.
+/// Encodes a message. JSON contains no newlines, because they are escaped in strings.
 fn line(message: &impl Serialize) -> Vec<u8> {
-    // What we send are strings, numbers, lists and maps with strings for keys, and those can always be written.
+    // Messages have only string keys, so serialization cannot fail.
     let mut bytes = serde_json::to_vec(message).unwrap_or_default();
     bytes.push(b'\n');
     bytes

@@ -1,4 +1,4 @@
-//! One client: its lines are read, asked of the main loop one by one, and answered.
+//! The thread of one client: reads lines, passes requests to the control thread, and writes responses.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read as _, Write};
 use std::os::unix::net::UnixStream;
@@ -15,28 +15,29 @@ use crate::api::error::Failure;
 use crate::api::follow::Follow;
 use crate::api::request::{Reply, Request, ServiceListQuery};
 
-/// Bytes read at once; a line's memory beyond that is given back after it.
+/// Size of the read buffer in bytes; memory for longer lines is freed after each line.
 const CHUNK: usize = 1 << 16;
 
-/// After so long without events it is looked whether the client is still there, and for so long.
-const LULL: Duration = Duration::from_millis(500);
-const GLANCE: Duration = Duration::from_millis(1);
+/// Time without events after which the client is probed.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// Read timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// What all clients share.
+/// State shared by all clients.
 #[derive(Debug)]
 pub struct Common {
-    /// What they may take.
+    /// The limits.
     pub limits: Limits,
-    /// Bytes of lines that are not whole yet.
+    /// Bytes of incomplete lines.
     pub requests: Arc<Budget>,
-    /// Bytes of answers that are not read yet.
+    /// Bytes of unread replies.
     pub answers: Arc<Budget>,
-    /// Before what may make a large answer.
+    /// Limits the number of large replies built at once.
     pub gate: Gate,
 }
 
 impl Common {
-    /// Nothing taken yet.
+    /// Returns unused budgets with these limits.
     pub fn new(limits: Limits) -> Common {
         Common {
             limits,
@@ -47,30 +48,30 @@ impl Common {
     }
 }
 
-/// How reading a line ended.
+/// Result of reading a line.
 enum Read {
-    Whole,
-    /// The client is gone. Half a line must not be carried out.
-    Gone,
-    /// A limit is met.
-    Met(RpcError),
+    Complete,
+    /// The client disconnected; an incomplete line is not executed.
+    Disconnected,
+    /// A limit was reached.
+    Limit(RpcError),
 }
 
-/// Answers one client until it goes.
+/// Serves one client until it disconnects.
 ///
 /// # Errors
-/// When it goes in the middle of something.
+/// If the connection breaks.
 pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(CHUNK, stream);
     loop {
         let mut line = Vec::new();
         match read(&mut reader, &mut line, common)? {
-            Read::Gone => return Ok(()),
-            Read::Met(error) => {
+            Read::Disconnected => return Ok(()),
+            Read::Limit(error) => {
                 return write(stream, &rpc::error(&Value::Null, &error), common.limits.unread);
             }
-            Read::Whole if line.trim_ascii().is_empty() => {}
-            Read::Whole => {
+            Read::Complete if line.trim_ascii().is_empty() => {}
+            Read::Complete => {
                 if let Some(follow) = reply(stream, line, jobs, common)? {
                     return stream_events(stream, &follow, common.limits.unread);
                 }
@@ -79,45 +80,45 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Re
     }
 }
 
-/// Reads a line with its end.
+/// Reads a line, including its end.
 fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common) -> io::Result<Read> {
     let limits = &common.limits;
     let mut share = common.requests.share();
     let mut until: Option<Instant> = None;
     loop {
-        // A client may be silent between lines, but not in the middle of one.
+        // There is no timeout between lines, only within a line.
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(Read::Met(limits.of_half_line()));
+            return Ok(Read::Limit(limits.of_half_line()));
         }
         reader.get_ref().set_read_timeout(left)?;
         let bytes = match reader.fill_buf() {
-            Ok([]) => return Ok(Read::Gone),
+            Ok([]) => return Ok(Read::Disconnected),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(Read::Met(limits.of_half_line()));
+                return Ok(Read::Limit(limits.of_half_line()));
             }
             Err(error) => return Err(error),
         };
         let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
         let count = end.unwrap_or(bytes.len());
         if line.len() + count > limits.line {
-            return Ok(Read::Met(limits.of_line()));
+            return Ok(Read::Limit(limits.of_line()));
         }
         if !share.take(count) {
-            return Ok(Read::Met(limits.of_requests()));
+            return Ok(Read::Limit(limits.of_requests()));
         }
         line.extend_from_slice(&bytes[..count]);
         reader.consume(count);
         if end.is_some() {
-            return Ok(Read::Whole);
+            return Ok(Read::Complete);
         }
         until = until.or_else(|| Some(Instant::now() + limits.half_line));
     }
 }
 
-/// Carries out one line, and answers it unless it is a notification; gives the events that are to follow.
+/// Executes one line, and answers it unless it is a notification. Returns the event stream of `debug.follow`.
 fn reply(
     stream: &UnixStream,
     line: Vec<u8>,
@@ -128,8 +129,8 @@ fn reply(
     let (id, mut bytes) = match rpc::read(&line) {
         Ok(call) => {
             drop(line);
-            // What the daemon tells is made into text while the gate is held, and only the text waits for its reader.
-            let _inside = is_large(&call.request).then(|| common.gate.enter());
+            // The permit is held while the reply is built and encoded, not while the client reads it.
+            let _permit = is_large(&call.request).then(|| common.gate.enter());
             let answer = ask(call.namespace, call.request, jobs);
             let bytes = call.id.as_ref().map(|id| rpc::answer(id, &answer));
             if let Ok(Reply::Following(events)) = answer {
@@ -148,12 +149,12 @@ fn reply(
     Ok(follow)
 }
 
-/// Writes events until the client goes, says something more, or does not read for too long.
+/// Writes events until the client disconnects, sends anything, or reads too slowly.
 fn stream_events(stream: &UnixStream, follow: &Follow, unread: Duration) -> io::Result<()> {
     let mut reader = stream;
-    stream.set_read_timeout(Some(GLANCE))?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
     loop {
-        match follow.0.recv_timeout(LULL) {
+        match follow.0.recv_timeout(PROBE_INTERVAL) {
             Ok(heard) => write(stream, &rpc::notification(&heard), unread)?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => match reader.read(&mut [0]) {
@@ -165,7 +166,7 @@ fn stream_events(stream: &UnixStream, follow: &Follow, unread: Duration) -> io::
 }
 
 fn ask(namespace: Option<String>, request: Request, jobs: &Sender<Job>) -> Result<Reply, Failure> {
-    // Room for the one answer, so that the main loop never waits for a client.
+    // Capacity 1, so that the control thread never waits for a client.
     let (reply, answered) = channel::bounded(1);
     match jobs.send(Job { namespace, request, reply }) {
         Ok(()) => answered.recv().unwrap_or(Err(Failure::Stopping)),
@@ -173,7 +174,7 @@ fn ask(namespace: Option<String>, request: Request, jobs: &Sender<Job>) -> Resul
     }
 }
 
-/// Whether the answer may be of many megabytes.
+/// Returns true if the reply may have many megabytes.
 fn is_large(request: &Request) -> bool {
     matches!(
         request,
@@ -184,7 +185,7 @@ fn is_large(request: &Request) -> bool {
     )
 }
 
-/// Writes all of it, as fast as the client reads; but not for longer than is fair.
+/// Writes all bytes, within a time that depends on their number.
 fn write(mut stream: &UnixStream, mut bytes: &[u8], unread: Duration) -> io::Result<()> {
     let until = Instant::now() + unread + Duration::from_secs(bytes.len() as u64 >> 20);
     while !bytes.is_empty() {

@@ -1,7 +1,7 @@
 //! The daemon's end of the control socket.
 //!
-//! Clients are served by a thread each and their requests go, one at a time, to the daemon's main loop as [`Job`]s.
-//! Only that loop changes anything, so requests are carried out in one order that everybody sees.
+//! Each client has a thread, which sends its requests to the control thread as [`Job`]s. Only the control thread
+//! changes state, so requests of all clients are executed in one order.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Write};
@@ -22,57 +22,57 @@ use super::serve::{Common, serve};
 use crate::api::error::Failure;
 use crate::api::request::{Reply, Request};
 
-/// A request on its way to the main loop, and where its answer goes. If the answer is dropped unsent, the client is
-/// told that the daemon is stopping.
+/// A request for the control thread. If `reply` is dropped unused, the client gets the error that the daemon is
+/// stopping.
 #[derive(Debug)]
 pub struct Job {
-    /// About which namespace.
+    /// Namespace of the request.
     pub namespace: Option<String>,
-    /// What is asked for.
+    /// The request.
     pub request: Request,
-    /// Takes one answer, and never blocks on it.
+    /// Channel for one reply; sending never blocks.
     pub reply: Sender<Result<Reply, Failure>>,
 }
 
-/// Why the socket could not be opened.
+/// Reason why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Another daemon is alive.
-    #[error("another polluxd listens at {0}; stop it with `pollux stop`, or use --socket for a second one")]
+    /// Another daemon uses the socket.
+    #[error("another polluxd listens at {0}; stop it with `pollux stop`, or use another path with --socket")]
     InUse(PathBuf),
-    /// There is something else in the way.
-    #[error("{0} is there and is no socket; remove it or use another --socket")]
+    /// The path exists and is not a socket.
+    #[error("{0} exists and is not a socket; remove it, or use another path with --socket")]
     NotASocket(PathBuf),
-    /// The system gave an error.
-    #[error("cannot listen at {path}: {source}")]
+    /// The system refused.
+    #[error("cannot listen at {path}: {source}; check its directory, or use another path with --socket")]
     Listen {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A listening control socket; dropping it closes and removes it.
+/// A listening control socket; it is closed and removed on drop.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
     stop: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
-    /// Held as long as we live. The kernel lets go of it however we end, so it tells a live daemon from a dead one.
+    /// Held while the daemon runs. The kernel releases it even after a crash, so a stale socket is recognized.
     _lock: File,
 }
 
 impl Server {
-    /// Listens at `path`, for its owner only, and sends every request to `jobs`.
+    /// Listens at `path` with mode 0600, and sends every request to `jobs`.
     ///
     /// # Errors
-    /// When another daemon listens there, or the system refuses.
+    /// If another daemon listens there, or the system refuses.
     pub fn start(path: &Path, jobs: Sender<Job>) -> Result<Server, ServerError> {
         Server::with_limits(path, jobs, Limits::default())
     }
 
-    /// The same with limits of one's own.
+    /// Like [`Server::start`], with other limits.
     ///
     /// # Errors
     /// Those of [`Server::start`].
@@ -103,7 +103,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        // Wakes the listener out of `accept`; if nobody can connect any more, it is not joined either.
+        // Wakes the listener from `accept`. If the connection fails, the thread is not joined.
         if UnixStream::connect(&self.path).is_ok()
             && let Some(listener) = self.listener.take()
         {
@@ -113,8 +113,8 @@ impl Drop for Server {
     }
 }
 
-/// Binds in a directory nobody else can enter and moves the socket to its place when its mode is right, so that no
-/// other user can connect in between, whatever the umask. The move also replaces what a dead daemon left.
+/// Binds in a private directory, sets the mode, and moves the socket to its path, so that no other user can connect in
+/// between, whatever the umask. The move also replaces a stale socket.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let private = beside(path, "new");
     let _ = fs::remove_dir_all(&private);
@@ -138,11 +138,11 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: Limits) {
     let common = Arc::new(Common::new(limits));
-    // Every client's thread holds one clone; the count of clones is the count of clients, even if a thread dies.
+    // Every client thread holds a clone; the reference count is the number of clients, even after a panic.
     let clients = Arc::new(());
     while !stop.load(Ordering::Acquire) {
         let Ok((stream, _)) = socket.accept() else {
-            // Out of descriptors, most likely: wait for a client to go instead of spinning.
+            // Probably out of file descriptors: wait for a client to disconnect.
             thread::sleep(Duration::from_millis(50));
             continue;
         };
@@ -155,8 +155,8 @@ fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: 
         }
         let (jobs, slot, common) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&common));
         let client = move || {
-            let _seat = slot;
-            // An error here means that the client is gone, and there is nobody left to tell.
+            let _counted = slot;
+            // An error means that the client disconnected.
             let _ = serve(&stream, &jobs, &common);
         };
         let _ = thread::Builder::new().name("pollux-client".to_owned()).spawn(client);
@@ -164,6 +164,6 @@ fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: 
 }
 
 fn refuse(mut stream: UnixStream, limits: &Limits) {
-    // One short line fits into the empty buffer of a new connection: this cannot block.
+    // One short line fits into the buffer of a new connection: this cannot block.
     let _ = stream.write_all(&rpc::error(&Value::Null, &limits.of_clients()));
 }

@@ -23,16 +23,16 @@ use crate::api::view::{DebugEvent, Rates, ServiceList, ServiceView, Stats};
 use crate::model::edit::{EditError, Errno};
 use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceKey};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Asks until there is an answer; fails after [`PATIENCE`].
+/// Asks until there is an answer; fails after [`TIMEOUT`].
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(began.elapsed() < TIMEOUT, "waited {} s in vain: {what}", TIMEOUT.as_secs());
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -108,12 +108,12 @@ impl Bed {
     }
 
     fn client(&self) -> Client {
-        Client::connect(&self.path(), PATIENCE).unwrap()
+        Client::connect(&self.path(), TIMEOUT).unwrap()
     }
 
     fn raw(&self) -> UnixStream {
         let stream = UnixStream::connect(self.path()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
@@ -162,7 +162,7 @@ fn invalid_requests_get_their_error_codes() {
         (r#"{"jsonrpc":"2.0","id":{},"method":"config.get"}"#, -32600, "id must"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","x":1}"#, -32600, "unknown field"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.set"}"#, -32601, "config.apply"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":[]}"#, -32602, "by name"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":[]}"#, -32602, "named parameters"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":{"x":1}}"#, -32602, "unknown field `x`"),
     ] {
         let error = &bed.ask(line)["error"];
@@ -220,7 +220,7 @@ fn a_slow_follower_delays_no_one_and_learns_how_many_events_it_missed() {
     follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
     get(&mut bed.client());
     let mut heard = Vec::new();
-    while let Some(next) = follower.hear::<DebugEvent>().unwrap() {
+    while let Some(next) = follower.next_notification::<DebugEvent>().unwrap() {
         heard.push((next.text, next.missed));
     }
     assert_eq!(heard.len(), QUEUE_LEN + 1);
@@ -289,7 +289,7 @@ fn a_stale_socket_is_replaced_but_a_file_is_not() {
 
 #[test]
 fn a_missing_daemon_is_reported_with_a_hint() {
-    let error = Client::connect("/nonexistent/s".as_ref(), PATIENCE).unwrap_err().to_string();
+    let error = Client::connect("/nonexistent/s".as_ref(), TIMEOUT).unwrap_err().to_string();
     assert!(error.starts_with("cannot reach polluxd at /nonexistent/s: "), "{error}");
-    assert!(error.contains("is it running?"), "{error}");
+    assert!(error.contains("start it with `polluxd -- --config FILE`"), "{error}");
 }

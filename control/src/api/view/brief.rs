@@ -1,4 +1,4 @@
-//! The list of services for many of them: without what is zero or the default, and read without a detour.
+//! The compact form of the service list, without zero and default values, for very long lists.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::model::{
     Family, Method, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceKey, Tunnel, WrittenKey,
 };
 
-/// A [`ServiceList`] that is written without what a reader can fill in.
+/// A [`ServiceList`] serialized without zero and default values, which the client fills in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BriefList(pub ServiceList);
 
@@ -122,7 +122,7 @@ impl Destination {
     }
 }
 
-/// A service as it is read: a flattened key would make serde keep every destination twice on the way.
+/// A service as it is deserialized. With a flattened key serde would buffer every destination.
 #[derive(Deserialize)]
 struct Read {
     protocol: Option<Protocol>,

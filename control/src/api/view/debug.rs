@@ -1,68 +1,68 @@
-//! What is told of debug events and of modules.
+//! Reply types about debug events and modules.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ServiceKey;
 
-/// A place in the code that may tell an event.
+/// A debug site: a place in the code that can log an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DebugSite {
-    /// The file.
+    /// Source file.
     pub file: String,
-    /// The line there.
+    /// Line in the source file.
     pub line: u32,
-    /// Its module, by the kernel's name.
+    /// Module, by its name in Linux.
     pub module: String,
-    /// The function.
+    /// Function.
     pub function: String,
-    /// The flags that were set: some of `pmflt`, or `_` for none.
+    /// Flags that are set: some of `pmflt`, or `_` for none.
     pub flags: String,
-    /// The level of `debug_level` from which on it is told.
+    /// Lowest `debug_level` that enables the site.
     pub level: u8,
-    /// It is told: by its flag `p`, or by `debug_level`.
+    /// True if enabled, by flag `p` or by `debug_level`.
     pub on: bool,
-    /// Its text.
+    /// Format of its messages.
     pub format: String,
 }
 
-/// Sites that were asked for.
+/// The debug sites that match a query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DebugSites {
-    /// The level down to which events are told.
+    /// Current `debug_level`.
     pub level: i32,
     /// The sites.
     pub sites: Vec<DebugSite>,
 }
 
-/// What a change of flags came to.
+/// Result of a change of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DebugSet {
-    /// Sites that were meant; one that two queries mean counts twice.
+    /// Number of sites that matched; a site that matches two queries counts twice.
     pub matched: u64,
 }
 
-/// Something that was told.
+/// A debug event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DebugEvent {
     /// Milliseconds since the daemon started.
     pub at_ms: u64,
-    /// The worker that told it; absent of what control told.
+    /// Number of the worker; absent for events of the control thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<u16>,
-    /// The site's module; empty of a note about events that are missing.
+    /// Module of the site; empty if this is a message about lost events.
     pub module: String,
-    /// The site's function.
+    /// Function of the site.
     pub function: String,
-    /// The site's file.
+    /// Source file of the site.
     pub file: String,
-    /// The line there.
+    /// Line in the source file.
     pub line: u32,
-    /// The site's level.
+    /// Level of the site.
     pub level: u8,
-    /// What the log says.
+    /// The message.
     pub text: String,
-    /// Events before this one that the follower was too slow for.
+    /// Number of events dropped before this one because the client read too slowly.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missed: u64,
 }
@@ -71,7 +71,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What a module is for.
+/// Kind of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ModuleKind {
@@ -79,16 +79,16 @@ pub enum ModuleKind {
     Core,
     /// A transport protocol, or AH and ESP.
     Protocol,
-    /// A way to choose destinations.
+    /// A scheduling algorithm.
     Scheduler,
-    /// A way to tell clients apart.
+    /// A persistence engine.
     Engine,
-    /// A way to destinations; part of the core.
+    /// A forwarding method; part of the core.
     Method,
 }
 
 impl ModuleKind {
-    /// The word for it.
+    /// Returns the kind as a word.
     pub fn name(self) -> &'static str {
         match self {
             ModuleKind::Core => "core",
@@ -100,27 +100,27 @@ impl ModuleKind {
     }
 }
 
-/// A part of the balancer.
+/// A module of the balancer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModuleView {
-    /// Its name in the kernel; a method has no module and is called as in the configuration.
+    /// Name of the module in Linux; for a forwarding method, its name in the configuration.
     pub name: String,
-    /// What it is for.
+    /// Kind of the module.
     pub kind: ModuleKind,
-    /// It was not switched off.
+    /// False if it was switched off.
     pub enabled: bool,
-    /// Bytes that it holds; absent where that is nothing that could be told.
+    /// Memory it uses, in bytes; absent if it has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Services that use it; of a method destinations.
+    /// Number of services that use it; for a method, number of destinations.
     pub uses: u64,
-    /// Which services.
+    /// Services that use it.
     pub used_by: Vec<ServiceKey>,
 }
 
-/// All parts.
+/// All modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModuleList {
-    /// The core, protocols, schedulers, engines, methods.
+    /// The modules, in this order: core, protocols, schedulers, engines, methods.
     pub modules: Vec<ModuleView>,
 }

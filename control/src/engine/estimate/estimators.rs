@@ -1,5 +1,5 @@
-//! An account for everything: destinations count on workers' boards, and what they counted goes to their service and to
-//! the total, which outlive them.
+//! Estimators of all destinations, services and the total. Counts of a destination are added to its service and to the
+//! total, which keep them when the destination is removed.
 
 use std::time::Duration;
 
@@ -11,38 +11,38 @@ use crate::api::view::Stats;
 use crate::engine::compile::{Compiler, FullKey};
 use crate::model::ServiceKey;
 
-/// All accounts.
+/// All estimators.
 #[derive(Debug, Default)]
 pub struct Estimators {
     total: Estimator,
     services: HashMap<ServiceKey, OfService>,
     destinations: HashMap<DestinationId, OfDestination>,
-    /// How many services there have been; tells one from an earlier one of the same key.
-    births: u64,
-    /// When estimators look again.
+    /// Number of services created so far; distinguishes a service from an earlier one with the same key.
+    generations: u64,
+    /// Time of the next sample.
     next: Duration,
 }
 
 #[derive(Debug)]
 struct OfService {
     estimator: Estimator,
-    birth: u64,
+    generation: u64,
 }
 
 #[derive(Debug)]
 struct OfDestination {
     estimator: Estimator,
     key: FullKey,
-    /// Of the service it belongs, or belonged, to.
-    birth: u64,
-    /// It is configured. What comes for a removed one is not counted.
+    /// Generation of the service it belongs, or belonged, to.
+    generation: u64,
+    /// True if it is configured; packets of a removed destination are not counted.
     counts: bool,
-    /// What the boards said last.
+    /// Workers' counters at the last update.
     stats: Stats,
 }
 
 impl OfDestination {
-    /// Takes over what the boards say now, also for its service and for everything.
+    /// Adds the increase of the workers' counters, also to its service and to the total.
     fn count(&mut self, now: Stats, total: &mut Estimator, services: &mut HashMap<ServiceKey, OfService>) {
         let more = now.minus(self.stats);
         self.stats = now;
@@ -57,14 +57,14 @@ impl OfDestination {
 }
 
 impl Estimators {
-    /// Nothing counted yet.
+    /// Returns estimators without counts.
     pub fn new() -> Estimators {
         Estimators { next: PERIOD, ..Estimators::default() }
     }
 
-    /// Takes note of what is configured now; what the boards counted until now was counted for what was before.
-    /// Services that are new begin at zero. A destination that comes back goes on; if its service is another one by then,
-    /// what is shown of it becomes zero.
+    /// Applies the changes of the last compilation. Counts up to now belong to the previous configuration. A new
+    /// service begins at zero. A destination that is added again continues its counts; if its service is a new one, its
+    /// shown counters become zero.
     pub fn follow(&mut self, compiler: &Compiler, stats: impl Fn(DestinationId) -> Stats) {
         let changes = compiler.changes();
         for &id in changes.retired.iter().chain(changes.placed.keys()) {
@@ -74,8 +74,9 @@ impl Estimators {
             self.services.remove(key);
         }
         for &key in &changes.added {
-            self.births += 1;
-            self.services.insert(key, OfService { estimator: Estimator::default(), birth: self.births });
+            self.generations += 1;
+            self.services
+                .insert(key, OfService { estimator: Estimator::default(), generation: self.generations });
         }
         for id in &changes.retired {
             if let Some(destination) = self.destinations.get_mut(id) {
@@ -89,12 +90,12 @@ impl Estimators {
     }
 
     fn place(&mut self, id: DestinationId, key: FullKey) {
-        let birth = self.services.get(&key.0).map_or(0, |service| service.birth);
-        // An id that is used anew has an empty board.
+        let generation = self.services.get(&key.0).map_or(0, |service| service.generation);
+        // The counters of a reused id were reset.
         let new = || OfDestination {
             estimator: Estimator::default(),
             key,
-            birth,
+            generation,
             counts: true,
             stats: Stats::default(),
         };
@@ -102,22 +103,22 @@ impl Estimators {
         if known.key != key {
             *known = new();
         }
-        if known.birth != birth {
-            // As with `zero`: what came after the last look is shown with the next one, as Linux has it.
+        if known.generation != generation {
+            // As in Linux, counts after the last sample are shown at the next one.
             known.estimator.zero();
-            known.birth = birth;
+            known.generation = generation;
         }
         known.counts = true;
     }
 
-    /// Forgets destinations whose ids are free again.
+    /// Removes destinations whose ids were freed.
     pub fn forget(&mut self, freed: &[DestinationId]) {
         for id in freed {
             self.destinations.remove(id);
         }
     }
 
-    /// Takes over what the boards counted since the last time.
+    /// Adds the increase of the workers' counters since the last call.
     pub fn count(&mut self, stats: impl Fn(DestinationId) -> Stats) {
         for (&id, destination) in &mut self.destinations {
             destination.count(stats(id), &mut self.total, &mut self.services);
@@ -130,19 +131,19 @@ impl Estimators {
         }
     }
 
-    /// Looks at everything when two seconds are over. `now` is time since the start; `runs` is `run_estimation`, without
-    /// which rates and shown counters stay as they are.
+    /// Takes samples every two seconds. `now` is the time since the start; `runs` is `run_estimation`: if false, rates
+    /// and shown counters do not change.
     pub fn tick(&mut self, now: Duration, runs: bool, stats: impl Fn(DestinationId) -> Stats) {
         if now < self.next {
             return;
         }
-        // Looks that were missed are not made up for: IPVS's timer runs two seconds from when it was served, too.
+        // Missed samples are not made up for: the timer of IPVS also runs two seconds from when it was served.
         self.next = if now < self.next + PERIOD { self.next + PERIOD } else { now + PERIOD };
         if !runs {
             return;
         }
         self.count(stats);
-        self.all().for_each(Estimator::look);
+        self.all().for_each(Estimator::sample);
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Estimator> {
@@ -151,7 +152,7 @@ impl Estimators {
             .chain(self.destinations.values_mut().map(|destination| &mut destination.estimator))
     }
 
-    /// `ipvsadm -Z`: what is shown of a service and its destinations, or of everything, becomes zero.
+    /// Zeroes the shown counters of a service and its destinations, or of everything, like `ipvsadm -Z`.
     pub fn zero(&mut self, only: Option<ServiceKey>) {
         let Some(key) = only else {
             self.all().for_each(Estimator::zero);
@@ -165,17 +166,17 @@ impl Estimators {
         }
     }
 
-    /// What is shown of a service.
+    /// Returns the counters of a service.
     pub fn service(&self, key: &ServiceKey) -> Counted {
         self.services.get(key).map_or(Counted::default(), |of| of.estimator.counted())
     }
 
-    /// What is shown of a destination.
+    /// Returns the counters of a destination.
     pub fn destination(&self, id: DestinationId) -> Counted {
         self.destinations.get(&id).map_or(Counted::default(), |of| of.estimator.counted())
     }
 
-    /// What is shown of everything.
+    /// Returns the counters of the total.
     pub fn total(&self) -> Counted {
         self.total.counted()
     }

@@ -1,4 +1,4 @@
-//! The estimator against the law as it is written, and accounts that outlive what they count.
+//! Tests of the averages against their definition, and of counts that outlive destinations.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,11 +15,11 @@ fn packets(count: u64) -> Stats {
 }
 
 #[test]
-fn a_steady_rate_is_approached_by_three_quarters() {
+fn averages_approach_a_steady_rate() {
     let mut estimator = Estimator::default();
     let mut shown = |connections| {
         estimator.add(Stats { connections, in_bytes: connections * 1000, ..Stats::default() });
-        estimator.look();
+        estimator.sample();
         let rates = estimator.counted().rates;
         (rates.connections, rates.in_bytes)
     };
@@ -31,20 +31,20 @@ fn a_steady_rate_is_approached_by_three_quarters() {
     assert_eq!(last, Some((0, 0)));
 }
 
-/// The law in whole numbers, with floors written out.
-fn law(average: i128, grown: u64, scale: i128) -> i128 {
+/// The moving average in integer arithmetic, rounding down.
+fn expected_average(average: i128, grown: u64, scale: i128) -> i128 {
     average + (i128::from(grown) * scale - average).div_euclid(4)
 }
 
 proptest! {
     #[test]
-    fn rates_follow_the_law(grown in prop::collection::vec((0..1_000_000u64, 0..10_000_000_000u64), 0..40)) {
+    fn rates_follow_the_definition(grown in prop::collection::vec((0..1_000_000u64, 0..10_000_000_000u64), 0..40)) {
         let (mut estimator, mut count, mut bytes) = (Estimator::default(), 0, 0);
         for (packets, octets) in grown {
             estimator.add(Stats { out_packets: packets, out_bytes: octets, ..Stats::default() });
-            estimator.look();
-            count = law(count, packets, 512);
-            bytes = law(bytes, octets, 16);
+            estimator.sample();
+            count = expected_average(count, packets, 512);
+            bytes = expected_average(bytes, octets, 16);
             let rates = estimator.counted().rates;
             prop_assert_eq!(i128::from(rates.out_packets), (count + 511).div_euclid(1024));
             prop_assert_eq!(i128::from(rates.out_bytes), (bytes + 15).div_euclid(32));
@@ -52,7 +52,7 @@ proptest! {
     }
 }
 
-/// A compiler, boards that are numbers, and a ledger.
+/// A compiler, counters of workers, and estimators.
 struct Bed {
     compiler: Compiler,
     estimators: Estimators,
@@ -89,7 +89,7 @@ impl Bed {
         }
     }
 
-    /// Packets shown of the destination with id 0, of its service, and of everything.
+    /// Returns the shown packets of the destination with id 0, of its service, and of the total.
     fn shown(&self) -> (u64, u64, u64) {
         let of = |counted: Counted| counted.shown.in_packets;
         let estimators = &self.estimators;
@@ -143,7 +143,7 @@ fn zero_is_where_the_last_sample_was() {
 }
 
 #[test]
-fn services_keep_what_removed_destinations_counted() {
+fn services_keep_the_counts_of_removed_destinations() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1, 2])]);
     bed.receive(0, 5);
@@ -155,7 +155,7 @@ fn services_keep_what_removed_destinations_counted() {
     bed.configure(&[service(&[1, 2])]);
     bed.receive(0, 2);
     bed.pass(2, true);
-    assert_eq!(bed.shown(), (7, 8, 8), "it comes back to the same service with its counters");
+    assert_eq!(bed.shown(), (7, 8, 8), "it is added again to the same service and keeps its counters");
     bed.configure(&[service(&[2])]);
     bed.estimators.forget(&[DestinationId(0)]);
     assert_eq!(bed.shown(), (0, 8, 8));
@@ -176,7 +176,7 @@ fn a_new_service_begins_at_zero_and_so_do_its_destinations() {
 }
 
 #[test]
-fn what_came_after_the_last_look_is_kept_for_the_next() {
+fn counts_after_the_last_sample_are_shown_at_the_next() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);
     bed.receive(0, 2);
@@ -188,7 +188,7 @@ fn what_came_after_the_last_look_is_kept_for_the_next() {
 }
 
 #[test]
-fn looks_that_were_missed_are_not_made_up_for() {
+fn missed_samples_are_not_made_up_for() {
     let mut bed = Bed::new();
     bed.configure(&[service(&[1])]);
     bed.receive(0, 5);

@@ -1,4 +1,4 @@
-//! An engine with workers that run, in threads, on ports in memory.
+//! An engine with running workers, on ports in memory.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,7 +12,7 @@ use crate::engine::namespace_manager::{Parts, WorkerSlot, parts};
 use crate::model::Start;
 use crate::replay::topology;
 
-/// The engine, and each worker's wires: to the clients and to the servers.
+/// The engine, and the wires of each worker: to clients and to servers.
 pub struct Bed {
     pub engine: Engine,
     pub wires: Vec<[Wire; 2]>,
@@ -46,11 +46,11 @@ impl Bed {
         let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
         let namespaces = NamespaceWorkers::new(slots, 2, Box::new(NoKernel));
         let mut engine = Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespaces), None);
-        engine.learn(network_config).unwrap();
+        engine.set_network(network_config).unwrap();
         Bed { engine, wires, threads }
     }
 
-    /// Sends a datagram from this port of a client to the service, and gives the last byte of the server's address.
+    /// Sends a datagram from a client port to the service, and returns the last byte of the server's address.
     pub fn server_of(&self, l4_port: u16) -> u8 {
         self.wires[0][0].put(&datagram(l4_port));
         let began = Instant::now();
@@ -58,7 +58,7 @@ impl Bed {
             if let Some(frame) = self.wires.iter().find_map(|wires| wires[1].take()) {
                 return frame[33];
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "the datagram is lost");
+            assert!(began.elapsed() < Duration::from_secs(20), "the datagram was lost");
             thread::yield_now();
         }
     }
@@ -71,7 +71,7 @@ impl Drop for Bed {
     }
 }
 
-/// From 192.0.2.10 to 10.9.9.1:53.
+/// Returns a datagram from 192.0.2.10 to 10.9.9.1:53.
 pub fn datagram(l4_port: u16) -> Vec<u8> {
     let mut frame = topology::network_config().links[0].mac.0.to_vec();
     frame.extend([2, 0, 0, 0, 1, 0xfe, 8, 0]);

@@ -1,11 +1,11 @@
-//! An apply changes what differs and nothing else: connections, counters and schedulers of the rest go on.
+//! `config.apply` changes only what differs: connections, counters and scheduler state of the rest are kept.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::bed::{Bed, datagram};
 use super::*;
 
-/// A service of servers 10.0.2.N with these weights, and so many others.
+/// Returns a service with the servers 10.0.2.N and these weights, and a number of other services.
 fn config(weights: &[(u8, u32)], others: u16) -> Value {
     let server = |(n, weight): &(u8, u32)| json!({ "address": format!("10.0.2.{n}"), "l4_port": 53, "method": "nat", "weight": weight });
     let servers: Vec<Value> = weights.iter().map(server).collect();
@@ -30,16 +30,19 @@ fn live(bed: &mut Bed) -> Value {
 }
 
 #[test]
-fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
+fn an_apply_keeps_connections_counters_and_scheduler_state() {
     let mut bed = Bed::new(1);
     apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 3));
     assert_eq!([1, 2, 3, 4].map(|port| bed.server_of(port)), [13, 12, 11, 13], "the newest first");
-    let told = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 5));
-    assert_eq!((told["added"].as_array().unwrap().len(), told["changed"].as_array().unwrap().len()), (2, 0));
-    assert_eq!([5, 6].map(|port| bed.server_of(port)), [12, 11], "whose turn it is");
-    let told = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 7)], 1));
-    assert_eq!(told["changed"][0]["changed"][0]["fields"], json!(["weight: 1 -> 7"]));
-    assert_eq!(told["removed"].as_array().unwrap().len(), 4);
+    let applied = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 5));
+    assert_eq!(
+        (applied["added"].as_array().unwrap().len(), applied["changed"].as_array().unwrap().len()),
+        (2, 0)
+    );
+    assert_eq!([5, 6].map(|port| bed.server_of(port)), [12, 11], "the position of round robin is kept");
+    let applied = apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 7)], 1));
+    assert_eq!(applied["changed"][0]["changed"][0]["fields"], json!(["weight: 1 -> 7"]));
+    assert_eq!(applied["removed"].as_array().unwrap().len(), 4);
     assert_eq!([7, 8, 9].map(|port| bed.server_of(port)), [13, 12, 11], "also where a weight changed");
     assert_eq!([1, 2, 3].map(|port| bed.server_of(port)), [13, 12, 11], "connections stay");
     assert_eq!(live(&mut bed), json!([4, 4, 4]), "and so do counters");
@@ -53,7 +56,7 @@ fn what_stays_keeps_its_connections_its_counters_and_its_turn() {
 }
 
 #[test]
-fn an_apply_of_what_runs_is_no_edit() {
+fn applying_the_running_configuration_is_no_edit() {
     let mut bed = Bed::new(1);
     apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
     let generation = bed.engine.default_namespace.compiler.snapshot().generation;
@@ -64,9 +67,9 @@ fn an_apply_of_what_runs_is_no_edit() {
     assert_eq!(bed.engine.default_namespace.compiler.changes().placed.len(), 0);
 }
 
-/// Two workers forward while services come and go and weights change: what comes in goes out, packet for packet.
+/// Two workers forward every packet while services are added and removed and weights change.
 #[test]
-fn no_packet_is_lost_to_an_apply() {
+fn no_packet_is_lost_during_an_apply() {
     const PACKETS: u32 = 20_000;
     let mut bed = Bed::new(2);
     apply(&mut bed, &config(&[(11, 1), (12, 1), (13, 1)], 10));
@@ -110,7 +113,7 @@ fn take(wires: &[[pollux_dataplane::io::mem::Wire; 2]]) -> u32 {
 }
 
 #[test]
-fn more_than_the_daemon_was_started_for_needs_a_restart_and_says_so() {
+fn exceeding_a_limit_of_start_is_refused_and_needs_a_restart() {
     let mut bed = Bed::new(1);
     let mut more = config(&[(11, 1)], 1100);
     more["start"] = json!({ "services": 2000, "destinations": 4096, "templates": 64, "connections_ipv4": 65536,
@@ -119,11 +122,11 @@ fn more_than_the_daemon_was_started_for_needs_a_restart_and_says_so() {
         let refused =
             ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
         assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)));
-        let said = "service limit (1024) reached: raise start.services and restart polluxd";
-        assert!(refused.to_string().starts_with(said), "{refused}");
+        let expected = "service limit (1024) reached: raise start.services and restart polluxd";
+        assert!(refused.to_string().starts_with(expected), "{refused}");
     }
     let mut fits = config(&[(11, 1)], 1);
     fits["start"] = more["start"].clone();
-    let told = apply(&mut bed, &fits);
-    assert_eq!(told["needs_restart"], json!(["start.services: 1024 -> 2000"]));
+    let applied = apply(&mut bed, &fits);
+    assert_eq!(applied["needs_restart"], json!(["start.services: 1024 -> 2000"]));
 }

@@ -1,4 +1,4 @@
-//! What is configured goes to the state file, whatever changed it; what is only asked does not.
+//! Every change is written to the state file; requests that only read are not.
 
 use crossbeam::channel;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::daemon::arguments::Options;
 use crate::state::{begin, file};
 
-/// A namespace may stand before the method.
+/// Sends a request; `method` may begin with a namespace.
 fn send(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
     let (to, answer) = channel::bounded(1);
     let (namespace, method) =
@@ -17,14 +17,14 @@ fn send(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failu
 }
 
 #[test]
-fn every_change_is_on_the_disk_when_it_is_answered() {
+fn with_sync_every_change_is_on_disk_before_the_reply() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.json");
     let options = ["polluxd", "--state", path.to_str().unwrap()];
     let options: Options = clap::Parser::try_parse_from(options).unwrap();
     let begun = begin::begin(options.sources()).unwrap();
     let mut engine = engine();
-    engine.keep(Writer::start(begun.keep.unwrap(), true).unwrap());
+    engine.keep_state(Writer::start(begun.keep.unwrap(), true).unwrap());
     let key = json!({ "fwmark": 7, "family": "ipv6" });
     let destination = json!({ "address": "2001:db8::1", "l4_port": 0 });
     let changes = [

@@ -1,4 +1,4 @@
-//! Namespaces that come and go while a worker runs, on ports in memory.
+//! Adds and removes namespaces while a worker runs, on ports in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -18,7 +18,7 @@ use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine};
 use crate::model::Start;
 
-/// An engine and the worker it speaks to, which turns until this is dropped.
+/// An engine and its worker, which runs until this is dropped.
 struct Live {
     engine: Engine,
     outside: Wire,
@@ -62,7 +62,7 @@ impl Live {
         Live { engine, outside, inside, stop, worker: Some(worker) }
     }
 
-    /// A new client's SYN goes in; where it comes out to.
+    /// Sends the SYN of a new client, and returns the address it is forwarded to.
     fn connect(&self, host: u8) -> [u8; 4] {
         let mut frame =
             [&CLIENT_SIDE[..], &ROUTER, &[8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]].concat();
@@ -78,7 +78,7 @@ impl Live {
             }
             thread::yield_now();
         }
-        panic!("nothing came out");
+        panic!("the packet was not forwarded");
     }
 }
 
@@ -91,7 +91,7 @@ impl Drop for Live {
     }
 }
 
-/// The network of a namespace; the same in both.
+/// Network state of both namespaces.
 fn network_config() -> Value {
     let link = |name: &str, mac: &str| json!({ "name": name, "port": name, "mac": mac, "mtu": 1500 });
     json!({
@@ -117,13 +117,13 @@ fn blue() -> Value {
 }
 
 #[test]
-fn namespaces_come_and_go_under_traffic() {
+fn namespaces_are_added_and_removed_under_traffic() {
     let mut live = Live::new();
     let start = json!({ "connections_ipv4": 64, "connections_ipv6": 8, "services": 4, "destinations": 8, "templates": 8 });
     let config = json!({ "start": start, "services": service("10.0.2.11"), "network": network_config() });
     ask(&mut live.engine, "config.apply", json!({ "config": config })).unwrap();
     assert_eq!(live.connect(1), [10, 0, 2, 11]);
-    // The default namespace's own links would be another's.
+    // The links of the default namespace would belong to another one.
     assert!(ask(&mut live.engine, "namespace.add", blue()).is_err());
     let config = json!({ "start": start, "services": service("10.0.2.11") });
     ask(&mut live.engine, "config.apply", json!({ "config": config })).unwrap();
@@ -134,7 +134,7 @@ fn namespaces_come_and_go_under_traffic() {
     for round in 0..20 {
         done(&mut live.engine, "namespace.add", blue());
         assert_eq!(connections(&mut live, "blue"), 0, "round {round}");
-        // The same client as before, and what it had in the other namespace is not seen.
+        // Same client as before; its connection in the other namespace is not used.
         assert_eq!(live.connect(1), [10, 0, 2, 12]);
         assert_eq!((connections(&mut live, "blue"), connections(&mut live, "default")), (1, 1));
         let stats = ask_in(&mut live.engine, "blue", "stats.get", json!({})).unwrap();

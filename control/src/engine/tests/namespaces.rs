@@ -1,4 +1,4 @@
-//! Requests about namespaces, with no worker to wait for.
+//! Tests of requests about namespaces, without workers.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn services(engine: &mut Engine, namespace: &str) -> Value {
 }
 
 #[test]
-fn the_same_address_is_another_service_in_each() {
+fn the_same_address_is_a_separate_service_in_each_namespace() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     done(&mut engine, "service.add", vip("10.0.2.11"));
@@ -56,7 +56,7 @@ fn the_same_address_is_another_service_in_each() {
 }
 
 #[test]
-fn a_namespace_that_comes_again_is_empty() {
+fn a_namespace_added_again_is_empty() {
     let mut engine = engine();
     for _ in 0..2 {
         done(&mut engine, "namespace.add", blue());
@@ -68,7 +68,7 @@ fn a_namespace_that_comes_again_is_empty() {
 }
 
 #[test]
-fn the_list_tells_what_is_bound_by_name() {
+fn bindings_are_listed_by_port_name() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let list = ask(&mut engine, "namespace.list", json!({})).unwrap()["namespaces"].clone();
@@ -77,7 +77,7 @@ fn the_list_tells_what_is_bound_by_name() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_changes_nothing() {
+fn invalid_namespaces_are_refused_and_change_nothing() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let before = ask(&mut engine, "config.get", json!({})).unwrap();
@@ -118,9 +118,9 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
             "namespace.settings.tcp_timeout 0 seconds is outside 1 to 4000000",
         ),
     ];
-    for (namespace, told) in rows {
+    for (namespace, message) in rows {
         let refused = errors(ask(&mut engine, "namespace.add", json!({ "namespace": namespace })));
-        assert_eq!(refused.first().map(String::as_str), Some(told), "{namespace}");
+        assert_eq!(refused.first().map(String::as_str), Some(message), "{namespace}");
     }
     let twice = ask(&mut engine, "namespace.add", blue()).unwrap_err();
     assert_eq!((twice.code(), twice.data().errno), (-32001, Some(Errno::EExist)));
@@ -128,7 +128,7 @@ fn what_makes_no_sense_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn who_is_not_there_cannot_be_asked_or_removed() {
+fn an_unknown_namespace_is_an_error() {
     let mut engine = engine();
     let asked = ask_in(&mut engine, "red", "service.list", json!({})).unwrap_err();
     assert_eq!(
@@ -140,12 +140,12 @@ fn who_is_not_there_cannot_be_asked_or_removed() {
     );
     let removed = ask(&mut engine, "namespace.remove", json!({ "name": "red" })).unwrap_err();
     assert_eq!(removed.data().errno, Some(Errno::ENoEnt));
-    let told = errors(ask(&mut engine, "namespace.remove", json!({ "name": "default" })));
-    assert_eq!(told, ["name the default namespace is always there"]);
+    let message = errors(ask(&mut engine, "namespace.remove", json!({ "name": "default" })));
+    assert_eq!(message, ["name the default namespace cannot be removed"]);
 }
 
 #[test]
-fn what_is_about_the_daemon_is_not_asked_of_one() {
+fn requests_about_the_daemon_refuse_a_namespace() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     for (method, params) in [
@@ -155,8 +155,8 @@ fn what_is_about_the_daemon_is_not_asked_of_one() {
         ("namespace.add", blue()),
         ("namespace.remove", json!({ "name": "blue" })),
     ] {
-        let told = errors(ask_in(&mut engine, "blue", method, params));
-        assert_eq!(told, ["namespace this method is about the whole daemon"], "{method}");
+        let message = errors(ask_in(&mut engine, "blue", method, params));
+        assert_eq!(message, ["namespace this method concerns the whole daemon"], "{method}");
     }
     assert!(!engine.is_stopping());
     assert!(ask_in(&mut engine, "default", "version.get", json!({})).is_ok());
@@ -171,7 +171,7 @@ fn two() -> Value {
 }
 
 #[test]
-fn a_configuration_replaces_all_namespaces_or_none() {
+fn an_apply_replaces_all_namespaces_or_none() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let dry = ask(&mut engine, "config.apply", json!({ "config": two(), "dry_run": true })).unwrap();
@@ -187,8 +187,8 @@ fn a_configuration_replaces_all_namespaces_or_none() {
     let mut wrong = config.clone();
     wrong["namespaces"][1]["services"] = json!([vip("224.0.0.1")["service"]]);
     wrong["namespaces"][0]["settings"]["udp_timeout"] = json!(8);
-    let told = errors(ask(&mut engine, "config.apply", json!({ "config": wrong })));
-    assert!(told[0].starts_with("namespaces[1].services[0].destinations[0]"), "{told:?}");
+    let message = errors(ask(&mut engine, "config.apply", json!({ "config": wrong })));
+    assert!(message[0].starts_with("namespaces[1].services[0].destinations[0]"), "{message:?}");
     assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), config);
     let none = ask(&mut engine, "config.apply", json!({ "config": {} })).unwrap();
     assert_eq!(none["namespaces"]["removed"], json!(["blue", "green"]));
@@ -214,44 +214,44 @@ fn a_configuration_can_be_applied_to_one_namespace() {
         (&json!([]), &json!([]), &json!([]))
     );
     for (config, place) in [
-        (json!({ "ports": [{ "name": "client" }] }), "ports a namespace has none to set up"),
-        (two(), "namespaces a namespace has none in it"),
+        (json!({ "ports": [{ "name": "client" }] }), "ports a namespace cannot configure ports"),
+        (two(), "namespaces a namespace cannot contain namespaces"),
         (
             json!({ "settings": { "tcp_timeout": 0 } }),
             "settings.tcp_timeout 0 seconds is outside 1 to 4000000",
         ),
     ] {
-        let told = errors(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
-        assert_eq!(told[0], place);
+        let message = errors(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
+        assert_eq!(message[0], place);
     }
 }
 
 #[test]
-fn links_of_static_facts_are_on_what_is_bound() {
+fn links_must_be_on_bound_ports() {
     let mut engine = engine();
     let link = |port: &str, vlan: Value| json!({ "links": [{ "name": "l", "port": port, "vlan": vlan, "mac": "02:00:00:00:00:01", "mtu": 1500 }] });
     let own = json!({ "name": "blue", "bindings": [{ "port": "client", "vlan": 5 }], "network": link("client", json!(5)) });
     done(&mut engine, "namespace.add", json!({ "namespace": own }));
     let foreign =
         json!({ "name": "green", "bindings": [{ "port": "server" }], "network": link("client", json!(5)) });
-    let told = errors(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
-    assert_eq!(told, ["namespace.network.links[0] client VLAN 5 belongs to namespace \"blue\""]);
+    let message = errors(ask(&mut engine, "namespace.add", json!({ "namespace": foreign })));
+    assert_eq!(message, ["namespace.network.links[0] client VLAN 5 belongs to namespace \"blue\""]);
     let config = json!({ "network": link("client", json!(null)), "namespaces": [{ "name": "blue", "bindings": [{ "port": "0" }] }] });
-    let told = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
-    assert_eq!(told, ["network.links[0] client belongs to namespace \"blue\""]);
+    let message = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
+    assert_eq!(message, ["network.links[0] client belongs to namespace \"blue\""]);
 }
 
 #[test]
-fn a_namespace_keeps_its_network_namespace() {
+fn the_network_namespace_cannot_be_changed() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let config = json!({ "namespaces": [{ "name": "blue", "netns": "other" }] });
-    let told = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
-    assert_eq!(told, ["namespaces.blue.netns a namespace keeps its network namespace"]);
+    let message = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
+    assert_eq!(message, ["namespaces.blue.netns the network namespace of a namespace cannot be changed"]);
 }
 
 #[test]
-fn what_the_kernel_refuses_changes_nothing() {
+fn a_refusal_of_the_kernel_changes_nothing() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
     let before = ask(&mut engine, "config.get", json!({})).unwrap();

@@ -1,4 +1,4 @@
-//! The thread that carries: bursts while there is work, short sleeps while there is none.
+//! The thread of the exception path: carries bursts of frames, and sleeps briefly when idle.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use pollux_dataplane::wire::ether;
 use pollux_dataplane::worker::binding::NamespaceId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Carried, Change, ExceptionCounters, WayCounters};
+use super::{Carried, Change, DirectionCounters, ExceptionCounters};
 
-/// Frames carried in one direction before the other gets its turn.
+/// Maximum number of frames carried in one direction before the other direction.
 const BURST: usize = 64;
-/// More than any TAP frame: the largest MTU is 65,521.
+/// Larger than any TAP frame; the largest MTU is 65,521.
 const LARGEST_FRAME: usize = 64 << 10;
-/// A frame from the kernel wakes us at once; one on the ring waits for the end of the sleep, since its worker cannot
-/// ring a bell without a system call. So the first sleep after work is short, in case an answer follows...
+/// First sleep after work. A frame from the kernel ends a sleep; a frame on the ring waits for its end, because waking
+/// the thread would cost the worker a system call.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
-/// ...and each further sleep doubles: a frame waits at most about as long as there was silence before it, and never
-/// longer than this. On a virtual machine one round costs some 25 microseconds, which makes 2 to 3 % of a core.
+/// Longest sleep. Sleeps double, so a frame waits at most about as long as the silence before it. On a virtual machine
+/// an idle iteration takes about 25 microseconds, which is 2 to 3 % of a core.
 const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
-/// Bytes of a tag, and where it stands in a frame.
+/// Size of a VLAN tag, and its offset in a frame.
 const TAG: usize = 4;
 const TAG_AT: usize = 12;
 
@@ -48,35 +48,35 @@ impl<P: Packet> Carrier<P> {
 
     pub(super) fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
-            self.rearrange();
+            self.apply_changes();
             if self.carry() {
                 continue;
             }
             let mut sleep = SHORTEST_SLEEP;
-            while !stop.load(Relaxed) && !self.awaited(sleep) {
+            while !stop.load(Relaxed) && !self.wait(sleep) {
                 sleep = (sleep * 2).min(LONGEST_SLEEP);
             }
         }
     }
 
-    /// Namespaces come and go.
-    fn rearrange(&mut self) {
+    /// Executes pending commands.
+    fn apply_changes(&mut self) {
         loop {
             match self.changes.try_recv() {
-                Ok(Change::Join(id, carried)) => self.all.push((id, carried)),
-                Ok(Change::Twins(id, stay, come)) => {
+                Ok(Change::Add(id, carried)) => self.all.push((id, carried)),
+                Ok(Change::Twins(id, keep, new)) => {
                     if let Some((_, carried)) = self.all.iter_mut().find(|(of, _)| *of == id) {
-                        carried.twins.retain(|twin| stay.contains(&(twin.port, twin.vlan)));
-                        carried.twins.extend(come);
+                        carried.twins.retain(|twin| keep.contains(&(twin.port, twin.vlan)));
+                        carried.twins.extend(new);
                     }
                 }
-                Ok(Change::Leave(id, _done)) => self.all.retain(|(of, _)| *of != id),
+                Ok(Change::Remove(id, _done)) => self.all.retain(|(of, _)| *of != id),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
     }
 
-    /// A burst from everywhere. True if there was anything.
+    /// Carries a burst in each direction of each namespace; returns true if there was a frame.
     fn carry(&mut self) -> bool {
         let (counters, buffer) = (&self.counters, &mut self.buffer);
         let mut busy = false;
@@ -87,12 +87,12 @@ impl<P: Packet> Carrier<P> {
         busy
     }
 
-    /// Sleeps. True if there is something to carry now, so that an idle round costs one system call.
-    fn awaited(&self, sleep: Duration) -> bool {
+    /// Sleeps; returns true if there is work. An idle iteration costs one system call.
+    fn wait(&self, sleep: Duration) -> bool {
         let twins = self.all.iter().flat_map(|(_, carried)| &carried.twins);
         let mut fds: Vec<PollFd<'_>> = twins.map(|twin| PollFd::new(&twin.device, PollFlags::IN)).collect();
         let limit = Timespec { tv_sec: 0, tv_nsec: sleep.subsec_nanos().into() };
-        // An interrupted sleep counts as work: to look once too often does no harm.
+        // An interrupted sleep counts as work, which is harmless.
         !matches!(poll(&mut fds, Some(&limit)), Ok(0))
             || !self.changes.is_empty()
             || self.all.iter().any(|(_, carried)| !carried.ring.is_empty())
@@ -100,17 +100,17 @@ impl<P: Packet> Carrier<P> {
 }
 
 impl<P: Packet> Carried<P> {
-    /// Empties the ring into the twins, a burst at most. True if there was anything.
+    /// Writes up to a burst of frames from the ring to the twins; returns true if there was a frame.
     fn deliver(&self, counters: &ExceptionCounters, buffer: &mut [u8]) -> bool {
-        for turn in 0..BURST {
-            let Some((port, packet)) = self.ring.pop() else { return turn > 0 };
+        for count in 0..BURST {
+            let Some((port, packet)) = self.ring.pop() else { return count > 0 };
             let frame = packet.bytes();
             counters.to_kernel.count(frame.len(), self.deliver_one(port, frame, buffer));
         }
         true
     }
 
-    /// Gives a frame to the twin of its VLAN, without the tag, or else to its port's.
+    /// Writes a frame to the twin of its VLAN, without the tag, or else to that of its port.
     fn deliver_one(&self, port: usize, frame: &[u8], buffer: &mut [u8]) -> bool {
         let of = |vlan| self.twins.iter().find(|twin| twin.port == port && twin.vlan == vlan);
         if let Some(vlan) = tag(frame)
@@ -124,19 +124,19 @@ impl<P: Packet> Carried<P> {
         of(None).is_some_and(|twin| twin.device.write(frame).is_ok())
     }
 
-    /// Takes what the kernel sent to each twin, a burst at most. True if there was anything.
+    /// Reads up to a burst of frames from each twin; returns true if there was a frame.
     fn collect(&mut self, counters: &ExceptionCounters, buffer: &mut [u8]) -> bool {
         let (mut busy, injector) = (false, &mut self.injector);
         self.twins.retain(|twin| {
             for _ in 0..BURST {
-                // Room for a tag stays in front.
+                // Leaves space for a tag at the beginning.
                 let len = match twin.device.read(&mut buffer[TAG..]) {
                     Ok(len) => len,
                     Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                         return true;
                     }
                     Err(_) => {
-                        // Somebody deleted the interface. Polling it on would keep us awake for ever.
+                        // The interface was deleted. Polling it further would keep the thread busy.
                         counters.twins_lost.fetch_add(1, Relaxed);
                         return false;
                     }
@@ -151,14 +151,14 @@ impl<P: Packet> Carried<P> {
     }
 }
 
-/// The VLAN of a frame, if it has a whole tag.
+/// Returns the VLAN ID of a frame with a complete tag.
 fn tag(frame: &[u8]) -> Option<u16> {
     let tagged = frame.get(TAG_AT..TAG_AT + 2)? == ether::VLAN.to_be_bytes();
     let tci = frame.get(TAG_AT + 2..TAG_AT + TAG)?;
     tagged.then(|| u16::from_be_bytes([tci[0], tci[1]]) & 0x0fff)
 }
 
-/// The frame of `len` bytes that begins at [`TAG`], with a tag if it is to have one.
+/// Returns the frame of `len` bytes that begins at offset [`TAG`], with a tag added if `vlan` is given.
 fn with_tag(buffer: &mut [u8], len: usize, vlan: Option<u16>) -> &[u8] {
     let Some(vlan) = vlan.filter(|_| len >= TAG_AT) else { return &buffer[TAG..TAG + len] };
     buffer.copy_within(TAG..TAG + TAG_AT, 0);
@@ -167,7 +167,7 @@ fn with_tag(buffer: &mut [u8], len: usize, vlan: Option<u16>) -> &[u8] {
     &buffer[..TAG + len]
 }
 
-impl WayCounters {
+impl DirectionCounters {
     fn count(&self, len: usize, delivered: bool) {
         if delivered {
             self.frames.fetch_add(1, Relaxed);
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_comes_and_goes() {
+    fn a_tag_is_added_and_recognized() {
         let plain: Vec<u8> = (0..60).collect();
         let mut buffer = vec![0; TAG + 60];
         buffer[TAG..].copy_from_slice(&plain);

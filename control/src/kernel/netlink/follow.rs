@@ -1,4 +1,4 @@
-//! The mirror's thread: listen, take in, and tell at the right time.
+//! The thread of the mirror: receives changes, updates the tables, and publishes the network state.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,40 +19,43 @@ use crate::kernel::rtnetlink::{Asker, Listener};
 use crate::kernel::tables::{Effect, Tables};
 use crate::model::network_config::NetworkConfig;
 
-/// After a quiet time: long enough that the messages of one `ip` command make one picture.
+/// Delay after the first change, so that the messages of one `ip` command are published together.
 const SETTLE: Duration = Duration::from_millis(1);
-/// Between two pictures: a snapshot is compiled from each, and more than fifty a second help nobody.
-const PACE: Duration = Duration::from_millis(20);
-/// After a failed dump, so that a kernel short of memory is not asked in a tight loop.
+/// Minimum interval between two published states, each of which is compiled into a snapshot.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// Delay after a failed dump.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Where pictures go; one that nobody has fetched yet is replaced by the newer one.
-pub(super) struct Outlet {
+/// Publishes network states; a newer one replaces one that was not received yet.
+pub(super) struct Publisher {
     pub(super) network_config: Sender<NetworkConfig>,
     pub(super) stale: Receiver<NetworkConfig>,
     pub(super) last: Option<NetworkConfig>,
 }
 
-impl Outlet {
-    /// False when this is what was told last.
-    fn tell(&mut self, network_config: NetworkConfig) -> bool {
+impl Publisher {
+    /// Publishes a state; returns false if it equals the last one.
+    fn publish(&mut self, network_config: NetworkConfig) -> bool {
         if self.last.as_ref() == Some(&network_config) {
             return false;
         }
         let _ = self.stale.try_recv();
-        // We hold a receiver, so the channel is open; and it is empty, since nobody else sends.
+        // The channel is open, because `stale` is a receiver, and empty, because this is the only sender.
         let _ = self.network_config.try_send(network_config.clone());
         self.last = Some(network_config);
         true
     }
 }
 
-/// What is to be done before the tables can be told.
+/// Work to do before the state can be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Nothing,
-    Picture,
+    /// Publish the tables.
+    Publish,
+    /// Read the routes again.
     Routes,
+    /// Read all tables again.
     Everything,
 }
 
@@ -61,28 +64,37 @@ pub(super) struct Follower {
     asker: Asker,
     listener: Listener,
     tables: Tables,
-    outlet: Outlet,
+    publisher: Publisher,
     counters: Arc<MirrorCounters>,
     due: Due,
-    /// When `due` is done.
+    /// Time at which `due` is done.
     at: Instant,
-    last_told: Instant,
+    last_published: Instant,
 }
 
 impl Follower {
-    /// Subscribes, then reads every table and tells the first picture: in this order no change is missed.
+    /// Subscribes, then reads all tables and publishes the first state. In this order no change is missed.
     pub(super) fn new(
         twins: Vec<Twin>,
-        outlet: Outlet,
+        publisher: Publisher,
         counters: Arc<MirrorCounters>,
     ) -> Result<Follower, NetlinkError> {
         let now = Instant::now();
         let (asker, listener) = (Asker::open()?, Listener::open()?);
         let tables = Tables::default();
         let due = Due::Everything;
-        let mut new =
-            Follower { twins, asker, listener, tables, outlet, counters, due, at: now, last_told: now };
-        new.settle(now)?;
+        let mut new = Follower {
+            twins,
+            asker,
+            listener,
+            tables,
+            publisher,
+            counters,
+            due,
+            at: now,
+            last_published: now,
+        };
+        new.update(now)?;
         Ok(new)
     }
 
@@ -91,7 +103,7 @@ impl Follower {
             self.wait(wake);
             while self.listen() && Instant::now() < self.at {}
             let now = Instant::now();
-            if self.due != Due::Nothing && now >= self.at && self.settle(now).is_err() {
+            if self.due != Due::Nothing && now >= self.at && self.update(now).is_err() {
                 count(&self.counters.failed_dumps);
                 self.due = Due::Everything;
                 self.at = now + RETRY;
@@ -99,56 +111,56 @@ impl Follower {
         }
     }
 
-    /// Sleeps until something is heard, something is due, or the mirror is dropped.
+    /// Sleeps until a message arrives, work is due, or the mirror is dropped.
     fn wait(&self, wake: &OwnedFd) {
         let mut fds = [PollFd::new(&self.listener.socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
         let limit = (self.due != Due::Nothing)
             .then(|| self.at.saturating_duration_since(Instant::now()))
             .and_then(|wait| Timespec::try_from(wait).ok());
-        // An interrupted sleep is a short one.
+        // An interrupted sleep ends early, which is harmless.
         let _ = poll(&mut fds, limit.as_ref());
     }
 
-    /// Takes in one portion of news; false when there is none.
+    /// Receives messages; returns false if there are none.
     fn listen(&mut self) -> bool {
         let (tables, counters) = (&mut self.tables, &self.counters);
         let mut due = Due::Nothing;
         let any = self.listener.receive(|message| {
             let effect = message.map(|m| tables.apply(&m));
-            count(if effect.is_some() { &counters.heard } else { &counters.lost });
+            count(if effect.is_some() { &counters.received } else { &counters.lost });
             due = due.max(match effect {
                 Some(Effect::None) => Due::Nothing,
-                Some(Effect::Changed) => Due::Picture,
+                Some(Effect::Changed) => Due::Publish,
                 Some(Effect::StaleRoutes) => Due::Routes,
                 None => Due::Everything,
             });
         });
         if self.due == Due::Nothing && due != Due::Nothing {
-            self.at = (Instant::now() + SETTLE).max(self.last_told + PACE);
+            self.at = (Instant::now() + SETTLE).max(self.last_published + MIN_INTERVAL);
         }
         self.due = self.due.max(due);
         any
     }
 
-    /// Brings the tables up to date and tells them.
-    fn settle(&mut self, now: Instant) -> Result<(), NetlinkError> {
+    /// Brings the tables up to date and publishes the state.
+    fn update(&mut self, now: Instant) -> Result<(), NetlinkError> {
         match self.due {
             Due::Nothing => return Ok(()),
-            Due::Picture => {}
+            Due::Publish => {}
             Due::Routes => self.read_routes()?,
             Due::Everything => self.read_everything()?,
         }
         self.due = Due::Nothing;
-        self.last_told = now;
-        if self.outlet.tell(self.tables.network_config(&self.twins)) {
-            count(&self.counters.sent);
+        self.last_published = now;
+        if self.publisher.publish(self.tables.network_config(&self.twins)) {
+            count(&self.counters.published);
         }
         Ok(())
     }
 
     fn read_everything(&mut self) -> Result<(), NetlinkError> {
-        // What is heard from here on is at most as old as what is read next, and applying it twice does no harm.
-        self.listener.forget();
+        // Messages received from here on may already be in the dump; applying them again is harmless.
+        self.listener.discard();
         count(&self.counters.full_dumps);
         self.tables = Tables::default();
         self.read("read the links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
@@ -157,7 +169,7 @@ impl Follower {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut rules = RuleMessage::default();
             rules.header.family = family;
-            // A kernel may be built without policy routing, and then there are none.
+            // The kernel may be built without policy routing.
             match self.read("read the rules", RouteNetlinkMessage::GetRule(rules)) {
                 Ok(()) | Err(NetlinkError::Refused { .. }) => {}
                 Err(other) => return Err(other),

@@ -1,4 +1,4 @@
-//! Routes: of all that a kernel's route can say, what [`Route`](crate::kernel::facts::Route) can repeat.
+//! Conversion of route messages.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use netlink_packet_route::route::{
 use super::{any, prefix};
 use crate::model::network_config::RouteKind;
 
-/// What tells two routes apart. The kernel allows several rows with one key; then the first is the one in force.
+/// Key of a route. The kernel allows several routes with the same key; the first one is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::kernel) struct RouteKey {
     pub(in crate::kernel) destination: IpNet,
@@ -19,7 +19,7 @@ pub(in crate::kernel) struct RouteKey {
     pub(in crate::kernel) metric: u32,
 }
 
-/// Where a route leads.
+/// Next hop of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct Hop {
     pub(in crate::kernel) kind: RouteKind,
@@ -27,13 +27,12 @@ pub(in crate::kernel) struct Hop {
     pub(in crate::kernel) interface: Option<u32>,
     pub(in crate::kernel) mtu: Option<u32>,
     pub(in crate::kernel) source: Option<IpAddr>,
-    /// One of several next hops: the first that is alive. A flow is never split, so one is enough for correctness,
-    /// though not for spreading load over routers.
+    /// True for the first usable one of several next hops. Load is not spread over routers.
     pub(in crate::kernel) of_many: bool,
 }
 
-/// None for what a load balancer does not route by: a type of service, a source prefix, broadcast and
-/// multicast, and the kernel's cache of learnt path MTUs.
+/// Returns `None` for routes that are not used: by type of service or source prefix, broadcast, multicast, and cached
+/// path MTUs.
 pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)> {
     let header = &message.header;
     let concerns_us =
@@ -62,7 +61,7 @@ pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)
 fn kind(kind: RouteType) -> Option<RouteKind> {
     match kind {
         RouteType::Unicast => Some(RouteKind::Unicast),
-        // An anycast address (RFC 4291, 2.6.1) is received here like any other of ours.
+        // An anycast address (RFC 4291, 2.6.1) is local.
         RouteType::Local | RouteType::Anycast => Some(RouteKind::Local),
         RouteType::Unreachable => Some(RouteKind::Unreachable),
         RouteType::BlackHole => Some(RouteKind::Blackhole),
@@ -82,7 +81,7 @@ impl Reading {
     fn attribute(&mut self, attribute: &RouteAttribute) {
         match attribute {
             RouteAttribute::Destination(a) => self.destination = ip(a).unwrap_or(self.destination),
-            // Table numbers above 255 only fit here; the header then says 252, "compatibility".
+            // Table numbers above 255 are only here; the header then has 252 (RT_TABLE_COMPAT).
             RouteAttribute::Table(table) => self.table = *table,
             RouteAttribute::Priority(metric) => self.metric = *metric,
             RouteAttribute::PrefSource(a) => self.hop.source = ip(a),
@@ -103,7 +102,7 @@ impl Reading {
 }
 
 impl Hop {
-    /// The attributes that a route with one next hop has itself, and a route with many has in each.
+    /// Reads an attribute of a next hop; a route with a single next hop has these itself.
     fn step(&mut self, attribute: &RouteAttribute) {
         match attribute {
             RouteAttribute::Oif(index) => self.interface = Some(*index),

@@ -1,4 +1,4 @@
-//! Rules of policy routing: those that send packets to a table for where they come from, where they go or their mark.
+//! Conversion of policy routing rules that select a table by source, destination or fwmark.
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
@@ -7,11 +7,11 @@ use super::prefix;
 use crate::model::Family;
 use crate::model::network_config::{LOCAL, MAIN, Rule};
 
-/// The table that is asked after the main one.
+/// The default table, consulted after the main table.
 const DEFAULT: u32 = 253;
 
-/// None for what does not lead forwarded packets of ours elsewhere: the rules every machine has, those that look at
-/// anything else of a packet (interface, type of service, ports), and those that do not name a table.
+/// Returns `None` for rules that are not used: the standard rules of every machine, rules with other conditions
+/// (interface, type of service, ports), and rules without a table.
 pub(in crate::kernel) fn rule(message: &RuleMessage) -> Option<Rule> {
     let header = &message.header;
     let family = match header.family {
@@ -32,13 +32,13 @@ pub(in crate::kernel) fn rule(message: &RuleMessage) -> Option<Rule> {
             RuleAttribute::FwMark(fwmark) => rule.fwmark = Some(*fwmark),
             RuleAttribute::Table(table) => rule.table = *table,
             RuleAttribute::FwMask(u32::MAX) | RuleAttribute::Protocol(_) => {}
-            // "Off" in the words of the kernel.
+            // The kernel's value for "not set".
             RuleAttribute::SuppressPrefixLen(u32::MAX) | RuleAttribute::SuppressIfGroup(u32::MAX) => {}
             RuleAttribute::L3MDev(false) => {}
             _ => return None,
         }
     }
-    // A mark of 0 without bits to look at is no mark.
+    // Mark 0 with mask 0 matches every packet.
     rule.fwmark = rule.fwmark.filter(|fwmark| *fwmark != 0);
     (![LOCAL, MAIN, DEFAULT].contains(&rule.table)).then_some(rule)
 }

@@ -24,7 +24,7 @@ fn vlan(protocol: VlanProtocol) -> LinkAttribute {
 }
 
 #[test]
-fn a_vlan_is_known_by_what_is_below_it_and_its_tag() {
+fn a_vlan_interface_has_a_lower_interface_and_a_vlan_id() {
     let below = LinkAttribute::Link(2);
     let rows = [
         ("a plain interface", vec![], None),
@@ -43,14 +43,14 @@ fn a_vlan_is_known_by_what_is_below_it_and_its_tag() {
 }
 
 #[test]
-fn a_bridge_port_message_is_no_interface() {
+fn bridge_port_messages_are_ignored() {
     let mut message = link(vec![]);
     message.header.interface_family = AddressFamily::Bridge;
     assert_eq!(interface(&message), None);
 }
 
 #[test]
-fn of_two_addresses_the_local_one_is_ours() {
+fn the_local_address_of_a_point_to_point_link_is_used() {
     let [ours, peers] = ["10.0.0.1", "10.0.0.2"].map(|a| a.parse::<IpAddr>().unwrap());
     let mut message = AddressMessage::default();
     message.attributes = vec![AddressAttribute::Address(peers), AddressAttribute::Local(ours)];
@@ -60,7 +60,7 @@ fn of_two_addresses_the_local_one_is_ours() {
 }
 
 #[test]
-fn a_neighbour_counts_in_the_states_that_have_an_address() {
+fn neighbours_are_usable_in_states_with_a_mac_address() {
     let hardware = Some(Mac([2, 0, 0, 0, 0, 2]));
     for (state, usable) in [
         (NeighbourState::Reachable, hardware),
@@ -101,7 +101,7 @@ fn v4(kind: RouteType, table: u8, attributes: Vec<RouteAttribute>) -> RouteMessa
 }
 
 #[test]
-fn only_routes_a_balancer_goes_by_are_read() {
+fn irrelevant_routes_are_ignored() {
     let rows = [
         ("main", RouteType::Unicast, 254, Some(RouteKind::Unicast)),
         ("local", RouteType::Local, 255, Some(RouteKind::Local)),
@@ -121,7 +121,7 @@ fn only_routes_a_balancer_goes_by_are_read() {
 }
 
 #[test]
-fn a_router_may_be_of_the_other_family() {
+fn a_next_hop_may_be_of_the_other_family() {
     let via = RouteAttribute::Via(RouteVia::Inet6("fe80::9".parse().unwrap()));
     let (key, hop) = route(&v4(RouteType::Unicast, 254, vec![via, RouteAttribute::Oif(3)])).unwrap();
     assert_eq!(key.destination.to_string(), "10.0.0.0/8");
@@ -129,7 +129,7 @@ fn a_router_may_be_of_the_other_family() {
 }
 
 #[test]
-fn of_many_next_hops_the_first_living_one_counts() {
+fn the_first_usable_of_several_next_hops_is_used() {
     let next = |index, flags| {
         let mut hop = RouteNextHop::default();
         (hop.interface_index, hop.flags) = (index, flags);
@@ -155,7 +155,7 @@ fn a_default_route_has_a_destination_of_its_family() {
 }
 
 #[test]
-fn only_rules_that_lead_elsewhere_by_address_or_mark_are_read() {
+fn irrelevant_rules_are_ignored() {
     let read = |table: u8, attributes: Vec<RuleAttribute>| {
         let mut message = RuleMessage::default();
         (message.header.family, message.header.action) = (AddressFamily::Inet, RuleAction::ToTable);

@@ -9,7 +9,7 @@ use super::*;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-fn heard(body: RouteNetlinkMessage) -> Message {
+fn message(body: RouteNetlinkMessage) -> Message {
     Message { flags: 0, body }
 }
 
@@ -50,19 +50,19 @@ fn route(router: u8) -> RouteMessage {
     message
 }
 
-/// A twin `krn0` of port `net0`, a VLAN on it, a VLAN on that, and an interface that is no business of ours.
+/// A twin `krn0` of port `net0`, a VLAN on it, a VLAN on that, and a foreign interface.
 fn tables() -> (Tables, Vec<Twin>) {
     let mut tables = Tables::default();
     for (index, name, vlan) in
         [(2, "krn0", None), (3, "krn0.7", Some((2, 7))), (4, "krn0.7.8", Some((3, 8))), (5, "eth0", None)]
     {
-        tables.apply(&heard(RouteNetlinkMessage::NewLink(link(index, name, true, vlan))));
+        tables.apply(&message(RouteNetlinkMessage::NewLink(link(index, name, true, vlan))));
     }
     (tables, vec![Twin { ifname: "krn0".into(), port: "net0".into(), vlan: None }])
 }
 
 #[test]
-fn links_are_twins_and_single_tags_on_them() {
+fn links_are_twins_and_single_vlans_on_them() {
     let (tables, twins) = tables();
     let network_config = tables.network_config(&twins);
     let seen: Vec<_> =
@@ -71,10 +71,10 @@ fn links_are_twins_and_single_tags_on_them() {
 }
 
 #[test]
-fn neighbours_are_told_of_our_links_only() {
+fn only_neighbours_on_links_are_listed() {
     let (mut tables, twins) = tables();
     for interface in [2, 5] {
-        tables.apply(&heard(neighbour(interface, NeighbourState::Reachable)));
+        tables.apply(&message(neighbour(interface, NeighbourState::Reachable)));
     }
     let network_config = tables.network_config(&twins);
     assert_eq!(network_config.neighbours.len(), 1);
@@ -82,7 +82,7 @@ fn neighbours_are_told_of_our_links_only() {
 }
 
 #[test]
-fn a_neighbour_changes_something_only_when_its_address_does() {
+fn a_neighbour_is_a_change_only_if_its_mac_address_changes() {
     let (mut tables, _) = tables();
     let steps = [
         (NeighbourState::Incomplete, Effect::None),
@@ -92,12 +92,12 @@ fn a_neighbour_changes_something_only_when_its_address_does() {
         (NeighbourState::Failed, Effect::None),
     ];
     for (state, effect) in steps {
-        assert_eq!(tables.apply(&heard(neighbour(2, state))), effect, "{state}");
+        assert_eq!(tables.apply(&message(neighbour(2, state))), effect, "{state}");
     }
 }
 
 #[test]
-fn routes_are_followed_while_one_has_a_key_and_read_anew_otherwise() {
+fn routes_are_followed_with_one_per_key_and_read_again_otherwise() {
     let (mut tables, twins) = tables();
     let new = |router| RouteNetlinkMessage::NewRoute(route(router));
     let del = |router| RouteNetlinkMessage::DelRoute(route(router));
@@ -116,7 +116,7 @@ fn routes_are_followed_while_one_has_a_key_and_read_anew_otherwise() {
 }
 
 #[test]
-fn of_several_routes_with_one_key_the_first_read_is_in_force() {
+fn the_first_of_several_routes_with_one_key_is_used() {
     let (mut tables, twins) = tables();
     for router in [5, 1] {
         tables.load(&RouteNetlinkMessage::NewRoute(route(router)));
@@ -127,13 +127,13 @@ fn of_several_routes_with_one_key_the_first_read_is_in_force() {
 }
 
 #[test]
-fn a_link_that_goes_down_or_away_makes_its_routes_stale() {
+fn a_link_that_goes_down_or_is_removed_makes_routes_stale() {
     let (mut tables, twins) = tables();
-    tables.apply(&heard(neighbour(2, NeighbourState::Reachable)));
+    tables.apply(&message(neighbour(2, NeighbourState::Reachable)));
     let down = RouteNetlinkMessage::NewLink(link(2, "krn0", false, None));
-    assert_eq!(tables.apply(&heard(down)), Effect::StaleRoutes);
+    assert_eq!(tables.apply(&message(down)), Effect::StaleRoutes);
     let gone = RouteNetlinkMessage::DelLink(link(2, "krn0", false, None));
-    assert_eq!(tables.apply(&heard(gone)), Effect::StaleRoutes);
+    assert_eq!(tables.apply(&message(gone)), Effect::StaleRoutes);
     let network_config = tables.network_config(&twins);
     assert_eq!(
         (network_config.links.len(), network_config.neighbours.len()),
@@ -143,11 +143,11 @@ fn a_link_that_goes_down_or_away_makes_its_routes_stale() {
 }
 
 #[test]
-fn a_table_is_told_while_a_rule_names_it() {
+fn a_routing_table_is_listed_while_a_rule_refers_to_it() {
     let (mut tables, twins) = tables();
     let mut elsewhere = route(1);
     elsewhere.header.table = 55;
-    tables.apply(&heard(RouteNetlinkMessage::NewRoute(elsewhere)));
+    tables.apply(&message(RouteNetlinkMessage::NewRoute(elsewhere)));
     assert_eq!(tables.network_config(&twins).routes, [], "no rule names table 55");
     let rule = |priority| {
         let mut message = RuleMessage::default();
@@ -162,14 +162,14 @@ fn a_table_is_told_while_a_rule_names_it() {
         ("the same again", RouteNetlinkMessage::NewRule(rule(100)), Effect::None),
     ];
     for (what, body, effect) in steps {
-        assert_eq!(tables.apply(&heard(body)), effect, "{what}");
+        assert_eq!(tables.apply(&message(body)), effect, "{what}");
     }
     let network_config = tables.network_config(&twins);
     assert_eq!(network_config.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
     assert_eq!(network_config.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
     for priority in [100, 200] {
         let gone = RouteNetlinkMessage::DelRule(rule(priority));
-        assert_eq!(tables.apply(&heard(gone)), Effect::Changed);
+        assert_eq!(tables.apply(&message(gone)), Effect::Changed);
     }
     assert_eq!(
         tables.network_config(&twins),

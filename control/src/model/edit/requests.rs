@@ -1,4 +1,4 @@
-//! An edit with its parameters, as it is written in a request.
+//! Edits and their parameters, as in requests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,40 +6,40 @@ use serde::{Deserialize, Serialize};
 use super::{DestinationEdit, ServiceEdit, SettingsEdit};
 use crate::model::{Destination, DestinationKey, Service, ServiceKey};
 
-/// One of the edits of `config.edit`: a method that changes something, with its parameters.
+/// One edit of `config.edit`: a method with its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "method", content = "params", deny_unknown_fields)]
 pub enum Edit {
-    /// Add a service.
+    /// Adds a service.
     #[serde(rename = "service.add")]
     ServiceAdd(ServiceAdd),
-    /// Change a service.
+    /// Changes a service.
     #[serde(rename = "service.edit")]
     ServiceEdit(ServiceEdit),
-    /// Remove a service and its destinations.
+    /// Removes a service and its destinations.
     #[serde(rename = "service.remove")]
     ServiceRemove(ServiceRemove),
-    /// Remove every service.
+    /// Removes all services.
     #[serde(rename = "service.flush")]
     ServiceFlush(NoParams),
-    /// Add a destination to a service.
+    /// Adds a destination to a service.
     #[serde(rename = "destination.add")]
     DestinationAdd(DestinationAdd),
-    /// Change a destination.
+    /// Changes a destination.
     #[serde(rename = "destination.edit")]
     DestinationEdit(DestinationEdit),
-    /// Remove a destination.
+    /// Removes a destination.
     #[serde(rename = "destination.remove")]
     DestinationRemove(DestinationRemove),
-    /// Change time-outs and switches.
+    /// Changes settings.
     #[serde(rename = "settings.set")]
     SettingsSet(SettingsEdit),
-    /// Make shown counters and rates zero.
+    /// Sets shown counters and rates to zero.
     #[serde(rename = "stats.zero")]
     StatsZero(ServiceQuery),
 }
 
-/// Parameters of a method that takes none; they may also be left out.
+/// Parameters of a method without parameters; `params` may also be absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoParams {}
@@ -48,7 +48,7 @@ pub struct NoParams {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceAdd {
-    /// The new service, with or without destinations.
+    /// The service, with or without destinations.
     pub service: Service,
 }
 
@@ -56,7 +56,7 @@ pub struct ServiceAdd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceRemove {
-    /// Which one.
+    /// Key of the service.
     pub service: ServiceKey,
 }
 
@@ -64,9 +64,9 @@ pub struct ServiceRemove {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationAdd {
-    /// The service it joins.
+    /// Key of the service.
     pub service: ServiceKey,
-    /// The new destination.
+    /// The destination.
     pub destination: Destination,
 }
 
@@ -74,9 +74,9 @@ pub struct DestinationAdd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationRemove {
-    /// The service it belongs to.
+    /// Key of the service.
     pub service: ServiceKey,
-    /// Which one.
+    /// Key of the destination.
     pub destination: DestinationKey,
 }
 
@@ -84,7 +84,7 @@ pub struct DestinationRemove {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServiceQuery {
-    /// Only this one; all when absent.
+    /// Key of the service; everything if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceKey>,
 }

@@ -25,19 +25,19 @@ fn empty(n: u8) -> Service {
 }
 
 fn add_service(config: &mut Config, service: Service) -> Result<(), EditError> {
-    carry_out(config, Edit::ServiceAdd(ServiceAdd { service }))
+    apply_edit(config, Edit::ServiceAdd(ServiceAdd { service }))
 }
 
 fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
-    carry_out(config, Edit::ServiceEdit(edit.clone()))
+    apply_edit(config, Edit::ServiceEdit(edit.clone()))
 }
 
 fn remove_service(config: &mut Config, service: ServiceKey) -> Result<(), EditError> {
-    carry_out(config, Edit::ServiceRemove(ServiceRemove { service }))
+    apply_edit(config, Edit::ServiceRemove(ServiceRemove { service }))
 }
 
 fn flush(config: &mut Config) {
-    carry_out(config, Edit::ServiceFlush(NoParams {})).unwrap();
+    apply_edit(config, Edit::ServiceFlush(NoParams {})).unwrap();
 }
 
 fn add_destination(
@@ -45,11 +45,11 @@ fn add_destination(
     service: ServiceKey,
     destination: Destination,
 ) -> Result<(), EditError> {
-    carry_out(config, Edit::DestinationAdd(DestinationAdd { service, destination }))
+    apply_edit(config, Edit::DestinationAdd(DestinationAdd { service, destination }))
 }
 
 fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(), EditError> {
-    carry_out(config, Edit::DestinationEdit(edit.clone()))
+    apply_edit(config, Edit::DestinationEdit(edit.clone()))
 }
 
 fn remove_destination(
@@ -57,7 +57,7 @@ fn remove_destination(
     service: ServiceKey,
     destination: DestinationKey,
 ) -> Result<(), EditError> {
-    carry_out(config, Edit::DestinationRemove(DestinationRemove { service, destination }))
+    apply_edit(config, Edit::DestinationRemove(DestinationRemove { service, destination }))
 }
 
 fn one() -> Config {

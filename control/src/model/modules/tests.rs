@@ -56,7 +56,7 @@ fn a_service_with_a_disabled_module_is_refused() {
         l4_port: 53,
     });
     let add = Edit::ServiceAdd(ServiceAdd { service: new.clone() });
-    let Err(EditError::Invalid(errors)) = edit::carry_out(&mut config, add) else { panic!() };
+    let Err(EditError::Invalid(errors)) = edit::apply_edit(&mut config, add) else { panic!() };
     let locations: Vec<_> = errors.0.iter().map(|error| error.location.as_str()).collect();
     assert_eq!(locations, ["service.protocol", "service.scheduler"]);
     new.scheduler = Scheduler::Rr;

@@ -65,7 +65,7 @@ fn first_byte(mut stream: &UnixStream) {
 
 #[test]
 fn unread_answers_share_a_byte_limit() {
-    let bed = Bed::with(Limits { answers: 2 << 20, unread: PATIENCE, ..Limits::default() });
+    let bed = Bed::with(Limits { answers: 2 << 20, unread: TIMEOUT, ..Limits::default() });
     let slow: Vec<UnixStream> = (0..8).map(|_| bed.raw()).collect();
     slow.iter().for_each(|mut stream| stream.write_all(LIST).unwrap());
     slow.iter().for_each(first_byte);
