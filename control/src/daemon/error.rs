@@ -1,4 +1,4 @@
-//! Why the daemon does not run.
+//! Reasons why the daemon cannot start.
 
 use thiserror::Error;
 
@@ -14,25 +14,26 @@ pub enum RunError {
     /// The packet buffers could not be allocated.
     #[error(transparent)]
     Pool(#[from] pollux_dataplane::dpdk::PoolError),
-    /// There is nothing to forward between.
+    /// DPDK has no port.
     #[error(
-        "DPDK found no port; name one with `-a 0000:3b:00.0` or `--vdev=net_af_packet0,iface=eth1` before the `--`"
+        "DPDK found no port; check the errors of EAL above, or add one before the `--` with `-a 0000:3b:00.0` or \
+         `--vdev=net_af_packet0,iface=eth1`"
     )]
     NoPorts,
-    /// The configuration speaks of a port that is not there.
-    #[error("ports: DPDK has no port {name}; it has {known}")]
+    /// The configuration names a port that does not exist.
+    #[error("ports: DPDK has no port {name:?}; use one of {known}")]
     UnknownPort {
-        /// The name that was written.
+        /// The name in the configuration.
         name: String,
-        /// The names there are.
+        /// Names of the existing ports.
         known: String,
     },
-    /// Reason why a twin cannot be created.
-    #[error("the twin of port {port}: {why}")]
+    /// A twin could not be created.
+    #[error("TAP twin of port {port}: {why}")]
     Twin {
         /// The port.
         port: String,
-        /// Why.
+        /// The error.
         why: crate::kernel::tap::TapError,
     },
     /// The mirror of the kernel's tables could not be started.

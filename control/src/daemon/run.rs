@@ -28,7 +28,7 @@ use crate::state::writer::Writer;
 /// Interval at which the control thread does periodic work.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is stopped.
 ///
 /// # Errors
 /// The reason why it could not start.

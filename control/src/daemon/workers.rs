@@ -20,7 +20,7 @@ use crate::kernel::namespace::KernelRings;
 use crate::model::Config;
 use crate::say;
 
-/// What workers need of DPDK.
+/// EAL, and the clock of the workers.
 #[derive(Clone, Copy)]
 pub(super) struct Dpdk<'a> {
     pub(super) eal: &'a Arc<Eal>,
@@ -58,7 +58,8 @@ pub(super) fn start(
     Ok(Started { handles, slots, threads, rings })
 }
 
-/// Starts a worker on its core, where it allocates its memory, on the local NUMA node. Returns the bytes per connection.
+/// Starts a worker on its core, where it allocates its memory, on the local NUMA node. Returns the bytes per
+/// connection.
 fn start_one(
     dpdk: Dpdk,
     setup: Setup<Queue>,

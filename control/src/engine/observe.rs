@@ -65,7 +65,7 @@ pub fn services<'a>(
     compiler.config().services.iter().filter(matches).map(view).collect()
 }
 
-/// What a destination carries at all workers together.
+/// Returns the connections of a destination, over all workers.
 pub fn load<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: DestinationId) -> Load {
     let known = worker_stats.filter_map(|stats| Some(stats.destinations.get(id.0 as usize)?.load()));
     known.fold(Load::default(), |sum, load| Load {

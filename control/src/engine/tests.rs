@@ -276,9 +276,9 @@ fn changes_of_the_configuration_are_logged_as_debug_events() {
         "destination": { "address": "2001:db8::1", "l4_port": 0, "method": "nat" } });
     done(&mut engine, "destination.add", again);
     done(&mut engine, "service.remove", json!({ "service": { "fwmark": 7, "family": "ipv6" } }));
-    let said: Vec<String> = follow.0.try_iter().map(|heard| heard.event.text.clone()).collect();
+    let texts: Vec<String> = follow.0.try_iter().map(|event| event.event.text.clone()).collect();
     assert_eq!(
-        said,
+        texts,
         [
             "IPVS: Setting timeout tcp:60 tcpfin:120 udp:300",
             "IPVS: added service fwmark 7 ipv6, scheduler mh",

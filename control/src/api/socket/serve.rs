@@ -155,7 +155,7 @@ fn stream_events(stream: &UnixStream, follow: &Follow, unread: Duration) -> io::
     stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
     loop {
         match follow.0.recv_timeout(PROBE_INTERVAL) {
-            Ok(heard) => write(stream, &rpc::notification(&heard), unread)?,
+            Ok(event) => write(stream, &rpc::notification(&event), unread)?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => match reader.read(&mut [0]) {
                 Err(quiet) if matches!(quiet.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}

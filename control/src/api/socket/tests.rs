@@ -219,13 +219,13 @@ fn a_slow_follower_delays_no_one_and_learns_how_many_events_it_missed() {
     let mut follower = bed.client();
     follower.call::<Done>(&Request::DebugFollow(NoParams {})).unwrap();
     get(&mut bed.client());
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Some(next) = follower.next_notification::<DebugEvent>().unwrap() {
-        heard.push((next.text, next.missed));
+        received.push((next.text, next.missed));
     }
-    assert_eq!(heard.len(), QUEUE_LEN + 1);
-    assert_eq!(heard[0], ("event 0".to_owned(), 0));
-    assert_eq!(heard[QUEUE_LEN], (format!("event {}", 2 * QUEUE_LEN), QUEUE_LEN as u64));
+    assert_eq!(received.len(), QUEUE_LEN + 1);
+    assert_eq!(received[0], ("event 0".to_owned(), 0));
+    assert_eq!(received[QUEUE_LEN], (format!("event {}", 2 * QUEUE_LEN), QUEUE_LEN as u64));
 }
 
 #[test]
