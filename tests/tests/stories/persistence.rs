@@ -32,7 +32,7 @@ pub fn networks() -> Result<()> {
     let daemon = bed.daemon(&text, 2)?;
     bed.balancer.ip("route add 10.1.5.0/24 dev pollux0")?;
     for address in ["10.1.0.3/24", "10.1.0.4/24", "10.1.5.3/24", "10.1.5.4/24"] {
-        bed.client.namespace.address(address, "leg0")?;
+        bed.client.namespace.address(address, "net0")?;
     }
     warm_up(&bed)?;
     let capture = Capture::new(&bed.client.namespace)?;
