@@ -257,7 +257,7 @@ mod tests {
                 .map_err(|wrong| wrong.to_string());
             let config = config.unwrap();
             let mut compiler = Compiler::new(&config.start, PORTS.map(|port| port.name.to_owned()));
-            compiler.learn(config.network.as_ref().unwrap()).unwrap();
+            compiler.set_network(config.network.as_ref().unwrap()).unwrap();
             let (snapshot, _) = compiler.configure(&config, std::time::Duration::ZERO).unwrap();
             let service = snapshot.services.service(ServiceId(0)).unwrap();
             for flow in (0..100_000).step_by(77) {

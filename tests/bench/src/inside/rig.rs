@@ -9,7 +9,7 @@ use pollux_control::engine::compile::Compiler;
 use pollux_control::engine::namespace_manager::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
-use pollux_control::kernel::namespace::{FrameCarrier, Heard, KernelNamespaceError, KernelRings};
+use pollux_control::kernel::namespace::{FrameCarrier, KernelMirror, KernelNamespaceError, KernelRings};
 use pollux_control::model::parse;
 use pollux_control::model::{self, Config, Namespace};
 use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
@@ -250,28 +250,28 @@ impl Ports for NoPorts {
 struct NoKernel;
 
 impl<P> FrameCarrier<P> for NoKernel {
-    fn join(
+    fn add(
         &mut self,
         _: NamespaceId,
         _: &Namespace,
         _: KernelRings<P>,
-    ) -> std::result::Result<Option<Heard>, KernelNamespaceError> {
+    ) -> std::result::Result<Option<KernelMirror>, KernelNamespaceError> {
         Ok(None)
     }
 
-    fn rebind(
+    fn prepare_bindings(
         &mut self,
         _: NamespaceId,
         _: &[model::Binding],
-    ) -> std::result::Result<Option<Heard>, KernelNamespaceError> {
+    ) -> std::result::Result<Option<KernelMirror>, KernelNamespaceError> {
         Ok(None)
     }
 
-    fn stay(&mut self, _: NamespaceId) {}
+    fn cancel_bindings(&mut self, _: NamespaceId) {}
 
-    fn bound(&mut self) {}
+    fn commit_bindings(&mut self) {}
 
-    fn leave(&mut self, _: NamespaceId) {}
+    fn remove(&mut self, _: NamespaceId) {}
 }
 
 #[cfg(test)]
