@@ -278,17 +278,28 @@ pub struct Pipeline {
     metas: Box<[PacketMeta]>,
 }
 
+/// What a pipeline is built from.
+pub struct PipelineSetup {
+    /// Number of the worker.
+    pub me: WorkerId,
+    /// The rule that assigns flows to workers.
+    pub steering: Steering,
+    /// The connection table.
+    pub conns: Table,
+    /// Maximum number of services.
+    pub services: usize,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Counters.
+    pub stats: Arc<WorkerStats>,
+    /// Rings to and from control.
+    pub rings: Arc<WorkerRings>,
+}
+
 impl Pipeline {
-    /// A pipeline with an empty configuration: everything goes to the kernel. `services` is how many there can be.
-    pub fn new(
-        me: WorkerId,
-        steering: Steering,
-        conns: Table,
-        services: usize,
-        shared: Arc<Shared>,
-        stats: Arc<WorkerStats>,
-        rings: Arc<WorkerRings>,
-    ) -> Pipeline {
+    /// A pipeline with an empty configuration: everything goes to the kernel.
+    pub fn new(setup: PipelineSetup) -> Pipeline {
+        let PipelineSetup { me, steering, conns, services, shared, stats, rings } = setup;
         let crate::flow::Seed(seed, step) = crate::flow::Seed::random();
         let state =
             |service: usize| SchedulerState::new(seed.wrapping_add(step.wrapping_mul(service as u64)));

@@ -51,11 +51,8 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             let query = ServiceListQuery { service: None, brief: !cli.json };
             session.show(&Request::ServiceList(query), |list: &ServiceList| {
                 let rows: Vec<_> = list.services.iter().map(ipvsadm::service_row).collect();
-                ipvsadm::services(
-                    &rows,
-                    Layout { table: args.table(), exact: args.exact, ..Layout::default() },
-                    &Numeric,
-                )
+                let layout = Layout { table: args.table(), exact: args.exact, ..Layout::default() };
+                ipvsadm::services(&rows, layout, &Numeric)
             })
         }
         Command::Connections { limit, all } => {

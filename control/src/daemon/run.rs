@@ -58,12 +58,8 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     announce::twins(&mut debug, twins.len());
     let (mirror, network_config) = start_mirror(twins)?;
 
-    let default_namespace = NamespaceEngine::new(
-        Compiler::new(&config.start, ports.names()),
-        Workers::new(handles),
-        mirror,
-        epoch,
-    );
+    let compiler = Compiler::new(&config.start, ports.names());
+    let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), mirror, epoch);
     let kernel_namespaces = kernel_namespaces(switch, port_list, pool, use_kernel);
     let namespaces =
         NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).with_spread(spread);

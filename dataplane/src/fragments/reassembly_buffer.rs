@@ -20,7 +20,7 @@ pub struct ReassemblyBuffer {
 
 impl ReassemblyBuffer {
     /// Allocates memory for the longest packet.
-    pub fn new() -> ReassemblyBuffer {
+    pub fn allocate() -> ReassemblyBuffer {
         ReassemblyBuffer { buffer: vec![0; ROOM + LONGEST].into_boxed_slice(), start: ROOM, end: ROOM }
     }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_packet_grows_at_its_end_as_far_as_the_buffer_reaches() {
-        let mut packet = ReassemblyBuffer::new();
+        let mut packet = ReassemblyBuffer::allocate();
         packet.copy(&[7; 100]);
         assert!(packet.extend(LONGEST - 100) && packet.bytes().len() == LONGEST);
         assert_eq!(packet.bytes()[..100], [7; 100]);

@@ -62,8 +62,8 @@ impl Pipeline {
             Kind::IcmpError => self.icmp_error(frame, meta, rx),
             Kind::TunnelError => self.tunnel_error(frame, meta, rx.now),
             _ => match self.conns.find(meta.hash, &meta.parsed.key) {
-                Some((id, Direction::In)) => self.from_client(frame, meta, id, rx),
-                Some((id, Direction::Out)) => self.from_server(frame, &meta.parsed, id, rx.now),
+                Some((id, Direction::In)) => self.decide_from_client(frame, meta, id, rx),
+                Some((id, Direction::Out)) => self.decide_from_server(frame, &meta.parsed, id, rx.now),
                 None => self.schedule(frame, meta, rx),
             },
         }

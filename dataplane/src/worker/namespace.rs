@@ -15,7 +15,7 @@ use crate::flow::Seed;
 use crate::io::{BURST, Batch, QueuePair};
 use crate::packet::Packet;
 use crate::pipeline::egress::tx_buffers::{FROM_KERNEL, HandOffRing, RELAYED};
-use crate::pipeline::{KernelRing, Pipeline, RxContext, TxBuffers};
+use crate::pipeline::{KernelRing, Pipeline, PipelineSetup, RxContext, TxBuffers};
 use crate::stats::WorkerStats;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
@@ -68,7 +68,7 @@ impl<P: Packet> NamespaceWorker<P> {
         setup.stats.counters.table_bytes.set(conns.bytes() as u64);
         let tx = TxBuffers::new(setup.ports, setup.kernel, setup.hand_off);
         let NamespaceSetup { me, steering, services, shared, stats, rings, .. } = setup;
-        let pipeline = Pipeline::new(me, steering, conns, services, shared, stats, rings);
+        let pipeline = Pipeline::new(PipelineSetup { me, steering, conns, services, shared, stats, rings });
         Ok(NamespaceWorker { pipeline, tx, inject: setup.inject, task: None })
     }
 

@@ -140,6 +140,10 @@ fn matrix(result: &Value, text: &mut String, plots: &mut Plots) {
             .svg(),
         ));
     }
+    matrix_table(&all, text);
+}
+
+fn matrix_table(all: &[&Value], text: &mut String) {
     *text += "| IP | bytes | flows | pattern | method | polluxd, cycles | testpmd, cycles | ratio | ns above testpmd | Mpps | bytes per connection |\n\
               | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for row in all {

@@ -81,7 +81,7 @@ impl<P: Packet> TxBuffers<P> {
             hand_off,
             unresolved: ArrayVec::new(),
             reassembler,
-            reassembly_buffer: ReassemblyBuffer::new(),
+            reassembly_buffer: ReassemblyBuffer::allocate(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::wire::tcp::SYN;
 
 impl Pipeline {
     /// Decides about a packet that the index has as from the client of connection `id`.
-    pub(crate) fn from_client(
+    pub(crate) fn decide_from_client(
         &mut self,
         frame: &[u8],
         meta: &PacketMeta,
@@ -31,12 +31,18 @@ impl Pipeline {
         if destination.is_none_or(|d| !d.available) && !entry.flags.has(Flags::BYPASS) {
             return self.destination_removed(frame, meta, id, rx);
         }
-        self.to_destination(frame, &meta.parsed, id, rx.now)
+        self.forward_to_destination(frame, &meta.parsed, id, rx.now)
     }
 
     /// The checks on every packet to a destination: packets of known connections, first packets, and ICMP
     /// errors from the client's side.
-    pub(crate) fn to_destination(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
+    pub(crate) fn forward_to_destination(
+        &mut self,
+        frame: &[u8],
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Outcome {
         let flow = Flow { id, direction: Direction::In };
         if parsed.is_error() {
             // The receiver checks ICMPv6 itself, as in Linux.

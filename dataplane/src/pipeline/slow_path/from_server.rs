@@ -14,16 +14,28 @@ use crate::verdict::DropReason;
 
 impl Pipeline {
     /// Decides about a packet that the index has as from the destination of connection `id`.
-    pub(crate) fn from_server(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
+    pub(crate) fn decide_from_server(
+        &mut self,
+        frame: &[u8],
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Outcome {
         if !self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             return Decision::ToKernel.into();
         }
-        self.to_client(frame, parsed, id, now)
+        self.forward_to_client(frame, parsed, id, now)
     }
 
     /// The checklist of every packet on its way to the client: packets of known connections, first packets of calls that
     /// servers open, and ICMP errors from the server's side. [`Pipeline::refusal`] has the reasons to refuse one.
-    pub(crate) fn to_client(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
+    pub(crate) fn forward_to_client(
+        &mut self,
+        frame: &[u8],
+        parsed: &Parsed,
+        id: ConnId,
+        now: Tick,
+    ) -> Outcome {
         let (next, mtu) = self.route_to_client(id);
         if let Some(refused) = self.refusal(frame, parsed, mtu) {
             return refused.into();

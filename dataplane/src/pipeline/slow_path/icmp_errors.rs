@@ -38,8 +38,8 @@ impl Pipeline {
         let key = parsed.key.reversed();
         event!(self, IcmpError, |_| Record::of(&key, type_and_code(frame, parsed)));
         match self.conns.find(meta.hash, &key) {
-            Some((id, Direction::In)) => self.to_destination(frame, parsed, id, rx.now),
-            Some((id, Direction::Out)) => self.to_client(frame, parsed, id, rx.now),
+            Some((id, Direction::In)) => self.forward_to_destination(frame, parsed, id, rx.now),
+            Some((id, Direction::Out)) => self.forward_to_client(frame, parsed, id, rx.now),
             None => match self.direct_reply_connection(&parsed.key) {
                 // It is about a client's packet whose destination replies directly: there is nothing to translate, and it
                 // is counted when the kernel sends it on.
@@ -81,7 +81,7 @@ impl Pipeline {
         let new_flow = NewFlow { key, service, quoted: true };
         match self.open_for_packet(frame, parsed, &new_flow, now) {
             Ok(id) => {
-                let outcome = self.to_destination(frame, parsed, id, now);
+                let outcome = self.forward_to_destination(frame, parsed, id, now);
                 Outcome { flow: Some(Flow { id, direction: Direction::In }), ..outcome }
             }
             Err(outcome) => outcome,

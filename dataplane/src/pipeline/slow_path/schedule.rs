@@ -273,7 +273,7 @@ impl Pipeline {
 
     /// Forwards a connection's first packet.
     pub(crate) fn first_packet(&mut self, frame: &[u8], parsed: &Parsed, id: ConnId, now: Tick) -> Outcome {
-        let outcome = self.to_destination(frame, parsed, id, now);
+        let outcome = self.forward_to_destination(frame, parsed, id, now);
         if self.conns.entry(id).flags.has(Flags::OPS)
             && let Some(handle) = self.conns.template(id)
         {

@@ -71,7 +71,7 @@ impl Pipeline {
             Ok(id) => id,
             Err(why) => return Some(Outcome::drop(why)),
         };
-        let outcome = self.from_server(frame, parsed, id, rx.now);
+        let outcome = self.decide_from_server(frame, parsed, id, rx.now);
         Some(Outcome { flow: Some(Flow { id, direction: Direction::Out }), ..outcome })
     }
 

@@ -31,6 +31,7 @@ fn packets_provoke_every_drop_reason() {
 }
 
 /// Counters of a worker to which packets were sent that provoke this reason.
+#[allow(clippy::too_many_lines, reason = "a table with a row for each drop reason")]
 fn provoke(why: DropReason) -> Arc<WorkerStats> {
     use DropReason::*;
     match why {

@@ -51,7 +51,7 @@ pub(super) fn no_headroom_for_a_tunnel() -> Arc<WorkerStats> {
 
 /// A packet that must be fragmented, of a kind that cannot allocate buffers for the fragments.
 pub(super) fn no_buffer_for_fragments() -> Arc<WorkerStats> {
-    let mut packet = ReassemblyBuffer::new();
+    let mut packet = ReassemblyBuffer::allocate();
     packet.copy(&with_byte(tcp_with(client(), vip(), "S", &[0; 1000]), 20, 0));
     run(with(Plan::new(Method::Dr), |plan| plan.network.links[1].mtu = 600), packet)
 }
