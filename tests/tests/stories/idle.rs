@@ -61,7 +61,7 @@ pub fn no_interrupts() -> Result<()> {
     let bed = Bed::new(2)?;
     let daemon = bed.daemon_with(&config(&[rules::ECHO], 2), 1, &["--idle", "interrupt"])?;
     for port in ["net_af_packet0", "net_af_packet1"] {
-        let warning = format!("port {port}: no interrupts");
+        let warning = format!("port {port}: no receive interrupts");
         if !daemon.log().contains(&warning) {
             return Err(Error(format!("the log lacks \"{warning}\":\n{}", daemon.log())));
         }
