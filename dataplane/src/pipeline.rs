@@ -31,6 +31,8 @@ use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::verdict::{SlowPathReason, Verdict};
 use crate::wire::ether::MacBytes;
+use crate::wire::ipv4::Ipv4Hdr;
+use crate::wire::ipv6::Ipv6Hdr;
 
 use egress::pmtu::PmtuCache;
 pub use egress::{KernelRing, TxBuffers};
@@ -166,8 +168,8 @@ impl Pipeline {
         }
     }
 
-    /// Last stage: takes each packet to its verdict. `SIX` inlines the fast path of IPv6 into the loop, for bursts that
-    /// begin with IPv6.
+    /// Last stage: takes each packet to its verdict. `SIX` inlines the fast path of IPv6 into the loop, and not that of
+    /// IPv4: for bursts that begin with IPv6.
     #[inline(always)]
     fn decide_burst<const SIX: bool, C: Processor, P: Packet>(
         &mut self,
@@ -198,9 +200,10 @@ impl Pipeline {
         done: impl Fn(&Pipeline, Verdict) -> R,
     ) -> R {
         let port = match meta.next {
-            NextStage::FastPath4 => self.fast_path4(&mut packet, meta, burst),
-            NextStage::FastPath6 if SIX => self.fast_path6(&mut packet, meta, burst),
-            NextStage::FastPath6 => burst.cpu.fast_path6(self, &mut packet, meta, burst),
+            NextStage::FastPath4 if !SIX => self.fast_path::<Ipv4Hdr, C, P>(&mut packet, meta, burst),
+            NextStage::FastPath4 => burst.cpu.fast_path::<Ipv4Hdr, P>(self, &mut packet, meta, burst),
+            NextStage::FastPath6 if SIX => self.fast_path::<Ipv6Hdr, C, P>(&mut packet, meta, burst),
+            NextStage::FastPath6 => burst.cpu.fast_path::<Ipv6Hdr, P>(self, &mut packet, meta, burst),
             _ => {
                 let verdict = self.slow_path(packet, meta, SlowPathReason::NotPlain, burst.rx, tx);
                 return done(self, verdict);

@@ -19,7 +19,7 @@ pub struct Timeouts {
 
 /// The sender of a packet, and whether the destination's packets pass this machine at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Sender {
     /// The client; the destination's packets pass here, too.
     Client = 0,
     /// The destination.

@@ -189,7 +189,8 @@ impl Destination {
     }
 }
 
-/// Port of the FTP control connection. Its service also matches possible data connections; spec 2.5.
+/// Port of the FTP control connection. Its service also matches possible data connections (spec 2.5), and its
+/// persistence templates hold for every port (spec 4.3).
 pub const FTP: u16 = 21;
 /// Source port of active FTP data connections.
 pub const FTP_DATA: u16 = 20;

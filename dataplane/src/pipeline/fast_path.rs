@@ -18,7 +18,7 @@ use crate::forward::rewrite::{NewEnd, never_zero};
 use crate::forward::tunnel_header::Numbers;
 use crate::packet::Packet;
 use crate::parse::Plain;
-use crate::proto::{From, tcp};
+use crate::proto::{Sender, tcp};
 use crate::stats::WorkerStats;
 use crate::time::{Millis, Tick};
 use crate::verdict::SlowPathReason;
@@ -30,12 +30,20 @@ use crate::wire::{ether, protocol};
 
 /// An address family, as the connection table has it.
 pub(super) trait Family: Ip {
+    /// The connection that the packet's candidate names, if it is the packet's.
+    fn confirm<C: Cpu>(conns: &Table, cpu: C, meta: &PacketMeta) -> Option<(ConnId, Direction)>;
+
     /// The connection's entry, and the address that NAT puts into its packets in `direction`.
     fn connection(conns: &mut Table, id: ConnId, direction: Direction)
     -> Option<(&mut Entry, Self::Address)>;
 }
 
 impl Family for Ipv4Hdr {
+    #[inline(always)]
+    fn confirm<C: Cpu>(conns: &Table, cpu: C, meta: &PacketMeta) -> Option<(ConnId, Direction)> {
+        conns.confirm(cpu, meta.candidate, &meta.key)
+    }
+
     #[inline(always)]
     fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, U32)> {
         conns.connection4(id, direction)
@@ -44,66 +52,44 @@ impl Family for Ipv4Hdr {
 
 impl Family for Ipv6Hdr {
     #[inline(always)]
+    fn confirm<C: Cpu>(conns: &Table, cpu: C, meta: &PacketMeta) -> Option<(ConnId, Direction)> {
+        let Key::V6(key) = &meta.parsed.key else { return None };
+        conns.confirm6(cpu, meta.candidate, key)
+    }
+
+    #[inline(always)]
     fn connection(conns: &mut Table, id: ConnId, direction: Direction) -> Option<(&mut Entry, U128)> {
         conns.connection6(id, direction)
     }
 }
 
 impl Pipeline {
-    /// Sends a plain packet of IPv4 on if its connection is known. Returns the port that it leaves by.
+    /// Sends a plain packet on if its connection is known. Returns the port that it leaves by.
     ///
     /// # Errors
     /// Why it must take the slow path; nothing has changed then.
     #[inline(always)]
-    pub(super) fn fast_path4<C: Processor, P: Packet>(
+    pub(super) fn fast_path<I: Family, C: Processor, P: Packet>(
         &mut self,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<C>,
     ) -> Result<u16, SlowPathReason> {
         let unchanged = burst.changes == self.conns.changes();
-        let found = match self.conns.confirm(burst.cpu, meta.candidate, &meta.key).filter(|_| unchanged) {
+        let (id, direction) = match I::confirm(&self.conns, burst.cpu, meta).filter(|_| unchanged) {
             Some(found) => found,
             None => self.look_up_again(meta)?,
         };
-        self.fast_path::<Ipv4Hdr, C, P>(packet, meta, found, burst)
-    }
-
-    /// Sends a plain packet of IPv6 on; see [`Pipeline::fast_path4`].
-    #[inline(always)]
-    pub(super) fn fast_path6<C: Processor, P: Packet>(
-        &mut self,
-        packet: &mut P,
-        meta: &PacketMeta,
-        burst: &Burst<C>,
-    ) -> Result<u16, SlowPathReason> {
-        let Key::V6(key) = &meta.parsed.key else { return Err(refuse(SlowPathReason::NotPlain)) };
-        let unchanged = burst.changes == self.conns.changes();
-        let found = match self.conns.confirm6(burst.cpu, meta.candidate, key).filter(|_| unchanged) {
-            Some(found) => found,
-            None => self.look_up_again(meta)?,
-        };
-        self.fast_path::<Ipv6Hdr, C, P>(packet, meta, found, burst)
+        match direction {
+            Direction::In => self.fast_path_from_client::<I, C, P>(packet, meta, id, burst),
+            Direction::Out => self.fast_path_from_server::<I, C, P>(packet, meta, id, burst),
+        }
     }
 
     /// The candidate was wrong: the flow's first index line is full, or the table changed during the burst.
     #[inline(never)]
     fn look_up_again(&self, meta: &PacketMeta) -> Result<(ConnId, Direction), SlowPathReason> {
         self.conns.find(meta.hash, &meta.key()).ok_or_else(|| refuse(SlowPathReason::NoConnection))
-    }
-
-    #[inline(always)]
-    fn fast_path<I: Family, C: Processor, P: Packet>(
-        &mut self,
-        packet: &mut P,
-        meta: &PacketMeta,
-        (id, direction): (ConnId, Direction),
-        burst: &Burst<C>,
-    ) -> Result<u16, SlowPathReason> {
-        match direction {
-            Direction::In => self.fast_path_from_client::<I, C, P>(packet, meta, id, burst),
-            Direction::Out => self.fast_path_from_server::<I, C, P>(packet, meta, id, burst),
-        }
     }
 
     #[inline(always)]
@@ -132,8 +118,8 @@ impl Pipeline {
         if flags.needs_slow_path() {
             return Err(refuse(SlowPathReason::Feature));
         }
-        let from = if flags.has(Flags::NO_OUTPUT) { From::ClientOnly } else { From::Client };
-        let expiry = unchanged_state(&snapshot.settings, entry, plain, from, burst)?;
+        let sender = if flags.has(Flags::NO_OUTPUT) { Sender::ClientOnly } else { Sender::Client };
+        let expiry = unchanged_state(&snapshot.settings, entry, plain, sender, burst)?;
         if flags.has(Flags::TUNNEL) {
             return burst.cpu.tunnel::<I, P>(self, packet, meta, (id, expiry.timeout(), burst.rx.now));
         }
@@ -218,7 +204,7 @@ impl Pipeline {
             .adjacencies
             .get(entry.destination as usize)
             .ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
-        let expiry = unchanged_state(&snapshot.settings, entry, plain, From::Destination, burst)?;
+        let expiry = unchanged_state(&snapshot.settings, entry, plain, Sender::Destination, burst)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN);
         let ether = ether.ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
         let change = Change { src: NewEnd::virtual_(entry, address), dst: Keep };
@@ -276,14 +262,14 @@ fn unchanged_state<C>(
     settings: &Settings,
     entry: &Entry,
     plain: &Plain,
-    from: From,
+    sender: Sender,
     burst: &Burst<C>,
 ) -> Result<Expiry, SlowPathReason> {
     if plain.protocol == protocol::UDP {
         return Ok(burst.udp_expiry);
     }
     let state = tcp::State::from_number(entry.state);
-    let next = tcp::next(state, from, plain.tcp_flags, settings.secure_tcp);
+    let next = tcp::next(state, sender, plain.tcp_flags, settings.secure_tcp);
     if next != state {
         return Err(refuse(SlowPathReason::State));
     }

@@ -37,8 +37,8 @@ pub(super) trait Processor: Cpu {
         tx: &mut TxBuffers<P>,
     );
 
-    /// See [`Pipeline::fast_path6`].
-    fn fast_path6<P: Packet>(
+    /// See [`Pipeline::fast_path`].
+    fn fast_path<I: Family, P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
@@ -97,14 +97,14 @@ impl Processor for Any {
     }
 
     #[inline(never)]
-    fn fast_path6<P: Packet>(
+    fn fast_path<I: Family, P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Any>,
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path6(packet, meta, burst)
+        pipeline.fast_path::<I, Any, P>(packet, meta, burst)
     }
 
     #[inline(never)]
@@ -152,7 +152,7 @@ impl Processor for Modern {
     }
 
     #[inline(always)]
-    fn fast_path6<P: Packet>(
+    fn fast_path<I: Family, P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
@@ -160,7 +160,7 @@ impl Processor for Modern {
         burst: &Burst<Modern>,
     ) -> Result<u16, SlowPathReason> {
         // SAFETY: see above.
-        unsafe { modern::fast_path6(pipeline, packet, meta, burst) }
+        unsafe { modern::fast_path::<I, P>(pipeline, packet, meta, burst) }
     }
 
     #[inline(always)]
@@ -219,13 +219,13 @@ mod modern {
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
-    pub(super) fn fast_path6<P: Packet>(
+    pub(super) fn fast_path<I: Family, P: Packet>(
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Modern>,
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path6(packet, meta, burst)
+        pipeline.fast_path::<I, Modern, P>(packet, meta, burst)
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]

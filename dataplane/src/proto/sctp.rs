@@ -1,6 +1,6 @@
 //! The SCTP state machine of IPVS as tables, and the event of a packet; spec 5.4.
 
-use super::From;
+use super::Sender;
 use crate::time::Millis;
 use crate::wire::sctp::{self, ABORT, COOKIE_ACK, COOKIE_ECHO, ChunkHdr, INIT};
 use crate::wire::view;
@@ -115,8 +115,8 @@ const NEXT: [Table; 3] = [INPUT, OUTPUT, INPUT_ONLY];
 
 /// The state after a packet.
 #[inline]
-pub fn next(state: State, from: From, event: Event) -> State {
-    NEXT[from as usize][event as usize][state as usize]
+pub fn next(state: State, sender: Sender, event: Event) -> State {
+    NEXT[sender as usize][event as usize][state as usize]
 }
 
 /// The type of the first chunk. `packet_after_ip` starts with the common header.

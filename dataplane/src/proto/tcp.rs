@@ -1,6 +1,6 @@
 //! The TCP state machine of IPVS as tables; spec 5.2.
 
-pub use super::From;
+pub use super::Sender;
 use crate::time::Millis;
 use crate::wire::tcp::{ACK, FIN, RST, SYN};
 
@@ -119,9 +119,9 @@ const EVENT: [u8; 32] = {
 /// The state after a segment with these flags. A segment with none of SYN, FIN, ACK and RST closes the connection.
 /// `secure` selects the tables of `secure_tcp`. There is no branch, so mispredictions cost nothing.
 #[inline]
-pub fn next(state: State, from: From, flags: u8, secure: bool) -> State {
+pub fn next(state: State, sender: Sender, flags: u8, secure: bool) -> State {
     let event = EVENT[usize::from(flags & 31)];
-    NEXT[usize::from(secure)][from as usize][usize::from(event)][state as usize]
+    NEXT[usize::from(secure)][sender as usize][usize::from(event)][state as usize]
 }
 
 impl State {

@@ -6,7 +6,7 @@
 
 use crate::conn::{ConnId, Flags};
 use crate::pipeline::Pipeline;
-use crate::proto::{From, sctp, tcp};
+use crate::proto::{Sender, sctp, tcp};
 use crate::wire::protocol;
 
 /// A per-connection feature.
@@ -30,17 +30,17 @@ impl Feature {
 
 impl Pipeline {
     /// Applies a feature to a packet that has just advanced its connection's state.
-    pub(crate) fn apply_feature(&mut self, feature: Feature, id: ConnId, from: From) {
+    pub(crate) fn apply_feature(&mut self, feature: Feature, id: ConnId, sender: Sender) {
         match feature {
-            Feature::ConfirmTemplate => self.confirm_template(id, from),
+            Feature::ConfirmTemplate => self.confirm_template(id, sender),
         }
     }
 
     /// Marks the template once one of its connections was really opened; it then survives floods. Spec 4.3.
     #[cold]
-    fn confirm_template(&mut self, id: ConnId, from: From) {
+    fn confirm_template(&mut self, id: ConnId, sender: Sender) {
         let entry = self.conns.entry_mut(id);
-        if was_opened(entry.protocol, entry.state, from) {
+        if was_opened(entry.protocol, entry.state, sender) {
             entry.flags.set(Flags::UNCONFIRMED, false);
             if let Some(handle) = self.conns.template(id) {
                 self.shared.templates.assure(handle);
@@ -50,10 +50,10 @@ impl Pipeline {
 }
 
 /// Whether a connection in this state was really opened.
-fn was_opened(protocol: u8, state: u8, from: From) -> bool {
+fn was_opened(protocol: u8, state: u8, sender: Sender) -> bool {
     match protocol {
         protocol::TCP => tcp::State::from_number(state) == tcp::State::Established,
         protocol::SCTP => sctp::State::from_number(state) == sctp::State::Established,
-        _ => from == From::Destination,
+        _ => sender == Sender::Destination,
     }
 }

@@ -5,7 +5,7 @@ use crate::icmp;
 use crate::parse::Parsed;
 use crate::pipeline::outcome::{Decision, Flow, Outcome};
 use crate::pipeline::{PacketMeta, Pipeline, RxContext};
-use crate::proto::{From, sctp, tcp};
+use crate::proto::{Sender, sctp, tcp};
 use crate::service::DestinationId;
 use crate::time::Tick;
 use crate::trace::event;
@@ -52,9 +52,9 @@ impl Pipeline {
             self.count_in(id, parsed.len);
         } else {
             let client_only = self.conns.entry(id).flags.has(Flags::NO_OUTPUT);
-            let from = if client_only { From::ClientOnly } else { From::Client };
+            let sender = if client_only { Sender::ClientOnly } else { Sender::Client };
             self.count_in(id, parsed.len);
-            self.advance_state(frame, parsed, id, from, now);
+            self.advance_state(frame, parsed, id, sender, now);
         }
         let decision = self.route_to_destination(frame, parsed, id);
         Outcome { decision, flow: Some(flow), counted: true }

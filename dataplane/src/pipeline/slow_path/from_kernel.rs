@@ -8,7 +8,7 @@ use crate::parse::{Kind, Parsed, parse};
 use crate::pipeline::egress::tx_buffers::{FROM_KERNEL, TxBuffers};
 use crate::pipeline::outcome::Flow;
 use crate::pipeline::{Pipeline, RxContext};
-use crate::proto::From;
+use crate::proto::Sender;
 use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
@@ -122,7 +122,7 @@ impl Pipeline {
         };
         self.count_out(id, parsed.len);
         if parsed.kind == Kind::Flow {
-            self.advance_state(frame, parsed, id, From::Destination, now);
+            self.advance_state(frame, parsed, id, Sender::Destination, now);
         }
         let nat = self.conns.entry(id).flags.has(Flags::NAT);
         Ok(nat.then_some(Flow { id, direction: Direction::Out }))

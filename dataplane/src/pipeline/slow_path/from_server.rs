@@ -7,7 +7,7 @@ use crate::parse::{Kind, Parsed};
 use crate::pipeline::Pipeline;
 use crate::pipeline::egress::route;
 use crate::pipeline::outcome::{Decision, Flow, Forward, Outcome, Transform, Transit};
-use crate::proto::From;
+use crate::proto::Sender;
 use crate::service::DestinationId;
 use crate::time::Tick;
 use crate::verdict::DropReason;
@@ -42,7 +42,7 @@ impl Pipeline {
         }
         self.count_out(id, parsed.len);
         if !parsed.is_error() {
-            self.advance_state(frame, parsed, id, From::Destination, now);
+            self.advance_state(frame, parsed, id, Sender::Destination, now);
         }
         let transit = Transit { hop: true, record_route: false };
         let decision = Decision::Forward(Forward { next, mtu, transit, transform: Transform::Nat });

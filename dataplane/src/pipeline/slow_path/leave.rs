@@ -9,14 +9,11 @@ use crate::parse::Parsed;
 use crate::pipeline::Pipeline;
 use crate::pipeline::outcome::{Decision, Outcome};
 use crate::pipeline::slow_path::schedule::{Chosen, NewFlow};
-use crate::service::Name;
+use crate::service::{FTP, Name};
 use crate::time::Tick;
 use crate::trace::{Record, event};
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::protocol;
-
-/// Port of FTP's control connection.
-const FTP: u16 = 21;
 
 impl Pipeline {
     /// Decides about a packet that would open a connection but gets no destination.

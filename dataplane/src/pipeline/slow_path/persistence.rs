@@ -9,14 +9,11 @@ use crate::helper::sip;
 use crate::parse::Parsed;
 use crate::pipeline::Pipeline;
 use crate::pipeline::slow_path::schedule::{Choice, Chosen, NewFlow};
-use crate::service::{DestinationId, Name, Persistence, Service};
+use crate::service::{DestinationId, FTP, Name, Persistence, Service};
 use crate::time::Tick;
 use crate::trace::{Record, event};
 use crate::verdict::DropReason;
 use crate::wire::{protocol, udp};
-
-/// Port of FTP's control connection, whose templates hold for every port.
-const FTP: u16 = 21;
 
 impl Pipeline {
     /// Chooses the destination of the client's template, or schedules and makes one.

@@ -69,15 +69,15 @@ fn every_cell_matches_the_specification() {
     for line in TABLES.lines().skip(1) {
         let (name, row) = line.split_once(": ").unwrap();
         let mut name = name.split_whitespace();
-        let from = match name.next().unwrap() {
-            "INPUT" => From::Client,
-            "OUTPUT" => From::Destination,
-            _ => From::ClientOnly,
+        let sender = match name.next().unwrap() {
+            "INPUT" => Sender::Client,
+            "OUTPUT" => Sender::Destination,
+            _ => Sender::ClientOnly,
         };
         let chunk = CHUNKS[position(EVENT_WORDS, name.next().unwrap())];
         let event = event(&packet(&[(chunk, 4, 4)])).unwrap();
         for (now, expected) in WORDS.split(' ').zip(row.split(' ')) {
-            assert_eq!(next(state(now), from, event), state(expected), "{line}: from {now}");
+            assert_eq!(next(state(now), sender, event), state(expected), "{line}: from {now}");
             cells += 1;
         }
     }
@@ -87,19 +87,19 @@ fn every_cell_matches_the_specification() {
 #[test]
 fn an_association_is_set_up_and_shut_down() {
     let steps = [
-        (From::Client, Event::Init, I1),
-        (From::Destination, Event::InitAck, CS),
-        (From::Client, Event::CookieEcho, CR),
-        (From::Destination, Event::CookieAck, ES),
-        (From::Client, Event::Data, ES),
-        (From::Client, Event::Shutdown, SR),
-        (From::Destination, Event::ShutdownAck, SA),
-        (From::Client, Event::ShutdownComplete, CL),
+        (Sender::Client, Event::Init, I1),
+        (Sender::Destination, Event::InitAck, CS),
+        (Sender::Client, Event::CookieEcho, CR),
+        (Sender::Destination, Event::CookieAck, ES),
+        (Sender::Client, Event::Data, ES),
+        (Sender::Client, Event::Shutdown, SR),
+        (Sender::Destination, Event::ShutdownAck, SA),
+        (Sender::Client, Event::ShutdownComplete, CL),
     ];
     let mut state = NO;
-    for (from, event, expected) in steps {
-        state = next(state, from, event);
-        assert_eq!(state, expected, "after {event:?} from {from:?}");
+    for (sender, event, expected) in steps {
+        state = next(state, sender, event);
+        assert_eq!(state, expected, "after {event:?} from {sender:?}");
     }
 }
 

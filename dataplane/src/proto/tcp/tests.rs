@@ -43,10 +43,10 @@ fn compare(text: &str, secure: bool) -> usize {
     for line in text.lines().skip(1) {
         let (name, row) = line.split_once(": ").unwrap();
         let mut name = name.split_whitespace();
-        let from = match name.next().unwrap() {
-            "INPUT" => From::Client,
-            "OUTPUT" => From::Destination,
-            _ => From::ClientOnly,
+        let sender = match name.next().unwrap() {
+            "INPUT" => Sender::Client,
+            "OUTPUT" => Sender::Destination,
+            _ => Sender::ClientOnly,
         };
         let flag = match name.next().unwrap() {
             "syn" => SYN,
@@ -55,7 +55,7 @@ fn compare(text: &str, secure: bool) -> usize {
             _ => RST,
         };
         for (now, expected) in WORDS.split(' ').zip(row.split(' ')) {
-            assert_eq!(next(state(now), from, flag, secure), state(expected), "{line}: from {now}");
+            assert_eq!(next(state(now), sender, flag, secure), state(expected), "{line}: from {now}");
             cells += 1;
         }
     }
@@ -70,17 +70,17 @@ fn every_cell_matches_the_specification() {
 #[test]
 fn a_handshake_and_a_close() {
     let steps = [
-        (From::Client, SYN, SR),
-        (From::Destination, SYN | ACK, SR),
-        (From::Client, ACK, ES),
-        (From::Client, FIN | ACK, CW),
-        (From::Destination, FIN | ACK, TW),
-        (From::Client, ACK, TW),
+        (Sender::Client, SYN, SR),
+        (Sender::Destination, SYN | ACK, SR),
+        (Sender::Client, ACK, ES),
+        (Sender::Client, FIN | ACK, CW),
+        (Sender::Destination, FIN | ACK, TW),
+        (Sender::Client, ACK, TW),
     ];
     let mut state = NO;
-    for (from, flags, expected) in steps {
-        state = next(state, from, flags, false);
-        assert_eq!(state, expected, "after {flags:#x} from {from:?}");
+    for (sender, flags, expected) in steps {
+        state = next(state, sender, flags, false);
+        assert_eq!(state, expected, "after {flags:#x} from {sender:?}");
     }
 }
 
@@ -89,13 +89,13 @@ fn flags_have_precedence_and_unknown_ones_are_ignored() {
     for flags in 0..=u8::MAX {
         let first = [RST, SYN, FIN, ACK].into_iter().find(|flag| flags & flag != 0);
         for now in ALL {
-            for from in [From::Client, From::Destination, From::ClientOnly] {
+            for sender in [Sender::Client, Sender::Destination, Sender::ClientOnly] {
                 for secure in [false, true] {
-                    let expected = first.map_or(CL, |flag| next(now, from, flag, secure));
+                    let expected = first.map_or(CL, |flag| next(now, sender, flag, secure));
                     assert_eq!(
-                        next(now, from, flags, secure),
+                        next(now, sender, flags, secure),
                         expected,
-                        "{flags:#x} in {now:?} from {from:?}"
+                        "{flags:#x} in {now:?} from {sender:?}"
                     );
                 }
             }
