@@ -56,9 +56,9 @@ impl<T: FromZeros> Slab<T> {
         Ok(map)
     }
 
-    /// Bytes taken from the machine.
+    /// Bytes taken from the machine; an empty array's mapping of one byte does not count.
     pub fn bytes(&self) -> usize {
-        self.map.len()
+        if self.len == 0 { 0 } else { self.map.len() }
     }
 }
 
@@ -104,4 +104,16 @@ pub fn prefetch_at<T>(records: &[T], place: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (records, place);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_array_takes_no_bytes() {
+        let none = Slab::<u64>::new(0).unwrap();
+        assert_eq!((none.len(), none.bytes()), (0, 0));
+        assert_eq!(Slab::<u64>::new(1).unwrap().bytes(), 1 << HUGE_SHIFT);
+    }
 }

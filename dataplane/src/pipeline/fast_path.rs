@@ -194,7 +194,7 @@ impl Pipeline {
         if !snapshot.services.hooked[usize::from(I::IPV6)]
             || entry.client_hop_generation != network.generation
         {
-            return Err(refuse(SlowPathReason::Adjacency));
+            return Err(refuse(SlowPathReason::ClientRoute));
         }
         if entry.flags.needs_slow_path() {
             return Err(refuse(SlowPathReason::Feature));

@@ -34,12 +34,10 @@ impl Pipeline {
         rx: &RxContext,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        let why = match (why, meta.next, meta.parsed.kind) {
-            (SlowPathReason::NotPlain, NextStage::Reassemble, _) => SlowPathReason::Fragment,
-            (SlowPathReason::NotPlain, NextStage::Lookup, Kind::IcmpError | Kind::TunnelError) => {
-                SlowPathReason::IcmpError
-            }
-            (why, ..) => why,
+        let why = match (why, meta.parsed.kind) {
+            (SlowPathReason::NotPlain, Kind::Fragment) => SlowPathReason::Fragment,
+            (SlowPathReason::NotPlain, Kind::IcmpError | Kind::TunnelError) => SlowPathReason::IcmpError,
+            (why, _) => why,
         };
         self.stats.counters.slow_path[why as usize].add(1);
         match meta.next {

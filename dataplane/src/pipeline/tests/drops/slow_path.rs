@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::super::bed::*;
 use super::super::edges::cut;
+use super::super::fragments::fragments;
 use super::super::services::{sticky, with_service};
-use super::{clients_send, datagram, nat, needs_fragmentation, syn, udp_plan, with};
+use super::{clients_send, datagram, nat, needs_fragmentation, nth_client, syn, udp_plan, with};
 use crate::service::Method;
 use crate::stats::WorkerStats;
 use crate::verdict::SlowPathReason;
@@ -37,6 +38,12 @@ fn provoke(why: SlowPathReason) -> Arc<WorkerStats> {
             bed.stats
         }
         Adjacency => clients_send(with(nat(), |plan| plan.network.neighbours.clear()), [syn(), ack()]),
+        ClientRoute => {
+            let mut bed = nat().bed().unwrap();
+            bed.client_sends(&syn());
+            bed.server_sends(&tcp(server(), client(), "SA"));
+            bed.stats
+        }
         SizeOrHops => clients_send(Plan::new(Method::Dr), [syn(), ack(), with_byte(ack(), 22, 1)]),
         NoChecksum => {
             let mut without = udp(client(), vip(), b"data");
@@ -44,4 +51,17 @@ fn provoke(why: SlowPathReason) -> Arc<WorkerStats> {
             clients_send(udp_plan(), [without.clone(), without])
         }
     }
+}
+
+#[test]
+fn a_packet_that_is_handed_off_is_counted_as_what_it_is() {
+    let some = |n: u16| {
+        let about = error_about(&udp(vip(), nth_client(n), b"reply"), vip().address, 3, 4);
+        fragments(3000, 1000, n).into_iter().chain([about])
+    };
+    let stats = clients_send(Plan { workers: 3, hand_off_ring: 64, ..udp_plan() }, (1..=10).flat_map(some));
+    let count = |why: SlowPathReason| stats.counters.slow_path[why as usize].get();
+    assert!(stats.counters.handoff_sent.get() > 10, "a third of the flows are this worker's");
+    assert_eq!((count(SlowPathReason::IcmpError), count(SlowPathReason::NotPlain)), (10, 0));
+    assert_eq!(count(SlowPathReason::Fragment), 40);
 }
