@@ -16,18 +16,22 @@ use crate::packet::Packet;
 use crate::time::{Millis, Tick};
 use crate::verdict::SlowPathReason;
 
-/// A kind of processor that the stages are compiled for.
+/// A kind of processor that the stages are compiled for. The bodies here are for any processor.
 pub(super) trait Processor: Cpu {
     /// See [`Pipeline::parse_burst`].
+    #[inline(always)]
     fn parse<P: Packet>(
         self,
         pipeline: &Pipeline,
         packets: &Batch<P>,
         rx: &RxContext,
         metas: &mut [PacketMeta],
-    );
+    ) {
+        pipeline.parse_burst(self, packets, rx, metas);
+    }
 
     /// See [`Pipeline::decide_burst`].
+    #[inline(always)]
     fn decide<P: Packet>(
         self,
         pipeline: &mut Pipeline,
@@ -35,26 +39,36 @@ pub(super) trait Processor: Cpu {
         rx: &RxContext,
         metas: &[PacketMeta],
         tx: &mut TxBuffers<P>,
-    );
+    ) {
+        pipeline.decide_burst::<false, Self, P>(self, packets, (rx, metas), tx);
+    }
 
     /// See [`Pipeline::fast_path`].
+    #[inline(never)]
     fn fast_path<I: Family, P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         burst: &Burst<Self>,
-    ) -> Result<u16, SlowPathReason>;
+    ) -> Result<u16, SlowPathReason> {
+        pipeline.fast_path::<I, Self, P>(packet, meta, burst)
+    }
 
     /// See [`Pipeline::fast_path_tunnel`].
+    #[inline(never)]
     fn tunnel<I: Family, P: Packet>(
         self,
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
-    ) -> Result<u16, SlowPathReason>;
+    ) -> Result<u16, SlowPathReason> {
+        pipeline.fast_path_tunnel::<I, Self, P>(self, packet, meta, of)
+    }
 }
+
+impl Processor for Any {}
 
 /// Runs the stages as compiled for this processor.
 pub(super) fn run_stages<P: Packet>(
@@ -70,53 +84,6 @@ pub(super) fn run_stages<P: Packet>(
         return unsafe { modern::stages(pipeline, cpu, packets, rx, metas, tx) };
     }
     pipeline.stages(Any, packets, rx, metas, tx);
-}
-
-impl Processor for Any {
-    #[inline(always)]
-    fn parse<P: Packet>(
-        self,
-        pipeline: &Pipeline,
-        packets: &Batch<P>,
-        rx: &RxContext,
-        metas: &mut [PacketMeta],
-    ) {
-        pipeline.parse_burst(self, packets, rx, metas);
-    }
-
-    #[inline(always)]
-    fn decide<P: Packet>(
-        self,
-        pipeline: &mut Pipeline,
-        packets: &mut Batch<P>,
-        rx: &RxContext,
-        metas: &[PacketMeta],
-        tx: &mut TxBuffers<P>,
-    ) {
-        pipeline.decide_burst::<false, Any, P>(self, packets, (rx, metas), tx);
-    }
-
-    #[inline(never)]
-    fn fast_path<I: Family, P: Packet>(
-        self,
-        pipeline: &mut Pipeline,
-        packet: &mut P,
-        meta: &PacketMeta,
-        burst: &Burst<Any>,
-    ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path::<I, Any, P>(packet, meta, burst)
-    }
-
-    #[inline(never)]
-    fn tunnel<I: Family, P: Packet>(
-        self,
-        pipeline: &mut Pipeline,
-        packet: &mut P,
-        meta: &PacketMeta,
-        of: (ConnId, Millis, Tick),
-    ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path_tunnel::<I, Any, P>(self, packet, meta, of)
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
