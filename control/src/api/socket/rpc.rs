@@ -11,6 +11,7 @@ use crate::api::follow::Followed;
 use crate::api::request::{METHODS, Reply, Request};
 use crate::api::view::DebugEvent;
 use crate::model::input_error::InputError;
+use crate::model::parse;
 
 /// A decoded request.
 #[derive(Debug, PartialEq)]
@@ -123,23 +124,11 @@ fn request(method: &str, params: &str) -> Result<Request, RpcError> {
     }
     // The method is first, so that serde need not buffer the parameters.
     let whole = format!("{{\"method\":{},\"params\":{params}}}", json!(method));
-    serde_json::from_str(&whole).or_else(|_| explain(method, &whole))
-}
-
-/// Parses an invalid request again, to find the location of the error.
-fn explain(method: &str, whole: &str) -> Result<Request, RpcError> {
-    let whole: Value = serde_json::from_str(whole).unwrap_or_default();
-    serde_path_to_error::deserialize(whole).map_err(|error| {
-        let error = InputError {
-            location: error.path().to_string(),
-            error: error.inner().to_string(),
-            hint: format!("see `pollux schema` for {method}"),
-        };
-        RpcError {
-            code: -32602,
-            message: error.to_string(),
-            data: ErrorData { errors: vec![error], ..ErrorData::default() },
-        }
+    parse::json(&whole).map_err(|wrong| {
+        let hint = format!("see `pollux schema` for {method}");
+        let error = InputError { location: wrong.location, error: wrong.error, hint };
+        let data = ErrorData { errors: vec![error.clone()], ..ErrorData::default() };
+        RpcError { code: -32602, message: error.to_string(), data }
     })
 }
 

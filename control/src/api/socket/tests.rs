@@ -164,6 +164,11 @@ fn invalid_requests_get_their_error_codes() {
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.set"}"#, -32601, "config.apply"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":[]}"#, -32602, "named parameters"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":{"x":1}}"#, -32602, "unknown field `x`"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"settings.set","params":{"tcp_timeout":5,"tcp_timeout":6}}"#,
+            -32602,
+            "duplicate field `tcp_timeout`",
+        ),
     ] {
         let error = &bed.ask(line)["error"];
         assert_eq!(error["code"], json!(code), "{line}: {error}");
