@@ -54,11 +54,11 @@ fn check_host() -> anyhow::Result<()> {
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
     let mut begun = begin::begin(args.options.sources())?;
-    for line in &begun.messages {
-        say!(Info, "{line}");
+    for (level, text) in &begun.messages {
+        log::write(*level, format_args!("{text}"));
     }
     if let Some(level) = args.options.debug_level {
-        begun.config.settings.debug_level = level;
+        begun.override_debug_level(level);
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {

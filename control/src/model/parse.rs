@@ -5,8 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::model::Config;
+use crate::model::input_error::InputErrors;
 
 /// Maximum size of a file; ten thousand services with ten destinations each take about 10 MiB as JSON.
 pub const MAX_BYTES: u64 = 64 << 20;
@@ -15,19 +18,16 @@ pub const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// The file could not be read.
-    #[error("cannot read {path}: {source}; check the path and its permissions")]
+    #[error("cannot read {path}: {why}; check the path and its permissions")]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        why: io::Error,
     },
     /// The extension is neither `.toml` nor `.json`.
     #[error("{0}: unknown format; use a file that ends in .toml or .json")]
     Extension(PathBuf),
-    /// The file is larger than [`MAX_BYTES`].
-    #[error("{0} is larger than {max} MiB; check that it is a configuration file", max = MAX_BYTES >> 20)]
-    TooLarge(PathBuf),
     /// The text is invalid.
     #[error("{}{wrong}", path.display())]
     Text {
@@ -70,15 +70,24 @@ pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
         Some("json") => json,
         _ => return Err(ParseError::Extension(path.to_owned())),
     };
-    let read_error = |source| ParseError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = File::open(path).map_err(read_error)?;
-    let size = file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(read_error)?;
-    if size as u64 > MAX_BYTES {
-        return Err(ParseError::TooLarge(path.to_owned()));
-    }
+    let text = File::open(path)
+        .and_then(|file| read_limited(file, MAX_BYTES))
+        .map_err(|why| ParseError::Read { path: path.to_owned(), why })?;
     let config = parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })?;
     Ok((config, digest(text.as_bytes())))
+}
+
+/// Reads a text of at most `max` bytes.
+///
+/// # Errors
+/// If it cannot be read, or is longer.
+pub fn read_limited(from: impl Read, max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    if from.take(max + 1).read_to_end(&mut bytes)? as u64 > max {
+        let why = format!("it is larger than {} MiB", max >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    String::from_utf8(bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why.utf8_error()))
 }
 
 /// Returns the length and the FNV-1a hash. Both are independent of the version of polluxd. The hash detects changes,
@@ -94,7 +103,11 @@ fn digest(bytes: &[u8]) -> String {
 /// Returns the first error in the text.
 pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
     let wrong = |location: String, error: toml::de::Error| {
-        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        // The span of an error in an array of tables may be that of the first element.
+        let element = location.rfind(']').and_then(|end| toml_offset(text, &location[..=end])).unwrap_or(0);
+        let span = error.span().map(|span| span.start).filter(|start| *start >= element);
+        let start = span.or_else(|| toml_offset(text, &location)).unwrap_or(0);
+        let (line, column) = position(text, start);
         SyntaxError { line, column, location, error: error.message().to_owned() }
     };
     let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
@@ -124,6 +137,47 @@ pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
         .map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
     reader.end().map_err(|error| wrong(".".to_owned(), error))?;
     Ok(value)
+}
+
+/// Returns the lines of errors in a configuration file, as far as they are known: only for TOML.
+pub fn lines(path: &Path, errors: &InputErrors) -> Vec<Option<usize>> {
+    let toml = path.extension().is_some_and(|extension| extension == "toml");
+    let text = File::open(path).ok().filter(|_| toml).and_then(|file| read_limited(file, MAX_BYTES).ok());
+    let text = text.unwrap_or_default();
+    let line = |offset| position(&text, offset).0;
+    errors.0.iter().map(|error| toml_offset(&text, &error.location).map(line)).collect()
+}
+
+/// Returns the offset of the field at a location such as `services[2].weight`, or of the innermost part of it that is there.
+fn toml_offset(text: &str, location: &str) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
+    let (mut here, mut rest) = (&root, location);
+    while let Some((inner, remaining)) = step(here, rest) {
+        (here, rest) = (inner, remaining);
+    }
+    (rest != location).then(|| here.span().start)
+}
+
+/// Follows the first part of a location. Returns the value there, and the rest of the location.
+fn step<'v, 'i, 'l>(
+    value: &'v Spanned<DeValue<'i>>,
+    location: &'l str,
+) -> Option<(&'v Spanned<DeValue<'i>>, &'l str)> {
+    let location = location.strip_prefix('.').unwrap_or(location);
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            let (index, rest) = location.strip_prefix('[')?.split_once(']')?;
+            Some((items.get(index.parse::<usize>().ok()?)?, rest))
+        }
+        DeValue::Table(table) => {
+            let end = location.find(['.', '[']).unwrap_or(location.len());
+            // Names of timeouts contain dots.
+            let ends = [end, location.len()].into_iter();
+            ends.filter_map(|end| Some((table.get(&location[..end])?, &location[end..]))).next()
+        }
+        _ => None,
+    }
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {
@@ -161,11 +215,47 @@ mod tests {
     }
 
     #[test]
+    fn toml_errors_in_an_array_of_tables_name_the_line_of_the_element() {
+        let service = "[[services]]\nprotocol = 'tcp'\naddress = '10.9.9.1'\nl4_port = 80\n\n";
+        for (third, line) in [("[[services]]\nl4_port = 80\n", 11), (&service.replace("'tcp'", "'icmp'"), 12)]
+        {
+            let wrong = toml::<Config>(&format!("{service}{service}{third}{service}")).unwrap_err();
+            assert_eq!(wrong.line, line, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lines_of_input_errors_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        let text = "[settings]\ntimeouts = { 'tcp.NONE' = 1,\n 'tcp.SYN_RECV' = 0 }\n[[services]]\n[[services]]\n\nweight = 3\n";
+        std::fs::write(&path, text).unwrap();
+        let mut errors = InputErrors::default();
+        for location in [
+            "settings.timeouts.tcp.SYN_RECV",
+            "services[1].weight",
+            "services[1].scheduler",
+            "fwmarks[0].port",
+        ] {
+            errors.add(location, "", "");
+        }
+        assert_eq!(lines(&path, &errors), [Some(3), Some(7), Some(5), None]);
+    }
+
+    #[test]
     fn json_errors_name_line_column_and_field() {
         let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
         assert_eq!((wrong.line, wrong.location.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
         assert!(!wrong.error.contains(" at line "), "{wrong}");
         assert!(json::<Config>("{} {}").is_err());
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused_and_not_cut() {
+        let text = "ä".repeat(1 << 19);
+        assert_eq!(read_limited(text.as_bytes(), 1 << 20).unwrap(), text);
+        let refused = read_limited(format!("{text}ä").as_bytes(), 1 << 20).unwrap_err();
+        assert_eq!(refused.to_string(), "it is larger than 1 MiB");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::file::{self, Saved, beside};
+use super::file::{self, Saved, StateError, beside};
+use crate::log::Level;
 use crate::model::Config;
 use crate::model::input_error::InputErrors;
 use crate::model::parse::{self, ParseError};
@@ -34,8 +35,27 @@ pub struct Beginning {
     pub from_state: bool,
     /// The state file; `None` if no state is kept.
     pub keep: Option<Keep>,
-    /// Messages for the log.
-    pub messages: Vec<String>,
+    /// Messages for the log, with their severity.
+    pub messages: Vec<(Level, String)>,
+}
+
+impl Beginning {
+    /// Uses this debug level until the daemon stops. The state file keeps the configured one.
+    pub fn override_debug_level(&mut self, level: i32) {
+        let configured = std::mem::replace(&mut self.config.settings.debug_level, level);
+        if let Some(keep) = &mut self.keep {
+            keep.debug_level = Some(Overridden { level, configured });
+        }
+    }
+}
+
+/// A debug level that was given on the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Overridden {
+    /// The level in use.
+    pub level: i32,
+    /// The level of the configuration.
+    pub configured: i32,
 }
 
 /// The state file, and the digests of the configuration files it is based on.
@@ -47,6 +67,8 @@ pub struct Keep {
     pub file: Option<String>,
     /// Digest of the file that was last applied.
     pub applied: Option<String>,
+    /// The debug level of the command line, which is not saved.
+    pub debug_level: Option<Overridden>,
     /// Held while the daemon runs, so that no other daemon uses the same state file.
     _lock: Option<File>,
 }
@@ -59,7 +81,10 @@ pub enum BeginError {
     File(#[from] ParseError),
     /// The configuration file is invalid.
     #[error("the configuration has errors: {0}")]
-    InputErrors(#[from] InputErrors),
+    InputErrors(InputErrors),
+    /// The state file was written by another version of polluxd.
+    #[error(transparent)]
+    State(StateError),
     /// Another daemon uses the state file.
     #[error("state file {0} is in use by another polluxd; use another file with --state, or --no-state")]
     InUse(PathBuf),
@@ -68,27 +93,34 @@ pub enum BeginError {
 /// Reads the configuration file and the state file, and chooses between them.
 ///
 /// # Errors
-/// If the configuration file is invalid, or another daemon uses the state file. An invalid state file is renamed and
-/// not used.
+/// If the configuration file is invalid, or the state file has another version or is in use by another daemon. A state
+/// file that is truncated or invalid is renamed and not used.
 pub fn begin(sources: Sources) -> Result<Beginning, BeginError> {
     let Sources { config: config_file, state, fresh } = sources;
     let file = config_file.map(parse::file_and_digest).transpose()?;
     let (config, digest) = file.map_or_else(Default::default, |(config, digest)| (config, Some(digest)));
-    validate::validate(&config)?;
+    validate::validate(&config).map_err(BeginError::InputErrors)?;
     let mut begun = Beginning { config, from_state: false, keep: None, messages: Vec::new() };
     let Some(path) = state else { return Ok(begun) };
     let lock = lock(path, &mut begun.messages)?;
-    let mut keep = Keep { path: path.to_owned(), file: digest, applied: None, _lock: lock };
+    let mut keep =
+        Keep { path: path.to_owned(), file: digest, applied: None, debug_level: None, _lock: lock };
     if fresh {
-        set_aside(path, "old", &mut begun.messages);
+        let suffix = match file::read(path) {
+            Err(StateError::Version { found, .. }) => format!("version-{found}"),
+            _ => "old".to_owned(),
+        };
+        set_aside(path, &suffix, &mut begun.messages);
     } else {
         match file::read(path) {
             Ok(None) => {}
             Ok(Some(saved)) => choose(&mut begun, &mut keep, saved, config_file),
+            Err(error @ StateError::Version { .. }) => return Err(BeginError::State(error)),
             Err(error) => {
                 let instead =
                     if config_file.is_some() { "the configuration file" } else { "an empty configuration" };
-                begun.messages.push(format!("state file not used: {error}; starting from {instead}"));
+                let text = format!("state file not used: {error}; starting from {instead}");
+                begun.messages.push((Level::Warn, text));
                 set_aside(path, &format!("broken-{}", now()), &mut begun.messages);
             }
         }
@@ -103,31 +135,32 @@ fn choose(begun: &mut Beginning, keep: &mut Keep, saved: Saved, config: Option<&
         && !saved.is_based_on(digest)
     {
         let config = config.display();
-        begun.messages.push(format!("{config} has changed since {path} was written and takes precedence"));
+        let text = format!("{config} has changed since {path} was written and takes precedence");
+        begun.messages.push((Level::Info, text));
         set_aside(&keep.path, "old", &mut begun.messages);
         return;
     }
     let count = saved.config.services.len();
-    begun
-        .messages
-        .push(format!("resuming from state file {path}, {count} services; --fresh starts without it"));
+    let text = format!("resuming from state file {path}, {count} services; --fresh starts without it");
+    begun.messages.push((Level::Info, text));
     keep.applied = saved.applied;
     begun.config = saved.config;
     begun.from_state = true;
 }
 
 /// Locks the state file. If its directory is not writable there is no lock; the writer will report errors.
-fn lock(path: &Path, messages: &mut Vec<String>) -> Result<Option<File>, BeginError> {
+fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>, BeginError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let made = parent.map_or(Ok(()), fs::create_dir_all);
     let file = match made.and_then(|()| File::create(beside(path, "lock"))) {
         Ok(file) => file,
         Err(error) => {
-            messages.push(format!(
+            let text = format!(
                 "cannot write in the directory of state file {}: {error}; changes may be lost at a restart; make it \
                  writable, or use --state or --no-state",
                 path.display()
-            ));
+            );
+            messages.push((Level::Warn, text));
             return Ok(None);
         }
     };
@@ -139,17 +172,18 @@ fn lock(path: &Path, messages: &mut Vec<String>) -> Result<Option<File>, BeginEr
     }
 }
 
-fn set_aside(path: &Path, suffix: &str, messages: &mut Vec<String>) {
+fn set_aside(path: &Path, suffix: &str, messages: &mut Vec<(Level, String)>) {
     let aside = beside(path, suffix);
-    match fs::rename(path, &aside) {
-        Ok(()) => messages.push(format!("state file {} renamed to {}", path.display(), aside.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => messages.push(format!(
-            "state file {} cannot be renamed to {}: {error}; it will be overwritten",
-            path.display(),
-            aside.display()
-        )),
-    }
+    let (from, to) = (path.display(), aside.display());
+    messages.push(match fs::rename(path, &aside) {
+        Ok(()) => (Level::Info, format!("state file {from} renamed to {to}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let text =
+                format!("state file {from} cannot be renamed to {to}: {error}; it will be overwritten");
+            (Level::Warn, text)
+        }
+    });
 }
 
 /// Returns seconds since 1970, for file names.

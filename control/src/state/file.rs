@@ -1,6 +1,6 @@
 //! Format of the state file, reading, and atomic replacement.
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::Config;
 use crate::model::input_error::InputErrors;
-use crate::model::parse::{self, SyntaxError};
+use crate::model::parse::{self, SyntaxError, read_limited};
 use crate::model::validate;
 
 /// Version of the format that is written, and the only one that is read.
@@ -44,8 +44,7 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     match u32::deserialize(from)? {
         VERSION => Ok(VERSION),
         other => Err(serde::de::Error::custom(format!(
-            "the file has version {other}, but this polluxd reads only version {VERSION}; to recover its configuration, \
-             start the polluxd that wrote it and save the output of `pollux config`"
+            "the file has version {other}, and this polluxd reads version {VERSION}"
         ))),
     }
 }
@@ -54,14 +53,26 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file could not be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        why: io::Error,
     },
-    /// The text is invalid, or has another version.
+    /// Another version of polluxd wrote the file.
+    #[error(
+        "state file {path}: the file has version {found}, and this polluxd reads version {VERSION}; start with --fresh \
+         to begin without it (it is kept as {path}.version-{found}); to recover its configuration, start the polluxd \
+         that wrote it and save the output of `pollux config`"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// The text is invalid.
     #[error("{}{wrong}", path.display())]
     Text {
         /// The file.
@@ -84,17 +95,28 @@ pub enum StateError {
 /// # Errors
 /// If it is truncated, of another version, or invalid. No part of it is used then.
 pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
-    let failed = |source| StateError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    match File::open(path) {
+    let failed = |why| StateError::Read { path: path.to_owned(), why };
+    let text = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?,
+        file => file.and_then(|file| read_limited(file, MAX_BYTES)).map_err(failed)?,
     };
+    if let Some(found) = other_version(&text) {
+        return Err(StateError::Version { path: path.to_owned(), found });
+    }
     let saved = parse(&text).map_err(|wrong| StateError::Text { path: path.to_owned(), wrong })?;
     match validate::validate(&saved.config) {
         Ok(()) => Ok(Some(saved)),
         Err(errors) => Err(StateError::InputErrors { path: path.to_owned(), errors }),
     }
+}
+
+/// Returns the version of a complete file, if it is not ours.
+fn other_version(text: &str) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: u32,
+    }
+    serde_json::from_str(text).ok().map(|head: Head| head.version).filter(|version| *version != VERSION)
 }
 
 /// Parses the text of a state file, without validation.

@@ -13,6 +13,7 @@ use super::file::{self, Saved, StateError, VERSION};
 use super::writer::{Waiting, Writer};
 use crate::api::request::{Done, Reply};
 use crate::daemon::arguments::Options;
+use crate::log::Level;
 use crate::model::{Config, Family, Service, ServiceKey};
 
 fn config(fwmark: u32) -> Config {
@@ -87,9 +88,8 @@ fn errors_in_a_state_file_name_their_location() {
     let text = serde_json::to_string(&saved(1)).unwrap();
     let rows = [
         (
-            text.replace("\"version\":2", "\"version\":1,\"more\":3"),
-            "1:12: version: the file has version 1, but this polluxd reads only version 2; to recover its configuration, \
-             start the polluxd that wrote it and save the output of `pollux config`",
+            text[..text.len() / 2].replace("\"version\":2", "\"version\":1"),
+            "1:12: version: the file has version 1, and this polluxd reads version 2",
         ),
         (
             text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
@@ -125,7 +125,7 @@ fn the_state_file_takes_precedence_while_the_configuration_file_is_unchanged() {
     file::write(&bed.path(), &edited).unwrap();
     let begun = bed.begin(&["--config", &path]).unwrap();
     assert_eq!((begun.config, begun.from_state), (config(9), true));
-    assert!(begun.messages[0].contains("1 services"), "{:?}", begun.messages);
+    assert!(begun.messages[0].1.contains("1 services"), "{:?}", begun.messages);
     drop(begun.keep);
     assert_eq!(bed.begin(&[]).unwrap().config, config(9), "no file at all");
     assert_eq!(bed.begin(&["--no-state"]).unwrap().config, Config::default());
@@ -142,7 +142,7 @@ fn a_changed_configuration_file_takes_precedence_unless_it_was_applied() {
     let path = bed.write_config("[settings]\ntcp_timeout = 7");
     let begun = bed.begin(&["--config", &path]).unwrap();
     assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (7, false));
-    assert!(begun.messages[0].contains("has changed since"), "{:?}", begun.messages);
+    assert!(begun.messages[0].1.contains("has changed since"), "{:?}", begun.messages);
     assert_eq!(file::read(&bed.path().with_extension("json.old")).unwrap().unwrap().config, config(3));
 }
 
@@ -154,30 +154,54 @@ fn an_invalid_state_file_is_renamed_and_not_used() {
     let begun = bed.begin(&[]).unwrap();
     assert_eq!((begun.config, begun.from_state), (Config::default(), false));
     assert!(
-        begun.messages[0].contains("state.json:1:64: config.services: invalid type"),
+        begun.messages[0].1.contains("state.json:1:64: config.services: invalid type"),
         "{:?}",
         begun.messages
     );
-    assert!(begun.messages[0].ends_with("starting from an empty configuration"), "{:?}", begun.messages);
+    assert!(begun.messages[0].1.ends_with("starting from an empty configuration"), "{:?}", begun.messages);
+    let levels: Vec<Level> = begun.messages.iter().map(|(level, _)| *level).collect();
+    assert_eq!(levels, [Level::Warn, Level::Info]);
     let aside = bed.names().into_iter().find(|name| name.starts_with("state.json.broken-")).unwrap();
     assert!(fs::read_to_string(bed.0.path().join(aside)).unwrap().contains("\"services\":7"));
     assert!(!bed.path().exists());
 }
 
 #[test]
-fn a_state_file_of_another_version_is_renamed_and_the_log_says_how_to_recover_it() {
+fn a_state_file_of_another_version_prevents_the_start_and_is_kept() {
     let bed = Bed::new();
-    fs::write(bed.path(), "{\"version\":1,\"config\":{}}").unwrap();
-    let begun = bed.begin(&[]).unwrap();
+    let text = "{\"version\":1,\"settings\":{\"tcp_timeout\":5}}";
+    fs::write(bed.path(), text).unwrap();
+    let config = bed.write_config("[settings]\ntcp_timeout = 6");
     let path = bed.path().display().to_string();
-    let expected = format!(
-        "state file not used: {path}:1:12: version: the file has version 1, but this polluxd reads only version 2; to \
-         recover its configuration, start the polluxd that wrote it and save the output of `pollux config`; starting \
-         from an empty configuration"
-    );
-    assert_eq!(begun.messages[0], expected);
-    assert!(begun.messages[1].starts_with(&format!("state file {path} renamed to {path}.broken-")));
-    assert_eq!(begun.messages.len(), 2);
+    for more in [&[][..], &["--config", &config]] {
+        let refused = bed.begin(more).unwrap_err().to_string();
+        let expected = format!(
+            "state file {path}: the file has version 1, and this polluxd reads version 2; start with --fresh to begin \
+             without it (it is kept as {path}.version-1);"
+        );
+        assert!(refused.starts_with(&expected), "{refused}");
+        assert_eq!(fs::read_to_string(bed.path()).unwrap(), text);
+    }
+    assert_eq!(bed.begin(&["--fresh", "--config", &config]).unwrap().config.settings.tcp_timeout, 6);
+    assert_eq!(fs::read_to_string(format!("{path}.version-1")).unwrap(), text);
+    assert!(!bed.path().exists());
+}
+
+#[test]
+fn a_debug_level_of_the_command_line_is_not_saved() {
+    let bed = Bed::new();
+    let mut begun = bed.begin(&[]).unwrap();
+    begun.config.settings.debug_level = 2;
+    begun.override_debug_level(7);
+    assert_eq!(begun.config.settings.debug_level, 7);
+    let writer = Writer::start(begun.keep.take().unwrap(), false).unwrap();
+    for (running, saved) in [(7, 2), (0, 0), (3, 3)] {
+        let mut config = config(1);
+        config.settings.debug_level = running;
+        writer.enqueue(config, None);
+        wait_until(&writer, |view| !view.pending);
+        assert_eq!(file::read(&bed.path()).unwrap().unwrap().config.settings.debug_level, saved);
+    }
 }
 
 #[test]
@@ -263,7 +287,7 @@ fn failed_writes_are_counted_and_do_not_delay_replies() {
 fn without_a_writable_directory_the_daemon_starts_and_warns() {
     let options = ["polluxd", "--state", "/proc/nowhere/state.json"];
     let begun = begin(Options::try_parse_from(options).unwrap().sources()).unwrap();
-    assert!(begun.messages[0].contains("changes may be lost at a restart"), "{:?}", begun.messages);
+    assert!(begun.messages[0].1.contains("changes may be lost at a restart"), "{:?}", begun.messages);
     let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
     writer.enqueue(config(1), None);
     wait_until(&writer, |view| view.failed > 0);

@@ -78,6 +78,7 @@ impl Writer {
     /// Queues a configuration for writing, with the reply that may have to wait for it.
     pub fn enqueue(&self, config: Config, waiting: Option<Waiting>) {
         let (file, applied) = (self.keep.file.clone(), self.keep.applied.clone());
+        let config = self.without_override(config);
         let mut queue = lock(&self.shared);
         queue.next = Some(Saved { version: VERSION, file, applied, config });
         match waiting {
@@ -87,6 +88,16 @@ impl Writer {
             None => {}
         }
         self.shared.1.notify_one();
+    }
+
+    /// Restores the configured debug level, unless the level of the command line has been replaced since.
+    fn without_override(&self, mut config: Config) -> Config {
+        if let Some(overridden) = self.keep.debug_level
+            && config.settings.debug_level == overridden.level
+        {
+            config.settings.debug_level = overridden.configured;
+        }
+        config
     }
 
     /// Returns the counters and the last error.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 
 use super::SysctlArgs;
 use crate::api::socket::rpc::RpcError;
 use crate::cli::error::CliError;
+use crate::model::parse::read_limited;
 use crate::model::sysctl::PREFIX;
 use crate::model::sysctl::conf::{self, Line};
 
@@ -37,11 +38,11 @@ pub fn files(args: &SysctlArgs) -> Result<(BTreeMap<String, Line>, Vec<String>),
 }
 
 fn text(name: &str) -> io::Result<String> {
-    let mut text = String::new();
-    let input: Box<dyn io::Read> =
-        if name == "-" { Box::new(io::stdin()) } else { Box::new(fs::File::open(name)?) };
-    input.take(MAX_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    if name == "-" {
+        read_limited(io::stdin(), MAX_BYTES)
+    } else {
+        read_limited(fs::File::open(name)?, MAX_BYTES)
+    }
 }
 
 /// The daemon's errors in the words of sysctl(8), each with its line in the file.
