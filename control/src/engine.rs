@@ -33,9 +33,10 @@ use crate::engine::namespace_manager::NamespaceManager;
 use crate::engine::workers::Workers;
 use crate::model::diff;
 use crate::model::edit::EditError;
+use crate::model::input_error::InputErrors;
 use crate::model::network_config::NetworkConfig;
 use crate::model::validate::validate;
-use crate::model::{Config, namespace};
+use crate::model::{Config, NamespaceStart, Port, namespace};
 use crate::state::writer::{Waiting, Writer};
 
 /// Minimum interval between periodic work, however many requests arrive.
@@ -56,6 +57,8 @@ pub struct Engine {
     default_namespace: NamespaceEngine,
     named: Vec<NamedNamespace>,
     ports: Box<dyn Ports>,
+    /// The configured ports at start; later changes need a restart.
+    configured_ports: Vec<Port>,
     namespaces: Box<dyn NamespaceManager>,
     dpdk: Option<String>,
     /// Writes the state file, if there is one.
@@ -78,6 +81,7 @@ impl Engine {
             default_namespace,
             named: Vec::new(),
             ports,
+            configured_ports: Vec::new(),
             namespaces,
             dpdk,
             writer: None,
@@ -111,6 +115,17 @@ impl Engine {
     pub fn config(&self) -> Config {
         let namespaces = self.named.iter().map(NamedNamespace::namespace).collect();
         Config { namespaces, ..self.default_namespace.config().clone() }
+    }
+
+    /// Returns the running configuration with the sizes and ports in effect, not those stored for the next start.
+    fn in_effect(&self) -> Config {
+        let mut config = self.config();
+        config.start = self.default_namespace.compiler.running().clone();
+        config.ports.clone_from(&self.configured_ports);
+        for (namespace, named) in config.namespaces.iter_mut().zip(&self.named) {
+            namespace.start = NamespaceStart::from(named.instance.compiler.running());
+        }
+        config
     }
 
     /// Writes the running configuration to the state file, now and at every change.
@@ -187,14 +202,16 @@ impl Engine {
         let mut config = config.clone();
         self.name_ports(&mut config)?;
         validate(&config)?;
+        self.configured_ports.clone_from(&config.ports);
         self.change(&config, true)
     }
 
     fn apply(&mut self, apply: Apply) -> Result<Reply, Failure> {
+        check_digest(apply.digest.as_deref())?;
         let mut config = apply.config;
         self.name_ports(&mut config)?;
         validate(&config)?;
-        let running = self.config();
+        let running = self.in_effect();
         config.services.share_with(&running.services);
         let mut applied = diff::diff(&running, &config);
         applied.dry_run = apply.dry_run;
@@ -238,4 +255,20 @@ impl Engine {
             state: self.writer.as_ref().map(Writer::view),
         }
     }
+}
+
+/// Checks the form of a digest: length and hash, in hexadecimal.
+fn check_digest(digest: Option<&str>) -> Result<(), InputErrors> {
+    let mut errors = InputErrors::default();
+    let hexadecimal = |text: &str| !text.is_empty() && text.chars().all(|digit| digit.is_ascii_hexdigit());
+    let parts = digest.map(|digest| digest.split_once('-').unwrap_or_default());
+    if parts.is_some_and(|(length, hash)| !hexadecimal(length) || hash.len() != 16 || !hexadecimal(hash)) {
+        let error = format!("{:?} is not a digest", digest.unwrap_or_default());
+        errors.add(
+            "digest",
+            error,
+            "write the length and the 64-bit FNV-1a hash, as in 1f4-0123456789abcdef",
+        );
+    }
+    errors.into_result()
 }

@@ -34,6 +34,9 @@ pub enum Failure {
         /// The system's error.
         why: String,
     },
+    /// The kernel refused something that a namespace needs.
+    #[error("{0}")]
+    Kernel(String),
     /// The daemon is stopping.
     #[error("polluxd is stopping; try again when it is running again")]
     Stopping,
@@ -69,7 +72,7 @@ impl Failure {
     pub fn code(&self) -> i32 {
         match self {
             Failure::InputErrors(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
-            Failure::Edit(_) | Failure::NoRoom(_) | Failure::NoMemory { .. } => -32001,
+            Failure::Edit(_) | Failure::NoRoom(_) | Failure::NoMemory { .. } | Failure::Kernel(_) => -32001,
             Failure::Stopping => -32002,
             Failure::WorkersLate { .. } => -32003,
             Failure::Internal(_) => -32603,

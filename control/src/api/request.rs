@@ -243,7 +243,7 @@ pub struct DebugQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionQuery {
-    /// Maximum number of connections in the page, at most 10000; a page may have fewer although more follow. Default
+    /// Maximum number of connections in the page, 1 to 10000; a page may have fewer although more follow. Default
     /// 1000.
     pub limit: u32,
     /// `next` of the previous page; absent for the first page.

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::error::CliError;
 use super::values;
 use crate::api::request::{Request, ServiceAdd, ServiceRemove};
-use crate::model::edit::ServiceEdit;
+use crate::model::edit::{FlagsEdit, PersistenceEdit, ServiceEdit};
 use crate::model::{Engine, Family, Persistence, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey};
 
 /// Arguments that name one service.
@@ -113,7 +113,8 @@ impl TryFrom<ServiceSelector> for ServiceKey {
     pollux service add tcp 10.9.9.1:0 --persistence 600 --netmask 255.255.255.0\n  \
     pollux service add udp 10.9.9.1:53 --scheduler sh --hash-l4-port --ops\n  \
     pollux service add fwmark 7 --ipv6 --persistence --prefix-len 64\n  \
-    pollux service edit tcp 10.9.9.1:80 --scheduler mh --no-persistence")]
+    pollux service edit tcp 10.9.9.1:80 --scheduler mh --no-persistence\n  \
+    pollux service edit tcp 10.9.9.1:0 --persistence 900")]
 pub enum ServiceCommand {
     /// Add a service.
     Add {
@@ -133,8 +134,11 @@ pub enum ServiceCommand {
         #[allow(missing_docs, reason = "described by its type")]
         options: ServiceOptions,
         /// Turn persistence off.
-        #[arg(long, conflicts_with = "persistence")]
+        #[arg(long, conflicts_with_all = ["persistence", "netmask", "prefix_len", "engine", "no_engine"])]
         no_persistence: bool,
+        /// Remove the persistence engine.
+        #[arg(long, conflicts_with = "engine")]
+        no_engine: bool,
     },
     /// Remove a service and its destinations.
     Remove {
@@ -150,8 +154,7 @@ pub struct ServiceOptions {
     /// Scheduling algorithm. A new service has wlc.
     #[arg(long, value_enum)]
     pub scheduler: Option<Scheduler>,
-    /// sh, mh: use another server if the chosen one is unusable. If any of --fallback, --hash-l4-port and --flag-3 is given,
-    /// those not given are turned off.
+    /// sh, mh: use another server if the chosen one is unusable.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub fallback: Option<bool>,
     /// sh, mh: include the client's port in the hash.
@@ -164,13 +167,13 @@ pub struct ServiceOptions {
     #[arg(long, num_args = 0..=1, value_name = "SECONDS", default_missing_value = "360")]
     pub persistence: Option<u32>,
     /// Client grouping mask for persistence: 255.255.255.0 treats each /24 as one client.
-    #[arg(long, value_name = "MASK", requires = "persistence")]
+    #[arg(long, value_name = "MASK")]
     pub netmask: Option<Ipv4Addr>,
     /// Client grouping prefix length for IPv6 persistence: 64 treats each /64 as one client.
-    #[arg(long, value_name = "BITS", requires = "persistence")]
+    #[arg(long, value_name = "BITS")]
     pub prefix_len: Option<u8>,
     /// Persistence engine: sip keeps the packets of a SIP call (Call-ID, over UDP) on one server.
-    #[arg(long, value_enum, requires = "persistence")]
+    #[arg(long, value_enum)]
     pub engine: Option<Engine>,
     /// UDP: one-packet scheduling (OPS), which schedules each packet on its own.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -178,42 +181,65 @@ pub struct ServiceOptions {
 }
 
 impl ServiceOptions {
-    fn flags(&self) -> Option<SchedulerFlags> {
-        let given = [self.fallback, self.hash_l4_port, self.flag_3];
-        let [fallback, l4_port, flag_3] = given.map(Option::unwrap_or_default);
-        given.iter().any(Option::is_some).then_some(SchedulerFlags { fallback, l4_port, flag_3 })
+    fn flags(&self) -> SchedulerFlags {
+        let [fallback, l4_port, flag_3] =
+            [self.fallback, self.hash_l4_port, self.flag_3].map(Option::unwrap_or_default);
+        SchedulerFlags { fallback, l4_port, flag_3 }
     }
 
-    fn persistence(&self) -> Option<Persistence> {
-        let ServiceOptions { netmask, prefix_len, engine, .. } = *self;
-        self.persistence.map(|timeout| Persistence { timeout, netmask, prefix_len, engine })
+    fn flags_edit(&self) -> Option<Option<FlagsEdit>> {
+        let edit = FlagsEdit { fallback: self.fallback, l4_port: self.hash_l4_port, flag_3: self.flag_3 };
+        (edit != FlagsEdit::default()).then_some(Some(edit))
+    }
+
+    fn persistence(&self) -> Result<Option<Persistence>, CliError> {
+        let ServiceOptions { persistence, netmask, prefix_len, engine, .. } = *self;
+        if persistence.is_none() && (netmask.is_some() || prefix_len.is_some() || engine.is_some()) {
+            return Err(CliError::Usage(
+                "--netmask, --prefix-len and --engine need persistence; add --persistence".to_owned(),
+            ));
+        }
+        Ok(persistence.map(|timeout| Persistence { timeout, netmask, prefix_len, engine }))
+    }
+
+    fn persistence_edit(&self, no_engine: bool) -> Option<Option<PersistenceEdit>> {
+        let edit = PersistenceEdit {
+            timeout: self.persistence.map(Some),
+            netmask: self.netmask.map(Some),
+            prefix_len: self.prefix_len.map(Some),
+            engine: if no_engine { Some(None) } else { self.engine.map(Some) },
+        };
+        (edit != PersistenceEdit::default()).then_some(Some(edit))
     }
 }
 
 /// The request for a subcommand.
 ///
 /// # Errors
-/// If the service name does not match its type.
+/// If the service name does not match its type, or options need others.
 pub fn request(command: &ServiceCommand) -> Result<Request, CliError> {
     Ok(match command {
         ServiceCommand::Add { service, options } => {
             let new = Service::new((*service).try_into()?);
             let service = Service {
                 scheduler: options.scheduler.unwrap_or(new.scheduler),
-                flags: options.flags().unwrap_or_default(),
-                persistence: options.persistence(),
+                flags: options.flags(),
+                persistence: options.persistence()?,
                 ops: options.ops.unwrap_or_default(),
                 ..new
             };
             Request::ServiceAdd(ServiceAdd { service })
         }
-        ServiceCommand::Edit { service, options, no_persistence } => Request::ServiceEdit(ServiceEdit {
-            service: (*service).try_into()?,
-            scheduler: options.scheduler,
-            flags: options.flags(),
-            persistence: if *no_persistence { Some(None) } else { options.persistence().map(Some) },
-            ops: options.ops,
-        }),
+        ServiceCommand::Edit { service, options, no_persistence, no_engine } => {
+            let persistence = if *no_persistence { Some(None) } else { options.persistence_edit(*no_engine) };
+            Request::ServiceEdit(ServiceEdit {
+                service: (*service).try_into()?,
+                scheduler: options.scheduler,
+                flags: options.flags_edit(),
+                persistence,
+                ops: options.ops,
+            })
+        }
         ServiceCommand::Remove { service } => {
             Request::ServiceRemove(ServiceRemove { service: (*service).try_into()? })
         }

@@ -56,8 +56,19 @@ fn an_edit_has_only_the_changed_fields() {
         "pollux service edit tcp 10.9.9.1:80 --no-persistence --ops=false --fallback=false",
         json!({
             "service": web(), "persistence": null, "ops": false,
-            "flags": { "fallback": false, "l4_port": false, "flag_3": false },
+            "flags": { "fallback": false },
         }),
+    );
+    row(
+        "pollux service edit tcp 10.9.9.1:0 --netmask 255.255.255.0 --no-engine",
+        json!({
+            "service": { "protocol": "tcp", "address": "10.9.9.1", "l4_port": 0 },
+            "persistence": { "netmask": "255.255.255.0", "engine": null },
+        }),
+    );
+    row(
+        "pollux service edit tcp 10.9.9.1:80 --persistence 700 --hash-l4-port",
+        json!({ "service": web(), "persistence": { "timeout": 700 }, "flags": { "l4_port": true } }),
     );
     row(
         "pollux destination edit tcp 10.9.9.1:80 10.0.2.11:80 --weight 0",
@@ -98,6 +109,10 @@ fn contradictory_arguments_are_usage_errors() {
         ("service add tcp 7", "7 is not an address and port; write `tcp 10.9.9.1:7`, or `fwmark 7`"),
         ("service add tcp 10.9.9.1:80 --ipv6", "--ipv6 applies only to fwmark services"),
         (
+            "service add tcp 10.9.9.1:80 --netmask 255.0.0.0",
+            "--netmask, --prefix-len and --engine need persistence",
+        ),
+        (
             "destination add fwmark 7 10.0.2.1:0 --method tunnel --tunnel gue",
             "a gue tunnel needs --tunnel-port",
         ),
@@ -123,7 +138,8 @@ fn wrong_command_lines_are_refused() {
         "service add icmp 10.9.9.1:80",
         "service add fwmark -1",
         "service edit tcp 10.9.9.1:80 --persistence --no-persistence",
-        "service add tcp 10.9.9.1:80 --netmask 255.0.0.0",
+        "service edit tcp 10.9.9.1:80 --no-persistence --netmask 255.0.0.0",
+        "service edit tcp 10.9.9.1:80 --engine sip --no-engine",
         "destination add tcp 10.9.9.1:80 10.0.2.1:80",
         "destination edit tcp 10.9.9.1:80 10.0.2.1:80 --tunnel-port 6080",
         "list --stats --rate",

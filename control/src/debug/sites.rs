@@ -18,7 +18,7 @@ pollux_dataplane::event_kinds! {
         DestinationAdded = CORE, 2, "added destination {} to service {}";
         DestinationEdited = CORE, 2, "edited destination {} of service {}";
         Timeouts = CORE, 2, "Setting timeout tcp:{} tcpfin:{} udp:{}";
-        Learnt = CORE, 2, "network of the kernel: {} links, {} addresses, {} routes, {} neighbours";
+        Learnt = CORE, 2, "network state: {} links, {} addresses, {} routes, {} neighbours";
         DefenceChanged = CORE, 2, "defences: drop_entry {}, drop rate {}, secure_tcp {}";
         // Removed destinations.
         ToTrash = CORE, 3, "Moving dest {} into trash, connections={}";

@@ -27,7 +27,6 @@ pub use self::convert::protocol_number;
 use self::draft::Spare;
 use self::ids::Ids;
 use self::index::Index;
-pub use self::network::UnknownPort;
 use self::place::{Placed, Placing};
 use self::targets::Targets;
 use crate::api::error::Failure;
@@ -52,15 +51,15 @@ pub enum CompileError {
          start.destinations and restart polluxd"
     )]
     TooManyDestinations(usize),
-    /// A firewall mark rule names a port that does not exist.
+    /// A firewall mark rule or a link names a port that does not exist.
     #[error("{0}")]
-    UnknownRulePort(InputError),
+    UnknownPort(InputError),
 }
 
 impl From<CompileError> for Failure {
     fn from(why: CompileError) -> Failure {
         match why {
-            CompileError::UnknownRulePort(error) => Failure::InputErrors(InputErrors(vec![error])),
+            CompileError::UnknownPort(error) => Failure::InputErrors(InputErrors(vec![error])),
             CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
                 Failure::NoRoom(why.to_string())
             }
@@ -86,6 +85,8 @@ pub struct Compiler {
     /// Free connection memory, for the automatic defences.
     available: Pages,
     index: Index,
+    /// The sizes the compiler was built with. Those in `config` may already be meant for the next start.
+    running: model::Start,
     config: Config,
     current: Snapshot,
     spare: Spare,
@@ -104,6 +105,7 @@ impl Compiler {
             ports: ports.into_iter().zip(0..).collect(),
             touched: HashSet::new(),
             available: Pages::PLENTY,
+            running: start.clone(),
             config: Config { start: start.clone(), ..Config::default() },
             index: Index::default(),
             current: Snapshot::default(),
@@ -115,6 +117,11 @@ impl Compiler {
     /// Returns the configuration compiled last.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns the sizes the compiler was built with.
+    pub fn running(&self) -> &model::Start {
+        &self.running
     }
 
     /// Returns the snapshot compiled last.
@@ -250,7 +257,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist; then nothing has changed.
-    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, UnknownPort> {
+    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, CompileError> {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(network_config, &self.ports, generation)?);
         self.current.targets = self.targets.resolve_all(&self.current.network);
@@ -263,7 +270,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist.
-    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), UnknownPort> {
+    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), CompileError> {
         network::compile(network_config, &self.ports, 0).map(drop)
     }
 

@@ -7,6 +7,7 @@ use crate::api::error::Failure;
 use crate::api::request::ConnectionQuery;
 use crate::api::view::{ConnectionPage, ConnectionView};
 use crate::engine::observe;
+use crate::model::input_error::InputErrors;
 
 /// Maximum number of connections in a page.
 const PAGE: u32 = 10_000;
@@ -19,7 +20,12 @@ impl NamespaceEngine {
             None => (0, 0),
             Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
         };
-        let limit = query.limit.clamp(1, PAGE) as usize;
+        if query.limit == 0 {
+            let mut errors = InputErrors::default();
+            errors.add("limit", "a page of 0 connections never ends", format!("use 1 to {PAGE}"));
+            return Err(errors.into());
+        }
+        let limit = query.limit.min(PAGE) as usize;
         let mut connections = Vec::new();
         let mut more = true;
         while more && connections.len() < limit {

@@ -7,7 +7,7 @@ use crate::model::edit::ConfigTransaction;
 
 impl NamespaceEngine {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
-        let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
+        let mut transaction = self.begin();
         transaction.apply_edit(edit)?;
         self.adopt(transaction)?;
         Ok(Reply::Done(Done {}))
@@ -15,7 +15,7 @@ impl NamespaceEngine {
 
     /// Executes edits in order. A refused edit changes nothing, and the next one is executed.
     pub(super) fn edit_many(&mut self, edits: Vec<Edit>) -> Result<Reply, Failure> {
-        let mut transaction = ConfigTransaction::new(self.compiler.config().clone());
+        let mut transaction = self.begin();
         let count = edits.len();
         let mut refused = Vec::new();
         for (at, edit) in edits.into_iter().enumerate() {
@@ -26,6 +26,10 @@ impl NamespaceEngine {
         }
         self.adopt(transaction)?;
         Ok(Reply::Edited(EditedView { done: count - refused.len(), refused }))
+    }
+
+    fn begin(&self) -> ConfigTransaction {
+        ConfigTransaction::new(self.compiler.config().clone(), self.compiler.running().clone())
     }
 
     /// Installs the changes on the workers, unless only counters were zeroed.

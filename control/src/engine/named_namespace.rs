@@ -46,13 +46,15 @@ impl NamedNamespace {
     /// Checks that the namespace can be changed to `new` without being removed and added again.
     pub(super) fn check_change(&self, new: &Namespace) -> Result<(), Failure> {
         let mut errors = InputErrors::default();
-        if self.netns != new.netns || self.instance.config().start.kernel != new.start.kernel {
-            errors.add(
-                format!("namespaces.{}.netns", self.name),
-                "the network namespace of a namespace cannot be changed",
-                "remove the namespace, and add it again",
-            );
-        }
+        let mut fixed = |location: &str, old: &str, new: &str| {
+            if old != new {
+                let error = format!("{new} differs from {old}, which cannot be changed");
+                errors.add(location, error, "remove the namespace and add it again");
+            }
+        };
+        let old = self.namespace();
+        fixed("netns", old.netns(), new.netns());
+        fixed("start.kernel", &old.start.kernel.to_string(), &new.start.kernel.to_string());
         Ok(errors.into_result()?)
     }
 

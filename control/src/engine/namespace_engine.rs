@@ -14,7 +14,7 @@ use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
 use crate::api::view::{PortView, ServiceList, StatsView};
 use crate::debug::{Debug, sites};
-use crate::engine::compile::{CompileError, Compiler, UnknownPort};
+use crate::engine::compile::{CompileError, Compiler};
 use crate::engine::defence::Defence;
 use crate::engine::estimate::{Counted, Estimators};
 use crate::engine::observe;
@@ -154,11 +154,8 @@ impl NamespaceEngine {
     /// If a limit would be exceeded, or a port does not exist.
     pub fn check(&self, config: &Config) -> Result<(), Failure> {
         self.compiler.check(config)?;
-        let refused = |why: UnknownPort| Failure::Internal(why.to_string());
-        config
-            .network
-            .iter()
-            .try_for_each(|network_config| self.compiler.check_network(network_config).map_err(refused))
+        let checked = config.network.iter().map(|network_config| self.compiler.check_network(network_config));
+        Ok(checked.collect::<Result<(), _>>()?)
     }
 
     /// Installs a configuration that was checked, with its static network configuration and bindings.
@@ -246,8 +243,7 @@ impl NamespaceEngine {
     /// Those of [`NamespaceEngine::set_network`].
     fn install_network(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
         self.link_filter.keep_own(&mut network_config);
-        let snapshot =
-            self.compiler.set_network(&network_config).map_err(|why| Failure::Internal(why.to_string()))?;
+        let snapshot = self.compiler.set_network(&network_config)?;
         self.debug.event(trace_site!(sites, Learnt), || {
             [
                 network_config.links.len(),
@@ -292,7 +288,7 @@ impl NamespaceEngine {
         self.defended = Instant::now();
         if self.compiler.set_available(self.workers.available()) {
             let config = self.compiler.config().clone();
-            // If this fails, it is retried in a second.
+            // If a worker is late, it adopts the snapshot when it can; see `Failure::WorkersLate`.
             let _ = self.configure(&config);
         }
     }
@@ -317,9 +313,11 @@ impl NamespaceEngine {
         self.swept = Instant::now();
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
         let freed = sweep::free(&mut self.compiler, self.began.elapsed(), self.workers.stats(), quotas);
-        if freed.is_empty() || self.workers.install(&self.compiler.snapshot().clone(), &[]).is_err() {
+        if freed.is_empty() {
             return;
         }
+        // If a worker is late, it adopts the snapshot when it can. The ids are free in any case.
+        let _ = self.workers.install(&self.compiler.snapshot().clone(), &[]);
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
         sweep::reset(&freed, self.workers.stats(), quotas, &mut self.estimators);
         self.debug.event(trace_site!(sites, TrashEmptied), || [freed.len().to_string()]);

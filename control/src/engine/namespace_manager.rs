@@ -122,7 +122,7 @@ impl<P: Packet> NamespaceWorkers<P> {
 }
 
 fn refused(why: KernelNamespaceError) -> Failure {
-    Failure::Internal(why.to_string())
+    Failure::Kernel(why.to_string())
 }
 
 /// The parts of a namespace: one for each worker, and one for the control thread.

@@ -14,7 +14,7 @@ use crate::model::diff;
 use crate::model::edit::EditError;
 use crate::model::input_error::InputErrors;
 use crate::model::validate::validate;
-use crate::model::{Config, Namespace, namespace};
+use crate::model::{Config, Namespace, Start, namespace};
 
 impl Engine {
     pub(super) fn add_namespace(&mut self, new: Namespace) -> Result<Reply, Failure> {
@@ -68,17 +68,18 @@ impl Engine {
         let location = format!("namespaces[{at}]");
         let old = config.namespaces[at].content();
         let mut content = apply.config;
+        if content.start == Start::default() {
+            content.start = old.start.clone();
+        }
         content.services.share_with(&old.services);
         config.namespaces[at] = config.namespaces[at].with_content(&content);
         let new = config.namespaces[at].content();
         validate(&config).map_err(|errors| relocate(errors.into(), &format!("{location}."), ""))?;
-        let mut applied = diff::diff(&old, &new);
+        let running = self.named[at].instance.compiler.running().clone();
+        let mut applied = diff::diff(&Config { start: running, ..old }, &new);
         applied.dry_run = apply.dry_run;
-        if apply.dry_run {
-            self.check(&config, false)?;
-        } else {
-            self.change(&config, false)?;
-        }
+        let outcome = if apply.dry_run { self.check(&config, false) } else { self.change(&config, false) };
+        outcome.map_err(|why| relocate(why, &format!("{location}."), ""))?;
         Ok(Reply::Applied(applied))
     }
 
@@ -141,11 +142,10 @@ impl Engine {
         if default_namespace {
             self.default_namespace.check(config)?;
         }
-        for named in &self.named {
-            if let Some(new) = find(&config.namespaces, &named.name) {
-                named.check_change(new)?;
-                named.instance.check(&new.content())?;
-            }
+        for (index, new) in config.namespaces.iter().enumerate() {
+            let Some(named) = self.named.iter().find(|named| named.name == new.name) else { continue };
+            let checked = named.check_change(new).and_then(|()| named.instance.check(&new.content()));
+            checked.map_err(|why| relocate(why, "", &format!("namespaces[{index}].")))?;
         }
         Ok(())
     }
@@ -153,11 +153,12 @@ impl Engine {
     /// Creates the namespaces that do not exist yet: all, or none.
     fn add_missing(&mut self, wanted: &[Namespace]) -> Result<Vec<NamedNamespace>, Failure> {
         let mut fresh: Vec<NamedNamespace> = Vec::new();
-        for new in wanted {
+        for (index, new) in wanted.iter().enumerate() {
             if self.named.iter().any(|named| named.name == new.name) {
                 continue;
             }
-            match self.create(new, &fresh) {
+            let created = self.create(new, &fresh);
+            match created.map_err(|why| relocate(why, "", &format!("namespaces[{index}]."))) {
                 Ok(named) => fresh.push(named),
                 Err(why) => {
                     for named in fresh {
@@ -226,6 +227,7 @@ impl Engine {
         for named in self.named.iter_mut().chain(fresh) {
             let Some(new) = find(wanted, &named.name) else { continue };
             named.bindings.clone_from(&new.bindings);
+            named.netns.clone_from(&new.netns);
             let (content, link_filter) = (new.content(), named.link_filter(wanted));
             outcomes.push(if *named.instance.config() == content {
                 named.instance.set_link_filter(link_filter)

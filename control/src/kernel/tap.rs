@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use crate::model::network_config::Mac;
+use crate::model::validate::is_interface_name;
 
 /// Reason why a twin cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum TapError {
         name: String,
     },
     /// The name is not valid; the kernel would truncate a longer one.
-    #[error("{name:?} is not a valid interface name; use 1 to 15 bytes without '/', '%' or white space")]
+    #[error("{name:?} is not a valid interface name; use 1 to 15 letters, digits, '-', '_' or '.'")]
     BadName {
         /// The name.
         name: String,
@@ -55,8 +56,7 @@ impl TapDevice {
     /// If the name is in use or invalid, or the kernel refuses.
     pub fn create(name: &str, mac: Mac, mtu: u16) -> Result<TapDevice, TapError> {
         let refused = |source| TapError::Refused { name: name.to_owned(), mac, mtu, source };
-        let allowed = |c: char| !c.is_whitespace() && c != '/' && c != '%';
-        if name.is_empty() || name.len() > 15 || !name.chars().all(allowed) {
+        if !is_interface_name(name) {
             return Err(TapError::BadName { name: name.to_owned() });
         }
         if exists(name).map_err(refused)? {

@@ -14,7 +14,7 @@ mod transaction;
 
 pub use error::{EditError, Errno};
 pub use modules::{ModuleSet, set_modules};
-pub use params::{DestinationEdit, ServiceEdit};
+pub use params::{DestinationEdit, FlagsEdit, PersistenceEdit, ServiceEdit};
 pub use requests::{
     DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
 };
@@ -30,7 +30,8 @@ use crate::model::{Config, Destination, FwmarkRule};
 /// # Errors
 /// If the edit is refused.
 pub fn apply_edit(config: &mut Config, edit: Edit) -> Result<(), EditError> {
-    let mut transaction = ConfigTransaction::new(std::mem::take(config));
+    let running = config.start.clone();
+    let mut transaction = ConfigTransaction::new(std::mem::take(config), running);
     let result = transaction.apply_edit(edit);
     *config = transaction.finish().config;
     result

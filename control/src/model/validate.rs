@@ -14,7 +14,8 @@ mod tests;
 
 pub use destinations::{MAX_WEIGHT, destination};
 pub use namespaces::MAX_NAMESPACES;
-pub use services::{MAX_PERSISTENCE, MH_SLOTS, count_destinations, service};
+pub use ports::is_interface_name;
+pub use services::{MAX_PERSISTENCE, MH_SLOTS, capacity_of_family, count_destinations, service};
 pub use settings::{MAX_TIMEOUT, settings};
 
 use std::ops::RangeInclusive;

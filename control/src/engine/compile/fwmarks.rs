@@ -40,7 +40,7 @@ fn compile_one(
 fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
     let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
     known.sort_unstable();
-    CompileError::UnknownRulePort(InputError {
+    CompileError::UnknownPort(InputError {
         location: format!("fwmarks[{index}].port"),
         error: format!("there is no port {name:?}"),
         hint: format!("use one of {}, or leave it out for all ports", known.join(", ")),

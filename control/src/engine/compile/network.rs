@@ -2,38 +2,24 @@
 
 use std::net::IpAddr;
 
+use super::CompileError;
+use crate::model::input_error::InputError;
+use crate::model::network_config::{self, NetworkConfig, RouteKind};
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route, RouteTable, Rule};
 use pollux_dataplane::wire::ether;
-use thiserror::Error;
-
-use crate::model::network_config::{self, NetworkConfig, RouteKind};
-
-/// A link is on a port that does not exist.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("link {link}: there is no port {port}; use one of {known}")]
-pub struct UnknownPort {
-    link: String,
-    port: String,
-    known: String,
-}
 
 /// Compiles `network_config`; `generation` must differ from all earlier ones.
 pub fn compile(
     network_config: &NetworkConfig,
     ports: &HashMap<String, u16>,
     generation: u32,
-) -> Result<Network, UnknownPort> {
+) -> Result<Network, CompileError> {
     let mut network = Network { generation, ..Network::default() };
     let mut links: HashMap<&str, LinkId> = HashMap::new();
-    for link in &network_config.links {
-        let Some(&port) = ports.get(&link.port) else {
-            let mut known: Vec<_> = ports.keys().cloned().collect();
-            known.sort();
-            let known = known.join(", ");
-            return Err(UnknownPort { link: link.name.clone(), port: link.port.clone(), known });
-        };
+    for (index, link) in network_config.links.iter().enumerate() {
+        let port = *ports.get(&link.port).ok_or_else(|| unknown(index, &link.port, ports))?;
         links.insert(&link.name, LinkId(network.links.len() as u16));
         network.links.push(compile_link(link, port, network_config));
     }
@@ -65,6 +51,16 @@ pub fn compile(
         network.neighbours.insert((link, neighbour.address), id);
     }
     Ok(network)
+}
+
+fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
+    let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    CompileError::UnknownPort(InputError {
+        location: format!("network.links[{index}].port"),
+        error: format!("there is no port {name:?}"),
+        hint: format!("use one of {}", known.join(", ")),
+    })
 }
 
 fn compile_link(link: &network_config::Link, port: u16, network_config: &NetworkConfig) -> Link {

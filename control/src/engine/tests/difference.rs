@@ -16,7 +16,12 @@ fn config(weights: &[(u8, u32)], others: u16) -> Value {
         json!({ "protocol": "udp", "address": "10.9.9.2", "l4_port": 1000 + n,
             "destinations": [{ "address": "10.0.2.40", "l4_port": 53, "method": "nat" }] })
     }));
-    json!({ "start": { "services": 1024, "destinations": 4096 }, "services": services })
+    json!({ "start": start(1024), "services": services })
+}
+
+/// Returns the sizes of a bed with one worker, with another number of services.
+fn start(services: u32) -> Value {
+    json!({ "services": services, "destinations": 4096, "templates": 64, "connections_ipv4": 65536, "connections_ipv6": 64 })
 }
 
 fn apply(bed: &mut Bed, config: &Value) -> Value {
@@ -116,8 +121,7 @@ fn take(wires: &[[pollux_dataplane::io::mem::Wire; 2]]) -> u32 {
 fn exceeding_a_limit_of_start_is_refused_and_needs_a_restart() {
     let mut bed = Bed::new(1);
     let mut more = config(&[(11, 1)], 1100);
-    more["start"] = json!({ "services": 2000, "destinations": 4096, "templates": 64, "connections_ipv4": 65536,
-        "connections_ipv6": 64 });
+    more["start"] = start(2000);
     for dry_run in [true, false] {
         let refused =
             ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
@@ -129,4 +133,39 @@ fn exceeding_a_limit_of_start_is_refused_and_needs_a_restart() {
     fits["start"] = more["start"].clone();
     let applied = apply(&mut bed, &fits);
     assert_eq!(applied["needs_restart"], json!(["start.services: 1024 -> 2000"]));
+    let add = |n: u32| json!({ "service": { "fwmark": n } });
+    for n in 1..=1022 {
+        ask(&mut bed.engine, "service.add", add(n)).unwrap();
+    }
+    let refused = ask(&mut bed.engine, "service.add", add(1023)).unwrap_err();
+    assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)), "{refused}");
+    assert!(refused.to_string().starts_with("limit of 1024 services reached"), "{refused}");
+    let edits = json!([{ "method": "service.flush", "params": {} }, { "method": "service.add", "params": add(1023) }]);
+    let edited = ask(&mut bed.engine, "config.edit", json!({ "edits": edits })).unwrap();
+    assert_eq!(edited["done"], json!(2), "{edited}");
+}
+
+#[test]
+fn needs_restart_lists_what_differs_from_the_sizes_in_effect() {
+    let mut bed = Bed::new(1);
+    let sized = |services| json!({ "start": start(services) });
+    let rows = [
+        (2000, json!(["start.services: 1024 -> 2000"])),
+        (2000, json!(["start.services: 1024 -> 2000"])),
+        (1024, json!([])),
+    ];
+    for (services, expected) in rows {
+        assert_eq!(apply(&mut bed, &sized(services))["needs_restart"], expected, "{services}");
+    }
+}
+
+#[test]
+fn a_service_needs_connections_of_its_family() {
+    let mut bed = Bed::new(1);
+    let mut config = json!({ "start": start(1024) });
+    config["start"]["connections_ipv6"] = json!(0);
+    apply(&mut bed, &config);
+    let service = json!({ "service": { "protocol": "tcp", "address": "2001:db8::1", "l4_port": 80 } });
+    let refused = ask(&mut bed.engine, "service.add", service).unwrap_err();
+    assert_eq!((refused.code(), refused.data().errors[0].location.as_str()), (-32602, "service.address"));
 }

@@ -35,7 +35,10 @@ fn with_sync_every_change_is_on_disk_before_the_reply() {
         ("settings.set", json!({ "tcp_timeout": 77, "timeouts": { "tcp.SYN_RECV": 5 } })),
         ("sysctl.set", json!({ "values": { "drop_entry": "3" } })),
         ("fwmarks.set", json!({ "fwmarks": [{ "fwmark": 7 }] })),
-        ("config.apply", json!({ "config": { "settings": { "udp_timeout": 9 } }, "digest": "a-1" })),
+        (
+            "config.apply",
+            json!({ "config": { "settings": { "udp_timeout": 9 } }, "digest": "a-0123456789abcdef" }),
+        ),
         ("service.flush", json!({})),
         (
             "namespace.add",
@@ -46,7 +49,7 @@ fn with_sync_every_change_is_on_disk_before_the_reply() {
             "blue config.edit",
             json!({ "edits": [{ "method": "service.edit", "params": { "service": key, "scheduler": "sh" } }] }),
         ),
-        ("blue config.apply", json!({ "config": {}, "digest": "of blue" })),
+        ("blue config.apply", json!({ "config": {}, "digest": "b-0123456789abcdef" })),
     ];
     for (method, params) in changes {
         send(&mut engine, method, params).unwrap();
@@ -54,7 +57,10 @@ fn with_sync_every_change_is_on_disk_before_the_reply() {
         assert_eq!(saved.config, engine.config(), "{method}");
     }
     let saved = file::read(&path).unwrap().unwrap();
-    assert_eq!((saved.config.settings.udp_timeout, saved.applied), (9, Some("a-1".to_owned())));
+    assert_eq!(
+        (saved.config.settings.udp_timeout, saved.applied),
+        (9, Some("a-0123456789abcdef".to_owned()))
+    );
     let before = engine.writer.as_ref().unwrap().view().written;
     for (method, params) in [
         ("config.get", json!({})),

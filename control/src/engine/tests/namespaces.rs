@@ -245,9 +245,53 @@ fn links_must_be_on_bound_ports() {
 fn the_network_namespace_cannot_be_changed() {
     let mut engine = engine();
     done(&mut engine, "namespace.add", blue());
-    let config = json!({ "namespaces": [{ "name": "blue", "netns": "other" }] });
+    let config =
+        json!({ "namespaces": [{ "name": "blue", "netns": "other", "start": { "kernel": false } }] });
     let message = errors(ask(&mut engine, "config.apply", json!({ "config": config })));
-    assert_eq!(message, ["namespaces.blue.netns the network namespace of a namespace cannot be changed"]);
+    let expected = [
+        "namespaces[0].netns other differs from blue, which cannot be changed",
+        "namespaces[0].start.kernel false differs from true, which cannot be changed",
+    ];
+    assert_eq!(message, expected);
+    let same = json!({ "namespaces": [{ "name": "blue", "netns": "blue" }] });
+    ask(&mut engine, "config.apply", json!({ "config": same })).unwrap();
+}
+
+#[test]
+fn an_apply_without_sizes_keeps_those_of_the_namespace() {
+    let mut engine = engine();
+    let start = json!({ "connections_ipv4": 4096, "services": 7 });
+    done(&mut engine, "namespace.add", json!({ "namespace": { "name": "blue", "start": start } }));
+    let config = json!({ "services": [vip("10.0.2.12")["service"]] });
+    let applied = ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })).unwrap();
+    assert_eq!(applied["needs_restart"], json!([]));
+    let start = ask_in(&mut engine, "blue", "config.get", json!({})).unwrap()["start"].clone();
+    assert_eq!((&start["connections_ipv4"], &start["services"]), (&json!(4096), &json!(7)));
+}
+
+#[test]
+fn an_unknown_port_is_an_input_error_with_its_location() {
+    let mut engine = engine();
+    done(&mut engine, "namespace.add", blue());
+    let links = json!([
+        { "name": "a", "port": "server", "mac": "02:00:00:00:00:01", "mtu": 1500 },
+        { "name": "b", "port": "eth9", "mac": "02:00:00:00:00:02", "mtu": 1500 },
+    ]);
+    let fwmarks = json!([{ "port": "eth9", "fwmark": 7 }]);
+    let own = json!({ "name": "blue", "bindings": [{ "port": "1", "vlan": 100 }], "fwmarks": fwmarks });
+    let rows = [
+        (json!({ "network": { "links": links } }), "network.links[1].port"),
+        (json!({ "namespaces": [own] }), "namespaces[0].fwmarks[0].port"),
+    ];
+    for (config, location) in rows {
+        let refused = ask(&mut engine, "config.apply", json!({ "config": config })).unwrap_err();
+        let expected = format!("{location}: there is no port \"eth9\"; use one of client, server");
+        assert_eq!(refused.code(), -32602);
+        assert!(refused.to_string().starts_with(&expected), "{refused}");
+    }
+    let config = json!({ "fwmarks": fwmarks });
+    let message = errors(ask_in(&mut engine, "blue", "config.apply", json!({ "config": config })));
+    assert_eq!(message, ["fwmarks[0].port there is no port \"eth9\""]);
 }
 
 #[test]
@@ -262,7 +306,8 @@ fn a_refusal_of_the_kernel_changes_nothing() {
     for namespaces in [json!([blue(one), green, { "name": "bad" }]), json!([green, blue(two)])] {
         let config = json!({ "settings": { "tcp_timeout": 9 }, "namespaces": namespaces });
         let refused = ask(&mut engine, "config.apply", json!({ "config": config })).unwrap_err();
-        assert_eq!(refused.code(), -32603, "{refused}");
+        assert_eq!(refused.code(), -32001, "{refused}");
+        assert!(!refused.to_string().contains("polluxd failed"), "{refused}");
         assert_eq!(ask(&mut engine, "config.get", json!({})).unwrap(), before);
         assert!(ask_in(&mut engine, "green", "service.list", json!({})).is_err());
     }

@@ -1,12 +1,15 @@
 //! Parameters of edits of services and destinations: fields other than the key are optional, and absent ones keep their
 //! value.
 
+use std::net::Ipv4Addr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EditError, check_thresholds};
 use crate::model::{
-    Destination, DestinationKey, Method, Persistence, Scheduler, SchedulerFlags, Service, ServiceKey, Tunnel,
+    Destination, DestinationKey, Engine, Method, Persistence, Scheduler, SchedulerFlags, Service, ServiceKey,
+    Tunnel,
 };
 
 /// Parameters of `service.edit`: absent fields keep their value.
@@ -18,12 +21,12 @@ pub struct ServiceEdit {
     /// Scheduling algorithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler>,
-    /// Scheduler flags; replaces all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flags: Option<SchedulerFlags>,
-    /// Persistence; `null` removes it.
+    /// Scheduler flags; `null` turns all of them off.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub persistence: Option<Option<Persistence>>,
+    pub flags: Option<Option<FlagsEdit>>,
+    /// Persistence; `null` removes it. If the service has none, absent fields take their defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub persistence: Option<Option<PersistenceEdit>>,
     /// One-packet scheduling (OPS): every UDP packet is scheduled on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ops: Option<bool>,
@@ -40,21 +43,97 @@ impl ServiceEdit {
         ServiceEdit {
             service: new.key(),
             scheduler: Some(new.scheduler),
-            flags: Some(new.flags),
-            persistence: Some(new.persistence),
+            flags: Some(Some(FlagsEdit::replacing(new.flags))),
+            persistence: Some(new.persistence.map(PersistenceEdit::replacing)),
             ops: Some(new.ops),
         }
     }
 
     pub(super) fn onto(&self, mut old: Service) -> Service {
         old.scheduler = self.scheduler.unwrap_or(old.scheduler);
-        old.flags = self.flags.unwrap_or(old.flags);
         old.ops = self.ops.unwrap_or(old.ops);
-        if let Some(persistence) = &self.persistence {
-            old.persistence.clone_from(persistence);
+        if let Some(flags) = self.flags {
+            old.flags = flags.map(|edit| edit.onto(old.flags)).unwrap_or_default();
+        }
+        if let Some(edit) = &self.persistence {
+            old.persistence = edit.as_ref().map(|edit| edit.onto(old.persistence.unwrap_or_default()));
         }
         old
     }
+}
+
+/// Scheduler flags to change: absent ones keep their value, `null` turns one off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlagsEdit {
+    /// `sh-fallback`, `mh-fallback`, `flag-1`: if the selected destination is not usable, try others.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "switch")]
+    pub fallback: Option<bool>,
+    /// `sh-port`, `mh-port`, `flag-2`: include the client's port in the hash.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "switch")]
+    pub l4_port: Option<bool>,
+    /// `flag-3`: stored and listed, but no scheduler uses it.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "switch")]
+    pub flag_3: Option<bool>,
+}
+
+impl FlagsEdit {
+    fn replacing(new: SchedulerFlags) -> FlagsEdit {
+        let SchedulerFlags { fallback, l4_port, flag_3 } = new;
+        FlagsEdit { fallback: Some(fallback), l4_port: Some(l4_port), flag_3: Some(flag_3) }
+    }
+
+    fn onto(self, old: SchedulerFlags) -> SchedulerFlags {
+        SchedulerFlags {
+            fallback: self.fallback.unwrap_or(old.fallback),
+            l4_port: self.l4_port.unwrap_or(old.l4_port),
+            flag_3: self.flag_3.unwrap_or(old.flag_3),
+        }
+    }
+}
+
+/// Fields of persistence to change: absent ones keep their value, `null` sets the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PersistenceEdit {
+    /// Seconds after the client's last new connection, 1 to 2678400 (31 days); default 360.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub timeout: Option<Option<u32>>,
+    /// IPv4 client grouping mask; default 255.255.255.255.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub netmask: Option<Option<Ipv4Addr>>,
+    /// IPv6 client grouping, prefix length 1 to 128; default 128.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub prefix_len: Option<Option<u8>>,
+    /// Persistence engine; default none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub engine: Option<Option<Engine>>,
+}
+
+impl PersistenceEdit {
+    fn replacing(new: Persistence) -> PersistenceEdit {
+        PersistenceEdit {
+            timeout: Some(Some(new.timeout)),
+            netmask: Some(new.netmask),
+            prefix_len: Some(new.prefix_len),
+            engine: Some(new.engine),
+        }
+    }
+
+    fn onto(&self, old: Persistence) -> Persistence {
+        let default = Persistence::default().timeout;
+        Persistence {
+            timeout: self.timeout.map_or(old.timeout, |timeout| timeout.unwrap_or(default)),
+            netmask: self.netmask.unwrap_or(old.netmask),
+            prefix_len: self.prefix_len.unwrap_or(old.prefix_len),
+            engine: self.engine.unwrap_or(old.engine),
+        }
+    }
+}
+
+/// Reads `null` as false.
+fn switch<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Option::deserialize(from).map(|on| Some(on.unwrap_or_default()))
 }
 
 /// Distinguishes a field that is present, even as `null`, from an absent one.

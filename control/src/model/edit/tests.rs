@@ -153,6 +153,40 @@ fn null_removes_persistence_and_absence_keeps_it() {
 }
 
 #[test]
+fn an_edit_merges_flags_and_persistence_field_by_field() {
+    let mut config = one();
+    let mut edit = |fields: &str| {
+        let of = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
+        let edit: ServiceEdit = serde_json::from_str(&format!("{{{of}, {fields}}}")).unwrap();
+        edit_service(&mut config, &edit).unwrap();
+        let service = &config.services[0];
+        let SchedulerFlags { fallback, l4_port, flag_3 } = service.flags;
+        let persistence =
+            service.persistence.clone().map(|of| (of.timeout, of.netmask.map(|mask| mask.octets()[3])));
+        ([fallback, l4_port, flag_3], persistence)
+    };
+    let rows = [
+        (r#""persistence": {"netmask": "255.255.255.0"}"#, [false; 3], Some((360, Some(0)))),
+        (
+            r#""persistence": {"timeout": 700}, "flags": {"fallback": true}"#,
+            [true, false, false],
+            Some((700, Some(0))),
+        ),
+        (r#""flags": {"l4_port": true}"#, [true, true, false], Some((700, Some(0)))),
+        (
+            r#""persistence": {"netmask": null}, "flags": {"fallback": null}"#,
+            [false, true, false],
+            Some((700, None)),
+        ),
+        (r#""persistence": {"timeout": null}, "flags": null"#, [false; 3], Some((360, None))),
+        (r#""persistence": null"#, [false; 3], None),
+    ];
+    for (fields, flags, persistence) in rows {
+        assert_eq!(edit(fields), (flags, persistence), "{fields}");
+    }
+}
+
+#[test]
 fn a_service_with_port_0_needs_persistence() {
     let key = ServiceKey::Address { protocol: Protocol::Tcp, address: [10, 9, 9, 9].into(), l4_port: 0 };
     let mut config = Config::default();

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::modules;
 use crate::model::validate;
-use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey};
+use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey, Start};
 
 /// One change made by a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Edited {
 pub struct ConfigTransaction {
     /// The configuration without its services.
     rest: Config,
+    /// The sizes in effect. Those in `rest` may already be meant for the next start; edits must fit both.
+    running: Start,
     /// Services in order. A removed one leaves a gap, so that the indices of the others do not change.
     services: Vec<Option<Arc<Service>>>,
     indices: HashMap<ServiceKey, usize>,
@@ -57,13 +59,14 @@ pub struct ConfigTransaction {
 }
 
 impl ConfigTransaction {
-    /// Begins a transaction.
-    pub fn new(mut config: Config) -> ConfigTransaction {
+    /// Begins a transaction. `running` holds the sizes in effect, which `config.start` may no longer show.
+    pub fn new(mut config: Config, running: Start) -> ConfigTransaction {
         let services: Vec<_> = std::mem::take(&mut config.services).into_iter().map(Some).collect();
         let all = || services.iter().flatten();
         let indices = all().map(|service| service.key()).zip(0..).collect();
         let destinations = all().map(|service| service.destinations.len()).sum();
-        ConfigTransaction { rest: config, services, indices, destinations, ..ConfigTransaction::default() }
+        let rest = config;
+        ConfigTransaction { rest, running, services, indices, destinations, ..ConfigTransaction::default() }
     }
 
     /// Returns the result.
@@ -100,12 +103,12 @@ impl ConfigTransaction {
             return Err(EditError::ServiceExists(key));
         }
         valid(|errors| {
+            let starts = [&self.rest.start, &self.running];
+            starts.into_iter().any(|start| !validate::capacity_of_family(start, &new, "service", errors));
             validate::service("service", &new, self.rest.network.as_ref(), errors);
             modules::service("service", &new, &self.rest.settings.disabled_modules, errors);
         })?;
-        let start = &self.rest.start;
-        check_limit("services", start.services, self.indices.len() + 1)?;
-        check_limit("destinations", start.destinations, self.destinations + new.destinations.len())?;
+        self.check_room(1, new.destinations.len())?;
         self.steps.push(Step::Service(head(&new)));
         let steps = new.destinations.iter().map(|of| Step::Destination(key, of.clone()));
         self.steps.extend(steps);
@@ -113,6 +116,14 @@ impl ConfigTransaction {
         self.indices.insert(key, self.services.len());
         self.services.push(Some(Arc::new(new)));
         Ok(())
+    }
+
+    /// Checks that there is room for these more services and destinations.
+    fn check_room(&self, services: usize, destinations: usize) -> Result<(), EditError> {
+        [&self.rest.start, &self.running].into_iter().try_for_each(|start| {
+            check_limit("services", start.services, self.indices.len() + services)?;
+            check_limit("destinations", start.destinations, self.destinations + destinations)
+        })
     }
 
     fn edit_service(&mut self, edit: &ServiceEdit) -> Result<(), EditError> {
@@ -162,7 +173,7 @@ impl ConfigTransaction {
             validate::destination("destination", service, &new, self.rest.network.as_ref(), errors);
             validate::count_destinations("service", service, service.destinations.len() + 1, errors);
         })?;
-        check_limit("destinations", self.rest.start.destinations, self.destinations + 1)?;
+        self.check_room(0, 1)?;
         self.destinations += 1;
         self.known_of(key).insert(destination);
         self.steps.push(Step::Destination(key, new.clone()));

@@ -48,10 +48,15 @@ fn name(location: &str, name: &str, errors: &mut InputErrors) {
     }
 }
 
+/// Returns true if the kernel accepts the name for an interface, also for a TAP interface, where `%` stands for a number.
+pub fn is_interface_name(name: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control();
+    (1..=15).contains(&name.len()) && name != "." && name != ".." && !name.contains(bad)
+}
+
 /// Checks that the kernel accepts `name` for an interface.
 pub(super) fn interface(location: &str, name: &str, errors: &mut InputErrors) {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-    if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(bad) {
+    if !is_interface_name(name) {
         errors.add(
             location,
             format!("{name:?} is not a valid interface name"),

@@ -6,7 +6,7 @@ use super::destinations::destination;
 use crate::model::input_error::InputErrors;
 use crate::model::modules;
 use crate::model::network_config::NetworkConfig;
-use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Service, ServiceKey};
+use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Service, ServiceKey, Start};
 
 /// Longest persistence timeout in seconds: 31 days.
 pub const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
@@ -24,7 +24,7 @@ pub(super) fn services(config: &Config, errors: &mut InputErrors) {
                 "remove one, or give it another address, l4_port, protocol or fwmark",
             );
         }
-        capacity_of_family(config, new, &location, errors);
+        capacity_of_family(&config.start, new, &location, errors);
         service(&location, new, config.network.as_ref(), errors);
         modules::service(&location, new, &config.settings.disabled_modules, errors);
     }
@@ -40,10 +40,16 @@ fn fits(what: &str, wanted: usize, allowed: u32, errors: &mut InputErrors) {
     }
 }
 
-fn capacity_of_family(config: &Config, service: &Service, location: &str, errors: &mut InputErrors) {
+/// Checks that there are connections of the service's family. Returns false if there are none.
+pub fn capacity_of_family(
+    start: &Start,
+    service: &Service,
+    location: &str,
+    errors: &mut InputErrors,
+) -> bool {
     let (family, name, capacity) = match service.key.family() {
-        Family::Ipv4 => ("IPv4", "connections_ipv4", config.start.connections_ipv4),
-        Family::Ipv6 => ("IPv6", "connections_ipv6", config.start.connections_ipv6),
+        Family::Ipv4 => ("IPv4", "connections_ipv4", start.connections_ipv4),
+        Family::Ipv6 => ("IPv6", "connections_ipv6", start.connections_ipv6),
     };
     let field = if matches!(service.key, ServiceKey::Fwmark { .. }) { "family" } else { "address" };
     if capacity == 0 {
@@ -53,6 +59,7 @@ fn capacity_of_family(config: &Config, service: &Service, location: &str, errors
             format!("set start.{name} to the expected number of connections and restart polluxd"),
         );
     }
+    capacity > 0
 }
 
 /// Checks one service and its destinations. `network_config` is the static network configuration, which says which

@@ -35,7 +35,7 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
             errors.add(
                 format!("settings.{name}"),
                 format!("{value} is not a mode"),
-                "use 0 (off), 1 (automatic when memory is low) or 3 (always on)",
+                "use 0 (off), 1 or 2 (automatic when memory is low) or 3 (always on)",
             );
         }
     }

@@ -29,7 +29,7 @@ fn add_service(n: u8, scheduler: Scheduler) -> Edit {
 }
 
 fn follow(compiler: &mut Compiler, edits: Vec<Edit>) -> Vec<Event> {
-    let mut transaction = ConfigTransaction::new(compiler.config().clone());
+    let mut transaction = ConfigTransaction::new(compiler.config().clone(), compiler.running().clone());
     for edit in edits {
         let _ = transaction.apply_edit(edit);
     }
@@ -66,7 +66,7 @@ fn a_destination_removed_and_added_in_one_change_is_notified_of_both() {
 #[test]
 fn destinations_added_and_removed_in_one_change_count_against_the_limit() {
     let mut compiler = compiler();
-    let mut transaction = ConfigTransaction::new(compiler.config().clone());
+    let mut transaction = ConfigTransaction::new(compiler.config().clone(), compiler.running().clone());
     transaction.apply_edit(add_service(1, Scheduler::Rr)).unwrap();
     for n in 0..20 {
         transaction
