@@ -29,7 +29,7 @@ pub use self::modules::ModulesCommand;
 pub use self::namespace::NamespaceCommand;
 pub use self::service::{OptionalService, ServiceCommand, ServiceSelector};
 pub use self::sysctl::SysctlArgs;
-use crate::api::socket::DEFAULT_PATH;
+use crate::api::socket;
 use crate::ipvsadm::command::Table;
 
 /// Control client for polluxd, the layer-4 load balancer.
@@ -49,15 +49,32 @@ pub struct Cli {
     /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Control socket of polluxd.
-    #[arg(long, global = true, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
-    pub socket: PathBuf,
-    /// Namespace to act on; without it, the default namespace.
-    #[arg(short = 'N', long, global = true, value_name = "NAME", env = "POLLUX_NAMESPACE")]
+    /// Control socket of polluxd. Without it: POLLUX_SOCKET of the environment, or /run/pollux/control.sock.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Namespace to act on. Without it: POLLUX_NAMESPACE of the environment, or the default namespace.
+    #[arg(short = 'N', long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Command to run.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// The control socket to use.
+    pub fn socket(&self) -> PathBuf {
+        socket::path(self.socket.as_deref())
+    }
+
+    /// The namespace to act on; `None` for the default one.
+    pub fn namespace(&self) -> Option<String> {
+        self.namespace.clone().or_else(namespace_of_environment)
+    }
+}
+
+/// `POLLUX_NAMESPACE`; an empty one counts as unset.
+fn namespace_of_environment() -> Option<String> {
+    std::env::var("POLLUX_NAMESPACE").ok().filter(|name| !name.is_empty())
 }
 
 /// Commands of `pollux`. A new command is a variant here and an arm in [`run::run`].
@@ -106,7 +123,7 @@ pub enum Command {
     /// Show the counters of workers and ports, and the totals of all services.
     Stats,
     /// Choose and follow debug events, as with the kernel's debug_level and dynamic debug.
-    #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+    #[command(arg_required_else_help = true)]
     Debug {
         /// Print the enabled debug events as they happen, until interrupted.
         #[arg(long)]

@@ -96,6 +96,14 @@ impl Default for Debug {
     }
 }
 
+/// Reads a level of debug events.
+///
+/// # Errors
+/// If it is not a number.
+pub fn parse_level(text: &str) -> Result<i32, String> {
+    text.parse().map_err(|_| "not a whole number; write 0 to 12, or -1 for none".to_owned())
+}
+
 impl Debug {
     /// Returns the sites that match a filter.
     pub fn list(&self, filter: &Filter) -> Vec<DebugSite> {

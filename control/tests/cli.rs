@@ -3,7 +3,8 @@
 use std::process::{Command, Output};
 
 fn pollux(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pollux")).args(args).env_remove("POLLUX_SOCKET").output().unwrap()
+    let mut pollux = Command::new(env!("CARGO_BIN_EXE_pollux"));
+    pollux.args(args).env_remove("POLLUX_SOCKET").env_remove("POLLUX_NAMESPACE").output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -81,6 +82,54 @@ fn check_reports_every_error() {
     assert!(text(&out.stderr).contains("settings.tcp_timeout: 0 seconds"), "{out:?}");
     assert!(text(&out.stderr).contains("settings.udp_timeout: 0 seconds"), "{out:?}");
     assert!(text(&check("[settings]\nx = 1").stderr).contains("pollux.toml:2:1: "));
+}
+
+#[test]
+fn check_names_the_line_of_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pollux.toml");
+    std::fs::write(&file, "[settings]\nudp_timeout = 5\ntcp_timeout = 0\n").unwrap();
+    let out = pollux(&["check", &file.to_string_lossy()]);
+    let expected = format!("pollux: {}:3: settings.tcp_timeout: 0 seconds", file.display());
+    assert!(text(&out.stderr).starts_with(&expected), "{out:?}");
+}
+
+#[test]
+fn with_json_errors_are_json_on_standard_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pollux.toml");
+    std::fs::write(&file, "[settings]\ntcp_timeout = 0\n").unwrap();
+    let failed = |args: &[&str], status| {
+        let out = pollux(args);
+        assert_eq!((out.status.code(), text(&out.stderr)), (Some(status), String::new()), "{args:?}");
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()
+    };
+    let errors = failed(&["check", "--json", &file.to_string_lossy()], 1);
+    assert_eq!(errors[0]["location"], "settings.tcp_timeout");
+    assert!(errors[0]["hint"].is_string() && errors[0]["error"].is_string(), "{errors}");
+    let error = failed(&["--json", "list", "--socket", "/nonexistent/s"], 1);
+    assert!(
+        error["message"].as_str().unwrap().starts_with("cannot reach polluxd at /nonexistent/s"),
+        "{error}"
+    );
+    let error = failed(&["debug", "--json", "--socket", "/nonexistent/s", "set", "+p"], 1);
+    assert!(error["message"].as_str().unwrap().starts_with("cannot reach polluxd"), "{error}");
+    failed(&["debug", "--json"], 2);
+    failed(&["debug", "--json", "--follow", "sites"], 2);
+}
+
+#[test]
+fn empty_variables_of_the_environment_count_as_unset() {
+    let run = |socket: &str, args: &[&str]| {
+        let mut pollux = Command::new(env!("CARGO_BIN_EXE_pollux"));
+        pollux.args(args).env("POLLUX_NAMESPACE", "").env("POLLUX_SOCKET", socket).output().unwrap()
+    };
+    let unreachable = |socket: &str| text(&run(socket, &["--json", "list"]).stdout);
+    assert!(unreachable("/nonexistent/s").contains("cannot reach polluxd at /nonexistent/s"));
+    // A daemon may be running on the default socket.
+    assert!(!unreachable("").contains("cannot reach polluxd at :"));
+    let usage = text(&run("/nonexistent/s", &["service", "add", "--foo"]).stderr);
+    assert!(usage.contains("Usage:") && !usage.contains("--socket <PATH>"), "{usage}");
 }
 
 #[test]

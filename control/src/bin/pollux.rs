@@ -27,13 +27,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(CliError::Status(status)) => ExitCode::from(status),
-        Err(error @ CliError::Usage(_)) => {
-            eprintln!("pollux: {error}");
-            ExitCode::from(2)
-        }
         Err(error) => {
-            eprintln!("pollux: {error}");
-            ExitCode::FAILURE
+            if cli.json {
+                print(format!("{:#}\n", error.json()));
+            } else {
+                eprintln!("pollux: {error}");
+            }
+            if let CliError::Usage(_) = error { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

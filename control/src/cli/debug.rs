@@ -6,9 +6,10 @@ use clap::Subcommand;
 
 use super::error::CliError;
 use super::session::Session;
-use super::{sysctl, values};
+use super::sysctl;
 use crate::api::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
 use crate::api::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
+use crate::debug;
 use crate::model::edit::SettingsEdit;
 
 /// Subcommands of `pollux debug`.
@@ -36,13 +37,25 @@ pub enum DebugCommand {
     /// Show or set net.ipv4.vs.debug_level: events of this level and below are logged, whatever their flags.
     Level {
         /// 0 failures, 2 configuration, 6 scheduling, 7 connections, 8 states, 9 lookups, 11 packets, 12 all; -1 none.
-        #[arg(allow_hyphen_values = true, value_parser = values::level)]
+        #[arg(allow_hyphen_values = true, value_parser = debug::parse_level)]
         level: Option<i32>,
     },
 }
 
-/// Executes a subcommand.
-pub(super) fn run(command: &DebugCommand, session: &Session<'_>) -> Result<String, CliError> {
+/// Executes a subcommand, or prints events with `--follow`.
+pub(super) fn run(
+    command: Option<&DebugCommand>,
+    follow: bool,
+    session: &Session,
+) -> Result<String, CliError> {
+    match (command, follow) {
+        (Some(command), false) => execute(command, session),
+        (None, true) => self::follow(session),
+        _ => Err(CliError::Usage("give either --follow or a subcommand to `pollux debug`".to_owned())),
+    }
+}
+
+fn execute(command: &DebugCommand, session: &Session) -> Result<String, CliError> {
     match command {
         DebugCommand::Sites { query } => {
             let query = DebugQuery { query: joined(query) };
@@ -66,7 +79,7 @@ pub(super) fn run(command: &DebugCommand, session: &Session<'_>) -> Result<Strin
 }
 
 /// Prints events until it is interrupted or the daemon stops.
-pub(super) fn follow(session: &Session<'_>) -> Result<String, CliError> {
+fn follow(session: &Session) -> Result<String, CliError> {
     let mut client = session.client()?;
     let _following: Done = client.call(&Request::DebugFollow(NoParams {}))?;
     let mut out = std::io::stdout();

@@ -1,10 +1,10 @@
 //! `pollux ipvsadm`, and `pollux` started under the name `ipvsadm`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::api::socket::DEFAULT_PATH;
+use crate::api::socket;
 use crate::api::socket::client::{Client, ClientError};
 use crate::ipvsadm::daemon::NoDaemon;
 use crate::ipvsadm::names::System;
@@ -27,8 +27,7 @@ pub fn arguments(mut args: impl Iterator<Item = String>) -> Option<Vec<String>> 
 
 /// Runs `ipvsadm` on the daemon given by `POLLUX_SOCKET` and `POLLUX_NAMESPACE`.
 pub fn run_here(words: Vec<String>) -> u8 {
-    let socket = std::env::var_os("POLLUX_SOCKET").map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
-    run(&socket, std::env::var("POLLUX_NAMESPACE").ok(), words)
+    run(&socket::path(None), super::namespace_of_environment(), words)
 }
 
 /// Runs `ipvsadm` on the daemon behind this socket and returns the exit status. A leading `-N NAME`, an option of ours,

@@ -28,7 +28,7 @@ pub enum ModulesCommand {
 }
 
 /// Executes a subcommand, or lists the modules.
-pub(super) fn run(command: Option<&ModulesCommand>, session: &Session<'_>) -> Result<String, CliError> {
+pub(super) fn run(command: Option<&ModulesCommand>, session: &Session) -> Result<String, CliError> {
     let set = |disable: &[String], enable: &[String]| {
         session.send(&Request::ModuleSet(ModuleSet {
             disable: disable.iter().cloned().collect(),

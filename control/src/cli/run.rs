@@ -63,8 +63,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Stats => {
             session.show(&Request::StatsGet(NoParams {}), |view: &StatsView| table::stats(view))
         }
-        Command::Debug { command: Some(command), .. } => debug::run(command, &session),
-        Command::Debug { command: None, .. } => debug::follow(&session),
+        Command::Debug { command, follow } => debug::run(command.as_ref(), *follow, &session),
         Command::Modules { command } => modules::run(command.as_ref(), &session),
         Command::Config => {
             let config: Config = session.client()?.call(&Request::ConfigGet(NoParams {}))?;
@@ -82,7 +81,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
         Command::Man { dir } => Ok(man::pages(dir.as_deref())?),
         Command::CheckHost => check_host(cli.json),
         Command::Ipvsadm { args } => {
-            let status = cli_ipvsadm::run(&cli.socket, cli.namespace.clone(), args.clone());
+            let status = cli_ipvsadm::run(&cli.socket(), cli.namespace(), args.clone());
             Err(CliError::Status(status))
         }
         Command::Version => session.show(&Request::VersionGet(NoParams {}), table::version),
@@ -100,11 +99,11 @@ fn check_host(json: bool) -> Result<String, CliError> {
 /// The valid configuration in a file, and the digest of the file.
 fn validated(file: &Path) -> Result<(Config, String), CliError> {
     let (config, digest) = parse::file_and_digest(file)?;
-    validate::validate(&config)?;
+    validate::validate(&config).map_err(|errors| CliError::in_file(file, errors))?;
     Ok((config, digest))
 }
 
-fn fwmarks(command: &FwmarksCommand, session: &Session<'_>) -> Result<String, CliError> {
+fn fwmarks(command: &FwmarksCommand, session: &Session) -> Result<String, CliError> {
     match command {
         FwmarksCommand::Set { file } => session.send(&Request::FwmarksSet(fwmarks::read(file)?)),
         FwmarksCommand::List => {
@@ -115,14 +114,14 @@ fn fwmarks(command: &FwmarksCommand, session: &Session<'_>) -> Result<String, Cl
     }
 }
 
-fn namespaces(command: &NamespaceCommand, session: &Session<'_>) -> Result<String, CliError> {
+fn namespaces(command: &NamespaceCommand, session: &Session) -> Result<String, CliError> {
     match namespace::request(command) {
         request @ Request::NamespaceList(_) => session.show(&request, namespace::table),
         request => session.send(&request),
     }
 }
 
-fn sysctl(args: &SysctlArgs, session: &Session<'_>) -> Result<String, CliError> {
+fn sysctl(args: &SysctlArgs, session: &Session) -> Result<String, CliError> {
     if args.load {
         return load(args, session);
     }
@@ -133,7 +132,7 @@ fn sysctl(args: &SysctlArgs, session: &Session<'_>) -> Result<String, CliError> 
     show(args, args.shown()?, session)
 }
 
-fn show(args: &SysctlArgs, shown: Vec<String>, session: &Session<'_>) -> Result<String, CliError> {
+fn show(args: &SysctlArgs, shown: Vec<String>, session: &Session) -> Result<String, CliError> {
     if shown.is_empty() {
         return Ok(String::new());
     }
@@ -142,7 +141,7 @@ fn show(args: &SysctlArgs, shown: Vec<String>, session: &Session<'_>) -> Result<
 }
 
 /// Sets all mandatory variables in one request, then those whose failure is ignored one by one.
-fn load(args: &SysctlArgs, session: &Session<'_>) -> Result<String, CliError> {
+fn load(args: &SysctlArgs, session: &Session) -> Result<String, CliError> {
     let (lines, skipped) = sysctl::files(args)?;
     for line in skipped.iter().filter(|_| !args.quiet) {
         eprintln!("pollux: {line}: ignored, not in net.ipv4.vs");
@@ -159,7 +158,7 @@ fn load(args: &SysctlArgs, session: &Session<'_>) -> Result<String, CliError> {
         match set(&mut client, one, &lines) {
             Ok(()) => shown.push(name),
             // A leading `-` in the file: report the failure and go on.
-            Err(CliError::Sysctl(why)) => eprintln!("pollux: {why}"),
+            Err(CliError::SysctlRefused { text, .. }) => eprintln!("pollux: {text}"),
             Err(error) => return Err(error),
         }
     }
@@ -170,7 +169,9 @@ fn load(args: &SysctlArgs, session: &Session<'_>) -> Result<String, CliError> {
 fn set(client: &mut Client, values: Values, lines: &BTreeMap<String, Line>) -> Result<(), CliError> {
     match client.call::<Done>(&Request::SysctlSet(values)) {
         Ok(Done {}) => Ok(()),
-        Err(ClientError::Refused(error)) => Err(CliError::Sysctl(sysctl::explain(&error, lines))),
+        Err(ClientError::Refused(error)) => {
+            Err(CliError::SysctlRefused { text: sysctl::explain(&error, lines), error: Box::new(error) })
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,6 @@
 //! Requests to the daemon, and replies as text.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -16,19 +16,19 @@ use crate::api::view::ConnectionPage;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How to reach the daemon, and how to print its replies.
-pub(super) struct Session<'a> {
-    socket: &'a Path,
-    namespace: Option<&'a String>,
+pub(super) struct Session {
+    socket: PathBuf,
+    namespace: Option<String>,
     pub(super) json: bool,
 }
 
-impl<'a> Session<'a> {
-    pub(super) fn new(cli: &'a Cli) -> Session<'a> {
-        Session { socket: &cli.socket, namespace: cli.namespace.as_ref(), json: cli.json }
+impl Session {
+    pub(super) fn new(cli: &Cli) -> Session {
+        Session { socket: cli.socket(), namespace: cli.namespace(), json: cli.json }
     }
 
     pub(super) fn client(&self) -> Result<Client, ClientError> {
-        Ok(Client::connect(self.socket, TIMEOUT)?.in_namespace(self.namespace.cloned()))
+        Ok(Client::connect(&self.socket, TIMEOUT)?.in_namespace(self.namespace.clone()))
     }
 
     pub(super) fn show<T: DeserializeOwned + Serialize>(

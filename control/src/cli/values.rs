@@ -32,11 +32,6 @@ pub(super) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("not a whole number from 0 to {}", u32::MAX))
 }
 
-/// A level of debug events.
-pub(super) fn level(text: &str) -> Result<i32, String> {
-    text.parse().map_err(|_| "not a whole number; write 0 to 12, or -1 for none".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,7 +50,6 @@ mod tests {
         for (text, error) in rows {
             assert_eq!(socket(text).unwrap_err(), error, "{text}");
         }
-        assert!(level("x").unwrap_err().contains("-1 for none"));
         assert!(count("-1").unwrap_err().contains("from 0 to 4294967295"));
     }
 }

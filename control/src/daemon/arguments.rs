@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use crate::api::socket::DEFAULT_PATH;
 use crate::debug;
 use crate::model::Idle;
-use crate::model::validate::SLEEP_US;
+use crate::model::validate::{SLEEP_US, is_interface_name};
 use crate::state::{self, begin::Sources};
 
 /// The command line of `polluxd`.
@@ -38,14 +37,14 @@ pub struct Options {
     /// without services.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Control socket to listen on, for `pollux`.
-    #[arg(long, value_name = "PATH", env = "POLLUX_SOCKET", default_value = DEFAULT_PATH)]
-    pub socket: PathBuf,
+    /// Control socket to listen on, for `pollux`. Without it: POLLUX_SOCKET of the environment, or /run/pollux/control.sock.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
     /// Do not use the kernel's network stack: no TAP twins, addresses and routes only from [network] in the configuration.
     #[arg(long)]
     pub no_kernel: bool,
     /// Name prefix of the TAP twins, followed by the port number.
-    #[arg(long, value_name = "NAME", default_value = "pollux")]
+    #[arg(long, value_name = "NAME", default_value = "pollux", value_parser = twin_prefix)]
     pub twin_prefix: String,
     /// State file: keeps the running configuration across restarts.
     #[arg(long, value_name = "PATH", default_value = state::DEFAULT_PATH)]
@@ -53,7 +52,8 @@ pub struct Options {
     /// Neither read nor write the state file; start from the configuration file.
     #[arg(long)]
     pub no_state: bool,
-    /// Start from the configuration file and rename the state file to PATH.old.
+    /// Start from the configuration file and rename the state file to PATH.old, or to PATH.version-N if it has version N, which
+    /// this polluxd does not read.
     #[arg(long)]
     pub fresh: bool,
     /// Reply to a change only after it has been written to disk.
@@ -74,8 +74,9 @@ pub struct Options {
     /// Debug events to log from the start: a query as for `pollux debug set`, such as 'func run +p'; repeatable.
     #[arg(long, value_name = "QUERY", value_parser = query)]
     pub debug: Vec<String>,
-    /// Log debug events of this level and below, 0 to 12. Overrides settings.debug_level of the configuration.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    /// Log debug events of this level and below, 0 to 12, or -1 for none. Overrides settings.debug_level of the configuration
+    /// for this run.
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = debug::parse_level)]
     pub debug_level: Option<i32>,
 }
 
@@ -90,6 +91,14 @@ impl Options {
 /// Checks a query before anything is started.
 fn query(text: &str) -> Result<String, String> {
     debug::query::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn twin_prefix(text: &str) -> Result<String, String> {
+    // At least one digit follows.
+    if is_interface_name(&format!("{text}0")) {
+        return Ok(text.to_owned());
+    }
+    Err("not the beginning of an interface name; use at most 14 letters, digits, '-', '_' or '.'".to_owned())
 }
 
 fn sleep_us(text: &str) -> Result<u32, String> {
@@ -185,6 +194,10 @@ mod tests {
         let args = read("polluxd -l 0,1 --debug +p --debug-level -1 --log-level warn").unwrap();
         assert_eq!((args.options.debug, args.options.debug_level), (vec!["+p".to_owned()], Some(-1)));
         assert_eq!(args.options.log_level, "warn");
+        let error = read("polluxd --debug-level 99x").unwrap_err().to_string();
+        assert!(error.contains("not a whole number; write 0 to 12, or -1 for none"), "{error}");
+        let error = read("polluxd --twin-prefix a/b").unwrap_err().to_string();
+        assert!(error.contains("not the beginning of an interface name"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::ports::{self, OpenPorts};
 use super::twins::{kernel_namespaces, port_list, start_exception, start_mirror};
 use super::workers::{self, Dpdk, Started};
 use super::{announce, idle, reload};
+use crate::api::socket;
 use crate::api::socket::server::{Job, Server};
 use crate::engine::compile::Compiler;
 use crate::engine::namespace_manager::NamespaceWorkers;
@@ -80,8 +81,9 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     }
     let (sender, jobs) = channel::unbounded();
     reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
-    let server = listen(&options.socket, sender)?;
-    announce::ready(engine.debug(), config, &options.socket);
+    let socket = socket::path(options.socket.as_deref());
+    let server = listen(&socket, sender)?;
+    announce::ready(engine.debug(), config, &socket);
     serve(&mut engine, &jobs, &network_config, stop);
     say!(Info, "stopping");
     drop(server);

@@ -101,8 +101,8 @@ fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
     let entries = u64::from(ipv4) + u64::from(ipv6);
     say!(
         Info,
-        "worker {number} on core {core}: connection table: {entries} entries, {} bytes each, {} MiB",
-        table.bytes_per_ipv4(),
-        table.bytes() >> 20
+        "worker {number} on core {core}: connection table: {entries} entries, {} MiB ({} bytes each, index included)",
+        table.bytes() >> 20,
+        table.bytes() as u64 / entries.max(1)
     );
 }

@@ -172,7 +172,7 @@ pub(super) fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn c_strings(args: &[String]) -> Result<Vec<CString>, EalError> {
-    let program = std::iter::once("pollux");
+    let program = std::iter::once("polluxd");
     let convert = |argument: &str| {
         CString::new(argument).map_err(|_| EalError::ZeroByte { argument: argument.to_owned() })
     };
