@@ -169,3 +169,18 @@ fn a_service_needs_connections_of_its_family() {
     let refused = ask(&mut bed.engine, "service.add", service).unwrap_err();
     assert_eq!((refused.code(), refused.data().errors[0].location.as_str()), (-32602, "service.address"));
 }
+
+#[test]
+fn a_malformed_digest_and_an_empty_page_are_refused() {
+    let mut bed = Bed::new(1);
+    let digests = ["zz", "1f4", "1f4-12", "-0123456789abcdef", "1f4-0123456789abcdeg"];
+    for digest in digests {
+        let apply = json!({ "config": {}, "dry_run": true, "digest": digest });
+        let refused = ask(&mut bed.engine, "config.apply", apply).unwrap_err();
+        assert_eq!(refused.data().errors[0].location, "digest", "{digest}");
+    }
+    let apply = json!({ "config": {}, "dry_run": true, "digest": "1f4-0123456789abcdef" });
+    ask(&mut bed.engine, "config.apply", apply).unwrap();
+    let refused = ask(&mut bed.engine, "connection.list", json!({ "limit": 0 })).unwrap_err();
+    assert_eq!(refused.to_string(), "limit: a page of 0 connections never ends; use 1 to 10000");
+}
