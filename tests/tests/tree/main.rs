@@ -6,6 +6,7 @@ mod cycles;
 mod decisions;
 mod files;
 mod links;
+mod samples;
 mod spec;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,14 @@ fn cited_sections_of_the_specification_exist() {
 }
 
 #[test]
+fn configurations_in_pages_are_valid() {
+    let pages = texts(&["md"]);
+    let samples: Vec<_> = pages.iter().flat_map(samples::configurations).collect();
+    assert!(samples.len() >= 3, "README.md and docs/configuration.md have configurations");
+    assert_none(samples.iter().filter_map(samples::Sample::problem).collect());
+}
+
+#[test]
 fn links_resolve_to_files_and_headings() {
     let pages = texts(&["md"]);
     let problems = pages.iter().flat_map(|page| {
@@ -53,5 +62,5 @@ fn cited_decisions_exist() {
 }
 
 fn assert_none(problems: Vec<String>) {
-    assert!(problems.is_empty(), "{} do not resolve:\n{}", problems.len(), problems.join("\n"));
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
