@@ -63,7 +63,7 @@ impl fmt::Display for Check {
             Outcome::Warn => "warn",
             Outcome::Fail => "FAIL",
         };
-        write!(f, "{word:<5}{:<12}{} (needed: {})", self.name, self.found, self.needed)?;
+        write!(f, "{word:<5}{:<13}{} (needed: {})", self.name, self.found, self.needed)?;
         if self.outcome == Outcome::Ok { Ok(()) } else { write!(f, "\n     {}", self.hint) }
     }
 }

@@ -9,7 +9,11 @@ pub(super) fn sse(root: &Path) -> Check {
     let cpu = read(root, "proc/cpuinfo");
     let flags = cpu.lines().find_map(|line| line.strip_prefix("flags"));
     let lacks = flags.is_some_and(|flags| !flags.split_whitespace().any(|flag| flag == "sse4_2"));
-    let found = if lacks { "no sse4.2" } else { "sse4.2, or not x86" };
+    let found = match flags {
+        Some(_) if lacks => "no sse4.2",
+        Some(_) => "sse4.2",
+        None => "not x86",
+    };
     let hint = "use a CPU with sse4.2; for a virtual machine, choose the host's CPU model";
     Check::ok("cpu", found, "sse4.2 on x86").unless(lacks, Outcome::Fail, hint)
 }

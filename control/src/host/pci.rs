@@ -68,8 +68,8 @@ impl Nic {
         let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
         match self.interfaces.first() {
             Some(name) => format!(
-                "{bind}, which removes {name} from the kernel; or start polluxd with \
-                 --vdev=net_af_packet0,iface={name}, which is slower"
+                "start polluxd with --vdev=net_af_packet0,iface={name}, which is slower; or {bind}, which removes {name} \
+                 from the kernel and cuts all that uses it, such as SSH"
             ),
             None => bind,
         }

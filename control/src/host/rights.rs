@@ -16,7 +16,7 @@ pub(super) fn capabilities(root: &Path) -> Check {
     let hint = "run polluxd as root, or: setcap cap_net_admin,cap_net_raw,cap_ipc_lock+ep polluxd; this check \
                 checks the user who runs it";
     let needed = "cap_net_admin, cap_net_raw and cap_ipc_lock";
-    Check::ok("rights", found, needed).unless(!lacked.is_empty(), Outcome::Warn, hint)
+    Check::ok("capabilities", found, needed).unless(!lacked.is_empty(), Outcome::Warn, hint)
 }
 
 pub(super) fn tun(root: &Path) -> Check {

@@ -57,7 +57,8 @@ fn a_ready_machine_passes_all_checks() {
     assert!(checks.iter().all(|c| c.outcome == Outcome::Ok), "{checks:?}");
     let found = |name| named(&checks, name)[0].found.as_str();
     assert_eq!(found("huge pages"), "node0: 1024 of 2048kB, 1000 free");
-    assert_eq!(found("dpdk"), "/opt/dpdk/lib/librte_eal.so.23");
+    assert_eq!(found("dpdk"), "22.11 or a later release with its ABI, /opt/dpdk/lib/librte_eal.so.23");
+    assert_eq!(found("cpu"), "sse4.2");
     assert_eq!(found("cores"), "4 (0-2,5)");
     assert_eq!(found("memory"), "7812 MiB available");
 }
@@ -66,6 +67,15 @@ fn a_ready_machine_passes_all_checks() {
 fn an_old_cpu_fails() {
     let check = one(&[("proc/cpuinfo", "flags\t\t: fpu sse2\n")], "cpu");
     assert_eq!(check.outcome, Outcome::Fail);
+}
+
+#[test]
+fn an_old_dpdk_fails() {
+    let old = [("usr/lib/librte_eal.so", ""), ("usr/lib/librte_eal.so.22", "")];
+    let check = one(&old, "dpdk");
+    assert_eq!(check.outcome, Outcome::Fail);
+    assert_eq!(check.found, "21.11 or a later release with its ABI, /usr/lib/librte_eal.so.22");
+    assert_eq!(one(&old[..1], "dpdk").found, "unknown version, /usr/lib/librte_eal.so");
 }
 
 #[test]
@@ -90,9 +100,9 @@ fn scarce_resources_are_warnings() {
     let status = "CapEff:\t0000000000001000\nCpus_allowed_list:\t3\n";
     let scarce = [("proc/self/status", status), ("proc/meminfo", "MemAvailable:   20000 kB\n")];
     assert_eq!(one(&scarce, "cores").found, "1 (3)");
-    assert_eq!(one(&scarce, "rights").found, "lacks cap_net_raw, cap_ipc_lock");
+    assert_eq!(one(&scarce, "capabilities").found, "lacks cap_net_raw, cap_ipc_lock");
     assert_eq!(one(&scarce, "memory").found, "19 MiB available");
-    for name in ["cores", "rights", "memory"] {
+    for name in ["cores", "capabilities", "memory"] {
         assert_eq!(one(&scarce, name).outcome, Outcome::Warn, "{name}");
     }
 }
