@@ -52,10 +52,15 @@ pub fn write(level: Level, text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes a line at any level. Failures are ignored, as they cannot be reported.
+/// Writes a message at any level. Failures are ignored, as they cannot be reported.
 pub fn line(text: fmt::Arguments<'_>) {
     // In one call, so that lines of several threads do not mix.
-    let _ = std::io::stderr().write_all(format!("polluxd: {text}\n").as_bytes());
+    let _ = std::io::stderr().write_all(prefixed(&text.to_string()).as_bytes());
+}
+
+/// Puts the name of the program before each line.
+fn prefixed(text: &str) -> String {
+    text.lines().map(|line| format!("polluxd: {line}\n")).collect()
 }
 
 /// Logs a message: `say!(Warn, "port {name} has no carrier")`.
@@ -69,6 +74,11 @@ macro_rules! say {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_line_of_a_message_has_the_prefix() {
+        assert_eq!(prefixed("x applied\n+ service\n"), "polluxd: x applied\npolluxd: + service\n");
+    }
 
     #[test]
     fn levels_are_in_order_and_have_names() {

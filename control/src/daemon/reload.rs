@@ -37,17 +37,18 @@ pub fn reload(config: Option<&PathBuf>, jobs: &Sender<Job>) -> Result<String, St
     let path = config.ok_or(
         "polluxd was started without a configuration file; restart it with --config, or use `pollux apply`",
     )?;
-    let (config, digest) =
-        parse::file_and_digest(path).map_err(|why| format!("configuration unchanged: {why}"))?;
-    validate::validate(&config)
-        .map_err(|why| format!("configuration unchanged: {}: {why}", path.display()))?;
+    let refused = |why: &dyn std::fmt::Display| {
+        format!("{} refused, the running configuration stays: {why}", path.display())
+    };
+    let (config, digest) = parse::file_and_digest(path).map_err(|why| refused(&why))?;
+    validate::validate(&config).map_err(|why| refused(&why))?;
     let request = Request::ConfigApply(Apply { config, dry_run: false, digest: Some(digest) });
     let (reply, answer) = channel::bounded(1);
     jobs.send(Job { namespace: None, request, reply }).map_err(|_| "polluxd is stopping")?;
     match answer.recv() {
         Ok(Ok(Reply::Applied(applied))) => Ok(format!("{} applied\n{applied}", path.display())),
         Ok(Ok(_)) => Ok(format!("{} applied", path.display())),
-        Ok(Err(why)) => Err(format!("configuration unchanged: {why}")),
+        Ok(Err(why)) => Err(refused(&why)),
         Err(_) => Err("polluxd is stopping".to_owned()),
     }
 }

@@ -105,13 +105,13 @@ pub struct Query {
     pub change: Change,
 }
 
-/// Why a query is invalid; names the word.
+/// Reason why a query is invalid; names the word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}; {hint}")]
 pub struct QueryError {
     /// The error.
     pub error: String,
-    /// What to write instead.
+    /// Hint: the words to write instead.
     pub hint: String,
 }
 

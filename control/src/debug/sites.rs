@@ -7,10 +7,10 @@ pollux_dataplane::event_kinds! {
     /// Kinds of events.
     Kind {
         // The start, in its order.
-        StartDpdk = CORE, 2, "init: {} with {} ports";
-        StartTables = CORE, 2, "init: {} workers with {} bytes of connection tables";
-        StartTwins = CORE, 2, "init: {} twins in the kernel";
-        StartConfiguration = CORE, 2, "init: configuration with {} services";
+        StartDpdk = CORE, 2, "init: {} with {}";
+        StartTables = CORE, 2, "init: {} with {} bytes of connection tables";
+        StartTwins = CORE, 2, "init: {} in the kernel";
+        StartConfiguration = CORE, 2, "init: configuration with {}";
         StartSocket = CORE, 2, "init: control socket {}";
         // Configuration.
         ServiceAdded = CORE, 2, "added service {}, scheduler {}";
@@ -24,6 +24,6 @@ pollux_dataplane::event_kinds! {
         ToTrash = CORE, 3, "Moving dest {} into trash, connections={}";
         FromTrash = CORE, 3, "Get destination {} from trash, connections={}";
         TrashEmptied = CORE, 3, "{} destinations removed from trash";
-        NeighbourAsked = CORE, 9, "requested neighbour {} on {} from the kernel";
+        NeighbourAsked = CORE, 9, "asked the kernel to resolve neighbour {} on {}";
     }
 }

@@ -44,6 +44,19 @@ fn every_format_can_be_filled() {
 }
 
 #[test]
+fn frames_without_a_packet_have_no_addresses() {
+    let nowhere = Endpoint { address: [0, 0, 0, 0].into(), l4_port: 0 };
+    for (kind, words, expected) in [
+        (Kind::Packet, [1, 6, 70, 0], "port 1: not balanced, frame of 70 bytes"),
+        (Kind::Verdict, [1, 0, 0, 0], "frame is passed to the kernel"),
+    ] {
+        let record = Record { protocol: 0, ends: [nowhere; 3], ..record(kind, 0, words) };
+        let spec = &Kind::SPECS[kind as usize];
+        assert_eq!(text::text(spec.format, &record), expected);
+    }
+}
+
+#[test]
 fn texts_are_those_of_the_kernel() {
     let syn = 0x02;
     for (kind, words, expected) in [

@@ -12,6 +12,12 @@ use pollux_dataplane::wire::tcp::{ACK, FIN, RST, SYN};
 
 /// Fills the placeholders of a format. Unknown ones are left as they are.
 pub fn text(format: &str, record: &Record) -> String {
+    let is_empty = |end: &Endpoint| end.address.is_unspecified() && end.l4_port == 0;
+    if record.protocol == 0 && record.ends[..2].iter().all(is_empty) {
+        // The frame carries no packet that was read.
+        let format = format.replace("{1:kind} {proto} {c}->{v}, ", "not balanced, ");
+        return replace(&format.replace("{proto} {c}->{v}", "frame"), |name| word(name, record));
+    }
     replace(format, |name| word(name, record))
 }
 
