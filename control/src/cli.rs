@@ -125,7 +125,7 @@ pub enum Command {
     /// Choose and follow debug events, as with the kernel's debug_level and dynamic debug.
     #[command(arg_required_else_help = true)]
     Debug {
-        /// Print the enabled debug events as they happen, until interrupted.
+        /// Print the enabled debug events as they happen; Ctrl-C ends.
         #[arg(long)]
         follow: bool,
         /// Subcommand.

@@ -190,7 +190,7 @@ impl Engine {
         let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
         match request {
             Request::ConfigApply(apply) => self.apply_in(at, apply),
-            request => self.named[at].instance.handle(request),
+            request => self.named[at].instance.handle(request).map_err(|why| limit_in(name, why)),
         }
     }
 
@@ -271,4 +271,14 @@ fn check_digest(digest: Option<&str>) -> Result<(), InputErrors> {
         );
     }
     errors.into_result()
+}
+
+/// Names the namespace whose limit is reached: its sizes are fixed when it is added, not when polluxd starts.
+fn limit_in(namespace: &str, why: Failure) -> Failure {
+    match why {
+        Failure::Edit(EditError::Full { limit, allowed }) => {
+            Failure::NamespaceFull { namespace: namespace.to_owned(), limit, allowed }
+        }
+        other => other,
+    }
 }

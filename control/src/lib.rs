@@ -2,7 +2,7 @@
 //!
 //! Modules import each other in one direction only, from the programs down to the configuration:
 //! [`cli`], [`ipvsadm`], [`replay`] and [`daemon`]; [`engine`] and [`state`]; [`debug`]; [`api`] and [`kernel`];
-//! [`model`], [`host`] and [`log`].
+//! [`model`], [`host`], [`log`] and [`plural`].
 
 pub mod api;
 pub mod cli;
@@ -16,5 +16,6 @@ pub mod ipvsadm;
 pub mod kernel;
 pub mod log;
 pub mod model;
+pub mod plural;
 pub mod replay;
 pub mod state;

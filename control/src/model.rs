@@ -6,6 +6,7 @@
 mod destination;
 pub mod diff;
 pub mod edit;
+pub mod explain;
 mod fwmarks;
 pub mod input_error;
 mod mac;
@@ -81,14 +82,14 @@ pub struct Start {
     /// Mirrors the kernel's addresses, routes and neighbours, and creates a TAP twin for every port. `polluxd
     /// --no-kernel` overrides it.
     pub kernel: bool,
-    /// What an idle worker does; `polluxd --idle` overrides it.
+    /// Idle policy of the workers; `polluxd --idle` overrides it.
     pub idle: Idle,
     /// Longest sleep of modes `sleep` and `interrupt`, in microseconds, 10 to 10000; `polluxd --max-sleep-us` overrides
     /// it.
     pub max_sleep_us: u32,
 }
 
-/// What an idle worker does.
+/// Idle policy: the behaviour of a worker without packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Idle {
@@ -373,7 +374,7 @@ pub struct SchedulerFlags {
     /// `sh-fallback`, `mh-fallback`, `flag-1`: if the selected destination is not usable, try others.
     pub fallback: bool,
     /// `sh-port`, `mh-port`, `flag-2`: include the client's port in the hash.
-    pub l4_port: bool,
+    pub hash_l4_port: bool,
     /// `flag-3`: stored and listed, but no scheduler uses it.
     pub flag_3: bool,
 }

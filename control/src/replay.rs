@@ -53,7 +53,7 @@ pub fn file(path: &Path) -> CaseReport {
 /// Replays a case.
 pub fn one(name: String, case: &case::Case) -> CaseReport {
     if let Err(feature) = scope::check(case) {
-        return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
+        return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, passed_to_kernel: 0 };
     }
     match core::Core::new() {
         Ok(mut core) => run::run(name, case, &mut core),

@@ -190,6 +190,8 @@ fn contradictory_arguments_exit_with_2() {
     let out = pollux(&["service", "add", "tcp", "7"]);
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("write `tcp 10.9.9.1:7`, or `fwmark 7`"), "{out:?}");
+    let out = pollux(&["service", "add", "fwmark", "abc"]);
+    assert!(text(&out.stderr).contains("\"abc\" is neither a firewall mark, as in `fwmark 7`"), "{out:?}");
 }
 
 #[test]
@@ -202,9 +204,10 @@ fn a_fwmarks_file_has_only_fwmarks() {
     };
     assert!(text(&set("[[fwmarks]]\nfwmark = 7\n").stderr).contains("cannot reach polluxd"));
     assert!(text(&set("[[fwmarks]]\nvlan = 7\n").stderr).contains("missing field `fwmark`"));
+    assert!(text(&set("[[marks]]\nmark = 7\n").stderr).contains("marks: only [[fwmarks]] is allowed here"));
     let more = set("settings.tcp_timeout = 5\n[[fwmarks]]\nfwmark = 7\n");
     assert_eq!(more.status.code(), Some(2));
-    assert!(text(&more.stderr).contains("contains more than [[fwmarks]]"), "{more:?}");
+    assert!(text(&more.stderr).contains("settings: only [[fwmarks]] is allowed here"), "{more:?}");
 }
 
 #[test]

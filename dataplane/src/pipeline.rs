@@ -281,7 +281,7 @@ pub struct Pipeline {
     metas: Box<[PacketMeta]>,
 }
 
-/// What a pipeline is built from.
+/// The parts of a pipeline.
 pub struct PipelineSetup {
     /// Number of the worker.
     pub me: WorkerId,
@@ -291,7 +291,7 @@ pub struct PipelineSetup {
     pub conns: Table,
     /// Maximum number of services.
     pub services: usize,
-    /// What all workers share.
+    /// Data shared by all workers.
     pub shared: Arc<Shared>,
     /// Counters.
     pub stats: Arc<WorkerStats>,

@@ -103,7 +103,7 @@ schedulers! {
     Twos = "twos",
 }
 
-/// What identifies a service: the address or firewall mark of packets for it.
+/// The key of a service: the address or firewall mark of packets for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Name {
     /// An address, a port (0 for any) and a protocol.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::edit::{EditError, Errno};
+use crate::model::edit::{EditError, Errno, limit_reached};
 use crate::model::input_error::{InputError, InputErrors};
 
 /// Reason for refusing a request.
@@ -15,11 +15,21 @@ pub enum Failure {
     /// An edit was refused.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// A size fixed at start is exhausted.
-    #[error("{0}")]
-    NoRoom(String),
-    /// The cursor is unknown or expired.
-    #[error("cursor {0:?} is unknown or expired; start again without a cursor")]
+    /// A size fixed when the namespace was added is exhausted.
+    #[error(
+        "namespaces.{namespace}: {}; remove the namespace and add it again with a larger start.{limit}",
+        limit_reached(.limit, *.allowed)
+    )]
+    NamespaceFull {
+        /// Name of the namespace.
+        namespace: String,
+        /// Field of `start`: `services` or `destinations`.
+        limit: &'static str,
+        /// Its value.
+        allowed: u32,
+    },
+    /// The cursor is not one of this daemon.
+    #[error("{0:?} is not a cursor; use `next` of the previous page, or leave cursor out")]
     BadCursor(String),
     /// There is not enough memory for a namespace.
     #[error(
@@ -38,11 +48,16 @@ pub enum Failure {
     #[error("{0}")]
     Kernel(String),
     /// The daemon is stopping.
-    #[error("polluxd is stopping; try again when it is running again")]
+    #[error("polluxd is stopping; try again after it has restarted")]
     Stopping,
-    /// The workers did not adopt the change in time.
-    #[error("a worker did not respond within {waited_ms} ms; see the daemon's log and `pollux stats`")]
-    WorkersLate {
+    /// A worker did not adopt the change in time.
+    #[error(
+        "worker {worker} did not respond within {waited_ms} ms; a change is not rolled back, the worker adopts it when \
+         it can; see `pollux stats` and the daemon's log"
+    )]
+    WorkerLate {
+        /// Number of the worker.
+        worker: usize,
         /// Time waited, in milliseconds.
         waited_ms: u64,
     },
@@ -61,7 +76,7 @@ pub struct ErrorData {
     /// All errors in the parameters.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<InputError>,
-    /// Name of the control socket's limit that was reached: `clients`, `line`, `requests`, `answers`, `half_line`.
+    /// Name of the control socket's limit that was reached: `clients`, `line`, `requests`, `replies`, `request_timeout`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
 }
@@ -72,9 +87,12 @@ impl Failure {
     pub fn code(&self) -> i32 {
         match self {
             Failure::InputErrors(_) | Failure::Edit(EditError::Invalid(_)) | Failure::BadCursor(_) => -32602,
-            Failure::Edit(_) | Failure::NoRoom(_) | Failure::NoMemory { .. } | Failure::Kernel(_) => -32001,
+            Failure::Edit(_)
+            | Failure::NamespaceFull { .. }
+            | Failure::NoMemory { .. }
+            | Failure::Kernel(_) => -32001,
             Failure::Stopping => -32002,
-            Failure::WorkersLate { .. } => -32003,
+            Failure::WorkerLate { .. } => -32003,
             Failure::Internal(_) => -32603,
         }
     }
@@ -88,7 +106,7 @@ impl Failure {
                     if let EditError::Invalid(errors) = error { errors.0.clone() } else { Vec::new() };
                 ErrorData { errno: Some(error.errno()), errors, limit: None }
             }
-            Failure::NoRoom(_) | Failure::NoMemory { .. } => {
+            Failure::NamespaceFull { .. } | Failure::NoMemory { .. } => {
                 ErrorData { errno: Some(Errno::ENoMem), ..ErrorData::default() }
             }
             _ => ErrorData::default(),

@@ -113,9 +113,9 @@ pub struct DestinationView {
     pub l4_port: u16,
     /// Forwarding method.
     pub method: Method,
-    /// Tunnel type, for method `tunnel`.
-    #[serde(default)]
-    pub tunnel: Tunnel,
+    /// Tunnel type; absent unless the method is `tunnel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
     /// Share of new connections; 0 gets none.
     pub weight: u32,
     /// Connection limit: at this number of connections the destination gets no new ones; 0 = no limit.
@@ -308,7 +308,7 @@ pub struct PortView {
     /// MAC address of the port and of its TAP twin.
     pub mac: Mac,
     /// True if the link is up.
-    pub link: bool,
+    pub link_up: bool,
     /// Link speed in Mbit/s; 0 if unknown.
     pub speed: u32,
     /// Name of the TAP twin in the kernel; absent if the daemon runs without twins.
@@ -321,13 +321,13 @@ pub struct PortView {
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatsView {
-    /// Counters over all services, including removed ones, up to now.
-    pub totals: Stats,
-    /// Totals as IPVS shows them: the count at the last sample of the estimator (every 2 s), minus the count when the
-    /// counters were zeroed.
+    /// Counters as IPVS shows them, over all services, including removed ones: the count at the last sample of the
+    /// estimator (every 2 s), minus the count when the counters were zeroed.
     #[serde(default)]
-    pub shown: Stats,
-    /// Growth of the totals per second.
+    pub stats: Stats,
+    /// The count up to now; zeroing does not affect it.
+    pub live: Stats,
+    /// Growth per second.
     #[serde(default)]
     pub rates: Rates,
     /// Counters of each worker.

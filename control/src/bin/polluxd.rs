@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use pollux_control::daemon::arguments::{self, DaemonArgs};
 use pollux_control::daemon::run;
 use pollux_control::host::Outcome;
+use pollux_control::plural::count;
 use pollux_control::state::begin;
 use pollux_control::{host, log, say};
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
@@ -44,9 +45,10 @@ fn check_host() -> anyhow::Result<()> {
     if !host::ready(&checks) {
         bail!("this machine is not ready for polluxd; `pollux check-host` lists all checks");
     }
-    let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warn).count();
+    let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warn).count() as u64;
     if warnings > 0 {
-        say!(Warn, "this machine has {warnings} warnings; `pollux check-host` lists them");
+        let warnings = count(warnings, "warning");
+        say!(Warn, "this machine has {warnings}; `pollux check-host` lists them");
     }
     Ok(())
 }
@@ -62,8 +64,12 @@ fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
     }
-    let hint = if begun.from_state { "with what was kept; --fresh starts without it" } else { "starting" };
-    run::run(args, begun, &stop).context(hint)
+    let failed = if begun.from_state {
+        "cannot start from the state file; --fresh starts from the configuration file"
+    } else {
+        "cannot start"
+    };
+    run::run(args, begun, &stop).context(failed)
 }

@@ -36,7 +36,8 @@ pub enum DebugCommand {
     },
     /// Show or set net.ipv4.vs.debug_level: events of this level and below are logged, whatever their flags.
     Level {
-        /// 0 failures, 2 configuration, 6 scheduling, 7 connections, 8 states, 9 lookups, 11 packets, 12 all; -1 none.
+        /// 0 failures, 1 drops, 2 configuration, 3 removed destinations, 4 defences, 6 scheduling, 7 connections, 8 states,
+        /// 9 lookups, 10 verdicts, 11 packets, 12 all; -1 none.
         #[arg(allow_hyphen_values = true, value_parser = debug::parse_level)]
         level: Option<i32>,
     },
@@ -82,6 +83,7 @@ fn execute(command: &DebugCommand, session: &Session) -> Result<String, CliError
 fn follow(session: &Session) -> Result<String, CliError> {
     let mut client = session.client()?;
     let _following: Done = client.call(&Request::DebugFollow(NoParams {}))?;
+    eprintln!("pollux: following debug events; Ctrl-C ends");
     let mut out = std::io::stdout();
     while let Some(event) = client.next_notification::<DebugEvent>()? {
         let text = if session.json { serde_json::to_string(&event)? + "\n" } else { event_line(&event) };

@@ -63,8 +63,8 @@ pub enum DestinationCommand {
 /// Options of a destination.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct DestinationOptions {
-    /// Share of new connections; 0 drains the server. A new destination has 1.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::count)]
+    /// Share of new connections; 0 quiesces it: it keeps its connections and gets no new ones. A new destination has 1.
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = values::weight)]
     pub weight: Option<u32>,
     /// Connection limit: at this number the server gets no new connections; 0 is no limit.
     #[arg(long, value_name = "CONNECTIONS", allow_negative_numbers = true, value_parser = values::count)]

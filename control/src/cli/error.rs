@@ -1,4 +1,4 @@
-//! Why a command failed.
+//! Reasons why a command failed.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::model::input_error::InputErrors;
 use crate::model::parse;
 use crate::replay;
 
-/// Why a command failed.
+/// Reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// Arguments contradict each other.

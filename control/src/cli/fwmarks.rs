@@ -1,12 +1,13 @@
 //! `pollux fwmarks`: the rules that set the fwmark of packets, in a file of their own.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use serde::de::IgnoredAny;
 
 use super::error::CliError;
 use crate::api::request::FwmarksSet;
-use crate::model::Config;
 use crate::model::parse;
 
 /// Subcommands of `pollux fwmarks`.
@@ -21,7 +22,7 @@ use crate::model::parse;
 pub enum FwmarksCommand {
     /// Print the rules as TOML, in the format that `set` reads.
     List,
-    /// Replace all rules with those of a file.
+    /// Replace all rules with those of a file; an empty file removes them.
     Set {
         /// File with [[fwmarks]] tables and nothing else.
         file: PathBuf,
@@ -33,14 +34,12 @@ pub enum FwmarksCommand {
 /// # Errors
 /// If it cannot be read, or contains anything else.
 pub fn read(file: &Path) -> Result<FwmarksSet, CliError> {
-    let mut config = parse::file(file)?;
-    let fwmarks = std::mem::take(&mut config.fwmarks);
-    if config == Config::default() {
-        Ok(FwmarksSet { fwmarks })
-    } else {
-        let file = file.display();
-        Err(CliError::Usage(format!(
-            "{file} contains more than [[fwmarks]]; remove the rest, or load the whole file with `pollux apply`"
-        )))
+    let (sections, _) = parse::file_as::<BTreeMap<String, IgnoredAny>>(file)?;
+    if let Some(other) = sections.keys().find(|name| *name != "fwmarks") {
+        return Err(CliError::Usage(format!(
+            "{}: {other}: only [[fwmarks]] is allowed here; remove the rest, or load the whole file with `pollux apply`",
+            file.display()
+        )));
     }
+    Ok(FwmarksSet { fwmarks: parse::file(file)?.fwmarks })
 }

@@ -9,7 +9,7 @@ use clap_mangen::Man;
 use super::Cli;
 use crate::daemon::arguments;
 
-/// Why there are no pages.
+/// Reason why the pages cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManError {
     /// A page cannot be rendered; no known input leads here.

@@ -39,7 +39,7 @@ pub struct AddArgs {
     /// Ports and VLANs bound to it.
     #[command(flatten)]
     pub bindings: Bindings,
-    /// Kernel network namespace of its TAP twins, as in `ip netns`; by default the one of the same name.
+    /// Linux network namespace of its TAP twins, as in `ip netns`; by default the one of the same name.
     #[arg(long, value_name = "NAME")]
     pub netns: Option<String>,
     /// Capacity of the IPv4 connection table.
@@ -136,7 +136,7 @@ impl AddArgs {
 pub fn table(list: &NamespaceList) -> String {
     let mut out = format!(
         "{:<16} {:>8} {:>12} {:>23} {:>10}  {}\n",
-        "NAME", "SERVICES", "DESTINATIONS", "CONNECTIONS", "TABLE", "BINDINGS"
+        "NAME", "SERVICES", "DESTINATIONS", "CONNECTIONS (IPv4+IPv6)", "TABLE", "BINDINGS"
     );
     for of in &list.namespaces {
         let bindings: Vec<_> = of.bindings.iter().map(ToString::to_string).collect();

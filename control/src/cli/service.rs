@@ -73,7 +73,16 @@ pub enum Name {
 }
 
 fn name(text: &str) -> Result<Name, String> {
-    text.parse().map(Name::Fwmark).or_else(|_| values::socket(text).map(Name::Address))
+    let number = text.parse().map(Name::Fwmark);
+    let address = |_| values::socket(text).map(Name::Address);
+    number.or_else(address).map_err(|why| {
+        if text.contains(['.', ':']) {
+            return why;
+        }
+        format!(
+            "{text:?} is neither a firewall mark, as in `fwmark 7`, nor an address with a port, as in `tcp 10.9.9.1:80`"
+        )
+    })
 }
 
 impl TryFrom<ServiceSelector> for ServiceKey {
@@ -175,20 +184,21 @@ pub struct ServiceOptions {
     /// Persistence engine: sip keeps the packets of a SIP call (Call-ID, over UDP) on one server.
     #[arg(long, value_enum)]
     pub engine: Option<Engine>,
-    /// UDP: one-packet scheduling (OPS), which schedules each packet on its own.
+    /// UDP and fwmark services: one-packet scheduling (OPS), which schedules each UDP packet on its own.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub ops: Option<bool>,
 }
 
 impl ServiceOptions {
     fn flags(&self) -> SchedulerFlags {
-        let [fallback, l4_port, flag_3] =
+        let [fallback, hash_l4_port, flag_3] =
             [self.fallback, self.hash_l4_port, self.flag_3].map(Option::unwrap_or_default);
-        SchedulerFlags { fallback, l4_port, flag_3 }
+        SchedulerFlags { fallback, hash_l4_port, flag_3 }
     }
 
     fn flags_edit(&self) -> Option<Option<FlagsEdit>> {
-        let edit = FlagsEdit { fallback: self.fallback, l4_port: self.hash_l4_port, flag_3: self.flag_3 };
+        let edit =
+            FlagsEdit { fallback: self.fallback, hash_l4_port: self.hash_l4_port, flag_3: self.flag_3 };
         (edit != FlagsEdit::default()).then_some(Some(edit))
     }
 

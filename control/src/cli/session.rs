@@ -15,7 +15,7 @@ use crate::api::view::ConnectionPage;
 /// Long enough for an apply of ten thousand services.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How to reach the daemon, and how to print its replies.
+/// Access to the daemon, and the form in which its replies are printed.
 pub(super) struct Session {
     socket: PathBuf,
     namespace: Option<String>,

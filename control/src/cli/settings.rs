@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::edit::SettingsEdit;
+use crate::model::validate::MAX_TIMEOUT;
 
 /// A setting and its new value.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +33,12 @@ fn explain(Change { key, value }: &Change, error: &str) -> String {
             "there is no setting {key}; use one of {}, or timeouts.PROTOCOL.STATE",
             known.replace('`', "")
         )
+    } else if key.starts_with("lblc") {
+        integer(0, MAX_TIMEOUT.into())
     } else if error.contains("expected u32") {
-        integer(0, u32::MAX.into())
+        integer(1, MAX_TIMEOUT.into())
+    } else if ["drop_entry", "drop_packet", "secure_tcp"].contains(&key.as_str()) {
+        integer(0, 3)
     } else if error.contains("expected i32") {
         integer(i32::MIN.into(), i32::MAX.into())
     } else {
@@ -84,8 +89,10 @@ mod tests {
         let rows = [
             ("tcp_timeout", "KEY=VALUE"),
             ("tcp_timeuot=5", "there is no setting tcp_timeuot; use one of tcp_timeout,"),
-            ("tcp_timeout=soon", "tcp_timeout: \"soon\" is not a whole number from 0 to 4294967295"),
-            ("tcp_timeout=-1", "tcp_timeout: -1 is not a whole number from 0"),
+            ("tcp_timeout=soon", "tcp_timeout: \"soon\" is not a whole number from 1 to 4000000"),
+            ("tcp_timeout=-1", "tcp_timeout: -1 is not a whole number from 1"),
+            ("lblc_expiration=-1", "lblc_expiration: -1 is not a whole number from 0 to 4000000"),
+            ("drop_entry=x", "drop_entry: \"x\" is not a whole number from 0 to 3"),
             ("sloppy_tcp=on", "a number, true or false"),
         ];
         for (text, expected) in rows {

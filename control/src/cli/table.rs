@@ -2,54 +2,81 @@
 
 use std::fmt::Write;
 
-use crate::api::view::{StateView, StatsView, VersionView};
+use crate::api::view::{StateView, Stats, StatsView, VersionView, WorkerView};
+use crate::plural::count;
 
-/// Totals, then one line per worker with its idle times and drops, then one line per port.
+/// The counters of a worker that [`stats`] prints in a form of their own, or not at all.
+const PRINTED: [&str; 12] = [
+    "core",
+    "received",
+    "sent",
+    "to_kernel",
+    "from_kernel",
+    "connections",
+    "connection_capacity",
+    "table_bytes",
+    "idle_pauses",
+    "sleeps",
+    "sleep_us",
+    "interrupt_wakeups",
+];
+
+/// Totals, then the counters of each worker, then one line per port. Counters have their names of JSON; those that are
+/// zero are left out.
 pub fn stats(view: &StatsView) -> String {
+    let Stats { connections, in_packets, out_packets, in_bytes, out_bytes } = view.live;
+    let connections = count(connections, "connection");
     let mut out = format!(
-        "totals: {} connections, {} packets in, {} out, {} bytes in, {} out\n",
-        view.totals.connections,
-        view.totals.in_packets,
-        view.totals.out_packets,
-        view.totals.in_bytes,
-        view.totals.out_bytes,
+        "totals: {connections}, {in_packets} packets in, {out_packets} out, {in_bytes} bytes in, {out_bytes} out\n"
     );
-    // Writing to a String cannot fail.
-    for w in &view.workers {
-        let _ = writeln!(
-            out,
-            "worker on core {}: received {} sent {} to kernel {} from kernel {} handed off {} connections {}/{}",
-            w.core,
-            w.received,
-            w.sent,
-            w.to_kernel,
-            w.from_kernel,
-            w.handoff_sent,
-            w.connections,
-            w.connection_capacity,
-        );
-        if w.idle_pauses + w.sleeps > 0 {
-            let ms = w.sleep_us / 1000;
-            let _ = writeln!(
-                out,
-                "  idle: {} pauses, {} sleeps ({ms} ms in total), {} interrupt wakeups",
-                w.idle_pauses, w.sleeps, w.interrupt_wakeups
-            );
-        }
-        for (reason, packets) in w.slow_path.iter().filter(|(_, packets)| **packets > 0) {
-            let _ = writeln!(out, "  slow path {packets}: {reason}");
-        }
-        for (reason, packets) in w.drops.iter().filter(|(_, packets)| **packets > 0) {
-            let _ = writeln!(out, "  dropped {packets}: {reason}");
-        }
-    }
+    view.workers.iter().for_each(|of| worker(&mut out, of));
     for p in &view.ports {
-        let twin = p.twin.as_deref().unwrap_or("no");
-        let link = if p.link { "up" } else { "down" };
-        let _ = writeln!(out, "port {} ({}): {} link {link} twin {twin}", p.name, p.driver, p.mac);
+        let twin = p.twin.as_ref().map_or_else(|| "no twin".to_owned(), |twin| format!("twin {twin}"));
+        let link = if p.link_up { "up" } else { "down" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "port {} ({}): {}, link {link}, {twin}", p.name, p.driver, p.mac);
     }
     out.extend(view.state.as_ref().map(state));
     out
+}
+
+fn worker(out: &mut String, of: &WorkerView) {
+    let WorkerView { core, received, sent, to_kernel, from_kernel, connections, connection_capacity, .. } =
+        of;
+    let _ = writeln!(
+        out,
+        "worker on core {core}: received {received}, sent {sent}, to_kernel {to_kernel}, from_kernel {from_kernel}, \
+         connections {connections} of {connection_capacity}"
+    );
+    let fields = serde_json::to_value(of).unwrap_or_default();
+    let others =
+        fields.as_object().into_iter().flatten().filter(|(name, _)| !PRINTED.contains(&name.as_str()));
+    let others = others.filter_map(|(name, value)| Some((name, value.as_u64()?)));
+    counters(out, "", others);
+    if of.idle_pauses + of.sleeps > 0 {
+        let _ = writeln!(
+            out,
+            "  idle: {}, {} ({} ms in total), {}",
+            count(of.idle_pauses, "pause"),
+            count(of.sleeps, "sleep"),
+            of.sleep_us / 1000,
+            count(of.interrupt_wakeups, "interrupt wakeup"),
+        );
+    }
+    for (name, reasons) in
+        [("slow path: ", &of.slow_path), ("ICMP errors sent: ", &of.icmp_sent), ("dropped: ", &of.drops)]
+    {
+        counters(out, name, reasons.iter().map(|(reason, packets)| (reason, *packets)));
+    }
+}
+
+/// One line of the counters that are not zero, or none.
+fn counters<'a>(out: &mut String, title: &str, counters: impl Iterator<Item = (&'a String, u64)>) {
+    let counted = counters.filter(|(_, number)| *number > 0).map(|(name, number)| format!("{name} {number}"));
+    let counted: Vec<String> = counted.collect();
+    if !counted.is_empty() {
+        let _ = writeln!(out, "  {title}{}", counted.join(", "));
+    }
 }
 
 /// Versions of the daemon and of DPDK, and the status of the state file.
@@ -61,10 +88,68 @@ pub fn version(view: &VersionView) -> String {
 
 fn state(view: &StateView) -> String {
     let pending = if view.pending { ", a change is pending" } else { "" };
+    let times = |number| count(number, "time");
     let failed = match &view.error {
-        Some(error) => format!(", failed {} times, last error: {error}", view.failed),
-        None if view.failed > 0 => format!(", failed {} times earlier", view.failed),
+        Some(error) => format!(", failed {}, last error: {error}", times(view.failed)),
+        None if view.failed > 0 => format!(", failed {} earlier", times(view.failed)),
         None => String::new(),
     };
-    format!("state {}: written {} times{pending}{failed}\n", view.path.display(), view.written)
+    format!("state {}: written {}{pending}{failed}\n", view.path.display(), times(view.written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::view::PortView;
+
+    #[test]
+    fn every_counter_that_is_not_zero_is_shown() {
+        let reasons =
+            |words: &[(&str, u64)]| words.iter().map(|(word, n)| ((*word).to_owned(), *n)).collect();
+        let worker = WorkerView {
+            core: 1,
+            received: 576,
+            sent: 575,
+            connections: 73,
+            connection_capacity: 131_072,
+            evicted: 2,
+            handoff_sent: 3,
+            sleeps: 1,
+            sleep_us: 2500,
+            slow_path: reasons(&[("not-plain", 38), ("state", 2), ("feature", 0)]),
+            icmp_sent: reasons(&[("ttl-exceeded", 4)]),
+            drops: reasons(&[("other-host", 5)]),
+            ..WorkerView::default()
+        };
+        let port = PortView {
+            name: "net_tap0".to_owned(),
+            driver: "net_tap".to_owned(),
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            link_up: true,
+            speed: 0,
+            twin: None,
+            counters: std::collections::BTreeMap::new(),
+        };
+        let state = StateView { path: "s.json".into(), written: 1, ..StateView::default() };
+        let live = Stats { connections: 1, in_packets: 2, ..Stats::default() };
+        let view = StatsView {
+            live,
+            workers: vec![worker],
+            ports: vec![port],
+            state: Some(state),
+            ..StatsView::default()
+        };
+        assert_eq!(
+            stats(&view),
+            "totals: 1 connection, 2 packets in, 0 out, 0 bytes in, 0 out\n\
+             worker on core 1: received 576, sent 575, to_kernel 0, from_kernel 0, connections 73 of 131072\n  \
+             evicted 2, handoff_sent 3\n  \
+             idle: 0 pauses, 1 sleep (2 ms in total), 0 interrupt wakeups\n  \
+             slow path: not-plain 38, state 2\n  \
+             ICMP errors sent: ttl-exceeded 4\n  \
+             dropped: other-host 5\n\
+             port net_tap0 (net_tap): 02:00:00:00:00:01, link up, no twin\n\
+             state s.json: written 1 time\n"
+        );
+    }
 }

@@ -36,7 +36,7 @@ fn service_options_reach_the_request() {
         "pollux service add fwmark 7 --ipv6 --scheduler sh --fallback --hash-l4-port --persistence --prefix-len 64 --ops",
         json!({ "service": {
             "fwmark": 7, "family": "ipv6", "scheduler": "sh", "ops": true, "destinations": [],
-            "flags": { "fallback": true, "l4_port": true, "flag_3": false },
+            "flags": { "fallback": true, "hash_l4_port": true, "flag_3": false },
             "persistence": { "timeout": 360, "prefix_len": 64 },
         } }),
     );
@@ -68,7 +68,7 @@ fn an_edit_has_only_the_changed_fields() {
     );
     row(
         "pollux service edit tcp 10.9.9.1:80 --persistence 700 --hash-l4-port",
-        json!({ "service": web(), "persistence": { "timeout": 700 }, "flags": { "l4_port": true } }),
+        json!({ "service": web(), "persistence": { "timeout": 700 }, "flags": { "hash_l4_port": true } }),
     );
     row(
         "pollux destination edit tcp 10.9.9.1:80 10.0.2.11:80 --weight 0",

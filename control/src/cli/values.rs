@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::model::validate::MAX_WEIGHT;
+
 /// `10.0.2.11:80`, `[2001:db8::1]:80`.
 pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| wrong_socket(text))
@@ -27,7 +29,13 @@ fn wrong_socket(text: &str) -> String {
     }
 }
 
-/// A number of connections, a weight.
+/// A weight.
+pub(super) fn weight(text: &str) -> Result<u32, String> {
+    let weight = text.parse::<u32>().ok().filter(|weight| *weight <= MAX_WEIGHT);
+    weight.ok_or_else(|| format!("not a whole number from 0 to {MAX_WEIGHT}"))
+}
+
+/// A number of connections.
 pub(super) fn count(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("not a whole number from 0 to {}", u32::MAX))
 }
@@ -51,5 +59,8 @@ mod tests {
             assert_eq!(socket(text).unwrap_err(), error, "{text}");
         }
         assert!(count("-1").unwrap_err().contains("from 0 to 4294967295"));
+        for text in ["-1", "2147483648"] {
+            assert!(weight(text).unwrap_err().contains("from 0 to 2147483647"), "{text}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::debug::{Debug, query, sites};
 use crate::engine::workers::WorkerHandle;
 use crate::model::Config;
 use crate::model::modules;
+use crate::plural::count;
 use crate::say;
 
 /// The debug events enabled at start, by `--debug` and `settings.debug_level`. Invalid queries are ignored here: parsing
@@ -23,7 +24,7 @@ pub fn debug(queries: &[String], config: &Config) -> Debug {
 
 /// Logs that DPDK has started with this number of ports.
 pub fn protocols(debug: &mut Debug, config: &Config, dpdk: &str, ports: usize) {
-    debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), ports.to_string()]);
+    debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), count(ports as u64, "port")]);
     let names = modules::registered_protocols(&config.settings.disabled_modules);
     say!(Info, "IPVS: Registered protocols ({names})");
 }
@@ -33,20 +34,22 @@ pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
     let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
     let (size, bytes) =
         (counter(|worker| worker.capacity), counter(|worker| worker.stats.counters.table_bytes.get()));
-    debug.event(trace_site!(sites, StartTables), || [workers.len().to_string(), bytes.to_string()]);
+    debug.event(trace_site!(sites, StartTables), || {
+        [count(workers.len() as u64, "worker"), bytes.to_string()]
+    });
     say!(Info, "IPVS: Connection hash table configured (size={size}, memory={}Kbytes)", bytes >> 10);
     let entry = workers.iter().map(|worker| worker.entry_bytes).max().unwrap_or_default();
     say!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
 }
 
 /// Logs that the TAP twins exist.
-pub fn twins(debug: &mut Debug, count: usize) {
-    debug.event(trace_site!(sites, StartTwins), || [count.to_string()]);
+pub fn twins(debug: &mut Debug, twins: usize) {
+    debug.event(trace_site!(sites, StartTwins), || [count(twins as u64, "twin")]);
 }
 
 /// Logs that the configuration is about to be applied.
 pub fn configuration(debug: &mut Debug, config: &Config) {
-    debug.event(trace_site!(sites, StartConfiguration), || [config.services.len().to_string()]);
+    debug.event(trace_site!(sites, StartConfiguration), || [count(config.services.len() as u64, "service")]);
 }
 
 /// Logs that the control socket accepts requests.

@@ -52,8 +52,11 @@ pub enum RunError {
         /// The system's error.
         why: std::io::Error,
     },
-    /// A thread or the socket could not be created.
-    #[error("{what}: {why}")]
+    /// The control socket could not be created.
+    #[error(transparent)]
+    Socket(#[from] crate::api::socket::server::ServerError),
+    /// A thread could not be created, or a signal not be caught.
+    #[error("cannot {what}: {why}; check the limits of processes and threads (`ulimit -u`, TasksMax)")]
     System {
         /// The operation.
         what: &'static str,

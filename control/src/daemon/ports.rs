@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use pollux_dataplane::dpdk::{Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, StartedPort};
+use pollux_dataplane::dpdk::{
+    Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, RX_DESCRIPTORS, StartedPort, TX_DESCRIPTORS,
+};
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
 use pollux_dataplane::steer::{Facing, Spread};
@@ -43,10 +45,11 @@ impl OpenPorts {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
         let setup = |pool| PortSetup { queues: workers as u16, interrupts, ..PortSetup::new(pool) };
-        let per_queue = 1024 + 512 + BURST as u32;
+        let per_queue = u32::from(RX_DESCRIPTORS) + u32::from(TX_DESCRIPTORS) + BURST as u32;
         let wanted =
             devices.len() as u32 * workers as u32 * per_queue + workers as u32 * CACHE * 2 + IN_FLIGHT;
         let packets = match config.start.packet_buffers {
+            // rte_mempool wastes least memory at 2^n - 1 objects.
             0 => wanted.next_power_of_two() - 1,
             given => given,
         };
@@ -121,9 +124,8 @@ impl OpenPorts {
     }
 
     /// Removes the names of twins, for a daemon without twins.
-    pub fn clear_twins(&mut self) -> Vec<Twin> {
+    pub fn clear_twins(&mut self) {
         self.twins.clear();
-        Vec::new()
     }
 
     /// Returns the MAC address of a port.
@@ -204,7 +206,7 @@ fn view(started: &StartedPort, twin: Option<String>) -> PortView {
         name: started.port.name.clone(),
         driver: started.port.driver.clone(),
         mac: Mac(started.port.mac),
-        link: link.is_some_and(|link| link.up),
+        link_up: link.is_some_and(|link| link.up),
         speed: link.and_then(|link| link.speed_mbps).unwrap_or(0),
         twin,
         counters: counters.unwrap_or_default(),

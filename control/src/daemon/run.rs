@@ -54,7 +54,10 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
     let port_list = port_list(&named, &ports);
-    let twins = if use_kernel { named } else { ports.clear_twins() };
+    if !use_kernel {
+        ports.clear_twins();
+    }
+    let twins = if use_kernel { named } else { Vec::new() };
     let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
     let (mirror, network_config) = start_mirror(twins)?;
@@ -76,11 +79,11 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let failed = |what| move |why| RunError::System { what, why };
     if let Some(keep) = begun.keep {
         engine.keep_state(
-            Writer::start(keep, options.state_sync).map_err(failed("starting the state file writer"))?,
+            Writer::start(keep, options.state_sync).map_err(failed("start the writer of the state file"))?,
         );
     }
     let (sender, jobs) = channel::unbounded();
-    reload::start(options.config.clone(), sender.clone()).map_err(failed("catching SIGHUP"))?;
+    reload::start(options.config.clone(), sender.clone()).map_err(failed("start the thread for SIGHUP"))?;
     let socket = socket::path(options.socket.as_deref());
     let server = listen(&socket, sender)?;
     announce::ready(engine.debug(), config, &socket);
@@ -122,6 +125,5 @@ fn serve(
 }
 
 fn listen(path: &std::path::Path, jobs: Sender<Job>) -> Result<Server, RunError> {
-    Server::start(path, jobs)
-        .map_err(|why| RunError::System { what: "the control socket", why: std::io::Error::other(why) })
+    Ok(Server::start(path, jobs)?)
 }

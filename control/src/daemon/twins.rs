@@ -38,7 +38,7 @@ pub(super) fn start_exception(
     };
     let devices = twins.iter().map(create).collect::<Result<_, _>>()?;
     ExceptionPath::start(devices, rings.kernel, ToWire { pool, ring: rings.inject })
-        .map_err(|why| RunError::System { what: "starting the exception path", why })
+        .map_err(|why| RunError::System { what: "start the exception path", why })
 }
 
 pub(super) fn port_list(twins: &[Twin], ports: &OpenPorts) -> PortList {

@@ -91,7 +91,7 @@ fn start_one(
     let thread = thread::Builder::new()
         .name(format!("pollux-w{number}"))
         .spawn(body)
-        .map_err(|why| RunError::System { what: "starting a worker", why })?;
+        .map_err(|why| RunError::System { what: "start a worker", why })?;
     let entry_bytes = outcome.recv().unwrap_or(Err(RunError::Pin(core)))?;
     Ok((thread, entry_bytes))
 }

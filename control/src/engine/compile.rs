@@ -31,7 +31,7 @@ use self::place::{Placed, Placing};
 use self::targets::Targets;
 use crate::api::error::Failure;
 use crate::engine::defence::{self, Defence, Modes, Pages};
-use crate::model::edit::Step;
+use crate::model::edit::{EditError, Step};
 use crate::model::input_error::{InputError, InputErrors};
 use crate::model::network_config::NetworkConfig;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
@@ -43,13 +43,10 @@ pub const TRASH: Duration = Duration::from_secs(120);
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CompileError {
     /// No service id is free.
-    #[error("service limit ({0}) reached: raise start.services and restart polluxd")]
+    #[error("{}", full("services", *.0))]
     TooManyServices(usize),
     /// No destination id is free.
-    #[error(
-        "destination limit ({0}, including removed destinations that still have connections) reached: raise \
-         start.destinations and restart polluxd"
-    )]
+    #[error("{}", full("destinations", *.0))]
     TooManyDestinations(usize),
     /// A firewall mark rule or a link names a port that does not exist.
     #[error("{0}")]
@@ -60,11 +57,14 @@ impl From<CompileError> for Failure {
     fn from(why: CompileError) -> Failure {
         match why {
             CompileError::UnknownPort(error) => Failure::InputErrors(InputErrors(vec![error])),
-            CompileError::TooManyServices(_) | CompileError::TooManyDestinations(_) => {
-                Failure::NoRoom(why.to_string())
-            }
+            CompileError::TooManyServices(allowed) => full("services", allowed).into(),
+            CompileError::TooManyDestinations(allowed) => full("destinations", allowed).into(),
         }
     }
+}
+
+fn full(limit: &'static str, allowed: usize) -> EditError {
+    EditError::Full { limit, allowed: allowed as u32 }
 }
 
 /// Key that identifies a destination among those of all services.

@@ -129,12 +129,12 @@ impl NamespaceEngine {
                 Ok(Reply::Modules(super::modules::list(self.compiler.config(), table_bytes)))
             }
             Request::ModuleSet(set) => self.edit(|config| edit::set_modules(config, &set)),
-            Request::ConfigApply(_)
-            | Request::NamespaceAdd(_)
-            | Request::NamespaceRemove(_)
-            | Request::NamespaceList(_)
-            | Request::VersionGet(_)
-            | Request::DaemonStop(_) => Err(whole_daemon()),
+            Request::ConfigApply(_) => Err(whole_daemon("config.apply")),
+            Request::NamespaceAdd(_) => Err(whole_daemon("namespace.add")),
+            Request::NamespaceRemove(_) => Err(whole_daemon("namespace.remove")),
+            Request::NamespaceList(_) => Err(whole_daemon("namespace.list")),
+            Request::VersionGet(_) => Err(whole_daemon("version.get")),
+            Request::DaemonStop(_) => Err(whole_daemon("daemon.stop")),
         }
     }
 
@@ -346,8 +346,8 @@ impl NamespaceEngine {
         self.estimators.count(|id| workers.counted(id));
         let Counted { live, shown, rates } = self.estimators.total();
         StatsView {
-            totals: live,
-            shown,
+            stats: shown,
+            live,
             rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
             ports,
@@ -362,8 +362,9 @@ impl NamespaceEngine {
 }
 
 /// Error for a request that concerns the whole daemon.
-fn whole_daemon() -> Failure {
+fn whole_daemon(method: &str) -> Failure {
     let mut errors = InputErrors::default();
-    errors.add("namespace", "this method concerns the whole daemon", "leave namespace out");
+    let error = format!("{method} applies to the whole daemon, not to one namespace");
+    errors.add("namespace", error, "leave namespace out");
     errors.into()
 }

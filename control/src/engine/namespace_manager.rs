@@ -99,12 +99,12 @@ impl<P: Packet> NamespaceWorkers<P> {
     fn execute(&mut self, mut command: impl FnMut() -> Option<NamespaceCommand<P>>) -> Result<(), Failure> {
         self.commands += 1;
         let number = self.commands;
-        for slot in &self.slots {
-            let command = command().ok_or_else(late)?;
-            slot.namespace_rings.commands.push((number, command)).map_err(|_| late())?;
+        for (worker, slot) in self.slots.iter().enumerate() {
+            let command = command().ok_or_else(|| late(worker))?;
+            slot.namespace_rings.commands.push((number, command)).map_err(|_| late(worker))?;
         }
         let began = Instant::now();
-        self.slots.iter().try_for_each(|slot| {
+        self.slots.iter().enumerate().try_for_each(|(worker, slot)| {
             loop {
                 match slot.namespace_rings.done.pop() {
                     Some((done, retired)) => {
@@ -113,7 +113,7 @@ impl<P: Packet> NamespaceWorkers<P> {
                             return Ok(());
                         }
                     }
-                    None if began.elapsed() > WORKER_TIMEOUT => return Err(late()),
+                    None if began.elapsed() > WORKER_TIMEOUT => return Err(late(worker)),
                     None => thread::sleep(POLL_INTERVAL),
                 }
             }

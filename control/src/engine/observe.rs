@@ -88,7 +88,7 @@ fn destination<'a>(
         address: of.address,
         l4_port: of.l4_port,
         method: of.method,
-        tunnel: of.tunnel,
+        tunnel: (of.method == Method::Tunnel).then_some(of.tunnel),
         weight: of.weight,
         upper_threshold: of.upper_threshold,
         lower_threshold: of.lower_threshold,

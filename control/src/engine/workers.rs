@@ -91,13 +91,16 @@ impl Workers {
     /// # Errors
     /// If a worker does not respond in time.
     pub fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
-        for worker in &self.all {
+        for (number, worker) in self.all.iter().enumerate() {
             let command =
                 Command::Install(Box::new(snapshot.clone()), ConfigEvents::new(events, &snapshot.services));
-            worker.rings.commands.push(command).map_err(|_| late())?;
+            worker.rings.commands.push(command).map_err(|_| late(number))?;
         }
         let generation = snapshot.generation;
-        self.wait(|workers| workers.adopted.iter().all(|&adopted| adopted >= generation).then_some(()))
+        self.wait(|workers| match workers.adopted.iter().position(|&adopted| adopted < generation) {
+            Some(behind) => Err(behind),
+            None => Ok(()),
+        })
     }
 
     /// Returns a page of one worker's connections.
@@ -108,8 +111,8 @@ impl Workers {
         self.ticket += 1;
         let ticket = self.ticket;
         let page = Page::new(ticket, from, limit, std::mem::take(&mut self.buffer));
-        self.all[worker].rings.commands.push(Command::List(page)).map_err(|_| late())?;
-        self.wait(|workers| workers.listed.take_if(|page| page.ticket == ticket))
+        self.all[worker].rings.commands.push(Command::List(page)).map_err(|_| late(worker))?;
+        self.wait(|workers| workers.listed.take_if(|page| page.ticket == ticket).ok_or(worker))
     }
 
     /// Returns the buffer of a page for reuse.
@@ -117,17 +120,16 @@ impl Workers {
         self.buffer = page.connections;
     }
 
-    fn wait<T>(&mut self, mut done: impl FnMut(&mut Workers) -> Option<T>) -> Result<T, Failure> {
+    /// Waits until `done` has a result; its error is the number of a worker that has not responded yet.
+    fn wait<T>(&mut self, mut done: impl FnMut(&mut Workers) -> Result<T, usize>) -> Result<T, Failure> {
         let began = Instant::now();
         loop {
             self.poll_notifications();
-            if let Some(result) = done(self) {
-                return Ok(result);
+            match done(self) {
+                Ok(result) => return Ok(result),
+                Err(worker) if began.elapsed() > WORKER_TIMEOUT => return Err(late(worker)),
+                Err(_) => thread::sleep(POLL_INTERVAL),
             }
-            if began.elapsed() > WORKER_TIMEOUT {
-                return Err(late());
-            }
-            thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -210,6 +212,6 @@ impl Workers {
 }
 
 /// Error for a worker that did not respond in time.
-pub(crate) fn late() -> Failure {
-    Failure::WorkersLate { waited_ms: WORKER_TIMEOUT.as_millis() as u64 }
+pub(crate) fn late(worker: usize) -> Failure {
+    Failure::WorkerLate { worker, waited_ms: WORKER_TIMEOUT.as_millis() as u64 }
 }

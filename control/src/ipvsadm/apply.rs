@@ -9,7 +9,7 @@ use crate::api::request::{
 use crate::model::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit};
 use crate::model::{Config, ServiceKey};
 
-/// Why a valid command is refused.
+/// Reason for refusing a valid command.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The edit does not fit.

@@ -105,7 +105,7 @@ pub enum Table {
     },
 }
 
-/// Why a line cannot be parsed.
+/// Reason why a line cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ParseError {
     /// A usage error, with this message and exit status 2.

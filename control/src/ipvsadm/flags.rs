@@ -25,14 +25,14 @@ pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<Scheduler
         }
         bits[bit] = true;
     }
-    let [fallback, l4_port, flag_3] = bits;
-    Ok(SchedulerFlags { fallback, l4_port, flag_3 })
+    let [fallback, hash_l4_port, flag_3] = bits;
+    Ok(SchedulerFlags { fallback, hash_l4_port, flag_3 })
 }
 
 /// Names of the set flags. If no set bit has a name with this scheduler, returns one empty name, so that `-L` shows ` ()`.
 pub fn words(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
     let named = NAMES.iter().any(|(_, only, _)| *only == Some(scheduler)).then_some(scheduler);
-    let set = [flags.fallback, flags.l4_port, flags.flag_3];
+    let set = [flags.fallback, flags.hash_l4_port, flags.flag_3];
     let ours = NAMES.iter().filter(|(_, only, bit)| *only == named && set[*bit]);
     let mut words: Vec<String> = ours.map(|(name, _, _)| (*name).to_owned()).collect();
     if words.is_empty() && !flags.is_empty() {

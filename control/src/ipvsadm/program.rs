@@ -47,7 +47,7 @@ pub struct Environment<'a> {
     pub err: &'a mut dyn Write,
 }
 
-/// Why a program ends early.
+/// Reason why a program ends early.
 #[derive(Debug)]
 pub enum End {
     /// With this status, after its message has been printed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{self, Receiver, RecvTimeoutError};
 
-/// How long edits wait for more of them; short enough for lines typed by hand.
+/// Time for which edits wait for more of them; short enough for lines typed by hand.
 const BATCH_TIMEOUT: Duration = Duration::from_millis(20);
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;

@@ -51,7 +51,7 @@ fn destination_row(view: &DestinationView) -> DestinationRow {
         forward: match view.method {
             Method::Nat => Forward::Masq,
             Method::Dr => Forward::Route,
-            Method::Tunnel => Forward::Tunnel(tunnel(view.tunnel)),
+            Method::Tunnel => Forward::Tunnel(tunnel(view.tunnel.unwrap_or_default())),
         },
         weight: view.weight,
         upper: view.upper_threshold,

@@ -34,7 +34,7 @@ pub(super) struct Message {
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// A system call failed.
-    #[error("netlink: cannot {doing}: {source}")]
+    #[error("netlink: cannot {doing}: {source}; polluxd needs CAP_NET_ADMIN")]
     Io {
         /// The operation.
         doing: &'static str,
@@ -50,7 +50,10 @@ pub enum NetlinkError {
         source: io::Error,
     },
     /// The tables kept changing while they were read.
-    #[error("netlink: the tables changed during each of {DUMP_TRIES} attempts to {doing}")]
+    #[error(
+        "netlink: the tables changed during each of {DUMP_TRIES} attempts to {doing}; try again when the routes change \
+         less often"
+    )]
     Inconsistent {
         /// The operation.
         doing: &'static str,

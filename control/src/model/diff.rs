@@ -223,7 +223,7 @@ impl fmt::Display for NamespaceChanges {
         self.removed.iter().try_for_each(|name| writeln!(f, "- namespace {name}"))?;
         self.added.iter().try_for_each(|name| writeln!(f, "+ namespace {name}"))?;
         for change in &self.changed {
-            writeln!(f, "~ namespace {} {}", change.namespace, change.fields.join(", "))?;
+            writeln!(f, "~ namespace {}{}", change.namespace, listed(&change.fields))?;
             let content = if change.content.is_empty() { String::new() } else { change.content.to_string() };
             content.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         }
@@ -233,13 +233,18 @@ impl fmt::Display for NamespaceChanges {
 
 impl fmt::Display for ServiceChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "~ service {} {}", self.service, self.fields.join(", "))?;
+        writeln!(f, "~ service {}{}", self.service, listed(&self.fields))?;
         self.removed.iter().try_for_each(|key| writeln!(f, "  - destination {key}"))?;
         self.added.iter().try_for_each(|key| writeln!(f, "  + destination {key}"))?;
         self.changed
             .iter()
-            .try_for_each(|d| writeln!(f, "  ~ destination {} {}", d.destination, d.fields.join(", ")))
+            .try_for_each(|d| writeln!(f, "  ~ destination {}{}", d.destination, listed(&d.fields)))
     }
+}
+
+/// The fields after a blank, or nothing.
+fn listed(fields: &[String]) -> String {
+    if fields.is_empty() { String::new() } else { format!(" {}", fields.join(", ")) }
 }
 
 #[cfg(test)]
@@ -319,6 +324,15 @@ mod tests {
         assert_eq!(changes.changed[0].changed[0].fields, ["upper_threshold: default -> 9"]);
         assert!(changes.fwmarks && changes.to_string().contains("~ fwmarks\n"));
         assert_eq!(diff(&new, &old).changed[1].fields[0], "ops: true -> default");
+    }
+
+    #[test]
+    fn lines_do_not_end_with_a_blank() {
+        let old: Config = toml::from_str(OLD).unwrap();
+        let mut new = old.clone();
+        new.services[0].destinations.pop();
+        let expected = "~ service tcp 10.9.9.1:80\n  - destination 10.0.2.12:80\n";
+        assert_eq!(diff(&old, &new).to_string(), expected);
     }
 
     #[test]

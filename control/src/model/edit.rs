@@ -12,7 +12,7 @@ mod settings;
 mod tests;
 mod transaction;
 
-pub use error::{EditError, Errno};
+pub use error::{EditError, Errno, limit_reached};
 pub use modules::{ModuleSet, set_modules};
 pub use params::{DestinationEdit, FlagsEdit, PersistenceEdit, ServiceEdit};
 pub use requests::{

@@ -83,10 +83,11 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &'static str)
 /// Checks that the modules a service needs are on.
 pub fn service(location: &str, service: &Service, disabled: &BTreeSet<String>, errors: &mut InputErrors) {
     for (field, module) in needs(service).filter(|(_, module)| disabled.contains(*module)) {
+        let kind = field.rsplit('.').next().unwrap_or(field);
         errors.add(
             format!("{location}.{field}"),
             format!("{module} is switched off"),
-            format!("switch it on with `pollux modules enable {module}`, or use another one"),
+            format!("switch it on with `pollux modules enable {module}`, or use another {kind}"),
         );
     }
 }

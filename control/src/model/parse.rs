@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::model::Config;
+use crate::model::explain::{explain, known_location};
 use crate::model::input_error::InputErrors;
 
 /// Maximum size of a file; ten thousand services with ten destinations each take about 10 MiB as JSON.
@@ -52,6 +53,13 @@ pub struct SyntaxError {
     pub error: String,
 }
 
+impl SyntaxError {
+    fn new((line, column): (usize, usize), path: &str, error: &str, value: Option<&str>) -> SyntaxError {
+        let location = known_location(path);
+        SyntaxError { line, column, error: explain(&location, error, value), location }
+    }
+}
+
 /// Reads a configuration file, without validation: see [`crate::model::validate::validate`].
 ///
 /// # Errors
@@ -65,7 +73,16 @@ pub fn file(path: &Path) -> Result<Config, ParseError> {
 /// # Errors
 /// Those of [`file`].
 pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
-    let parse: fn(&str) -> Result<Config, SyntaxError> = match path.extension().and_then(|ext| ext.to_str()) {
+    let (config, text) = file_as(path)?;
+    Ok((config, digest(text.as_bytes())))
+}
+
+/// Reads a file as any type, and returns it with the file's text.
+///
+/// # Errors
+/// Those of [`file`].
+pub fn file_as<T: DeserializeOwned>(path: &Path) -> Result<(T, String), ParseError> {
+    let parse: fn(&str) -> Result<T, SyntaxError> = match path.extension().and_then(|ext| ext.to_str()) {
         Some("toml") => toml,
         Some("json") => json,
         _ => return Err(ParseError::Extension(path.to_owned())),
@@ -73,8 +90,8 @@ pub fn file_and_digest(path: &Path) -> Result<(Config, String), ParseError> {
     let text = File::open(path)
         .and_then(|file| read_limited(file, MAX_BYTES))
         .map_err(|why| ParseError::Read { path: path.to_owned(), why })?;
-    let config = parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })?;
-    Ok((config, digest(text.as_bytes())))
+    let read = parse(&text).map_err(|wrong| ParseError::Text { path: path.to_owned(), wrong })?;
+    Ok((read, text))
 }
 
 /// Reads a text of at most `max` bytes.
@@ -105,10 +122,10 @@ pub fn toml<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
     let wrong = |location: String, error: toml::de::Error| {
         // The span of an error in an array of tables may be that of the first element.
         let element = location.rfind(']').and_then(|end| toml_offset(text, &location[..=end])).unwrap_or(0);
-        let span = error.span().map(|span| span.start).filter(|start| *start >= element);
-        let start = span.or_else(|| toml_offset(text, &location)).unwrap_or(0);
-        let (line, column) = position(text, start);
-        SyntaxError { line, column, location, error: error.message().to_owned() }
+        let span = error.span().filter(|span| span.start >= element);
+        let value = span.clone().and_then(|span| text.get(span));
+        let start = span.map(|span| span.start).or_else(|| toml_offset(text, &location)).unwrap_or(0);
+        SyntaxError::new(position(text, start), &location, error.message(), value)
     };
     let parse = || toml::Deserializer::parse(text).map_err(|error| wrong(".".to_owned(), error));
     // Tracking the path doubles the time, and only errors need it.
@@ -127,7 +144,7 @@ pub fn json<T: DeserializeOwned>(text: &str) -> Result<T, SyntaxError> {
     let wrong = |location: String, error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         let tail = format!(" at line {line} column {column}");
-        SyntaxError { line, column, location, error: error.to_string().trim_end_matches(&tail).to_owned() }
+        SyntaxError::new((line, column), &location, error.to_string().trim_end_matches(&tail), None)
     };
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
@@ -243,6 +260,26 @@ mod tests {
     }
 
     #[test]
+    fn errors_are_in_plain_words() {
+        let rows = [
+            (
+                "services = [{ protocol = 'tcpp' }]",
+                "services[0].protocol: \"tcpp\" is not a protocol; use tcp, udp or sctp",
+            ),
+            ("services = [{ address = '10.9.9' }]", "services[0].address: \"10.9.9\" is not an IP address"),
+            ("services = [{ l4_port = 70000 }]", "services[0].l4_port: 70000 is not a port; use 0 to 65535"),
+            ("services = 7", "services: must be a list"),
+        ];
+        for (text, expected) in rows {
+            assert!(toml::<Config>(text).unwrap_err().to_string().ends_with(expected), "{text}");
+        }
+        let truncated = json::<Config>("{\n").unwrap_err().to_string();
+        assert_eq!(truncated, ":2:0: the text ends too early; it is truncated");
+        let comma = json::<Config>("{\"services\": [{\"protocol\": \"tcp\",}]}").unwrap_err();
+        assert_eq!(comma.to_string(), ":1:34: services[0]: trailing comma");
+    }
+
+    #[test]
     fn json_errors_name_line_column_and_field() {
         let wrong = json::<Config>("{\"settings\":\n {\"tcp_timeout\": \"5\"}}").unwrap_err();
         assert_eq!((wrong.line, wrong.location.as_str()), (2, "settings.tcp_timeout"), "{wrong}");
@@ -310,7 +347,7 @@ mod tests {
             |(timeout, netmask, prefix_len, engine)| Persistence { timeout, netmask, prefix_len, engine },
         );
         let flags = (any::<bool>(), any::<bool>(), any::<bool>())
-            .prop_map(|(fallback, l4_port, flag_3)| SchedulerFlags { fallback, l4_port, flag_3 });
+            .prop_map(|(fallback, hash_l4_port, flag_3)| SchedulerFlags { fallback, hash_l4_port, flag_3 });
         let scheduler = prop_oneof![Just(Scheduler::Rr), Just(Scheduler::Mh), Just(Scheduler::None)];
         let destinations = prop::collection::vec(destination(), 0..4);
         (key(), scheduler, flags, prop::option::of(persistence), any::<bool>(), destinations).prop_map(

@@ -4,7 +4,7 @@
 use super::frames::{ETHER, Ip, fill_checksums, ip_of_frame, protocol, u16_at};
 use super::topology::is_own;
 
-/// How an input was passed to the kernel.
+/// The form in which an input was passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     /// Unchanged.
@@ -13,7 +13,7 @@ pub enum Given {
     Translated,
 }
 
-/// How `given` was made from `input`; `None` if anything else was changed. The TTL may be decremented.
+/// Returns the form of `given`, made from `input`; `None` if anything else was changed. The TTL may be decremented.
 pub fn classify(input: &[u8], given: &[u8]) -> Option<Given> {
     if input == given {
         return Some(Given::Untouched);

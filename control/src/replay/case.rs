@@ -78,7 +78,7 @@ pub struct Cmd {
     pub out: String,
 }
 
-/// Why a file cannot be loaded.
+/// Reason why a file cannot be loaded.
 #[derive(Debug, Error)]
 pub enum CaseError {
     /// It cannot be read.

@@ -19,7 +19,7 @@ pub struct Output {
     pub passed: bool,
 }
 
-/// Why there is no report.
+/// Reason why there is no report.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The directory cannot be read.

@@ -36,7 +36,7 @@ pub struct Comparison {
     /// Differences found.
     pub differences: Vec<Difference>,
     /// Recorded frames that the kernel's own stack sent.
-    pub handed_to_kernel: usize,
+    pub passed_to_kernel: usize,
 }
 
 impl Comparison {
@@ -106,7 +106,7 @@ impl Comparison {
         }
     }
 
-    /// How an input was passed to the kernel, with the frame or the reassembled datagram.
+    /// Returns the form in which an input was passed to the kernel, with the frame or the reassembled datagram.
     fn given(
         &mut self,
         input: &Input,
@@ -155,7 +155,7 @@ impl Comparison {
             return;
         }
         match kernel::judge(packet, recorded, network_config, how == Given::Translated) {
-            Ok(count) => self.handed_to_kernel += count,
+            Ok(count) => self.passed_to_kernel += count,
             Err(why) => self.differ(&location, why),
         }
     }
@@ -283,7 +283,7 @@ impl Comparison {
             let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
             return match kernel::judge(&have.frame, &[&output], network_config, false) {
                 Ok(count) => {
-                    self.handed_to_kernel += count;
+                    self.passed_to_kernel += count;
                     None
                 }
                 Err(why) => Some(vec![why]),

@@ -13,7 +13,7 @@ pub struct CaseReport {
     #[serde(flatten)]
     pub verdict: Verdict,
     /// Recorded frames that the kernel's own stack sent.
-    pub handed_to_kernel: usize,
+    pub passed_to_kernel: usize,
 }
 
 /// Result of a case.
@@ -54,7 +54,7 @@ impl CaseReport {
     /// The report of a case that cannot be run.
     pub fn broken(name: String, why: String) -> CaseReport {
         let differences = vec![Difference::new("case", why)];
-        CaseReport { name, verdict: Verdict::Failed { differences }, handed_to_kernel: 0 }
+        CaseReport { name, verdict: Verdict::Failed { differences }, passed_to_kernel: 0 }
     }
 }
 
@@ -88,7 +88,7 @@ pub struct Summary {
     /// Cases that were not run.
     pub not_yet_supported: usize,
     /// Recorded frames that the kernel's own stack sent.
-    pub handed_to_kernel: usize,
+    pub passed_to_kernel: usize,
 }
 
 impl Summary {
@@ -101,7 +101,7 @@ impl Summary {
                 Verdict::Failed { .. } => summary.failed += 1,
                 Verdict::NotYetSupported { .. } => summary.not_yet_supported += 1,
             }
-            summary.handed_to_kernel += report.handed_to_kernel;
+            summary.passed_to_kernel += report.passed_to_kernel;
         }
         summary
     }
@@ -109,11 +109,11 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { passed, failed, not_yet_supported, handed_to_kernel } = self;
+        let Summary { passed, failed, not_yet_supported, passed_to_kernel } = self;
         write!(
             f,
             "{passed} passed, {failed} failed, {not_yet_supported} not yet supported; \
-             {handed_to_kernel} outputs handed to the kernel"
+             {passed_to_kernel} outputs passed to the kernel"
         )
     }
 }

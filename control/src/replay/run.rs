@@ -39,10 +39,10 @@ pub fn run(name: String, case: &Case, balancer: &mut dyn Balancer) -> CaseReport
     }
     run.found.finish(run.machine.config.network.get_or_insert_default());
     run.listings();
-    let Comparison { mut differences, handed_to_kernel, .. } = run.found;
+    let Comparison { mut differences, passed_to_kernel, .. } = run.found;
     differences.extend(run.machine.refused.into_iter().map(|why| Difference::new("configuration", why)));
     let verdict = if differences.is_empty() { Verdict::Passed } else { Verdict::Failed { differences } };
-    CaseReport { name, verdict, handed_to_kernel }
+    CaseReport { name, verdict, passed_to_kernel }
 }
 
 impl Run<'_> {

@@ -8,7 +8,7 @@ use crate::model::{Config, Scheduler, Settings};
 /// Directory of the sysctls.
 pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
 
-/// Why a value cannot be set.
+/// Reason why a value cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputError {
     /// There is no such sysctl.

@@ -101,7 +101,7 @@ fn a_balancer_that_passes_everything_to_the_kernel_fails() {
     for name in ["nat-tcp-rr", "dr-tcp-rr", "tun-tcp-rr", "v6-nat-tcp", "weight-change", "trash"] {
         let (case, report) = (case(name), give_to_kernel(&case(name)));
         assert_eq!(frame_differences(&report).len(), case.inputs.len(), "{name}: {report}");
-        assert_eq!(report.handed_to_kernel, 0, "{name}");
+        assert_eq!(report.passed_to_kernel, 0, "{name}");
     }
 }
 
@@ -115,7 +115,7 @@ fn only_frames_of_a_plain_stack_count_as_the_kernels() {
         differences[0].contains("input 1") && differences[0].contains("answer with a RST"),
         "{differences:?}"
     );
-    assert_eq!(report.handed_to_kernel, 3);
+    assert_eq!(report.passed_to_kernel, 3);
 }
 
 #[test]
@@ -299,15 +299,15 @@ fn the_expiry_and_the_order_of_connections_are_ignored() {
 fn reports_and_the_summary_are_printed() {
     let feature = "persistence".to_owned();
     let skipped =
-        CaseReport { name: "a".into(), verdict: Verdict::NotYetSupported { feature }, handed_to_kernel: 0 };
-    let passed = CaseReport { name: "b".into(), verdict: Verdict::Passed, handed_to_kernel: 2 };
+        CaseReport { name: "a".into(), verdict: Verdict::NotYetSupported { feature }, passed_to_kernel: 0 };
+    let passed = CaseReport { name: "b".into(), verdict: Verdict::Passed, passed_to_kernel: 2 };
     let broken = CaseReport::broken("c".into(), "no such file".into());
     assert_eq!(skipped.to_string(), "a: not yet supported: persistence");
     assert_eq!(passed.to_string(), "b: ok");
     assert_eq!(broken.to_string(), "c: FAILED\n  case\n    no such file");
     assert_eq!(
         Summary::of(&[skipped, passed, broken]).to_string(),
-        "1 passed, 1 failed, 1 not yet supported; 2 outputs handed to the kernel"
+        "1 passed, 1 failed, 1 not yet supported; 2 outputs passed to the kernel"
     );
     let missing = super::file(&PathBuf::from("/nonexistent/case.json"));
     assert!(missing.to_string().contains("FAILED"));

@@ -14,6 +14,7 @@ use crate::model::Config;
 use crate::model::input_error::InputErrors;
 use crate::model::parse::{self, ParseError};
 use crate::model::validate;
+use crate::plural::count;
 
 /// The files to start from.
 #[derive(Clone, Copy, Debug)]
@@ -140,8 +141,8 @@ fn choose(begun: &mut Beginning, keep: &mut Keep, saved: Saved, config: Option<&
         set_aside(&keep.path, "old", &mut begun.messages);
         return;
     }
-    let count = saved.config.services.len();
-    let text = format!("resuming from state file {path}, {count} services; --fresh starts without it");
+    let services = count(saved.config.services.len() as u64, "service");
+    let text = format!("resuming from state file {path}, {services}; --fresh starts without it");
     begun.messages.push((Level::Info, text));
     keep.applied = saved.applied;
     begun.config = saved.config;

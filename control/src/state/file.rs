@@ -53,7 +53,7 @@ fn version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file could not be read.
-    #[error("cannot read {path}: {why}")]
+    #[error("cannot read {path}: {why}; check its permissions")]
     Read {
         /// The file.
         path: PathBuf,

@@ -93,13 +93,13 @@ fn errors_in_a_state_file_name_their_location() {
         ),
         (
             text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":\"x\""),
-            "config.settings.tcp_timeout: invalid type",
+            "config.settings.tcp_timeout: \"x\" is not a whole number; use 0 to 4294967295",
         ),
         (text.replace("\"tcp_timeout\":77", "\"tcp_timeout\":0"), "config.settings.tcp_timeout: 0 seconds"),
         (text.replace("\"config\"", "\"confug\""), "confug: unknown field `confug`"),
-        (text[..text.len() / 2].to_owned(), "EOF"),
+        (text[..text.len() / 2].to_owned(), "it is truncated"),
         (format!("{text}{text}"), "trailing characters"),
-        (String::new(), "1:0: EOF"),
+        (String::new(), "1:0: the text ends too early"),
         ("\0\0\0\0".to_owned(), "1:1: expected value"),
     ];
     for (text, expected) in rows {
@@ -125,7 +125,7 @@ fn the_state_file_takes_precedence_while_the_configuration_file_is_unchanged() {
     file::write(&bed.path(), &edited).unwrap();
     let begun = bed.begin(&["--config", &path]).unwrap();
     assert_eq!((begun.config, begun.from_state), (config(9), true));
-    assert!(begun.messages[0].1.contains("1 services"), "{:?}", begun.messages);
+    assert!(begun.messages[0].1.contains(", 1 service;"), "{:?}", begun.messages);
     drop(begun.keep);
     assert_eq!(bed.begin(&[]).unwrap().config, config(9), "no file at all");
     assert_eq!(bed.begin(&["--no-state"]).unwrap().config, Config::default());
@@ -154,7 +154,7 @@ fn an_invalid_state_file_is_renamed_and_not_used() {
     let begun = bed.begin(&[]).unwrap();
     assert_eq!((begun.config, begun.from_state), (Config::default(), false));
     assert!(
-        begun.messages[0].1.contains("state.json:1:64: config.services: invalid type"),
+        begun.messages[0].1.contains("state.json:1:64: config.services: must be a list"),
         "{:?}",
         begun.messages
     );

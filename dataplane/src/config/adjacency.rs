@@ -15,7 +15,7 @@ pub const MIN_MTU4: u16 = 68;
 /// Smallest MTU that an IPv6 tunnel may leave for its payload; spec 6.7.
 pub const MIN_MTU6: u16 = 1280;
 
-/// What the fast path needs to know of a destination.
+/// All that the fast path needs to send to one destination.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(32))]
 pub struct Adjacency {

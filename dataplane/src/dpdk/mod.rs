@@ -20,4 +20,4 @@ pub use mbuf::{Mbuf, free_batch};
 pub use mempool::{Pool, PoolError, PoolSetup};
 pub use port::{Link, Port, PortError};
 pub use queue::Queue;
-pub use started::{PortSetup, PortStats, StartedPort};
+pub use started::{PortSetup, PortStats, RX_DESCRIPTORS, StartedPort, TX_DESCRIPTORS};

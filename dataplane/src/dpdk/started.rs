@@ -18,6 +18,11 @@ use crate::steer::spread::{BUCKETS, KEY};
 /// Bytes of a frame beyond its MTU: the Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
 
+/// Default descriptors of a receive queue.
+pub const RX_DESCRIPTORS: u16 = 1024;
+/// Default descriptors of a transmit queue.
+pub const TX_DESCRIPTORS: u16 = 512;
+
 /// Settings of a port.
 #[derive(Clone)]
 pub struct PortSetup {
@@ -49,8 +54,8 @@ impl PortSetup {
     pub fn new(pool: Pool) -> PortSetup {
         PortSetup {
             queues: 1,
-            rx_descriptors: 1024,
-            tx_descriptors: 512,
+            rx_descriptors: RX_DESCRIPTORS,
+            tx_descriptors: TX_DESCRIPTORS,
             mtu: None,
             promiscuous: false,
             rss: true,

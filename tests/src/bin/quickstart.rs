@@ -16,7 +16,7 @@ const MAP: &str = "
       client                balancer (polluxd)                 switch
    10.1.0.1 ──────────── fore            back ──────────────┬── web1  10.2.0.11
    fd00:1::1            10.1.0.254     10.2.0.254           ├── web2  10.2.0.12
-      │                 VIPs 10.9.9.1-3, fd00:9::1-3        ├── web3  10.2.0.13
+      │                 VIPs 10.9.9.1-4, fd00:9::1-4        ├── web3  10.2.0.13
       └───── replies of DR and tunnel services ─────────────┘   (IPv6: fd00:1:: and fd00:2::)
 ";
 
@@ -104,19 +104,25 @@ fn round(bed: &Bed) -> Result<usize> {
 }
 
 fn explain(bed: &Bed, daemon: &Daemon) -> Result<()> {
-    let pollux = format!("{} --socket {}", program("pollux")?.display(), daemon.socket().display());
+    let pollux = program("pollux")?;
     println!(
         "\nEverything still runs. Try:\n\
          \x20 ip netns exec {client} curl --noproxy '*' http://10.9.9.1/\n\
          \x20 ip netns exec {client} ping 10.9.9.1\n\
          \x20 ip -n {balancer} address\n\
+         \x20 export POLLUX_SOCKET={socket}\n\
          \x20 {pollux} connections\n\
          \x20 {pollux} stats\n\
          \x20 {pollux} destination edit tcp 10.9.9.1:80 10.2.0.11:80 --weight 0\n\
+         \x20 {pollux} service add tcp 10.9.9.1:8080\n\
+         \x20 {pollux} destination add tcp 10.9.9.1:8080 10.2.0.12:80 --method nat\n\
+         \x20 ip netns exec {client} curl --noproxy '*' http://10.9.9.1:8080/\n\
          Configuration and logs: {directory}\n\
          Take it down with: scripts/quickstart --clean",
         client = bed.client.namespace.name,
         balancer = bed.balancer.name,
+        socket = daemon.socket().display(),
+        pollux = pollux.display(),
         directory = bed.directory().display(),
     );
     Ok(())

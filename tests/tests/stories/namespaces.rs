@@ -37,7 +37,7 @@ fn servers(daemon: &Daemon, namespace: &str) -> Result<Vec<String>> {
 /// Returns a counter of a namespace's totals.
 fn counted(daemon: &Daemon, namespace: &str, name: &str) -> Result<u64> {
     let stats = daemon.json(&format!("-N {namespace} stats"))?;
-    Ok(stats["totals"][name].as_u64().unwrap_or_default())
+    Ok(stats["live"][name].as_u64().unwrap_or_default())
 }
 
 pub fn same_addresses() -> Result<()> {

@@ -17,9 +17,9 @@ pub struct Limits {
     /// Bytes of incomplete lines of all clients together.
     pub requests: usize,
     /// Bytes of unread replies of all clients together.
-    pub answers: usize,
+    pub replies: usize,
     /// Time from the first to the last byte of a line.
-    pub half_line: Duration,
+    pub request_timeout: Duration,
     /// Time until a reply is read completely, plus one second per MiB; also the time without progress.
     pub unread: Duration,
     /// Large replies built at once.
@@ -32,8 +32,8 @@ impl Default for Limits {
             clients: 128,
             line: 16 << 20,
             requests: 64 << 20,
-            answers: 256 << 20,
-            half_line: Duration::from_secs(30),
+            replies: 256 << 20,
+            request_timeout: Duration::from_secs(30),
             unread: Duration::from_secs(10),
             large: 2,
         }
@@ -61,16 +61,16 @@ impl Limits {
     }
 
     /// Error for too many bytes of unread replies.
-    pub fn of_answers(&self) -> RpcError {
-        let max = size(self.answers);
-        reached("answers", format!("unread replies of all clients exceed {max}; read them, then try again"))
+    pub fn of_replies(&self) -> RpcError {
+        let max = size(self.replies);
+        reached("replies", format!("unread replies of all clients exceed {max}; read them, then try again"))
     }
 
     /// Error for a line that is not completed in time.
-    pub fn of_half_line(&self) -> RpcError {
-        let max = self.half_line.as_secs();
+    pub fn of_request_timeout(&self) -> RpcError {
+        let max = self.request_timeout.as_secs();
         reached(
-            "half_line",
+            "request_timeout",
             format!(
                 "the request was not complete within {max} s; send it at once, and end it with a newline"
             ),

@@ -31,7 +31,7 @@ pub struct Common {
     /// Bytes of incomplete lines.
     pub requests: Arc<Budget>,
     /// Bytes of unread replies.
-    pub answers: Arc<Budget>,
+    pub replies: Arc<Budget>,
     /// Limits the number of large replies built at once.
     pub gate: Gate,
 }
@@ -42,7 +42,7 @@ impl Common {
         Common {
             limits,
             requests: Budget::new(limits.requests),
-            answers: Budget::new(limits.answers),
+            replies: Budget::new(limits.replies),
             gate: Gate::new(limits.large),
         }
     }
@@ -89,7 +89,7 @@ fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common
         // There is no timeout between lines, only within a line.
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(Read::Limit(limits.of_half_line()));
+            return Ok(Read::Limit(limits.of_request_timeout()));
         }
         reader.get_ref().set_read_timeout(left)?;
         let bytes = match reader.fill_buf() {
@@ -97,7 +97,7 @@ fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(Read::Limit(limits.of_half_line()));
+                return Ok(Read::Limit(limits.of_request_timeout()));
             }
             Err(error) => return Err(error),
         };
@@ -114,7 +114,7 @@ fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common
         if end.is_some() {
             return Ok(Read::Complete);
         }
-        until = until.or_else(|| Some(Instant::now() + limits.half_line));
+        until = until.or_else(|| Some(Instant::now() + limits.request_timeout));
     }
 }
 
@@ -141,9 +141,9 @@ fn reply(
         }
         Err(refused) => (refused.id.clone(), rpc::error(&refused.id, &refused.error)),
     };
-    let mut share = common.answers.share();
+    let mut share = common.replies.share();
     if !share.take(bytes.len()) {
-        bytes = rpc::error(&id, &common.limits.of_answers());
+        bytes = rpc::error(&id, &common.limits.of_replies());
     }
     write(stream, &bytes, common.limits.unread)?;
     Ok(follow)

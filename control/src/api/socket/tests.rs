@@ -163,7 +163,11 @@ fn invalid_requests_get_their_error_codes() {
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","x":1}"#, -32600, "unknown field"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.set"}"#, -32601, "config.apply"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":[]}"#, -32602, "named parameters"),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":{"x":1}}"#, -32602, "unknown field `x`"),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"config.get","params":{"x":1}}"#,
+            -32602,
+            "params.x: unknown field x; this takes no parameters",
+        ),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"settings.set","params":{"tcp_timeout":5,"tcp_timeout":6}}"#,
             -32602,

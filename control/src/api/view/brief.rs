@@ -81,8 +81,8 @@ struct Destination {
     address: IpAddr,
     l4_port: u16,
     method: Method,
-    #[serde(skip_serializing_if = "Tunnel::is_ipip")]
-    tunnel: Tunnel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<Tunnel>,
     weight: u32,
     #[serde(skip_serializing_if = "is_default")]
     upper_threshold: u32,

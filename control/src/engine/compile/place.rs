@@ -149,7 +149,7 @@ impl Placing<'_> {
             name: convert::name(key),
             scheduler,
             fallback: wanted.flags.fallback,
-            hash_l4_port: wanted.flags.l4_port,
+            hash_l4_port: wanted.flags.hash_l4_port,
             ops: wanted.ops,
             persistence: convert::persistence(wanted),
             destinations,

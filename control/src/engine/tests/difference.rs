@@ -108,7 +108,7 @@ fn no_packet_is_lost_during_an_apply() {
     let dropped: u64 =
         workers.iter().flat_map(|w| w["drops"].as_object().unwrap().values()).filter_map(Value::as_u64).sum();
     assert_eq!((out, dropped), (PACKETS, 0), "{stats:#}");
-    assert_eq!(stats["totals"]["in_packets"], json!(PACKETS));
+    assert_eq!(stats["live"]["in_packets"], json!(PACKETS));
     assert!(applies > 3, "{applies}");
 }
 
@@ -126,7 +126,7 @@ fn exceeding_a_limit_of_start_is_refused_and_needs_a_restart() {
         let refused =
             ask(&mut bed.engine, "config.apply", json!({ "config": more, "dry_run": dry_run })).unwrap_err();
         assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)));
-        let expected = "service limit (1024) reached: raise start.services and restart polluxd";
+        let expected = "the limit of 1024 services is reached; raise start.services and restart polluxd";
         assert!(refused.to_string().starts_with(expected), "{refused}");
     }
     let mut fits = config(&[(11, 1)], 1);
@@ -139,7 +139,7 @@ fn exceeding_a_limit_of_start_is_refused_and_needs_a_restart() {
     }
     let refused = ask(&mut bed.engine, "service.add", add(1023)).unwrap_err();
     assert_eq!((refused.code(), refused.data().errno), (-32001, Some(Errno::ENoMem)), "{refused}");
-    assert!(refused.to_string().starts_with("limit of 1024 services reached"), "{refused}");
+    assert!(refused.to_string().starts_with("the limit of 1024 services is reached"), "{refused}");
     let edits = json!([{ "method": "service.flush", "params": {} }, { "method": "service.add", "params": add(1023) }]);
     let edited = ask(&mut bed.engine, "config.edit", json!({ "edits": edits })).unwrap();
     assert_eq!(edited["done"], json!(2), "{edited}");

@@ -156,7 +156,8 @@ fn requests_about_the_daemon_refuse_a_namespace() {
         ("namespace.remove", json!({ "name": "blue" })),
     ] {
         let message = errors(ask_in(&mut engine, "blue", method, params));
-        assert_eq!(message, ["namespace this method concerns the whole daemon"], "{method}");
+        let expected = format!("namespace {method} applies to the whole daemon, not to one namespace");
+        assert_eq!(message, [expected], "{method}");
     }
     assert!(!engine.is_stopping());
     assert!(ask_in(&mut engine, "default", "version.get", json!({})).is_ok());

@@ -59,7 +59,7 @@ fn every_option_reaches_the_model() {
     };
     let fwmark = service("-A -f 7 -6 -s mh -b mh-port,flag-1 -p 60 -M 64");
     assert_eq!(fwmark.key, ServiceKey::Fwmark { fwmark: 7, family: Family::Ipv6 });
-    assert_eq!(fwmark.flags, SchedulerFlags { fallback: true, l4_port: true, flag_3: false });
+    assert_eq!(fwmark.flags, SchedulerFlags { fallback: true, hash_l4_port: true, flag_3: false });
     let persistence = fwmark.persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.prefix_len, persistence.netmask), (60, Some(64), None));
     let sip = service("-A -u 10.9.9.1:5060 -o --pe sip -p -M 255.255.255.0");

@@ -62,7 +62,7 @@ pub enum EditError {
     #[error("namespace {0} already exists; remove it first, or use another name")]
     NamespaceExists(String),
     /// A size fixed at start is exhausted.
-    #[error("limit of {allowed} {limit} reached; raise start.{limit} and restart polluxd")]
+    #[error("{}; raise start.{limit} and restart polluxd", limit_reached(.limit, *.allowed))]
     Full {
         /// Field of `start`: `services` or `destinations`.
         limit: &'static str,
@@ -72,6 +72,13 @@ pub enum EditError {
     /// The parameters are invalid.
     #[error("{0}")]
     Invalid(InputErrors),
+}
+
+/// Says that a limit of `start` is reached: `services` or `destinations`.
+pub fn limit_reached(limit: &str, allowed: u32) -> String {
+    let counted =
+        if limit == "destinations" { ", removed ones that still have connections included" } else { "" };
+    format!("the limit of {allowed} {limit} is reached{counted}")
 }
 
 /// Error numbers of Linux IPVS, named as in `errno(3)`.

@@ -71,7 +71,7 @@ pub struct FlagsEdit {
     pub fallback: Option<bool>,
     /// `sh-port`, `mh-port`, `flag-2`: include the client's port in the hash.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "switch")]
-    pub l4_port: Option<bool>,
+    pub hash_l4_port: Option<bool>,
     /// `flag-3`: stored and listed, but no scheduler uses it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "switch")]
     pub flag_3: Option<bool>,
@@ -79,14 +79,14 @@ pub struct FlagsEdit {
 
 impl FlagsEdit {
     fn replacing(new: SchedulerFlags) -> FlagsEdit {
-        let SchedulerFlags { fallback, l4_port, flag_3 } = new;
-        FlagsEdit { fallback: Some(fallback), l4_port: Some(l4_port), flag_3: Some(flag_3) }
+        let SchedulerFlags { fallback, hash_l4_port, flag_3 } = new;
+        FlagsEdit { fallback: Some(fallback), hash_l4_port: Some(hash_l4_port), flag_3: Some(flag_3) }
     }
 
     fn onto(self, old: SchedulerFlags) -> SchedulerFlags {
         SchedulerFlags {
             fallback: self.fallback.unwrap_or(old.fallback),
-            l4_port: self.l4_port.unwrap_or(old.l4_port),
+            hash_l4_port: self.hash_l4_port.unwrap_or(old.hash_l4_port),
             flag_3: self.flag_3.unwrap_or(old.flag_3),
         }
     }

@@ -160,10 +160,10 @@ fn an_edit_merges_flags_and_persistence_field_by_field() {
         let edit: ServiceEdit = serde_json::from_str(&format!("{{{of}, {fields}}}")).unwrap();
         edit_service(&mut config, &edit).unwrap();
         let service = &config.services[0];
-        let SchedulerFlags { fallback, l4_port, flag_3 } = service.flags;
+        let SchedulerFlags { fallback, hash_l4_port, flag_3 } = service.flags;
         let persistence =
             service.persistence.clone().map(|of| (of.timeout, of.netmask.map(|mask| mask.octets()[3])));
-        ([fallback, l4_port, flag_3], persistence)
+        ([fallback, hash_l4_port, flag_3], persistence)
     };
     let rows = [
         (r#""persistence": {"netmask": "255.255.255.0"}"#, [false; 3], Some((360, Some(0)))),
@@ -172,7 +172,7 @@ fn an_edit_merges_flags_and_persistence_field_by_field() {
             [true, false, false],
             Some((700, Some(0))),
         ),
-        (r#""flags": {"l4_port": true}"#, [true, true, false], Some((700, Some(0)))),
+        (r#""flags": {"hash_l4_port": true}"#, [true, true, false], Some((700, Some(0)))),
         (
             r#""persistence": {"netmask": null}, "flags": {"fallback": null}"#,
             [false, true, false],
@@ -202,7 +202,7 @@ fn a_service_with_port_0_needs_persistence() {
 fn a_replacement_sets_all_fields() {
     let mut config = one();
     config.services[0].persistence = Some(Persistence::default());
-    config.services[0].flags = SchedulerFlags { l4_port: true, ..SchedulerFlags::default() };
+    config.services[0].flags = SchedulerFlags { hash_l4_port: true, ..SchedulerFlags::default() };
     let gue = Tunnel::Gue { l4_port: 6080, checksum: crate::model::Checksum::No };
     let tunnelled = Destination { method: Method::Tunnel, tunnel: gue, upper_threshold: 9, ..server(1) };
     edit_destination(&mut config, &DestinationEdit::replacing(key(1), &tunnelled)).unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::ports::{interface, mtu};
+use crate::model::Family;
 use crate::model::input_error::InputErrors;
 use crate::model::network_config::{LOCAL, Link, MAIN, Mac, NetworkConfig, Route, RouteKind, Rule};
 
@@ -93,9 +94,16 @@ fn route(location: &str, route: &Route, errors: &mut InputErrors) {
 fn rule(location: &str, rule: &Rule, errors: &mut InputErrors) {
     let ipv6 = rule.is_ipv6();
     let other = |net: Option<ipnet::IpNet>| net.is_some_and(|net| matches!(net, ipnet::IpNet::V6(_)) != ipv6);
-    let family_differs = rule.family.is_some_and(|family| (family == crate::model::Family::Ipv6) != ipv6);
+    let family_differs = rule.family.is_some_and(|family| (family == Family::Ipv6) != ipv6);
     if other(rule.from) || other(rule.to) || family_differs {
-        errors.add(location, "mixes IPv4 and IPv6", "write one rule per address family");
+        let parts = [
+            rule.from.map(|from| format!("from {from}")),
+            rule.to.map(|to| format!("to {to}")),
+            rule.family
+                .map(|family| format!("family {}", if family == Family::Ipv6 { "ipv6" } else { "ipv4" })),
+        ];
+        let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+        errors.add(location, format!("{parts}: mixes IPv4 and IPv6"), "write one rule per address family");
     }
     if [MAIN, LOCAL].contains(&rule.table) {
         errors.add(

@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::destinations::destination;
+use crate::model::edit::limit_reached;
 use crate::model::input_error::InputErrors;
 use crate::model::modules;
 use crate::model::network_config::NetworkConfig;
@@ -35,7 +36,7 @@ pub(super) fn services(config: &Config, errors: &mut InputErrors) {
 
 fn fits(what: &str, wanted: usize, allowed: u32, errors: &mut InputErrors) {
     if wanted > allowed as usize {
-        let error = format!("{wanted} {what} are more than the {allowed} that start.{what} allows");
+        let error = format!("{}, and there are {wanted}", limit_reached(what, allowed));
         errors.add("services", error, format!("raise start.{what} and restart polluxd"));
     }
 }
@@ -55,7 +56,7 @@ pub fn capacity_of_family(
     if capacity == 0 {
         errors.add(
             format!("{location}.{field}"),
-            format!("is {family}, but start.{name} is 0"),
+            format!("{} is {family}, but start.{name} is 0", service.key),
             format!("set start.{name} to the expected number of connections and restart polluxd"),
         );
     }
@@ -80,7 +81,7 @@ pub fn service(
     if service.ops && !may_be_udp {
         errors.add(
             format!("{location}.ops"),
-            format!("is only for UDP, but the service is {}", service.key),
+            format!("OPS is only for UDP, and the service is {}", service.key),
             "leave it out, or use protocol udp or a fwmark",
         );
     }
@@ -89,7 +90,7 @@ pub fn service(
         if wanted.engine == Some(Engine::Sip) && !may_be_udp {
             errors.add(
                 format!("{location}.persistence.engine"),
-                format!("sip is only for UDP, but the service is {}", service.key),
+                format!("engine sip is only for UDP, and the service is {}", service.key),
                 "leave it out, or use protocol udp or a fwmark",
             );
         }
@@ -119,17 +120,17 @@ fn persistence(location: &str, family: Family, wanted: &Persistence, errors: &mu
             "use a number in this range, or leave it out for 360",
         );
     }
-    if wanted.netmask.is_some() && family == Family::Ipv6 {
+    if let Some(mask) = wanted.netmask.filter(|_| family == Family::Ipv6) {
         errors.add(
             format!("{location}.netmask"),
-            "is for IPv4, but the service is IPv6",
+            format!("{mask} is an IPv4 mask, and the service is IPv6"),
             "use prefix_len for IPv6 clients",
         );
     }
     match wanted.prefix_len {
-        Some(_) if family == Family::Ipv4 => errors.add(
+        Some(length) if family == Family::Ipv4 => errors.add(
             format!("{location}.prefix_len"),
-            "is for IPv6, but the service is IPv4",
+            format!("{length} is an IPv6 prefix length, and the service is IPv4"),
             "use netmask for IPv4 clients, such as 255.255.255.0 for a /24",
         ),
         Some(length) if !(1..=128).contains(&length) => errors.add(

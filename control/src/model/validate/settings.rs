@@ -9,22 +9,21 @@ pub const MAX_TIMEOUT: u32 = 4_000_000;
 
 /// Checks timeouts and switches.
 pub fn settings(settings: &Settings, errors: &mut InputErrors) {
-    for (name, value) in [
-        ("tcp_timeout", settings.tcp_timeout),
-        ("tcp_fin_timeout", settings.tcp_fin_timeout),
-        ("udp_timeout", settings.udp_timeout),
+    let usual = Settings::default();
+    for (name, value, usual, min) in [
+        ("tcp_timeout", settings.tcp_timeout, usual.tcp_timeout, 1),
+        ("tcp_fin_timeout", settings.tcp_fin_timeout, usual.tcp_fin_timeout, 1),
+        ("udp_timeout", settings.udp_timeout, usual.udp_timeout, 1),
+        ("lblc_expiration", settings.lblc_expiration, usual.lblc_expiration, 0),
+        ("lblcr_expiration", settings.lblcr_expiration, usual.lblcr_expiration, 0),
     ] {
-        seconds(&format!("settings.{name}"), value, 1, errors);
-    }
-    for (name, value) in
-        [("lblc_expiration", settings.lblc_expiration), ("lblcr_expiration", settings.lblcr_expiration)]
-    {
-        seconds(&format!("settings.{name}"), value, 0, errors);
+        let hint = format!("use a number from {min} to {MAX_TIMEOUT} (default {usual})");
+        seconds(&format!("settings.{name}"), (value, min), hint, errors);
     }
     for (name, &value) in &settings.timeouts {
         let location = format!("settings.timeouts.{name}");
         timeout_name(&location, name, errors);
-        seconds(&location, value, 1, errors);
+        seconds(&location, (value, 1), format!("use a number from 1 to {MAX_TIMEOUT}"), errors);
     }
     for (name, value) in [
         ("drop_entry", settings.drop_entry),
@@ -42,13 +41,9 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
     modules::names("settings.disabled_modules", &settings.disabled_modules, errors);
 }
 
-fn seconds(location: &str, value: u32, min: u32, errors: &mut InputErrors) {
+fn seconds(location: &str, (value, min): (u32, u32), hint: String, errors: &mut InputErrors) {
     if !(min..=MAX_TIMEOUT).contains(&value) {
-        errors.add(
-            location,
-            format!("{value} seconds is outside {min} to {MAX_TIMEOUT}"),
-            "use a number in this range, or leave it out for the default",
-        );
+        errors.add(location, format!("{value} seconds is outside {min} to {MAX_TIMEOUT}"), hint);
     }
 }
 

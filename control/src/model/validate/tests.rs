@@ -99,12 +99,12 @@ fn sizes_and_settings() {
     row(
         "no room for this family",
         &format!("start.connections_ipv6 = 0\n{SERVICE6}"),
-        "services[0].address: is IPv6, but start.connections_ipv6 is 0",
+        "services[0].address: tcp [2001:db8::1]:80 is IPv6, but start.connections_ipv6 is 0",
     );
     row(
         "more services than start.services",
         &format!("start.services = 1\n{SERVICE}{SERVICE6}"),
-        "services: 2 services are more than the 1 that start.services allows",
+        "services: the limit of 1 services is reached, and there are 2",
     );
     row("a timeout of zero", "settings.udp_timeout = 0", "settings.udp_timeout: 0 seconds is outside");
     row(
@@ -288,7 +288,7 @@ fn everything_ipvs_accepts_passes() {
         format!("{MARK}ops = true\n{}", server("l4_port = 0, method = 'dr'")),
         format!("{MARK}{}", server("l4_port = 8080, method = 'nat'")),
         format!("{MARK6}persistence = {{ prefix_len = 64 }}\n"),
-        format!("{SERVICE6}scheduler = 'sh'\nflags = {{ l4_port = true, fallback = true }}\n"),
+        format!("{SERVICE6}scheduler = 'sh'\nflags = {{ hash_l4_port = true, fallback = true }}\n"),
         format!("{}scheduler = 'rr'\nflags = {{ flag_3 = true }}\n", SERVICE.replace("tcp", "sctp")),
         format!(
             "{}persistence = {{}}\n{}",
@@ -320,12 +320,12 @@ fn persistence_and_ops() {
     row(
         "a mask of IPv6",
         &sticky(SERVICE6, "netmask = '255.0.0.0'"),
-        "services[0].persistence.netmask: is for IPv4, but",
+        "services[0].persistence.netmask: 255.0.0.0 is an IPv4 mask, and the service is IPv6",
     );
     row(
         "a prefix of IPv4",
         &sticky(MARK, "prefix_len = 24"),
-        "services[0].persistence.prefix_len: is for IPv6",
+        "services[0].persistence.prefix_len: 24 is an IPv6 prefix length, and the service is IPv4",
     );
     row(
         "all clients as one",
@@ -335,16 +335,23 @@ fn persistence_and_ops() {
     row(
         "sip over tcp",
         &sticky(SERVICE, "engine = 'sip'"),
-        "services[0].persistence.engine: sip is only for UDP, but the service is tcp",
+        "services[0].persistence.engine: engine sip is only for UDP, and the service is tcp",
     );
-    row("one packet of tcp", &format!("{SERVICE}ops = true"), "services[0].ops: is only for UDP");
+    row(
+        "one packet of tcp",
+        &format!("{SERVICE}ops = true"),
+        "services[0].ops: OPS is only for UDP, and the service is tcp",
+    );
     row("no fwmark", &MARK.replace('7', "0"), "services[0].fwmark: 0 is the mark of unmarked packets");
 }
 
 #[test]
 fn tunnels_and_thresholds() {
     let rows = [
-        ("method = 'dr', tunnel = { type = 'gre' }", "tunnel: is given, but the method is dr"),
+        (
+            "method = 'dr', tunnel = { type = 'gre' }",
+            "tunnel: a tunnel type needs method tunnel, and the method is dr",
+        ),
         (
             "method = 'tunnel', tunnel = { type = 'gue', l4_port = 0 }",
             "tunnel.l4_port: 0 is not a valid UDP port",

@@ -24,16 +24,16 @@ fn is_closed(mut stream: &UnixStream) -> bool {
 
 #[test]
 fn an_incomplete_line_times_out() {
-    let bed = Bed::with(Limits { half_line: Duration::from_millis(50), ..Limits::default() });
+    let bed = Bed::with(Limits { request_timeout: Duration::from_millis(50), ..Limits::default() });
     let silent = bed.raw();
     let mut half = bed.raw();
     half.write_all(b"{\"jsonrpc\":").unwrap();
-    assert_eq!(limit(&answer(&half)), reached("half_line"));
+    assert_eq!(limit(&answer(&half)), reached("request_timeout"));
     assert!(is_closed(&half));
     let mut drip = bed.raw();
     // One byte at a time does not keep a line open.
     until("the dripping connection is closed", || drip.write_all(b" ").is_err().then_some(()));
-    assert_eq!(limit(&answer(&drip)), reached("half_line"));
+    assert_eq!(limit(&answer(&drip)), reached("request_timeout"));
     (&silent).write_all(LIST).unwrap();
     assert_eq!(answer(&silent)["id"], json!(1), "silence between lines is not an error");
 }
@@ -64,8 +64,8 @@ fn first_byte(mut stream: &UnixStream) {
 }
 
 #[test]
-fn unread_answers_share_a_byte_limit() {
-    let bed = Bed::with(Limits { answers: 2 << 20, unread: TIMEOUT, ..Limits::default() });
+fn unread_replies_share_a_byte_limit() {
+    let bed = Bed::with(Limits { replies: 2 << 20, unread: TIMEOUT, ..Limits::default() });
     let slow: Vec<UnixStream> = (0..8).map(|_| bed.raw()).collect();
     slow.iter().for_each(|mut stream| stream.write_all(LIST).unwrap());
     slow.iter().for_each(first_byte);
@@ -75,18 +75,18 @@ fn unread_answers_share_a_byte_limit() {
         let mut text = String::from("{");
         BufReader::new(stream).read_line(&mut text).unwrap();
         let read: Value = serde_json::from_str(&text).unwrap();
-        refused += usize::from(limit(&read) == reached("answers"));
+        refused += usize::from(limit(&read) == reached("replies"));
         assert!(
             read["result"].is_object() || read["error"].is_object(),
             "either the whole answer or an error"
         );
     }
-    assert!(refused > 0, "eight answers of 800 KiB do not fit into 2 MiB");
+    assert!(refused > 0, "eight replies of 800 KiB do not fit into 2 MiB");
 }
 
 #[test]
 fn an_unread_answer_ends_the_connection_and_releases_its_bytes() {
-    let limits = Limits { answers: 1 << 20, unread: Duration::from_millis(300), ..Limits::default() };
+    let limits = Limits { replies: 1 << 20, unread: Duration::from_millis(300), ..Limits::default() };
     let bed = Bed::with(limits);
     let slow = bed.raw();
     (&slow).write_all(LIST).unwrap();
@@ -95,7 +95,7 @@ fn an_unread_answer_ends_the_connection_and_releases_its_bytes() {
     until("a second answer fits", || {
         let read = bed.ask(std::str::from_utf8(LIST).unwrap().trim());
         let fits = read["result"].is_object();
-        assert!(fits || limit(&read) == reached("answers"), "{read}");
+        assert!(fits || limit(&read) == reached("replies"), "{read}");
         fits.then_some(())
     });
     assert!(is_closed(&slow), "what was sent before can still be read; then the connection ends");
@@ -103,7 +103,7 @@ fn an_unread_answer_ends_the_connection_and_releases_its_bytes() {
 
 #[test]
 fn a_client_that_disconnects_leaves_nothing_behind() {
-    let bed = Bed::with(Limits { requests: 1 << 20, answers: 1 << 20, ..Limits::default() });
+    let bed = Bed::with(Limits { requests: 1 << 20, replies: 1 << 20, ..Limits::default() });
     for round in 0..60 {
         let mut stream = bed.raw();
         let part = round % LIST.len();

@@ -44,7 +44,7 @@ address = '2001:db8::9'
 l4_port = 53
 ops = true
 scheduler = 'sh'
-flags = { fallback = true, l4_port = true }
+flags = { fallback = true, hash_l4_port = true }
 destinations = [{ address = '2001:db8::2', l4_port = 53, method = 'nat' }]
 ";
 
