@@ -91,9 +91,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     say!(Info, "stopping");
     drop(server);
     engine.workers().stop();
-    for thread in threads {
-        let _ = thread.join();
-    }
+    threads.into_iter().for_each(|thread| _ = thread.join());
     drop(exception);
     drop(engine);
     announce::unloaded();
