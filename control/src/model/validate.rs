@@ -27,6 +27,10 @@ use crate::model::{Config, Start};
 pub const MAX_CONNECTIONS: u32 = 1 << 30;
 /// Largest number of persistence templates: a handle has 28 bits for their index.
 pub const MAX_TEMPLATES: u32 = 1 << 28;
+/// Largest number of services; every worker keeps a record for each, in memory taken at start.
+pub const MAX_SERVICES: u32 = 1 << 20;
+/// Largest number of destinations; every worker keeps counters for each.
+pub const MAX_DESTINATIONS: u32 = 1 << 22;
 
 /// Range of `start.max_sleep_us`, in microseconds.
 pub const SLEEP_US: RangeInclusive<u32> = 10..=10_000;
@@ -55,22 +59,18 @@ fn content(config: &Config, errors: &mut InputErrors) {
 }
 
 fn start(start: &Start, errors: &mut InputErrors) {
-    for (name, value) in
-        [("connections_ipv4", start.connections_ipv4), ("connections_ipv6", start.connections_ipv6)]
-    {
-        if value > MAX_CONNECTIONS {
-            errors.add(
-                format!("start.{name}"),
-                format!("{value} is above {MAX_CONNECTIONS}"),
-                format!("use a number from 0 to {MAX_CONNECTIONS}"),
-            );
-        }
-    }
-    if start.templates > MAX_TEMPLATES {
+    let sizes = [
+        ("connections_ipv4", start.connections_ipv4, 0, MAX_CONNECTIONS),
+        ("connections_ipv6", start.connections_ipv6, 0, MAX_CONNECTIONS),
+        ("templates", start.templates, 1, MAX_TEMPLATES),
+        ("services", start.services, 1, MAX_SERVICES),
+        ("destinations", start.destinations, 1, MAX_DESTINATIONS),
+    ];
+    for (name, value, min, max) in sizes.into_iter().filter(|(_, value, _, max)| value > max) {
         errors.add(
-            "start.templates",
-            format!("{} is above {MAX_TEMPLATES}", start.templates),
-            format!("use a number from 1 to {MAX_TEMPLATES}"),
+            format!("start.{name}"),
+            format!("{value} is above {max}"),
+            format!("use a number from {min} to {max}"),
         );
     }
     if !SLEEP_US.contains(&start.max_sleep_us) {

@@ -84,6 +84,12 @@ fn sizes_and_settings() {
         "start.connections_ipv4: 2000000000 is above",
     );
     row("too many templates", "start.templates = 300000000", "start.templates: 300000000 is above 268435456");
+    row("too many services", "start.services = 4294967295", "start.services: 4294967295 is above 1048576");
+    row(
+        "too many destinations",
+        "start.destinations = 4294967295",
+        "start.destinations: 4294967295 is above 4194304",
+    );
     row(
         "a sleep too long",
         "start.max_sleep_us = 10001",
