@@ -19,3 +19,4 @@ pub mod model;
 pub mod plural;
 pub mod replay;
 pub mod state;
+mod wildcard;

@@ -1,5 +1,7 @@
 //! Patterns of queries: names with the wildcards `*` and `?`, and parts of formats.
 
+use crate::wildcard;
+
 /// A name that may have wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
@@ -12,7 +14,7 @@ impl Pattern {
 
     /// Returns true if the whole of `text` matches.
     pub fn matches(&self, text: &str) -> bool {
-        wildcard(self.0.as_bytes(), text.as_bytes())
+        wildcard::matches(&self.0, text, &one, |_| true)
     }
 
     /// Returns true if the path matches, as a whole or from one of its directories on.
@@ -22,30 +24,10 @@ impl Pattern {
     }
 }
 
-/// On a mismatch the last `*` takes one more byte, so the time is at most the product of the lengths.
-fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut seen) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while seen < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, seen));
-                at += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[seen] => {
-                at += 1;
-                seen += 1;
-            }
-            _ => match star {
-                Some((star_at, taken)) => {
-                    star = Some((star_at, taken + 1));
-                    (at, seen) = (star_at + 1, taken + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
+/// Any character for `?`, otherwise the same one.
+fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+    let head = *pattern.first()?;
+    (head == b'?' || head == byte).then_some(1)
 }
 
 /// Returns true if a text is part of a format; with a leading `^`, its beginning.

@@ -2,6 +2,7 @@
 
 use super::{PREFIX, names};
 use crate::model::input_error::InputErrors;
+use crate::wildcard;
 
 /// A line that sets a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,50 +108,18 @@ pub fn is_pattern(name: &str) -> bool {
 
 /// Matches a shell pattern: `*` is any string without dots, `?` one character, `[a-c]` one of a set.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    wildcard(pattern.as_bytes(), name.as_bytes())
+    wildcard::matches(pattern, name, &one, |byte| byte != b'.')
 }
 
-/// Backtracks to the last `*` only, so the time is at most the product of the lengths.
-fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n, mut back) = (0, 0, None);
-    while n < name.len() {
-        match one(&pattern[p..], name[n]) {
-            Step::Star => {
-                back = Some((p + 1, n));
-                p += 1;
-            }
-            Step::Match(length) => (p, n) = (p + length, n + 1),
-            Step::Mismatch => match back {
-                Some((after, from)) if name[from] != b'.' => {
-                    back = Some((after, from + 1));
-                    (p, n) = (after, from + 1);
-                }
-                _ => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
-}
-
-enum Step {
-    Star,
-    Match(usize),
-    Mismatch,
-}
-
-/// Matches one character against the head of the pattern.
-fn one(pattern: &[u8], byte: u8) -> Step {
-    match pattern.first() {
-        Some(b'*') => Step::Star,
-        Some(b'?') if byte != b'.' => Step::Match(1),
-        Some(b'[') => match pattern.iter().skip(2).position(|&end| end == b']') {
-            Some(end) if in_set(&pattern[1..end + 2], byte) => Step::Match(end + 3),
-            Some(_) => Step::Mismatch,
-            None if byte == b'[' => Step::Match(1),
-            None => Step::Mismatch,
+/// Returns the length of the pattern's head, if it matches this character.
+fn one(pattern: &[u8], byte: u8) -> Option<usize> {
+    match pattern.first()? {
+        b'?' if byte != b'.' => Some(1),
+        b'[' => match pattern.iter().skip(2).position(|&end| end == b']') {
+            Some(end) => in_set(&pattern[1..end + 2], byte).then_some(end + 3),
+            None => (byte == b'[').then_some(1),
         },
-        Some(&same) if same == byte => Step::Match(1),
-        _ => Step::Mismatch,
+        &same => (same == byte).then_some(1),
     }
 }
 
