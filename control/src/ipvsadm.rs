@@ -3,8 +3,8 @@
 //! A line passes through [`words`] (options and their values), [`options`] (values checked one by one), [`usage`] (which
 //! options a command takes) and [`parse`] (a [`Command`], or the message and exit status of `ipvsadm`). [`apply()`] applies
 //! a command to a [`Config`](crate::model::Config) and refuses as the kernel would. The listings, and the kernel's own in
-//! [`proc`], are made from the plain types of [`rows`], so they need no running daemon. [`program`] is the complete
-//! program, which talks to a daemon.
+//! [`proc`], are made from the plain types of [`view`](crate::api::view), so they need no running daemon. [`program`] is
+//! the complete program, which talks to a daemon.
 
 mod address;
 pub mod apply;
@@ -22,10 +22,8 @@ pub mod parse;
 pub mod proc;
 pub mod program;
 pub mod restore;
-pub mod rows;
 mod save;
 mod usage;
-mod view;
 mod words;
 
 pub use apply::{Refusal, apply, refusal};
@@ -34,7 +32,6 @@ pub use connections::connections;
 pub use list::{Layout, services, timeouts};
 pub use parse::{parse, parse_words};
 pub use save::save;
-pub use view::{connection_row, service_row};
 
 #[cfg(test)]
 mod tests;

@@ -195,13 +195,29 @@ pub enum Protocol {
     Sctp,
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Protocol {
+    /// Returns the name in `/etc/services`.
+    pub fn name(self) -> &'static str {
+        match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
             Protocol::Sctp => "sctp",
-        })
+        }
+    }
+
+    /// Returns the name in the listings of `ipvsadm`.
+    pub fn upper(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -312,6 +328,16 @@ impl ServiceKey {
             ServiceKey::Address { address: IpAddr::V4(_), .. } => Family::Ipv4,
             ServiceKey::Address { address: IpAddr::V6(_), .. } => Family::Ipv6,
             ServiceKey::Fwmark { family, .. } => *family,
+        }
+    }
+
+    /// Returns protocol and virtual endpoint; `None` for a fwmark.
+    pub fn endpoint(&self) -> Option<(Protocol, SocketAddr)> {
+        match *self {
+            ServiceKey::Address { protocol, address, l4_port } => {
+                Some((protocol, SocketAddr::new(address, l4_port)))
+            }
+            ServiceKey::Fwmark { .. } => None,
         }
     }
 

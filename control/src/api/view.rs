@@ -149,6 +149,13 @@ pub struct DestinationView {
     pub rates: Rates,
 }
 
+impl DestinationView {
+    /// Returns address and port of the server.
+    pub fn endpoint(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.l4_port)
+    }
+}
+
 /// All services, or the requested one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceList {

@@ -50,15 +50,16 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             // JSON output has every field.
             let query = ServiceListQuery { service: None, brief: !cli.json };
             session.show(&Request::ServiceList(query), |list: &ServiceList| {
-                let rows: Vec<_> = list.services.iter().map(ipvsadm::service_row).collect();
                 let layout = Layout { table: args.table(), exact: args.exact, ..Layout::default() };
-                ipvsadm::services(&rows, layout, &Numeric)
+                ipvsadm::services(&list.services, layout, &Numeric)
             })
         }
         Command::Connections { limit, all } => {
             let page = session.connections(if *all { None } else { Some(*limit as usize) })?;
-            let rows: Vec<_> = page.connections.iter().map(ipvsadm::connection_row).collect();
-            if cli.json { pretty(&page) } else { Ok(ipvsadm::connections(&rows, false, &Numeric)) }
+            if cli.json {
+                return pretty(&page);
+            }
+            Ok(ipvsadm::connections(&page.connections, false, &Numeric))
         }
         Command::Stats => {
             session.show(&Request::StatsGet(NoParams {}), |view: &StatsView| table::stats(view))

@@ -29,14 +29,12 @@ pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<Scheduler
     Ok(SchedulerFlags { fallback, hash_l4_port, flag_3 })
 }
 
-/// Names of the set flags. If no set bit has a name with this scheduler, returns one empty name, so that `-L` shows ` ()`.
-pub fn words(scheduler: Scheduler, flags: SchedulerFlags) -> Vec<String> {
+/// Names of the set flags, empty if no set bit has a name with this scheduler, so that `-L` shows ` ()`. `None` if no flag
+/// is set.
+pub(super) fn words(scheduler: Scheduler, flags: SchedulerFlags) -> Option<String> {
     let named = NAMES.iter().any(|(_, only, _)| *only == Some(scheduler)).then_some(scheduler);
     let set = [flags.fallback, flags.hash_l4_port, flags.flag_3];
     let ours = NAMES.iter().filter(|(_, only, bit)| *only == named && set[*bit]);
-    let mut words: Vec<String> = ours.map(|(name, _, _)| (*name).to_owned()).collect();
-    if words.is_empty() && !flags.is_empty() {
-        words.push(String::new());
-    }
-    words
+    let words: Vec<&str> = ours.map(|(name, _, _)| *name).collect();
+    (!flags.is_empty()).then(|| words.join(","))
 }

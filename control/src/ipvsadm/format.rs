@@ -1,11 +1,11 @@
 //! Columns shared by several listings.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::address::socket;
 use super::names::Names;
-use super::rows::ServiceName;
 use crate::api::view::{Rates, Stats};
+use crate::model::{Engine, Family, Method, Persistence, ServiceKey};
 
 /// Widths at which `ipvsadm` cuts names. IPv6 names are never cut.
 const SERVICE_WIDTH: usize = 33;
@@ -39,15 +39,40 @@ pub(super) fn rates(rates: &Rates, exact: bool, destination: bool) -> String {
 }
 
 /// `TCP  10.0.0.1:80` or `FWM  7 IPv6`.
-pub(super) fn service_name(name: &ServiceName, names: &dyn Names) -> String {
-    match name {
-        ServiceName::Fwmark { fwmark, ipv6: true } => format!("FWM  {} IPv6", signed(*fwmark)),
-        ServiceName::Fwmark { fwmark, ipv6: false } => format!("FWM  {}", signed(*fwmark)),
-        ServiceName::Address(transport, at) => {
-            let text = socket(*at, Some(transport.word()), names);
-            let text = format!("{:<4} {text}", transport.name());
-            if at.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
+pub(super) fn service_name(key: ServiceKey, names: &dyn Names) -> String {
+    match key {
+        ServiceKey::Fwmark { fwmark, family: Family::Ipv6 } => format!("FWM  {} IPv6", signed(fwmark)),
+        ServiceKey::Fwmark { fwmark, family: Family::Ipv4 } => format!("FWM  {}", signed(fwmark)),
+        ServiceKey::Address { protocol, address, l4_port } => {
+            let text = socket(SocketAddr::new(address, l4_port), Some(protocol.name()), names);
+            let text = format!("{:<4} {text}", protocol.upper());
+            if address.is_ipv6() { text } else { cut(text, SERVICE_WIDTH) }
         }
+    }
+}
+
+/// The protocol for looking up port names of destinations; `None` for fwmarks.
+pub(super) fn port_protocol(key: ServiceKey) -> Option<&'static str> {
+    key.endpoint().map(|(protocol, _)| protocol.name())
+}
+
+/// Client grouping mask; `None` for single addresses.
+pub(super) fn persistence_mask(of: &Persistence) -> Option<String> {
+    let netmask = of.netmask.filter(|mask| *mask != Ipv4Addr::BROADCAST).map(|mask| mask.to_string());
+    netmask.or_else(|| of.prefix_len.filter(|length| *length != 128).map(|length| length.to_string()))
+}
+
+/// Name of a persistence engine.
+pub(super) fn engine_name(Engine::Sip: Engine) -> &'static str {
+    "sip"
+}
+
+/// Name of a forwarding method.
+pub(super) fn forward_name(method: Method) -> &'static str {
+    match method {
+        Method::Nat => "Masq",
+        Method::Dr => "Route",
+        Method::Tunnel => "Tunnel",
     }
 }
 

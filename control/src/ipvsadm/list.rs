@@ -3,11 +3,15 @@
 use std::fmt::Write;
 
 use super::command::Table;
-use super::format::{counters, destination_name, rates, service_name};
+use super::flags;
+use super::format::{
+    counters, destination_name, engine_name, forward_name, persistence_mask, port_protocol, rates,
+    service_name,
+};
 use super::names::Names;
 use super::order::{destinations_in_order, in_order};
-use super::rows::{Checksum, DestinationRow, Forward, Persistence, ServiceRow, Tunnel};
-use crate::model::Settings;
+use crate::api::view::{DestinationView, ServiceView};
+use crate::model::{Checksum, Method, Settings, Tunnel};
 
 /// First line of every full listing, with the version and table size of Linux, because scripts match this line.
 pub const VERSION: &str = "IP Virtual Server version 1.2.1 (size=4096)";
@@ -26,7 +30,7 @@ pub struct Layout {
 }
 
 /// The output of `ipvsadm -L` for these services.
-pub fn services(services: &[ServiceRow], layout: Layout, names: &dyn Names) -> String {
+pub fn services(services: &[ServiceView], layout: Layout, names: &dyn Names) -> String {
     let mut out = String::new();
     if !layout.single {
         out += VERSION;
@@ -36,7 +40,7 @@ pub fn services(services: &[ServiceRow], layout: Layout, names: &dyn Names) -> S
     for service in in_order(services, layout.unsorted) {
         service_line(&mut out, service, layout, names);
         for destination in destinations_in_order(service, layout.unsorted) {
-            let name = destination_name(destination.socket, service.name.protocol(), names);
+            let name = destination_name(destination.endpoint(), port_protocol(service.key), names);
             destination_line(&mut out, &name, destination, layout);
         }
     }
@@ -79,25 +83,25 @@ fn titles(table: Table) -> &'static str {
     }
 }
 
-fn service_line(out: &mut String, service: &ServiceRow, layout: Layout, names: &dyn Names) {
-    let name = service_name(&service.name, names);
+fn service_line(out: &mut String, service: &ServiceView, layout: Layout, names: &dyn Names) {
+    let name = service_name(service.key, names);
     // Writing to a String cannot fail.
     let _ = match layout.table {
-        Table::Stats => writeln!(out, "{name:<33}{}", counters(&service.counters, layout.exact)),
+        Table::Stats => writeln!(out, "{name:<33}{}", counters(&service.stats, layout.exact)),
         Table::Rate => writeln!(out, "{name:<33}{}", rates(&service.rates, layout.exact, false)),
-        _ => writeln!(out, "{name} {}{}", service.scheduler, attributes(service)),
+        _ => writeln!(out, "{name} {}{}", service.scheduler.name(), attributes(service)),
     };
 }
 
-fn attributes(service: &ServiceRow) -> String {
+fn attributes(service: &ServiceView) -> String {
     let mut text = String::new();
-    if !service.flags.is_empty() {
-        text += &format!(" ({})", service.flags.join(","));
+    if let Some(flags) = flags::words(service.scheduler, service.flags) {
+        text += &format!(" ({flags})");
     }
-    if let Some(Persistence { timeout, mask, engine }) = &service.persistence {
-        text += &format!(" persistent {timeout}");
-        text += &mask.as_ref().map(|mask| format!(" mask {mask}")).unwrap_or_default();
-        text += &engine.as_ref().map(|engine| format!(" pe {engine}")).unwrap_or_default();
+    if let Some(persistence) = &service.persistence {
+        text += &format!(" persistent {}", persistence.timeout);
+        text += &persistence_mask(persistence).map(|mask| format!(" mask {mask}")).unwrap_or_default();
+        text += &persistence.engine.map(|engine| format!(" pe {}", engine_name(engine))).unwrap_or_default();
     }
     if service.ops {
         text += " ops";
@@ -105,17 +109,18 @@ fn attributes(service: &ServiceRow) -> String {
     text
 }
 
-fn destination_line(out: &mut String, name: &str, row: &DestinationRow, layout: Layout) {
+fn destination_line(out: &mut String, name: &str, destination: &DestinationView, layout: Layout) {
     let _ = write!(out, "  -> {name:<28}");
-    let DestinationRow { weight, active, inactive, .. } = row;
-    let forward = row.forward.name();
+    let DestinationView { weight, active, inactive, persistent, .. } = destination;
+    let DestinationView { upper_threshold: upper, lower_threshold: lower, .. } = destination;
+    let forward = forward_name(destination.method);
     let _ = match layout.table {
-        Table::Stats => write!(out, "{}", counters(&row.counters, layout.exact)),
-        Table::Rate => write!(out, "{}", rates(&row.rates, layout.exact, true)),
-        Table::Thresholds => write!(out, " {:<10} {:<10} {active:<10} {inactive:<10}", row.upper, row.lower),
-        Table::Persistent => write!(out, " {weight:<9} {:<11} {active:<10} {inactive:<10}", row.persistent),
+        Table::Stats => write!(out, "{}", counters(&destination.stats, layout.exact)),
+        Table::Rate => write!(out, "{}", rates(&destination.rates, layout.exact, true)),
+        Table::Thresholds => write!(out, " {upper:<10} {lower:<10} {active:<10} {inactive:<10}"),
+        Table::Persistent => write!(out, " {weight:<9} {persistent:<11} {active:<10} {inactive:<10}"),
         Table::TunnelInfo => {
-            let tunnel = tunnel_info(&row.forward);
+            let tunnel = tunnel_info(destination);
             write!(out, " {forward:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}")
         }
         _ => write!(out, " {forward:<7} {weight:<6} {active:<10} {inactive:<10}"),
@@ -123,16 +128,18 @@ fn destination_line(out: &mut String, name: &str, row: &DestinationRow, layout: 
     out.push('\n');
 }
 
-fn tunnel_info(forward: &Forward) -> String {
-    let sum = |sum: &Checksum| match sum {
+fn tunnel_info(destination: &DestinationView) -> String {
+    if destination.method != Method::Tunnel {
+        return "n/a".to_owned();
+    }
+    let sum = |checksum| match checksum {
         Checksum::No => "-c",
-        Checksum::Yes => "+c",
+        Checksum::Full => "+c",
         Checksum::Remote => "r+c",
     };
-    match forward {
-        Forward::Tunnel(Tunnel::Ipip) => "ipip".to_owned(),
-        Forward::Tunnel(Tunnel::Gue(port, checksum)) => format!("gue:{port}:{}", sum(checksum)),
-        Forward::Tunnel(Tunnel::Gre(checksum)) => format!("gre:{}", sum(checksum)),
-        _ => "n/a".to_owned(),
+    match destination.tunnel {
+        Tunnel::Ipip => "ipip".to_owned(),
+        Tunnel::Gue { l4_port, checksum } => format!("gue:{l4_port}:{}", sum(checksum)),
+        Tunnel::Gre { checksum } => format!("gre:{}", sum(checksum)),
     }
 }

@@ -3,38 +3,36 @@
 use std::cmp::Ordering;
 use std::net::{IpAddr, SocketAddr};
 
-use super::rows::{DestinationRow, ServiceName, ServiceRow};
+use crate::api::view::{DestinationView, ServiceView};
+use crate::model::ServiceKey;
 
 /// Services in the order of `ipvsadm`: by fwmark, family, protocol, address, port. Fwmark 4294967295 comes first.
-pub(super) fn in_order(services: &[ServiceRow], unsorted: bool) -> Vec<&ServiceRow> {
+pub(super) fn in_order(services: &[ServiceView], unsorted: bool) -> Vec<&ServiceView> {
     // The kernel lists address services first.
-    let is_fwmark = |row: &&ServiceRow| matches!(row.name, ServiceName::Fwmark { .. });
+    let is_fwmark = |service: &&ServiceView| matches!(service.key, ServiceKey::Fwmark { .. });
     let (fwmarks, mut rows): (Vec<_>, Vec<_>) = services.iter().partition(is_fwmark);
     rows.extend(fwmarks);
-    if unsorted { rows } else { merge_sort(rows, &|a, b| by_name(&a.name, &b.name)) }
+    if unsorted { rows } else { merge_sort(rows, &|a, b| by_key(&a.key, &b.key)) }
 }
 
-fn by_name(a: &ServiceName, b: &ServiceName) -> Ordering {
-    let fwmark = |name: &ServiceName| match *name {
-        ServiceName::Address(..) => 0,
-        ServiceName::Fwmark { fwmark, .. } => fwmark,
+fn by_key(a: &ServiceKey, b: &ServiceKey) -> Ordering {
+    let fwmark = |key: &ServiceKey| match *key {
+        ServiceKey::Address { .. } => 0,
+        ServiceKey::Fwmark { fwmark, .. } => fwmark,
     };
-    let kind = |name: &ServiceName| match *name {
-        ServiceName::Address(transport, socket) => (socket.is_ipv6(), Some(transport)),
-        ServiceName::Fwmark { ipv6, .. } => (ipv6, None),
-    };
+    let kind = |key: &ServiceKey| (key.family(), key.endpoint().map(|(protocol, _)| protocol));
     let fwmarks = by_difference(fwmark(a), fwmark(b));
-    fwmarks.then_with(|| kind(a).cmp(&kind(b))).then_with(|| match (a, b) {
-        (ServiceName::Address(_, a), ServiceName::Address(_, b)) => by_socket(a, b),
+    fwmarks.then_with(|| kind(a).cmp(&kind(b))).then_with(|| match (a.endpoint(), b.endpoint()) {
+        (Some((_, a)), Some((_, b))) => by_socket(&a, &b),
         _ => Ordering::Equal,
     })
 }
 
 /// Destinations in the order of `ipvsadm`: by address and port of either family. The rows are oldest first, the kernel's
 /// list is newest first.
-pub(super) fn destinations_in_order(service: &ServiceRow, unsorted: bool) -> Vec<&DestinationRow> {
-    let rows: Vec<&DestinationRow> = service.destinations.iter().rev().collect();
-    if unsorted { rows } else { merge_sort(rows, &|a, b| by_socket(&a.socket, &b.socket)) }
+pub(super) fn destinations_in_order(service: &ServiceView, unsorted: bool) -> Vec<&DestinationView> {
+    let rows: Vec<&DestinationView> = service.destinations.iter().rev().collect();
+    if unsorted { rows } else { merge_sort(rows, &|a, b| by_socket(&a.endpoint(), &b.endpoint())) }
 }
 
 /// The original compares the sign of the 32-bit difference, so addresses more than half the address space apart are in

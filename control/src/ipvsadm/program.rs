@@ -10,15 +10,13 @@ use super::command::{Command, Listing, ParseError, Table};
 use super::daemon::Daemon;
 use super::names::{Names, Numeric};
 use super::restore::{Lines, Next};
-use super::rows::ServiceRow;
-use super::view::{connection_row, service_row};
 use super::words::arguments;
 use super::{Layout, connections, parse_words, save, services, timeouts};
 use crate::api::request::{
     ConfigEdit, ConnectionQuery, Edit, EditedView, NoParams, Request, ServiceListQuery,
 };
 use crate::api::socket::client::ClientError;
-use crate::api::view::{ConnectionPage, ServiceList};
+use crate::api::view::{ConnectionPage, ServiceList, ServiceView};
 use crate::model::edit::Errno;
 use crate::model::{ServiceKey, Settings};
 
@@ -177,8 +175,8 @@ impl<'a, A: Daemon> Program<'a, A> {
             Command::StopDaemon => self.refuse(&Refusal::NoDaemon),
             Command::List(listing) => self.list(&listing),
             Command::Save { numeric } => {
-                let rows = self.services(None)?;
-                let text = save(&rows, if numeric { &Numeric } else { self.environment.names });
+                let services = self.services(None)?;
+                let text = save(&services, if numeric { &Numeric } else { self.environment.names });
                 self.print(&text)
             }
             Command::Help => {
@@ -249,25 +247,24 @@ impl<'a, A: Daemon> Program<'a, A> {
             Table::Daemons => String::new(),
             Table::Connections { engine } => {
                 let page = self.connections()?;
-                let rows: Vec<_> = page.connections.iter().map(connection_row).collect();
-                connections(&rows, engine, names)
+                connections(&page.connections, engine, names)
             }
             _ => {
-                let rows = self.services(service)?;
-                if service.is_some() && rows.is_empty() {
+                let found = self.services(service)?;
+                if service.is_some() && found.is_empty() {
                     writeln!(self.environment.err, "No such service")?;
                     return Err(End::Status(1));
                 }
-                services(&rows, Layout { table, exact, unsorted, single: service.is_some() }, names)
+                services(&found, Layout { table, exact, unsorted, single: service.is_some() }, names)
             }
         };
         self.print(&text)
     }
 
-    fn services(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceRow>, End> {
+    fn services(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceView>, End> {
         let query = ServiceListQuery { service: only, brief: true };
         let list: ServiceList = self.daemon.request(&Request::ServiceList(query))?;
-        Ok(list.services.iter().map(service_row).collect())
+        Ok(list.services)
     }
 
     fn settings(&mut self) -> Result<Settings, End> {

@@ -1,76 +1,83 @@
 //! `-S`: the services as lines that `-R` reads back, without thresholds, sync daemons and timeouts.
 
+use std::net::SocketAddr;
+
 use super::address::socket;
-use super::format::signed;
+use super::flags;
+use super::format::{engine_name, persistence_mask, port_protocol, signed};
 use super::names::Names;
 use super::order::{destinations_in_order, in_order};
-use super::rows::{
-    Checksum, DestinationRow, Forward, Persistence, ServiceName, ServiceRow, Transport, Tunnel,
-};
+use crate::api::view::{DestinationView, ServiceView};
+use crate::model::{Checksum, Family, Method, Protocol, ServiceKey, Tunnel};
 
 /// The output of `ipvsadm -S`.
-pub fn save(services: &[ServiceRow], names: &dyn Names) -> String {
+pub fn save(services: &[ServiceView], names: &dyn Names) -> String {
     let mut out = String::new();
     for service in in_order(services, false) {
-        let name = service_option(&service.name, names);
-        out += &format!("-A {name} -s {}{}\n", service.scheduler, attributes(service));
-        for row in destinations_in_order(service, false) {
-            let at = socket(row.socket, service.name.protocol(), names);
-            out += &format!("-a {name} -r {at} {} -w {}{}\n", method(row), row.weight, tunnel(row));
+        let name = service_option(service.key, names);
+        out += &format!("-A {name} -s {}{}\n", service.scheduler.name(), attributes(service));
+        for destination in destinations_in_order(service, false) {
+            let at = socket(destination.endpoint(), port_protocol(service.key), names);
+            let (method, weight, tunnel) = (method(destination), destination.weight, tunnel(destination));
+            out += &format!("-a {name} -r {at} {method} -w {weight}{tunnel}\n");
         }
     }
     out
 }
 
-fn service_option(name: &ServiceName, names: &dyn Names) -> String {
-    match name {
-        ServiceName::Address(transport, at) => {
-            let option = match transport {
-                Transport::Tcp => "-t",
-                Transport::Udp => "-u",
-                Transport::Sctp => "--sctp-service",
+fn service_option(key: ServiceKey, names: &dyn Names) -> String {
+    match key {
+        ServiceKey::Address { protocol, address, l4_port } => {
+            let option = match protocol {
+                Protocol::Tcp => "-t",
+                Protocol::Udp => "-u",
+                Protocol::Sctp => "--sctp-service",
             };
-            format!("{option} {}", socket(*at, Some(transport.word()), names))
+            let at = SocketAddr::new(address, l4_port);
+            format!("{option} {}", socket(at, Some(protocol.name()), names))
         }
-        ServiceName::Fwmark { fwmark, ipv6: false } => format!("-f {}", signed(*fwmark)),
-        ServiceName::Fwmark { fwmark, ipv6: true } => format!("-f {} -6", signed(*fwmark)),
+        ServiceKey::Fwmark { fwmark, family: Family::Ipv4 } => format!("-f {}", signed(fwmark)),
+        ServiceKey::Fwmark { fwmark, family: Family::Ipv6 } => format!("-f {} -6", signed(fwmark)),
     }
 }
 
-fn attributes(service: &ServiceRow) -> String {
+fn attributes(service: &ServiceView) -> String {
     let mut text = String::new();
-    if let Some(Persistence { timeout, mask, engine }) = &service.persistence {
-        text += &format!(" -p {timeout}");
-        text += &mask.as_ref().map(|mask| format!(" -M {mask}")).unwrap_or_default();
-        text += &engine.as_ref().map(|engine| format!(" --pe {engine}")).unwrap_or_default();
+    if let Some(persistence) = &service.persistence {
+        text += &format!(" -p {}", persistence.timeout);
+        text += &persistence_mask(persistence).map(|mask| format!(" -M {mask}")).unwrap_or_default();
+        text +=
+            &persistence.engine.map(|engine| format!(" --pe {}", engine_name(engine))).unwrap_or_default();
     }
     if service.ops {
         text += " -o";
     }
-    if !service.flags.is_empty() {
-        text += &format!(" -b {}", service.flags.join(","));
+    if let Some(flags) = flags::words(service.scheduler, service.flags) {
+        text += &format!(" -b {flags}");
     }
     text
 }
 
-fn method(row: &DestinationRow) -> &'static str {
-    match row.forward {
-        Forward::Masq => "-m",
-        Forward::Tunnel(_) => "-i",
-        Forward::Route | Forward::Local => "-g",
+fn method(destination: &DestinationView) -> &'static str {
+    match destination.method {
+        Method::Nat => "-m",
+        Method::Dr => "-g",
+        Method::Tunnel => "-i",
     }
 }
 
-fn tunnel(row: &DestinationRow) -> String {
-    let sum = |sum: Checksum| match sum {
+fn tunnel(destination: &DestinationView) -> String {
+    let sum = |checksum| match checksum {
         Checksum::No => "--tun-nocsum",
-        Checksum::Yes => "--tun-csum",
+        Checksum::Full => "--tun-csum",
         Checksum::Remote => "--tun-remcsum",
     };
-    match row.forward {
-        Forward::Tunnel(Tunnel::Ipip) => " --tun-type ipip".to_owned(),
-        Forward::Tunnel(Tunnel::Gue(port, c)) => format!(" --tun-type gue --tun-port {port} {}", sum(c)),
-        Forward::Tunnel(Tunnel::Gre(c)) => format!(" --tun-type gre {}", sum(c)),
-        _ => String::new(),
+    match destination.tunnel {
+        _ if destination.method != Method::Tunnel => String::new(),
+        Tunnel::Ipip => " --tun-type ipip".to_owned(),
+        Tunnel::Gue { l4_port, checksum } => {
+            format!(" --tun-type gue --tun-port {l4_port} {}", sum(checksum))
+        }
+        Tunnel::Gre { checksum } => format!(" --tun-type gre {}", sum(checksum)),
     }
 }

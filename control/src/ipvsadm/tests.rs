@@ -1,12 +1,14 @@
 //! Compares listings with the recorded ones.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use super::rows::*;
 use super::*;
-use crate::api::view::{Rates, Stats};
-use crate::model::{Config, Method, Settings};
+use crate::api::view::{ConnectionProtocol, ConnectionView, DestinationView, Rates, ServiceView, Stats};
+use crate::model::{
+    Checksum, Config, Family, Method, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceKey, Settings,
+    Tunnel,
+};
 
 mod parsing;
 mod recorded;
@@ -33,71 +35,84 @@ fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-fn destination(at: &str, forward: Forward, weight: u32) -> DestinationRow {
-    DestinationRow {
-        socket: socket(at),
-        forward,
+fn destination(at: &str, method: Method, weight: u32) -> DestinationView {
+    DestinationView {
+        address: socket(at).ip(),
+        l4_port: socket(at).port(),
+        method,
+        tunnel: Tunnel::Ipip,
         weight,
-        upper: 0,
-        lower: 0,
+        upper_threshold: 0,
+        lower_threshold: 0,
+        overloaded: false,
         active: 0,
         inactive: 0,
         persistent: 0,
-        counters: Stats::default(),
+        stats: Stats::default(),
+        live: Stats::default(),
         rates: Rates::default(),
     }
 }
 
-fn service(name: ServiceName, scheduler: &str, flags: &[&str]) -> ServiceRow {
-    ServiceRow {
-        name,
-        scheduler: scheduler.to_owned(),
-        flags: flags.iter().map(|f| (*f).to_owned()).collect(),
+fn tunnel(at: &str, tunnel: Tunnel, weight: u32) -> DestinationView {
+    DestinationView { tunnel, ..destination(at, Method::Tunnel, weight) }
+}
+
+fn service(key: ServiceKey, scheduler: Scheduler) -> ServiceView {
+    ServiceView {
+        key,
+        scheduler,
+        flags: SchedulerFlags::default(),
         persistence: None,
         ops: false,
-        counters: Stats::default(),
-        rates: Rates::default(),
         destinations: Vec::new(),
+        stats: Stats::default(),
+        live: Stats::default(),
+        rates: Rates::default(),
     }
 }
 
-fn persistent(timeout: u32, mask: Option<&str>) -> Option<Persistence> {
-    Some(Persistence { timeout, mask: mask.map(str::to_owned), engine: None })
+fn fwmark(fwmark: u32, family: Family, scheduler: Scheduler, flags: SchedulerFlags) -> ServiceView {
+    ServiceView { flags, ..service(ServiceKey::Fwmark { fwmark, family }, scheduler) }
 }
 
-fn tcp(at: &str) -> ServiceName {
-    ServiceName::Address(Transport::Tcp, socket(at))
+fn key(protocol: Protocol, at: &str) -> ServiceKey {
+    ServiceKey::Address { protocol, address: socket(at).ip(), l4_port: socket(at).port() }
 }
 
 /// The services of the recorded case `listing`, unsorted.
-fn recorded_services() -> Vec<ServiceRow> {
-    let mut web = service(tcp("10.9.9.1:80"), "wlc", &[]);
+fn recorded_services() -> Vec<ServiceView> {
+    let mut web = service(key(Protocol::Tcp, "10.9.9.1:80"), Scheduler::Wlc);
     web.destinations = vec![
-        destination("10.0.2.12:8080", Forward::Masq, 5),
-        destination("10.0.2.11:80", Forward::Tunnel(Tunnel::Gue(6080, Checksum::No)), 65536),
-        destination("10.0.2.14:80", Forward::Tunnel(Tunnel::Gre(Checksum::Yes)), 1),
-        destination("10.0.2.13:80", Forward::Tunnel(Tunnel::Gue(6081, Checksum::Remote)), 1),
-        destination("10.0.2.15:80", Forward::Tunnel(Tunnel::Ipip), 1),
-        destination("10.3.0.1:80", Forward::Route, 0),
+        destination("10.0.2.12:8080", Method::Nat, 5),
+        tunnel("10.0.2.11:80", Tunnel::Gue { l4_port: 6080, checksum: Checksum::No }, 65536),
+        tunnel("10.0.2.14:80", Tunnel::Gre { checksum: Checksum::Full }, 1),
+        tunnel("10.0.2.13:80", Tunnel::Gue { l4_port: 6081, checksum: Checksum::Remote }, 1),
+        tunnel("10.0.2.15:80", Tunnel::Ipip, 1),
+        destination("10.3.0.1:80", Method::Dr, 0),
     ];
-    web.destinations[0].upper = 70000;
-    web.destinations[0].lower = 10;
-    let mut dns = service(ServiceName::Address(Transport::Udp, socket("10.9.9.1:53")), "rr", &[]);
-    dns.persistence = persistent(60, Some("255.255.255.0"));
+    web.destinations[0].upper_threshold = 70000;
+    web.destinations[0].lower_threshold = 10;
+    let mut dns = service(key(Protocol::Udp, "10.9.9.1:53"), Scheduler::Rr);
+    let netmask = Some(Ipv4Addr::new(255, 255, 255, 0));
+    dns.persistence = Some(Persistence { timeout: 60, netmask, ..Persistence::default() });
     dns.ops = true;
-    let mut any = service(tcp("10.9.9.1:0"), "rr", &[]);
-    any.persistence = persistent(360, None);
-    let mut v6 = service(tcp("[fd00:9::1]:80"), "sh", &["sh-fallback", "sh-port"]);
-    v6.persistence = persistent(10, Some("64"));
-    v6.destinations = vec![destination("[fd00:2::b]:80", Forward::Route, 1)];
+    let mut any = service(key(Protocol::Tcp, "10.9.9.1:0"), Scheduler::Rr);
+    any.persistence = Some(Persistence::default());
+    let mut v6 = service(key(Protocol::Tcp, "[fd00:9::1]:80"), Scheduler::Sh);
+    v6.flags = SchedulerFlags { fallback: true, l4_port: true, flag_3: false };
+    v6.persistence = Some(Persistence { timeout: 10, prefix_len: Some(64), ..Persistence::default() });
+    v6.destinations = vec![destination("[fd00:2::b]:80", Method::Dr, 1)];
+    let flag_3 = SchedulerFlags { flag_3: true, ..SchedulerFlags::default() };
+    let fallback = SchedulerFlags { fallback: true, ..SchedulerFlags::default() };
     vec![
-        service(ServiceName::Fwmark { fwmark: 7, ipv6: true }, "rr", &["flag-3"]),
-        service(ServiceName::Fwmark { fwmark: 7, ipv6: false }, "mh", &["mh-fallback"]),
-        service(ServiceName::Fwmark { fwmark: 6, ipv6: false }, "rr", &["flag-1"]),
+        fwmark(7, Family::Ipv6, Scheduler::Rr, flag_3),
+        fwmark(7, Family::Ipv4, Scheduler::Mh, fallback),
+        fwmark(6, Family::Ipv4, Scheduler::Rr, fallback),
         v6,
         web,
         dns,
-        service(ServiceName::Address(Transport::Sctp, socket("10.9.9.1:90")), "lc", &[]),
+        service(key(Protocol::Sctp, "10.9.9.1:90"), Scheduler::Lc),
         any,
     ]
 }
@@ -135,7 +150,7 @@ fn listings_are_those_recorded() {
 #[test]
 fn counters_are_printed_as_recorded() {
     let recorded = recorded("nat-tcp-rr");
-    let mut web = service(tcp("10.9.9.1:80"), "rr", &[]);
+    let mut web = service(key(Protocol::Tcp, "10.9.9.1:80"), Scheduler::Rr);
     let counters = |connections, in_packets, out_packets, in_bytes, out_bytes| Stats {
         connections,
         in_packets,
@@ -143,14 +158,14 @@ fn counters_are_printed_as_recorded() {
         in_bytes,
         out_bytes,
     };
-    web.counters = counters(4, 8, 3, 342, 139);
+    web.stats = counters(4, 8, 3, 342, 139);
     web.destinations = ["10.0.2.13:80", "10.0.2.12:80", "10.0.2.11:80"]
-        .map(|at| DestinationRow { active: 1, ..destination(at, Forward::Masq, 1) })
+        .map(|at| DestinationView { active: 1, ..destination(at, Method::Nat, 1) })
         .into();
     web.destinations[0].inactive = 1;
-    web.destinations[0].counters = counters(2, 6, 3, 262, 139);
-    web.destinations[1].counters = counters(1, 1, 0, 40, 0);
-    web.destinations[2].counters = counters(1, 1, 0, 40, 0);
+    web.destinations[0].stats = counters(2, 6, 3, 262, 139);
+    web.destinations[1].stats = counters(1, 1, 0, 40, 0);
+    web.destinations[2].stats = counters(1, 1, 0, 40, 0);
     let rows = [web];
     for (option, table) in [
         ("-Ln", command::Table::Plain),
@@ -164,14 +179,18 @@ fn counters_are_printed_as_recorded() {
 
 #[test]
 fn connections_are_printed_as_recorded() {
-    let row = |state: &str, expires, client, service, destination| ConnectionRow {
-        protocol: "TCP".to_owned(),
-        expires,
+    let row = |state: &str, expires_secs, client, r#virtual, destination| ConnectionView {
+        protocol: ConnectionProtocol::Tcp,
+        expires_secs,
         state: state.to_owned(),
         client: socket(client),
-        service: socket(service),
+        r#virtual: socket(r#virtual),
         destination: socket(destination),
+        method: None,
+        in_packets: 0,
+        flags: Vec::new(),
         engine: None,
+        worker: None,
     };
     let rows = [
         row("SYN_RECV", 59, "[2001:db8::10]:40000", "[fd00:9::1]:80", "10.0.2.11:80"),

@@ -166,7 +166,7 @@ impl<'a> Machine<'a> {
                 return CommandResult { status, stdout: text, ..CommandResult::default() };
             }
             Command::Save { .. } => {
-                return CommandResult::printed(save(&texts::rows(self.balancer), &Numeric));
+                return CommandResult::printed(save(&self.balancer.services(), &Numeric));
             }
             Command::Version => return CommandResult::printed(VERSION),
             _ => {}
@@ -234,8 +234,8 @@ impl<'a> Machine<'a> {
 
     fn read_file(&mut self, path: &str, sorted: bool) -> CommandResult {
         let text = match path {
-            SERVICES => Some(ipvsadm::proc::ip_vs(&texts::rows(self.balancer), HZ)),
-            CONNECTIONS => Some(ipvsadm::proc::ip_vs_conn(&texts::connection_rows(self.balancer))),
+            SERVICES => Some(ipvsadm::proc::ip_vs(&self.balancer.services(), HZ)),
+            CONNECTIONS => Some(ipvsadm::proc::ip_vs_conn(&self.balancer.connections())),
             _ => sysctls::name(path)
                 .and_then(|name| self.sysctls.read(name, &self.config.settings))
                 .map(|value| value + "\n"),

@@ -4,9 +4,7 @@ use super::balancer::Balancer;
 use super::report::Difference;
 use crate::ipvsadm::command::{Listing, Table};
 use crate::ipvsadm::names::Numeric;
-use crate::ipvsadm::rows::{ConnectionRow, ServiceRow};
 use crate::ipvsadm::{Layout, connections, services, timeouts};
-use crate::ipvsadm::{connection_row, service_row};
 use crate::model::Config;
 
 /// Exit status and output of `ipvsadm` for a listing.
@@ -17,28 +15,18 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
         // There is no sync daemon.
         Table::Daemons => return (0, String::new()),
         Table::Connections { engine } => {
-            return (0, connections(&connection_rows(balancer), engine, &Numeric));
+            return (0, connections(&balancer.connections(), engine, &Numeric));
         }
         _ => {}
     }
-    let rows = rows(balancer);
+    let list = balancer.services();
     let Some(key) = listing.service else {
-        return (0, services(&rows, Layout { table, exact, unsorted, single: false }, &Numeric));
+        return (0, services(&list, Layout { table, exact, unsorted, single: false }, &Numeric));
     };
     let Some(at) = config.services.iter().position(|s| s.key() == key) else {
         return (1, "No such service\n".to_owned());
     };
-    (0, services(&rows[at..=at], Layout { table, exact, unsorted, single: true }, &Numeric))
-}
-
-/// The services as rows of a listing.
-pub fn rows(balancer: &dyn Balancer) -> Vec<ServiceRow> {
-    balancer.services().iter().map(service_row).collect()
-}
-
-/// The connections as rows of a listing.
-pub fn connection_rows(balancer: &mut dyn Balancer) -> Vec<ConnectionRow> {
-    balancer.connections().iter().map(connection_row).collect()
+    (0, services(&list[at..=at], Layout { table, exact, unsorted, single: true }, &Numeric))
 }
 
 /// Compares two texts line by line. `connection_list` ignores the expiry column and the order.
