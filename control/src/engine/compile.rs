@@ -80,8 +80,6 @@ pub struct Compiler {
     /// Destinations whose method is, or was, NAT: replies of old connections still come from them.
     nat: HashSet<DestinationId>,
     ports: HashMap<String, u16>,
-    /// Destinations whose edit schedulers must be notified of, even if nothing changed.
-    touched: HashSet<FullKey>,
     /// Free connection memory, for the automatic defences.
     available: Pages,
     index: Index,
@@ -103,7 +101,6 @@ impl Compiler {
             ghosts: HashMap::new(),
             nat: HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
-            touched: HashSet::new(),
             available: Pages::PLENTY,
             running: start.clone(),
             config: Config { start: start.clone(), ..Config::default() },
@@ -203,12 +200,6 @@ impl Compiler {
     /// Returns the changes of the last compilation.
     pub fn changes(&self) -> &Changes {
         &self.changes
-    }
-
-    /// Makes the next [`Compiler::configure`] notify the service's scheduler of an edit of this destination, even if it
-    /// does not change. IPVS does this for every requested edit.
-    pub fn touch(&mut self, destination: FullKey) {
-        self.touched.insert(destination);
     }
 
     /// Sets the debug events that workers record from the next snapshot on.

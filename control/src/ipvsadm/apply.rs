@@ -6,7 +6,7 @@ use super::command::Command;
 use crate::api::request::{
     DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
 };
-use crate::model::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit};
+use crate::model::edit::{self, DestinationEdit, EditError, Errno, ServiceEdit, SettingsEdit, Step};
 use crate::model::{Config, ServiceKey};
 
 /// Reason for refusing a valid command.
@@ -61,11 +61,11 @@ pub fn edit(command: Command) -> Result<Edit, Command> {
     })
 }
 
-/// Applies the command to `config`. Commands that only read, and `-Z`, change nothing here.
+/// Applies the command to `config` and returns the steps. Commands that only read, and `-Z`, change nothing here.
 ///
 /// # Errors
 /// If the kernel would refuse it; `config` is then unchanged. [`refusal`] gives the message of `ipvsadm`.
-pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
+pub fn apply(command: &Command, config: &mut Config) -> Result<Vec<Step>, Refusal> {
     let exists = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key() == *key);
     match command {
         Command::UnknownName { edit, service, name } => {
@@ -78,7 +78,7 @@ pub fn apply(command: &Command, config: &mut Config) -> Result<(), Refusal> {
         }
         _ => {}
     }
-    Ok(edit(command.clone()).map_or(Ok(()), |edit| edit::apply_edit(config, edit))?)
+    Ok(edit(command.clone()).map_or(Ok(Vec::new()), |edit| edit::apply_edit(config, edit))?)
 }
 
 /// The error for an unknown scheduler or engine. The kernel looks for the service first.

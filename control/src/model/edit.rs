@@ -12,29 +12,31 @@ mod settings;
 mod tests;
 mod transaction;
 
+pub use super::settings::SettingsEdit;
 pub use error::{EditError, Errno, limit_reached};
 pub use modules::{ModuleSet, set_modules};
 pub use params::{DestinationEdit, FlagsEdit, PersistenceEdit, ServiceEdit};
 pub use requests::{
     DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceQuery, ServiceRemove,
 };
-pub use settings::{SettingsEdit, set_settings};
+pub use settings::set_settings;
 pub use transaction::{ConfigTransaction, Edited, Step};
 
 use crate::model::input_error::InputErrors;
 use crate::model::validate;
 use crate::model::{Config, Destination, FwmarkRule};
 
-/// Applies any edit.
+/// Applies any edit and returns its steps.
 ///
 /// # Errors
 /// If the edit is refused.
-pub fn apply_edit(config: &mut Config, edit: Edit) -> Result<(), EditError> {
+pub fn apply_edit(config: &mut Config, edit: Edit) -> Result<Vec<Step>, EditError> {
     let running = config.start.clone();
     let mut transaction = ConfigTransaction::new(std::mem::take(config), running);
     let result = transaction.apply_edit(edit);
-    *config = transaction.finish().config;
-    result
+    let edited = transaction.finish();
+    *config = edited.config;
+    result.map(|()| edited.steps)
 }
 
 /// Replaces all firewall mark rules.

@@ -1,7 +1,7 @@
 //! Simulates the kernel behind the balancer: its answer to a packet passes through the balancer, which has to translate the
 //! answer if it passed a translated packet.
 
-use super::frames::{ETHER, Ip, fill_checksums, ip_of_frame, protocol, u16_at};
+use super::frames::{ETHER, Ip, blank, fill_checksums, ip_of_frame, protocol, u16_at};
 use super::topology::is_own;
 
 /// The form in which an input was passed to the kernel.
@@ -29,11 +29,7 @@ pub fn classify(input: &[u8], given: &[u8]) -> Option<Given> {
 /// The frame without destination address and port, checksums and TTL.
 fn without_destination(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
     let mut rest = frame.to_vec();
-    let mut blank = |at: usize, len: usize| {
-        if let Some(field) = rest.get_mut(ETHER + at..ETHER + at + len) {
-            field.fill(0);
-        }
-    };
+    let mut blank = |at, len| blank(&mut rest, at, len);
     if packet.is_v4() {
         blank(8, 1);
         blank(10, 2);

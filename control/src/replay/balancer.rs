@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::api::view::{ConnectionView, ServiceView};
-use crate::model::{Config, DestinationKey, ServiceKey};
+use crate::model::edit::Step;
+use crate::model::{Config, ServiceKey};
 
 /// The two ports of the recorded machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +48,12 @@ pub struct Refused(pub String);
 
 /// A load balancer with two ports and a manual clock.
 pub trait Balancer {
-    /// Applies a configuration, including its static network configuration.
+    /// Applies a configuration, including its static network configuration. `steps` are the changes to services and
+    /// destinations that led to it.
     ///
     /// # Errors
     /// If it is refused.
-    fn configure(&mut self, config: &Config) -> Result<(), Refused>;
+    fn configure(&mut self, config: &Config, steps: &[Step]) -> Result<(), Refused>;
 
     /// Advances the clock to `at_ms`.
     fn advance(&mut self, at_ms: u64);
@@ -66,9 +68,6 @@ pub trait Balancer {
 
     /// Fires timers that are due immediately: a command on the recorded machine takes longer than that.
     fn settle(&mut self) {}
-
-    /// Notes that the next configuration edits this destination, even if its fields are unchanged.
-    fn touch(&mut self, _service: ServiceKey, _destination: DestinationKey) {}
 
     /// Zeroes the counters of a service, or all.
     fn zero(&mut self, _only: Option<ServiceKey>) {}

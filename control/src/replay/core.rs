@@ -23,8 +23,9 @@ use crate::api::view::{ConnectionView, ServiceView};
 use crate::engine::compile::Compiler;
 use crate::engine::estimate::Estimators;
 use crate::engine::{observe, sweep};
+use crate::model::edit::Step;
 use crate::model::network_config::NetworkConfig;
-use crate::model::{Config, DestinationKey, ServiceKey, Start};
+use crate::model::{Config, ServiceKey, Start};
 
 /// Connections per family; a trace has a few dozen.
 const CONNECTIONS: u32 = 1024;
@@ -134,7 +135,7 @@ impl Core {
 }
 
 impl Balancer for Core {
-    fn configure(&mut self, config: &Config) -> Result<(), Refused> {
+    fn configure(&mut self, config: &Config, steps: &[Step]) -> Result<(), Refused> {
         let network_config = config.network.clone().unwrap_or_default();
         if network_config != self.network_config {
             self.compiler.set_network(&network_config).map_err(|why| Refused(why.to_string()))?;
@@ -142,7 +143,7 @@ impl Balancer for Core {
         }
         let now = Duration::from_millis(self.now_ms);
         let (snapshot, events) =
-            self.compiler.configure(config, now).map_err(|why| Refused(why.to_string()))?;
+            self.compiler.follow(config.clone(), steps, now).map_err(|why| Refused(why.to_string()))?;
         self.worker.install(snapshot, &events);
         let stats = &self.stats;
         self.estimators.follow(&self.compiler, |id| observe::stats(std::iter::once(&**stats), id));
@@ -179,10 +180,6 @@ impl Balancer for Core {
     fn settle(&mut self) {
         self.worker.default_namespace.pipeline.expire_deferred_now();
         self.worker.poll_once();
-    }
-
-    fn touch(&mut self, service: ServiceKey, destination: DestinationKey) {
-        self.compiler.touch((service, destination));
     }
 
     fn zero(&mut self, only: Option<ServiceKey>) {

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use pollux_dataplane::wire::protocol;
+
 /// Length of an Ethernet header.
 pub const ETHER: usize = 14;
 
@@ -21,27 +23,8 @@ pub struct Ip<'a> {
     pub destination: IpAddr,
 }
 
-/// Protocol numbers.
-pub mod protocol {
-    /// ICMP.
-    pub const ICMP: u8 = 1;
-    /// IPv4 in IP.
-    pub const IPIP: u8 = 4;
-    /// TCP.
-    pub const TCP: u8 = 6;
-    /// UDP.
-    pub const UDP: u8 = 17;
-    /// IPv6 in IP.
-    pub const IPV6: u8 = 41;
-    /// IPv6 fragment header.
-    pub const FRAGMENT: u8 = 44;
-    /// GRE.
-    pub const GRE: u8 = 47;
-    /// ICMPv6.
-    pub const ICMPV6: u8 = 58;
-    /// SCTP.
-    pub const SCTP: u8 = 132;
-}
+/// Protocol number of the IPv6 fragment header.
+pub const FRAGMENT: u8 = 44;
 
 /// The IP packet in a frame.
 pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
@@ -102,7 +85,7 @@ impl<'a> Ip<'a> {
     pub fn is_fragment(&self) -> bool {
         match self.is_v4() {
             true => u16_at(self.bytes, 6).is_some_and(|f| f & 0x3fff != 0),
-            false => self.protocol == protocol::FRAGMENT,
+            false => self.protocol == FRAGMENT,
         }
     }
 
@@ -163,7 +146,7 @@ impl<'a> Ip<'a> {
 pub fn tunnelled<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
     let payload = packet.payload();
     match packet.protocol {
-        protocol::IPIP | protocol::IPV6 => ip(payload),
+        protocol::IPV4 | protocol::IPV6 => ip(payload),
         protocol::GRE => {
             let (flags, kind) = (*payload.first()?, u16_at(payload, 2)?);
             let sum = if flags & 0x80 != 0 { 4 } else { 0 };
@@ -172,7 +155,7 @@ pub fn tunnelled<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
         protocol::UDP => {
             // The length of GUE's options, in words; version and control bit are 0.
             let (first, kind) = (*payload.get(8)?, *payload.get(9)?);
-            let known = first & 0xe0 == 0 && matches!(kind, protocol::IPIP | protocol::IPV6);
+            let known = first & 0xe0 == 0 && matches!(kind, protocol::IPV4 | protocol::IPV6);
             if known { ip(payload.get(12 + usize::from(first) * 4..)?) } else { None }
         }
         _ => None,
@@ -220,6 +203,13 @@ fn sum(start: u64, bytes: &[u8]) -> u64 {
         total = (total >> 16) + (total & 0xffff);
     }
     total
+}
+
+/// Sets a field of the IP packet in a frame to zero; fields beyond the end are ignored.
+pub fn blank(frame: &mut [u8], at: usize, len: usize) {
+    if let Some(field) = frame.get_mut(ETHER + at..ETHER + at + len) {
+        field.fill(0);
+    }
 }
 
 /// A number in network byte order.

@@ -103,7 +103,8 @@ fn set_mark(text: &str) -> Option<(u32, u32)> {
     }
 }
 
-fn number(text: &str) -> Option<u32> {
+/// A decimal number, or a hexadecimal one after `0x`.
+pub(super) fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),

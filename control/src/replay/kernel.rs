@@ -192,6 +192,8 @@ fn is_that(
 ) -> bool {
     let Some(answer) = ip_of_frame(&output.frame) else { return false };
     let returned = (answer.source, answer.destination) == (packet.destination, packet.source);
+    let ends = |ip: &Ip<'_>| (ip.source, ip.destination, ip.protocol);
+    let quotes_packet = answer.quoted().is_some_and(|quoted| ends(&quoted) == ends(packet));
     match expectation {
         Expectation::Routed => is_routed(packet, output, network_config),
         Expectation::Reset => {
@@ -206,10 +208,9 @@ fn is_that(
                 Some((3, 2)) | Some((4, 1)) => packet.protocol != protocol::UDP,
                 _ => false,
             };
-            let quoted = answer.quoted().map(|q| (q.source, q.destination, q.protocol));
             // IPv6 answers from an interface address if the destination is only routed here.
             let returned = returned || answer.destination == packet.source && is_own(answer.source);
-            returned && kind && quoted == Some((packet.source, packet.destination, packet.protocol))
+            returned && kind && quotes_packet
         }
         Expectation::EchoReply => {
             let reply = if packet.is_v4() { 0 } else { 129 };
@@ -223,9 +224,7 @@ fn is_that(
                 (_, true) => (3, 4),
                 (_, false) => (2, 0),
             };
-            let quoted = answer.quoted().map(|q| (q.source, q.destination, q.protocol));
-            let about = Some((packet.source, packet.destination, packet.protocol));
-            answer.destination == packet.source && answer.icmp() == Some(kind) && quoted == about
+            answer.destination == packet.source && answer.icmp() == Some(kind) && quotes_packet
         }
         Expectation::Silence => false,
     }

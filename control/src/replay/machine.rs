@@ -9,6 +9,7 @@ use super::{texts, topology};
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::program::VERSION;
 use crate::ipvsadm::{self, Command, ParseError, apply, refusal, save};
+use crate::model::edit::Step;
 use crate::model::{Config, Scheduler, Settings, Start};
 
 /// Ticks per second of the recorded kernel.
@@ -74,9 +75,14 @@ impl<'a> Machine<'a> {
         self.sysctls.write(sysctls::name(name)?, value, &mut self.config).ok()
     }
 
-    /// Applies the configuration to the balancer.
+    /// Applies the configuration, whose services are unchanged, to the balancer.
     pub fn configure(&mut self, command_line: &str) {
-        if let Err(why) = self.balancer.configure(&self.config) {
+        self.follow(command_line, &[]);
+    }
+
+    /// Applies the configuration that resulted from these steps to the balancer.
+    fn follow(&mut self, command_line: &str, steps: &[Step]) {
+        if let Err(why) = self.balancer.configure(&self.config, steps) {
             self.refused.push(format!("`{command_line}`: the configuration is refused: {why}"));
         }
     }
@@ -171,20 +177,18 @@ impl<'a> Machine<'a> {
             Command::Version => return CommandResult::printed(VERSION),
             _ => {}
         }
-        if let Err(why) = apply(command, &mut self.config) {
-            return CommandResult::failed(255, refusal(&why));
-        }
+        let steps = match apply(command, &mut self.config) {
+            Ok(steps) => steps,
+            Err(why) => return CommandResult::failed(255, refusal(&why)),
+        };
         match command {
             Command::AddService(service) | Command::EditService(service) => {
                 self.sysctls.load(service.scheduler);
             }
-            Command::EditDestination(service, destination) => {
-                self.balancer.touch(*service, destination.key());
-            }
             Command::Zero(only) => self.balancer.zero(*only),
             _ => {}
         }
-        self.configure(&format!("{command:?}"));
+        self.follow(&format!("{command:?}"), &steps);
         CommandResult::default()
     }
 

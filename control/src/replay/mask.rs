@@ -1,7 +1,7 @@
 //! Blanks fields that Linux fills at random or from a counter, so that frames can be compared byte by byte. A checksum over
 //! such a field is blanked only if it is right.
 
-use super::frames::{ETHER, Ip, ip_of_frame, protocol, tunnelled};
+use super::frames::{ETHER, FRAGMENT, Ip, blank, ip_of_frame, protocol, tunnelled};
 use super::topology::is_own;
 
 /// Returns the frame with its random fields set to zero. `input` is the frame that caused it, and separates headers that the
@@ -11,9 +11,9 @@ pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
     let (Some(ip), Some(cause)) = (ip_of_frame(frame), ip_of_frame(input)) else { return masked };
     let ours = is_made_here(&ip, &cause) || is_tunnel(&ip, &cause);
     if ip.is_v4() && ours {
-        blank(&mut masked, ETHER + 4, 2);
+        blank(&mut masked, 4, 2);
         if ip.header_checksum_is_right() {
-            blank(&mut masked, ETHER + 10, 2);
+            blank(&mut masked, 10, 2);
         }
     }
     if !ip.is_v4() && is_made_here(&ip, &cause) {
@@ -21,15 +21,15 @@ pub fn mask(frame: &[u8], input: &[u8]) -> Vec<u8> {
         if let Some(byte) = masked.get_mut(ETHER + 1) {
             *byte &= 0xf0;
         }
-        blank(&mut masked, ETHER + 2, 2);
+        blank(&mut masked, 2, 2);
     }
-    if ip.protocol == protocol::FRAGMENT && cause.protocol != protocol::FRAGMENT {
-        blank(&mut masked, ETHER + 40 + 4, 4);
+    if ip.protocol == FRAGMENT && cause.protocol != FRAGMENT {
+        blank(&mut masked, 40 + 4, 4);
     }
     if ip.protocol == protocol::UDP && is_tunnel(&ip, &cause) {
-        blank(&mut masked, ETHER + ip.header, 2);
+        blank(&mut masked, ip.header, 2);
         if ip.l4_checksum_is_right() {
-            blank(&mut masked, ETHER + ip.header + 6, 2);
+            blank(&mut masked, ip.header + 6, 2);
         }
     }
     masked
@@ -54,10 +54,4 @@ fn is_tunnel(ip: &Ip<'_>, cause: &Ip<'_>) -> bool {
 
 fn ends(ip: &Ip<'_>) -> (std::net::IpAddr, std::net::IpAddr) {
     (ip.source, ip.destination)
-}
-
-fn blank(bytes: &mut [u8], at: usize, len: usize) {
-    if let Some(field) = bytes.get_mut(at..at + len) {
-        field.fill(0);
-    }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::fwmarks::network;
+use super::fwmarks::{network, number};
 use super::topology::route;
 use crate::model::Family;
 use crate::model::network_config::{
@@ -226,7 +226,7 @@ fn rule_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<Netwo
             "from" | "to" if value == "all" => {}
             "from" => rule.from = Some(network(value)?),
             "to" => rule.to = Some(network(value)?),
-            "fwmark" => rule.fwmark = Some(fwmark(value)?),
+            "fwmark" => rule.fwmark = Some(number(value)?),
             "lookup" | "table" => rule.table = table(value)?,
             "pref" | "priority" | "prio" | "preference" => rule.priority = value.parse().ok()?,
             _ => return None,
@@ -236,13 +236,6 @@ fn rule_change(family: Family, verb: &str, mut words: Words<'_>) -> Option<Netwo
         "add" | "a" => Some(NetworkChange::AddRule(rule)),
         "del" | "delete" | "d" => Some(NetworkChange::RemoveRule(rule)),
         _ => None,
-    }
-}
-
-fn fwmark(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
     }
 }
 

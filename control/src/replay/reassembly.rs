@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::frames::{ETHER, Ip, ip_of_frame, tunnelled, u16_at};
+use super::frames::{ETHER, Ip, blank, ip_of_frame, protocol, tunnelled, u16_at};
 
 /// Result of adding a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,22 +143,18 @@ fn without_numbers(outer: &[u8]) -> Vec<u8> {
 
 fn clear_numbers(frame: &mut [u8]) {
     let Some(packet) = ip_of_frame(frame) else { return };
-    let (is_v4, header, protocol) = (packet.is_v4(), packet.header, packet.protocol);
+    let (is_v4, header, number) = (packet.is_v4(), packet.header, packet.protocol);
     let fields: &[(usize, usize)] = if is_v4 { &[(2, 4), (10, 2)] } else { &[(4, 2)] };
-    let mut blank = |at: usize, len: usize| {
-        if let Some(field) = frame.get_mut(ETHER + at..ETHER + at + len) {
-            field.fill(0);
-        }
-    };
+    let mut blank = |at, len| blank(frame, at, len);
     fields.iter().for_each(|&(at, len)| blank(at, len));
-    match protocol {
+    match number {
         // Source port, length and checksum of GUE.
-        super::frames::protocol::UDP => {
+        protocol::UDP => {
             blank(header, 2);
             blank(header + 4, 4);
         }
         // The checksum of GRE, where there is one.
-        super::frames::protocol::GRE => blank(header + 4, 4),
+        protocol::GRE => blank(header + 4, 4),
         _ => {}
     }
 }

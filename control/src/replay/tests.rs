@@ -9,6 +9,7 @@ use super::report::{CaseReport, Summary, Verdict};
 use super::{diff, frames, mask, run, scope, texts, topology};
 use crate::api::view::{ConnectionView, ServiceView};
 use crate::model::Config;
+use crate::model::edit::Step;
 
 mod commands;
 
@@ -21,7 +22,7 @@ fn case(name: &str) -> Case {
 struct ScriptedBalancer<F>(F, usize);
 
 impl<F: FnMut(usize, Side, &[u8]) -> Outcome> Balancer for ScriptedBalancer<F> {
-    fn configure(&mut self, _: &Config) -> Result<(), Refused> {
+    fn configure(&mut self, _: &Config, _: &[Step]) -> Result<(), Refused> {
         Ok(())
     }
 
@@ -229,7 +230,7 @@ fn the_source_port_of_gue_is_ignored_but_not_its_checksum() {
 fn frames_of_the_kernel_must_leave_unchanged() {
     struct DropsKernelFrames;
     impl Balancer for DropsKernelFrames {
-        fn configure(&mut self, _: &Config) -> Result<(), Refused> {
+        fn configure(&mut self, _: &Config, _: &[Step]) -> Result<(), Refused> {
             Ok(())
         }
 

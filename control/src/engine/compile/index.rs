@@ -43,7 +43,7 @@ impl<K: Eq + Hash + Copy> Counts<K> {
     /// Counts up or down; returns true if the count is not zero.
     fn count(&mut self, key: K, more: bool) -> bool {
         let count = self.0.entry(key).or_default();
-        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        step(count, more);
         let any = *count > 0;
         if !any {
             self.0.remove(&key);
@@ -165,6 +165,7 @@ impl Index {
     }
 }
 
-fn step(count: &mut u32, more: bool) {
+/// Counts up or down.
+pub(super) fn step(count: &mut u32, more: bool) {
     *count = if more { *count + 1 } else { count.saturating_sub(1) };
 }

@@ -13,7 +13,8 @@ use pollux_dataplane::service::{Destination, DestinationId, Method, Service, Ser
 
 use super::changes::Changes;
 use super::draft::Draft;
-use super::{Compiler, FullKey, convert};
+use super::index::step;
+use super::{Compiler, convert};
 use crate::model::edit::Step;
 use crate::model::{self, ServiceKey, Services};
 
@@ -21,8 +22,6 @@ use crate::model::{self, ServiceKey, Services};
 pub(super) struct Placing<'a> {
     compiler: &'a mut Compiler,
     placed: Placed,
-    /// Destinations whose schedulers are notified of an edit even if nothing changed.
-    touched: HashSet<FullKey>,
     /// Weights of the services that changed.
     weights: HashMap<ServiceId, Weights>,
     /// Services whose scheduler tables must be rebuilt.
@@ -44,11 +43,9 @@ impl Placing<'_> {
     /// Begins with the last generation.
     pub fn new(compiler: &mut Compiler, now: Duration) -> Placing<'_> {
         let draft = compiler.spare.draft(&compiler.current.services);
-        let touched = std::mem::take(&mut compiler.touched);
         Placing {
             compiler,
             placed: Placed { draft, events: Vec::new(), changes: Changes::default() },
-            touched,
             weights: HashMap::new(),
             changed: HashSet::new(),
             now,
@@ -67,11 +64,6 @@ impl Placing<'_> {
             if old.get(&service.key()).is_none_or(|old| !Arc::ptr_eq(old, service)) {
                 self.place_whole(service);
             }
-        }
-        // Destinations that were edited without a change.
-        let left: HashSet<ServiceKey> = self.touched.iter().map(|(service, _)| *service).collect();
-        if !left.is_empty() {
-            desired.iter().filter(|of| left.contains(&of.key())).for_each(|of| self.place_whole(of));
         }
     }
 
@@ -199,7 +191,6 @@ impl Placing<'_> {
         self.compiler.ghosts.remove(&key);
         let destination = DestinationId(number);
         self.placed.changes.placed.insert(destination, key);
-        let notify = self.touched.remove(&key) || notify;
         let old = self.placed.draft.known(destination).cloned();
         let new = configured(wanted, old.as_ref(), id, target);
         let there = old.as_ref().filter(|old| old.available);
@@ -286,7 +277,7 @@ impl Weights {
             return;
         }
         let count = self.0.entry(weight).or_default();
-        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        step(count, more);
         if *count == 0 {
             self.0.remove(&weight);
         }
