@@ -35,7 +35,6 @@ pub use self::namespace::{Binding, Namespace, NamespaceStart};
 use self::network_config::NetworkConfig;
 pub use self::services::Services;
 pub use self::settings::Settings;
-pub(crate) use self::settings::optional_switch;
 pub(crate) use self::written::Key as WrittenKey;
 
 /// A complete configuration: read by `polluxd --config`, replaced as a whole by `pollux apply`.

@@ -137,7 +137,7 @@ fn tunnel_info(destination: &DestinationView) -> String {
         Checksum::Full => "+c",
         Checksum::Remote => "r+c",
     };
-    match destination.tunnel {
+    match destination.tunnel.unwrap_or_default() {
         Tunnel::Ipip => "ipip".to_owned(),
         Tunnel::Gue { l4_port, checksum } => format!("gue:{l4_port}:{}", sum(checksum)),
         Tunnel::Gre { checksum } => format!("gre:{}", sum(checksum)),

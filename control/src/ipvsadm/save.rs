@@ -72,7 +72,7 @@ fn tunnel(destination: &DestinationView) -> String {
         Checksum::Full => "--tun-csum",
         Checksum::Remote => "--tun-remcsum",
     };
-    match destination.tunnel {
+    match destination.tunnel.unwrap_or_default() {
         _ if destination.method != Method::Tunnel => String::new(),
         Tunnel::Ipip => " --tun-type ipip".to_owned(),
         Tunnel::Gue { l4_port, checksum } => {

@@ -40,7 +40,7 @@ fn destination(at: &str, method: Method, weight: u32) -> DestinationView {
         address: socket(at).ip(),
         l4_port: socket(at).port(),
         method,
-        tunnel: Tunnel::Ipip,
+        tunnel: None,
         weight,
         upper_threshold: 0,
         lower_threshold: 0,
@@ -55,7 +55,7 @@ fn destination(at: &str, method: Method, weight: u32) -> DestinationView {
 }
 
 fn tunnel(at: &str, tunnel: Tunnel, weight: u32) -> DestinationView {
-    DestinationView { tunnel, ..destination(at, Method::Tunnel, weight) }
+    DestinationView { tunnel: Some(tunnel), ..destination(at, Method::Tunnel, weight) }
 }
 
 fn service(key: ServiceKey, scheduler: Scheduler) -> ServiceView {
@@ -100,7 +100,7 @@ fn recorded_services() -> Vec<ServiceView> {
     let mut any = service(key(Protocol::Tcp, "10.9.9.1:0"), Scheduler::Rr);
     any.persistence = Some(Persistence::default());
     let mut v6 = service(key(Protocol::Tcp, "[fd00:9::1]:80"), Scheduler::Sh);
-    v6.flags = SchedulerFlags { fallback: true, l4_port: true, flag_3: false };
+    v6.flags = SchedulerFlags { fallback: true, hash_l4_port: true, flag_3: false };
     v6.persistence = Some(Persistence { timeout: 10, prefix_len: Some(64), ..Persistence::default() });
     v6.destinations = vec![destination("[fd00:2::b]:80", Method::Dr, 1)];
     let flag_3 = SchedulerFlags { flag_3: true, ..SchedulerFlags::default() };

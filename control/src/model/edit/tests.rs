@@ -25,15 +25,15 @@ fn empty(n: u8) -> Service {
 }
 
 fn add_service(config: &mut Config, service: Service) -> Result<(), EditError> {
-    apply_edit(config, Edit::ServiceAdd(ServiceAdd { service }))
+    apply_edit(config, Edit::ServiceAdd(ServiceAdd { service })).map(drop)
 }
 
 fn edit_service(config: &mut Config, edit: &ServiceEdit) -> Result<(), EditError> {
-    apply_edit(config, Edit::ServiceEdit(edit.clone()))
+    apply_edit(config, Edit::ServiceEdit(edit.clone())).map(drop)
 }
 
 fn remove_service(config: &mut Config, service: ServiceKey) -> Result<(), EditError> {
-    apply_edit(config, Edit::ServiceRemove(ServiceRemove { service }))
+    apply_edit(config, Edit::ServiceRemove(ServiceRemove { service })).map(drop)
 }
 
 fn flush(config: &mut Config) {
@@ -45,11 +45,11 @@ fn add_destination(
     service: ServiceKey,
     destination: Destination,
 ) -> Result<(), EditError> {
-    apply_edit(config, Edit::DestinationAdd(DestinationAdd { service, destination }))
+    apply_edit(config, Edit::DestinationAdd(DestinationAdd { service, destination })).map(drop)
 }
 
 fn edit_destination(config: &mut Config, edit: &DestinationEdit) -> Result<(), EditError> {
-    apply_edit(config, Edit::DestinationEdit(edit.clone()))
+    apply_edit(config, Edit::DestinationEdit(edit.clone())).map(drop)
 }
 
 fn remove_destination(
@@ -57,7 +57,7 @@ fn remove_destination(
     service: ServiceKey,
     destination: DestinationKey,
 ) -> Result<(), EditError> {
-    apply_edit(config, Edit::DestinationRemove(DestinationRemove { service, destination }))
+    apply_edit(config, Edit::DestinationRemove(DestinationRemove { service, destination })).map(drop)
 }
 
 fn one() -> Config {
