@@ -63,6 +63,17 @@ impl From<CompileError> for Failure {
     }
 }
 
+/// The error for a port that does not exist, named at `location`; `or` ends the hint.
+fn unknown_port(location: String, name: &str, ports: &HashMap<String, u16>, or: &str) -> CompileError {
+    let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
+    known.sort_unstable();
+    CompileError::UnknownPort(InputError {
+        location,
+        error: format!("there is no port {name:?}"),
+        hint: format!("use one of {}{or}", known.join(", ")),
+    })
+}
+
 fn full(limit: &'static str, allowed: usize) -> EditError {
     EditError::Full { limit, allowed: allowed as u32 }
 }

@@ -288,7 +288,7 @@ impl NamespaceEngine {
         self.defended = Instant::now();
         if self.compiler.set_available(self.workers.available()) {
             let config = self.compiler.config().clone();
-            // If a worker is late, it adopts the snapshot when it can; see `Failure::WorkersLate`.
+            // If a worker is late, it adopts the snapshot when it can; see `Failure::WorkerLate`.
             let _ = self.configure(&config);
         }
     }

@@ -3,9 +3,8 @@
 use hashbrown::HashMap;
 use pollux_dataplane::config::FwmarkRule;
 
-use super::CompileError;
+use super::{CompileError, unknown_port};
 use crate::model;
-use crate::model::input_error::InputError;
 use crate::model::validate::fwmarks;
 
 /// Compiles validated rules; `ports` maps names to numbers.
@@ -21,7 +20,11 @@ fn compile_one(
     rule: &model::FwmarkRule,
     ports: &HashMap<String, u16>,
 ) -> Result<FwmarkRule, CompileError> {
-    let number = |name: &String| ports.get(name).copied().ok_or_else(|| unknown(index, name, ports));
+    let number = |name: &String| {
+        ports.get(name).copied().ok_or_else(|| {
+            unknown_port(format!("fwmarks[{index}].port"), name, ports, ", or leave it out for all ports")
+        })
+    };
     let ranges = |written: &[String]| written.iter().filter_map(|text| fwmarks::l4_ports(text)).collect();
     Ok(FwmarkRule {
         port: rule.port.as_ref().map(number).transpose()?,
@@ -34,15 +37,5 @@ fn compile_one(
         fwmark: rule.fwmark & rule.mask,
         keep: !rule.mask,
         ipv6: fwmarks::ipv6(rule),
-    })
-}
-
-fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
-    let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
-    known.sort_unstable();
-    CompileError::UnknownPort(InputError {
-        location: format!("fwmarks[{index}].port"),
-        error: format!("there is no port {name:?}"),
-        hint: format!("use one of {}, or leave it out for all ports", known.join(", ")),
     })
 }

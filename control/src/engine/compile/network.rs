@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::CompileError;
-use crate::model::input_error::InputError;
+use super::{CompileError, unknown_port};
 use crate::model::network_config::{self, NetworkConfig, RouteKind};
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -19,7 +18,9 @@ pub fn compile(
     let mut network = Network { generation, ..Network::default() };
     let mut links: HashMap<&str, LinkId> = HashMap::new();
     for (index, link) in network_config.links.iter().enumerate() {
-        let port = *ports.get(&link.port).ok_or_else(|| unknown(index, &link.port, ports))?;
+        let port = *ports
+            .get(&link.port)
+            .ok_or_else(|| unknown_port(format!("network.links[{index}].port"), &link.port, ports, ""))?;
         links.insert(&link.name, LinkId(network.links.len() as u16));
         network.links.push(compile_link(link, port, network_config));
     }
@@ -51,16 +52,6 @@ pub fn compile(
         network.neighbours.insert((link, neighbour.address), id);
     }
     Ok(network)
-}
-
-fn unknown(index: usize, name: &str, ports: &HashMap<String, u16>) -> CompileError {
-    let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
-    known.sort_unstable();
-    CompileError::UnknownPort(InputError {
-        location: format!("network.links[{index}].port"),
-        error: format!("there is no port {name:?}"),
-        hint: format!("use one of {}", known.join(", ")),
-    })
 }
 
 fn compile_link(link: &network_config::Link, port: u16, network_config: &NetworkConfig) -> Link {
