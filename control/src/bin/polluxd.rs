@@ -24,9 +24,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => error.exit(),
     };
-    if let Ok(level) = args.options.log_level.parse() {
-        log::set_level(level);
-    }
+    log::set_level(args.options.log_level);
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

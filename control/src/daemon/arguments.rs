@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use crate::debug;
+use crate::log::Level;
 use crate::model::Idle;
 use crate::model::validate::{SLEEP_US, is_interface_name};
 use crate::state::{self, begin::Sources};
@@ -69,8 +70,8 @@ pub struct Options {
     #[arg(long, value_name = "MICROSECONDS", value_parser = sleep_us)]
     pub max_sleep_us: Option<u32>,
     /// Lowest severity to log.
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
-    pub log_level: String,
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
     /// Debug events to log from the start: a query as for `pollux debug set`, such as 'func run +p'; repeatable.
     #[arg(long, value_name = "QUERY", value_parser = query)]
     pub debug: Vec<String>,
@@ -108,23 +109,6 @@ fn sleep_us(text: &str) -> Result<u32, String> {
     })
 }
 
-/// Our options with and without a value, to separate them from DPDK's without `--`.
-const VALUED: [&str; 9] = [
-    "--config",
-    "--socket",
-    "--state",
-    "--twin-prefix",
-    "--idle",
-    "--max-sleep-us",
-    "--log-level",
-    "--debug",
-    "--debug-level",
-];
-const BARE: [&str; 8] =
-    ["--no-kernel", "--no-state", "--fresh", "--state-sync", "--help", "-h", "--version", "-V"];
-/// Those that print a text and exit.
-const INFORMATIONAL: [&str; 4] = ["--help", "-h", "--version", "-V"];
-
 /// Parses the command line, with the program's name first.
 ///
 /// # Errors
@@ -133,35 +117,47 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<DaemonArgs, clap:
     let mut args = args.into_iter();
     let program = args.next().unwrap_or_else(|| "polluxd".to_owned());
     let args: Vec<String> = args.collect();
+    let mut command = Options::command();
+    command.build();
+    let informs = |arg: &String| {
+        let action = option(&command, arg).map(Arg::get_action);
+        matches!(action, Some(ArgAction::Help | ArgAction::Version))
+    };
     let (eal, ours) = match args.iter().position(|arg| arg == "--") {
         // `polluxd --help -- ...` prints our help.
-        Some(at) if !args[..at].iter().any(|arg| INFORMATIONAL.contains(&arg.as_str())) => {
-            (args[..at].to_vec(), args[at + 1..].to_vec())
-        }
-        _ => split(args),
+        Some(at) if !args[..at].iter().any(informs) => (args[..at].to_vec(), args[at + 1..].to_vec()),
+        _ => split(&command, args),
     };
     let named = |rest: Vec<String>| std::iter::once(program.clone()).chain(rest).collect::<Vec<_>>();
     Ok(DaemonArgs { options: Options::try_parse_from(named(ours))?, eal: named(eal) })
 }
 
-fn split(args: Vec<String>) -> (Vec<String>, Vec<String>) {
+/// Separates DPDK's arguments from our options, if there is no `--` between them.
+fn split(command: &Command, args: Vec<String>) -> (Vec<String>, Vec<String>) {
     let (mut eal, mut ours) = (Vec::new(), Vec::new());
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let name = arg.split('=').next().unwrap_or_default();
-        if VALUED.contains(&name) {
-            let value_follows = !arg.contains('=');
-            ours.push(arg);
-            if value_follows {
-                ours.extend(args.next());
-            }
-        } else if BARE.contains(&arg.as_str()) {
-            ours.push(arg);
-        } else {
+        let Some(option) = option(command, &arg) else {
             eal.push(arg);
+            continue;
+        };
+        let value_follows = option.get_action().takes_values() && !arg.contains('=');
+        ours.push(arg);
+        if value_follows {
+            ours.extend(args.next());
         }
     }
     (eal, ours)
+}
+
+/// Returns our option that an argument such as `--config`, `--config=FILE` or `-h` belongs to.
+fn option<'a>(command: &'a Command, arg: &str) -> Option<&'a Arg> {
+    let name = arg.split('=').next().unwrap_or_default();
+    command.get_arguments().find(|option| {
+        let name = if option.get_action().takes_values() { name } else { arg };
+        let long = option.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long));
+        long || option.get_short().is_some_and(|short| name == format!("-{short}"))
+    })
 }
 
 #[cfg(test)]
@@ -193,7 +189,7 @@ mod tests {
         assert!(args.contains("is not an operator with flags"), "{args}");
         let args = read("polluxd -l 0,1 --debug +p --debug-level -1 --log-level warn").unwrap();
         assert_eq!((args.options.debug, args.options.debug_level), (vec!["+p".to_owned()], Some(-1)));
-        assert_eq!(args.options.log_level, "warn");
+        assert_eq!(args.options.log_level, Level::Warn);
         let error = read("polluxd --debug-level 99x").unwrap_err().to_string();
         assert!(error.contains("not a whole number; write 0 to 12, or -1 for none"), "{error}");
         let error = read("polluxd --twin-prefix a/b").unwrap_err().to_string();
