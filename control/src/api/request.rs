@@ -215,6 +215,11 @@ pub struct ConnectionQuery {
     pub destination: Option<SocketAddr>,
 }
 
+impl ConnectionQuery {
+    /// Maximum number of connections in a page.
+    pub const MAX_LIMIT: u32 = 10_000;
+}
+
 impl Default for ConnectionQuery {
     fn default() -> Self {
         ConnectionQuery {

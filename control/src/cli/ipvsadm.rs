@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::api::socket;
 use crate::api::socket::client::{Client, ClientError};
@@ -10,9 +9,6 @@ use crate::ipvsadm::daemon::NoDaemon;
 use crate::ipvsadm::names::System;
 use crate::ipvsadm::program::{Environment, Program, needs_daemon};
 use crate::ipvsadm::restore::Stream;
-
-/// Long enough for a restore of a hundred thousand lines.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Exit status of `ipvsadm` without IPVS in the kernel.
 const NO_DAEMON: u8 = 2;
@@ -43,7 +39,7 @@ pub fn run(socket: &Path, mut namespace: Option<String>, mut words: Vec<String>)
     if !needs_daemon(&words) {
         return Program::new(&mut NoDaemon, environment).run(words, &mut "".lines());
     }
-    match Client::connect(socket, TIMEOUT) {
+    match Client::connect(socket) {
         Ok(daemon) => {
             let mut daemon = daemon.in_namespace(namespace);
             Program::new(&mut daemon, environment).run(words, &mut Stream::new(io::stdin()))

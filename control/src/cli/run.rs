@@ -15,6 +15,7 @@ use crate::api::request::{
 use crate::api::schema;
 use crate::api::socket::client::{Client, ClientError};
 use crate::api::view::{ServiceList, StatsView};
+use crate::ipvsadm::daemon::Daemon;
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::{self, Layout};
 use crate::model::Config;
@@ -55,7 +56,7 @@ pub fn run(cli: &Cli) -> Result<String, CliError> {
             })
         }
         Command::Connections { limit, all } => {
-            let page = session.connections(if *all { None } else { Some(*limit as usize) })?;
+            let page = session.client()?.connections(if *all { None } else { Some(*limit as usize) })?;
             if cli.json {
                 return pretty(&page);
             }

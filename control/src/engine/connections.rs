@@ -9,9 +9,6 @@ use crate::api::view::{ConnectionPage, ConnectionView};
 use crate::engine::observe;
 use crate::model::input_error::InputErrors;
 
-/// Maximum number of connections in a page.
-const PAGE: u32 = 10_000;
-
 impl NamespaceEngine {
     /// Returns a page. A cursor is a worker number and a position in its table, and never expires; the number after the
     /// last worker stands for the templates.
@@ -22,10 +19,11 @@ impl NamespaceEngine {
         };
         if query.limit == 0 {
             let mut errors = InputErrors::default();
-            errors.add("limit", "a page of 0 connections never ends", format!("use 1 to {PAGE}"));
+            let hint = format!("use 1 to {}", ConnectionQuery::MAX_LIMIT);
+            errors.add("limit", "a page of 0 connections never ends", hint);
             return Err(errors.into());
         }
-        let limit = query.limit.min(PAGE) as usize;
+        let limit = query.limit.min(ConnectionQuery::MAX_LIMIT) as usize;
         let mut connections = Vec::new();
         let mut more = true;
         while more && connections.len() < limit {

@@ -12,11 +12,9 @@ use super::names::{Names, Numeric};
 use super::restore::{Lines, Next};
 use super::words::arguments;
 use super::{Layout, connections, parse_words, save, services, timeouts};
-use crate::api::request::{
-    ConfigEdit, ConnectionQuery, Edit, EditedView, NoParams, Request, ServiceListQuery,
-};
+use crate::api::request::{ConfigEdit, Edit, EditedView, NoParams, Request, ServiceListQuery};
 use crate::api::socket::client::ClientError;
-use crate::api::view::{ConnectionPage, ServiceList, ServiceView};
+use crate::api::view::{ServiceList, ServiceView};
 use crate::model::edit::Errno;
 use crate::model::{ServiceKey, Settings};
 
@@ -25,8 +23,6 @@ pub const VERSION: &str = "ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS
 const HELP: &str = include_str!("help.txt");
 /// Edits in one request: a few MiB of JSON, enough to make the cost of the request itself negligible.
 const MAX_EDITS: usize = 25_000;
-/// Connections in one page.
-const PAGE: u32 = 10_000;
 
 /// Returns true if the command needs a daemon: all but `-h` and `-v` do.
 pub fn needs_daemon(words: &[String]) -> bool {
@@ -246,7 +242,7 @@ impl<'a, A: Daemon> Program<'a, A> {
             // There is no sync daemon.
             Table::Daemons => String::new(),
             Table::Connections { engine } => {
-                let page = self.connections()?;
+                let page = self.daemon.connections(None)?;
                 connections(&page.connections, engine, names)
             }
             _ => {
@@ -275,20 +271,6 @@ impl<'a, A: Daemon> Program<'a, A> {
         }
         let known: Known = self.daemon.request(&Request::ConfigGet(NoParams {}))?;
         Ok(known.settings)
-    }
-
-    fn connections(&mut self) -> Result<ConnectionPage, End> {
-        let mut all = ConnectionPage::default();
-        loop {
-            let query =
-                ConnectionQuery { limit: PAGE, cursor: all.next.take(), ..ConnectionQuery::default() };
-            let page: ConnectionPage = self.daemon.request(&Request::ConnectionList(query))?;
-            all.connections.extend(page.connections);
-            all.next = page.next;
-            if all.next.is_none() {
-                return Ok(all);
-            }
-        }
     }
 }
 

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 use super::rpc::{self, RpcError};
 use crate::api::request::Request;
 
+/// Time to wait for a reply: enough for an apply of ten thousand services, or a restore of a hundred thousand lines.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Reason why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -65,15 +68,15 @@ struct Notification<T> {
 }
 
 impl Client {
-    /// Connects; `timeout` applies to each reply.
+    /// Connects.
     ///
     /// # Errors
     /// If there is no daemon, or no permission for its socket.
-    pub fn connect(path: &Path, timeout: Duration) -> Result<Client, ClientError> {
+    pub fn connect(path: &Path) -> Result<Client, ClientError> {
         let unreachable = |source| ClientError::Unreachable { path: path.to_owned(), source };
         let stream = UnixStream::connect(path).map_err(unreachable)?;
-        stream.set_read_timeout(Some(timeout)).map_err(unreachable)?;
-        stream.set_write_timeout(Some(timeout)).map_err(unreachable)?;
+        stream.set_read_timeout(Some(TIMEOUT)).map_err(unreachable)?;
+        stream.set_write_timeout(Some(TIMEOUT)).map_err(unreachable)?;
         Ok(Client { stream: BufReader::with_capacity(1 << 16, stream), namespace: None, last_id: 0 })
     }
 

@@ -108,7 +108,7 @@ impl Bed {
     }
 
     fn client(&self) -> Client {
-        Client::connect(&self.path(), TIMEOUT).unwrap()
+        Client::connect(&self.path()).unwrap()
     }
 
     fn raw(&self) -> UnixStream {
@@ -298,7 +298,7 @@ fn a_stale_socket_is_replaced_but_a_file_is_not() {
 
 #[test]
 fn a_missing_daemon_is_reported_with_a_hint() {
-    let error = Client::connect("/nonexistent/s".as_ref(), TIMEOUT).unwrap_err().to_string();
+    let error = Client::connect("/nonexistent/s".as_ref()).unwrap_err().to_string();
     assert!(error.starts_with("cannot reach polluxd at /nonexistent/s: "), "{error}");
     assert!(error.contains("start it with `polluxd -- --config FILE`"), "{error}");
 }
