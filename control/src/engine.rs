@@ -259,18 +259,14 @@ impl Engine {
 
 /// Checks the form of a digest: length and hash, in hexadecimal.
 fn check_digest(digest: Option<&str>) -> Result<(), InputErrors> {
-    let mut errors = InputErrors::default();
     let hexadecimal = |text: &str| !text.is_empty() && text.chars().all(|digit| digit.is_ascii_hexdigit());
-    let parts = digest.map(|digest| digest.split_once('-').unwrap_or_default());
-    if parts.is_some_and(|(length, hash)| !hexadecimal(length) || hash.len() != 16 || !hexadecimal(hash)) {
-        let error = format!("{:?} is not a digest", digest.unwrap_or_default());
-        errors.add(
-            "digest",
-            error,
-            "write the length and the 64-bit FNV-1a hash, as in 1f4-0123456789abcdef",
-        );
+    let Some(digest) = digest else { return Ok(()) };
+    let (length, hash) = digest.split_once('-').unwrap_or_default();
+    if hexadecimal(length) && hash.len() == 16 && hexadecimal(hash) {
+        return Ok(());
     }
-    errors.into_result()
+    let hint = "write the length and the 64-bit FNV-1a hash, as in 1f4-0123456789abcdef";
+    Err(InputErrors::one("digest", format!("{digest:?} is not a digest"), hint))
 }
 
 /// Names the namespace whose limit is reached: its sizes are fixed when it is added, not when polluxd starts.

@@ -18,10 +18,8 @@ impl NamespaceEngine {
             Some(cursor) => parse_cursor(cursor).ok_or_else(|| Failure::BadCursor(cursor.clone()))?,
         };
         if query.limit == 0 {
-            let mut errors = InputErrors::default();
             let hint = format!("use 1 to {}", ConnectionQuery::MAX_LIMIT);
-            errors.add("limit", "a page of 0 connections never ends", hint);
-            return Err(errors.into());
+            return Err(InputErrors::one("limit", "a page of 0 connections never ends", hint).into());
         }
         let limit = query.limit.min(ConnectionQuery::MAX_LIMIT) as usize;
         let mut connections = Vec::new();

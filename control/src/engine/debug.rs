@@ -156,7 +156,5 @@ fn connections(workers: &Workers, id: DestinationId) -> u32 {
 }
 
 fn refused(error: query::QueryError) -> Failure {
-    let mut errors = InputErrors::default();
-    errors.add("query", error.error, error.hint);
-    Failure::InputErrors(errors)
+    InputErrors::one("query", error.error, error.hint).into()
 }

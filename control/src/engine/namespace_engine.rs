@@ -363,8 +363,6 @@ impl NamespaceEngine {
 
 /// Error for a request that concerns the whole daemon.
 fn whole_daemon(method: &str) -> Failure {
-    let mut errors = InputErrors::default();
     let error = format!("{method} applies to the whole daemon, not to one namespace");
-    errors.add("namespace", error, "leave namespace out");
-    errors.into()
+    InputErrors::one("namespace", error, "leave namespace out").into()
 }

@@ -29,13 +29,8 @@ impl Engine {
 
     pub(super) fn remove_namespace(&mut self, name: &str) -> Result<Reply, Failure> {
         if name == namespace::DEFAULT {
-            let mut errors = InputErrors::default();
-            errors.add(
-                "name",
-                "the default namespace cannot be removed",
-                "to remove its services, use `pollux flush`",
-            );
-            return Err(errors.into());
+            let hint = "to remove its services, use `pollux flush`";
+            return Err(InputErrors::one("name", "the default namespace cannot be removed", hint).into());
         }
         let mut config = self.config();
         let at = config.namespaces.iter().position(|namespace| namespace.name == name);

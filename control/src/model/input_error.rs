@@ -1,6 +1,7 @@
 //! An error in operator input: its location, what is wrong, and a hint how to correct it.
 
-use std::fmt;
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,9 +30,36 @@ impl fmt::Display for InputError {
 pub struct InputErrors(pub Vec<InputError>);
 
 impl InputErrors {
+    /// Returns a single error.
+    pub fn one(
+        location: impl Into<String>,
+        error: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> InputErrors {
+        let mut errors = InputErrors::default();
+        errors.add(location, error, hint);
+        errors
+    }
+
     /// Adds an error.
     pub fn add(&mut self, location: impl Into<String>, error: impl Into<String>, hint: impl Into<String>) {
         self.0.push(InputError { location: location.into(), error: error.into(), hint: hint.into() });
+    }
+
+    /// Adds an error if a number is outside its range. `unit` may be empty.
+    pub fn range<T: PartialOrd + Display>(
+        &mut self,
+        location: impl Into<String>,
+        number: T,
+        unit: &str,
+        range: RangeInclusive<T>,
+        hint: impl Into<String>,
+    ) {
+        if !range.contains(&number) {
+            let space = if unit.is_empty() { "" } else { " " };
+            let error = format!("{number}{space}{unit} is outside {} to {}", range.start(), range.end());
+            self.add(location, error, hint);
+        }
     }
 
     /// Returns the errors, if any, as a result.

@@ -146,9 +146,8 @@ pub fn write(config: &mut Config, values: &Values) -> Result<(), EditError> {
 
 /// The only error left is a negative number for an unsigned setting such as `lblc_expiration`.
 fn negative(error: serde_json::Error) -> EditError {
-    let mut errors = InputErrors::default();
-    errors.add(PREFIX.trim_end_matches('.'), error.to_string(), "use 0 or a positive number");
-    EditError::Invalid(errors)
+    let location = PREFIX.trim_end_matches('.');
+    EditError::Invalid(InputErrors::one(location, error.to_string(), "use 0 or a positive number"))
 }
 
 /// Replaces the location `settings.NAME` with `net.ipv4.vs.NAME`.

@@ -66,29 +66,15 @@ fn start(start: &Start, errors: &mut InputErrors) {
         ("services", start.services, 1, MAX_SERVICES),
         ("destinations", start.destinations, 1, MAX_DESTINATIONS),
     ];
-    for (name, value, min, max) in sizes.into_iter().filter(|(_, value, _, max)| value > max) {
-        errors.add(
-            format!("start.{name}"),
-            format!("{value} is above {max}"),
-            format!("use a number from {min} to {max}"),
-        );
-    }
-    if !SLEEP_US.contains(&start.max_sleep_us) {
-        errors.add(
-            "start.max_sleep_us",
-            format!(
-                "{} microseconds is outside {} to {}",
-                start.max_sleep_us,
-                SLEEP_US.start(),
-                SLEEP_US.end()
-            ),
-            "use a number in this range, or leave it out for 500",
-        );
-    }
-    let counts =
-        [("services", start.services), ("destinations", start.destinations), ("templates", start.templates)];
-    for (name, value) in counts {
-        if value == 0 {
+    for (name, value, min, max) in sizes {
+        if value > max {
+            errors.add(
+                format!("start.{name}"),
+                format!("{value} is above {max}"),
+                format!("use a number from {min} to {max}"),
+            );
+        }
+        if value < min {
             errors.add(
                 format!("start.{name}"),
                 format!("0 leaves no room for {name}"),
@@ -96,4 +82,11 @@ fn start(start: &Start, errors: &mut InputErrors) {
             );
         }
     }
+    errors.range(
+        "start.max_sleep_us",
+        start.max_sleep_us,
+        "microseconds",
+        SLEEP_US,
+        "use a number in this range, or leave it out for 500",
+    );
 }

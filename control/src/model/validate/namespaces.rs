@@ -78,12 +78,9 @@ fn bindings<'a>(
 ) {
     for (index, binding) in new.bindings.iter().enumerate() {
         let location = format!("{location}.bindings[{index}]");
-        if let Some(vlan) = binding.vlan.filter(|vlan| !(1..=4094).contains(vlan)) {
-            errors.add(
-                format!("{location}.vlan"),
-                format!("{vlan} is outside 1 to 4094"),
-                "use a VLAN ID in this range, or leave it out for the whole port",
-            );
+        if let Some(vlan) = binding.vlan {
+            let hint = "use a VLAN ID in this range, or leave it out for the whole port";
+            errors.range(format!("{location}.vlan"), vlan, "", 1..=4094, hint);
         }
         if let Some(owner) = taken.insert((&binding.port, binding.vlan), &new.name) {
             errors.add(

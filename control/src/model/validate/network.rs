@@ -56,12 +56,9 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
 
 fn link(location: &str, link: &Link, errors: &mut InputErrors) {
     interface(&format!("{location}.name"), &link.name, errors);
-    if let Some(vlan) = link.vlan.filter(|vlan| !(1..=4094).contains(vlan)) {
-        errors.add(
-            format!("{location}.vlan"),
-            format!("{vlan} is outside 1 to 4094"),
-            "use a VLAN ID in this range, or leave it out for untagged frames",
-        );
+    if let Some(vlan) = link.vlan {
+        let hint = "use a VLAN ID in this range, or leave it out for untagged frames";
+        errors.range(format!("{location}.vlan"), vlan, "", 1..=4094, hint);
     }
     unicast(&format!("{location}.mac"), link.mac, errors);
     mtu(&format!("{location}.mtu"), link.mtu, errors);

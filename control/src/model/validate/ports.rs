@@ -66,11 +66,5 @@ pub(super) fn interface(location: &str, name: &str, errors: &mut InputErrors) {
 }
 
 pub(super) fn mtu(location: &str, mtu: u32, errors: &mut InputErrors) {
-    if !MTU.contains(&mtu) {
-        errors.add(
-            location,
-            format!("{mtu} bytes is outside {} to {}", MTU.start(), MTU.end()),
-            "use the MTU of the network, usually 1500",
-        );
-    }
+    errors.range(location, mtu, "bytes", MTU, "use the MTU of the network, usually 1500");
 }

@@ -113,13 +113,13 @@ fn key(location: &str, service: &Service, errors: &mut InputErrors) {
 }
 
 fn persistence(location: &str, family: Family, wanted: &Persistence, errors: &mut InputErrors) {
-    if !(1..=MAX_PERSISTENCE).contains(&wanted.timeout) {
-        errors.add(
-            format!("{location}.timeout"),
-            format!("{} seconds is outside 1 to {MAX_PERSISTENCE}", wanted.timeout),
-            "use a number in this range, or leave it out for 360",
-        );
-    }
+    errors.range(
+        format!("{location}.timeout"),
+        wanted.timeout,
+        "seconds",
+        1..=MAX_PERSISTENCE,
+        "use a number in this range, or leave it out for 360",
+    );
     if let Some(mask) = wanted.netmask.filter(|_| family == Family::Ipv6) {
         errors.add(
             format!("{location}.netmask"),
@@ -133,12 +133,11 @@ fn persistence(location: &str, family: Family, wanted: &Persistence, errors: &mu
             format!("{length} is an IPv6 prefix length, and the service is IPv4"),
             "use netmask for IPv4 clients, such as 255.255.255.0 for a /24",
         ),
-        Some(length) if !(1..=128).contains(&length) => errors.add(
-            format!("{location}.prefix_len"),
-            format!("{length} is outside 1 to 128"),
-            "use the length of the prefix that a client has, often 64",
-        ),
-        _ => {}
+        Some(length) => {
+            let hint = "use the length of the prefix that a client has, often 64";
+            errors.range(format!("{location}.prefix_len"), length, "", 1..=128, hint);
+        }
+        None => {}
     }
 }
 

@@ -18,12 +18,13 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
         ("lblcr_expiration", settings.lblcr_expiration, usual.lblcr_expiration, 0),
     ] {
         let hint = format!("use a number from {min} to {MAX_TIMEOUT} (default {usual})");
-        seconds(&format!("settings.{name}"), (value, min), hint, errors);
+        errors.range(format!("settings.{name}"), value, "seconds", min..=MAX_TIMEOUT, hint);
     }
     for (name, &value) in &settings.timeouts {
         let location = format!("settings.timeouts.{name}");
         timeout_name(&location, name, errors);
-        seconds(&location, (value, 1), format!("use a number from 1 to {MAX_TIMEOUT}"), errors);
+        let hint = format!("use a number from 1 to {MAX_TIMEOUT}");
+        errors.range(location, value, "seconds", 1..=MAX_TIMEOUT, hint);
     }
     for (name, value) in [
         ("drop_entry", settings.drop_entry),
@@ -39,12 +40,6 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
         }
     }
     modules::names("settings.disabled_modules", &settings.disabled_modules, errors);
-}
-
-fn seconds(location: &str, (value, min): (u32, u32), hint: String, errors: &mut InputErrors) {
-    if !(min..=MAX_TIMEOUT).contains(&value) {
-        errors.add(location, format!("{value} seconds is outside {min} to {MAX_TIMEOUT}"), hint);
-    }
 }
 
 fn timeout_name(location: &str, name: &str, errors: &mut InputErrors) {
