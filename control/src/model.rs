@@ -29,7 +29,7 @@ use pollux_dataplane::service;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel};
+pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel, TunnelKind};
 pub use self::fwmarks::FwmarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
 use self::network_config::NetworkConfig;
@@ -296,6 +296,17 @@ pub enum Method {
     Dr,
     /// Encapsulation; `tunnel` is the type.
     Tunnel,
+}
+
+impl Method {
+    /// Returns the name, as in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Nat => "nat",
+            Method::Dr => "dr",
+            Method::Tunnel => "tunnel",
+        }
+    }
 }
 
 /// Key that identifies a service: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.

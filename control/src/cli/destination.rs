@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::error::CliError;
 use super::service::ServiceSelector;
 use super::values;
 use crate::api::request::{DestinationAdd, DestinationRemove, Request};
 use crate::model::edit::DestinationEdit;
-use crate::model::{Checksum, Destination, DestinationKey, Method, Tunnel};
+use crate::model::{Checksum, Destination, DestinationKey, Method, Tunnel, TunnelKind};
 
 /// Subcommands of `pollux destination`.
 #[derive(Debug, Subcommand)]
@@ -81,17 +81,6 @@ pub struct DestinationOptions {
     /// Checksum of a gue or gre tunnel; no by default.
     #[arg(long, value_enum, requires = "tunnel")]
     pub tunnel_checksum: Option<Checksum>,
-}
-
-/// Tunnel types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TunnelKind {
-    /// IP in IP.
-    Ipip,
-    /// Generic UDP Encapsulation.
-    Gue,
-    /// Generic Routing Encapsulation.
-    Gre,
 }
 
 impl DestinationOptions {

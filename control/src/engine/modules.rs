@@ -1,7 +1,7 @@
 //! The list of modules and the services that use them.
 
 use crate::api::view::{ModuleKind, ModuleList, ModuleView};
-use crate::model::{Config, Method, Service, ServiceKey, Tunnel, modules};
+use crate::model::{Config, Destination, Method, Service, ServiceKey, modules};
 
 /// Forwarding methods. They are part of the core and cannot be switched off.
 const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
@@ -40,16 +40,13 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
 
 /// Counts the destinations with this method, and returns their services.
 fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
-    let name = |method: Method, tunnel: Tunnel| match (method, tunnel) {
-        (Method::Nat, _) => "nat",
-        (Method::Dr, _) => "dr",
-        (Method::Tunnel, Tunnel::Ipip) => "ipip",
-        (Method::Tunnel, Tunnel::Gue { .. }) => "gue",
-        (Method::Tunnel, Tunnel::Gre { .. }) => "gre",
+    let name = |of: &Destination| match of.method {
+        Method::Tunnel => of.tunnel.kind().name(),
+        method => method.name(),
     };
     let (mut uses, mut used_by) = (0, Vec::new());
     for service in &config.services {
-        let count = service.destinations.iter().filter(|d| name(d.method, d.tunnel) == method).count();
+        let count = service.destinations.iter().filter(|of| name(of) == method).count();
         uses += count as u64;
         if count > 0 {
             used_by.push(service.key());

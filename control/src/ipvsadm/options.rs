@@ -3,11 +3,13 @@
 
 use std::net::Ipv4Addr;
 
+use clap::ValueEnum;
+
 use super::command::ParseError;
 use super::names::Names;
 use super::numbers::{Endpoint, endpoint, host, number};
 use super::words::Word;
-use crate::model::{Family, Method, Protocol, ServiceKey};
+use crate::model::{Family, Method, Protocol, ServiceKey, TunnelKind};
 
 /// Longest timeout, 31 days.
 pub(super) const MAX_TIMEOUT: u32 = 31 * 24 * 3600;
@@ -18,25 +20,6 @@ const MAX_NUMBER: u32 = i32::MAX as u32;
 pub(super) enum Mask {
     Ipv4(Ipv4Addr),
     Prefix(u8),
-}
-
-/// Tunnel types.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum TunnelKind {
-    #[default]
-    Ipip,
-    Gue,
-    Gre,
-}
-
-impl TunnelKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            TunnelKind::Ipip => "ipip",
-            TunnelKind::Gue => "gue",
-            TunnelKind::Gre => "gre",
-        }
-    }
 }
 
 /// Values of the options of a line.
@@ -223,6 +206,5 @@ pub(super) fn invalid_timeout(text: &str) -> ParseError {
 }
 
 fn tunnel(text: &str) -> Result<TunnelKind, ParseError> {
-    let all = [TunnelKind::Ipip, TunnelKind::Gue, TunnelKind::Gre];
-    all.into_iter().find(|kind| kind.name() == text).ok_or_else(|| illegal("tunnel type"))
+    TunnelKind::from_str(text, false).map_err(|_| illegal("tunnel type"))
 }

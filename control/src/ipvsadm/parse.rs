@@ -6,12 +6,12 @@ use clap::ValueEnum;
 
 use super::command::{Command, Listing, ParseError, Table};
 use super::names::{Names, Numeric};
-use super::options::{MAX_TIMEOUT, Mask, Options, TunnelKind, invalid_timeout};
+use super::options::{MAX_TIMEOUT, Mask, Options, invalid_timeout};
 use super::words::{Word, arguments, split};
 use super::{flags, numbers, usage};
 use crate::model::{
     Checksum, Destination, DestinationKey, Engine, Family, Method, Persistence, Protocol, Scheduler, Service,
-    ServiceKey, Tunnel,
+    ServiceKey, Tunnel, TunnelKind,
 };
 
 /// Commands: long name of the option, and name in messages.

@@ -1,8 +1,8 @@
 //! Options that a command needs, takes or refuses, and options that exclude each other.
 
 use super::command::ParseError;
-use super::options::{Options, TunnelKind};
-use crate::model::Method;
+use super::options::Options;
+use crate::model::{Method, TunnelKind};
 
 /// Options in the order in which `ipvsadm` checks them: the first error is reported.
 const ORDER: &[&str] = &[

@@ -108,6 +108,38 @@ impl Tunnel {
     pub fn is_ipip(&self) -> bool {
         *self == Tunnel::Ipip
     }
+
+    /// Returns the type without its parameters.
+    pub fn kind(&self) -> TunnelKind {
+        match self {
+            Tunnel::Ipip => TunnelKind::Ipip,
+            Tunnel::Gue { .. } => TunnelKind::Gue,
+            Tunnel::Gre { .. } => TunnelKind::Gre,
+        }
+    }
+}
+
+/// Tunnel types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TunnelKind {
+    /// IP in IP.
+    #[default]
+    Ipip,
+    /// Generic UDP Encapsulation.
+    Gue,
+    /// Generic Routing Encapsulation.
+    Gre,
+}
+
+impl TunnelKind {
+    /// Returns the name, as in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            TunnelKind::Ipip => "ipip",
+            TunnelKind::Gue => "gue",
+            TunnelKind::Gre => "gre",
+        }
+    }
 }
 
 /// Checksum mode of a tunnel.

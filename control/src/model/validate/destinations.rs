@@ -41,10 +41,7 @@ fn tunnel(location: &str, new: &Destination, errors: &mut InputErrors) {
     if new.method != Method::Tunnel && !new.tunnel.is_ipip() {
         errors.add(
             format!("{location}.tunnel"),
-            format!(
-                "a tunnel type needs method tunnel, and the method is {}",
-                if new.method == Method::Nat { "nat" } else { "dr" }
-            ),
+            format!("a tunnel type needs method tunnel, and the method is {}", new.method.name()),
             "leave tunnel out, or use method tunnel",
         );
     }
