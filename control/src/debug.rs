@@ -42,23 +42,6 @@ pub struct Listed {
     pub flags: Flags,
 }
 
-/// The format of the kernel's dynamic_debug/control.
-impl std::fmt::Display for Listed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Listed { file, line, module, function, flags, format, .. } = self;
-        write!(f, "{file}:{line} [{module}] {function} ={flags} {format:?}")
-    }
-}
-
-/// The thread that an event comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventSource {
-    /// The control thread.
-    Control,
-    /// A worker.
-    Worker(u16),
-}
-
 /// All sites, and the destinations of their events.
 pub struct Debug {
     /// Workers' sites by number, then control's.
@@ -153,7 +136,7 @@ impl Debug {
         let number = usize::from(record.site);
         // A record may be older than the change that switched its site off.
         if self.sites.get(number).is_some_and(|site| self.is_on(site)) {
-            self.write(number, EventSource::Worker(worker), |site| text::text(site.format, record));
+            self.write(number, Some(worker), |site| text::text(site.format, record));
         }
     }
 
@@ -162,22 +145,23 @@ impl Debug {
     pub fn event<const N: usize>(&mut self, site: u16, words: impl FnOnce() -> [String; N]) {
         let number = usize::from(trace::Kind::SITES + site);
         if self.sites.get(number).is_some_and(|site| self.is_on(site)) {
-            self.write(number, EventSource::Control, |site| text::fill(site.format, &words()));
+            self.write(number, None, |site| text::fill(site.format, &words()));
         }
     }
 
-    fn write(&mut self, number: usize, source: EventSource, words: impl FnOnce(&Listed) -> String) {
+    /// Writes an event of a worker, or of control.
+    fn write(&mut self, number: usize, worker: Option<u16>, words: impl FnOnce(&Listed) -> String) {
         let now = self.began.elapsed();
         let site = &self.sites[number];
         if !self.limit.allows(number, site.level, now) {
             return;
         }
-        let text = format!("{}IPVS: {}", prefix(site, source), words(site));
+        let text = format!("{}IPVS: {}", prefix(site, worker), words(site));
         // Requested events are written at any log level. A failure (level 0) that was not requested is a warning.
         if site.level > 0 || site.flags.has(Flags::PRINT) || log::is_on(log::Level::Warn) {
             log::line(format_args!("{text}"));
         }
-        self.followers.send(|| DebugEvent::of(site, source, now, text));
+        self.followers.send(|| DebugEvent::of(site, worker, now, text));
     }
 
     /// Reports suppressed and lost events, once a second. `lost` is what workers have lost since the start. Call it often.
@@ -200,13 +184,10 @@ impl Debug {
 }
 
 /// The prefix that the flags ask for, in the kernel's order.
-fn prefix(site: &Listed, source: EventSource) -> String {
+fn prefix(site: &Listed, worker: Option<u16>) -> String {
     let mut out = String::new();
     if site.flags.has(Flags::THREAD) {
-        out += &match source {
-            EventSource::Control => "[control] ".to_owned(),
-            EventSource::Worker(number) => format!("[worker {number}] "),
-        };
+        out += &worker.map_or("[control] ".to_owned(), |number| format!("[worker {number}] "));
     }
     let parts = [
         (Flags::MODULE, site.module.to_owned()),
@@ -237,11 +218,7 @@ impl DebugSite {
 }
 
 impl DebugEvent {
-    fn of(site: &Listed, source: EventSource, now: Duration, text: String) -> DebugEvent {
-        let worker = match source {
-            EventSource::Control => None,
-            EventSource::Worker(number) => Some(number),
-        };
+    fn of(site: &Listed, worker: Option<u16>, now: Duration, text: String) -> DebugEvent {
         DebugEvent {
             module: site.module.to_owned(),
             function: site.function.to_owned(),

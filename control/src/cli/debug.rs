@@ -11,6 +11,7 @@ use crate::api::request::{DebugQuery, Done, NoParams, Request, SysctlGet};
 use crate::api::view::{DebugEvent, DebugSet, DebugSite, DebugSites};
 use crate::debug;
 use crate::model::edit::SettingsEdit;
+use crate::plural::count;
 
 /// Subcommands of `pollux debug`.
 #[derive(Clone, Debug, Subcommand)]
@@ -111,11 +112,8 @@ fn joined(parts: &[String]) -> String {
 
 /// Number of sites that a query matched.
 fn matched(set: &DebugSet) -> String {
-    match set.matched {
-        0 => "0 sites matched; `pollux debug sites` lists them all\n".to_owned(),
-        1 => "1 site matched\n".to_owned(),
-        many => format!("{many} sites matched\n"),
-    }
+    let hint = if set.matched == 0 { "; `pollux debug sites` lists them all" } else { "" };
+    format!("{} matched{hint}\n", count(set.matched, "site"))
 }
 
 /// The format of the kernel's dynamic_debug/control.

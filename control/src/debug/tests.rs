@@ -20,13 +20,16 @@ fn texts(follow: &Follow) -> Vec<String> {
 }
 
 #[test]
-fn sites_have_the_kernels_format() {
+fn sites_have_a_place() {
     let debug = Debug::default();
     let all = debug.list(&Filter::default());
     assert_eq!(all.len(), usize::from(Kind::SITES + sites::Kind::SITES));
-    let lines: Vec<String> = debug.sites.iter().map(ToString::to_string).collect();
-    let chosen = lines.iter().find(|line| line.contains("[ip_vs_rr] pick =_ \"ip_vs_")).unwrap();
-    assert!(chosen.starts_with("dataplane/src/pipeline/slow_path/schedule.rs:"), "{chosen}");
+    let of_rr = |site: &&DebugSite| site.module == "ip_vs_rr" && site.format.starts_with("ip_vs_");
+    let chosen = all.iter().find(of_rr).unwrap();
+    assert_eq!(
+        (chosen.file.as_str(), chosen.function.as_str()),
+        ("dataplane/src/pipeline/slow_path/schedule.rs", "pick")
+    );
     assert!(all.iter().all(|site| site.line > 0 && !site.function.is_empty()), "{all:?}");
     assert!(all.iter().all(|site| site.level <= 12 && site.flags == "_"));
 }
