@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::file::{self, Saved, StateError, beside};
+use super::file::{self, Saved, StateError};
 use crate::log::Level;
 use crate::model::Config;
 use crate::model::input_error::InputErrors;
@@ -153,7 +153,7 @@ fn choose(begun: &mut Beginning, keep: &mut Keep, saved: Saved, config: Option<&
 fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>, BeginError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let made = parent.map_or(Ok(()), fs::create_dir_all);
-    let file = match made.and_then(|()| File::create(beside(path, "lock"))) {
+    let file = match made.and_then(|()| File::create(path.with_added_extension("lock"))) {
         Ok(file) => file,
         Err(error) => {
             let text = format!(
@@ -174,7 +174,7 @@ fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>
 }
 
 fn set_aside(path: &Path, suffix: &str, messages: &mut Vec<(Level, String)>) {
-    let aside = beside(path, suffix);
+    let aside = path.with_added_extension(suffix);
     let (from, to) = (path.display(), aside.display());
     messages.push(match fs::rename(path, &aside) {
         Ok(()) => (Level::Info, format!("state file {from} renamed to {to}")),

@@ -132,7 +132,7 @@ pub fn parse(text: &str) -> Result<Saved, SyntaxError> {
 /// # Errors
 /// The system's error; the old file is unchanged.
 pub fn write(path: &Path, saved: &Saved) -> io::Result<()> {
-    let fresh = beside(path, "new");
+    let fresh = path.with_added_extension("new");
     let written = write_whole(&fresh, saved).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
         // The disk may be full.
@@ -149,12 +149,4 @@ fn write_whole(path: &Path, saved: &Saved) -> io::Result<()> {
     serde_json::to_writer(&mut buffered, saved)?;
     buffered.write_all(b"\n")?;
     buffered.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-}
-
-/// `PATH.SUFFIX`.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
 }

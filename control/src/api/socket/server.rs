@@ -84,7 +84,7 @@ impl Server {
         if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
             return Err(ServerError::NotASocket(path.to_owned()));
         }
-        let lock = File::create(beside(path, "lock")).map_err(failed)?;
+        let lock = File::create(path.with_added_extension("lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => ServerError::InUse(path.to_owned()),
             TryLockError::Error(source) => failed(source),
@@ -116,7 +116,7 @@ impl Drop for Server {
 /// Binds in a private directory, sets the mode, and moves the socket to its path, so that no other user can connect in
 /// between, whatever the umask. The move also replaces a stale socket.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let private = beside(path, "new");
+    let private = path.with_added_extension("new");
     let _ = fs::remove_dir_all(&private);
     DirBuilder::new().mode(0o700).create(&private)?;
     let fresh = private.join("s");
@@ -127,13 +127,6 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     });
     fs::remove_dir_all(&private)?;
     bound
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
 }
 
 fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: Limits) {
