@@ -1,29 +1,20 @@
 //! Assignment of cores: as in testpmd, the first core of EAL's `-l` list is for the control thread, the others are for
 //! workers.
 
-/// Cores of the workers.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Cores {
-    /// Each core runs one worker.
-    pub workers: Vec<usize>,
-}
-
-impl Cores {
-    /// Reads `-l 0,2-3`, `--lcores 0@0,1@4` or `-c f` from EAL's arguments; without them, all cores of the process are
-    /// used.
-    pub fn from_eal(eal: &[String]) -> Cores {
-        let listed = eal.iter().enumerate().find_map(|(index, arg)| match arg.as_str() {
-            "-l" | "--lcores" => eal.get(index + 1).map(|list| parse(list)),
-            "-c" => eal.get(index + 1).map(|mask| parse_mask(mask)),
-            _ => arg.strip_prefix("--lcores=").or_else(|| arg.strip_prefix("-l")).map(parse),
-        });
-        let cores = listed.filter(|cores| !cores.is_empty()).unwrap_or_else(|| {
-            core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
-        });
-        // A single core is shared by the worker and the control thread, which sleeps most of the time.
-        let workers = if cores.len() > 1 { cores[1..].to_vec() } else { cores };
-        Cores { workers: if workers.is_empty() { vec![0] } else { workers } }
-    }
+/// Returns the cores of the workers, by number, from EAL's `-l 0,2-3`, `--lcores 0@0,1@4` or `-c f`; without them, all
+/// cores of the process are used.
+pub fn of_workers(eal: &[String]) -> Vec<usize> {
+    let listed = eal.iter().enumerate().find_map(|(index, arg)| match arg.as_str() {
+        "-l" | "--lcores" => eal.get(index + 1).map(|list| parse(list)),
+        "-c" => eal.get(index + 1).map(|mask| parse_mask(mask)),
+        _ => arg.strip_prefix("--lcores=").or_else(|| arg.strip_prefix("-l")).map(parse),
+    });
+    let cores = listed.filter(|cores| !cores.is_empty()).unwrap_or_else(|| {
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
+    });
+    // A single core is shared by the worker and the control thread, which sleeps most of the time.
+    let workers = if cores.len() > 1 { cores[1..].to_vec() } else { cores };
+    if workers.is_empty() { vec![0] } else { workers }
 }
 
 /// Parses a core list: `2-3` is two cores; `5@2` is EAL's lcore 5 on core 2.
@@ -47,7 +38,7 @@ mod tests {
     use super::*;
 
     fn workers(args: &[&str]) -> Vec<usize> {
-        Cores::from_eal(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>()).workers
+        of_workers(&args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>())
     }
 
     #[test]

@@ -9,12 +9,11 @@ use pollux_dataplane::dpdk::{Eal, Tsc};
 use pollux_dataplane::worker::idle::Mode;
 
 use super::arguments::DaemonArgs;
-use super::cores::Cores;
 use super::error::RunError;
 use super::ports::{self, OpenPorts};
 use super::twins::{kernel_namespaces, port_list, start_exception, start_mirror};
 use super::workers::{self, Dpdk, Started};
-use super::{announce, idle, reload};
+use super::{announce, cores, idle, reload};
 use crate::api::socket;
 use crate::api::socket::server::{Job, Server};
 use crate::engine::compile::Compiler;
@@ -36,10 +35,10 @@ const TICK: Duration = Duration::from_millis(5);
 pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
     let config = &begun.config;
-    let cores = Cores::from_eal(&args.eal);
+    let cores = cores::of_workers(&args.eal);
     // `args.eal[0]` is the program name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
-    let count = cores.workers.len();
+    let count = cores.len();
     let spread = ports::spread(config);
     let idle = idle::config(options, &config.start);
     let interrupts = idle.mode == Mode::Interrupt;

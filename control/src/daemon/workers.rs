@@ -10,7 +10,6 @@ use pollux_dataplane::steer::Spread;
 use pollux_dataplane::worker::idle::IdleConfig;
 use pollux_dataplane::worker::{Setup, Worker};
 
-use super::cores::Cores;
 use super::error::RunError;
 use super::idle;
 use super::ports::OpenPorts;
@@ -38,16 +37,16 @@ pub(super) struct Started {
 pub(super) fn start(
     dpdk: Dpdk,
     config: &Config,
-    cores: &Cores,
+    cores: &[usize],
     idle: IdleConfig,
     ports: &mut OpenPorts,
     spread: Option<&Arc<Spread>>,
 ) -> Result<Started, RunError> {
-    let numbers: Vec<u16> = cores.workers.iter().map(|&core| core as u16).collect();
+    let numbers: Vec<u16> = cores.iter().map(|&core| core as u16).collect();
     let Parts { setups, mut handles, rings } =
         namespace_manager::parts(&config.start, &numbers, ports.names().len(), spread);
     let (mut slots, mut threads) = (Vec::new(), Vec::new());
-    for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(&cores.workers) {
+    for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(cores) {
         let sizes = default_namespace.sizes;
         let setup = Setup { idle, ..Setup::new(ports.queues_of_worker(), default_namespace) };
         slots.push(WorkerSlot { core: core as u16, namespace_rings: Arc::clone(&setup.namespace_rings) });
