@@ -291,5 +291,5 @@ fn without_a_writable_directory_the_daemon_starts_and_warns() {
     let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
     writer.enqueue(config(1), None);
     wait_until(&writer, |view| view.failed > 0);
-    assert_eq!(writer.path(), Path::new("/proc/nowhere/state.json"));
+    assert_eq!(writer.view().path, Path::new("/proc/nowhere/state.json"));
 }

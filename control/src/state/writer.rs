@@ -1,7 +1,6 @@
 //! The thread that writes the state file. Changes queued during a write share the next write.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -110,11 +109,6 @@ impl Writer {
             pending: queue.writing || queue.next.is_some(),
             error: queue.error.clone(),
         }
-    }
-
-    /// Returns the path of the state file.
-    pub fn path(&self) -> &Path {
-        &self.keep.path
     }
 }
 

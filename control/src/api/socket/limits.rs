@@ -104,11 +104,6 @@ impl Budget {
     pub fn share(self: &Arc<Budget>) -> Share {
         Share { of: Arc::clone(self), taken: 0 }
     }
-
-    /// Returns the number of bytes in use.
-    pub fn used(&self) -> usize {
-        self.used.load(Relaxed)
-    }
 }
 
 /// A client's share of a budget; returned on drop.

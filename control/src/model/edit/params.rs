@@ -33,11 +33,6 @@ pub struct ServiceEdit {
 }
 
 impl ServiceEdit {
-    /// Returns an edit without changes.
-    pub fn new(service: ServiceKey) -> ServiceEdit {
-        ServiceEdit { service, scheduler: None, flags: None, persistence: None, ops: None }
-    }
-
     /// Returns an edit that replaces all fields except the destinations, like `ipvsadm -E`.
     pub fn replacing(new: Service) -> ServiceEdit {
         ServiceEdit {
@@ -168,19 +163,6 @@ pub struct DestinationEdit {
 }
 
 impl DestinationEdit {
-    /// Returns an edit without changes.
-    pub fn new(service: ServiceKey, destination: DestinationKey) -> DestinationEdit {
-        DestinationEdit {
-            service,
-            destination,
-            method: None,
-            tunnel: None,
-            weight: None,
-            upper_threshold: None,
-            lower_threshold: None,
-        }
-    }
-
     /// Returns an edit that replaces all fields, like `ipvsadm -e`.
     pub fn replacing(service: ServiceKey, new: &Destination) -> DestinationEdit {
         DestinationEdit {

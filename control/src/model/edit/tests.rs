@@ -60,6 +60,24 @@ fn remove_destination(
     apply_edit(config, Edit::DestinationRemove(DestinationRemove { service, destination })).map(drop)
 }
 
+/// An edit without changes.
+fn same_service(service: ServiceKey) -> ServiceEdit {
+    ServiceEdit { service, scheduler: None, flags: None, persistence: None, ops: None }
+}
+
+/// An edit without changes.
+fn same_destination(service: ServiceKey, destination: DestinationKey) -> DestinationEdit {
+    DestinationEdit {
+        service,
+        destination,
+        method: None,
+        tunnel: None,
+        weight: None,
+        upper_threshold: None,
+        lower_threshold: None,
+    }
+}
+
 fn one() -> Config {
     let mut config = Config::default();
     add_service(&mut config, empty(1)).unwrap();
@@ -76,12 +94,10 @@ fn refused(expected: Errno, edit: impl FnOnce(&mut Config) -> Result<(), EditErr
 
 #[test]
 fn refused_edits_have_the_errno_of_ipvs() {
-    let edit = |s, d, weight| DestinationEdit {
-        weight: Some(weight),
-        ..DestinationEdit::new(key(s), server(d).key())
-    };
+    let edit =
+        |s, d, weight| DestinationEdit { weight: Some(weight), ..same_destination(key(s), server(d).key()) };
     refused(Errno::EExist, |c| add_service(c, empty(1)));
-    refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit::new(key(2))));
+    refused(Errno::ESrch, |c| edit_service(c, &same_service(key(2))));
     refused(Errno::ESrch, |c| remove_service(c, key(2)));
     refused(Errno::ESrch, |c| add_destination(c, key(2), server(1)));
     refused(Errno::ESrch, |c| edit_destination(c, &edit(2, 1, 0)));
@@ -94,8 +110,7 @@ fn refused_edits_have_the_errno_of_ipvs() {
     let crossed = Destination { upper_threshold: 5, lower_threshold: 6, ..server(2) };
     refused(Errno::ERange, |c| add_destination(c, key(1), crossed));
     refused(Errno::ERange, |c| {
-        let edit =
-            DestinationEdit { lower_threshold: Some(1), ..DestinationEdit::new(key(1), server(1).key()) };
+        let edit = DestinationEdit { lower_threshold: Some(1), ..same_destination(key(1), server(1).key()) };
         edit_destination(c, &edit)
     });
     refused(Errno::ESrch, |c| edit_service(c, &ServiceEdit::replacing(Service::new(key(2)))));
@@ -124,12 +139,12 @@ fn limits_of_start_are_enforced() {
 #[test]
 fn absent_fields_keep_their_value() {
     let mut config = one();
-    let edit = DestinationEdit { weight: Some(0), ..DestinationEdit::new(key(1), server(1).key()) };
+    let edit = DestinationEdit { weight: Some(0), ..same_destination(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
     assert_eq!(config.services[0].destinations, [Destination { weight: 0, ..server(1) }]);
     set_settings(&mut config, &SettingsEdit { tcp_timeout: Some(5), ..Default::default() }).unwrap();
     assert_eq!(config.settings, Settings { tcp_timeout: 5, ..Settings::default() });
-    edit_service(&mut config, &ServiceEdit { scheduler: Some(Scheduler::Rr), ..ServiceEdit::new(key(1)) })
+    edit_service(&mut config, &ServiceEdit { scheduler: Some(Scheduler::Rr), ..same_service(key(1)) })
         .unwrap();
     assert_eq!(config.services[0].scheduler, Scheduler::Rr);
     flush(&mut config);
@@ -193,7 +208,7 @@ fn a_service_with_port_0_needs_persistence() {
     assert_eq!(add_service(&mut config, Service::new(key)).unwrap_err().errno(), Errno::EInval);
     let sticky = Service { persistence: Some(Persistence::default()), ..Service::new(key) };
     add_service(&mut config, sticky.clone()).unwrap();
-    let end = ServiceEdit { persistence: Some(None), ..ServiceEdit::new(key) };
+    let end = ServiceEdit { persistence: Some(None), ..same_service(key) };
     assert_eq!(edit_service(&mut config, &end).unwrap_err().errno(), Errno::EInval);
     assert_eq!(config.services, vec![sticky].into());
 }
@@ -214,7 +229,7 @@ fn a_replacement_sets_all_fields() {
     let expected =
         Service { scheduler: Scheduler::Sh, destinations: vec![tunnelled], ..Service::new(key(1)) };
     assert_eq!(config.services, vec![expected].into());
-    let edit = DestinationEdit { method: Some(Method::Dr), ..DestinationEdit::new(key(1), server(1).key()) };
+    let edit = DestinationEdit { method: Some(Method::Dr), ..same_destination(key(1), server(1).key()) };
     edit_destination(&mut config, &edit).unwrap();
     let plain = Destination { method: Method::Dr, upper_threshold: 9, ..server(1) };
     assert_eq!(config.services[0].destinations, [plain], "another method resets the tunnel type");
@@ -289,7 +304,7 @@ fn on_config(config: &mut Config, step: &Step) -> bool {
             add_destination(config, key(s), Destination { weight, ..server(d) }).is_ok()
         }
         Step::Edit(s, d, w) => {
-            let edit = DestinationEdit { weight: Some(w), ..DestinationEdit::new(key(s), server(d).key()) };
+            let edit = DestinationEdit { weight: Some(w), ..same_destination(key(s), server(d).key()) };
             edit_destination(config, &edit).is_ok()
         }
         Step::Remove(s, d) => remove_destination(config, key(s), server(d).key()).is_ok(),
