@@ -164,9 +164,7 @@ impl NamespaceEngine {
     /// If a worker does not respond in time.
     pub fn replace(&mut self, config: &Config, link_filter: LinkFilter) -> Result<(), Failure> {
         if link_filter != self.link_filter || config.network != self.compiler.config().network {
-            self.link_filter = link_filter;
-            let network_config = config.network.clone().unwrap_or_else(|| self.kernel_network.clone());
-            self.install_network(network_config)?;
+            self.select_network(config.network.clone(), link_filter)?;
         }
         self.configure(config)
     }
@@ -179,10 +177,17 @@ impl NamespaceEngine {
         if link_filter == self.link_filter {
             return Ok(());
         }
+        self.select_network(self.compiler.config().network.clone(), link_filter)
+    }
+
+    /// Installs the static network configuration, or else what the kernel reported last, as far as the filter allows.
+    fn select_network(
+        &mut self,
+        fixed: Option<NetworkConfig>,
+        link_filter: LinkFilter,
+    ) -> Result<(), Failure> {
         self.link_filter = link_filter;
-        let network_config =
-            self.compiler.config().network.clone().unwrap_or_else(|| self.kernel_network.clone());
-        self.install_network(network_config)
+        self.install_network(fixed.unwrap_or_else(|| self.kernel_network.clone()))
     }
 
     /// Installs a validated configuration.
