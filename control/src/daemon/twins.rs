@@ -55,8 +55,8 @@ pub(super) fn kernel_namespaces(
     pool: Pool,
     use_kernel: bool,
 ) -> KernelNamespaces<Mbuf> {
-    let to_wire = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
-    KernelNamespaces::new(switch, ports, Box::new(to_wire), use_kernel)
+    let new_injector = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
+    KernelNamespaces::new(switch, ports, Box::new(new_injector), use_kernel)
 }
 
 pub(super) fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkConfig>), RunError> {

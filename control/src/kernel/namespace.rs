@@ -134,7 +134,7 @@ impl PortList {
 }
 
 /// Creates the injector for the ring of a namespace's first worker.
-pub type ToWire<P> = Box<dyn Fn(Arc<ArrayQueue<(usize, P)>>) -> Box<dyn Injector>>;
+pub type NewInjector<P> = Box<dyn Fn(Arc<ArrayQueue<(usize, P)>>) -> Box<dyn Injector>>;
 
 /// Change of the exception path that is made when the ports are bound.
 enum Prepared<P> {
@@ -147,7 +147,7 @@ enum Prepared<P> {
 pub struct KernelNamespaces<P> {
     switch: Switch<P>,
     ports: PortList,
-    to_wire: ToWire<P>,
+    new_injector: NewInjector<P>,
     /// False if the daemon runs without twins.
     kernel: bool,
     /// Network namespaces, each with the bindings that have a twin in it.
@@ -157,8 +157,20 @@ pub struct KernelNamespaces<P> {
 
 impl<P: Packet> KernelNamespaces<P> {
     /// Begins without namespaces; `kernel` is false if the daemon runs without twins.
-    pub fn new(switch: Switch<P>, ports: PortList, to_wire: ToWire<P>, kernel: bool) -> KernelNamespaces<P> {
-        KernelNamespaces { switch, ports, to_wire, kernel, netns: HashMap::new(), prepared: HashMap::new() }
+    pub fn new(
+        switch: Switch<P>,
+        ports: PortList,
+        new_injector: NewInjector<P>,
+        kernel: bool,
+    ) -> KernelNamespaces<P> {
+        KernelNamespaces {
+            switch,
+            ports,
+            new_injector,
+            kernel,
+            netns: HashMap::new(),
+            prepared: HashMap::new(),
+        }
     }
 }
 
@@ -170,7 +182,7 @@ impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
         rings: KernelRings<P>,
     ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
         let mut carried =
-            Carried { twins: Vec::new(), ring: rings.kernel, injector: (self.to_wire)(rings.inject) };
+            Carried { twins: Vec::new(), ring: rings.kernel, injector: (self.new_injector)(rings.inject) };
         let mut mirror = None;
         if self.kernel && of.start.kernel {
             let netns = Netns::open(of.netns())?;
