@@ -19,6 +19,7 @@ pub mod sweep;
 pub(crate) mod tests;
 pub mod workers;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
@@ -31,6 +32,7 @@ use crate::api::view::{PortView, StatsView, VersionView};
 use crate::debug::Debug;
 use crate::engine::namespace_manager::NamespaceManager;
 use crate::engine::workers::Workers;
+use crate::kernel::exception::ExceptionCounters;
 use crate::model::diff;
 use crate::model::edit::EditError;
 use crate::model::input_error::InputErrors;
@@ -61,6 +63,8 @@ pub struct Engine {
     configured_ports: Vec<Port>,
     namespaces: Box<dyn NamespaceManager>,
     dpdk: Option<String>,
+    /// Counters of the exception path, if there is one.
+    exception_counters: Option<Arc<ExceptionCounters>>,
     /// Writes the state file, if there is one.
     writer: Option<Writer>,
     began: Instant,
@@ -84,6 +88,7 @@ impl Engine {
             configured_ports: Vec::new(),
             namespaces,
             dpdk,
+            exception_counters: None,
             writer: None,
             began,
             ticked: began,
@@ -94,6 +99,11 @@ impl Engine {
     /// Returns true after a request to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping
+    }
+
+    /// Shows the counters of the exception path in `stats.get`.
+    pub fn show_exception_path(&mut self, counters: Arc<ExceptionCounters>) {
+        self.exception_counters = Some(counters);
     }
 
     /// Takes over the debug sites that were enabled before the engine existed.
@@ -166,8 +176,11 @@ impl Engine {
             Request::NamespaceRemove(remove) => self.remove_namespace(&remove.name),
             Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
             Request::StatsGet(_) => {
+                let ports = self.ports.views();
+                let exception_path = observe::kernel_counters(self.exception_counters.as_deref());
                 let state = self.writer.as_ref().map(Writer::view);
-                Ok(Reply::Stats(StatsView { state, ..self.default_namespace.stats(self.ports.views()) }))
+                let stats = self.default_namespace.stats();
+                Ok(Reply::Stats(StatsView { ports, exception_path, state, ..stats }))
             }
             Request::VersionGet(_) => Ok(Reply::Version(self.version())),
             Request::DaemonStop(_) => {

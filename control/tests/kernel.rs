@@ -43,9 +43,8 @@ fn the_kernel_answers_a_ping() {
         bed.arrives(&frames::ping(OURS, PEER));
         let reply = bed.leaves("an echo reply", frames::is_echo_reply);
         assert_eq!(reply[..6], PEER.0);
-        assert_eq!(bed.counters.to_kernel.frames.load(Relaxed), 1);
-        assert_eq!(bed.counters.to_kernel.bytes.load(Relaxed), frames::ping(OURS, PEER).len() as u64);
-        until("the reply is counted", || (bed.counters.from_kernel.frames.load(Relaxed) >= 1).then_some(()));
+        assert_eq!(bed.counters.to_kernel.load(Relaxed), 1);
+        until("the reply is counted", || (bed.counters.from_kernel.load(Relaxed) >= 1).then_some(()));
 
         bed.arrives_at(9, &frames::ping(OURS, PEER));
         bed.drops_one("a frame for a port without a twin");

@@ -341,6 +341,12 @@ pub struct StatsView {
     pub workers: Vec<WorkerView>,
     /// Counters of each port.
     pub ports: Vec<PortView>,
+    /// Frames carried to and from the TAP twins of all namespaces; absent for a namespace.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exception_path: BTreeMap<String, u64>,
+    /// Counters of the mirror of the kernel's network state; absent if the namespace has no twins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirror: BTreeMap<String, u64>,
     /// State file; absent if no state is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateView>,

@@ -1,5 +1,6 @@
 //! Counters and the daemon's version as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::api::view::{StateView, Stats, StatsView, VersionView, WorkerView};
@@ -21,8 +22,8 @@ const PRINTED: [&str; 12] = [
     "interrupt_wakeups",
 ];
 
-/// Totals, then the counters of each worker, then one line per port. Counters have their names of JSON; those that are
-/// zero are left out.
+/// Totals, the counters of each worker, one line per port, then the counters of the kernel's side. Counters have their
+/// names of JSON; those that are zero are left out.
 pub fn stats(view: &StatsView) -> String {
     let Stats { connections, in_packets, out_packets, in_bytes, out_bytes } = view.live;
     let connections = count(connections, "connection");
@@ -36,6 +37,8 @@ pub fn stats(view: &StatsView) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "port {} ({}): {}, link {link}, {twin}", p.name, p.driver, p.mac);
     }
+    counters(&mut out, "exception path: ", &view.exception_path);
+    counters(&mut out, "mirror: ", &view.mirror);
     out.extend(view.state.as_ref().map(state));
     out
 }
@@ -51,8 +54,8 @@ fn worker(out: &mut String, of: &WorkerView) {
     let fields = serde_json::to_value(of).unwrap_or_default();
     let others =
         fields.as_object().into_iter().flatten().filter(|(name, _)| !PRINTED.contains(&name.as_str()));
-    let others = others.filter_map(|(name, value)| Some((name, value.as_u64()?)));
-    counters(out, "", others);
+    let others = others.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)));
+    counters(out, "  ", &others.collect());
     if of.idle_pauses + of.sleeps > 0 {
         let _ = writeln!(
             out,
@@ -63,19 +66,21 @@ fn worker(out: &mut String, of: &WorkerView) {
             count(of.interrupt_wakeups, "interrupt wakeup"),
         );
     }
-    for (name, reasons) in
-        [("slow path: ", &of.slow_path), ("ICMP errors sent: ", &of.icmp_sent), ("dropped: ", &of.drops)]
-    {
-        counters(out, name, reasons.iter().map(|(reason, packets)| (reason, *packets)));
+    for (name, reasons) in [
+        ("  slow path: ", &of.slow_path),
+        ("  ICMP errors sent: ", &of.icmp_sent),
+        ("  dropped: ", &of.drops),
+    ] {
+        counters(out, name, reasons);
     }
 }
 
 /// One line of the counters that are not zero, or none.
-fn counters<'a>(out: &mut String, title: &str, counters: impl Iterator<Item = (&'a String, u64)>) {
-    let counted = counters.filter(|(_, number)| *number > 0).map(|(name, number)| format!("{name} {number}"));
-    let counted: Vec<String> = counted.collect();
+fn counters(out: &mut String, title: &str, counters: &BTreeMap<String, u64>) {
+    let counted = counters.iter().filter(|(_, number)| **number > 0);
+    let counted: Vec<String> = counted.map(|(name, number)| format!("{name} {number}")).collect();
     if !counted.is_empty() {
-        let _ = writeln!(out, "  {title}{}", counted.join(", "));
+        let _ = writeln!(out, "{title}{}", counted.join(", "));
     }
 }
 
@@ -136,6 +141,8 @@ mod tests {
             live,
             workers: vec![worker],
             ports: vec![port],
+            exception_path: reasons(&[("to_kernel", 7), ("twins_lost", 0)]),
+            mirror: reasons(&[("full_dumps", 1), ("published", 2)]),
             state: Some(state),
             ..StatsView::default()
         };
@@ -149,6 +156,8 @@ mod tests {
              ICMP errors sent: ttl-exceeded 4\n  \
              dropped: other-host 5\n\
              port net_tap0 (net_tap): 02:00:00:00:00:01, link up, no twin\n\
+             exception path: to_kernel 7\n\
+             mirror: full_dumps 1, published 2\n\
              state s.json: written 1 time\n"
         );
     }

@@ -70,6 +70,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
         Engine::new(default_namespace, Box::new(ports), Box::new(namespaces), Some(Eal::version()));
     announce::configuration(&mut debug, config);
     engine.use_debug(debug);
+    engine.show_exception_path(exception.counters());
     engine.start(config)?;
     // The mirror has already published its first state; the first packet needs its routes.
     if let Ok(first) = network_config.try_recv() {

@@ -12,7 +12,7 @@ use super::sweep;
 use crate::api::error::Failure;
 use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
-use crate::api::view::{PortView, ServiceList, StatsView};
+use crate::api::view::{ServiceList, StatsView};
 use crate::debug::{Debug, sites};
 use crate::engine::compile::{CompileError, Compiler};
 use crate::engine::defence::Defence;
@@ -113,7 +113,7 @@ impl NamespaceEngine {
             Request::DestinationEdit(change) => self.edit_one(Edit::DestinationEdit(change)),
             Request::DestinationRemove(remove) => self.edit_one(Edit::DestinationRemove(remove)),
             Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
-            Request::StatsGet(_) => Ok(Reply::Stats(self.stats(Vec::new()))),
+            Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
             Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(change)),
             Request::StatsZero(query) => self.edit_one(Edit::StatsZero(query)),
             Request::FwmarksSet(set) => self.edit(|config| edit::set_fwmarks(config, set.fwmarks)),
@@ -345,8 +345,8 @@ impl NamespaceEngine {
         self.workers.all().iter().map(|worker| worker.capacity).sum()
     }
 
-    /// Returns all counters of the namespace; `ports` is empty except for the default namespace.
-    pub(super) fn stats(&mut self, ports: Vec<PortView>) -> StatsView {
+    /// Returns all counters of the namespace.
+    pub(super) fn stats(&mut self) -> StatsView {
         let workers = &self.workers;
         self.estimators.count(|id| workers.counted(id));
         let Counted { live, shown, rates } = self.estimators.total();
@@ -355,8 +355,8 @@ impl NamespaceEngine {
             live,
             rates,
             workers: self.workers.all().iter().map(observe::worker).collect(),
-            ports,
-            state: None,
+            mirror: observe::kernel_counters(self.mirror.as_ref().map(Mirror::counters)),
+            ..StatsView::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! Builds replies from counters and connections.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use pollux_dataplane::config::Page;
@@ -12,6 +13,7 @@ use pollux_dataplane::service::{self, DestinationId};
 use pollux_dataplane::stats::{Counter, WorkerStats};
 use pollux_dataplane::verdict::{DropReason, IcmpReason, SlowPathReason};
 use pollux_dataplane::wire::protocol;
+use serde::Serialize;
 
 use crate::api::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
@@ -208,4 +210,10 @@ pub fn worker(handle: &WorkerHandle) -> WorkerView {
         sleep_us: counters.sleep_us.get(),
         interrupt_wakeups: counters.interrupt_wakeups.get(),
     }
+}
+
+/// Returns the counters of the exception path, or of a mirror, by name; none if it does not exist.
+pub fn kernel_counters(counters: Option<&impl Serialize>) -> BTreeMap<String, u64> {
+    let named = counters.and_then(|counters| serde_json::to_value(counters).ok());
+    named.and_then(|named| serde_json::from_value(named).ok()).unwrap_or_default()
 }

@@ -14,6 +14,7 @@ use crossbeam::channel::{self, Sender};
 use crossbeam::queue::ArrayQueue;
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::worker::binding::NamespaceId;
+use serde::Serialize;
 
 use super::tap::TapDevice;
 
@@ -31,25 +32,17 @@ pub trait Injector: Send + 'static {
     fn inject(&mut self, port: usize, frame: &[u8]) -> bool;
 }
 
-/// Counters of one direction.
-#[derive(Debug, Default)]
-pub struct DirectionCounters {
-    /// Frames delivered.
-    pub frames: AtomicU64,
-    /// Bytes delivered, including the Ethernet header, without the frame check sequence.
-    pub bytes: AtomicU64,
-    /// Frames dropped: to the kernel, because there is no twin or it is down; from the kernel, because the injector had
-    /// no space.
-    pub drops: AtomicU64,
-}
-
 /// Counters of the exception path, written only by its thread.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct ExceptionCounters {
-    /// From the data plane to the kernel.
-    pub to_kernel: DirectionCounters,
-    /// From the kernel to the data plane.
-    pub from_kernel: DirectionCounters,
+    /// Frames written to twins.
+    pub to_kernel: AtomicU64,
+    /// Frames for the kernel that were dropped, because there is no twin or it is down.
+    pub to_kernel_drops: AtomicU64,
+    /// Frames from twins, passed to the data plane.
+    pub from_kernel: AtomicU64,
+    /// Frames from twins that were dropped, because the injector had no space.
+    pub from_kernel_drops: AtomicU64,
     /// Twins deleted by someone else while in use; their frames are dropped.
     pub twins_lost: AtomicU64,
 }

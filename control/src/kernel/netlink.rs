@@ -15,6 +15,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, eventfd};
+use serde::Serialize;
 
 use super::rtnetlink::Asker;
 use crate::model::network_config::NetworkConfig;
@@ -35,7 +36,7 @@ pub struct Twin {
 }
 
 /// Counters of the mirror.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct MirrorCounters {
     /// Messages about changes.
     pub received: AtomicU64,

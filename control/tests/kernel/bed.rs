@@ -185,7 +185,7 @@ impl Bed {
 
     /// Waits until exactly one frame has been dropped on its way to the kernel.
     pub fn drops_one(&self, what: &str) {
-        until(what, || (self.counters.to_kernel.drops.load(Relaxed) == 1).then_some(()));
+        until(what, || (self.counters.to_kernel_drops.load(Relaxed) == 1).then_some(()));
     }
 
     /// Waits for the kernel to send a frame.

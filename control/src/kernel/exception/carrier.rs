@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, TryRecvError};
@@ -11,7 +11,7 @@ use pollux_dataplane::wire::ether;
 use pollux_dataplane::worker::binding::NamespaceId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Carried, Change, DirectionCounters, ExceptionCounters};
+use super::{Carried, Change, ExceptionCounters};
 
 /// Maximum number of frames carried in one direction before the other direction.
 const BURST: usize = 64;
@@ -102,10 +102,10 @@ impl<P: Packet> Carrier<P> {
 impl<P: Packet> Carried<P> {
     /// Writes up to a burst of frames from the ring to the twins; returns true if there was a frame.
     fn deliver(&self, counters: &ExceptionCounters, buffer: &mut [u8]) -> bool {
-        for count in 0..BURST {
-            let Some((port, packet)) = self.ring.pop() else { return count > 0 };
-            let frame = packet.bytes();
-            counters.to_kernel.count(frame.len(), self.deliver_one(port, frame, buffer));
+        for carried in 0..BURST {
+            let Some((port, packet)) = self.ring.pop() else { return carried > 0 };
+            let delivered = self.deliver_one(port, packet.bytes(), buffer);
+            count(if delivered { &counters.to_kernel } else { &counters.to_kernel_drops });
         }
         true
     }
@@ -137,12 +137,13 @@ impl<P: Packet> Carried<P> {
                     }
                     Err(_) => {
                         // The interface was deleted. Polling it further would keep the thread busy.
-                        counters.twins_lost.fetch_add(1, Relaxed);
+                        count(&counters.twins_lost);
                         return false;
                     }
                 };
                 let frame = with_tag(buffer, len, twin.vlan);
-                counters.from_kernel.count(len, injector.inject(twin.port, frame));
+                let injected = injector.inject(twin.port, frame);
+                count(if injected { &counters.from_kernel } else { &counters.from_kernel_drops });
                 busy = true;
             }
             true
@@ -167,15 +168,8 @@ fn with_tag(buffer: &mut [u8], len: usize, vlan: Option<u16>) -> &[u8] {
     &buffer[..TAG + len]
 }
 
-impl DirectionCounters {
-    fn count(&self, len: usize, delivered: bool) {
-        if delivered {
-            self.frames.fetch_add(1, Relaxed);
-            self.bytes.fetch_add(len as u64, Relaxed);
-        } else {
-            self.drops.fetch_add(1, Relaxed);
-        }
-    }
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
 }
 
 #[cfg(test)]
