@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{content, start};
 use crate::model::input_error::InputErrors;
-use crate::model::{Config, Namespace, namespace};
+use crate::model::{Binding, Config, Namespace, namespace};
 
 /// Maximum number of namespaces in addition to the default one.
 pub const MAX_NAMESPACES: usize = pollux_dataplane::worker::binding::MAX_NAMESPACES;
@@ -113,11 +113,11 @@ fn links(all: &[Namespace], this: Option<&str>, config: &Config, errors: &mut In
     for (index, link) in config.network.iter().flat_map(|network_config| &network_config.links).enumerate() {
         let owner = namespace::owner(all, &link.port, link.vlan);
         if owner != this {
-            let vlan = link.vlan.map(|vlan| format!(" VLAN {vlan}")).unwrap_or_default();
+            let binding = Binding { port: link.port.clone(), vlan: link.vlan };
             let whose = owner.unwrap_or(namespace::DEFAULT);
             errors.add(
                 format!("network.links[{index}]"),
-                format!("{}{vlan} belongs to namespace {whose:?}", link.port),
+                format!("{binding} belongs to namespace {whose:?}"),
                 "move the link to that namespace, or bind its port and VLAN to this one",
             );
         }
