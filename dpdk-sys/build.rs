@@ -8,10 +8,9 @@ use std::process::{Command, ExitCode};
 const OLDEST: &str = "22.11";
 
 /// DPDK functions that Rust calls directly: exported, with plain arguments, and unchanged since 22.11.
-const PLAIN: [&str; 21] = [
+const PLAIN: [&str; 20] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
-    "rte_eal_has_hugepages",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",
     "rte_eth_dev_get_port_by_name",

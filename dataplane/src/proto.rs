@@ -28,6 +28,17 @@ pub enum Sender {
     ClientOnly = 2,
 }
 
+/// Timeouts by state, from seconds.
+const fn seconds<const N: usize>(seconds: [u32; N]) -> [Millis; N] {
+    let mut timeouts = [Millis(0); N];
+    let mut state = 0;
+    while state < N {
+        timeouts[state] = Millis::from_secs(seconds[state]);
+        state += 1;
+    }
+    timeouts
+}
+
 impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts { tcp: tcp::TIMEOUTS, udp: Millis::from_secs(300), sctp: sctp::TIMEOUTS }

@@ -20,8 +20,6 @@ const SHARD_BITS: u32 = 4;
 const SHARDS: usize = 1 << SHARD_BITS;
 /// Interval at which an expired template checks whether its connections have ended; spec 4.9.
 const CHILDREN_WAIT: Millis = Millis::from_secs(60);
-/// Longest Call-ID that is stored; spec 9.3.
-pub const MAX_ENGINE_DATA: usize = 255;
 
 /// Destination of the clients' packets in a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -103,12 +103,6 @@ impl Eal {
         unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
     }
 
-    /// Whether EAL's memory is in huge pages. Without them there are more TLB misses.
-    pub fn has_hugepages(&self) -> bool {
-        // SAFETY: EAL is up while `self` is.
-        unsafe { sys::rte_eal_has_hugepages() != 0 }
-    }
-
     /// Registers the calling thread with EAL, so that pools have a cache of packets for it.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The SCTP state machine of IPVS as tables, and the event of a packet; spec 5.4.
 
-use super::Sender;
+use super::{Sender, seconds};
 use crate::time::Millis;
 use crate::wire::sctp::{self, ABORT, COOKIE_ACK, COOKIE_ECHO, ChunkHdr, INIT};
 use crate::wire::view;
@@ -38,16 +38,7 @@ use State::{
 const ALL: [State; STATES] = [NO, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL];
 
 /// Default timeouts by state, in the order of [`State`].
-pub const TIMEOUTS: [Millis; STATES] = {
-    let seconds = [2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61];
-    let mut timeouts = [Millis(0); STATES];
-    let mut i = 0;
-    while i < STATES {
-        timeouts[i] = Millis::from_secs(seconds[i]);
-        i += 1;
-    }
-    timeouts
-};
+pub const TIMEOUTS: [Millis; STATES] = seconds([2, 4, 61, 61, 61, 61, 61, 61, 900, 61, 61, 61, 4, 61]);
 
 /// Events: the rows of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The TCP state machine of IPVS as tables; spec 5.2.
 
 pub use super::Sender;
+use super::seconds;
 use crate::time::Millis;
 use crate::wire::tcp::{ACK, FIN, RST, SYN};
 
@@ -33,16 +34,7 @@ use State::{
 const ALL: [State; STATES] = [NO, ES, SS, SR, FW, TW, CL, CW, LA, LI, SA];
 
 /// Default timeouts by state, in the order of [`State`].
-pub const TIMEOUTS: [Millis; STATES] = {
-    let seconds = [2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120];
-    let mut timeouts = [Millis(0); STATES];
-    let mut i = 0;
-    while i < STATES {
-        timeouts[i] = Millis::from_secs(seconds[i]);
-        i += 1;
-    }
-    timeouts
-};
+pub const TIMEOUTS: [Millis; STATES] = seconds([2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120]);
 
 /// Rows are events (SYN, FIN, ACK, RST, none of these), columns the current state; the cell is the next state.
 type Table = [[State; STATES]; 5];
