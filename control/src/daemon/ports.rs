@@ -66,7 +66,7 @@ impl OpenPorts {
         )?;
         let mut open = OpenPorts { started: Vec::new(), queues: Vec::new(), twins: Vec::new() };
         for device in devices {
-            let given = config.ports.iter().find(|port| port.name == device.name);
+            let given = configured(config, &device.name);
             let mut setup = setup(pool.clone());
             setup.mtu = given.map(|port| port.mtu as u16);
             setup.promiscuous = given.is_some_and(|port| port.promiscuous);
@@ -113,7 +113,7 @@ impl OpenPorts {
     /// Assigns names to the ports' twins.
     pub fn name_twins(&mut self, config: &Config, prefix: &str) -> Vec<Twin> {
         let named = |(number, name): (usize, String)| {
-            let given = config.ports.iter().find(|port| port.name == name);
+            let given = configured(config, &name);
             let ifname =
                 given.and_then(|port| port.twin.clone()).unwrap_or_else(|| format!("{prefix}{number}"));
             Twin { ifname, port: name, vlan: None }
@@ -157,8 +157,12 @@ pub fn spread(config: &Config) -> Option<Arc<Spread>> {
 }
 
 fn wanted_mtu(config: &Config, device: &Device) -> u16 {
-    let given = config.ports.iter().find(|port| port.name == device.name);
-    given.map_or(device.mtu, |port: &model::Port| port.mtu as u16)
+    configured(config, &device.name).map_or(device.mtu, |port| port.mtu as u16)
+}
+
+/// Returns the configuration of a port.
+fn configured<'a>(config: &'a Config, name: &str) -> Option<&'a model::Port> {
+    config.ports.iter().find(|port| port.name == name)
 }
 
 fn check_names(devices: &[Device], config: &Config) -> Result<(), RunError> {
