@@ -18,3 +18,10 @@ pub mod tap;
 mod parse;
 mod rtnetlink;
 mod tables;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Adds one to a counter.
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, TryRecvError};
@@ -12,6 +12,7 @@ use pollux_dataplane::worker::binding::NamespaceId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Carried, Change, ExceptionCounters};
+use crate::kernel::count;
 
 /// Maximum number of frames carried in one direction before the other direction.
 const BURST: usize = 64;
@@ -166,10 +167,6 @@ fn with_tag(buffer: &mut [u8], len: usize, vlan: Option<u16>) -> &[u8] {
     buffer[TAG_AT..TAG_AT + 2].copy_from_slice(&ether::VLAN.to_be_bytes());
     buffer[TAG_AT + 2..TAG_AT + TAG].copy_from_slice(&vlan.to_be_bytes());
     &buffer[..TAG + len]
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
@@ -15,6 +15,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{MirrorCounters, NetlinkError, Twin};
+use crate::kernel::count;
 use crate::kernel::rtnetlink::{Asker, Listener};
 use crate::kernel::tables::{Effect, Tables};
 use crate::model::network_config::NetworkConfig;
@@ -190,8 +191,4 @@ impl Follower {
         rows.iter().for_each(|row| self.tables.load(row));
         Ok(())
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }
