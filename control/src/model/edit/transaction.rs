@@ -9,7 +9,6 @@ use super::{
     DestinationEdit, Edit, EditError, ServiceEdit, SettingsEdit, check_limit, check_numbers, check_weight,
     set_settings, valid,
 };
-use crate::model::modules;
 use crate::model::validate;
 use crate::model::{Config, Destination, DestinationKey, Service, ServiceKey, Start};
 
@@ -105,8 +104,7 @@ impl ConfigTransaction {
         valid(|errors| {
             let starts = [&self.rest.start, &self.running];
             starts.into_iter().any(|start| !validate::capacity_of_family(start, &new, "service", errors));
-            validate::service("service", &new, self.rest.network.as_ref(), errors);
-            modules::service("service", &new, &self.rest.settings.disabled_modules, errors);
+            validate::service("service", &new, &self.rest, errors);
         })?;
         self.check_room(1, new.destinations.len())?;
         self.steps.push(Step::Service(head(&new)));
@@ -132,8 +130,7 @@ impl ConfigTransaction {
         // The destinations do not change, and there may be many: only the service itself is checked.
         let new = edit.onto(head(old));
         valid(|errors| {
-            validate::service("service", &new, self.rest.network.as_ref(), errors);
-            modules::service("service", &new, &self.rest.settings.disabled_modules, errors);
+            validate::service("service", &new, &self.rest, errors);
             validate::count_destinations("service", &new, old.destinations.len(), errors);
         })?;
         self.steps.push(Step::Service(new.clone()));

@@ -26,8 +26,7 @@ pub(super) fn services(config: &Config, errors: &mut InputErrors) {
             );
         }
         capacity_of_family(&config.start, new, &location, errors);
-        service(&location, new, config.network.as_ref(), errors);
-        modules::service(&location, new, &config.settings.disabled_modules, errors);
+        service(&location, new, config, errors);
     }
     let destinations = config.services.iter().map(|s| s.destinations.len()).sum();
     fits("services", config.services.len(), config.start.services, errors);
@@ -63,16 +62,10 @@ pub fn capacity_of_family(
     capacity > 0
 }
 
-/// Checks one service and its destinations. `network_config` is the static network configuration, which says which
-/// addresses are local.
+/// Checks one service and its destinations. `config` says which addresses are local and which modules are off.
 ///
 /// As in IPVS, flags that the scheduler does not use are accepted and stored.
-pub fn service(
-    location: &str,
-    service: &Service,
-    network_config: Option<&NetworkConfig>,
-    errors: &mut InputErrors,
-) {
+pub fn service(location: &str, service: &Service, config: &Config, errors: &mut InputErrors) {
     key(location, service, errors);
     let may_be_udp = match service.key {
         ServiceKey::Address { protocol, .. } => protocol == Protocol::Udp,
@@ -95,7 +88,8 @@ pub fn service(
             );
         }
     }
-    destinations(location, service, network_config, errors);
+    destinations(location, service, config.network.as_ref(), errors);
+    modules::service(location, service, &config.settings.disabled_modules, errors);
 }
 
 fn key(location: &str, service: &Service, errors: &mut InputErrors) {
