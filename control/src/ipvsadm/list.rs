@@ -36,7 +36,7 @@ pub fn services(services: &[ServiceView], layout: Layout, names: &dyn Names) -> 
         out += VERSION;
         out.push('\n');
     }
-    out += titles(layout.table);
+    out += &titles(layout.table);
     for service in in_order(services, layout.unsorted) {
         service_line(&mut out, service, layout, names);
         for destination in destinations_in_order(service, layout.unsorted) {
@@ -54,33 +54,20 @@ pub fn timeouts(settings: &Settings) -> String {
 }
 
 /// The two lines of column titles. Some end with a space, as in the original.
-fn titles(table: Table) -> &'static str {
-    match table {
-        Table::Stats => concat!(
-            "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n",
-            "  -> RemoteAddress:Port\n"
-        ),
-        Table::Rate => concat!(
-            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n",
-            "  -> RemoteAddress:Port\n"
-        ),
-        Table::Thresholds => concat!(
-            "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n",
-            "  -> RemoteAddress:Port\n"
-        ),
-        Table::Persistent => concat!(
-            "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n",
-            "  -> RemoteAddress:Port\n"
-        ),
-        Table::TunnelInfo => concat!(
-            "Prot LocalAddress:Port Scheduler Flags\n",
-            "  -> RemoteAddress:Port           Forward TunnelInfo    Weight ActiveConn InActConn\n"
-        ),
-        Table::Plain | Table::Timeouts | Table::Daemons | Table::Connections { .. } => concat!(
-            "Prot LocalAddress:Port Scheduler Flags\n",
-            "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
-        ),
-    }
+fn titles(table: Table) -> String {
+    let services = match table {
+        Table::Stats => "               Conns   InPkts  OutPkts  InBytes OutBytes",
+        Table::Rate => "                 CPS    InPPS   OutPPS    InBPS   OutBPS",
+        Table::Thresholds => "            Uthreshold Lthreshold ActiveConn InActConn ",
+        Table::Persistent => "            Weight    PersistConn ActiveConn InActConn ",
+        _ => " Scheduler Flags",
+    };
+    let destinations = match table {
+        Table::Stats | Table::Rate | Table::Thresholds | Table::Persistent => "",
+        Table::TunnelInfo => "           Forward TunnelInfo    Weight ActiveConn InActConn",
+        _ => "           Forward Weight ActiveConn InActConn",
+    };
+    format!("Prot LocalAddress:Port{services}\n  -> RemoteAddress:Port{destinations}\n")
 }
 
 fn service_line(out: &mut String, service: &ServiceView, layout: Layout, names: &dyn Names) {
