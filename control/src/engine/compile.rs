@@ -20,7 +20,6 @@ use hashbrown::{HashMap, HashSet};
 use pollux_dataplane::config::{Event, FwmarkRule, NextHop, Snapshot, Target};
 use pollux_dataplane::service::{DestinationId, ServiceId};
 use pollux_dataplane::trace::Switches;
-use thiserror::Error;
 
 use self::changes::Changes;
 pub use self::convert::protocol_number;
@@ -31,51 +30,20 @@ use self::place::{Placed, Placing};
 use self::targets::Targets;
 use crate::api::error::Failure;
 use crate::engine::defence::{self, Defence, Modes, Pages};
-use crate::model::edit::{EditError, Step};
-use crate::model::input_error::{InputError, InputErrors};
+use crate::model::edit::{Step, check_limit};
+use crate::model::input_error::InputErrors;
 use crate::model::network_config::NetworkConfig;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
 /// Time for which a removed destination is remembered, in case it is added again; spec 2.6.
 pub const TRASH: Duration = Duration::from_secs(120);
 
-/// Reason why a configuration cannot be compiled.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum CompileError {
-    /// No service id is free.
-    #[error("{}", full("services", *.0))]
-    TooManyServices(usize),
-    /// No destination id is free.
-    #[error("{}", full("destinations", *.0))]
-    TooManyDestinations(usize),
-    /// A firewall mark rule or a link names a port that does not exist.
-    #[error("{0}")]
-    UnknownPort(InputError),
-}
-
-impl From<CompileError> for Failure {
-    fn from(why: CompileError) -> Failure {
-        match why {
-            CompileError::UnknownPort(error) => Failure::InputErrors(InputErrors(vec![error])),
-            CompileError::TooManyServices(allowed) => full("services", allowed).into(),
-            CompileError::TooManyDestinations(allowed) => full("destinations", allowed).into(),
-        }
-    }
-}
-
 /// The error for a port that does not exist, named at `location`; `or` ends the hint.
-fn unknown_port(location: String, name: &str, ports: &HashMap<String, u16>, or: &str) -> CompileError {
+fn unknown_port(location: String, name: &str, ports: &HashMap<String, u16>, or: &str) -> Failure {
     let mut known: Vec<_> = ports.keys().map(String::as_str).collect();
     known.sort_unstable();
-    CompileError::UnknownPort(InputError {
-        location,
-        error: format!("there is no port {name:?}"),
-        hint: format!("use one of {}{or}", known.join(", ")),
-    })
-}
-
-fn full(limit: &'static str, allowed: usize) -> EditError {
-    EditError::Full { limit, allowed: allowed as u32 }
+    let hint = format!("use one of {}{or}", known.join(", "));
+    InputErrors::one(location, format!("there is no port {name:?}"), hint).into()
 }
 
 /// Key that identifies a destination among those of all services.
@@ -162,11 +130,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If there are not enough ids; then nothing has changed.
-    pub fn configure(
-        &mut self,
-        desired: &Config,
-        now: Duration,
-    ) -> Result<(Snapshot, Vec<Event>), CompileError> {
+    pub fn configure(&mut self, desired: &Config, now: Duration) -> Result<(Snapshot, Vec<Event>), Failure> {
         self.check(desired)?;
         let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         let before = std::mem::replace(&mut self.config, desired.clone());
@@ -185,7 +149,7 @@ impl Compiler {
         desired: Config,
         steps: &[Step],
         now: Duration,
-    ) -> Result<(Snapshot, Vec<Event>), CompileError> {
+    ) -> Result<(Snapshot, Vec<Event>), Failure> {
         self.check_steps(steps)?;
         let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         self.config = desired;
@@ -259,7 +223,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist; then nothing has changed.
-    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, CompileError> {
+    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, Failure> {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(network_config, &self.ports, generation)?);
         self.current.targets = self.targets.resolve_all(&self.current.network);
@@ -272,7 +236,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist.
-    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), CompileError> {
+    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), Failure> {
         network::compile(network_config, &self.ports, 0).map(drop)
     }
 
@@ -312,38 +276,31 @@ impl Compiler {
     ///
     /// # Errors
     /// The limit that would be exceeded, or the unknown port.
-    pub fn check(&self, desired: &Config) -> Result<(), CompileError> {
+    pub fn check(&self, desired: &Config) -> Result<(), Failure> {
         let (old, new) = model::Services::difference(&self.config.services, &desired.services);
         let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
         let removed = old.iter().filter(|service| !kept.contains(&service.key())).count();
         let added = new.iter().filter(|service| self.services.get(&service.key()).is_none()).count();
-        if self.services.len() - removed + added > self.services.capacity() {
-            return Err(CompileError::TooManyServices(self.services.capacity()));
-        }
+        check_limit("services", self.running.services, self.services.len() - removed + added)?;
         let unknown = new
             .iter()
             .flat_map(|s| s.destinations.iter().map(|d| (s.key(), d.key())))
             .filter(|key| self.destinations.get(key).is_none())
             .count();
-        if self.destinations.len() + unknown > self.destinations.capacity() {
-            return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
-        }
+        check_limit("destinations", self.running.destinations, self.destinations.len() + unknown)?;
         fwmarks::compile(&desired.fwmarks, &self.ports)?;
         Ok(())
     }
 
     /// Checks that there are ids for all destinations in the steps; removed ones keep their id for a while.
-    fn check_steps(&self, steps: &[Step]) -> Result<(), CompileError> {
+    fn check_steps(&self, steps: &[Step]) -> Result<(), Failure> {
         let named = |step: &Step| match step {
             Step::Destination(service, destination) => Some((*service, destination.key())),
             _ => None,
         };
         let unknown: HashSet<FullKey> =
             steps.iter().filter_map(named).filter(|key| self.destinations.get(key).is_none()).collect();
-        if self.destinations.len() + unknown.len() > self.destinations.capacity() {
-            return Err(CompileError::TooManyDestinations(self.destinations.capacity()));
-        }
-        Ok(())
+        Ok(check_limit("destinations", self.running.destinations, self.destinations.len() + unknown.len())?)
     }
 
     /// Returns the next generation, with the services that were published last.

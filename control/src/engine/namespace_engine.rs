@@ -14,7 +14,7 @@ use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
 use crate::api::view::{ServiceList, StatsView};
 use crate::debug::{Debug, sites};
-use crate::engine::compile::{CompileError, Compiler};
+use crate::engine::compile::Compiler;
 use crate::engine::defence::Defence;
 use crate::engine::estimate::{Counted, Estimators};
 use crate::engine::observe;
@@ -154,8 +154,7 @@ impl NamespaceEngine {
     /// If a limit would be exceeded, or a port does not exist.
     pub fn check(&self, config: &Config) -> Result<(), Failure> {
         self.compiler.check(config)?;
-        let checked = config.network.iter().map(|network_config| self.compiler.check_network(network_config));
-        Ok(checked.collect::<Result<(), _>>()?)
+        config.network.iter().try_for_each(|network_config| self.compiler.check_network(network_config))
     }
 
     /// Installs a configuration that was checked, with its static network configuration and bindings.
@@ -205,7 +204,7 @@ impl NamespaceEngine {
     pub(super) fn compile(
         &mut self,
         debug_level: i32,
-        compile: impl FnOnce(&mut Compiler) -> Result<(Snapshot, Vec<Event>), CompileError>,
+        compile: impl FnOnce(&mut Compiler) -> Result<(Snapshot, Vec<Event>), Failure>,
     ) -> Result<(), Failure> {
         let (before, trash) = (self.compiler.config().clone(), self.compiler.trash());
         let level = self.debug.level();

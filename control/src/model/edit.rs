@@ -64,7 +64,11 @@ fn check_weight(weight: u32) -> Result<(), EditError> {
     if weight <= validate::MAX_WEIGHT { Ok(()) } else { Err(EditError::WeightOutOfRange(weight)) }
 }
 
-fn check_limit(limit: &'static str, allowed: u32, wanted: usize) -> Result<(), EditError> {
+/// Checks that a limit of `start` is kept.
+///
+/// # Errors
+/// If more are wanted than allowed.
+pub fn check_limit(limit: &'static str, allowed: u32, wanted: usize) -> Result<(), EditError> {
     if wanted <= allowed as usize { Ok(()) } else { Err(EditError::Full { limit, allowed }) }
 }
 

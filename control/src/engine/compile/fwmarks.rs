@@ -3,7 +3,8 @@
 use hashbrown::HashMap;
 use pollux_dataplane::config::FwmarkRule;
 
-use super::{CompileError, unknown_port};
+use super::unknown_port;
+use crate::api::error::Failure;
 use crate::model;
 use crate::model::validate::fwmarks;
 
@@ -11,7 +12,7 @@ use crate::model::validate::fwmarks;
 pub fn compile(
     rules: &[model::FwmarkRule],
     ports: &HashMap<String, u16>,
-) -> Result<Vec<FwmarkRule>, CompileError> {
+) -> Result<Vec<FwmarkRule>, Failure> {
     rules.iter().enumerate().map(|(index, rule)| compile_one(index, rule, ports)).collect()
 }
 
@@ -19,7 +20,7 @@ fn compile_one(
     index: usize,
     rule: &model::FwmarkRule,
     ports: &HashMap<String, u16>,
-) -> Result<FwmarkRule, CompileError> {
+) -> Result<FwmarkRule, Failure> {
     let number = |name: &String| {
         ports.get(name).copied().ok_or_else(|| {
             unknown_port(format!("fwmarks[{index}].port"), name, ports, ", or leave it out for all ports")

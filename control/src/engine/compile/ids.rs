@@ -18,11 +18,6 @@ impl<K: Copy + Eq + Hash> Ids<K> {
         Ids { by_key: HashMap::new(), keys: Vec::new(), free: Vec::new(), capacity }
     }
 
-    /// Returns the maximum number of ids.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Returns the number of ids in use.
     pub fn len(&self) -> usize {
         self.by_key.len()

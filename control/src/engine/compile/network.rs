@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{CompileError, unknown_port};
+use super::unknown_port;
+use crate::api::error::Failure;
 use crate::model::network_config::{self, NetworkConfig, RouteKind};
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -14,7 +15,7 @@ pub fn compile(
     network_config: &NetworkConfig,
     ports: &HashMap<String, u16>,
     generation: u32,
-) -> Result<Network, CompileError> {
+) -> Result<Network, Failure> {
     let mut network = Network { generation, ..Network::default() };
     let mut links: HashMap<&str, LinkId> = HashMap::new();
     for (index, link) in network_config.links.iter().enumerate() {

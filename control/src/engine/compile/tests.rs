@@ -12,6 +12,7 @@ use pollux_dataplane::service::{DestinationId, Services};
 use super::*;
 use crate::engine::defence::Pages;
 use crate::model::Config;
+use crate::model::edit::EditError;
 
 fn compiler() -> Compiler {
     let start = model::Start { services: 8, destinations: 16, ..model::Start::default() };
@@ -205,7 +206,7 @@ fn exceeding_a_limit_changes_nothing() {
     compile(&mut compiler, &web("rr", &[(1, 1)]));
     let many: Vec<(u8, u32)> = (1..=17).map(|n| (n, 1)).collect();
     let refused = compiler.configure(&web("rr", &many), seconds(0)).unwrap_err();
-    assert_eq!(refused, CompileError::TooManyDestinations(16));
+    assert_eq!(refused, Failure::Edit(EditError::Full { limit: "destinations", allowed: 16 }));
     assert_eq!(compiler.config().services, web("rr", &[(1, 1)]).services);
 }
 

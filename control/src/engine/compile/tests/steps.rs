@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::request::{DestinationAdd, DestinationRemove, Edit, NoParams, ServiceAdd, ServiceRemove};
-use crate::model::edit::ConfigTransaction;
+use crate::model::edit::{ConfigTransaction, EditError};
 use crate::model::{Destination, Method, Protocol, Scheduler, Service};
 
 fn key(n: u8) -> ServiceKey {
@@ -76,7 +76,7 @@ fn destinations_added_and_removed_in_one_change_count_against_the_limit() {
     }
     let edited = transaction.finish();
     let refused = compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap_err();
-    assert_eq!(refused, CompileError::TooManyDestinations(16));
+    assert_eq!(refused, Failure::Edit(EditError::Full { limit: "destinations", allowed: 16 }));
     assert!(compiler.config().services.is_empty(), "nothing has changed");
 }
 
