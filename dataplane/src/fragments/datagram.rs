@@ -4,12 +4,10 @@ use arrayvec::ArrayVec;
 
 use super::info::Place;
 use crate::packet::Packet;
+use crate::wire::ipv6;
 
 /// Most fragments of one datagram.
 pub const MAX_FRAGMENTS: usize = 64;
-
-/// Most extension headers we walk, as in [`crate::wire::ipv6::payload`].
-const MAX_EXTENSIONS: usize = 8;
 
 /// A fragment and the position of its payload.
 #[derive(Debug)]
@@ -83,8 +81,8 @@ impl<P: Packet> Datagram<P> {
     /// not end in the datagram.
     pub fn transport(&self) -> Option<(u8, usize)> {
         let (mut protocol, mut at) = (self.protocol, 0);
-        for _ in 0..MAX_EXTENSIONS {
-            if !matches!(protocol, 0 | 43 | 60) {
+        for _ in 0..ipv6::MAX_EXTENSIONS {
+            if !ipv6::is_extension(protocol) {
                 return Some((protocol, at));
             }
             let mut header = [0; 2];
@@ -92,7 +90,7 @@ impl<P: Packet> Datagram<P> {
                 return None;
             }
             protocol = header[0];
-            at += (usize::from(header[1]) + 1) * 8;
+            at += ipv6::extension_len(header[1]);
         }
         None
     }

@@ -14,9 +14,6 @@ use crate::wire::{view, view_mut};
 /// Most fragments of one packet. The largest IPv6 packet over the smallest MTU needs fewer.
 pub const MAX_FRAGMENTS: usize = 64;
 
-/// Most extension headers we walk, as in [`ipv6::payload`].
-const MAX_EXTENSIONS: usize = 8;
-
 /// How a packet is split. Positions are in its frame.
 struct Cut {
     l3: usize,
@@ -129,7 +126,7 @@ struct Head {
 fn head(packet: &[u8]) -> Option<Head> {
     let mut head = Head { len: ipv6::LEN, next_at: 6, fragmented: false };
     let (mut at, mut next_at) = (ipv6::LEN, 6);
-    for _ in 0..MAX_EXTENSIONS {
+    for _ in 0..ipv6::MAX_EXTENSIONS {
         let next = *packet.get(next_at)?;
         if next == ipv6::FRAGMENT {
             return packet.get(at..at + ipv6::FRAGMENT_LEN).map(|_| Head {
@@ -138,11 +135,11 @@ fn head(packet: &[u8]) -> Option<Head> {
                 fragmented: true,
             });
         }
-        if !matches!(next, 0 | 43 | 60) {
+        if !ipv6::is_extension(next) {
             break;
         }
         let words = *packet.get(at + 1)?;
-        (next_at, at) = (at, at + (usize::from(words) + 1) * 8);
+        (next_at, at) = (at, at + ipv6::extension_len(words));
         // Destination options belong to these headers only in front of a routing header.
         if next != 60 {
             head = Head { len: at, next_at, fragmented: false };

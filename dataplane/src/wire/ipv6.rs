@@ -8,7 +8,7 @@ pub const LEN: usize = 40;
 /// The next-header value of a fragment header.
 pub const FRAGMENT: u8 = 44;
 /// Most extension headers that are walked; real traffic has fewer.
-const MAX_EXTENSIONS: usize = 8;
+pub const MAX_EXTENSIONS: usize = 8;
 
 /// ```text
 /// |Version| Traffic class |              Flow label               |
@@ -49,6 +49,18 @@ pub struct Payload {
     pub at: usize,
 }
 
+/// Whether an extension header is walked: hop-by-hop options, routing header, destination options.
+#[inline]
+pub fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, 0 | 43 | 60)
+}
+
+/// Bytes of an extension header. Its second byte counts units of 8 bytes, less one.
+#[inline]
+pub fn extension_len(second_byte: u8) -> usize {
+    (usize::from(second_byte) + 1) * 8
+}
+
 /// [`payload`] for a packet that an error quotes: it also looks behind the fragment header of a first fragment.
 pub fn quoted_payload(packet: &[u8], next: u8) -> Option<Payload> {
     let found = payload(packet, next)?;
@@ -64,14 +76,11 @@ pub fn quoted_payload(packet: &[u8], next: u8) -> Option<Payload> {
 pub fn payload(packet: &[u8], next: u8) -> Option<Payload> {
     let mut found = Payload { protocol: next, at: LEN };
     for _ in 0..MAX_EXTENSIONS {
-        match found.protocol {
-            // Hop-by-hop, routing, destination options: next header, then length in units of 8 less one.
-            0 | 43 | 60 => {
-                let [next, words] = *packet.get(found.at..found.at + 2)? else { return None };
-                found = Payload { protocol: next, at: found.at + (usize::from(words) + 1) * 8 };
-            }
-            _ => return Some(found),
+        if !is_extension(found.protocol) {
+            return Some(found);
         }
+        let [next, words] = *packet.get(found.at..found.at + 2)? else { return None };
+        found = Payload { protocol: next, at: found.at + extension_len(words) };
     }
     None
 }

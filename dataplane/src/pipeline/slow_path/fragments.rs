@@ -18,7 +18,7 @@ use crate::pipeline::{NextStage, PacketMeta, Pipeline, RxContext};
 use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ipv6::FragmentHdr;
+use crate::wire::ipv6::{self, FragmentHdr};
 use crate::wire::{IpSpan, protocol, view};
 
 /// A reassembled packet and how it was received.
@@ -308,5 +308,5 @@ fn may_be_icmp(frame: &[u8], parsed: &Parsed) -> bool {
         return parsed.protocol == protocol::ICMP;
     }
     let header: Option<&FragmentHdr> = view(frame, parsed.l4.into());
-    header.is_some_and(|header| matches!(header.next, 0 | 43 | 60 | protocol::ICMPV6))
+    header.is_some_and(|header| header.next == protocol::ICMPV6 || ipv6::is_extension(header.next))
 }
