@@ -41,8 +41,8 @@ use crate::model::validate::validate;
 use crate::model::{Config, NamespaceStart, Port, namespace};
 use crate::state::writer::{Waiting, Writer};
 
-/// Minimum interval between periodic work, however many requests arrive.
-const TICK: Duration = Duration::from_millis(5);
+/// Interval between periodic work, however many requests arrive.
+pub const TICK: Duration = Duration::from_millis(5);
 
 /// Access of the engine to the DPDK ports.
 pub trait Ports {

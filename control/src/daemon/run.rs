@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam::channel::{self, Receiver, Sender, select};
 use pollux_dataplane::dpdk::{Eal, Tsc};
@@ -19,14 +19,11 @@ use crate::api::socket::server::{Job, Server};
 use crate::engine::compile::Compiler;
 use crate::engine::namespace_manager::NamespaceWorkers;
 use crate::engine::workers::Workers;
-use crate::engine::{Engine, NamespaceEngine};
+use crate::engine::{Engine, NamespaceEngine, TICK};
 use crate::model::network_config::NetworkConfig;
 use crate::say;
 use crate::state::begin::Beginning;
 use crate::state::writer::Writer;
-
-/// Interval at which the control thread does periodic work.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Runs the daemon until it is stopped.
 ///

@@ -3,10 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use pollux_dataplane::wire::ether;
+pub use pollux_dataplane::wire::ether::LEN as ETHER;
+pub use pollux_dataplane::wire::ipv6::FRAGMENT;
 pub use pollux_dataplane::wire::protocol;
-
-/// Length of an Ethernet header.
-pub const ETHER: usize = 14;
 
 /// A parsed IP packet.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +23,10 @@ pub struct Ip<'a> {
     pub destination: IpAddr,
 }
 
-/// Protocol number of the IPv6 fragment header.
-pub const FRAGMENT: u8 = 44;
-
 /// The IP packet in a frame.
 pub fn ip_of_frame(frame: &[u8]) -> Option<Ip<'_>> {
     match u16_at(frame, 12)? {
-        0x0800 | 0x86dd => ip(frame.get(ETHER..)?),
+        ether::IPV4 | ether::IPV6 => ip(frame.get(ETHER..)?),
         _ => None,
     }
 }
@@ -150,7 +147,7 @@ pub fn tunnelled<'a>(packet: &Ip<'a>) -> Option<Ip<'a>> {
         protocol::GRE => {
             let (flags, kind) = (*payload.first()?, u16_at(payload, 2)?);
             let sum = if flags & 0x80 != 0 { 4 } else { 0 };
-            if matches!(kind, 0x0800 | 0x86dd) { ip(payload.get(4 + sum..)?) } else { None }
+            if matches!(kind, ether::IPV4 | ether::IPV6) { ip(payload.get(4 + sum..)?) } else { None }
         }
         protocol::UDP => {
             // The length of GUE's options, in words; version and control bit are 0.

@@ -26,8 +26,8 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
 const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
 /// Size of a VLAN tag, and its offset in a frame.
-const TAG: usize = 4;
-const TAG_AT: usize = 12;
+const TAG: usize = ether::TAGGED_LEN - ether::LEN;
+const TAG_AT: usize = ether::ADDRESSES;
 
 pub(super) struct Carrier<P> {
     /// The default namespace first.

@@ -3,15 +3,23 @@
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
+use pollux_dataplane::wire::protocol;
 
 use crate::model::input_error::InputErrors;
 use crate::model::{Family, FwmarkRule};
 
 /// Protocols with a name; others are written as numbers.
-const PROTOCOLS: [(&str, u8); 7] =
-    [("tcp", 6), ("udp", 17), ("sctp", 132), ("icmp", 1), ("icmpv6", 58), ("esp", 50), ("ah", 51)];
+const PROTOCOLS: [(&str, u8); 7] = [
+    ("tcp", protocol::TCP),
+    ("udp", protocol::UDP),
+    ("sctp", protocol::SCTP),
+    ("icmp", protocol::ICMP),
+    ("icmpv6", protocol::ICMPV6),
+    ("esp", protocol::ESP),
+    ("ah", protocol::AH),
+];
 /// Protocols whose header begins with two ports.
-const WITH_PORTS: [u8; 3] = [6, 17, 132];
+const WITH_PORTS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::SCTP];
 
 /// Parses a protocol name or number.
 pub fn protocol(text: &str) -> Option<u8> {

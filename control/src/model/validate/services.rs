@@ -12,7 +12,7 @@ use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Ser
 /// Longest persistence timeout in seconds: 31 days.
 pub const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
 /// Entries in the lookup table of `mh`; each destination needs at least one.
-pub const MH_SLOTS: usize = 4093;
+pub const MH_SLOTS: usize = pollux_dataplane::sched::mh::SLOTS;
 
 pub(super) fn services(config: &Config, errors: &mut InputErrors) {
     let mut seen = HashMap::new();
