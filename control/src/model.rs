@@ -453,9 +453,4 @@ impl Service {
             destinations: Vec::new(),
         }
     }
-
-    /// Returns the key that identifies the service.
-    pub fn key(&self) -> ServiceKey {
-        self.key
-    }
 }

@@ -97,13 +97,6 @@ pub struct ServiceView {
     pub rates: Rates,
 }
 
-impl ServiceView {
-    /// Returns the key of the service.
-    pub fn key(&self) -> ServiceKey {
-        self.key
-    }
-}
-
 /// A running destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DestinationView {

@@ -278,13 +278,13 @@ impl Compiler {
     /// The limit that would be exceeded, or the unknown port.
     pub fn check(&self, desired: &Config) -> Result<(), Failure> {
         let (old, new) = model::Services::difference(&self.config.services, &desired.services);
-        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
-        let removed = old.iter().filter(|service| !kept.contains(&service.key())).count();
-        let added = new.iter().filter(|service| self.services.get(&service.key()).is_none()).count();
+        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key).collect();
+        let removed = old.iter().filter(|service| !kept.contains(&service.key)).count();
+        let added = new.iter().filter(|service| self.services.get(&service.key).is_none()).count();
         check_limit("services", self.running.services, self.services.len() - removed + added)?;
         let unknown = new
             .iter()
-            .flat_map(|s| s.destinations.iter().map(|d| (s.key(), d.key())))
+            .flat_map(|s| s.destinations.iter().map(|d| (s.key, d.key())))
             .filter(|key| self.destinations.get(key).is_none())
             .count();
         check_limit("destinations", self.running.destinations, self.destinations.len() + unknown)?;

@@ -110,14 +110,14 @@ impl NamespaceEngine {
 
     fn trace_services(&mut self, before: &Config) {
         let (old, new) = Services::difference(&before.services, &self.compiler.config().services);
-        let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key()).collect::<HashSet<_>>();
+        let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key).collect::<HashSet<_>>();
         let (before, after) = (keys(old), keys(new));
-        for service in new.iter().filter(|service| !before.contains(&service.key())) {
+        for service in new.iter().filter(|service| !before.contains(&service.key)) {
             self.debug.event(trace_site!(sites, ServiceAdded), || {
-                [service.key().to_string(), service.scheduler.name().to_owned()]
+                [service.key.to_string(), service.scheduler.name().to_owned()]
             });
         }
-        for key in old.iter().map(|service| service.key()).filter(|key| !after.contains(key)) {
+        for key in old.iter().map(|service| service.key).filter(|key| !after.contains(key)) {
             self.debug.event(trace_site!(sites, ServiceRemoved), || [key.to_string()]);
         }
     }

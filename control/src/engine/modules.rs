@@ -1,7 +1,7 @@
 //! The list of modules and the services that use them.
 
 use crate::api::view::{ModuleKind, ModuleList, ModuleView};
-use crate::model::{Config, Destination, Method, Service, ServiceKey, modules};
+use crate::model::{Config, Destination, Method, ServiceKey, modules};
 
 /// Forwarding methods. They are part of the core and cannot be switched off.
 const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
@@ -20,7 +20,7 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
         let used_by: Vec<ServiceKey> = modules::users(config, name).collect();
         ModuleView { uses: used_by.len() as u64, used_by, ..plain(name, kind) }
     };
-    let all: Vec<ServiceKey> = config.services.iter().map(Service::key).collect();
+    let all: Vec<ServiceKey> = config.services.iter().map(|service| service.key).collect();
     let core = ModuleView {
         bytes: Some(tables),
         uses: all.len() as u64,
@@ -49,7 +49,7 @@ fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
         let count = service.destinations.iter().filter(|of| name(of) == method).count();
         uses += count as u64;
         if count > 0 {
-            used_by.push(service.key());
+            used_by.push(service.key);
         }
     }
     (uses, used_by)
@@ -80,7 +80,7 @@ mod tests {
         let list = list(&config, 4096).modules;
         let of = |name: &str| list.iter().find(|module| module.name == name).unwrap();
         assert_eq!((of("ip_vs").uses, of("ip_vs").bytes), (2, Some(4096)));
-        assert_eq!(of("ip_vs_tcp").used_by, [config.services[0].key()]);
+        assert_eq!(of("ip_vs_tcp").used_by, [config.services[0].key]);
         assert_eq!((of("ip_vs_rr").uses, of("ip_vs_wlc").uses, of("ip_vs_sctp").uses), (1, 0, 0));
         assert_eq!((of("nat").uses, of("ipip").uses, of("dr").uses), (1, 1, 0));
         assert!(list.iter().all(|module| module.enabled));

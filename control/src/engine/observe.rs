@@ -47,12 +47,12 @@ pub fn services<'a>(
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
         let destinations = service.destinations.iter().map(|of| {
-            let id = compiler.destination_id(&(service.key(), of.key()));
+            let id = compiler.destination_id(&(service.key, of.key()));
             destination(of, id, worker_stats.clone(), estimators, quotas)
         });
-        let Counted { live, shown, rates } = estimators.service(&service.key());
+        let Counted { live, shown, rates } = estimators.service(&service.key);
         ServiceView {
-            key: service.key(),
+            key: service.key,
             scheduler: service.scheduler,
             flags: service.flags,
             persistence: service.persistence.clone(),
@@ -63,7 +63,7 @@ pub fn services<'a>(
             rates,
         }
     };
-    let matches = |service: &&Service| only.is_none_or(|key| service.key() == key);
+    let matches = |service: &&Service| only.is_none_or(|key| service.key == key);
     compiler.config().services.iter().filter(matches).map(view).collect()
 }
 

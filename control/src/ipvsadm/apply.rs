@@ -66,7 +66,7 @@ pub fn edit(command: Command) -> Result<Edit, Command> {
 /// # Errors
 /// If the kernel would refuse it; `config` is then unchanged. [`refusal`] gives the message of `ipvsadm`.
 pub fn apply(command: &Command, config: &mut Config) -> Result<Vec<Step>, Refusal> {
-    let exists = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key() == *key);
+    let exists = |config: &Config, key: &ServiceKey| config.services.iter().any(|s| s.key == *key);
     match command {
         Command::UnknownName { edit, service, name } => {
             return Err(unknown_name(*edit, *service, exists(config, service), name));

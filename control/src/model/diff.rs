@@ -97,17 +97,27 @@ impl Applied {
 
 /// Returns the changes from one configuration to another.
 pub fn diff(old: &Config, new: &Config) -> Applied {
-    let before: HashMap<ServiceKey, &Service> = old.services.iter().map(|s| (s.key(), s)).collect();
-    let after: HashMap<ServiceKey, &Service> = new.services.iter().map(|s| (s.key(), s)).collect();
-    let kept = new.services.iter().filter_map(|s| Some((*before.get(&s.key())?, s)));
+    let before: HashMap<ServiceKey, &Service> = old.services.iter().map(|s| (s.key, s)).collect();
+    let after: HashMap<ServiceKey, &Service> = new.services.iter().map(|s| (s.key, s)).collect();
+    let kept = new.services.iter().filter_map(|s| Some((*before.get(&s.key)?, s)));
     let mut needs_restart = fields("start.", &old.start, &new.start);
     if old.ports != new.ports {
         needs_restart.push("ports".to_owned());
     }
     Applied {
         dry_run: false,
-        added: new.services.iter().map(Service::key).filter(|key| !before.contains_key(key)).collect(),
-        removed: old.services.iter().map(Service::key).filter(|key| !after.contains_key(key)).collect(),
+        added: new
+            .services
+            .iter()
+            .map(|service| service.key)
+            .filter(|key| !before.contains_key(key))
+            .collect(),
+        removed: old
+            .services
+            .iter()
+            .map(|service| service.key)
+            .filter(|key| !after.contains_key(key))
+            .collect(),
         changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
         settings: fields("", &old.settings, &new.settings),
         fwmarks: old.fwmarks != new.fwmarks,
@@ -152,7 +162,7 @@ fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
     }
     let kept = new.destinations.iter().filter_map(|d| Some((*before.get(&d.key())?, d)));
     Some(ServiceChange {
-        service: new.key(),
+        service: new.key,
         fields: own,
         added: new.destinations.iter().map(Destination::key).filter(|k| !before.contains_key(k)).collect(),
         removed: old.destinations.iter().map(Destination::key).filter(|k| !after.contains_key(k)).collect(),

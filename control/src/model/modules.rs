@@ -120,5 +120,5 @@ pub fn unused(location: &str, config: &Config, disabled: &BTreeSet<String>, erro
 /// The services that use a module.
 pub fn users<'a>(config: &'a Config, module: &'a str) -> impl Iterator<Item = ServiceKey> + 'a {
     let uses = move |service: &&Service| needs(service).any(|(_, needed)| needed == module);
-    config.services.iter().filter(uses).map(Service::key)
+    config.services.iter().filter(uses).map(|service| service.key)
 }

@@ -52,9 +52,9 @@ impl Services {
     /// Replaces each service that equals one of `other` with that shared copy, so that later comparisons are by
     /// address.
     pub fn share_with(&mut self, other: &Services) {
-        let known: HashMap<ServiceKey, _> = other.0.iter().map(|service| (service.key(), service)).collect();
+        let known: HashMap<ServiceKey, _> = other.0.iter().map(|service| (service.key, service)).collect();
         for mine in &mut self.0 {
-            if let Some(&theirs) = known.get(&mine.key()).filter(|theirs| **theirs == &*mine) {
+            if let Some(&theirs) = known.get(&mine.key).filter(|theirs| **theirs == &*mine) {
                 *mine = Arc::clone(theirs);
             }
         }

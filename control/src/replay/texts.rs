@@ -23,7 +23,7 @@ pub fn listing(listing: &Listing, config: &Config, balancer: &mut dyn Balancer) 
     let Some(key) = listing.service else {
         return (0, services(&list, Layout { table, exact, unsorted, single: false }, &Numeric));
     };
-    let Some(at) = config.services.iter().position(|s| s.key() == key) else {
+    let Some(at) = config.services.iter().position(|s| s.key == key) else {
         return (1, "No such service\n".to_owned());
     };
     (0, services(&list[at..=at], Layout { table, exact, unsorted, single: true }, &Numeric))

@@ -55,13 +55,13 @@ impl Placing<'_> {
     /// Applies the difference between two lists of services. Shared services are skipped.
     pub fn compare(&mut self, before: &Services, desired: &Services) {
         let (old, new) = Services::difference(before, desired);
-        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key()).collect();
-        for service in old.iter().filter(|service| !kept.contains(&service.key())) {
-            self.remove_service(service.key());
+        let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key).collect();
+        for service in old.iter().filter(|service| !kept.contains(&service.key)) {
+            self.remove_service(service.key);
         }
-        let old: HashMap<ServiceKey, _> = old.iter().map(|service| (service.key(), service)).collect();
+        let old: HashMap<ServiceKey, _> = old.iter().map(|service| (service.key, service)).collect();
         for service in new {
-            if old.get(&service.key()).is_none_or(|old| !Arc::ptr_eq(old, service)) {
+            if old.get(&service.key).is_none_or(|old| !Arc::ptr_eq(old, service)) {
                 self.place_whole(service);
             }
         }
@@ -118,13 +118,13 @@ impl Placing<'_> {
         self.place_service(wanted);
         self.remove_others(wanted);
         for destination in &wanted.destinations {
-            self.place_destination(wanted.key(), destination, false);
+            self.place_destination(wanted.key, destination, false);
         }
     }
 
     /// Adds or changes a service, but not its destinations.
     fn place_service(&mut self, wanted: &model::Service) {
-        let key = wanted.key();
+        let key = wanted.key;
         // Limits were checked before anything changed.
         let Some((number, new)) = self.compiler.services.claim(key) else { return };
         let id = ServiceId(number);
@@ -156,14 +156,14 @@ impl Placing<'_> {
 
     /// Removes the destinations of a service that are no longer configured.
     fn remove_others(&mut self, wanted: &model::Service) {
-        let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key(), d.key()));
+        let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key, d.key()));
         let kept: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
-        let id = self.compiler.service_id(&wanted.key());
+        let id = self.compiler.service_id(&wanted.key);
         let service = id.and_then(|id| self.placed.draft.service(id));
         let current = service.map_or(&[][..], |service| &service.destinations);
         let removed: Vec<DestinationId> = current.iter().copied().filter(|id| !kept.contains(id)).collect();
         for id in removed {
-            self.remove_destination(wanted.key(), id);
+            self.remove_destination(wanted.key, id);
         }
     }
 

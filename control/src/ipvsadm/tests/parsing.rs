@@ -17,9 +17,9 @@ fn added(line: &str) -> Destination {
 #[test]
 fn services_and_destinations_are_parsed() {
     let Command::AddService(service) = command("ipvsadm -A -t 10.9.9.1:80 -s wrr") else { panic!() };
-    assert_eq!((service.scheduler, service.key().to_string()), (Scheduler::Wrr, "tcp 10.9.9.1:80".into()));
+    assert_eq!((service.scheduler, service.key.to_string()), (Scheduler::Wrr, "tcp 10.9.9.1:80".into()));
     let Command::AddService(service) = command("-A -u [fd00:9::1]:53") else { panic!() };
-    assert_eq!((service.scheduler, service.key().to_string()), (Scheduler::Wlc, "udp [fd00:9::1]:53".into()));
+    assert_eq!((service.scheduler, service.key.to_string()), (Scheduler::Wlc, "udp [fd00:9::1]:53".into()));
     let nat = added("-a -t 10.9.9.1:80 -r 10.0.2.11:8080 -m -w7");
     assert_eq!((nat.method, nat.l4_port, nat.weight), (Method::Nat, 8080, 7));
     let Command::DeleteDestination(_, gone) = command("-d -t 10.9.9.1:80 -r 10.0.2.11") else { panic!() };

@@ -36,7 +36,7 @@ impl ServiceEdit {
     /// Returns an edit that replaces all fields except the destinations, like `ipvsadm -E`.
     pub fn replacing(new: Service) -> ServiceEdit {
         ServiceEdit {
-            service: new.key(),
+            service: new.key,
             scheduler: Some(new.scheduler),
             flags: Some(Some(FlagsEdit::replacing(new.flags))),
             persistence: Some(new.persistence.map(PersistenceEdit::replacing)),

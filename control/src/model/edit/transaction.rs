@@ -62,7 +62,7 @@ impl ConfigTransaction {
     pub fn new(mut config: Config, running: Start) -> ConfigTransaction {
         let services: Vec<_> = std::mem::take(&mut config.services).into_iter().map(Some).collect();
         let all = || services.iter().flatten();
-        let indices = all().map(|service| service.key()).zip(0..).collect();
+        let indices = all().map(|service| service.key).zip(0..).collect();
         let destinations = all().map(|service| service.destinations.len()).sum();
         let rest = config;
         ConfigTransaction { rest, running, services, indices, destinations, ..ConfigTransaction::default() }
@@ -97,7 +97,7 @@ impl ConfigTransaction {
     }
 
     fn add_service(&mut self, new: Service) -> Result<(), EditError> {
-        let key = new.key();
+        let key = new.key;
         if self.indices.contains_key(&key) {
             return Err(EditError::ServiceExists(key));
         }
@@ -151,7 +151,7 @@ impl ConfigTransaction {
     }
 
     fn flush(&mut self) {
-        let gone = self.services.drain(..).flatten().map(|service| Step::ServiceRemoved(service.key()));
+        let gone = self.services.drain(..).flatten().map(|service| Step::ServiceRemoved(service.key));
         self.steps.extend(gone);
         self.indices.clear();
         self.destinations = 0;

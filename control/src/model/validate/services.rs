@@ -18,10 +18,10 @@ pub(super) fn services(config: &Config, errors: &mut InputErrors) {
     let mut seen = HashMap::new();
     for (index, new) in config.services.iter().enumerate() {
         let location = format!("services[{index}]");
-        if let Some(first) = seen.insert(new.key(), index) {
+        if let Some(first) = seen.insert(new.key, index) {
             errors.add(
                 &location,
-                format!("{} is already services[{first}]", new.key()),
+                format!("{} is already services[{first}]", new.key),
                 "remove one, or give it another address, l4_port, protocol or fwmark",
             );
         }

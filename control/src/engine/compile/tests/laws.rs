@@ -103,8 +103,8 @@ fn service() -> impl Strategy<Value = Service> {
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
     prop::collection::vec(service(), 0..5).prop_map(|mut given| {
-        given.sort_by_key(Service::key);
-        given.dedup_by_key(|service| service.key());
+        given.sort_by_key(|service| service.key);
+        given.dedup_by_key(|service| service.key);
         given
     })
 }
@@ -166,10 +166,10 @@ proptest! {
             complete.build_adjacencies();
             prop_assert_eq!(adjacencies(&complete), adjacencies(compiler.snapshot()));
             for service in &config.services {
-                let of = now.service(compiler.service_id(&service.key()).unwrap()).unwrap();
+                let of = now.service(compiler.service_id(&service.key).unwrap()).unwrap();
                 prop_assert_eq!(of.destinations.len(), service.destinations.len());
                 for destination in &service.destinations {
-                    let id = compiler.destination_id(&(service.key(), destination.key())).unwrap();
+                    let id = compiler.destination_id(&(service.key, destination.key())).unwrap();
                     let known = now.destination(id).unwrap();
                     prop_assert!(known.available && of.destinations.contains(&id));
                     prop_assert_eq!(known.weight, destination.weight);
@@ -190,7 +190,7 @@ fn unused_addresses_are_freed() {
     for n in 1..=50u8 {
         let (snapshot, _) = compiler.configure(&web("rr", &[(n, 1)]), seconds(u64::from(n) * 1000)).unwrap();
         let id = compiler.destination_id(&(
-            web("rr", &[]).services[0].key(),
+            web("rr", &[]).services[0].key,
             web("rr", &[(n, 1)]).services[0].destinations[0].key(),
         ));
         assert!(snapshot.services.destination(id.unwrap()).is_some(), "server {n}");
