@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::Hash;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,30 +96,40 @@ impl Applied {
     }
 }
 
+/// The objects of two lists, matched by their keys, each kind in the order of its list.
+struct Matched<'a, K, T> {
+    added: Vec<K>,
+    removed: Vec<K>,
+    /// Old and new form, in the new order.
+    kept: Vec<(&'a T, &'a T)>,
+}
+
+fn matched<'a, K: Eq + Hash, T>(
+    old: impl Iterator<Item = &'a T> + Clone,
+    new: impl Iterator<Item = &'a T> + Clone,
+    key: impl Fn(&T) -> K,
+) -> Matched<'a, K, T> {
+    let before: HashMap<K, &T> = old.clone().map(|of| (key(of), of)).collect();
+    let after: HashSet<K> = new.clone().map(&key).collect();
+    Matched {
+        added: new.clone().map(&key).filter(|key| !before.contains_key(key)).collect(),
+        removed: old.map(&key).filter(|key| !after.contains(key)).collect(),
+        kept: new.filter_map(|of| Some((*before.get(&key(of))?, of))).collect(),
+    }
+}
+
 /// Returns the changes from one configuration to another.
 pub fn diff(old: &Config, new: &Config) -> Applied {
-    let before: HashMap<ServiceKey, &Service> = old.services.iter().map(|s| (s.key, s)).collect();
-    let after: HashMap<ServiceKey, &Service> = new.services.iter().map(|s| (s.key, s)).collect();
-    let kept = new.services.iter().filter_map(|s| Some((*before.get(&s.key)?, s)));
+    let services = matched(old.services.iter(), new.services.iter(), |of: &Service| of.key);
     let mut needs_restart = fields("start.", &old.start, &new.start);
     if old.ports != new.ports {
         needs_restart.push("ports".to_owned());
     }
     Applied {
         dry_run: false,
-        added: new
-            .services
-            .iter()
-            .map(|service| service.key)
-            .filter(|key| !before.contains_key(key))
-            .collect(),
-        removed: old
-            .services
-            .iter()
-            .map(|service| service.key)
-            .filter(|key| !after.contains_key(key))
-            .collect(),
-        changed: kept.filter_map(|(old, new)| service(old, new)).collect(),
+        added: services.added,
+        removed: services.removed,
+        changed: services.kept.into_iter().filter_map(|(old, new)| service(old, new)).collect(),
         settings: fields("", &old.settings, &new.settings),
         fwmarks: old.fwmarks != new.fwmarks,
         network: old.network != new.network,
@@ -128,12 +139,8 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
 }
 
 fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
-    let names = |of: &[Namespace], not: &[Namespace]| {
-        let missing = |n: &&Namespace| not.iter().all(|other| other.name != n.name);
-        of.iter().filter(missing).map(|n| n.name.clone()).collect()
-    };
-    let kept = new.iter().filter_map(|new| Some((old.iter().find(|old| old.name == new.name)?, new)));
-    let changed = kept.filter(|(old, new)| old != new).map(|(old, new)| {
+    let Matched { added, removed, kept } = matched(old.iter(), new.iter(), |of| of.name.clone());
+    let changed = kept.into_iter().filter(|(old, new)| old != new).map(|(old, new)| {
         // The content is compared separately.
         let bare = |n: &Namespace| n.with_content(&Config::default());
         NamespaceChange {
@@ -142,35 +149,26 @@ fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
             content: diff(&old.content(), &new.content()),
         }
     });
-    NamespaceChanges { added: names(new, old), removed: names(old, new), changed: changed.collect() }
+    NamespaceChanges { added, removed, changed: changed.collect() }
 }
 
 fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
     if std::ptr::eq(old, new) || old == new {
         return None;
     }
-    let before: HashMap<DestinationKey, &Destination> =
-        old.destinations.iter().map(|d| (d.key(), d)).collect();
-    let after: HashMap<DestinationKey, &Destination> =
-        new.destinations.iter().map(|d| (d.key(), d)).collect();
+    let Matched { added, removed, kept } =
+        matched(old.destinations.iter(), new.destinations.iter(), Destination::key);
     let bare = |service: &Service| Service { destinations: Vec::new(), ..service.clone() };
     let mut own = fields("", &bare(old), &bare(new));
-    let kept_before = old.destinations.iter().map(Destination::key).filter(|key| after.contains_key(key));
-    let kept_after = new.destinations.iter().map(Destination::key).filter(|key| before.contains_key(key));
-    if !kept_before.eq(kept_after) {
+    // In the old order their addresses ascend.
+    if !kept.is_sorted_by_key(|(old, _)| std::ptr::from_ref::<Destination>(old)) {
         own.push("order of destinations".to_owned());
     }
-    let kept = new.destinations.iter().filter_map(|d| Some((*before.get(&d.key())?, d)));
-    Some(ServiceChange {
-        service: new.key,
-        fields: own,
-        added: new.destinations.iter().map(Destination::key).filter(|k| !before.contains_key(k)).collect(),
-        removed: old.destinations.iter().map(Destination::key).filter(|k| !after.contains_key(k)).collect(),
-        changed: kept
-            .filter(|(old, new)| old != new)
-            .map(|(old, new)| DestinationChange { destination: new.key(), fields: destination(old, new) })
-            .collect(),
-    })
+    let changed = kept
+        .into_iter()
+        .filter(|(old, new)| old != new)
+        .map(|(old, new)| DestinationChange { destination: new.key(), fields: destination(old, new) });
+    Some(ServiceChange { service: new.key, fields: own, added, removed, changed: changed.collect() })
 }
 
 /// Compares two destinations. Weights change most often, and many at once: they are compared without JSON.
