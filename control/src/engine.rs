@@ -36,7 +36,7 @@ use crate::kernel::exception::ExceptionCounters;
 use crate::model::diff;
 use crate::model::edit::EditError;
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::validate::validate;
 use crate::model::{Config, NamespaceStart, Port, namespace};
 use crate::state::writer::{Waiting, Writer};
@@ -241,8 +241,8 @@ impl Engine {
     ///
     /// # Errors
     /// If a link is on a port that does not exist, or a worker does not respond in time.
-    pub fn set_network(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
-        self.default_namespace.set_network(network_config)
+    pub fn set_network(&mut self, network_state: NetworkState) -> Result<(), Failure> {
+        self.default_namespace.set_network(network_state)
     }
 
     /// Does periodic work; called every few milliseconds.

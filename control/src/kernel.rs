@@ -1,7 +1,7 @@
 //! Integration with Linux: every DPDK port has a TAP twin in the kernel, and the kernel's tables are the control plane.
 //!
 //! - [`netlink`]: the mirror, which follows the kernel's tables and publishes a
-//!   [`NetworkConfig`](crate::model::network_config::NetworkConfig).
+//!   [`NetworkState`](crate::model::network::NetworkState).
 //! - [`tap`]: the twin, a TAP interface with the port's MAC address.
 //! - [`exception`]: carries frames between twins and data plane, so that workers make no system calls.
 //! - [`namespace`]: the same for namespaces, each in its own Linux network namespace ([`netns`]).

@@ -12,7 +12,7 @@ pub mod input_error;
 mod mac;
 pub mod modules;
 pub mod namespace;
-pub mod network_config;
+pub mod network;
 pub mod parse;
 mod services;
 mod settings;
@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel, TunnelKind};
 pub use self::fwmarks::FwmarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
-use self::network_config::NetworkConfig;
+use self::network::NetworkState;
 pub use self::services::Services;
 pub use self::settings::Settings;
 pub(crate) use self::written::Key as WrittenKey;
@@ -56,7 +56,7 @@ pub struct Config {
     /// Static network configuration: links, addresses, routes and neighbours given by hand, for benchmarks and replay.
     /// It overrides everything mirrored from the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkConfig>,
+    pub network: Option<NetworkState>,
     /// Namespaces in addition to the default one, whose content is in the fields above.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<Namespace>,

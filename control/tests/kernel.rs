@@ -11,7 +11,7 @@ use bed::{Bed, FOREIGN, OURS, PEER, Sent, alone, ip, until};
 use pollux_control::kernel::exception::ExceptionPath;
 use pollux_control::kernel::netlink::Mirror;
 use pollux_control::kernel::tap::{TapDevice, TapError};
-use pollux_control::model::network_config::{NetworkConfig, Route, RouteKind};
+use pollux_control::model::network::{NetworkState, Route, RouteKind};
 
 #[path = "kernel/bed.rs"]
 mod bed;
@@ -127,26 +127,26 @@ fn a_vlan_on_a_twin_is_a_link_of_its_port() {
             return;
         }
         let tagged =
-            |f: &NetworkConfig| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
+            |f: &NetworkState| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
         bed::see(&updates, "a VLAN", &tagged);
         ip("link delete krn0.7");
         bed::see(&updates, "its end", &|f| f.links.len() == 1);
     });
 }
 
-fn route_to<'a>(network_config: &'a NetworkConfig, destination: &str) -> Option<&'a Route> {
-    network_config.routes.iter().find(|r| r.destination.to_string() == destination)
+fn route_to<'a>(network_state: &'a NetworkState, destination: &str) -> Option<&'a Route> {
+    network_state.routes.iter().find(|r| r.destination.to_string() == destination)
 }
 
 #[test]
 fn links_and_neighbours_are_mirrored() {
     alone("links_and_neighbours_are_mirrored", || {
         let (_twin, mirror, updates) = bed::mirrored();
-        let first = bed::see(&updates, "the first network configuration", &|_| true);
+        let first = bed::see(&updates, "the first network state", &|_| true);
         assert_eq!((first.links.len(), first.links[0].port.as_str()), (1, "net0"));
         assert_eq!((first.links[0].mac, first.links[0].mtu), (OURS, 1500));
 
-        let see = |what: &str, there: &dyn Fn(&NetworkConfig) -> bool| bed::see(&updates, what, there);
+        let see = |what: &str, there: &dyn Fn(&NetworkState) -> bool| bed::see(&updates, what, there);
         ip("addr add 10.77.0.1/24 dev krn0");
         let address: IpAddr = "10.77.0.1".parse().unwrap();
         see("the address", &|f| f.addresses.iter().any(|a| a.address == address && a.prefix_len == 24));
@@ -204,14 +204,14 @@ fn rules_are_mirrored() {
         let known = bed::see(&updates, "the address", &|f| !f.addresses.is_empty());
         assert_eq!(known.rules, [], "no rule that every machine has");
         ip("rule add from 10.9.9.0/24 lookup 55 pref 100");
-        let ruled = |f: &NetworkConfig| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
-        let network_config = bed::see(&updates, "a rule and its table", &ruled);
-        assert!(network_config.routes.iter().any(|route| route.table == 55), "{network_config:?}");
+        let ruled = |f: &NetworkState| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
+        let network_state = bed::see(&updates, "a rule and its table", &ruled);
+        assert!(network_state.routes.iter().any(|route| route.table == 55), "{network_state:?}");
         ip("-6 rule add fwmark 7 lookup 1000");
         bed::see(&updates, "a rule of IPv6", &|f| f.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6()));
         ip("rule del from 10.9.9.0/24 lookup 55");
-        let network_config = bed::see(&updates, "the end of a rule", &|f| !ruled(f));
-        assert!(network_config.routes.iter().all(|route| route.table != 55), "{network_config:?}");
+        let network_state = bed::see(&updates, "the end of a rule", &|f| !ruled(f));
+        assert!(network_state.routes.iter().all(|route| route.table != 55), "{network_state:?}");
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
     });
 }
@@ -225,7 +225,7 @@ fn the_kernel_resolves_neighbours_for_the_data_plane() {
         mirror.resolve("krn0", peer).unwrap();
         bed.leaves("an ARP request", |f| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 77, 0, 2]);
         bed.arrives(&frames::arp_reply(PEER, [10, 77, 0, 2], OURS, [10, 77, 0, 1]));
-        let known = |f: &NetworkConfig| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
+        let known = |f: &NetworkState| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
         bed::see(&updates, "the neighbour", &known);
 
         mirror.resolve("krn0", "2001:db8::2".parse().unwrap()).unwrap();
@@ -249,7 +249,7 @@ fn many_changes_cause_few_updates() {
         let dumps = mirror.counters().route_dumps.load(Relaxed);
         bed::batch((0..100).flat_map(|round| (0..200).map(move |n| row(round, n))));
         let settled =
-            |f: &NetworkConfig| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
+            |f: &NetworkState| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
         bed::see(&updates, "the last round", &settled);
         let (sent, took) = (sent() - before, started.elapsed());
         println!("20,000 neighbour changes in {took:?}: {sent} updates");

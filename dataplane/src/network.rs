@@ -136,7 +136,7 @@ pub struct Target {
     pub source: IpAddr,
 }
 
-/// One generation of the network configuration.
+/// One generation of the network state.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     /// Generation number, to recognise outdated next hops that are stored in connections.

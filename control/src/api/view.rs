@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::debug::{DebugEvent, DebugSet, DebugSite, DebugSites, ModuleKind, ModuleList, ModuleView};
-use crate::model::network_config::Mac;
+use crate::model::network::Mac;
 use crate::model::{Binding, Method, Persistence, Scheduler, SchedulerFlags, ServiceKey, Tunnel};
 
 /// IPVS counters of a service, a destination, or the total.

@@ -14,7 +14,7 @@ use super::error::RunError;
 use crate::api::view::PortView;
 use crate::engine::Ports;
 use crate::kernel::netlink::Twin;
-use crate::model::network_config::Mac;
+use crate::model::network::Mac;
 use crate::model::{self, Config};
 use crate::say;
 

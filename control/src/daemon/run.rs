@@ -20,7 +20,7 @@ use crate::engine::compile::Compiler;
 use crate::engine::namespace_manager::NamespaceWorkers;
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine, TICK};
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::say;
 use crate::state::begin::Beginning;
 use crate::state::writer::Writer;
@@ -56,7 +56,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let twins = if use_kernel { named } else { Vec::new() };
     let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
-    let (mirror, network_config) = start_mirror(twins)?;
+    let (mirror, network_state) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
     let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), mirror, epoch);
@@ -70,7 +70,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     engine.show_exception_path(exception.counters());
     engine.start(config)?;
     // The mirror has already published its first state; the first packet needs its routes.
-    if let Ok(first) = network_config.try_recv() {
+    if let Ok(first) = network_state.try_recv() {
         engine.set_network(first)?;
     }
     let failed = |what| move |why| RunError::System { what, why };
@@ -84,7 +84,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
     let socket = socket::path(options.socket.as_deref());
     let server = listen(&socket, sender)?;
     announce::ready(engine.debug(), config, &socket);
-    serve(&mut engine, &jobs, &network_config, stop);
+    serve(&mut engine, &jobs, &network_state, stop);
     say!(Info, "stopping");
     drop(server);
     engine.workers().stop();
@@ -99,7 +99,7 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
 fn serve(
     engine: &mut Engine,
     jobs: &Receiver<Job>,
-    network_config: &Receiver<NetworkConfig>,
+    network_state: &Receiver<NetworkState>,
     stop: &AtomicBool,
 ) {
     while !stop.load(Relaxed) && !engine.is_stopping() {
@@ -108,8 +108,8 @@ fn serve(
                 let Job { namespace, request, reply } = job;
                 engine.answer(namespace.as_deref(), request, reply);
             },
-            recv(network_config) -> network_config => if let Ok(network_config) = network_config
-                && let Err(why) = engine.set_network(network_config)
+            recv(network_state) -> network_state => if let Ok(network_state) = network_state
+                && let Err(why) = engine.set_network(network_state)
             {
                 say!(Warn, "the kernel's network state was not installed: {why}");
             },

@@ -12,7 +12,7 @@ use crate::kernel::exception::{ExceptionPath, Injector, Switch};
 use crate::kernel::namespace::{KernelNamespaces, KernelRings, PortAttributes, PortList};
 use crate::kernel::netlink::{Mirror, Twin};
 use crate::kernel::tap::TapDevice;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 /// Copies frames from the kernel into packet buffers, and puts them on the ring to the first worker.
 struct ToWire {
@@ -59,10 +59,10 @@ pub(super) fn kernel_namespaces(
     KernelNamespaces::new(switch, ports, Box::new(new_injector), use_kernel)
 }
 
-pub(super) fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkConfig>), RunError> {
+pub(super) fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkState>), RunError> {
     if twins.is_empty() {
         return Ok((None, never()));
     }
-    let (mirror, network_config) = Mirror::start(twins)?;
-    Ok((Some(mirror), network_config))
+    let (mirror, network_state) = Mirror::start(twins)?;
+    Ok((Some(mirror), network_state))
 }

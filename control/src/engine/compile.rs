@@ -32,7 +32,7 @@ use crate::api::error::Failure;
 use crate::engine::defence::{self, Defence, Modes, Pages};
 use crate::model::edit::{Step, check_limit};
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
 /// Time for which a removed destination is remembered, in case it is added again; spec 2.6.
@@ -223,9 +223,9 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist; then nothing has changed.
-    pub fn set_network(&mut self, network_config: &NetworkConfig) -> Result<Snapshot, Failure> {
+    pub fn set_network(&mut self, network_state: &NetworkState) -> Result<Snapshot, Failure> {
         let generation = self.current.network.generation + 1;
-        self.current.network = Arc::new(network::compile(network_config, &self.ports, generation)?);
+        self.current.network = Arc::new(network::compile(network_state, &self.ports, generation)?);
         self.current.targets = self.targets.resolve_all(&self.current.network);
         self.current.build_adjacencies();
         self.current.generation += 1;
@@ -236,8 +236,8 @@ impl Compiler {
     ///
     /// # Errors
     /// If a link is on a port that does not exist.
-    pub fn check_network(&self, network_config: &NetworkConfig) -> Result<(), Failure> {
-        network::compile(network_config, &self.ports, 0).map(drop)
+    pub fn check_network(&self, network_state: &NetworkState) -> Result<(), Failure> {
+        network::compile(network_state, &self.ports, 0).map(drop)
     }
 
     /// Frees and returns the ids of destinations that were removed at least [`TRASH`] ago and have no connections.

@@ -1,6 +1,6 @@
 //! Restricts a namespace's network state to the ports and VLANs bound to it.
 
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{Namespace, namespace};
 
 /// Bindings of all namespaces, from the point of view of one. By default that is the default namespace with all ports.
@@ -24,11 +24,11 @@ impl LinkFilter {
 
     /// Removes links of other namespaces, and their neighbours. Routes over those links then lead out of a foreign
     /// interface.
-    pub fn keep_own(&self, network_config: &mut NetworkConfig) {
+    pub fn keep_own(&self, network_state: &mut NetworkState) {
         let this = self.this.as_deref();
-        network_config.links.retain(|link| namespace::owner(&self.all, &link.port, link.vlan) == this);
-        let links: Vec<String> = network_config.links.iter().map(|link| link.name.clone()).collect();
-        network_config.neighbours.retain(|neighbour| links.contains(&neighbour.link));
+        network_state.links.retain(|link| namespace::owner(&self.all, &link.port, link.vlan) == this);
+        let links: Vec<String> = network_state.links.iter().map(|link| link.name.clone()).collect();
+        network_state.neighbours.retain(|neighbour| links.contains(&neighbour.link));
     }
 }
 
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn links_of_other_namespaces_are_removed() {
-        let network_config: NetworkConfig = toml::from_str(
+        let network_state: NetworkState = toml::from_str(
             r#"
             links = [
                 { name = "p0", port = "a", mac = "02:00:00:00:00:01", mtu = 1500 },
@@ -54,7 +54,7 @@ mod tests {
         let blue: Namespace =
             toml::from_str("name = 'blue'\nbindings = [{ port = 'a', vlan = 7 }, { port = 'b' }]").unwrap();
         let links = |this| {
-            let mut own = network_config.clone();
+            let mut own = network_state.clone();
             LinkFilter::new(this, std::slice::from_ref(&blue)).keep_own(&mut own);
             let links: Vec<_> = own.links.iter().map(|link| link.name.clone()).collect();
             let neighbours: Vec<_> = own.neighbours.iter().map(|n| n.link.clone()).collect();

@@ -9,7 +9,7 @@ use crate::api::error::Failure;
 use crate::api::view::NamespaceView;
 use crate::kernel::namespace::KernelMirror;
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{Binding, Namespace};
 use crate::say;
 
@@ -21,7 +21,7 @@ pub(super) struct NamedNamespace {
     pub(super) netns: Option<String>,
     pub(super) instance: NamespaceEngine,
     /// Network states reported by the kernel, if the namespace has twins.
-    pub(super) network_updates: Option<Receiver<NetworkConfig>>,
+    pub(super) network_updates: Option<Receiver<NetworkState>>,
 }
 
 impl NamedNamespace {
@@ -37,8 +37,8 @@ impl NamedNamespace {
     /// Installs the latest network state reported by the kernel, if any.
     pub(super) fn update_network(&mut self) {
         let updates = self.network_updates.as_ref();
-        let Some(network_config) = updates.and_then(|updates| updates.try_recv().ok()) else { return };
-        if let Err(why) = self.instance.set_network(network_config) {
+        let Some(network_state) = updates.and_then(|updates| updates.try_recv().ok()) else { return };
+        if let Err(why) = self.instance.set_network(network_state) {
             say!(Warn, "namespace {}: the kernel's network state was not installed: {why}", self.name);
         }
     }

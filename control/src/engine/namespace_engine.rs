@@ -23,7 +23,7 @@ use crate::kernel::netlink::Mirror;
 use crate::model::Config;
 use crate::model::edit;
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::sysctl;
 
 /// Interval at which ids of removed destinations are freed.
@@ -41,9 +41,9 @@ pub struct NamespaceEngine {
     /// Mirror of the kernel's network state, if there are twins.
     pub(super) mirror: Option<Mirror>,
     /// The network state that is installed.
-    network_config: NetworkConfig,
+    network_state: NetworkState,
     /// The network state that the kernel reported last.
-    kernel_network: NetworkConfig,
+    kernel_network: NetworkState,
     /// Ports and VLANs that belong to the namespace.
     link_filter: LinkFilter,
     /// Zero point of the workers' clocks.
@@ -67,13 +67,13 @@ impl NamespaceEngine {
         epoch: Instant,
     ) -> NamespaceEngine {
         let now = Instant::now();
-        let network_config = NetworkConfig::default();
+        let network_state = NetworkState::default();
         NamespaceEngine {
             compiler,
             workers,
             mirror,
-            kernel_network: network_config.clone(),
-            network_config,
+            kernel_network: network_state.clone(),
+            network_state,
             link_filter: LinkFilter::default(),
             epoch,
             began: now,
@@ -154,7 +154,7 @@ impl NamespaceEngine {
     /// If a limit would be exceeded, or a port does not exist.
     pub fn check(&self, config: &Config) -> Result<(), Failure> {
         self.compiler.check(config)?;
-        config.network.iter().try_for_each(|network_config| self.compiler.check_network(network_config))
+        config.network.iter().try_for_each(|network_state| self.compiler.check_network(network_state))
     }
 
     /// Installs a configuration that was checked, with its static network configuration and bindings.
@@ -182,7 +182,7 @@ impl NamespaceEngine {
     /// Installs the static network configuration, or else what the kernel reported last, as far as the filter allows.
     fn select_network(
         &mut self,
-        fixed: Option<NetworkConfig>,
+        fixed: Option<NetworkState>,
         link_filter: LinkFilter,
     ) -> Result<(), Failure> {
         self.link_filter = link_filter;
@@ -233,31 +233,31 @@ impl NamespaceEngine {
     ///
     /// # Errors
     /// If a link is on a port that does not exist, or a worker does not respond in time.
-    pub fn set_network(&mut self, network_config: NetworkConfig) -> Result<(), Failure> {
-        self.kernel_network = network_config.clone();
+    pub fn set_network(&mut self, network_state: NetworkState) -> Result<(), Failure> {
+        self.kernel_network = network_state.clone();
         if self.compiler.config().network.is_some() {
             return Ok(());
         }
-        self.install_network(network_config)
+        self.install_network(network_state)
     }
 
     /// Installs a network state from either source.
     ///
     /// # Errors
     /// Those of [`NamespaceEngine::set_network`].
-    fn install_network(&mut self, mut network_config: NetworkConfig) -> Result<(), Failure> {
-        self.link_filter.keep_own(&mut network_config);
-        let snapshot = self.compiler.set_network(&network_config)?;
+    fn install_network(&mut self, mut network_state: NetworkState) -> Result<(), Failure> {
+        self.link_filter.keep_own(&mut network_state);
+        let snapshot = self.compiler.set_network(&network_state)?;
         self.debug.event(trace_site!(sites, Learnt), || {
             [
-                network_config.links.len(),
-                network_config.addresses.len(),
-                network_config.routes.len(),
-                network_config.neighbours.len(),
+                network_state.links.len(),
+                network_state.addresses.len(),
+                network_state.routes.len(),
+                network_state.neighbours.len(),
             ]
             .map(|count| count.to_string())
         });
-        self.network_config = network_config;
+        self.network_state = network_state;
         self.workers.install(&snapshot, &[])
     }
 
@@ -306,7 +306,7 @@ impl NamespaceEngine {
     }
 
     fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
-        if let (Some(mirror), Some(link)) = (&self.mirror, self.network_config.links.get(usize::from(link))) {
+        if let (Some(mirror), Some(link)) = (&self.mirror, self.network_state.links.get(usize::from(link))) {
             self.debug.event(trace_site!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
             // The result arrives as a change of the neighbour table. If it fails, the next reminder repeats it.
             let _ = mirror.resolve(&link.name, address);

@@ -14,7 +14,7 @@ use super::exception::{Carried, CarriedTwin, Injector, Switch};
 use super::netlink::{Mirror, NetlinkError, Twin};
 use super::netns::{Netns, NetnsError};
 use super::tap::{TapDevice, TapError};
-use crate::model::network_config::{Mac, NetworkConfig};
+use crate::model::network::{Mac, NetworkState};
 use crate::model::{Binding, Namespace};
 
 /// Reason why twins or mirror of a namespace cannot be created.
@@ -37,7 +37,7 @@ pub enum KernelNamespaceError {
 }
 
 /// A mirror of a namespace, and its network states.
-pub type KernelMirror = (Mirror, Receiver<NetworkConfig>);
+pub type KernelMirror = (Mirror, Receiver<NetworkState>);
 
 /// Rings between a namespace and the kernel.
 pub struct KernelRings<P> {

@@ -18,7 +18,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use serde::Serialize;
 
 use super::rtnetlink::Asker;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 pub use super::rtnetlink::NetlinkError;
 
@@ -69,15 +69,15 @@ impl Mirror {
     ///
     /// # Errors
     /// If the tables cannot be read, or the thread cannot be created.
-    pub fn start(twins: Vec<Twin>) -> Result<(Mirror, Receiver<NetworkConfig>), NetlinkError> {
+    pub fn start(twins: Vec<Twin>) -> Result<(Mirror, Receiver<NetworkState>), NetlinkError> {
         let io = |doing| move |e| NetlinkError::Io { doing, source: e };
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| io("make an event descriptor")(e.into()))?;
         let wake = Arc::new(wake);
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(MirrorCounters::default());
-        let (network_config, states) = channel::bounded(1);
-        let publisher = follow::Publisher { network_config, stale: states.clone(), last: None };
+        let (network_state, states) = channel::bounded(1);
+        let publisher = follow::Publisher { network_state, stale: states.clone(), last: None };
         let mut follower = follow::Follower::new(twins, publisher, Arc::clone(&counters))?;
         let (its_stop, its_wake) = (Arc::clone(&stop), Arc::clone(&wake));
         let asker = Mutex::new(Asker::open()?);

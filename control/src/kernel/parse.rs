@@ -12,7 +12,7 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 
-use crate::model::network_config::Mac;
+use crate::model::network::Mac;
 
 pub(super) use route::{Hop, RouteKey, route};
 pub(super) use rule::rule;

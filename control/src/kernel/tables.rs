@@ -15,7 +15,7 @@ use netlink_packet_route::route::RouteMessage;
 use super::netlink::Twin;
 use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
 use super::rtnetlink::Message;
-use crate::model::network_config::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, Rule};
+use crate::model::network::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkState, Route, Rule};
 
 /// Effect of a message on the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,32 +158,32 @@ impl Tables {
     }
 
     /// Returns the network state, sorted.
-    pub(super) fn network_config(&self, twins: &[Twin]) -> NetworkConfig {
+    pub(super) fn network_state(&self, twins: &[Twin]) -> NetworkState {
         let ours: BTreeMap<u32, Link> =
             self.links.iter().filter_map(|(i, l)| Some((*i, self.link(l, twins)?))).collect();
-        let mut network_config = NetworkConfig {
+        let mut network_state = NetworkState {
             links: ours.values().cloned().collect(),
             addresses: self.addresses.iter().filter_map(|row| self.address(row)).collect(),
             rules: self.rules.clone(),
-            ..NetworkConfig::default()
+            ..NetworkState::default()
         };
         let used = self.routes.iter().filter(|(key, _)| self.is_used(key.table));
-        network_config.routes = used.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
+        network_state.routes = used.filter_map(|(key, hops)| self.route(key, hops.first()?)).collect();
         for ((interface, address), mac) in &self.neighbours {
             if let Some(link) = ours.get(interface) {
-                network_config.neighbours.push(Neighbour {
+                network_state.neighbours.push(Neighbour {
                     link: link.name.clone(),
                     address: *address,
                     mac: *mac,
                 });
             }
         }
-        network_config.links.sort();
-        network_config.addresses.sort();
-        network_config.routes.sort();
-        network_config.routes.dedup();
-        network_config.neighbours.sort();
-        network_config
+        network_state.links.sort();
+        network_state.addresses.sort();
+        network_state.routes.sort();
+        network_state.routes.dedup();
+        network_state.neighbours.sort();
+        network_state
     }
 
     /// Converts a twin, or a VLAN sub-interface on one; other interfaces are not links.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
-use crate::model::network_config::Mac;
+use crate::model::network::Mac;
 use crate::model::validate::is_interface_name;
 
 /// Reason why a twin cannot be created.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, FwmarkRule, Service, Services, Settings, Start};
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 /// Name of the default namespace, which always exists. It has every port and VLAN that is bound to no other namespace;
 /// its content is at the top level of the configuration.
@@ -41,7 +41,7 @@ pub struct Namespace {
     /// Static network configuration: links, addresses, routes and neighbours given by hand. It overrides everything
     /// mirrored from the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkConfig>,
+    pub network: Option<NetworkState>,
 }
 
 /// A port, or one VLAN of it. Without `vlan` it covers the port's untagged frames and all VLANs not bound elsewhere.

@@ -54,7 +54,7 @@ fn content(config: &Config, errors: &mut InputErrors) {
     fwmarks::fwmarks(&config.fwmarks, errors);
     services::services(config, errors);
     if let Some(given) = &config.network {
-        network::network_config(given, errors);
+        network::network_state(given, errors);
     }
 }
 

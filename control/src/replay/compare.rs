@@ -11,7 +11,7 @@ use super::case::{Input, Output};
 use super::reassembly::{Joined, Reassembler, blank_tunnel};
 use super::report::Difference;
 use super::{diff, kernel, mask};
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 /// A reassembled datagram.
 struct FragmentedDatagram {
@@ -46,7 +46,7 @@ impl Comparison {
         &mut self,
         input: &Input,
         recorded: &[&Output],
-        network_config: &NetworkConfig,
+        network_state: &NetworkState,
         balancer: &mut dyn Balancer,
     ) {
         let outcome = &balancer.input(input.side, &input.frame);
@@ -100,7 +100,7 @@ impl Comparison {
             let location = format!("input {}", input.n);
             self.differ(location, format!("both passed to the kernel and sent: {}", diff::summary(extra)));
         }
-        self.judge_kernel(input, judged, &unfragmented, how, network_config);
+        self.judge_kernel(input, judged, &unfragmented, how, network_state);
         if let (Ok(Some((_, frame))), [output]) = (given, unfragmented.as_slice()) {
             self.pass_answer(input, &cause, output, &frame, balancer);
         }
@@ -140,11 +140,11 @@ impl Comparison {
         packet: &[u8],
         recorded: &[&Output],
         how: Given,
-        network_config: &NetworkConfig,
+        network_state: &NetworkState,
     ) {
         let location = format!("input {}", input.n);
-        if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, network_config) {
-            let side = kernel::side_to(packet, network_config);
+        if packet != input.frame && recorded.is_empty() && kernel::would_route(packet, network_state) {
+            let side = kernel::side_to(packet, network_state);
             let (cause, frame) = (packet.to_vec(), packet.to_vec());
             self.got[side as usize].push(FragmentedDatagram {
                 after: input.n,
@@ -154,7 +154,7 @@ impl Comparison {
             });
             return;
         }
-        match kernel::judge(packet, recorded, network_config, how == Given::Translated) {
+        match kernel::judge(packet, recorded, network_state, how == Given::Translated) {
             Ok(count) => self.passed_to_kernel += count,
             Err(why) => self.differ(&location, why),
         }
@@ -219,11 +219,11 @@ impl Comparison {
     }
 
     /// Compares the reassembled datagrams at the end of a case.
-    pub fn finish(&mut self, network_config: &NetworkConfig) {
+    pub fn finish(&mut self, network_state: &NetworkState) {
         for side in Side::ALL {
             let expected = std::mem::take(&mut self.expected[side as usize]);
             let got = std::mem::take(&mut self.got[side as usize]);
-            self.datagrams(&expected, &got, side, network_config);
+            self.datagrams(&expected, &got, side, network_state);
             // Incomplete datagrams of the input may stay incomplete in the output.
             if self.sent[side as usize].unfinished() > self.inputs.unfinished() {
                 self.differ(
@@ -239,14 +239,14 @@ impl Comparison {
         mut expected: &[FragmentedDatagram],
         mut got: &[FragmentedDatagram],
         side: Side,
-        network_config: &NetworkConfig,
+        network_state: &NetworkState,
     ) {
         let location = |datagram: &FragmentedDatagram| {
             format!("datagram of input {} on the {} side", datagram.after, side.name())
         };
         loop {
             let difference = match (expected.first(), got.first()) {
-                (Some(want), Some(have)) => self.datagram(want, have, side, network_config),
+                (Some(want), Some(have)) => self.datagram(want, have, side, network_state),
                 (None, None) => return,
                 _ => Some(Vec::new()),
             };
@@ -277,11 +277,11 @@ impl Comparison {
         want: &FragmentedDatagram,
         have: &FragmentedDatagram,
         side: Side,
-        network_config: &NetworkConfig,
+        network_state: &NetworkState,
     ) -> Option<Vec<String>> {
         if have.by_kernel {
             let output = Output { side, after: want.after, t_ms: 0.0, frame: want.frame.clone() };
-            return match kernel::judge(&have.frame, &[&output], network_config, false) {
+            return match kernel::judge(&have.frame, &[&output], network_state, false) {
                 Ok(count) => {
                     self.passed_to_kernel += count;
                     None

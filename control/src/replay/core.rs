@@ -24,7 +24,7 @@ use crate::engine::compile::Compiler;
 use crate::engine::estimate::Estimators;
 use crate::engine::{observe, sweep};
 use crate::model::edit::Step;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{Config, ServiceKey, Start};
 
 /// Connections per family; a trace has a few dozen.
@@ -43,7 +43,7 @@ const SWEEP_MS: u64 = 1000;
 pub struct Core {
     worker: Worker<Wire, ManualClock>,
     compiler: Compiler,
-    network_config: NetworkConfig,
+    network_state: NetworkState,
     wires: [Wire; 2],
     stats: Arc<WorkerStats>,
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ impl Core {
     /// If there is not enough memory.
     pub fn new() -> std::io::Result<Core> {
         let wires = [Wire::default(), Wire::default()];
-        let links = topology::network_config().links;
+        let links = topology::network_state().links;
         let numbered = links.iter().zip(&wires).zip(0..);
         let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
         let limits = NamespaceLimits {
@@ -81,12 +81,12 @@ impl Core {
         let start = Start { services: SERVICES, destinations: DESTINATIONS, ..Start::default() };
         let compiler = Compiler::new(&start, Side::ALL.map(|side| side.name().to_owned()));
         let worker = Worker::new(setup, ManualClock::default())?;
-        let network_config = NetworkConfig::default();
+        let network_state = NetworkState::default();
         let estimators = Estimators::new();
         Ok(Core {
             worker,
             compiler,
-            network_config,
+            network_state,
             wires,
             stats,
             shared,
@@ -136,10 +136,10 @@ impl Core {
 
 impl Balancer for Core {
     fn configure(&mut self, config: &Config, steps: &[Step]) -> Result<(), Refused> {
-        let network_config = config.network.clone().unwrap_or_default();
-        if network_config != self.network_config {
-            self.compiler.set_network(&network_config).map_err(|why| Refused(why.to_string()))?;
-            self.network_config = network_config;
+        let network_state = config.network.clone().unwrap_or_default();
+        if network_state != self.network_state {
+            self.compiler.set_network(&network_state).map_err(|why| Refused(why.to_string()))?;
+            self.network_state = network_state;
         }
         let now = Duration::from_millis(self.now_ms);
         let (snapshot, events) =
@@ -187,8 +187,8 @@ impl Balancer for Core {
     }
 
     fn flush_pmtu(&mut self) {
-        // The next configuration then installs a new network configuration, which flushes the cache.
-        self.network_config = NetworkConfig::default();
+        // The next configuration then installs a new network state, which flushes the cache.
+        self.network_state = NetworkState::default();
     }
 
     fn services(&self) -> Vec<ServiceView> {

@@ -12,7 +12,7 @@ use super::case::Output;
 use super::diff;
 use super::frames::{ETHER, Ip, ip_of_frame, protocol};
 use super::topology::{device, is_local, is_own};
-use crate::model::network_config::{MAIN, NetworkConfig, Route};
+use crate::model::network::{MAIN, NetworkState, Route};
 
 /// Reaction of a plain stack to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +55,14 @@ impl fmt::Display for Expectation {
 pub fn judge(
     input: &[u8],
     recorded: &[&Output],
-    network_config: &NetworkConfig,
+    network_state: &NetworkState,
     translated: bool,
 ) -> Result<usize, String> {
     let Some(packet) = ip_of_frame(input) else { return Ok(recorded.len()) };
-    let expectation = match plain_stack(&packet, network_config) {
+    let expectation = match plain_stack(&packet, network_state) {
         // A stack does not answer broadcast and multicast, except pings.
         Expectation::EchoReply if is_group(input) => Expectation::EchoReply,
-        _ if is_group(input) || !is_ours(input, network_config) => Expectation::Silence,
+        _ if is_group(input) || !is_ours(input, network_state) => Expectation::Silence,
         Expectation::Unreachable if recorded.is_empty() && may_have_handler(&packet) => Expectation::Silence,
         // IPVS on 6.1 computes a wrong checksum for ICMPv6 errors that it has to translate, and drops them.
         Expectation::Unreachable if translated && !packet.is_v4() => Expectation::Silence,
@@ -71,7 +71,7 @@ pub fn judge(
     let fits = match (expectation, recorded) {
         (Expectation::Silence, []) => true,
         (Expectation::Silence, _) | (_, []) => false,
-        (_, [output]) => is_that(expectation, &packet, output, network_config),
+        (_, [output]) => is_that(expectation, &packet, output, network_state),
         _ => false,
     };
     if fits {
@@ -85,28 +85,28 @@ pub fn judge(
 }
 
 /// Returns true if a plain stack would forward the packet.
-pub fn would_route(frame: &[u8], network_config: &NetworkConfig) -> bool {
-    ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, network_config) == Expectation::Routed)
+pub fn would_route(frame: &[u8], network_state: &NetworkState) -> bool {
+    ip_of_frame(frame).is_some_and(|packet| plain_stack(&packet, network_state) == Expectation::Routed)
 }
 
 /// The side of the route to the destination of a frame.
-pub fn side_to(frame: &[u8], network_config: &NetworkConfig) -> Side {
-    let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, network_config));
+pub fn side_to(frame: &[u8], network_state: &NetworkState) -> Side {
+    let route = ip_of_frame(frame).and_then(|packet| best_route(packet.destination, network_state));
     let link = route.and_then(|route| route.link.as_deref());
     Side::ALL.into_iter().find(|side| Some(device(*side)) == link).unwrap_or(Side::Client)
 }
 
 /// Computes the reaction of a stack without IPVS.
-pub fn plain_stack(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
+pub fn plain_stack(packet: &Ip<'_>, network_state: &NetworkState) -> Expectation {
     // A fragment waits for the rest of its datagram.
     if !packet.header_checksum_is_right() || packet.is_truncated() || packet.is_fragment() {
         return Expectation::Silence;
     }
-    if is_martian(packet, network_config) {
+    if is_martian(packet, network_state) {
         return Expectation::Silence;
     }
-    if !is_local(network_config, packet.destination) {
-        return routed(packet, network_config);
+    if !is_local(network_state, packet.destination) {
+        return routed(packet, network_state);
     }
     match packet.protocol {
         protocol::TCP if packet.payload().len() < 20 || !packet.l4_checksum_is_right() => {
@@ -132,8 +132,8 @@ fn is_group(frame: &[u8]) -> bool {
 }
 
 /// Returns true for frames to one of our links, broadcast and multicast.
-fn is_ours(frame: &[u8], network_config: &NetworkConfig) -> bool {
-    is_group(frame) || network_config.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
+fn is_ours(frame: &[u8], network_state: &NetworkState) -> bool {
+    is_group(frame) || network_state.links.iter().any(|link| frame.get(..6) == Some(&link.mac.0))
 }
 
 /// Protocols for which the recorded kernel may have loaded a handler: IGMP, tunnels, AH, PIM, UDP-Lite. The recording does
@@ -144,25 +144,25 @@ fn may_have_handler(packet: &Ip<'_>) -> bool {
 }
 
 /// Returns true if a stack drops the packet for its addresses. IPv4 also drops packets from its own addresses.
-fn is_martian(packet: &Ip<'_>, network_config: &NetworkConfig) -> bool {
+fn is_martian(packet: &Ip<'_>, network_state: &NetworkState) -> bool {
     let (from, to) = (packet.source, packet.destination);
     let invalid = |address: IpAddr| address.is_unspecified() || address.is_loopback();
     invalid(from)
         || invalid(to)
         || from.is_multicast()
         || match from {
-            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(network_config, from),
+            IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || is_local(network_state, from),
             IpAddr::V6(_) => false,
         }
 }
 
 /// Forwarding of a packet. ICMP errors cause no further ICMP errors.
-fn routed(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
+fn routed(packet: &Ip<'_>, network_state: &NetworkState) -> Expectation {
     let about_error = packet.quoted().is_some();
     let dont_fragment = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
     let answer = match () {
         () if packet.hops() <= 1 => Expectation::TimeExceeded,
-        () if dont_fragment && packet.bytes.len() > mtu_to(packet.destination, network_config) => {
+        () if dont_fragment && packet.bytes.len() > mtu_to(packet.destination, network_state) => {
             Expectation::TooBig
         }
         () => return Expectation::Routed,
@@ -170,32 +170,27 @@ fn routed(packet: &Ip<'_>, network_config: &NetworkConfig) -> Expectation {
     if about_error { Expectation::Silence } else { answer }
 }
 
-fn best_route(to: IpAddr, network_config: &NetworkConfig) -> Option<&Route> {
+fn best_route(to: IpAddr, network_state: &NetworkState) -> Option<&Route> {
     let main =
-        network_config.routes.iter().filter(|route| route.table == MAIN && route.destination.contains(&to));
+        network_state.routes.iter().filter(|route| route.table == MAIN && route.destination.contains(&to));
     main.max_by_key(|route| route.destination.prefix_len())
 }
 
 /// MTU of the route to an address.
-fn mtu_to(to: IpAddr, network_config: &NetworkConfig) -> usize {
-    let Some(route) = best_route(to, network_config) else { return usize::MAX };
-    let link = network_config.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
+fn mtu_to(to: IpAddr, network_state: &NetworkState) -> usize {
+    let Some(route) = best_route(to, network_state) else { return usize::MAX };
+    let link = network_state.links.iter().find(|link| Some(&link.name) == route.link.as_ref());
     let mtu = route.mtu.into_iter().chain(link.map(|link| link.mtu)).min();
     mtu.map_or(usize::MAX, |mtu| mtu as usize)
 }
 
-fn is_that(
-    expectation: Expectation,
-    packet: &Ip<'_>,
-    output: &Output,
-    network_config: &NetworkConfig,
-) -> bool {
+fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, network_state: &NetworkState) -> bool {
     let Some(answer) = ip_of_frame(&output.frame) else { return false };
     let returned = (answer.source, answer.destination) == (packet.destination, packet.source);
     let ends = |ip: &Ip<'_>| (ip.source, ip.destination, ip.protocol);
     let quotes_packet = answer.quoted().is_some_and(|quoted| ends(&quoted) == ends(packet));
     match expectation {
-        Expectation::Routed => is_routed(packet, output, network_config),
+        Expectation::Routed => is_routed(packet, output, network_state),
         Expectation::Reset => {
             let ports = packet.ports().map(|(from, to)| (to, from));
             returned && answer.protocol == protocol::TCP && is_reset(&answer) && answer.ports() == ports
@@ -231,7 +226,7 @@ fn is_that(
 }
 
 /// The packet with a decremented TTL, sent from our MAC address on that side.
-fn is_routed(packet: &Ip<'_>, output: &Output, network_config: &NetworkConfig) -> bool {
+fn is_routed(packet: &Ip<'_>, output: &Output, network_state: &NetworkState) -> bool {
     let mut expected = packet.bytes.to_vec();
     if packet.hops() <= 1 {
         return false;
@@ -248,7 +243,7 @@ fn is_routed(packet: &Ip<'_>, output: &Output, network_config: &NetworkConfig) -
         got[10..12].fill(0);
     }
     let ours =
-        network_config.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
+        network_state.links.iter().any(|l| l.port == output.side.name() && output.frame[6..12] == l.mac.0);
     let same_len = output.frame.len() == ETHER + sent.bytes.len();
     expected == got && sent.header_checksum_is_right() && ours && same_len
 }

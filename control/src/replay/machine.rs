@@ -57,7 +57,7 @@ impl<'a> Machine<'a> {
         };
         let settings = Settings { like_linux_6_1: true, ..Settings::default() };
         let config =
-            Config { start, settings, network: Some(topology::network_config()), ..Config::default() };
+            Config { start, settings, network: Some(topology::network_state()), ..Config::default() };
         Machine { config, balancer, sysctls: Sysctls::default(), refused: Vec::new() }
     }
 

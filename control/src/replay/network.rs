@@ -7,9 +7,7 @@ use ipnet::IpNet;
 use super::fwmarks::{network, number};
 use super::topology::route;
 use crate::model::Family;
-use crate::model::network_config::{
-    Address, LOCAL, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind, Rule,
-};
+use crate::model::network::{Address, LOCAL, MAIN, Mac, Neighbour, NetworkState, Route, RouteKind, Rule};
 
 /// A change made by a command of `ip`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,56 +69,56 @@ impl NetworkChange {
     ///
     /// # Errors
     /// The message of `ip`, which ends with status 2.
-    pub fn apply(self, network_config: &mut NetworkConfig) -> Result<(), &'static str> {
+    pub fn apply(self, network_state: &mut NetworkState) -> Result<(), &'static str> {
         const EXISTS: Result<(), &str> = Err("RTNETLINK answers: File exists");
         const MISSING: Result<(), &str> = Err("RTNETLINK answers: No such process");
         const NO_FILE: Result<(), &str> = Err("RTNETLINK answers: No such file or directory");
         match self {
             NetworkChange::AddRoute { route, replace } => {
                 let exists = |old: &Route| same_route(old, &route);
-                if !replace && network_config.routes.iter().any(exists) {
+                if !replace && network_state.routes.iter().any(exists) {
                     return EXISTS;
                 }
-                network_config.routes.retain(|old| !exists(old));
-                network_config.routes.push(route);
+                network_state.routes.retain(|old| !exists(old));
+                network_state.routes.push(route);
             }
             NetworkChange::RemoveRoute(destination, table) => {
                 let is_it = |old: &Route| old.destination == destination && old.table == table;
-                match network_config.routes.iter().position(is_it) {
-                    Some(at) => drop(network_config.routes.remove(at)),
+                match network_state.routes.iter().position(is_it) {
+                    Some(at) => drop(network_state.routes.remove(at)),
                     None => return MISSING,
                 }
             }
-            NetworkChange::FlushRoutes(table) => network_config.routes.retain(|old| Some(old.table) != table),
-            NetworkChange::AddRule(rule) if network_config.rules.contains(&rule) => return EXISTS,
-            NetworkChange::AddRule(rule) => add_rule(network_config, rule),
+            NetworkChange::FlushRoutes(table) => network_state.routes.retain(|old| Some(old.table) != table),
+            NetworkChange::AddRule(rule) if network_state.rules.contains(&rule) => return EXISTS,
+            NetworkChange::AddRule(rule) => add_rule(network_state, rule),
             NetworkChange::RemoveRule(rule) => {
-                match network_config.rules.iter().position(|old| matches_rule(&rule, old)) {
-                    Some(at) => drop(network_config.rules.remove(at)),
+                match network_state.rules.iter().position(|old| matches_rule(&rule, old)) {
+                    Some(at) => drop(network_state.rules.remove(at)),
                     None => return NO_FILE,
                 }
             }
             NetworkChange::AddAddress(address) => {
-                network_config.routes.push(route_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
-                network_config.addresses.push(address);
+                network_state.routes.push(route_to(&address).ok_or("RTNETLINK answers: Invalid argument")?);
+                network_state.addresses.push(address);
             }
             NetworkChange::RemoveAddress(address) => {
-                network_config.addresses.retain(|old| *old != address);
-                network_config.routes.retain(|old| Some(old) != route_to(&address).as_ref());
+                network_state.addresses.retain(|old| *old != address);
+                network_state.routes.retain(|old| Some(old) != route_to(&address).as_ref());
             }
             NetworkChange::SetMtu(name, mtu) => {
-                network_config
+                network_state
                     .links
                     .iter_mut()
                     .filter(|link| link.name == name)
                     .for_each(|link| link.mtu = mtu);
             }
             NetworkChange::SetNeighbour(new) => {
-                network_config.neighbours.retain(|old| (&old.link, old.address) != (&new.link, new.address));
-                network_config.neighbours.push(new);
+                network_state.neighbours.retain(|old| (&old.link, old.address) != (&new.link, new.address));
+                network_state.neighbours.push(new);
             }
             NetworkChange::RemoveNeighbour(link, address) => {
-                network_config.neighbours.retain(|old| old.link != link || old.address != address);
+                network_state.neighbours.retain(|old| old.link != link || old.address != address);
             }
         }
         Ok(())
@@ -132,13 +130,13 @@ fn same_route(a: &Route, b: &Route) -> bool {
 }
 
 /// A rule without a priority is evaluated before the existing ones.
-fn add_rule(network_config: &mut NetworkConfig, mut rule: Rule) {
+fn add_rule(network_state: &mut NetworkState, mut rule: Rule) {
     if rule.priority == 0 {
-        let first = network_config.rules.iter().map(|old| old.priority).min();
+        let first = network_state.rules.iter().map(|old| old.priority).min();
         rule.priority = first.unwrap_or(32766).saturating_sub(1);
     }
-    network_config.rules.push(rule);
-    network_config.rules.sort_by_key(|rule| rule.priority);
+    network_state.rules.push(rule);
+    network_state.rules.sort_by_key(|rule| rule.priority);
 }
 
 /// Returns true if `wanted`, which may have no priority, matches this rule.

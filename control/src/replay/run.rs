@@ -109,8 +109,8 @@ impl Run<'_> {
         } else {
             input.at_ms
         });
-        let network_config = self.machine.config.network.get_or_insert_default();
-        self.found.input(input, &recorded, network_config, self.machine.balancer);
+        let network_state = self.machine.config.network.get_or_insert_default();
+        self.found.input(input, &recorded, network_state, self.machine.balancer);
     }
 
     /// Compares the final listings.

@@ -133,10 +133,10 @@ fn a_frame_modified_before_the_kernel_is_a_difference() {
 
 #[test]
 fn reactions_of_a_plain_stack() {
-    let network_config = topology::network_config();
+    let network_state = topology::network_state();
     let expect = |name: &str, n: usize| {
         let case = case(name);
-        plain_stack(&frames::ip_of_frame(&case.inputs[n].frame).unwrap(), &network_config)
+        plain_stack(&frames::ip_of_frame(&case.inputs[n].frame).unwrap(), &network_state)
     };
     let rows = [
         ("a SYN where nothing listens", "no-service", 0, Expectation::Reset),

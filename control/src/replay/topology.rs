@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::balancer::Side;
-use crate::model::network_config::{Address, Link, MAIN, Mac, Neighbour, NetworkConfig, Route, RouteKind};
+use crate::model::network::{Address, Link, MAIN, Mac, Neighbour, NetworkState, Route, RouteKind};
 
 /// Hosts 2 to this number exist on each side.
 const LAST_HOST: u8 = 64;
@@ -29,9 +29,9 @@ const fn net6(first: u16, second: u16, len: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), len))
 }
 
-/// The network configuration.
-pub fn network_config() -> NetworkConfig {
-    NetworkConfig {
+/// The network state.
+pub fn network_state() -> NetworkState {
+    NetworkState {
         links: links(),
         addresses: addresses(),
         routes: routes(),
@@ -41,9 +41,9 @@ pub fn network_config() -> NetworkConfig {
 }
 
 /// Returns true if packets to this address are delivered locally.
-pub fn is_local(network_config: &NetworkConfig, address: IpAddr) -> bool {
+pub fn is_local(network_state: &NetworkState, address: IpAddr) -> bool {
     let local = |r: &Route| r.kind == RouteKind::Local && r.table == MAIN && r.destination.contains(&address);
-    network_config.addresses.iter().any(|a| a.address == address) || network_config.routes.iter().any(local)
+    network_state.addresses.iter().any(|a| a.address == address) || network_state.routes.iter().any(local)
 }
 
 /// The interface of a router.

@@ -13,7 +13,7 @@ use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionCounters, ExceptionPath, Injector};
 use pollux_control::kernel::netlink::{Mirror, Twin};
 use pollux_control::kernel::tap::TapDevice;
-use pollux_control::model::network_config::{Mac, NetworkConfig};
+use pollux_control::model::network::{Mac, NetworkState};
 use pollux_dataplane::packet::Packet;
 
 pub const OURS: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -88,19 +88,19 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Waits for a network configuration that satisfies a condition.
+/// Waits for a network state that satisfies a condition.
 pub fn see(
-    updates: &Receiver<NetworkConfig>,
+    updates: &Receiver<NetworkState>,
     what: &str,
-    there: &dyn Fn(&NetworkConfig) -> bool,
-) -> NetworkConfig {
+    there: &dyn Fn(&NetworkState) -> bool,
+) -> NetworkState {
     let limit = Instant::now() + TIMEOUT;
     let mut last = None;
-    while let Ok(network_config) = updates.recv_deadline(limit) {
-        if there(&network_config) {
-            return network_config;
+    while let Ok(network_state) = updates.recv_deadline(limit) {
+        if there(&network_state) {
+            return network_state;
         }
-        last = Some(network_config);
+        last = Some(network_state);
     }
     panic!("waited in vain: {what}; last seen: {last:#?}")
 }
@@ -110,7 +110,7 @@ pub fn twins() -> Vec<Twin> {
 }
 
 /// A twin and a mirror that includes it.
-pub fn mirrored() -> (TapDevice, Mirror, Receiver<NetworkConfig>) {
+pub fn mirrored() -> (TapDevice, Mirror, Receiver<NetworkState>) {
     ip("link set lo up");
     let twin = TapDevice::create("krn0", OURS, 1500).unwrap();
     let (mirror, updates) = Mirror::start(twins()).unwrap();

@@ -1,6 +1,6 @@
 //! Frames that the tests send and expect.
 
-use pollux_control::model::network_config::Mac;
+use pollux_control::model::network::Mac;
 
 /// An ICMP echo request from 10.77.0.2 to 10.77.0.1.
 pub fn ping(to: Mac, from: Mac) -> Vec<u8> {

@@ -6,7 +6,7 @@ use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionPath, Injector};
 use pollux_control::kernel::namespace::{FrameCarrier, KernelRings};
 use pollux_control::kernel::namespace::{KernelMirror, KernelNamespaces, PortAttributes, PortList};
-use pollux_control::model::network_config::NetworkConfig;
+use pollux_control::model::network::NetworkState;
 use pollux_control::model::{Binding, Namespace};
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::worker::binding::NamespaceId;
@@ -93,12 +93,12 @@ fn two_namespaces_have_the_same_addresses() {
         let green = Side::join(&mut kernel_namespaces, 2, "green", &[on("net1", None)]);
         blue.ip("addr add 10.77.0.1/24 dev krn0.7");
         green.ip("addr add 10.77.0.1/24 dev krn1");
-        let links = |f: &NetworkConfig| f.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
-        let knows = |f: &NetworkConfig| f.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
-        let network_config = bed::see(&blue.mirror.1, "blue's address", &knows);
-        assert_eq!(links(&network_config), [("net0".to_owned(), Some(7))]);
-        let network_config = bed::see(&green.mirror.1, "green's address", &knows);
-        assert_eq!(links(&network_config), [("net1".to_owned(), None)]);
+        let links = |f: &NetworkState| f.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
+        let knows = |f: &NetworkState| f.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
+        let network_state = bed::see(&blue.mirror.1, "blue's address", &knows);
+        assert_eq!(links(&network_state), [("net0".to_owned(), Some(7))]);
+        let network_state = bed::see(&green.mirror.1, "green's address", &knows);
+        assert_eq!(links(&network_state), [("net1".to_owned(), None)]);
 
         let asks = |vlan| frames::arp_request(PEER, [10, 77, 0, 2], [10, 77, 0, 1], vlan);
         blue.arrives(0, asks(Some(7)));
@@ -156,8 +156,8 @@ fn twins_follow_the_bindings() {
         assert!(links.contains("krn0.7") && !links.contains("krn0.8"), "as before: {links}");
         blue.mirror = kernel_namespaces.prepare_bindings(NamespaceId(1), &bindings).unwrap().unwrap();
         kernel_namespaces.commit_bindings();
-        let network_config = bed::see(&blue.mirror.1, "both twins", &|f| f.links.len() == 2);
-        assert_eq!(network_config.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
+        let network_state = bed::see(&blue.mirror.1, "both twins", &|f| f.links.len() == 2);
+        assert_eq!(network_state.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
         until("the twin of VLAN 7 is gone", || (!blue.ip("-o link show").contains("krn0.7")).then_some(()));
         assert!(
             blue.ip("-o addr show dev krn1").contains("10.77.0.1"),

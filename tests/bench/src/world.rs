@@ -132,11 +132,11 @@ pub fn config(plan: &Plan<'_>) -> String {
         text +=
             &format!("{{ address = \"{address}\", l4_port = {l4_port}, method = \"{method}\"{tunnel} }},\n");
     }
-    text + "]\n" + &network_config(plan)
+    text + "]\n" + &network_state(plan)
 }
 
 /// Returns the `[network]` section.
-fn network_config(plan: &Plan<'_>) -> String {
+fn network_state(plan: &Plan<'_>) -> String {
     let Plan { family, ports, inside, .. } = *plan;
     let (all, net, host, router, ours) = match family {
         Family::Ipv4 => ("0.0.0.0/0", 24, 32, "10.1.0.1", ["10.1.0.254", "10.2.0.254"]),

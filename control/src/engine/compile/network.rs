@@ -4,38 +4,38 @@ use std::net::IpAddr;
 
 use super::unknown_port;
 use crate::api::error::Failure;
-use crate::model::network_config::{self, NetworkConfig, RouteKind};
+use crate::model::network::{self, NetworkState, RouteKind};
 use hashbrown::HashMap;
 use ipnet::IpNet;
 use pollux_dataplane::config::{HopId, Link, LinkId, Network, Route, RouteTable, Rule};
 use pollux_dataplane::wire::ether;
 
-/// Compiles `network_config`; `generation` must differ from all earlier ones.
+/// Compiles `network_state`; `generation` must differ from all earlier ones.
 pub fn compile(
-    network_config: &NetworkConfig,
+    network_state: &NetworkState,
     ports: &HashMap<String, u16>,
     generation: u32,
 ) -> Result<Network, Failure> {
     let mut network = Network { generation, ..Network::default() };
     let mut links: HashMap<&str, LinkId> = HashMap::new();
-    for (index, link) in network_config.links.iter().enumerate() {
+    for (index, link) in network_state.links.iter().enumerate() {
         let port = *ports
             .get(&link.port)
             .ok_or_else(|| unknown_port(format!("network.links[{index}].port"), &link.port, ports, ""))?;
         links.insert(&link.name, LinkId(network.links.len() as u16));
-        network.links.push(compile_link(link, port, network_config));
+        network.links.push(compile_link(link, port, network_state));
     }
-    network.local = network_config.addresses.iter().map(|address| address.address).collect();
-    let mut tables: Vec<u32> = network_config.rules.iter().map(|rule| rule.table).collect();
+    network.local = network_state.addresses.iter().map(|address| address.address).collect();
+    let mut tables: Vec<u32> = network_state.rules.iter().map(|rule| rule.table).collect();
     tables.sort_unstable();
     tables.dedup();
     let mut main = RouteTable::default();
     network.tables.resize_with(tables.len(), RouteTable::default);
-    let mut routes: Vec<&network_config::Route> = network_config.routes.iter().collect();
+    let mut routes: Vec<&network::Route> = network_state.routes.iter().collect();
     routes.sort_by_key(|route| (route.kind != RouteKind::Local, route.metric));
     for route in routes {
         let table = match (route.table, tables.binary_search(&route.table)) {
-            (network_config::MAIN | network_config::LOCAL, _) => &mut main,
+            (network::MAIN | network::LOCAL, _) => &mut main,
             (_, Ok(at)) => &mut network.tables[at],
             // No rule refers to this table.
             (_, Err(_)) => continue,
@@ -43,8 +43,8 @@ pub fn compile(
         add_route(table, route, &links);
     }
     (network.routes4, network.routes6) = (main.routes4, main.routes6);
-    network.rules = rules(network_config, &tables);
-    for neighbour in &network_config.neighbours {
+    network.rules = rules(network_state, &tables);
+    for neighbour in &network_state.neighbours {
         let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
         let id = HopId(network.hops.len() as u32);
         let kind = if neighbour.address.is_ipv4() { ether::IPV4 } else { ether::IPV6 };
@@ -55,8 +55,8 @@ pub fn compile(
     Ok(network)
 }
 
-fn compile_link(link: &network_config::Link, port: u16, network_config: &NetworkConfig) -> Link {
-    let own = || network_config.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
+fn compile_link(link: &network::Link, port: u16, network_state: &NetworkState) -> Link {
+    let own = || network_state.addresses.iter().filter(|a| a.link == link.name).map(|a| a.address);
     let ipv6 = |address| match address {
         IpAddr::V6(v6) => Some(v6),
         IpAddr::V4(_) => None,
@@ -76,8 +76,8 @@ fn compile_link(link: &network_config::Link, port: u16, network_config: &Network
 }
 
 /// Returns the rules by priority.
-fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
-    let mut rules: Vec<&network_config::Rule> = network_config.rules.iter().collect();
+fn rules(network_state: &NetworkState, tables: &[u32]) -> Vec<Rule> {
+    let mut rules: Vec<&network::Rule> = network_state.rules.iter().collect();
     rules.sort_by_key(|rule| rule.priority);
     let compiled = rules.into_iter().filter_map(|rule| {
         let table = tables.binary_search(&rule.table).ok()?;
@@ -87,7 +87,7 @@ fn rules(network_config: &NetworkConfig, tables: &[u32]) -> Vec<Rule> {
 }
 
 /// Adds a route. The first route to a destination wins; the caller adds local routes first, then by metric.
-fn add_route(table: &mut RouteTable, route: &network_config::Route, links: &HashMap<&str, LinkId>) {
+fn add_route(table: &mut RouteTable, route: &network::Route, links: &HashMap<&str, LinkId>) {
     let compiled = match (route.kind, route.link.as_deref().and_then(|name| links.get(name))) {
         (RouteKind::Local, _) => Route::Local,
         (RouteKind::Unicast, Some(&link)) => Route::Send {

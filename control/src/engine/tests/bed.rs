@@ -29,24 +29,24 @@ impl Bed {
             connections_ipv6: u32::from(workers) << 6,
             ..Start::default()
         };
-        let network_config = topology::network_config();
+        let network_state = topology::network_state();
         let wires: Vec<[Wire; 2]> = (0..workers).map(|_| [Wire::default(), Wire::default()]).collect();
         let cores: Vec<u16> = (0..workers).collect();
         let Parts { setups, handles, .. } = parts(&start, &cores, 2, None);
         let (mut slots, mut threads) = (Vec::new(), Vec::new());
         for ((default_namespace, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
-            let numbered = network_config.links.iter().zip(wires).zip(0..);
+            let numbered = network_state.links.iter().zip(wires).zip(0..);
             let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
             let setup = Setup::new(ports.collect(), default_namespace);
             slots.push(WorkerSlot { core, namespace_rings: Arc::clone(&setup.namespace_rings) });
             threads.push(thread::spawn(move || Worker::new(setup, ManualClock::default()).unwrap().run()));
         }
-        let names = topology::network_config().links.into_iter().map(|link| link.port);
+        let names = topology::network_state().links.into_iter().map(|link| link.port);
         let compiler = Compiler::new(&start, names);
         let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), None, Instant::now());
         let namespaces = NamespaceWorkers::new(slots, 2, Box::new(NoKernel));
         let mut engine = Engine::new(default_namespace, Box::new(NoPorts), Box::new(namespaces), None);
-        engine.set_network(network_config).unwrap();
+        engine.set_network(network_state).unwrap();
         Bed { engine, wires, threads }
     }
 
@@ -73,7 +73,7 @@ impl Drop for Bed {
 
 /// Returns a datagram from 192.0.2.10 to 10.9.9.1:53.
 pub fn datagram(l4_port: u16) -> Vec<u8> {
-    let mut frame = topology::network_config().links[0].mac.0.to_vec();
+    let mut frame = topology::network_state().links[0].mac.0.to_vec();
     frame.extend([2, 0, 0, 0, 1, 0xfe, 8, 0]);
     let mut header = [0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 10, 10, 9, 9, 1];
     let sum: u32 = header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();

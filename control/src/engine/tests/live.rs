@@ -92,7 +92,7 @@ impl Drop for Live {
 }
 
 /// Network state of both namespaces.
-fn network_config() -> Value {
+fn network_state() -> Value {
     let link = |name: &str, mac: &str| json!({ "name": name, "port": name, "mac": mac, "mtu": 1500 });
     json!({
         "links": [link("client", "02:00:00:00:01:01"), link("server", "02:00:00:00:02:01")],
@@ -113,14 +113,14 @@ fn service(destination: &str) -> Value {
 fn blue() -> Value {
     json!({ "namespace": { "name": "blue", "bindings": [{ "port": "client" }, { "port": "server" }],
         "start": { "connections_ipv4": 64, "connections_ipv6": 8 },
-        "services": service("10.0.2.12"), "network": network_config() } })
+        "services": service("10.0.2.12"), "network": network_state() } })
 }
 
 #[test]
 fn namespaces_are_added_and_removed_under_traffic() {
     let mut live = Live::new();
     let start = json!({ "connections_ipv4": 64, "connections_ipv6": 8, "services": 4, "destinations": 8, "templates": 8 });
-    let config = json!({ "start": start, "services": service("10.0.2.11"), "network": network_config() });
+    let config = json!({ "start": start, "services": service("10.0.2.11"), "network": network_state() });
     ask(&mut live.engine, "config.apply", json!({ "config": config })).unwrap();
     assert_eq!(live.connect(1), [10, 0, 2, 11]);
     // The links of the default namespace would belong to another one.

@@ -18,7 +18,7 @@ use super::{MirrorCounters, NetlinkError, Twin};
 use crate::kernel::count;
 use crate::kernel::rtnetlink::{Asker, Listener};
 use crate::kernel::tables::{Effect, Tables};
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 /// Delay after the first change, so that the messages of one `ip` command are published together.
 const SETTLE: Duration = Duration::from_millis(1);
@@ -29,21 +29,21 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Publishes network states; a newer one replaces one that was not received yet.
 pub(super) struct Publisher {
-    pub(super) network_config: Sender<NetworkConfig>,
-    pub(super) stale: Receiver<NetworkConfig>,
-    pub(super) last: Option<NetworkConfig>,
+    pub(super) network_state: Sender<NetworkState>,
+    pub(super) stale: Receiver<NetworkState>,
+    pub(super) last: Option<NetworkState>,
 }
 
 impl Publisher {
     /// Publishes a state; returns false if it equals the last one.
-    fn publish(&mut self, network_config: NetworkConfig) -> bool {
-        if self.last.as_ref() == Some(&network_config) {
+    fn publish(&mut self, network_state: NetworkState) -> bool {
+        if self.last.as_ref() == Some(&network_state) {
             return false;
         }
         let _ = self.stale.try_recv();
         // The channel is open, because `stale` is a receiver, and empty, because this is the only sender.
-        let _ = self.network_config.try_send(network_config.clone());
-        self.last = Some(network_config);
+        let _ = self.network_state.try_send(network_state.clone());
+        self.last = Some(network_state);
         true
     }
 }
@@ -153,7 +153,7 @@ impl Follower {
         }
         self.due = Due::Nothing;
         self.last_published = now;
-        if self.publisher.publish(self.tables.network_config(&self.twins)) {
+        if self.publisher.publish(self.tables.network_state(&self.twins)) {
             count(&self.counters.published);
         }
         Ok(())

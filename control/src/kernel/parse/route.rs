@@ -9,7 +9,7 @@ use netlink_packet_route::route::{
 };
 
 use super::{any, prefix};
-use crate::model::network_config::RouteKind;
+use crate::model::network::RouteKind;
 
 /// Key of a route. The kernel allows several routes with the same key; the first one is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

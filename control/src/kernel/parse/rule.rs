@@ -5,7 +5,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessa
 
 use super::prefix;
 use crate::model::Family;
-use crate::model::network_config::{LOCAL, MAIN, Rule};
+use crate::model::network::{LOCAL, MAIN, Rule};
 
 /// The default table, consulted after the main table.
 const DEFAULT: u32 = 253;

@@ -8,7 +8,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 
 use super::*;
-use crate::model::network_config::RouteKind;
+use crate::model::network::RouteKind;
 
 fn link(attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();

@@ -64,9 +64,9 @@ fn tables() -> (Tables, Vec<Twin>) {
 #[test]
 fn links_are_twins_and_single_vlans_on_them() {
     let (tables, twins) = tables();
-    let network_config = tables.network_config(&twins);
+    let network_state = tables.network_state(&twins);
     let seen: Vec<_> =
-        network_config.links.iter().map(|l| (l.name.as_str(), l.port.as_str(), l.vlan)).collect();
+        network_state.links.iter().map(|l| (l.name.as_str(), l.port.as_str(), l.vlan)).collect();
     assert_eq!(seen, [("krn0", "net0", None), ("krn0.7", "net0", Some(7))]);
 }
 
@@ -76,9 +76,9 @@ fn only_neighbours_on_links_are_listed() {
     for interface in [2, 5] {
         tables.apply(&message(neighbour(interface, NeighbourState::Reachable)));
     }
-    let network_config = tables.network_config(&twins);
-    assert_eq!(network_config.neighbours.len(), 1);
-    assert_eq!(network_config.neighbours[0].link, "krn0");
+    let network_state = tables.network_state(&twins);
+    assert_eq!(network_state.neighbours.len(), 1);
+    assert_eq!(network_state.neighbours[0].link, "krn0");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn routes_are_followed_with_one_per_key_and_read_again_otherwise() {
     for (what, flags, body, effect) in steps {
         assert_eq!(tables.apply(&Message { flags, body }), effect, "{what}");
     }
-    assert_eq!(tables.network_config(&twins).routes, []);
+    assert_eq!(tables.network_state(&twins).routes, []);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn the_first_of_several_routes_with_one_key_is_used() {
     for router in [5, 1] {
         tables.load(&RouteNetlinkMessage::NewRoute(route(router)));
     }
-    let routes = tables.network_config(&twins).routes;
+    let routes = tables.network_state(&twins).routes;
     assert_eq!(routes.len(), 1);
     assert_eq!(routes[0].via, Some([10, 0, 0, 5].into()));
 }
@@ -134,9 +134,9 @@ fn a_link_that_goes_down_or_is_removed_makes_routes_stale() {
     assert_eq!(tables.apply(&message(down)), Effect::StaleRoutes);
     let gone = RouteNetlinkMessage::DelLink(link(2, "krn0", false, None));
     assert_eq!(tables.apply(&message(gone)), Effect::StaleRoutes);
-    let network_config = tables.network_config(&twins);
+    let network_state = tables.network_state(&twins);
     assert_eq!(
-        (network_config.links.len(), network_config.neighbours.len()),
+        (network_state.links.len(), network_state.neighbours.len()),
         (0, 0),
         "a VLAN without its twin is no link"
     );
@@ -148,7 +148,7 @@ fn a_routing_table_is_listed_while_a_rule_refers_to_it() {
     let mut elsewhere = route(1);
     elsewhere.header.table = 55;
     tables.apply(&message(RouteNetlinkMessage::NewRoute(elsewhere)));
-    assert_eq!(tables.network_config(&twins).routes, [], "no rule names table 55");
+    assert_eq!(tables.network_state(&twins).routes, [], "no rule names table 55");
     let rule = |priority| {
         let mut message = RuleMessage::default();
         (message.header.family, message.header.table) = (AddressFamily::Inet, 55);
@@ -164,15 +164,12 @@ fn a_routing_table_is_listed_while_a_rule_refers_to_it() {
     for (what, body, effect) in steps {
         assert_eq!(tables.apply(&message(body)), effect, "{what}");
     }
-    let network_config = tables.network_config(&twins);
-    assert_eq!(network_config.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
-    assert_eq!(network_config.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
+    let network_state = tables.network_state(&twins);
+    assert_eq!(network_state.rules.iter().map(|rule| rule.priority).collect::<Vec<_>>(), [100, 200]);
+    assert_eq!(network_state.routes.iter().map(|route| route.table).collect::<Vec<_>>(), [55]);
     for priority in [100, 200] {
         let gone = RouteNetlinkMessage::DelRule(rule(priority));
         assert_eq!(tables.apply(&message(gone)), Effect::Changed);
     }
-    assert_eq!(
-        tables.network_config(&twins),
-        NetworkConfig { routes: vec![], rules: vec![], ..network_config }
-    );
+    assert_eq!(tables.network_state(&twins), NetworkState { routes: vec![], rules: vec![], ..network_state });
 }

@@ -3,19 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{Checksum, Destination, Family, Method, Service, ServiceKey, Tunnel};
 
 /// Largest weight: as in IPVS, schedulers multiply weights and counts as signed 32-bit numbers.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 
-/// Checks one destination of a service. `network_config` is the static network configuration, which says which
+/// Checks one destination of a service. `network_state` is the static network configuration, which says which
 /// addresses are local.
 pub fn destination(
     location: &str,
     service: &Service,
     new: &Destination,
-    network_config: Option<&NetworkConfig>,
+    network_state: Option<&NetworkState>,
     errors: &mut InputErrors,
 ) {
     if new.weight > MAX_WEIGHT {
@@ -34,7 +34,7 @@ pub fn destination(
     }
     tunnel(location, new, errors);
     l4_port(location, service, new, errors);
-    address(location, service, new, network_config, errors);
+    address(location, service, new, network_state, errors);
 }
 
 fn tunnel(location: &str, new: &Destination, errors: &mut InputErrors) {
@@ -79,11 +79,11 @@ fn address(
     location: &str,
     service: &Service,
     new: &Destination,
-    network_config: Option<&NetworkConfig>,
+    network_state: Option<&NetworkState>,
     errors: &mut InputErrors,
 ) {
-    let local = || network_config.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
-    let kind = not_unicast(new.address).or_else(|| broadcast(new.address, network_config));
+    let local = || network_state.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
+    let kind = not_unicast(new.address).or_else(|| broadcast(new.address, network_state));
     if let Some(kind) = kind.filter(|_| !local()) {
         errors.add(
             format!("{location}.address"),
@@ -102,14 +102,14 @@ fn address(
 }
 
 /// Recognizes broadcast addresses of directly connected networks.
-fn broadcast(address: IpAddr, network_config: Option<&NetworkConfig>) -> Option<&'static str> {
+fn broadcast(address: IpAddr, network_state: Option<&NetworkState>) -> Option<&'static str> {
     let IpAddr::V4(address) = address else { return None };
-    let matches = |own: &crate::model::network_config::Address| match own.address {
+    let matches = |own: &crate::model::network::Address| match own.address {
         IpAddr::V4(own_address) => ipnet::Ipv4Net::new(own_address, own.prefix_len)
             .is_ok_and(|net| own.prefix_len < 31 && net.broadcast() == address),
         IpAddr::V6(_) => false,
     };
-    let ours = network_config.is_some_and(|network_config| network_config.addresses.iter().any(matches));
+    let ours = network_state.is_some_and(|network_state| network_state.addresses.iter().any(matches));
     (ours || address == Ipv4Addr::new(127, 255, 255, 255))
         .then_some("the broadcast address of a directly connected network")
 }

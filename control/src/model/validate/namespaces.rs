@@ -110,7 +110,7 @@ fn links(all: &[Namespace], this: Option<&str>, config: &Config, errors: &mut In
     if numbers.iter().any(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
         return;
     }
-    for (index, link) in config.network.iter().flat_map(|network_config| &network_config.links).enumerate() {
+    for (index, link) in config.network.iter().flat_map(|network_state| &network_state.links).enumerate() {
         let owner = namespace::owner(all, &link.port, link.vlan);
         if owner != this {
             let binding = Binding { port: link.port.clone(), vlan: link.vlan };

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use super::ports::{interface, mtu};
 use crate::model::Family;
 use crate::model::input_error::InputErrors;
-use crate::model::network_config::{LOCAL, Link, MAIN, Mac, NetworkConfig, Route, RouteKind, Rule};
+use crate::model::network::{LOCAL, Link, MAIN, Mac, NetworkState, Route, RouteKind, Rule};
 
-pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputErrors) {
+pub(super) fn network_state(network_state: &NetworkState, errors: &mut InputErrors) {
     let mut names = HashSet::new();
     let mut tags = HashSet::new();
-    for (index, new) in network_config.links.iter().enumerate() {
+    for (index, new) in network_state.links.iter().enumerate() {
         let location = format!("network.links[{index}]");
         link(&location, new, errors);
         if !names.insert(new.name.as_str()) {
@@ -32,16 +32,16 @@ pub(super) fn network_config(network_config: &NetworkConfig, errors: &mut InputE
             );
         }
     }
-    for (index, address) in network_config.addresses.iter().enumerate() {
+    for (index, address) in network_state.addresses.iter().enumerate() {
         prefix(&format!("network.addresses[{index}]"), address.address, address.prefix_len, errors);
     }
-    for (index, new) in network_config.routes.iter().enumerate() {
+    for (index, new) in network_state.routes.iter().enumerate() {
         route(&format!("network.routes[{index}]"), new, errors);
     }
-    for (index, new) in network_config.rules.iter().enumerate() {
+    for (index, new) in network_state.rules.iter().enumerate() {
         rule(&format!("network.rules[{index}]"), new, errors);
     }
-    for (index, neighbour) in network_config.neighbours.iter().enumerate() {
+    for (index, neighbour) in network_state.neighbours.iter().enumerate() {
         let location = format!("network.neighbours[{index}]");
         unicast(&format!("{location}.mac"), neighbour.mac, errors);
         if !names.contains(neighbour.link.as_str()) {

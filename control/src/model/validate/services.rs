@@ -6,7 +6,7 @@ use super::destinations::destination;
 use crate::model::edit::limit_reached;
 use crate::model::input_error::InputErrors;
 use crate::model::modules;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 use crate::model::{Config, Engine, Family, Persistence, Protocol, Scheduler, Service, ServiceKey, Start};
 
 /// Longest persistence timeout in seconds: 31 days.
@@ -149,7 +149,7 @@ pub fn count_destinations(location: &str, service: &Service, count: usize, error
 fn destinations(
     location: &str,
     service: &Service,
-    network_config: Option<&NetworkConfig>,
+    network_state: Option<&NetworkState>,
     errors: &mut InputErrors,
 ) {
     count_destinations(location, service, service.destinations.len(), errors);
@@ -163,6 +163,6 @@ fn destinations(
                 "remove one; to give a server a larger share, raise its weight",
             );
         }
-        destination(&location, service, new, network_config, errors);
+        destination(&location, service, new, network_state, errors);
     }
 }

@@ -66,28 +66,28 @@ fn change(line: &str) -> NetworkChange {
 
 #[test]
 fn routes_and_rules_are_parsed_and_applied() {
-    let mut network_config = topology::network_config();
-    let before = network_config.clone();
-    let mut ip = |line: &str| change(line).apply(&mut network_config);
+    let mut network_state = topology::network_state();
+    let before = network_state.clone();
+    let mut ip = |line: &str| change(line).apply(&mut network_state);
     let add = "ip -6 route replace fd00:3::/64 via fd00:2::fe dev vec1 mtu 1400";
     assert_eq!([ip(add), ip(add)], [Ok(()), Ok(())]);
     assert_eq!(ip("ip route add 10.3.0.0/16 via 10.0.2.9"), Err("RTNETLINK answers: File exists"));
     ip("ip route add local default dev lo table 77").unwrap();
     ip("ip rule add fwmark 7 lookup 77").unwrap();
     ip("ip rule add from 10.9.9.0/24 lookup 55 pref 5").unwrap();
-    let added = network_config.routes.iter().find(|route| route.mtu.is_some()).unwrap();
+    let added = network_state.routes.iter().find(|route| route.mtu.is_some()).unwrap();
     assert_eq!((added.mtu, added.link.as_deref()), (Some(1400), Some("vec1")));
     let rules: Vec<_> =
-        network_config.rules.iter().map(|rule| (rule.priority, rule.fwmark, rule.table)).collect();
+        network_state.rules.iter().map(|rule| (rule.priority, rule.fwmark, rule.table)).collect();
     assert_eq!(rules, [(5, None, 55), (32765, Some(7), 77)]);
-    let mut ip = |line: &str| change(line).apply(&mut network_config);
+    let mut ip = |line: &str| change(line).apply(&mut network_state);
     ip("ip -6 route del fd00:3::/64").unwrap();
     ip("ip route flush table 77").unwrap();
     ip("ip rule del fwmark 7 lookup 77").unwrap();
     ip("ip rule del from 10.9.9.0/24 lookup 55").unwrap();
     assert_eq!(ip("ip rule del fwmark 7 lookup 77"), Err("RTNETLINK answers: No such file or directory"));
     assert_eq!(ip("ip route del 10.77.0.0/16"), Err("RTNETLINK answers: No such process"));
-    assert_eq!(network_config, before);
+    assert_eq!(network_state, before);
 }
 
 #[test]

@@ -72,8 +72,8 @@ fn over_workers(workers: u16) -> Result<Row> {
     let config: Config = parse::toml(&config(&plan("rr"))).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
     let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
-    if let Some(network_config) = &config.network {
-        compiler.set_network(network_config).map_err(|why| trouble(&why))?;
+    if let Some(network_state) = &config.network {
+        compiler.set_network(network_state).map_err(|why| trouble(&why))?;
     }
     let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
     let steering = Steering { workers, seed: Seed::random(), spread: None };

@@ -143,9 +143,9 @@ proptest! {
         steps in prop::collection::vec((services(), any::<bool>(), any::<bool>()), 1..8)
     ) {
         let start = model::Start { services: 8, destinations: 64, ..model::Start::default() };
-        let network_config = crate::replay::topology::network_config();
-        let mut compiler = Compiler::new(&start, network_config.links.iter().map(|link| link.port.clone()));
-        compiler.set_network(&network_config).unwrap();
+        let network_state = crate::replay::topology::network_state();
+        let mut compiler = Compiler::new(&start, network_state.links.iter().map(|link| link.port.clone()));
+        compiler.set_network(&network_state).unwrap();
         let mut held = Vec::new();
         for ((services, hold, sweep), step) in steps.into_iter().zip(1..) {
             let mut config = Config { services: services.into(), ..Config::default() };

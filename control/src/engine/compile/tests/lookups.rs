@@ -9,7 +9,7 @@ use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 
 use super::*;
-use crate::model::network_config::NetworkConfig;
+use crate::model::network::NetworkState;
 
 fn endpoint(address: &str, l4_port: u16) -> Endpoint {
     Endpoint { address: address.parse().unwrap(), l4_port }
@@ -198,14 +198,14 @@ fn names_in_fwmark_rules_become_numbers() {
 /// Only the kernel can send to a management network.
 #[test]
 fn a_route_out_of_a_foreign_interface_belongs_to_the_kernel() {
-    let network_config: NetworkConfig = toml::from_str(
+    let network_state: NetworkState = toml::from_str(
         "links = [{ name = 'pollux0', port = 'client', mac = '02:00:00:00:00:01', mtu = 1500 }]
          routes = [{ destination = '0.0.0.0/0', link = 'eth0', via = '192.0.2.1' }]
          addresses = [{ address = '10.9.9.1', prefix_len = 32, link = 'lo' }]",
     )
     .unwrap();
     let network =
-        network::compile(&network_config, &hashbrown::HashMap::from([("client".to_owned(), 0)]), 1).unwrap();
+        network::compile(&network_state, &hashbrown::HashMap::from([("client".to_owned(), 0)]), 1).unwrap();
     let beyond = "203.0.113.9".parse().unwrap();
     assert!(!network.is_local(beyond, Policy::default()));
     assert_eq!(network.target(beyond).next, NextHop::Kernel);

@@ -68,8 +68,8 @@ pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
     let config: Config = parse::toml(config).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
     let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
-    if let Some(network_config) = &config.network {
-        compiler.set_network(network_config).map_err(|why| trouble(&why))?;
+    if let Some(network_state) = &config.network {
+        compiler.set_network(network_state).map_err(|why| trouble(&why))?;
     }
     let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
     let (mut lists, mut parsed) = (vec![Vec::new(); usize::from(steering.workers)], Parsed::NOTHING);

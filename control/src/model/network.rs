@@ -22,7 +22,7 @@ pub const LOCAL: u32 = 255;
 /// equal states compare equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct NetworkConfig {
+pub struct NetworkState {
     /// Links: TAP twins of DPDK ports and VLAN sub-interfaces on them. Other interfaces are not listed.
     pub links: Vec<Link>,
     /// Addresses of this machine, on any interface, including `lo`.
@@ -187,30 +187,30 @@ mod tests {
 
     #[test]
     fn a_static_network_configuration_survives_toml_and_json() {
-        let network_config: NetworkConfig = toml::from_str(FILE).unwrap();
-        assert_eq!(network_config.links[1].vlan, Some(7));
-        assert_eq!(network_config.routes[0].kind, RouteKind::Unicast);
-        assert_eq!(network_config.routes[1].kind, RouteKind::Local);
-        assert_eq!((network_config.routes[1].table, network_config.routes[2].table), (MAIN, 55));
-        assert_eq!([network_config.rules[0].is_ipv6(), network_config.rules[1].is_ipv6()], [false, true]);
+        let network_state: NetworkState = toml::from_str(FILE).unwrap();
+        assert_eq!(network_state.links[1].vlan, Some(7));
+        assert_eq!(network_state.routes[0].kind, RouteKind::Unicast);
+        assert_eq!(network_state.routes[1].kind, RouteKind::Local);
+        assert_eq!((network_state.routes[1].table, network_state.routes[2].table), (MAIN, 55));
+        assert_eq!([network_state.rules[0].is_ipv6(), network_state.rules[1].is_ipv6()], [false, true]);
         assert_eq!(
-            toml::from_str::<NetworkConfig>(&toml::to_string(&network_config).unwrap()).unwrap(),
-            network_config
+            toml::from_str::<NetworkState>(&toml::to_string(&network_state).unwrap()).unwrap(),
+            network_state
         );
         assert_eq!(
-            serde_json::from_str::<NetworkConfig>(&serde_json::to_string(&network_config).unwrap()).unwrap(),
-            network_config
+            serde_json::from_str::<NetworkState>(&serde_json::to_string(&network_state).unwrap()).unwrap(),
+            network_state
         );
     }
 
     #[test]
     fn a_misspelt_field_is_refused() {
-        assert!(toml::from_str::<NetworkConfig>("neighbors = []").is_err());
+        assert!(toml::from_str::<NetworkState>("neighbors = []").is_err());
     }
 
     #[test]
     fn the_schema_has_the_pattern_of_mac_addresses() {
-        let schema = serde_json::to_string(&schemars::schema_for!(NetworkConfig)).unwrap();
+        let schema = serde_json::to_string(&schemars::schema_for!(NetworkState)).unwrap();
         assert!(schema.contains("[0-9A-Fa-f]{2}"), "{schema}");
     }
 }
