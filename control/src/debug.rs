@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use pollux_dataplane::trace::{self, Record, Switches};
 
-use self::limit::Limit;
+use self::limit::RateLimiter;
 use self::query::{Filter, Flags, Query};
 use crate::api::follow::{Follow, Followers};
 use crate::api::view::{DebugEvent, DebugSite};
@@ -25,7 +25,7 @@ use crate::log;
 
 /// A debug site with its flags.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct SiteState {
     /// Module, by the kernel's name.
     pub module: &'static str,
     /// Source file.
@@ -43,21 +43,21 @@ pub struct Listed {
 }
 
 /// All sites, and the destinations of their events.
-pub struct Debug {
+pub struct DebugLog {
     /// Workers' sites by number, then control's.
-    sites: Vec<Listed>,
+    sites: Vec<SiteState>,
     level: i32,
-    limit: Limit,
+    limit: RateLimiter,
     followers: Followers,
     began: Instant,
     /// Events lost by workers, as of the last report.
     lost: u64,
 }
 
-impl Default for Debug {
-    fn default() -> Debug {
+impl Default for DebugLog {
+    fn default() -> DebugLog {
         let list = |specs| {
-            trace::sites(specs).map(|site| Listed {
+            trace::sites(specs).map(|site| SiteState {
                 module: site.module,
                 file: site.spec.place.file,
                 line: site.spec.place.line,
@@ -67,9 +67,9 @@ impl Default for Debug {
                 flags: Flags::default(),
             })
         };
-        let sites: Vec<Listed> = list(trace::Kind::SPECS).chain(list(sites::Kind::SPECS)).collect();
-        Debug {
-            limit: Limit::new(sites.len()),
+        let sites: Vec<SiteState> = list(trace::Kind::SPECS).chain(list(sites::Kind::SPECS)).collect();
+        DebugLog {
+            limit: RateLimiter::new(sites.len()),
             sites,
             level: 0,
             followers: Followers::default(),
@@ -87,7 +87,7 @@ pub fn parse_level(text: &str) -> Result<i32, String> {
     text.parse().map_err(|_| "not a whole number; write 0 to 12, or -1 for none".to_owned())
 }
 
-impl Debug {
+impl DebugLog {
     /// Returns the sites that match a filter.
     pub fn list(&self, filter: &Filter) -> Vec<DebugSite> {
         let matching = self.sites.iter().filter(|site| filter.matches(site));
@@ -116,7 +116,7 @@ impl Debug {
         self.level
     }
 
-    fn is_on(&self, site: &Listed) -> bool {
+    fn is_on(&self, site: &SiteState) -> bool {
         site.flags.has(Flags::PRINT) || self.level >= i32::from(site.level)
     }
 
@@ -150,7 +150,7 @@ impl Debug {
     }
 
     /// Writes an event of a worker, or of control.
-    fn write(&mut self, number: usize, worker: Option<u16>, words: impl FnOnce(&Listed) -> String) {
+    fn write(&mut self, number: usize, worker: Option<u16>, words: impl FnOnce(&SiteState) -> String) {
         let now = self.began.elapsed();
         let site = &self.sites[number];
         if !self.limit.allows(number, site.level, now) {
@@ -184,7 +184,7 @@ impl Debug {
 }
 
 /// The prefix that the flags ask for, in the kernel's order.
-fn prefix(site: &Listed, worker: Option<u16>) -> String {
+fn prefix(site: &SiteState, worker: Option<u16>) -> String {
     let mut out = String::new();
     if site.flags.has(Flags::THREAD) {
         out += &worker.map_or("[control] ".to_owned(), |number| format!("[worker {number}] "));
@@ -203,7 +203,7 @@ fn prefix(site: &Listed, worker: Option<u16>) -> String {
 }
 
 impl DebugSite {
-    fn of(site: &Listed, on: bool) -> DebugSite {
+    fn of(site: &SiteState, on: bool) -> DebugSite {
         DebugSite {
             file: site.file.to_owned(),
             line: site.line,
@@ -218,7 +218,7 @@ impl DebugSite {
 }
 
 impl DebugEvent {
-    fn of(site: &Listed, worker: Option<u16>, now: Duration, text: String) -> DebugEvent {
+    fn of(site: &SiteState, worker: Option<u16>, now: Duration, text: String) -> DebugEvent {
         DebugEvent {
             module: site.module.to_owned(),
             function: site.function.to_owned(),

@@ -29,7 +29,7 @@ pub use self::namespace_engine::NamespaceEngine;
 use crate::api::error::Failure;
 use crate::api::request::{Apply, Done, Reply, Request};
 use crate::api::view::{PortView, StatsView, VersionView};
-use crate::debug::Debug;
+use crate::debug::DebugLog;
 use crate::engine::namespace_manager::NamespaceManager;
 use crate::engine::workers::Workers;
 use crate::kernel::exception::ExceptionCounters;
@@ -107,12 +107,12 @@ impl Engine {
     }
 
     /// Takes over the debug sites that were enabled before the engine existed.
-    pub fn use_debug(&mut self, debug: Debug) {
+    pub fn use_debug(&mut self, debug: DebugLog) {
         self.default_namespace.use_debug(debug);
     }
 
     /// Returns the debug events of the default namespace.
-    pub fn debug(&mut self) -> &mut Debug {
+    pub fn debug(&mut self) -> &mut DebugLog {
         self.default_namespace.debug()
     }
 

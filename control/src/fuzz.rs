@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::api::socket::rpc;
-use crate::debug::{Debug, query};
+use crate::debug::{DebugLog, query};
 use crate::model::Config;
 use crate::model::{parse, sysctl, validate};
 use crate::replay::{self, case::Case};
@@ -71,7 +71,7 @@ pub fn rules(bytes: &[u8]) {
 /// Queries of dynamic debug: each is applied or refused with a text.
 pub fn debug(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let mut debug = Debug::default();
+    let mut debug = DebugLog::default();
     match query::parse(&text) {
         Ok(queries) => {
             let sites = debug.list(&query::Filter::default()).len();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pollux_dataplane::trace_site;
 
-use crate::debug::{Debug, query, sites};
+use crate::debug::{DebugLog, query, sites};
 use crate::engine::workers::WorkerHandle;
 use crate::model::Config;
 use crate::model::modules;
@@ -13,8 +13,8 @@ use crate::say;
 
 /// The debug events enabled at start, by `--debug` and `settings.debug_level`. Invalid queries are ignored here: parsing
 /// the command line refuses them.
-pub fn debug(queries: &[String], config: &Config) -> Debug {
-    let mut debug = Debug::default();
+pub fn debug(queries: &[String], config: &Config) -> DebugLog {
+    let mut debug = DebugLog::default();
     debug.set_level(config.settings.debug_level);
     for queries in queries.iter().filter_map(|text| query::parse(text).ok()) {
         debug.set(&queries);
@@ -23,14 +23,14 @@ pub fn debug(queries: &[String], config: &Config) -> Debug {
 }
 
 /// Logs that DPDK has started with this number of ports.
-pub fn protocols(debug: &mut Debug, config: &Config, dpdk: &str, ports: usize) {
+pub fn protocols(debug: &mut DebugLog, config: &Config, dpdk: &str, ports: usize) {
     debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), count(ports as u64, "port")]);
     let names = modules::registered_protocols(&config.settings.disabled_modules);
     say!(Info, "IPVS: Registered protocols ({names})");
 }
 
 /// Logs the sizes of the connection tables.
-pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
+pub fn connections(debug: &mut DebugLog, workers: &[WorkerHandle]) {
     let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
     let (size, bytes) =
         (counter(|worker| worker.capacity), counter(|worker| worker.stats.counters.table_bytes.get()));
@@ -43,17 +43,17 @@ pub fn connections(debug: &mut Debug, workers: &[WorkerHandle]) {
 }
 
 /// Logs that the TAP twins exist.
-pub fn twins(debug: &mut Debug, twins: usize) {
+pub fn twins(debug: &mut DebugLog, twins: usize) {
     debug.event(trace_site!(sites, StartTwins), || [count(twins as u64, "twin")]);
 }
 
 /// Logs that the configuration is about to be applied.
-pub fn configuration(debug: &mut Debug, config: &Config) {
+pub fn configuration(debug: &mut DebugLog, config: &Config) {
     debug.event(trace_site!(sites, StartConfiguration), || [count(config.services.len() as u64, "service")]);
 }
 
 /// Logs that the control socket accepts requests.
-pub fn ready(debug: &mut Debug, config: &Config, socket: &Path) {
+pub fn ready(debug: &mut DebugLog, config: &Config, socket: &Path) {
     debug.event(trace_site!(sites, StartSocket), || [socket.display().to_string()]);
     say!(Info, "IPVS: ipvs loaded.");
     let on = |module: &&str| !config.settings.disabled_modules.contains(*module);

@@ -29,7 +29,7 @@ impl Window {
 
 /// State of the rate limits.
 #[derive(Debug)]
-pub struct Limit {
+pub struct RateLimiter {
     all: Window,
     /// By site; used only for sites of level 0.
     failures: Vec<Window>,
@@ -37,10 +37,10 @@ pub struct Limit {
     reported: Duration,
 }
 
-impl Limit {
+impl RateLimiter {
     /// Creates the limits for this number of sites.
-    pub fn new(sites: usize) -> Limit {
-        Limit {
+    pub fn new(sites: usize) -> RateLimiter {
+        RateLimiter {
             all: Window::default(),
             failures: vec![Window::default(); sites],
             suppressed: 0,
@@ -79,13 +79,13 @@ impl Limit {
 mod tests {
     use super::*;
 
-    fn allowed(limit: &mut Limit, level: u8, count: u32, now: Duration) -> usize {
+    fn allowed(limit: &mut RateLimiter, level: u8, count: u32, now: Duration) -> usize {
         (0..count).filter(|_| limit.allows(0, level, now)).count()
     }
 
     #[test]
     fn failures_have_the_kernels_rate_limit() {
-        let mut limit = Limit::new(2);
+        let mut limit = RateLimiter::new(2);
         assert_eq!(allowed(&mut limit, 0, 100, SECOND), 10);
         assert!(limit.allows(1, 0, SECOND), "another site has a window of its own");
         assert_eq!(limit.suppressed(SECOND), Some(90));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn other_events_are_limited_to_a_thousand_a_second() {
-        let mut limit = Limit::new(1);
+        let mut limit = RateLimiter::new(1);
         assert_eq!(allowed(&mut limit, 6, 2500, SECOND), 1000);
         assert_eq!(limit.suppressed(SECOND), Some(1500));
         assert_eq!(limit.suppressed(SECOND * 3), None);
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn suppressed_events_are_reported_once_a_second() {
-        let mut limit = Limit::new(1);
+        let mut limit = RateLimiter::new(1);
         allowed(&mut limit, 6, 1001, SECOND);
         assert_eq!(limit.suppressed(SECOND), Some(1));
         allowed(&mut limit, 6, 5, SECOND);

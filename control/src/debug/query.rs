@@ -9,7 +9,7 @@ mod tests;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::Listed;
+use super::SiteState;
 use super::pattern::{self, Pattern};
 
 /// Flags of a site.
@@ -55,12 +55,12 @@ impl fmt::Display for Flags {
 
 /// A change of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct FlagChange {
     keep: u8,
     set: u8,
 }
 
-impl Change {
+impl FlagChange {
     /// Returns the changed flags.
     pub fn apply(self, flags: Flags) -> Flags {
         Flags(flags.0 & self.keep | self.set)
@@ -80,7 +80,7 @@ pub struct Filter {
 
 impl Filter {
     /// Returns true if a site matches.
-    pub fn matches(&self, site: &Listed) -> bool {
+    pub fn matches(&self, site: &SiteState) -> bool {
         let name = site.file.rsplit('/').next().unwrap_or(site.file);
         let matches =
             |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_none_or(|p| p.matches(text));
@@ -102,7 +102,7 @@ pub struct Query {
     /// Sites it applies to.
     pub filter: Filter,
     /// Change of their flags.
-    pub change: Change,
+    pub change: FlagChange,
 }
 
 /// Reason why a query is invalid; names the word.
@@ -250,7 +250,7 @@ fn range(what: &str, text: &str, max: u32) -> Result<RangeInclusive<u32>, QueryE
     }
 }
 
-fn change(operation: &str) -> Result<Change, QueryError> {
+fn change(operation: &str) -> Result<FlagChange, QueryError> {
     let mut flags = 0;
     for letter in operation.chars().skip(1).filter(|letter| *letter != '_') {
         match Flags::LETTERS.iter().find(|(known, _)| *known == letter) {
@@ -264,8 +264,8 @@ fn change(operation: &str) -> Result<Change, QueryError> {
         }
     }
     Ok(match operation.as_bytes()[0] {
-        b'+' => Change { keep: u8::MAX, set: flags },
-        b'-' => Change { keep: !flags, set: 0 },
-        _ => Change { keep: 0, set: flags },
+        b'+' => FlagChange { keep: u8::MAX, set: flags },
+        b'-' => FlagChange { keep: !flags, set: 0 },
+        _ => FlagChange { keep: 0, set: flags },
     })
 }

@@ -21,7 +21,7 @@ fn texts(follow: &Follow) -> Vec<String> {
 
 #[test]
 fn sites_have_a_place() {
-    let debug = Debug::default();
+    let debug = DebugLog::default();
     let all = debug.list(&Filter::default());
     assert_eq!(all.len(), usize::from(Kind::SITES + sites::Kind::SITES));
     let of_rr = |site: &&DebugSite| site.module == "ip_vs_rr" && site.format.starts_with("ip_vs_");
@@ -90,9 +90,9 @@ fn texts_are_those_of_the_kernel() {
 
 #[test]
 fn a_flag_or_the_level_enables_an_event() {
-    let mut debug = Debug::default();
+    let mut debug = DebugLog::default();
     let (scheduled, failed) = (Kind::Scheduled.first(), Kind::TableFull.first());
-    let on = |debug: &Debug, site| debug.switches().is_on(site);
+    let on = |debug: &DebugLog, site| debug.switches().is_on(site);
     assert!(on(&debug, failed) && !on(&debug, scheduled), "failures are on by default");
     debug.set_level(6);
     assert!(on(&debug, scheduled) && !on(&debug, Kind::TcpState.first()));
@@ -107,7 +107,7 @@ fn a_flag_or_the_level_enables_an_event() {
 
 #[test]
 fn flags_prefix_the_text() {
-    let mut debug = Debug::default();
+    let mut debug = DebugLog::default();
     let follow = debug.follow();
     let full = record(Kind::TableFull, 0, [0; 4]);
     debug.record(3, &full);
@@ -120,7 +120,7 @@ fn flags_prefix_the_text() {
 
 #[test]
 fn sites_that_are_off_write_nothing() {
-    let mut debug = Debug::default();
+    let mut debug = DebugLog::default();
     let follow = debug.follow();
     debug.record(0, &record(Kind::Scheduled, 0, [0; 4]));
     debug.record(0, &Record { site: u16::MAX, ..record(Kind::Scheduled, 0, [0; 4]) });
@@ -133,7 +133,7 @@ fn sites_that_are_off_write_nothing() {
 
 #[test]
 fn suppressed_and_lost_events_are_reported() {
-    let mut debug = Debug::default();
+    let mut debug = DebugLog::default();
     let follow = debug.follow();
     debug.set_level(6);
     debug.began -= Duration::from_secs(10);

@@ -11,7 +11,7 @@ use super::NamespaceEngine;
 use crate::api::error::Failure;
 use crate::api::request::{DebugQuery, Reply};
 use crate::api::view::{DebugSet, DebugSites};
-use crate::debug::{Debug, query, sites};
+use crate::debug::{DebugLog, query, sites};
 use crate::engine::workers::Workers;
 use crate::model::input_error::InputErrors;
 use crate::model::modules;
@@ -23,13 +23,13 @@ const AT_ONCE: usize = 2048;
 
 impl NamespaceEngine {
     /// Takes over the debug sites that were enabled before the namespace existed.
-    pub fn use_debug(&mut self, debug: Debug) {
+    pub fn use_debug(&mut self, debug: DebugLog) {
         self.debug = debug;
         self.compiler.use_switches(self.debug.switches());
     }
 
     /// Returns the debug events.
-    pub fn debug(&mut self) -> &mut Debug {
+    pub fn debug(&mut self) -> &mut DebugLog {
         &mut self.debug
     }
 

@@ -13,7 +13,7 @@ use crate::api::error::Failure;
 use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
 use crate::api::view::{ServiceList, StatsView};
-use crate::debug::{Debug, sites};
+use crate::debug::{DebugLog, sites};
 use crate::engine::compile::Compiler;
 use crate::engine::defence::Defence;
 use crate::engine::estimate::{Counted, Estimators};
@@ -50,7 +50,7 @@ pub struct NamespaceEngine {
     pub(super) epoch: Instant,
     pub(super) began: Instant,
     pub(super) estimators: Estimators,
-    pub(super) debug: Debug,
+    pub(super) debug: DebugLog,
     pub(super) traced_defence: Defence,
     swept: Instant,
     defended: Instant,
@@ -78,7 +78,7 @@ impl NamespaceEngine {
             epoch,
             began: now,
             estimators: Estimators::new(),
-            debug: Debug::default(),
+            debug: DebugLog::default(),
             traced_defence: Defence::default(),
             swept: now,
             defended: now,

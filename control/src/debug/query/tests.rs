@@ -2,8 +2,16 @@
 
 use super::*;
 
-fn site(module: &'static str, file: &'static str, line: u32, function: &'static str, level: u8) -> Listed {
-    Listed { module, file, line, function, format: "lookup service: {0} hit", level, flags: Flags::default() }
+fn site(module: &'static str, file: &'static str, line: u32, function: &'static str, level: u8) -> SiteState {
+    SiteState {
+        module,
+        file,
+        line,
+        function,
+        format: "lookup service: {0} hit",
+        level,
+        flags: Flags::default(),
+    }
 }
 
 #[track_caller]
