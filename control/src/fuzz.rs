@@ -99,7 +99,7 @@ pub fn state(bytes: &[u8]) {
 /// Text in the syntax of sysctl.conf: every resulting line is about a known variable, and a refused value changes nothing.
 pub fn conf(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let Ok(read) = sysctl::conf::read("fuzz", &text, false) else { return };
+    let Ok(read) = sysctl::conf::parse("fuzz", &text, false) else { return };
     let mut config = Config::default();
     for line in read.lines.into_iter().take(1000) {
         assert!(sysctl::names().any(|name| name == line.name), "{line:?} is about a known variable");

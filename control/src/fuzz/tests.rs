@@ -66,7 +66,7 @@ fn seeds_are_valid() {
     }
     for seed in seeds("fuzz/seeds/conf") {
         assert!(
-            !sysctl::conf::read("seed", &String::from_utf8(seed).unwrap(), false).unwrap().lines.is_empty()
+            !sysctl::conf::parse("seed", &String::from_utf8(seed).unwrap(), false).unwrap().lines.is_empty()
         );
     }
 }

@@ -70,7 +70,7 @@ impl Action {
     ///
     /// # Errors
     /// The name of an unsupported feature that it needs, or the command if it is unknown.
-    pub fn read(command: &Simple) -> Result<Action, String> {
+    pub fn parse(command: &Simple) -> Result<Action, String> {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         let unknown = || format!("the command `{}`", words.join(" "));
         let outside = |feature: &str| Err(feature.to_owned());
@@ -88,9 +88,9 @@ impl Action {
                 Ok(Action::Ipvsadm(read))
             }
             ["iptables" | "ip6tables", ..] => {
-                FwmarkChange::read(&command.words).map(Action::Fwmark).ok_or_else(unknown)
+                FwmarkChange::parse(&command.words).map(Action::Fwmark).ok_or_else(unknown)
             }
-            ["ip", ..] => NetworkChange::read(&command.words).map(Action::Network).ok_or_else(unknown),
+            ["ip", ..] => NetworkChange::parse(&command.words).map(Action::Network).ok_or_else(unknown),
             ["sysctl", rest @ ..] => sysctl(rest).ok_or_else(unknown),
             ["modprobe" | "rmmod", "ip_vs_ftp", ..] => outside("the ftp helper"),
             ["modprobe", module] => module_named(module).ok_or_else(unknown),

@@ -18,7 +18,7 @@ pub enum FwmarkChange {
 
 impl FwmarkChange {
     /// Parses a command; `None` if it is not supported.
-    pub fn read(words: &[String]) -> Option<FwmarkChange> {
+    pub fn parse(words: &[String]) -> Option<FwmarkChange> {
         let mut words = words.iter().map(String::as_str);
         let family = match words.next()? {
             "iptables" => Family::Ipv4,

@@ -90,7 +90,7 @@ impl<'a> Machine<'a> {
     /// Executes a shell line, and returns its exit status and output.
     pub fn line(&mut self, line: &str) -> (u8, String) {
         self.balancer.settle();
-        let Some(steps) = shell::read(line) else {
+        let Some(steps) = shell::parse(line) else {
             return (2, "the shell line is not supported\n".to_owned());
         };
         let (mut status, mut text) = (0, String::new());
@@ -125,7 +125,7 @@ impl<'a> Machine<'a> {
 
     fn simple(&mut self, command: &Simple, input: &str) -> CommandResult {
         let command_line = command.words.join(" ");
-        match Action::read(command) {
+        match Action::parse(command) {
             Err(feature) => CommandResult::failed(2, format!("not supported yet: {feature}")),
             Ok(Action::Ipvsadm(read)) => self.ipvsadm(&read),
             Ok(Action::Fwmark(change)) => {

@@ -43,7 +43,7 @@ type Words<'a> = std::vec::IntoIter<&'a str>;
 
 impl NetworkChange {
     /// Parses a command; `None` if it is not supported.
-    pub fn read(words: &[String]) -> Option<NetworkChange> {
+    pub fn parse(words: &[String]) -> Option<NetworkChange> {
         let mut words = words.iter().map(String::as_str).collect::<Vec<_>>().into_iter();
         if words.next() != Some("ip") {
             return None;

@@ -26,10 +26,10 @@ pub fn check(case: &Case) -> Result<(), String> {
 /// The unsupported feature.
 pub fn line(text: &str) -> Result<(), String> {
     let steps = unsupported(text).map_or_else(
-        || shell::read(text).ok_or_else(|| format!("the command `{text}`")),
+        || shell::parse(text).ok_or_else(|| format!("the command `{text}`")),
         |feature| Err(feature.to_owned()),
     )?;
-    steps.iter().flat_map(|step| &step.commands).try_for_each(|command| Action::read(command).map(drop))
+    steps.iter().flat_map(|step| &step.commands).try_for_each(|command| Action::parse(command).map(drop))
 }
 
 /// An unsupported feature that can be recognised by a word anywhere in the line.

@@ -44,7 +44,7 @@ const SIGNS: &[&str] = &["2>&1", "2>", "&&", "||", ";", "|", ">"];
 const DEV_NULL: &str = "/dev/null";
 
 /// Parses a line; `None` if it uses unsupported syntax.
-pub fn read(line: &str) -> Option<Vec<Step>> {
+pub fn parse(line: &str) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
     let mut step = Step { after: After::Always, commands: vec![Simple::default()] };
     let mut tokens = tokens(line)?.into_iter();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn operators_separate_steps() {
-        let steps = read("ipvsadm -C; ip route add 'a b' && true || false;").unwrap();
+        let steps = parse("ipvsadm -C; ip route add 'a b' && true || false;").unwrap();
         let after: Vec<After> = steps.iter().map(|step| step.after).collect();
         assert_eq!(after, [After::Always, After::Always, After::Success, After::Failure]);
         assert_eq!(words(&steps[1].commands[0]), ["ip", "route", "add", "a b"]);
@@ -140,18 +140,18 @@ mod tests {
     #[test]
     fn output_is_redirected() {
         let steps =
-            read("echo 1 > /proc/x; modprobe y 2>/dev/null; cat z | sort; a >/dev/null 2>&1").unwrap();
+            parse("echo 1 > /proc/x; modprobe y 2>/dev/null; cat z | sort; a >/dev/null 2>&1").unwrap();
         assert_eq!(steps[0].commands[0].output.as_deref(), Some("/proc/x"));
         assert!(steps[1].commands[0].silent);
         assert_eq!(steps[2].commands.len(), 2);
         assert!(steps[3].commands[0].silent);
-        assert_eq!(read("echo 12>x").unwrap()[0].commands[0].words, ["echo", "12"]);
+        assert_eq!(parse("echo 12>x").unwrap()[0].commands[0].words, ["echo", "12"]);
     }
 
     #[test]
     fn unsupported_syntax_is_refused() {
         for line in ["echo $x", "for a in b; do (c); done", "echo 'open", "a |", "a >", "a & b", "x < y"] {
-            assert_eq!(read(line), None, "{line}");
+            assert_eq!(parse(line), None, "{line}");
         }
     }
 }

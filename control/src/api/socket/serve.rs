@@ -49,7 +49,7 @@ impl Common {
 }
 
 /// Result of reading a line.
-enum Read {
+enum LineOutcome {
     Complete,
     /// The client disconnected; an incomplete line is not executed.
     Disconnected,
@@ -66,12 +66,12 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Re
     loop {
         let mut line = Vec::new();
         match read(&mut reader, &mut line, common)? {
-            Read::Disconnected => return Ok(()),
-            Read::Limit(error) => {
+            LineOutcome::Disconnected => return Ok(()),
+            LineOutcome::Limit(error) => {
                 return write(stream, &rpc::error(&Value::Null, &error), common.limits.unread);
             }
-            Read::Complete if line.trim_ascii().is_empty() => {}
-            Read::Complete => {
+            LineOutcome::Complete if line.trim_ascii().is_empty() => {}
+            LineOutcome::Complete => {
                 if let Some(follow) = reply(stream, line, jobs, common)? {
                     return stream_events(stream, &follow, common.limits.unread);
                 }
@@ -81,7 +81,7 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Re
 }
 
 /// Reads a line, including its end.
-fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common) -> io::Result<Read> {
+fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common) -> io::Result<LineOutcome> {
     let limits = &common.limits;
     let mut share = common.requests.share();
     let mut until: Option<Instant> = None;
@@ -89,30 +89,30 @@ fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common
         // There is no timeout between lines, only within a line.
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            return Ok(Read::Limit(limits.of_request_timeout()));
+            return Ok(LineOutcome::Limit(limits.of_request_timeout()));
         }
         reader.get_ref().set_read_timeout(left)?;
         let bytes = match reader.fill_buf() {
-            Ok([]) => return Ok(Read::Disconnected),
+            Ok([]) => return Ok(LineOutcome::Disconnected),
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                return Ok(Read::Limit(limits.of_request_timeout()));
+                return Ok(LineOutcome::Limit(limits.of_request_timeout()));
             }
             Err(error) => return Err(error),
         };
         let end = bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
         let count = end.unwrap_or(bytes.len());
         if line.len() + count > limits.line {
-            return Ok(Read::Limit(limits.of_line()));
+            return Ok(LineOutcome::Limit(limits.of_line()));
         }
         if !share.take(count) {
-            return Ok(Read::Limit(limits.of_requests()));
+            return Ok(LineOutcome::Limit(limits.of_requests()));
         }
         line.extend_from_slice(&bytes[..count]);
         reader.consume(count);
         if end.is_some() {
-            return Ok(Read::Complete);
+            return Ok(LineOutcome::Complete);
         }
         until = until.or_else(|| Some(Instant::now() + limits.request_timeout));
     }

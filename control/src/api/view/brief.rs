@@ -124,7 +124,7 @@ impl Destination {
 
 /// A service as it is deserialized. With a flattened key serde would buffer every destination.
 #[derive(Deserialize)]
-struct Read {
+struct ServiceFields {
     protocol: Option<Protocol>,
     address: Option<IpAddr>,
     l4_port: Option<u16>,
@@ -147,19 +147,19 @@ struct Read {
 
 impl<'de> Deserialize<'de> for ServiceView {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServiceView, D::Error> {
-        let read = Read::deserialize(from)?;
-        let Read { protocol, address, l4_port, fwmark, family, .. } = read;
+        let fields = ServiceFields::deserialize(from)?;
+        let ServiceFields { protocol, address, l4_port, fwmark, family, .. } = fields;
         let key = WrittenKey { protocol, address, l4_port, fwmark, family };
         Ok(ServiceView {
             key: key.try_into().map_err(serde::de::Error::custom)?,
-            scheduler: read.scheduler,
-            flags: read.flags,
-            persistence: read.persistence,
-            ops: read.ops,
-            destinations: read.destinations,
-            stats: read.stats,
-            live: read.live,
-            rates: read.rates,
+            scheduler: fields.scheduler,
+            flags: fields.flags,
+            persistence: fields.persistence,
+            ops: fields.ops,
+            destinations: fields.destinations,
+            stats: fields.stats,
+            live: fields.live,
+            rates: fields.rates,
         })
     }
 }

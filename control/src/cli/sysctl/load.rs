@@ -26,7 +26,7 @@ pub fn files(args: &SysctlArgs) -> Result<(BTreeMap<String, Line>, Vec<String>),
     let (mut lines, mut skipped, mut errors) = (BTreeMap::new(), Vec::new(), Vec::new());
     for name in names {
         let text = text(name).map_err(|error| CliError::Sysctl(format!("cannot open {name:?}: {error}")))?;
-        match conf::read(name, &text, args.ignore) {
+        match conf::parse(name, &text, args.ignore) {
             Ok(read) => {
                 lines.extend(read.lines.into_iter().map(|line| (line.name.clone(), line)));
                 skipped.extend(read.skipped);
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_reported_with_its_line() {
         let read =
-            conf::read("a.conf", "\nnet.ipv4.vs.drop_entry = 4\nnet.ipv4.vs.sloppy_tcp = x", false).unwrap();
+            conf::parse("a.conf", "\nnet.ipv4.vs.drop_entry = 4\nnet.ipv4.vs.sloppy_tcp = x", false).unwrap();
         let lines: BTreeMap<String, Line> =
             read.lines.into_iter().map(|line| (line.name.clone(), line)).collect();
         let values =

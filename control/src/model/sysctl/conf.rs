@@ -19,7 +19,7 @@ pub struct Line {
 
 /// The contents of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Read {
+pub struct Contents {
     /// Variables to set, in order.
     pub lines: Vec<Line>,
     /// Ignored lines about other variables, as `FILE:LINE: NAME`.
@@ -31,9 +31,9 @@ pub struct Read {
 ///
 /// # Errors
 /// All errors in the file; then nothing must be set.
-pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, InputErrors> {
-    let (mut read, mut errors, mut excluded, mut patterns) =
-        (Read::default(), InputErrors::default(), Vec::new(), Vec::new());
+pub fn parse(file: &str, text: &str, lenient: bool) -> Result<Contents, InputErrors> {
+    let (mut contents, mut errors, mut excluded, mut patterns) =
+        (Contents::default(), InputErrors::default(), Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.lines()) {
         let location = format!("{file}:{number}");
         let line = line.trim();
@@ -55,16 +55,16 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, InputErrors> 
         };
         let (name, value) = (dotted(name.trim()), value.trim().to_owned());
         let Some(bare_name) = bare(&name) else {
-            read.skipped.push(format!("{location}: {name}"));
+            contents.skipped.push(format!("{location}: {name}"));
             continue;
         };
-        let lines = if is_pattern(bare_name) { &mut patterns } else { &mut read.lines };
+        let lines = if is_pattern(bare_name) { &mut patterns } else { &mut contents.lines };
         lines.push(Line { location, name: bare_name.to_owned(), value, optional });
     }
-    check(&read.lines, lenient, &mut errors);
+    check(&contents.lines, lenient, &mut errors);
     errors.into_result()?;
-    read.lines.retain(|line| names().any(|name| name == line.name));
-    let own: Vec<String> = read.lines.iter().map(|line| line.name.clone()).collect();
+    contents.lines.retain(|line| names().any(|name| name == line.name));
+    let own: Vec<String> = contents.lines.iter().map(|line| line.name.clone()).collect();
     let is_excluded =
         |name: &str| excluded.iter().filter_map(|line| bare(line)).any(|line| matches(line, name));
     let expanded = patterns.iter().flat_map(|line| {
@@ -72,8 +72,8 @@ pub fn read(file: &str, text: &str, lenient: bool) -> Result<Read, InputErrors> 
         matching.filter(|name| !is_excluded(name)).map(|name| Line { name: name.to_owned(), ..line.clone() })
     });
     // The lines with full names override the patterns, so they come last.
-    read.lines = expanded.chain(std::mem::take(&mut read.lines)).collect();
-    Ok(read)
+    contents.lines = expanded.chain(std::mem::take(&mut contents.lines)).collect();
+    Ok(contents)
 }
 
 fn check(lines: &[Line], lenient: bool, errors: &mut InputErrors) {

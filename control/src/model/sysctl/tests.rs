@@ -101,7 +101,7 @@ net.ipv4.vs.lblcr_expiration =\t70 \n";
 
 #[test]
 fn conf_files_are_read_as_by_sysctl() {
-    let read = conf::read("a.conf", CONF, false).unwrap();
+    let read = conf::parse("a.conf", CONF, false).unwrap();
     let lines: Vec<_> =
         read.lines.iter().map(|l| (l.location.as_str(), l.name.as_str(), l.value.as_str())).collect();
     let expected = [
@@ -113,17 +113,17 @@ fn conf_files_are_read_as_by_sysctl() {
     ];
     assert_eq!(lines, expected);
     assert_eq!(read.skipped, ["a.conf:10: net.ipv4.ip_forward", "a.conf:11: net.ipv4.conf.eth0.7.rp_filter"]);
-    assert!(conf::read("a.conf", "-net.ipv4.vs.drop_entry=9", false).unwrap().lines[0].optional);
+    assert!(conf::parse("a.conf", "-net.ipv4.vs.drop_entry=9", false).unwrap().lines[0].optional);
 }
 
 #[test]
 fn errors_in_a_conf_file_have_line_numbers() {
     let text = "net.ipv4.vs.drop_entry 3\nnet.ipv4.vs.nosuch = 1\nnet.ipv4.vs.sloppy_tcp = 1\n";
-    let error = conf::read("a.conf", text, false).unwrap_err().to_string();
+    let error = conf::parse("a.conf", text, false).unwrap_err().to_string();
     assert!(error.starts_with("a.conf:1: \"net.ipv4.vs.drop_entry 3\" has no value;"), "{error}");
     assert!(error.contains("\na.conf:2: net.ipv4.vs.nosuch: No such file or directory;"), "{error}");
-    let lenient = conf::read("a.conf", "net.ipv4.vs.nosuch = 1", true).unwrap();
-    assert_eq!(lenient, conf::Read::default());
+    let lenient = conf::parse("a.conf", "net.ipv4.vs.nosuch = 1", true).unwrap();
+    assert_eq!(lenient, conf::Contents::default());
 }
 
 #[test]

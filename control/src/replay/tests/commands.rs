@@ -61,7 +61,7 @@ fn commands_are_parsed_or_their_feature_is_named() {
 
 fn change(line: &str) -> NetworkChange {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    NetworkChange::read(&words).unwrap_or_else(|| panic!("{line}"))
+    NetworkChange::parse(&words).unwrap_or_else(|| panic!("{line}"))
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn fwmark_rules_are_added_and_removed() {
     let mut fwmarks = Vec::new();
     let mut table = |line: &str| {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        FwmarkChange::read(&words).unwrap_or_else(|| panic!("{line}")).apply(&mut fwmarks)
+        FwmarkChange::parse(&words).unwrap_or_else(|| panic!("{line}")).apply(&mut fwmarks)
     };
     assert!(table(
         "iptables -t mangle -A PREROUTING -d 10.9.9.0/24 -p tcp -m multiport --dports 80,8000:8080 -j MARK --set-mark 7"
