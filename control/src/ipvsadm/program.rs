@@ -9,7 +9,7 @@ use super::apply::{self, Refusal, no_sync, refusal, unknown_name};
 use super::command::{Command, Listing, ParseError, Table};
 use super::daemon::Daemon;
 use super::names::{Names, Numeric};
-use super::restore::{Lines, Next};
+use super::restore::{LineSource, Next};
 use super::words::arguments;
 use super::{Layout, connections, parse_words, save, services, timeouts};
 use crate::api::request::{ConfigEdit, Edit, EditedView, NoParams, Request, ServiceListQuery};
@@ -80,7 +80,7 @@ impl<'a, A: Daemon> Program<'a, A> {
     }
 
     /// Executes the arguments, given without the program's name, and returns the exit status.
-    pub fn run(mut self, words: Vec<String>, input: &mut dyn Lines) -> u8 {
+    pub fn run(mut self, words: Vec<String>, input: &mut dyn LineSource) -> u8 {
         let result = match self.parse(words) {
             Ok(Some(Command::Restore)) => self.restore(input),
             Ok(Some(command)) => self.single(command),
@@ -122,7 +122,7 @@ impl<'a, A: Daemon> Program<'a, A> {
     }
 
     /// Executes lines until one is wrong.
-    fn restore(&mut self, input: &mut dyn Lines) -> Result<(), End> {
+    fn restore(&mut self, input: &mut dyn LineSource) -> Result<(), End> {
         loop {
             let line = match input.next(!self.edits.is_empty()) {
                 Next::Line(line) => line,

@@ -25,13 +25,13 @@ pub enum Next {
 }
 
 /// A source of lines.
-pub trait Lines {
+pub trait LineSource {
     /// Returns the next line. With `timeout`, returns [`Next::Nothing`] if none arrives soon.
     fn next(&mut self, timeout: bool) -> Next;
 }
 
 /// The lines of a string.
-impl Lines for std::str::Lines<'_> {
+impl LineSource for std::str::Lines<'_> {
     fn next(&mut self, _: bool) -> Next {
         Iterator::next(self).map_or(Next::End, |line| Next::Line(line.to_owned()))
     }
@@ -79,7 +79,7 @@ impl<R: Read + Send + 'static> Stream<R> {
     }
 }
 
-impl<R: Read + Send + 'static> Lines for Stream<R> {
+impl<R: Read + Send + 'static> LineSource for Stream<R> {
     fn next(&mut self, timeout: bool) -> Next {
         if let Some(from) = self.from.take() {
             self.begin(from);
