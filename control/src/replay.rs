@@ -1,4 +1,4 @@
-//! `pollux replay`: runs recorded packet traces through the pure core and reports differences.
+//! `pollux replay`: runs recorded packet traces through the data plane and reports differences.
 //!
 //! A [`case`](case::Case) has rules, commands, input frames and output frames. [`scope`] checks that Pollux supports
 //! everything the case needs. [`run`] executes it: [`shell`] and [`action`] parse the commands, a model of the recorded
@@ -13,7 +13,7 @@ pub mod balancer;
 pub mod case;
 pub mod cli;
 pub mod compare;
-pub mod core;
+pub mod data_plane;
 pub mod diff;
 pub mod frames;
 pub mod fwmarks;
@@ -36,7 +36,7 @@ pub use report::{CaseReport, Difference, Verdict};
 
 use std::path::Path;
 
-/// Replays a case file through the core of this build. A panic is a failure of this case only.
+/// Replays a case file through the data plane of this build. A panic is a failure of this case only.
 pub fn file(path: &Path) -> CaseReport {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let case = match case::Case::load(path) {
@@ -46,7 +46,7 @@ pub fn file(path: &Path) -> CaseReport {
     std::panic::catch_unwind(|| one(name.clone(), &case)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        CaseReport::broken(name.clone(), format!("the core panics: {}", text.unwrap_or("no message")))
+        CaseReport::broken(name.clone(), format!("the data plane panics: {}", text.unwrap_or("no message")))
     })
 }
 
@@ -55,8 +55,8 @@ pub fn one(name: String, case: &case::Case) -> CaseReport {
     if let Err(feature) = scope::check(case) {
         return CaseReport { name, verdict: Verdict::NotYetSupported { feature }, passed_to_kernel: 0 };
     }
-    match core::Core::new() {
-        Ok(mut core) => run::run(name, case, &mut core),
+    match data_plane::DataPlane::new() {
+        Ok(mut data_plane) => run::run(name, case, &mut data_plane),
         Err(why) => CaseReport::broken(name, why.to_string()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fwmarks::FwmarkChange;
 use super::network::NetworkChange;
-use super::shell::Simple;
+use super::shell::SimpleCommand;
 use super::sysctls;
 use super::topology::port_of;
 use crate::ipvsadm::names::Numeric;
@@ -70,7 +70,7 @@ impl Action {
     ///
     /// # Errors
     /// The name of an unsupported feature that it needs, or the command if it is unknown.
-    pub fn parse(command: &Simple) -> Result<Action, String> {
+    pub fn parse(command: &SimpleCommand) -> Result<Action, String> {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         let unknown = || format!("the command `{}`", words.join(" "));
         let outside = |feature: &str| Err(feature.to_owned());

@@ -3,8 +3,8 @@
 use super::action::{Action, CONNECTIONS, SERVICES};
 use super::balancer::Balancer;
 use super::network::NetworkChange;
-use super::shell::{self, After, Simple};
-use super::sysctls::{self, InputError, Sysctls};
+use super::shell::{self, After, SimpleCommand};
+use super::sysctls::{self, SysctlError, Sysctls};
 use super::{texts, topology};
 use crate::ipvsadm::names::Numeric;
 use crate::ipvsadm::program::VERSION;
@@ -77,11 +77,11 @@ impl<'a> Machine<'a> {
 
     /// Applies the configuration, whose services are unchanged, to the balancer.
     pub fn configure(&mut self, command_line: &str) {
-        self.follow(command_line, &[]);
+        self.apply_steps(command_line, &[]);
     }
 
     /// Applies the configuration that resulted from these steps to the balancer.
-    fn follow(&mut self, command_line: &str, steps: &[Step]) {
+    fn apply_steps(&mut self, command_line: &str, steps: &[Step]) {
         if let Err(why) = self.balancer.configure(&self.config, steps) {
             self.refused.push(format!("`{command_line}`: the configuration is refused: {why}"));
         }
@@ -105,7 +105,7 @@ impl<'a> Machine<'a> {
             }
             let mut input = String::new();
             for command in &step.commands {
-                let done = self.simple(command, &std::mem::take(&mut input));
+                let done = self.simple_command(command, &std::mem::take(&mut input));
                 status = done.status;
                 if !command.silent {
                     text += &done.stderr;
@@ -123,7 +123,7 @@ impl<'a> Machine<'a> {
         (done.status, done.stdout + &done.stderr)
     }
 
-    fn simple(&mut self, command: &Simple, input: &str) -> CommandResult {
+    fn simple_command(&mut self, command: &SimpleCommand, input: &str) -> CommandResult {
         let command_line = command.words.join(" ");
         match Action::parse(command) {
             Err(feature) => CommandResult::failed(2, format!("not supported yet: {feature}")),
@@ -143,8 +143,8 @@ impl<'a> Machine<'a> {
             Ok(Action::GetSysctl { name, value_only }) => self.get_sysctl(&name, value_only),
             Ok(Action::WriteFile { name, text }) => match self.write(&name, &text) {
                 Ok(()) => CommandResult::default(),
-                Err(InputError::Invalid) => CommandResult::failed(1, "sh: write error: Invalid argument"),
-                Err(InputError::Unknown) => {
+                Err(SysctlError::Invalid) => CommandResult::failed(1, "sh: write error: Invalid argument"),
+                Err(SysctlError::Unknown) => {
                     CommandResult::failed(1, "sh: can't create it: nonexistent directory")
                 }
             },
@@ -188,7 +188,7 @@ impl<'a> Machine<'a> {
             Command::Zero(only) => self.balancer.zero(*only),
             _ => {}
         }
-        self.follow(&format!("{command:?}"), &steps);
+        self.apply_steps(&format!("{command:?}"), &steps);
         CommandResult::default()
     }
 
@@ -203,7 +203,7 @@ impl<'a> Machine<'a> {
         CommandResult::default()
     }
 
-    fn write(&mut self, name: &str, text: &str) -> Result<(), InputError> {
+    fn write(&mut self, name: &str, text: &str) -> Result<(), SysctlError> {
         self.sysctls.write(name, text, &mut self.config)?;
         self.configure(name);
         Ok(())
@@ -218,8 +218,8 @@ impl<'a> Machine<'a> {
                 Err(error) => {
                     done.status = 1;
                     done.stderr += &match error {
-                        InputError::Invalid => "sysctl: write error: Invalid argument\n".to_owned(),
-                        InputError::Unknown => format!("sysctl: error: '{name}' is an unknown key\n"),
+                        SysctlError::Invalid => "sysctl: write error: Invalid argument\n".to_owned(),
+                        SysctlError::Unknown => format!("sysctl: error: '{name}' is an unknown key\n"),
                     };
                 }
             }

@@ -18,12 +18,12 @@ pub struct Step {
     /// Condition.
     pub after: After,
     /// Its commands, from left to right.
-    pub commands: Vec<Simple>,
+    pub commands: Vec<SimpleCommand>,
 }
 
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Simple {
+pub struct SimpleCommand {
     /// Its words.
     pub words: Vec<String>,
     /// Redirection of its output.
@@ -46,7 +46,7 @@ const DEV_NULL: &str = "/dev/null";
 /// Parses a line; `None` if it uses unsupported syntax.
 pub fn parse(line: &str) -> Option<Vec<Step>> {
     let mut steps = Vec::new();
-    let mut step = Step { after: After::Always, commands: vec![Simple::default()] };
+    let mut step = Step { after: After::Always, commands: vec![SimpleCommand::default()] };
     let mut tokens = tokens(line)?.into_iter();
     while let Some(token) = tokens.next() {
         let command = step.commands.last_mut()?;
@@ -56,7 +56,7 @@ pub fn parse(line: &str) -> Option<Vec<Step>> {
                 continue;
             }
             Token::Sign("|") => {
-                step.commands.push(Simple::default());
+                step.commands.push(SimpleCommand::default());
                 continue;
             }
             // Both streams are compared as one text.
@@ -77,11 +77,14 @@ pub fn parse(line: &str) -> Option<Vec<Step>> {
             Token::Sign("||") => After::Failure,
             Token::Sign(_) => After::Always,
         };
-        steps.push(std::mem::replace(&mut step, Step { after: next, commands: vec![Simple::default()] }));
+        steps.push(std::mem::replace(
+            &mut step,
+            Step { after: next, commands: vec![SimpleCommand::default()] },
+        ));
     }
     steps.push(step);
     // `a; ; b` and a trailing `;` leave empty steps.
-    steps.retain(|step| step.commands != [Simple::default()]);
+    steps.retain(|step| step.commands != [SimpleCommand::default()]);
     let whole = steps.iter().flat_map(|step| &step.commands).all(|command| !command.words.is_empty());
     whole.then_some(steps)
 }
@@ -125,7 +128,7 @@ fn tokens(line: &str) -> Option<Vec<Token>> {
 mod tests {
     use super::*;
 
-    fn words(command: &Simple) -> Vec<&str> {
+    fn words(command: &SimpleCommand) -> Vec<&str> {
         command.words.iter().map(String::as_str).collect()
     }
 

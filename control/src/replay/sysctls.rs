@@ -10,7 +10,7 @@ pub const DIRECTORY: &str = "/proc/sys/net/ipv4/vs/";
 
 /// Reason why a value cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputError {
+pub enum SysctlError {
     /// There is no such sysctl.
     Unknown,
     /// The value is out of range or not a number.
@@ -63,10 +63,10 @@ impl Sysctls {
     ///
     /// # Errors
     /// If there is no such sysctl or the value is invalid; then nothing changes.
-    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), InputError> {
-        self.read(name, &config.settings).ok_or(InputError::Unknown)?;
+    pub fn write(&mut self, name: &str, text: &str, config: &mut Config) -> Result<(), SysctlError> {
+        self.read(name, &config.settings).ok_or(SysctlError::Unknown)?;
         let mut words = text.split_whitespace();
-        let first = words.next().ok_or(InputError::Invalid)?;
+        let first = words.next().ok_or(SysctlError::Invalid)?;
         if name == "sync_threshold" {
             return self.threshold(first, words.next());
         }
@@ -75,9 +75,9 @@ impl Sysctls {
             let modes = ["drop_entry", "drop_packet", "secure_tcp"];
             let value = if modes.contains(&name) && first == "2" { "1" } else { first };
             let values = Values { values: [(name.to_owned(), value.to_owned())].into() };
-            return sysctl::write(config, &values).map_err(|_| InputError::Invalid);
+            return sysctl::write(config, &values).map_err(|_| SysctlError::Invalid);
         };
-        let value = first.parse::<i32>().map_err(|_| InputError::Invalid)?;
+        let value = first.parse::<i32>().map_err(|_| SysctlError::Invalid)?;
         let fits = match name {
             "sync_retries" => (0..=3).contains(&value),
             "sync_version" => (0..=1).contains(&value),
@@ -86,19 +86,19 @@ impl Sysctls {
             _ => true,
         };
         if !fits {
-            return Err(InputError::Invalid);
+            return Err(SysctlError::Invalid);
         }
         *kept = value;
         Ok(())
     }
 
     /// Two numbers; without the second its value is kept.
-    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), InputError> {
-        let number = |text: &str| text.parse::<i32>().map_err(|_| InputError::Invalid);
+    fn threshold(&mut self, first: &str, second: Option<&str>) -> Result<(), SysctlError> {
+        let number = |text: &str| text.parse::<i32>().map_err(|_| SysctlError::Invalid);
         let first = number(first)?;
         let second = second.map_or(Ok(self.sync_period), number)?;
         if first < 0 || second < 0 || (second != 0 && first >= second) {
-            return Err(InputError::Invalid);
+            return Err(SysctlError::Invalid);
         }
         self.kept.insert("sync_threshold", first);
         self.sync_period = second;
@@ -127,22 +127,22 @@ mod tests {
     fn values_are_written_and_read_as_in_the_kernel() {
         let rows = [
             ("drop_entry", "3", Ok(()), "3"),
-            ("drop_entry", "4", Err(InputError::Invalid), "3"),
+            ("drop_entry", "4", Err(SysctlError::Invalid), "3"),
             ("drop_entry", "2", Ok(()), "1"),
-            ("drop_entry", "foo", Err(InputError::Invalid), "1"),
+            ("drop_entry", "foo", Err(SysctlError::Invalid), "1"),
             ("sloppy_tcp", "-3", Ok(()), "-3"),
-            ("sloppy_tcp", "2147483648", Err(InputError::Invalid), "-3"),
+            ("sloppy_tcp", "2147483648", Err(SysctlError::Invalid), "-3"),
             ("conn_reuse_mode", "77", Ok(()), "77"),
             ("am_droprate", "0x10", Ok(()), "16"),
             ("am_droprate", "1 2", Ok(()), "1"),
-            ("am_droprate", "", Err(InputError::Invalid), "1"),
-            ("sync_ports", "3", Err(InputError::Invalid), "1"),
+            ("am_droprate", "", Err(SysctlError::Invalid), "1"),
+            ("sync_ports", "3", Err(SysctlError::Invalid), "1"),
             ("sync_ports", "64", Ok(()), "64"),
-            ("sync_ports", "65", Err(InputError::Invalid), "64"),
-            ("sync_version", "2", Err(InputError::Invalid), "1"),
-            ("sync_retries", "4", Err(InputError::Invalid), "0"),
+            ("sync_ports", "65", Err(SysctlError::Invalid), "64"),
+            ("sync_version", "2", Err(SysctlError::Invalid), "1"),
+            ("sync_retries", "4", Err(SysctlError::Invalid), "0"),
             ("sync_threshold", "5", Ok(()), "5\t50"),
-            ("sync_threshold", "7 3", Err(InputError::Invalid), "5\t50"),
+            ("sync_threshold", "7 3", Err(SysctlError::Invalid), "5\t50"),
             ("sync_threshold", "7 0", Ok(()), "7\t0"),
         ];
         let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_modules_sysctl_exists_once_it_is_loaded() {
         let (mut sysctls, mut config) = (Sysctls::default(), Config::default());
-        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(InputError::Unknown));
+        assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Err(SysctlError::Unknown));
         sysctls.load(Scheduler::Lblc);
         assert_eq!(sysctls.write("lblc_expiration", "5", &mut config), Ok(()));
         assert_eq!(config.settings.lblc_expiration, 5);

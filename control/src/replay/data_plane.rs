@@ -40,7 +40,7 @@ const STEP_MS: u64 = 100;
 const SWEEP_MS: u64 = 1000;
 
 /// One worker, its ports and its configuration.
-pub struct Core {
+pub struct DataPlane {
     worker: Worker<Wire, ManualClock>,
     compiler: Compiler,
     network_state: NetworkState,
@@ -55,12 +55,12 @@ pub struct Core {
     swept_ms: u64,
 }
 
-impl Core {
+impl DataPlane {
     /// Creates a worker without configuration.
     ///
     /// # Errors
     /// If there is not enough memory.
-    pub fn new() -> std::io::Result<Core> {
+    pub fn new() -> std::io::Result<DataPlane> {
         let wires = [Wire::default(), Wire::default()];
         let links = topology::network_state().links;
         let numbered = links.iter().zip(&wires).zip(0..);
@@ -83,7 +83,7 @@ impl Core {
         let worker = Worker::new(setup, ManualClock::default())?;
         let network_state = NetworkState::default();
         let estimators = Estimators::new();
-        Ok(Core {
+        Ok(DataPlane {
             worker,
             compiler,
             network_state,
@@ -134,7 +134,7 @@ impl Core {
     }
 }
 
-impl Balancer for Core {
+impl Balancer for DataPlane {
     fn configure(&mut self, config: &Config, steps: &[Step]) -> Result<(), Refused> {
         let network_state = config.network.clone().unwrap_or_default();
         if network_state != self.network_state {
