@@ -4,11 +4,10 @@
 //! everything the case needs. [`run`] executes it: [`shell`] and [`action`] parse the commands, a model of the recorded
 //! [`machine`] executes them, and the frames are fed to a [`Balancer`]. [`compare`] compares frames with the help of
 //! [`mask`] and [`diff`], fragmented datagrams after [`reassembly`], and packets passed to the kernel with [`kernel`], which
-//! accepts only what a plain Linux stack would do. [`answer`] sends the kernel's answers back. [`texts`] compares the output
-//! of commands.
+//! accepts only what a plain Linux stack would do. [`kernel_reply`] sends the kernel's replies back. [`texts`] compares the
+//! output of commands.
 
 pub mod action;
-pub mod answer;
 pub mod balancer;
 pub mod case;
 pub mod cli;
@@ -18,6 +17,7 @@ pub mod diff;
 pub mod frames;
 pub mod fwmarks;
 pub mod kernel;
+pub mod kernel_reply;
 pub mod machine;
 pub mod mask;
 pub mod network;

@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use super::answer::{self, Given};
 use super::balancer::{Balancer, Outcome, Side};
 use super::case::{Input, Output};
-use super::reassembly::{Joined, Reassembler, blank_tunnel};
+use super::kernel_reply::{self, Delivery};
+use super::reassembly::{Reassembled, Reassembler, blank_tunnel};
 use super::report::Difference;
 use super::{diff, kernel, mask};
 use crate::model::network::NetworkState;
@@ -40,7 +40,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Feeds an input to the balancer and compares the result with the recorded frames. The kernel's answer passes through
+    /// Feeds an input to the balancer and compares the result with the recorded frames. The kernel's reply passes through
     /// the balancer.
     pub fn input(
         &mut self,
@@ -51,25 +51,25 @@ impl Comparison {
     ) {
         let outcome = &balancer.input(input.side, &input.frame);
         let cause = match self.inputs.take(&input.frame) {
-            Joined::Unfragmented | Joined::Incomplete => input.frame.clone(),
-            Joined::Complete(whole) => whole,
+            Reassembled::Unfragmented | Reassembled::Incomplete => input.frame.clone(),
+            Reassembled::Complete(whole) => whole,
         };
         let datagram =
             |frame| FragmentedDatagram { after: input.n, cause: cause.clone(), frame, by_kernel: false };
         let mut unfragmented = Vec::new();
         for &output in recorded {
             match self.recorded[output.side as usize].take(&output.frame) {
-                Joined::Unfragmented => unfragmented.push(output),
-                Joined::Incomplete => {}
-                Joined::Complete(frame) => self.expected[output.side as usize].push(datagram(frame)),
+                Reassembled::Unfragmented => unfragmented.push(output),
+                Reassembled::Incomplete => {}
+                Reassembled::Complete(frame) => self.expected[output.side as usize].push(datagram(frame)),
             }
         }
         let mut sent = Vec::new();
         for (side, frame) in &outcome.outputs {
             match self.sent[*side as usize].take(frame) {
-                Joined::Unfragmented => sent.push((*side, frame.as_slice())),
-                Joined::Incomplete => {}
-                Joined::Complete(frame) => self.got[*side as usize].push(datagram(frame)),
+                Reassembled::Unfragmented => sent.push((*side, frame.as_slice())),
+                Reassembled::Incomplete => {}
+                Reassembled::Complete(frame) => self.got[*side as usize].push(datagram(frame)),
             }
         }
         if outcome.to_kernel.is_empty() && cause != input.frame {
@@ -89,11 +89,11 @@ impl Comparison {
         let given = self.given(input, &cause, outcome);
         let (judged, how) = match &given {
             // Fragments of an incomplete datagram.
-            Ok(None) => (&input.frame, Given::Untouched),
+            Ok(None) => (&input.frame, Delivery::Unchanged),
             Ok(Some((how, _))) => (&cause, *how),
             Err(why) => {
                 self.differ(format!("input {}", input.n), *why);
-                (&cause, Given::Untouched)
+                (&cause, Delivery::Unchanged)
             }
         };
         if let Some((_, extra)) = outcome.outputs.first() {
@@ -102,7 +102,7 @@ impl Comparison {
         }
         self.judge_kernel(input, judged, &unfragmented, how, network_state);
         if let (Ok(Some((_, frame))), [output]) = (given, unfragmented.as_slice()) {
-            self.pass_answer(input, &cause, output, &frame, balancer);
+            self.pass_reply(input, &cause, output, &frame, balancer);
         }
     }
 
@@ -112,19 +112,19 @@ impl Comparison {
         input: &Input,
         cause: &[u8],
         outcome: &Outcome,
-    ) -> Result<Option<(Given, Vec<u8>)>, &'static str> {
+    ) -> Result<Option<(Delivery, Vec<u8>)>, &'static str> {
         const CHANGED: &str = "the frame was not passed to the kernel exactly once and unchanged";
         let mut whole = None;
         for (side, frame) in &outcome.to_kernel {
             let packet = match self.to_kernel.take(frame) {
-                Joined::Unfragmented => frame.clone(),
-                Joined::Incomplete => continue,
-                Joined::Complete(packet) => packet,
+                Reassembled::Unfragmented => frame.clone(),
+                Reassembled::Incomplete => continue,
+                Reassembled::Complete(packet) => packet,
             };
             if *side != input.side || whole.is_some() {
                 return Err(CHANGED);
             }
-            let how = answer::classify(cause, &packet).ok_or(CHANGED)?;
+            let how = kernel_reply::classify(cause, &packet).ok_or(CHANGED)?;
             whole = Some((how, packet));
         }
         Ok(whole)
@@ -139,7 +139,7 @@ impl Comparison {
         input: &Input,
         packet: &[u8],
         recorded: &[&Output],
-        how: Given,
+        how: Delivery,
         network_state: &NetworkState,
     ) {
         let location = format!("input {}", input.n);
@@ -154,14 +154,14 @@ impl Comparison {
             });
             return;
         }
-        match kernel::judge(packet, recorded, network_state, how == Given::Translated) {
+        match kernel::judge(packet, recorded, network_state, how == Delivery::Translated) {
             Ok(count) => self.passed_to_kernel += count,
             Err(why) => self.differ(&location, why),
         }
     }
 
-    /// Lets the kernel's answer pass: it must leave as it was recorded.
-    fn pass_answer(
+    /// Lets the kernel's reply pass: it must leave as it was recorded.
+    fn pass_reply(
         &mut self,
         input: &Input,
         packet: &[u8],
@@ -169,9 +169,9 @@ impl Comparison {
         given: &[u8],
         balancer: &mut dyn Balancer,
     ) {
-        let sent = answer::of_kernel(&output.frame, packet, given);
+        let sent = kernel_reply::reply_of_kernel(&output.frame, packet, given);
         let passed = balancer.kernel_sends(output.side, &sent);
-        let location = format!("the kernel's answer to input {}", input.n);
+        let location = format!("the kernel's reply to input {}", input.n);
         match passed.outputs.as_slice() {
             [(side, frame)] if *side == output.side => {
                 if *frame != output.frame {

@@ -7,7 +7,7 @@ use super::frames::{ETHER, Ip, blank, ip_of_frame, protocol, tunnelled, u16_at};
 
 /// Result of adding a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joined {
+pub enum Reassembled {
     /// It is not a fragment.
     Unfragmented,
     /// Other fragments are still missing.
@@ -36,23 +36,25 @@ struct Fragment {
 
 impl Reassembler {
     /// Adds a frame.
-    pub fn take(&mut self, frame: &[u8]) -> Joined {
-        let Some(packet) = ip_of_frame(frame) else { return Joined::Unfragmented };
+    pub fn take(&mut self, frame: &[u8]) -> Reassembled {
+        let Some(packet) = ip_of_frame(frame) else { return Reassembled::Unfragmented };
         if packet.is_fragment() {
             return match self.join(frame.get(..ETHER).unwrap_or_default(), &packet) {
                 // A fragmented outer packet may carry a fragment.
                 Some(whole) => match self.take(&whole) {
-                    Joined::Unfragmented => Joined::Complete(whole),
+                    Reassembled::Unfragmented => Reassembled::Complete(whole),
                     inside => inside,
                 },
-                None => Joined::Incomplete,
+                None => Reassembled::Incomplete,
             };
         }
-        let Some(inner) = tunnelled(&packet).filter(Ip::is_fragment) else { return Joined::Unfragmented };
+        let Some(inner) = tunnelled(&packet).filter(Ip::is_fragment) else {
+            return Reassembled::Unfragmented;
+        };
         let outer = &frame[..offset(frame, &inner)];
         match self.join(&without_numbers(outer), &inner) {
-            Some(whole) => Joined::Complete(wrap(outer, &whole[without_numbers(outer).len()..])),
-            None => Joined::Incomplete,
+            Some(whole) => Reassembled::Complete(wrap(outer, &whole[without_numbers(outer).len()..])),
+            None => Reassembled::Incomplete,
         }
     }
 
@@ -201,13 +203,15 @@ mod tests {
     #[test]
     fn a_datagram_is_complete_with_its_last_fragment() {
         let mut reassembler = Reassembler::default();
-        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Incomplete);
-        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Joined::Incomplete);
+        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Reassembled::Incomplete);
+        assert_eq!(reassembler.take(&fragment(8, false, b"end")), Reassembled::Incomplete);
         assert_eq!(reassembler.unfinished(), 1);
-        let Joined::Complete(whole) = reassembler.take(&fragment(0, true, b"12345678")) else { panic!() };
+        let Reassembled::Complete(whole) = reassembler.take(&fragment(0, true, b"12345678")) else {
+            panic!()
+        };
         assert_eq!(&whole[34..], b"12345678end");
         assert!(ip_of_frame(&whole).unwrap().header_checksum_is_right());
-        assert_eq!((reassembler.unfinished(), reassembler.take(&whole)), (0, Joined::Unfragmented));
+        assert_eq!((reassembler.unfinished(), reassembler.take(&whole)), (0, Reassembled::Unfragmented));
     }
 
     #[test]
@@ -216,12 +220,12 @@ mod tests {
         let mut wrong = fragment(0, true, b"12345678");
         wrong[24] ^= 1;
         reassembler.take(&wrong);
-        let Joined::Complete(whole) = reassembler.take(&fragment(8, false, b"end")) else { panic!() };
+        let Reassembled::Complete(whole) = reassembler.take(&fragment(8, false, b"end")) else { panic!() };
         assert!(!ip_of_frame(&whole).unwrap().header_checksum_is_right());
         let mut other = fragment(8, false, b"end");
         other[22] = 63;
         reassembler.take(&fragment(0, true, b"12345678"));
-        assert_eq!(reassembler.take(&other), Joined::Incomplete);
+        assert_eq!(reassembler.take(&other), Reassembled::Incomplete);
     }
 
     #[test]
@@ -235,10 +239,10 @@ mod tests {
         };
         let mut reassembler = Reassembler::default();
         let parts = [fragment(0, true, b"12345678"), fragment(8, false, b"end")];
-        assert_eq!(reassembler.take(&outer(&parts[0][14..])), Joined::Incomplete);
-        let Joined::Complete(wrapped) = reassembler.take(&outer(&parts[1][14..])) else { panic!() };
+        assert_eq!(reassembler.take(&outer(&parts[0][14..])), Reassembled::Incomplete);
+        let Reassembled::Complete(wrapped) = reassembler.take(&outer(&parts[1][14..])) else { panic!() };
         reassembler.take(&parts[0]);
-        let Joined::Complete(whole) = reassembler.take(&parts[1]) else { panic!() };
+        let Reassembled::Complete(whole) = reassembler.take(&parts[1]) else { panic!() };
         assert_eq!(wrapped, outer(&whole[14..]));
     }
 }

@@ -1,29 +1,29 @@
-//! Simulates the kernel behind the balancer: its answer to a packet passes through the balancer, which has to translate the
-//! answer if it passed a translated packet.
+//! Simulates the kernel behind the balancer: its reply to a packet passes through the balancer, which has to translate the
+//! reply if it passed a translated packet.
 
 use super::frames::{ETHER, Ip, blank, fill_checksums, ip_of_frame, protocol, u16_at};
 use super::topology::is_own;
 
 /// The form in which an input was passed to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Given {
+pub enum Delivery {
     /// Unchanged.
-    Untouched,
+    Unchanged,
     /// With a local address as the new destination: the server is on this machine.
     Translated,
 }
 
 /// Returns the form of `given`, made from `input`; `None` if anything else was changed. The TTL may be decremented.
-pub fn classify(input: &[u8], given: &[u8]) -> Option<Given> {
+pub fn classify(input: &[u8], given: &[u8]) -> Option<Delivery> {
     if input == given {
-        return Some(Given::Untouched);
+        return Some(Delivery::Unchanged);
     }
     let (before, after) = (ip_of_frame(input)?, ip_of_frame(given)?);
     let ours = is_own(after.destination) && after.destination != before.destination;
     let right =
         after.header_checksum_is_right() && (after.l4_checksum_is_right() || !before.l4_checksum_is_right());
     let same = ours && right && without_destination(input, &before) == without_destination(given, &after);
-    same.then_some(Given::Translated)
+    same.then_some(Delivery::Translated)
 }
 
 /// The frame without destination address and port, checksums and TTL.
@@ -58,16 +58,16 @@ fn without_destination(frame: &[u8], packet: &Ip<'_>) -> Vec<u8> {
     rest
 }
 
-/// The frame that the kernel sent in answer to `given`, reconstructed from the recorded frame. `input` became `given`.
-pub fn of_kernel(recorded: &[u8], input: &[u8], given: &[u8]) -> Vec<u8> {
+/// The frame that the kernel sent in reply to `given`, reconstructed from the recorded frame. `input` became `given`.
+pub fn reply_of_kernel(recorded: &[u8], input: &[u8], given: &[u8]) -> Vec<u8> {
     let mut frame = recorded.to_vec();
-    if let (Some(answer), Some(before), Some(after)) =
+    if let (Some(reply), Some(before), Some(after)) =
         (ip_of_frame(recorded), ip_of_frame(input), ip_of_frame(given))
         && input != given
     {
         let (header, quoted) =
-            (answer.header, answer.quoted().map(|quoted| (quoted.bytes.len(), quoted.hops())));
-        if answer.source == before.destination {
+            (reply.header, reply.quoted().map(|quoted| (quoted.bytes.len(), quoted.hops())));
+        if reply.source == before.destination {
             set_source(&mut frame, &after);
         }
         match quoted {
@@ -128,8 +128,8 @@ mod tests {
     fn only_packets_to_this_machine_may_be_translated() {
         let input = datagram([10, 9, 9, 1], 53);
         let given = datagram([10, 0, 2, 1], 5353);
-        assert_eq!(classify(&input, &input), Some(Given::Untouched));
-        assert_eq!(classify(&input, &given), Some(Given::Translated));
+        assert_eq!(classify(&input, &input), Some(Delivery::Unchanged));
+        assert_eq!(classify(&input, &given), Some(Delivery::Translated));
         assert_eq!(classify(&input, &datagram([10, 0, 2, 9], 5353)), None, "another machine");
         let mut other = given.clone();
         other[44] ^= 1;
@@ -140,18 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_comes_from_the_translated_destination() {
+    fn the_reply_comes_from_the_translated_destination() {
         let (input, given) = (datagram([10, 9, 9, 1], 53), datagram([10, 0, 2, 1], 5353));
         let mut ip = vec![0x45, 0, 0, 60, 0, 0, 0, 0, 64, 1, 0, 0, 10, 9, 9, 1, 192, 0, 2, 1];
         ip.extend([3, 3, 0, 0, 0, 0, 0, 0]);
         ip.extend(&input[14..]);
         let mut recorded = [&[0; 12][..], &[8, 0], &ip].concat();
         fill_checksums(&mut recorded);
-        let frame = of_kernel(&recorded, &input, &given);
-        let answer = ip_of_frame(&frame).unwrap();
-        assert_eq!(answer.source.to_string(), "10.0.2.1");
-        assert!(answer.l4_checksum_is_right() && answer.header_checksum_is_right());
-        assert_eq!(answer.quoted().unwrap().bytes, &given[14..]);
-        assert_eq!(of_kernel(&recorded, &input, &input), recorded);
+        let frame = reply_of_kernel(&recorded, &input, &given);
+        let reply = ip_of_frame(&frame).unwrap();
+        assert_eq!(reply.source.to_string(), "10.0.2.1");
+        assert!(reply.l4_checksum_is_right() && reply.header_checksum_is_right());
+        assert_eq!(reply.quoted().unwrap().bytes, &given[14..]);
+        assert_eq!(reply_of_kernel(&recorded, &input, &input), recorded);
     }
 }
