@@ -54,13 +54,13 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
         ports.clear_twins();
     }
     let twins = if use_kernel { named } else { Vec::new() };
-    let (exception, switch) = start_exception(&twins, &ports, rings, pool.clone())?;
+    let (exception, exception_handle) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
     let (mirror, network_state) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
     let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), mirror, epoch);
-    let kernel_namespaces = kernel_namespaces(switch, port_list, pool, use_kernel);
+    let kernel_namespaces = kernel_namespaces(exception_handle, port_list, pool, use_kernel);
     let namespaces =
         NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).with_spread(spread);
     let mut engine =

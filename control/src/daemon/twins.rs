@@ -8,19 +8,19 @@ use pollux_dataplane::dpdk::{Mbuf, Pool};
 
 use super::error::RunError;
 use super::ports::OpenPorts;
-use crate::kernel::exception::{ExceptionPath, Injector, Switch};
+use crate::kernel::exception::{ExceptionHandle, ExceptionPath, Injector};
 use crate::kernel::namespace::{KernelNamespaces, KernelRings, PortAttributes, PortList};
 use crate::kernel::netlink::{Mirror, Twin};
 use crate::kernel::tap::TapDevice;
 use crate::model::network::NetworkState;
 
 /// Copies frames from the kernel into packet buffers, and puts them on the ring to the first worker.
-struct ToWire {
+struct RingInjector {
     pool: Pool,
     ring: Arc<ArrayQueue<(usize, Mbuf)>>,
 }
 
-impl Injector for ToWire {
+impl Injector for RingInjector {
     fn inject(&mut self, port: usize, frame: &[u8]) -> bool {
         self.pool.packet(frame).is_some_and(|packet| self.ring.push((port, packet)).is_ok())
     }
@@ -31,13 +31,13 @@ pub(super) fn start_exception(
     ports: &OpenPorts,
     rings: KernelRings<Mbuf>,
     pool: Pool,
-) -> Result<(ExceptionPath, Switch<Mbuf>), RunError> {
+) -> Result<(ExceptionPath, ExceptionHandle<Mbuf>), RunError> {
     let create = |twin: &Twin| {
         let device = TapDevice::create(&twin.ifname, ports.mac(&twin.port), ports.mtu(&twin.port));
         device.map(Some).map_err(|why| RunError::Twin { port: twin.port.clone(), why })
     };
     let devices = twins.iter().map(create).collect::<Result<_, _>>()?;
-    ExceptionPath::start(devices, rings.kernel, ToWire { pool, ring: rings.inject })
+    ExceptionPath::start(devices, rings.kernel, RingInjector { pool, ring: rings.inject })
         .map_err(|why| RunError::System { what: "start the exception path", why })
 }
 
@@ -50,13 +50,13 @@ pub(super) fn port_list(twins: &[Twin], ports: &OpenPorts) -> PortList {
 }
 
 pub(super) fn kernel_namespaces(
-    switch: Switch<Mbuf>,
+    exception: ExceptionHandle<Mbuf>,
     ports: PortList,
     pool: Pool,
     use_kernel: bool,
 ) -> KernelNamespaces<Mbuf> {
-    let new_injector = move |ring| Box::new(ToWire { pool: pool.clone(), ring }) as Box<dyn Injector>;
-    KernelNamespaces::new(switch, ports, Box::new(new_injector), use_kernel)
+    let new_injector = move |ring| Box::new(RingInjector { pool: pool.clone(), ring }) as Box<dyn Injector>;
+    KernelNamespaces::new(exception, ports, Box::new(new_injector), use_kernel)
 }
 
 pub(super) fn start_mirror(twins: Vec<Twin>) -> Result<(Option<Mirror>, Receiver<NetworkState>), RunError> {

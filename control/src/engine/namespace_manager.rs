@@ -16,7 +16,7 @@ use pollux_dataplane::worker::namespace_rings::{NamespaceCommand, NamespaceRings
 
 use crate::api::error::Failure;
 use crate::engine::workers::{POLL_INTERVAL, WORKER_TIMEOUT, WorkerHandle, late};
-use crate::kernel::namespace::{FrameCarrier, KernelMirror, KernelNamespaceError, KernelRings};
+use crate::kernel::namespace::{KernelMirror, KernelNamespaceError, KernelNamespaceOps, KernelRings};
 use crate::model::{self, Namespace, Start};
 
 /// Operations on namespaces that the engine needs.
@@ -74,7 +74,7 @@ pub struct WorkerSlot<P> {
 pub struct NamespaceWorkers<P> {
     slots: Vec<WorkerSlot<P>>,
     ports: usize,
-    carrier: Box<dyn FrameCarrier<P>>,
+    kernel: Box<dyn KernelNamespaceOps<P>>,
     commands: u64,
     spread: Option<Arc<Spread>>,
 }
@@ -84,9 +84,9 @@ impl<P: Packet> NamespaceWorkers<P> {
     pub fn new(
         slots: Vec<WorkerSlot<P>>,
         ports: usize,
-        carrier: Box<dyn FrameCarrier<P>>,
+        kernel: Box<dyn KernelNamespaceOps<P>>,
     ) -> NamespaceWorkers<P> {
-        NamespaceWorkers { slots, ports, carrier, commands: 0, spread: None }
+        NamespaceWorkers { slots, ports, kernel, commands: 0, spread: None }
     }
 
     /// Steers flows of all namespaces by the rule that the ports' RSS uses.
@@ -174,7 +174,7 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
         let (ipv4, ipv6) = (start.connections_ipv4, start.connections_ipv6);
         let no_memory = |why: std::io::Error| Failure::NoMemory { ipv4, ipv6, why: why.to_string() };
         let mut namespace_workers = made.map_err(no_memory)?.into_iter();
-        let mirror = self.carrier.add(id, of, rings).map_err(refused)?;
+        let mirror = self.kernel.add(id, of, rings).map_err(refused)?;
         let added = self.execute(|| {
             namespace_workers
                 .next()
@@ -185,7 +185,7 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
             self.slots
                 .iter()
                 .for_each(|slot| drop(slot.namespace_rings.commands.push((0, NamespaceCommand::Remove(id)))));
-            self.carrier.remove(id);
+            self.kernel.remove(id);
             return Err(why);
         }
         Ok(AddedNamespace { workers: handles, mirror })
@@ -196,21 +196,21 @@ impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
         id: NamespaceId,
         bindings: &[model::Binding],
     ) -> Result<Option<KernelMirror>, Failure> {
-        self.carrier.prepare_bindings(id, bindings).map_err(refused)
+        self.kernel.prepare_bindings(id, bindings).map_err(refused)
     }
 
     fn cancel_bindings(&mut self, id: NamespaceId) {
-        self.carrier.cancel_bindings(id);
+        self.kernel.cancel_bindings(id);
     }
 
     fn bind(&mut self, bindings: &[Binding]) -> Result<(), Failure> {
         let outcome = self.execute(|| Some(NamespaceCommand::Bind(bindings.into())));
-        self.carrier.commit_bindings();
+        self.kernel.commit_bindings();
         outcome
     }
 
     fn remove(&mut self, id: NamespaceId) -> Result<(), Failure> {
-        self.carrier.remove(id);
+        self.kernel.remove(id);
         self.execute(|| Some(NamespaceCommand::Remove(id)))
     }
 }

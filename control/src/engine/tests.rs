@@ -13,8 +13,8 @@ use super::*;
 use crate::api::view::ServiceList;
 use crate::engine::compile::Compiler;
 use crate::engine::namespace_manager::NamespaceWorkers;
-use crate::kernel::namespace::{FrameCarrier, KernelRings};
 use crate::kernel::namespace::{KernelMirror, KernelNamespaceError};
+use crate::kernel::namespace::{KernelNamespaceOps, KernelRings};
 use crate::kernel::netns::NetnsError;
 use crate::model::edit::Errno;
 use crate::model::{Binding, Namespace};
@@ -41,14 +41,14 @@ fn refusal() -> KernelNamespaceError {
     NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
 }
 
-impl<P> FrameCarrier<P> for NoKernel {
+impl<P> KernelNamespaceOps<P> for NoKernel {
     fn add(
         &mut self,
         _: NamespaceId,
-        of: &Namespace,
+        namespace: &Namespace,
         _: KernelRings<P>,
     ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
-        if of.name == "bad" { Err(refusal()) } else { Ok(None) }
+        if namespace.name == "bad" { Err(refusal()) } else { Ok(None) }
     }
 
     fn prepare_bindings(

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::{self, Sender};
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::tap::TapDevice;
 
-mod carrier;
+mod thread;
 
 /// Time to wait until the twins of a removed namespace are gone.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ pub struct ExceptionCounters {
 }
 
 /// A twin of a port, or of one of its VLANs.
-pub struct CarriedTwin {
+pub struct TwinDevice {
     /// Number of the port.
     pub port: usize,
     /// VLAN whose frames it has, without their tag; if absent, it has all frames of the port, unmodified.
@@ -58,9 +58,9 @@ pub struct CarriedTwin {
 }
 
 /// Twins and rings of one namespace.
-pub struct Carried<P> {
+pub struct NamespaceTwins<P> {
     /// Its twins.
-    pub twins: Vec<CarriedTwin>,
+    pub twins: Vec<TwinDevice>,
     /// Frames for the kernel.
     pub ring: Arc<ToKernel<P>>,
     /// Sends frames from its twins.
@@ -68,33 +68,33 @@ pub struct Carried<P> {
 }
 
 /// Commands to the thread of the exception path.
-enum Change<P> {
-    Add(NamespaceId, Carried<P>),
+enum Command<P> {
+    Add(NamespaceId, NamespaceTwins<P>),
     /// Keeps only the twins of these ports and VLANs, and adds others.
-    Twins(NamespaceId, Vec<(usize, Option<u16>)>, Vec<CarriedTwin>),
+    Twins(NamespaceId, Vec<(usize, Option<u16>)>, Vec<TwinDevice>),
     /// The sender is dropped when done.
     Remove(NamespaceId, Sender<()>),
 }
 
 /// Adds and removes namespaces other than the default one.
-pub struct Switch<P>(Sender<Change<P>>);
+pub struct ExceptionHandle<P>(Sender<Command<P>>);
 
-impl<P> Switch<P> {
+impl<P> ExceptionHandle<P> {
     /// Adds a namespace.
-    pub fn add(&self, id: NamespaceId, carried: Carried<P>) {
+    pub fn add(&self, id: NamespaceId, namespace: NamespaceTwins<P>) {
         // Fails only if the thread has ended, when the daemon ends.
-        let _ = self.0.send(Change::Add(id, carried));
+        let _ = self.0.send(Command::Add(id, namespace));
     }
 
     /// Keeps only a namespace's twins of the ports and VLANs in `keep`, and adds `new` ones.
-    pub fn change(&self, id: NamespaceId, keep: Vec<(usize, Option<u16>)>, new: Vec<CarriedTwin>) {
-        let _ = self.0.send(Change::Twins(id, keep, new));
+    pub fn change(&self, id: NamespaceId, keep: Vec<(usize, Option<u16>)>, new: Vec<TwinDevice>) {
+        let _ = self.0.send(Command::Twins(id, keep, new));
     }
 
     /// Removes a namespace; its twins are gone on return.
     pub fn remove(&self, id: NamespaceId) {
         let (done, wait) = channel::bounded(0);
-        if self.0.send(Change::Remove(id, done)).is_ok() {
+        if self.0.send(Command::Remove(id, done)).is_ok() {
             let _ = wait.recv_timeout(REMOVE_TIMEOUT);
         }
     }
@@ -117,19 +117,21 @@ impl ExceptionPath {
         twins: Vec<Option<TapDevice>>,
         ring: Arc<ToKernel<P>>,
         injector: impl Injector,
-    ) -> io::Result<(ExceptionPath, Switch<P>)> {
+    ) -> io::Result<(ExceptionPath, ExceptionHandle<P>)> {
         let twins = (0..)
             .zip(twins)
-            .filter_map(|(port, device)| Some(CarriedTwin { port, vlan: None, device: device? }));
-        let default_namespace = Carried { twins: twins.collect(), ring, injector: Box::new(injector) };
-        let (switch, changes) = channel::unbounded();
+            .filter_map(|(port, device)| Some(TwinDevice { port, vlan: None, device: device? }));
+        let default_namespace = NamespaceTwins { twins: twins.collect(), ring, injector: Box::new(injector) };
+        let (handle, commands) = channel::unbounded();
         let counters = Arc::new(ExceptionCounters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let mut carrier = carrier::Carrier::new(default_namespace, changes, Arc::clone(&counters));
+        let mut exception_thread =
+            thread::ExceptionThread::new(default_namespace, commands, Arc::clone(&counters));
         let its_stop = Arc::clone(&stop);
-        let thread =
-            thread::Builder::new().name("pollux-kernel".to_owned()).spawn(move || carrier.run(&its_stop))?;
-        Ok((ExceptionPath { counters, stop, thread: Some(thread) }, Switch(switch)))
+        let thread = std::thread::Builder::new()
+            .name("pollux-kernel".to_owned())
+            .spawn(move || exception_thread.run(&its_stop))?;
+        Ok((ExceptionPath { counters, stop, thread: Some(thread) }, ExceptionHandle(handle)))
     }
 
     /// Returns the counters, which outlive the path.

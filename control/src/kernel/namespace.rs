@@ -10,7 +10,7 @@ use pollux_dataplane::packet::Packet;
 use pollux_dataplane::pipeline::KernelRing;
 use pollux_dataplane::worker::binding::NamespaceId;
 
-use super::exception::{Carried, CarriedTwin, Injector, Switch};
+use super::exception::{ExceptionHandle, Injector, NamespaceTwins, TwinDevice};
 use super::netlink::{Mirror, NetlinkError, Twin};
 use super::netns::{Netns, NetnsError};
 use super::tap::{TapDevice, TapError};
@@ -47,8 +47,8 @@ pub struct KernelRings<P> {
     pub inject: Arc<ArrayQueue<(usize, P)>>,
 }
 
-/// Carries frames between namespaces and the kernel.
-pub trait FrameCarrier<P> {
+/// What the kernel does for a namespace other than the default one.
+pub trait KernelNamespaceOps<P> {
     /// Prepares a new namespace.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ pub trait FrameCarrier<P> {
     fn add(
         &mut self,
         id: NamespaceId,
-        of: &Namespace,
+        namespace: &Namespace,
         rings: KernelRings<P>,
     ) -> Result<Option<KernelMirror>, KernelNamespaceError>;
 
@@ -73,7 +73,7 @@ pub trait FrameCarrier<P> {
     /// Discards what was prepared for a namespace.
     fn cancel_bindings(&mut self, id: NamespaceId);
 
-    /// Carries frames according to the prepared bindings, which the workers have adopted. Before that, workers would
+    /// Connects the twins according to the prepared bindings, which the workers have adopted. Before that, workers would
     /// drop frames from the kernel.
     fn commit_bindings(&mut self);
 
@@ -110,12 +110,12 @@ impl PortList {
     }
 
     /// Creates a twin in the network namespace of the calling thread.
-    fn device(&self, binding: &Binding) -> Option<Result<CarriedTwin, KernelNamespaceError>> {
+    fn device(&self, binding: &Binding) -> Option<Result<TwinDevice, KernelNamespaceError>> {
         let (number, twin) = (self.number(binding)?, self.twin(binding)?);
         let port = &self.0[number];
-        let carried = |device| CarriedTwin { port: number, vlan: binding.vlan, device };
+        let twin_device = |device| TwinDevice { port: number, vlan: binding.vlan, device };
         let refused = |why| KernelNamespaceError::Twin { binding: binding.clone(), why };
-        Some(TapDevice::create(&twin.ifname, port.mac, port.mtu).map(carried).map_err(refused))
+        Some(TapDevice::create(&twin.ifname, port.mac, port.mtu).map(twin_device).map_err(refused))
     }
 
     /// Creates twins of the `new` bindings, and a mirror for `all`.
@@ -124,7 +124,7 @@ impl PortList {
         netns: &Netns,
         all: &[Binding],
         new: &[&Binding],
-    ) -> Result<(Vec<CarriedTwin>, KernelMirror), KernelNamespaceError> {
+    ) -> Result<(Vec<TwinDevice>, KernelMirror), KernelNamespaceError> {
         let twins: Vec<Twin> = all.iter().filter_map(|binding| self.twin(binding)).collect();
         netns.within(|| {
             let devices = new.iter().filter_map(|binding| self.device(binding)).collect::<Result<_, _>>()?;
@@ -138,14 +138,14 @@ pub type NewInjector<P> = Box<dyn Fn(Arc<ArrayQueue<(usize, P)>>) -> Box<dyn Inj
 
 /// Change of the exception path that is made when the ports are bound.
 enum Prepared<P> {
-    Add(Carried<P>),
+    Add(NamespaceTwins<P>),
     /// Twins to keep, new twins, and the bindings they belong to.
-    Twins(Vec<(usize, Option<u16>)>, Vec<CarriedTwin>, Vec<Binding>),
+    Twins(Vec<(usize, Option<u16>)>, Vec<TwinDevice>, Vec<Binding>),
 }
 
 /// Network namespaces, twins and mirrors of all namespaces except the default one.
 pub struct KernelNamespaces<P> {
-    switch: Switch<P>,
+    exception: ExceptionHandle<P>,
     ports: PortList,
     new_injector: NewInjector<P>,
     /// False if the daemon runs without twins.
@@ -158,13 +158,13 @@ pub struct KernelNamespaces<P> {
 impl<P: Packet> KernelNamespaces<P> {
     /// Begins without namespaces; `kernel` is false if the daemon runs without twins.
     pub fn new(
-        switch: Switch<P>,
+        exception: ExceptionHandle<P>,
         ports: PortList,
         new_injector: NewInjector<P>,
         kernel: bool,
     ) -> KernelNamespaces<P> {
         KernelNamespaces {
-            switch,
+            exception,
             ports,
             new_injector,
             kernel,
@@ -174,24 +174,27 @@ impl<P: Packet> KernelNamespaces<P> {
     }
 }
 
-impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
+impl<P: Packet> KernelNamespaceOps<P> for KernelNamespaces<P> {
     fn add(
         &mut self,
         id: NamespaceId,
-        of: &Namespace,
+        namespace: &Namespace,
         rings: KernelRings<P>,
     ) -> Result<Option<KernelMirror>, KernelNamespaceError> {
-        let mut carried =
-            Carried { twins: Vec::new(), ring: rings.kernel, injector: (self.new_injector)(rings.inject) };
+        let mut namespace_twins = NamespaceTwins {
+            twins: Vec::new(),
+            ring: rings.kernel,
+            injector: (self.new_injector)(rings.inject),
+        };
         let mut mirror = None;
-        if self.kernel && of.start.kernel {
-            let netns = Netns::open(of.netns())?;
-            let new: Vec<_> = of.bindings.iter().collect();
-            let (twins, started) = self.ports.connect(&netns, &of.bindings, &new)?;
-            (carried.twins, mirror) = (twins, Some(started));
-            self.netns.insert(id, (netns, of.bindings.clone()));
+        if self.kernel && namespace.start.kernel {
+            let netns = Netns::open(namespace.netns())?;
+            let new: Vec<_> = namespace.bindings.iter().collect();
+            let (twins, started) = self.ports.connect(&netns, &namespace.bindings, &new)?;
+            (namespace_twins.twins, mirror) = (twins, Some(started));
+            self.netns.insert(id, (netns, namespace.bindings.clone()));
         }
-        self.prepared.insert(id, Prepared::Add(carried));
+        self.prepared.insert(id, Prepared::Add(namespace_twins));
         Ok(mirror)
     }
 
@@ -218,9 +221,9 @@ impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
     fn commit_bindings(&mut self) {
         for (id, prepared) in self.prepared.drain() {
             match prepared {
-                Prepared::Add(carried) => self.switch.add(id, carried),
+                Prepared::Add(namespace_twins) => self.exception.add(id, namespace_twins),
                 Prepared::Twins(keep, twins, bindings) => {
-                    self.switch.change(id, keep, twins);
+                    self.exception.change(id, keep, twins);
                     if let Some((_, bound)) = self.netns.get_mut(&id) {
                         *bound = bindings;
                     }
@@ -232,7 +235,7 @@ impl<P: Packet> FrameCarrier<P> for KernelNamespaces<P> {
     fn remove(&mut self, id: NamespaceId) {
         // The twins must be gone before their network namespace.
         self.prepared.remove(&id);
-        self.switch.remove(id);
+        self.exception.remove(id);
         self.netns.remove(&id);
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionPath, Injector};
-use pollux_control::kernel::namespace::{FrameCarrier, KernelRings};
 use pollux_control::kernel::namespace::{KernelMirror, KernelNamespaces, PortAttributes, PortList};
+use pollux_control::kernel::namespace::{KernelNamespaceOps, KernelRings};
 use pollux_control::model::network::NetworkState;
 use pollux_control::model::{Binding, Namespace};
 use pollux_dataplane::packet::Packet;
@@ -69,7 +69,7 @@ fn on(port: &str, vlan: Option<u16>) -> Binding {
 
 fn kernel_namespaces() -> (ExceptionPath, KernelNamespaces<Frame>) {
     let ring = Arc::new(ArrayQueue::<(usize, Frame)>::new(8));
-    let (path, switch) = ExceptionPath::start(Vec::new(), ring, Sent::default()).unwrap();
+    let (path, exception_handle) = ExceptionPath::start(Vec::new(), ring, Sent::default()).unwrap();
     let attributes = |port: &str, twin: &str, mac| PortAttributes {
         port: port.to_owned(),
         twin: twin.to_owned(),
@@ -77,8 +77,8 @@ fn kernel_namespaces() -> (ExceptionPath, KernelNamespaces<Frame>) {
         mtu: 1500,
     };
     let ports = PortList(vec![attributes("net0", "krn0", OURS), attributes("net1", "krn1", FOREIGN)]);
-    let to_wire = |ring| Box::new(Wire(ring)) as Box<dyn Injector>;
-    (path, KernelNamespaces::new(switch, ports, Box::new(to_wire), true))
+    let new_injector = |ring| Box::new(Wire(ring)) as Box<dyn Injector>;
+    (path, KernelNamespaces::new(exception_handle, ports, Box::new(new_injector), true))
 }
 
 fn is_arp_reply(frame: &[u8], at: usize) -> bool {

@@ -9,7 +9,9 @@ use pollux_control::engine::compile::Compiler;
 use pollux_control::engine::namespace_manager::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
-use pollux_control::kernel::namespace::{FrameCarrier, KernelMirror, KernelNamespaceError, KernelRings};
+use pollux_control::kernel::namespace::{
+    KernelMirror, KernelNamespaceError, KernelNamespaceOps, KernelRings,
+};
 use pollux_control::model::parse;
 use pollux_control::model::{self, Config, Namespace};
 use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
@@ -249,7 +251,7 @@ impl Ports for NoPorts {
 /// A frame carrier without a kernel and without other namespaces.
 struct NoKernel;
 
-impl<P> FrameCarrier<P> for NoKernel {
+impl<P> KernelNamespaceOps<P> for NoKernel {
     fn add(
         &mut self,
         _: NamespaceId,

@@ -11,7 +11,7 @@ use pollux_dataplane::wire::ether;
 use pollux_dataplane::worker::binding::NamespaceId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Carried, Change, ExceptionCounters};
+use super::{Command, ExceptionCounters, NamespaceTwins};
 use crate::kernel::count;
 
 /// Maximum number of frames carried in one direction before the other direction.
@@ -29,27 +29,27 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 const TAG: usize = ether::TAGGED_LEN - ether::LEN;
 const TAG_AT: usize = ether::ADDRESSES;
 
-pub(super) struct Carrier<P> {
+pub(super) struct ExceptionThread<P> {
     /// The default namespace first.
-    all: Vec<(NamespaceId, Carried<P>)>,
-    changes: Receiver<Change<P>>,
+    all: Vec<(NamespaceId, NamespaceTwins<P>)>,
+    commands: Receiver<Command<P>>,
     counters: Arc<ExceptionCounters>,
     buffer: Vec<u8>,
 }
 
-impl<P: Packet> Carrier<P> {
+impl<P: Packet> ExceptionThread<P> {
     pub(super) fn new(
-        default_namespace: Carried<P>,
-        changes: Receiver<Change<P>>,
+        default_namespace: NamespaceTwins<P>,
+        commands: Receiver<Command<P>>,
         counters: Arc<ExceptionCounters>,
     ) -> Self {
         let all = vec![(NamespaceId::DEFAULT, default_namespace)];
-        Carrier { all, changes, counters, buffer: vec![0; TAG + LARGEST_FRAME] }
+        ExceptionThread { all, commands, counters, buffer: vec![0; TAG + LARGEST_FRAME] }
     }
 
     pub(super) fn run(&mut self, stop: &AtomicBool) {
         while !stop.load(Relaxed) {
-            self.apply_changes();
+            self.execute_commands();
             if self.carry() {
                 continue;
             }
@@ -61,17 +61,17 @@ impl<P: Packet> Carrier<P> {
     }
 
     /// Executes pending commands.
-    fn apply_changes(&mut self) {
+    fn execute_commands(&mut self) {
         loop {
-            match self.changes.try_recv() {
-                Ok(Change::Add(id, carried)) => self.all.push((id, carried)),
-                Ok(Change::Twins(id, keep, new)) => {
-                    if let Some((_, carried)) = self.all.iter_mut().find(|(of, _)| *of == id) {
-                        carried.twins.retain(|twin| keep.contains(&(twin.port, twin.vlan)));
-                        carried.twins.extend(new);
+            match self.commands.try_recv() {
+                Ok(Command::Add(id, namespace)) => self.all.push((id, namespace)),
+                Ok(Command::Twins(id, keep, new)) => {
+                    if let Some((_, namespace)) = self.all.iter_mut().find(|(of, _)| *of == id) {
+                        namespace.twins.retain(|twin| keep.contains(&(twin.port, twin.vlan)));
+                        namespace.twins.extend(new);
                     }
                 }
-                Ok(Change::Remove(id, _done)) => self.all.retain(|(of, _)| *of != id),
+                Ok(Command::Remove(id, _done)) => self.all.retain(|(of, _)| *of != id),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
@@ -81,30 +81,30 @@ impl<P: Packet> Carrier<P> {
     fn carry(&mut self) -> bool {
         let (counters, buffer) = (&self.counters, &mut self.buffer);
         let mut busy = false;
-        for (_, carried) in &mut self.all {
-            busy |= carried.deliver(counters, buffer);
-            busy |= carried.collect(counters, buffer);
+        for (_, namespace) in &mut self.all {
+            busy |= namespace.deliver(counters, buffer);
+            busy |= namespace.collect(counters, buffer);
         }
         busy
     }
 
     /// Sleeps; returns true if there is work. An idle iteration costs one system call.
     fn wait(&self, sleep: Duration) -> bool {
-        let twins = self.all.iter().flat_map(|(_, carried)| &carried.twins);
+        let twins = self.all.iter().flat_map(|(_, namespace)| &namespace.twins);
         let mut fds: Vec<PollFd<'_>> = twins.map(|twin| PollFd::new(&twin.device, PollFlags::IN)).collect();
         let limit = Timespec { tv_sec: 0, tv_nsec: sleep.subsec_nanos().into() };
         // An interrupted sleep counts as work, which is harmless.
         !matches!(poll(&mut fds, Some(&limit)), Ok(0))
-            || !self.changes.is_empty()
-            || self.all.iter().any(|(_, carried)| !carried.ring.is_empty())
+            || !self.commands.is_empty()
+            || self.all.iter().any(|(_, namespace)| !namespace.ring.is_empty())
     }
 }
 
-impl<P: Packet> Carried<P> {
+impl<P: Packet> NamespaceTwins<P> {
     /// Writes up to a burst of frames from the ring to the twins; returns true if there was a frame.
     fn deliver(&self, counters: &ExceptionCounters, buffer: &mut [u8]) -> bool {
-        for carried in 0..BURST {
-            let Some((port, packet)) = self.ring.pop() else { return carried > 0 };
+        for namespace in 0..BURST {
+            let Some((port, packet)) = self.ring.pop() else { return namespace > 0 };
             let delivered = self.deliver_one(port, packet.bytes(), buffer);
             count(if delivered { &counters.to_kernel } else { &counters.to_kernel_drops });
         }
