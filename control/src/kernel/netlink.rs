@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam::channel::{self, Receiver};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
@@ -17,12 +17,12 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, eventfd};
 use serde::Serialize;
 
-use super::rtnetlink::Asker;
+use super::rtnetlink::RequestSocket;
 use crate::model::network::NetworkState;
 
 pub use super::rtnetlink::NetlinkError;
 
-mod follow;
+mod thread;
 
 /// A TAP twin of a DPDK port, or of one of its VLANs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct MirrorCounters {
 /// A running mirror; dropping it ends its thread.
 pub struct Mirror {
     counters: Arc<MirrorCounters>,
-    asker: Mutex<Asker>,
+    requests: Mutex<RequestSocket>,
     stop: Arc<AtomicBool>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -77,15 +77,15 @@ impl Mirror {
         let stop = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(MirrorCounters::default());
         let (network_state, states) = channel::bounded(1);
-        let publisher = follow::Publisher { network_state, stale: states.clone(), last: None };
-        let mut follower = follow::Follower::new(twins, publisher, Arc::clone(&counters))?;
+        let publisher = thread::Publisher { network_state, stale: states.clone(), last: None };
+        let mut mirror_thread = thread::MirrorThread::new(twins, publisher, Arc::clone(&counters))?;
         let (its_stop, its_wake) = (Arc::clone(&stop), Arc::clone(&wake));
-        let asker = Mutex::new(Asker::open()?);
-        let thread = thread::Builder::new()
+        let requests = Mutex::new(RequestSocket::open()?);
+        let thread = std::thread::Builder::new()
             .name("pollux-netlink".to_owned())
-            .spawn(move || follower.run(&its_stop, &its_wake))
+            .spawn(move || mirror_thread.run(&its_stop, &its_wake))
             .map_err(io("start a thread"))?;
-        Ok((Mirror { counters, asker, stop, wake, thread: Some(thread) }, states))
+        Ok((Mirror { counters, requests, stop, wake, thread: Some(thread) }, states))
     }
 
     /// Makes the kernel resolve a neighbour's MAC address by ARP or neighbour discovery. The result arrives as a new
@@ -94,18 +94,18 @@ impl Mirror {
     /// # Errors
     /// If there is no such link, or the kernel refuses, for example because the link is down.
     pub fn resolve(&self, link: &str, address: IpAddr) -> Result<(), NetlinkError> {
-        let mut asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let mut message = NeighbourMessage::default();
         message.header.family = match address {
             IpAddr::V4(_) => AddressFamily::Inet,
             IpAddr::V6(_) => AddressFamily::Inet6,
         };
-        message.header.ifindex = asker.index_of(link)?;
+        message.header.ifindex = requests.index_of(link)?;
         message.header.state = NeighbourState::None;
         // NTF_USE: behave as if a packet for this neighbour had just been sent.
         message.header.flags = NeighbourFlags::Use;
         message.attributes.push(NeighbourAttribute::Destination(address.into()));
-        asker.command(
+        requests.command(
             "resolve a neighbour",
             RouteNetlinkMessage::NewNeighbour(message),
             NLM_F_CREATE | NLM_F_REPLACE,

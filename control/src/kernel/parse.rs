@@ -14,7 +14,7 @@ use netlink_packet_route::neighbour::{
 
 use crate::model::network::Mac;
 
-pub(super) use route::{Hop, RouteKey, route};
+pub(super) use route::{RouteEntry, RouteKey, route};
 pub(super) use rule::rule;
 
 mod route;

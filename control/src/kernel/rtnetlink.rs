@@ -75,18 +75,18 @@ impl NetlinkError {
 }
 
 /// A socket for requests, which the kernel answers synchronously.
-pub(super) struct Asker {
+pub(super) struct RequestSocket {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
-impl Asker {
-    pub(super) fn open() -> Result<Asker, NetlinkError> {
+impl RequestSocket {
+    pub(super) fn open() -> Result<RequestSocket, NetlinkError> {
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::io("open a socket"))?;
         socket.bind_auto().map_err(NetlinkError::io("bind a socket"))?;
         socket.connect(&SocketAddr::new(0, 0)).map_err(NetlinkError::io("connect to the kernel"))?;
-        Ok(Asker { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+        Ok(RequestSocket { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
     }
 
     /// Returns the index of an interface.
@@ -103,7 +103,7 @@ impl Asker {
         flags: u16,
     ) -> Result<(), NetlinkError> {
         self.send(doing, body, flags | NLM_F_ACK)?;
-        self.answer(doing, &mut |_| ()).map(|_| ())
+        self.response(doing, &mut |_| ()).map(|_| ())
     }
 
     /// Reads a table. Returns its rows, and the number of rows that could not be parsed.
@@ -115,9 +115,9 @@ impl Asker {
         for _ in 0..DUMP_TRIES {
             self.send(doing, body.clone(), NLM_F_DUMP)?;
             let mut rows = Vec::new();
-            let answer = self.answer(doing, &mut |row| rows.push(row))?;
-            if !answer.interrupted {
-                return Ok((rows, answer.unreadable));
+            let response = self.response(doing, &mut |row| rows.push(row))?;
+            if !response.interrupted {
+                return Ok((rows, response.unreadable));
             }
         }
         Err(NetlinkError::Inconsistent { doing })
@@ -140,28 +140,28 @@ impl Asker {
         self.socket.send(&bytes, 0).map(|_| ()).map_err(NetlinkError::io(doing))
     }
 
-    /// Reads until the end of the kernel's answer. Messages that answer an earlier, aborted request are skipped.
-    fn answer(
+    /// Reads until the end of the kernel's response. Messages that answer an earlier, aborted request are skipped.
+    fn response(
         &mut self,
         doing: &'static str,
         row: &mut dyn FnMut(RouteNetlinkMessage),
-    ) -> Result<Answer, NetlinkError> {
-        let mut answer = Answer::default();
+    ) -> Result<Response, NetlinkError> {
+        let mut response = Response::default();
         loop {
             receive(&self.socket, &mut self.buffer).map_err(NetlinkError::io(doing))?;
             for message in messages(&self.buffer) {
                 let Ok(message) = message else {
-                    answer.unreadable += 1;
+                    response.unreadable += 1;
                     continue;
                 };
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
-                answer.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+                response.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(body) => row(body),
-                    NetlinkPayload::Done(_) => return Ok(answer),
-                    NetlinkPayload::Error(e) if e.code.is_none() => return Ok(answer),
+                    NetlinkPayload::Done(_) => return Ok(response),
+                    NetlinkPayload::Error(e) if e.code.is_none() => return Ok(response),
                     NetlinkPayload::Error(e) => {
                         return Err(NetlinkError::Refused { doing, source: e.to_io() });
                     }
@@ -173,19 +173,19 @@ impl Asker {
 }
 
 #[derive(Default)]
-struct Answer {
+struct Response {
     interrupted: bool,
     unreadable: u64,
 }
 
 /// A non-blocking socket that receives all changes.
-pub(super) struct Listener {
+pub(super) struct Monitor {
     pub(super) socket: Socket,
     buffer: Vec<u8>,
 }
 
-impl Listener {
-    pub(super) fn open() -> Result<Listener, NetlinkError> {
+impl Monitor {
+    pub(super) fn open() -> Result<Monitor, NetlinkError> {
         let mut socket = Socket::new(NETLINK_ROUTE).map_err(NetlinkError::io("open a socket"))?;
         socket.bind_auto().map_err(NetlinkError::io("bind a socket"))?;
         socket.set_non_blocking(true).map_err(NetlinkError::io("make a socket non-blocking"))?;
@@ -194,7 +194,7 @@ impl Listener {
         for group in GROUPS {
             socket.add_membership(group).map_err(NetlinkError::io("subscribe to changes"))?;
         }
-        Ok(Listener { socket, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Monitor { socket, buffer: Vec::with_capacity(BUFFER) })
     }
 
     /// Receives pending messages; returns false if there are none. `handle` gets `None` for a message that was lost or

@@ -13,7 +13,7 @@ use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
 
 use super::netlink::Twin;
-use super::parse::{self, AddressRow, Hop, Interface, RouteKey};
+use super::parse::{self, AddressRow, Interface, RouteEntry, RouteKey};
 use super::rtnetlink::Message;
 use crate::model::network::{Address, LOCAL, Link, MAIN, Mac, Neighbour, NetworkState, Route, Rule};
 
@@ -33,7 +33,7 @@ pub(super) enum Effect {
 pub(super) struct Tables {
     links: BTreeMap<u32, Interface>,
     addresses: BTreeSet<AddressRow>,
-    routes: BTreeMap<RouteKey, Vec<Hop>>,
+    routes: BTreeMap<RouteKey, Vec<RouteEntry>>,
     /// Rules by priority, then in the order of arrival.
     rules: Vec<Rule>,
     neighbours: BTreeMap<(u32, IpAddr), Mac>,
@@ -72,8 +72,8 @@ impl Tables {
     pub(super) fn load(&mut self, row: &RouteNetlinkMessage) {
         match row {
             RouteNetlinkMessage::NewRoute(m) => {
-                if let Some((key, hop)) = parse::route(m) {
-                    self.routes.entry(key).or_default().push(hop);
+                if let Some((key, entry)) = parse::route(m) {
+                    self.routes.entry(key).or_default().push(entry);
                 }
             }
             other => {
@@ -108,15 +108,15 @@ impl Tables {
 
     /// With one route per key, changes can be followed; with more, only the kernel knows their order.
     fn new_route(&mut self, message: &RouteMessage, replaces: bool) -> Effect {
-        let Some((key, hop)) = parse::route(message) else { return Effect::None };
+        let Some((key, entry)) = parse::route(message) else { return Effect::None };
         match self.routes.get_mut(&key).map(Vec::as_mut_slice) {
             None => {
-                self.routes.insert(key, vec![hop]);
+                self.routes.insert(key, vec![entry]);
                 Effect::Changed
             }
-            Some([old]) if *old == hop && !hop.of_many => Effect::None,
-            Some([old]) if replaces && !hop.of_many && !old.of_many => {
-                *old = hop;
+            Some([old]) if *old == entry && !entry.multipath => Effect::None,
+            Some([old]) if replaces && !entry.multipath && !old.multipath => {
+                *old = entry;
                 Effect::Changed
             }
             Some(_) => Effect::StaleRoutes,
@@ -124,9 +124,9 @@ impl Tables {
     }
 
     fn del_route(&mut self, message: &RouteMessage) -> Effect {
-        let Some((key, hop)) = parse::route(message) else { return Effect::None };
+        let Some((key, entry)) = parse::route(message) else { return Effect::None };
         match self.routes.get(&key).map(Vec::as_slice) {
-            Some([only]) if *only == hop && !hop.of_many => {
+            Some([only]) if *only == entry && !entry.multipath => {
                 self.routes.remove(&key);
                 Effect::Changed
             }
@@ -211,19 +211,19 @@ impl Tables {
         Some(Address { address: row.address, prefix_len: row.prefix_len, link })
     }
 
-    fn route(&self, key: &RouteKey, hop: &Hop) -> Option<Route> {
+    fn route(&self, key: &RouteKey, entry: &RouteEntry) -> Option<Route> {
         // Without this, a route over an interface that is not known yet would look like one without an interface.
-        let link = match hop.interface {
+        let link = match entry.interface {
             None => None,
             Some(index) => Some(self.links.get(&index)?.name.clone()),
         };
         Some(Route {
             destination: key.destination,
-            kind: hop.kind,
-            via: hop.via,
+            kind: entry.kind,
+            via: entry.via,
             link,
-            mtu: hop.mtu,
-            source: hop.source,
+            mtu: entry.mtu,
+            source: entry.source,
             metric: key.metric,
             // Routes of the local table have kind `local`.
             table: if key.table == LOCAL { MAIN } else { key.table },

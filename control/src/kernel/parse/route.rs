@@ -21,29 +21,39 @@ pub(in crate::kernel) struct RouteKey {
 
 /// Next hop of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kernel) struct Hop {
+pub(in crate::kernel) struct RouteEntry {
     pub(in crate::kernel) kind: RouteKind,
     pub(in crate::kernel) via: Option<IpAddr>,
     pub(in crate::kernel) interface: Option<u32>,
     pub(in crate::kernel) mtu: Option<u32>,
     pub(in crate::kernel) source: Option<IpAddr>,
     /// True for the first usable one of several next hops. Load is not spread over routers.
-    pub(in crate::kernel) of_many: bool,
+    pub(in crate::kernel) multipath: bool,
 }
 
 /// Returns `None` for routes that are not used: by type of service or source prefix, broadcast, multicast, and cached
 /// path MTUs.
-pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)> {
+pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, RouteEntry)> {
     let header = &message.header;
     let concerns_us =
         header.tos == 0 && header.source_prefix_length == 0 && !header.flags.contains(RouteFlags::Cloned);
     if !concerns_us {
         return None;
     }
-    let hop =
-        Hop { kind: kind(header.kind)?, via: None, interface: None, mtu: None, source: None, of_many: false };
-    let mut read =
-        Reading { destination: any(header.address_family)?, table: header.table.into(), metric: 0, hop };
+    let entry = RouteEntry {
+        kind: kind(header.kind)?,
+        via: None,
+        interface: None,
+        mtu: None,
+        source: None,
+        multipath: false,
+    };
+    let mut read = RouteFields {
+        destination: any(header.address_family)?,
+        table: header.table.into(),
+        metric: 0,
+        entry,
+    };
     for attribute in &message.attributes {
         read.attribute(attribute);
     }
@@ -55,7 +65,7 @@ pub(in crate::kernel) fn route(message: &RouteMessage) -> Option<(RouteKey, Hop)
     if key.destination.addr().is_multicast() {
         return None;
     }
-    Some((key, read.hop))
+    Some((key, read.entry))
 }
 
 fn kind(kind: RouteType) -> Option<RouteKind> {
@@ -70,40 +80,40 @@ fn kind(kind: RouteType) -> Option<RouteKind> {
     }
 }
 
-struct Reading {
+struct RouteFields {
     destination: IpAddr,
     table: u32,
     metric: u32,
-    hop: Hop,
+    entry: RouteEntry,
 }
 
-impl Reading {
+impl RouteFields {
     fn attribute(&mut self, attribute: &RouteAttribute) {
         match attribute {
             RouteAttribute::Destination(a) => self.destination = ip(a).unwrap_or(self.destination),
             // Table numbers above 255 are only here; the header then has 252 (RT_TABLE_COMPAT).
             RouteAttribute::Table(table) => self.table = *table,
             RouteAttribute::Priority(metric) => self.metric = *metric,
-            RouteAttribute::PrefSource(a) => self.hop.source = ip(a),
-            RouteAttribute::Metrics(metrics) => self.hop.mtu = metrics.iter().find_map(mtu),
-            RouteAttribute::MultiPath(hops) => self.first_of(hops),
-            other => self.hop.step(other),
+            RouteAttribute::PrefSource(a) => self.entry.source = ip(a),
+            RouteAttribute::Metrics(metrics) => self.entry.mtu = metrics.iter().find_map(mtu),
+            RouteAttribute::MultiPath(hops) => self.first_next_hop(hops),
+            other => self.entry.next_hop_attribute(other),
         }
     }
 
-    fn first_of(&mut self, hops: &[RouteNextHop]) {
-        self.hop.of_many = true;
+    fn first_next_hop(&mut self, hops: &[RouteNextHop]) {
+        self.entry.multipath = true;
         let alive = |hop: &&RouteNextHop| !hop.flags.contains(RouteNextHopFlags::Dead);
         if let Some(first) = hops.iter().find(alive) {
-            self.hop.interface = Some(first.interface_index);
-            first.attributes.iter().for_each(|a| self.hop.step(a));
+            self.entry.interface = Some(first.interface_index);
+            first.attributes.iter().for_each(|a| self.entry.next_hop_attribute(a));
         }
     }
 }
 
-impl Hop {
+impl RouteEntry {
     /// Reads an attribute of a next hop; a route with a single next hop has these itself.
-    fn step(&mut self, attribute: &RouteAttribute) {
+    fn next_hop_attribute(&mut self, attribute: &RouteAttribute) {
         match attribute {
             RouteAttribute::Oif(index) => self.interface = Some(*index),
             RouteAttribute::Gateway(a) => self.via = ip(a),

@@ -114,7 +114,7 @@ fn irrelevant_routes_are_ignored() {
         ("another table", RouteType::Unicast, 100, Some(RouteKind::Unicast)),
     ];
     for (what, kind, table, wanted) in rows {
-        assert_eq!(route(&v4(kind, table, vec![])).map(|(_, hop)| hop.kind), wanted, "{what}");
+        assert_eq!(route(&v4(kind, table, vec![])).map(|(_, entry)| entry.kind), wanted, "{what}");
     }
     let far = v4(RouteType::Unicast, 252, vec![RouteAttribute::Table(1000)]);
     assert_eq!(route(&far).unwrap().0.table, 1000, "a table number above 255");
@@ -123,9 +123,9 @@ fn irrelevant_routes_are_ignored() {
 #[test]
 fn a_next_hop_may_be_of_the_other_family() {
     let via = RouteAttribute::Via(RouteVia::Inet6("fe80::9".parse().unwrap()));
-    let (key, hop) = route(&v4(RouteType::Unicast, 254, vec![via, RouteAttribute::Oif(3)])).unwrap();
+    let (key, entry) = route(&v4(RouteType::Unicast, 254, vec![via, RouteAttribute::Oif(3)])).unwrap();
     assert_eq!(key.destination.to_string(), "10.0.0.0/8");
-    assert_eq!((hop.via.unwrap().to_string().as_str(), hop.interface), ("fe80::9", Some(3)));
+    assert_eq!((entry.via.unwrap().to_string().as_str(), entry.interface), ("fe80::9", Some(3)));
 }
 
 #[test]
@@ -137,9 +137,9 @@ fn the_first_usable_of_several_next_hops_is_used() {
         hop
     };
     let hops = vec![next(2, RouteNextHopFlags::Dead), next(3, RouteNextHopFlags::empty())];
-    let (_, hop) = route(&v4(RouteType::Unicast, 254, vec![RouteAttribute::MultiPath(hops)])).unwrap();
+    let (_, entry) = route(&v4(RouteType::Unicast, 254, vec![RouteAttribute::MultiPath(hops)])).unwrap();
     assert_eq!(
-        (hop.interface, hop.via.unwrap().to_string().as_str(), hop.of_many),
+        (entry.interface, entry.via.unwrap().to_string().as_str(), entry.multipath),
         (Some(3), "10.0.0.3", true)
     );
 }

@@ -16,12 +16,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{MirrorCounters, NetlinkError, Twin};
 use crate::kernel::count;
-use crate::kernel::rtnetlink::{Asker, Listener};
+use crate::kernel::rtnetlink::{Monitor, RequestSocket};
 use crate::kernel::tables::{Effect, Tables};
 use crate::model::network::NetworkState;
 
 /// Delay after the first change, so that the messages of one `ip` command are published together.
-const SETTLE: Duration = Duration::from_millis(1);
+const COALESCE_DELAY: Duration = Duration::from_millis(1);
 /// Minimum interval between two published states, each of which is compiled into a snapshot.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
 /// Delay after a failed dump.
@@ -60,10 +60,10 @@ enum Due {
     Everything,
 }
 
-pub(super) struct Follower {
+pub(super) struct MirrorThread {
     twins: Vec<Twin>,
-    asker: Asker,
-    listener: Listener,
+    requests: RequestSocket,
+    monitor: Monitor,
     tables: Tables,
     publisher: Publisher,
     counters: Arc<MirrorCounters>,
@@ -73,21 +73,21 @@ pub(super) struct Follower {
     last_published: Instant,
 }
 
-impl Follower {
+impl MirrorThread {
     /// Subscribes, then reads all tables and publishes the first state. In this order no change is missed.
     pub(super) fn new(
         twins: Vec<Twin>,
         publisher: Publisher,
         counters: Arc<MirrorCounters>,
-    ) -> Result<Follower, NetlinkError> {
+    ) -> Result<MirrorThread, NetlinkError> {
         let now = Instant::now();
-        let (asker, listener) = (Asker::open()?, Listener::open()?);
+        let (requests, monitor) = (RequestSocket::open()?, Monitor::open()?);
         let tables = Tables::default();
         let due = Due::Everything;
-        let mut new = Follower {
+        let mut new = MirrorThread {
             twins,
-            asker,
-            listener,
+            requests,
+            monitor,
             tables,
             publisher,
             counters,
@@ -114,7 +114,7 @@ impl Follower {
 
     /// Sleeps until a message arrives, work is due, or the mirror is dropped.
     fn wait(&self, wake: &OwnedFd) {
-        let mut fds = [PollFd::new(&self.listener.socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
+        let mut fds = [PollFd::new(&self.monitor.socket, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
         let limit = (self.due != Due::Nothing)
             .then(|| self.at.saturating_duration_since(Instant::now()))
             .and_then(|wait| Timespec::try_from(wait).ok());
@@ -126,7 +126,7 @@ impl Follower {
     fn listen(&mut self) -> bool {
         let (tables, counters) = (&mut self.tables, &self.counters);
         let mut due = Due::Nothing;
-        let any = self.listener.receive(|message| {
+        let any = self.monitor.receive(|message| {
             let effect = message.map(|m| tables.apply(&m));
             count(if effect.is_some() { &counters.received } else { &counters.lost });
             due = due.max(match effect {
@@ -137,7 +137,7 @@ impl Follower {
             });
         });
         if self.due == Due::Nothing && due != Due::Nothing {
-            self.at = (Instant::now() + SETTLE).max(self.last_published + MIN_INTERVAL);
+            self.at = (Instant::now() + COALESCE_DELAY).max(self.last_published + MIN_INTERVAL);
         }
         self.due = self.due.max(due);
         any
@@ -161,7 +161,7 @@ impl Follower {
 
     fn read_everything(&mut self) -> Result<(), NetlinkError> {
         // Messages received from here on may already be in the dump; applying them again is harmless.
-        self.listener.discard();
+        self.monitor.discard();
         count(&self.counters.full_dumps);
         self.tables = Tables::default();
         self.read("read the links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
@@ -186,7 +186,7 @@ impl Follower {
     }
 
     fn read(&mut self, doing: &'static str, request: RouteNetlinkMessage) -> Result<(), NetlinkError> {
-        let (rows, unreadable) = self.asker.dump(doing, &request)?;
+        let (rows, unreadable) = self.requests.dump(doing, &request)?;
         self.counters.unreadable.fetch_add(unreadable, Relaxed);
         rows.iter().for_each(|row| self.tables.load(row));
         Ok(())
