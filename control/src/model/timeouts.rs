@@ -22,7 +22,7 @@ pub const SCTP_STATES: [&str; 14] = [
 
 /// Timeout of a protocol state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum TimeoutKey {
     /// TCP, by the number of the state.
     Tcp(usize),
     /// SCTP, by the number of the state.
@@ -35,22 +35,22 @@ pub fn tcp_states() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the timeout with this name.
-pub fn slot(name: &str) -> Option<Slot> {
+pub fn key(name: &str) -> Option<TimeoutKey> {
     let (protocol, state) = name.split_once('.')?;
     match protocol {
-        "tcp" => tcp_states().position(|known| known == state).map(Slot::Tcp),
-        "sctp" => SCTP_STATES.iter().position(|known| *known == state).map(Slot::Sctp),
+        "tcp" => tcp_states().position(|known| known == state).map(TimeoutKey::Tcp),
+        "sctp" => SCTP_STATES.iter().position(|known| *known == state).map(TimeoutKey::Sctp),
         _ => None,
     }
 }
 
 /// Returns the field of `settings` that holds this timeout, if it has its own.
-pub fn own_setting(slot: Slot) -> Option<&'static str> {
+pub fn own_setting(key: TimeoutKey) -> Option<&'static str> {
     const ESTABLISHED: usize = tcp::State::Established as usize;
     const FIN_WAIT: usize = tcp::State::FinWait as usize;
-    match slot {
-        Slot::Tcp(ESTABLISHED) => Some("tcp_timeout"),
-        Slot::Tcp(FIN_WAIT) => Some("tcp_fin_timeout"),
+    match key {
+        TimeoutKey::Tcp(ESTABLISHED) => Some("tcp_timeout"),
+        TimeoutKey::Tcp(FIN_WAIT) => Some("tcp_fin_timeout"),
         _ => None,
     }
 }
@@ -61,10 +61,10 @@ mod tests {
 
     #[test]
     fn timeouts_are_named_by_protocol_and_state() {
-        assert_eq!(slot("tcp.SYN_RECV"), Some(Slot::Tcp(tcp::State::SynRecv as usize)));
-        assert_eq!(slot("sctp.CLOSED"), Some(Slot::Sctp(13)));
+        assert_eq!(key("tcp.SYN_RECV"), Some(TimeoutKey::Tcp(tcp::State::SynRecv as usize)));
+        assert_eq!(key("sctp.CLOSED"), Some(TimeoutKey::Sctp(13)));
         for name in ["", "tcp", "tcp.", "udp.UDP", "tcp.syn_recv", "SYN_RECV"] {
-            assert_eq!(slot(name), None, "{name}");
+            assert_eq!(key(name), None, "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use pollux_dataplane::wire::protocol;
 
 use crate::engine::defence::Defence;
 use crate::model::modules;
-use crate::model::timeouts::{self, Slot};
+use crate::model::timeouts::{self, TimeoutKey};
 use crate::model::{self, Checksum, Engine, Family, Protocol, ServiceKey};
 
 /// Returns the protocol's number in the IP header.
@@ -86,9 +86,9 @@ fn timeouts(wanted: &model::Settings) -> Timeouts {
     timeouts.tcp[tcp::State::FinWait as usize] = Millis::from_secs(wanted.tcp_fin_timeout);
     timeouts.udp = Millis::from_secs(wanted.udp_timeout);
     for (name, &secs) in &wanted.timeouts {
-        match timeouts::slot(name) {
-            Some(Slot::Tcp(state)) => timeouts.tcp[state] = Millis::from_secs(secs),
-            Some(Slot::Sctp(state)) => timeouts.sctp[state] = Millis::from_secs(secs),
+        match timeouts::key(name) {
+            Some(TimeoutKey::Tcp(state)) => timeouts.tcp[state] = Millis::from_secs(secs),
+            Some(TimeoutKey::Sctp(state)) => timeouts.sctp[state] = Millis::from_secs(secs),
             None => {}
         }
     }

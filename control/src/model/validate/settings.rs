@@ -43,7 +43,7 @@ pub fn settings(settings: &Settings, errors: &mut InputErrors) {
 }
 
 fn timeout_name(location: &str, name: &str, errors: &mut InputErrors) {
-    match timeouts::slot(name) {
+    match timeouts::key(name) {
         None => {
             let tcp: Vec<_> = timeouts::tcp_states().collect();
             errors.add(
