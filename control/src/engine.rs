@@ -14,9 +14,9 @@ pub mod namespace_engine;
 pub mod namespace_manager;
 mod namespaces;
 pub mod observe;
-pub mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod trash;
 pub mod workers;
 
 use std::sync::Arc;

@@ -35,8 +35,8 @@ use crate::model::input_error::InputErrors;
 use crate::model::network::NetworkState;
 use crate::model::{self, Config, DestinationKey, ServiceKey};
 
-/// Time for which a removed destination is remembered, in case it is added again; spec 2.6.
-pub const TRASH: Duration = Duration::from_secs(120);
+/// Minimum time that a removed destination stays in the trash, in case it is added again; spec 2.6.
+pub const TRASH_TIME: Duration = Duration::from_secs(120);
 
 /// The error for a port that does not exist, named at `location`; `or` ends the hint.
 fn unknown_port(location: String, name: &str, ports: &HashMap<String, u16>, or: &str) -> Failure {
@@ -54,8 +54,8 @@ pub struct Compiler {
     services: Ids<ServiceKey>,
     destinations: Ids<FullKey>,
     targets: Targets,
-    /// Removed destinations, and when they were removed.
-    ghosts: HashMap<FullKey, Duration>,
+    /// The trash: removed destinations, and when they were removed.
+    trash: HashMap<FullKey, Duration>,
     /// Destinations whose method is, or was, NAT: replies of old connections still come from them.
     nat: HashSet<DestinationId>,
     ports: HashMap<String, u16>,
@@ -77,7 +77,7 @@ impl Compiler {
             services: Ids::new(start.services as usize),
             destinations: Ids::new(start.destinations as usize),
             targets: Targets::new(start.destinations as usize),
-            ghosts: HashMap::new(),
+            trash: HashMap::new(),
             nat: HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
             available: Pages::PLENTY,
@@ -195,9 +195,9 @@ impl Compiler {
         Defence { drop_entry: s.drop_entry, drop_rate: s.drop_rate, secure_tcp: s.secure_tcp }
     }
 
-    /// Returns the removed destinations that are still remembered.
+    /// Returns the destinations in the trash.
     pub fn trash(&self) -> HashSet<DestinationId> {
-        self.ghosts.keys().filter_map(|key| self.destination_id(key)).collect()
+        self.trash.keys().filter_map(|key| self.destination_id(key)).collect()
     }
 
     /// Sets the amount of free connection memory. Returns true if this changes the automatic defences, so that the
@@ -240,13 +240,17 @@ impl Compiler {
         network::compile(network_state, &self.ports, 0).map(drop)
     }
 
-    /// Frees and returns the ids of destinations that were removed at least [`TRASH`] ago and have no connections.
-    pub fn sweep(&mut self, now: Duration, connections: impl Fn(DestinationId) -> u64) -> Vec<DestinationId> {
+    /// Frees and returns the ids of destinations that have been in the trash for [`TRASH_TIME`] and have no connections.
+    pub fn empty_trash(
+        &mut self,
+        now: Duration,
+        connections: impl Fn(DestinationId) -> u64,
+    ) -> Vec<DestinationId> {
         let expired: Vec<FullKey> = self
-            .ghosts
+            .trash
             .iter()
             .filter(|&(key, &since)| {
-                now.saturating_sub(since) >= TRASH
+                now.saturating_sub(since) >= TRASH_TIME
                     && self.destination_id(key).is_none_or(|id| connections(id) == 0)
             })
             .map(|(key, _)| *key)
@@ -257,7 +261,7 @@ impl Compiler {
         let mut draft = self.spare.draft(&self.current.services);
         let mut freed = Vec::new();
         for key in &expired {
-            self.ghosts.remove(key);
+            self.trash.remove(key);
             let Some(id) = self.destinations.free(key).map(DestinationId) else { continue };
             let nat = self.nat.remove(&id);
             if let Some(old) = draft.known(id).cloned() {
@@ -292,7 +296,7 @@ impl Compiler {
         Ok(())
     }
 
-    /// Checks that there are ids for all destinations in the steps; removed ones keep their id for a while.
+    /// Checks that there are ids for all destinations in the steps; those in the trash have one.
     fn check_steps(&self, steps: &[Step]) -> Result<(), Failure> {
         let named = |step: &Step| match step {
             Step::Destination(service, destination) => Some((*service, destination.key())),

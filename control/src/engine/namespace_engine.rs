@@ -8,7 +8,7 @@ use pollux_dataplane::stats::WorkerCounters;
 use pollux_dataplane::trace_site;
 
 use super::link_filter::LinkFilter;
-use super::sweep;
+use super::trash;
 use crate::api::error::Failure;
 use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
 use crate::api::view::brief::BriefList;
@@ -26,8 +26,8 @@ use crate::model::input_error::InputErrors;
 use crate::model::network::NetworkState;
 use crate::model::sysctl;
 
-/// Interval at which ids of removed destinations are freed.
-const SWEEP: Duration = Duration::from_secs(10);
+/// Interval at which the trash is emptied.
+const TRASH_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval at which the kernel is asked again to resolve next hops without a MAC address.
 const REMIND: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,7 @@ pub struct NamespaceEngine {
     pub(super) estimators: Estimators,
     pub(super) debug: DebugLog,
     pub(super) traced_defence: Defence,
-    swept: Instant,
+    trash_emptied: Instant,
     defended: Instant,
     reminded: Instant,
 }
@@ -80,7 +80,7 @@ impl NamespaceEngine {
             estimators: Estimators::new(),
             debug: DebugLog::default(),
             traced_defence: Defence::default(),
-            swept: now,
+            trash_emptied: now,
             defended: now,
             reminded: now,
         }
@@ -277,8 +277,8 @@ impl NamespaceEngine {
         if self.reminded.elapsed() > REMIND {
             self.remind();
         }
-        if self.swept.elapsed() > SWEEP {
-            self.sweep();
+        if self.trash_emptied.elapsed() > TRASH_INTERVAL {
+            self.empty_trash();
         }
         if self.defended.elapsed() > DEFEND {
             self.defend();
@@ -313,17 +313,17 @@ impl NamespaceEngine {
         }
     }
 
-    fn sweep(&mut self) {
-        self.swept = Instant::now();
+    fn empty_trash(&mut self) {
+        self.trash_emptied = Instant::now();
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
-        let freed = sweep::free(&mut self.compiler, self.began.elapsed(), self.workers.stats(), quotas);
+        let freed = trash::empty(&mut self.compiler, self.began.elapsed(), self.workers.stats(), quotas);
         if freed.is_empty() {
             return;
         }
         // If a worker is late, it adopts the snapshot when it can. The ids are free in any case.
         let _ = self.workers.install(&self.compiler.snapshot().clone(), &[]);
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
-        sweep::reset(&freed, self.workers.stats(), quotas, &mut self.estimators);
+        trash::reset(&freed, self.workers.stats(), quotas, &mut self.estimators);
         self.debug.event(trace_site!(sites, TrashEmptied), || [freed.len().to_string()]);
     }
 

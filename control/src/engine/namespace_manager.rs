@@ -107,8 +107,8 @@ impl<P: Packet> NamespaceWorkers<P> {
         self.slots.iter().enumerate().try_for_each(|(worker, slot)| {
             loop {
                 match slot.namespace_rings.done.pop() {
-                    Some((done, retired)) => {
-                        drop(retired);
+                    Some((done, returned)) => {
+                        drop(returned);
                         if done == number {
                             return Ok(());
                         }

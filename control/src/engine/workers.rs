@@ -133,12 +133,12 @@ impl Workers {
         }
     }
 
-    /// Receives the workers' notifications; retired snapshots are freed here.
+    /// Receives the workers' notifications; returned snapshots are freed here.
     pub fn poll_notifications(&mut self) {
         for (worker, adopted) in self.all.iter().zip(&mut self.adopted) {
             while let Some(notification) = worker.rings.notifications.pop() {
                 match notification {
-                    Notification::Adopted(generation, _retired, _news) => *adopted = generation,
+                    Notification::Adopted(generation, _snapshot, _events) => *adopted = generation,
                     Notification::Listed(page) => self.listed = Some(page),
                     Notification::Resolve(link, address) => self.resolve.push((link, address)),
                 }

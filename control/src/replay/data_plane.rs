@@ -22,7 +22,7 @@ use super::topology;
 use crate::api::view::{ConnectionView, ServiceView};
 use crate::engine::compile::Compiler;
 use crate::engine::estimate::Estimators;
-use crate::engine::{observe, sweep};
+use crate::engine::{observe, trash};
 use crate::model::edit::Step;
 use crate::model::network::NetworkState;
 use crate::model::{Config, ServiceKey, Start};
@@ -36,8 +36,8 @@ const TEMPLATES: usize = 1024;
 const DEPTH: usize = 256;
 /// Step of the clock, so that timers armed by other timers also fire.
 const STEP_MS: u64 = 100;
-/// Interval for checking removed destinations.
-const SWEEP_MS: u64 = 1000;
+/// Interval at which the trash is emptied.
+const TRASH_INTERVAL_MS: u64 = 1000;
 
 /// One worker, its ports and its configuration.
 pub struct DataPlane {
@@ -52,7 +52,7 @@ pub struct DataPlane {
     inject: Arc<ArrayQueue<(usize, Frame)>>,
     rings: Arc<WorkerRings>,
     now_ms: u64,
-    swept_ms: u64,
+    trash_emptied_ms: u64,
 }
 
 impl DataPlane {
@@ -95,21 +95,21 @@ impl DataPlane {
             inject,
             rings,
             now_ms: 0,
-            swept_ms: 0,
+            trash_emptied_ms: 0,
         })
     }
 
-    /// Frees destinations that were removed long ago and have no connections.
-    fn sweep(&mut self) {
-        self.swept_ms = self.now_ms;
+    /// Frees destinations that have been in the trash long enough and have no connections.
+    fn empty_trash(&mut self) {
+        self.trash_emptied_ms = self.now_ms;
         let (stats, quotas) = (std::iter::once(&*self.stats), Some(&self.shared.quotas));
         let freed =
-            sweep::free(&mut self.compiler, Duration::from_millis(self.now_ms), stats.clone(), quotas);
+            trash::empty(&mut self.compiler, Duration::from_millis(self.now_ms), stats.clone(), quotas);
         if freed.is_empty() {
             return;
         }
         self.worker.install(self.compiler.snapshot().clone(), &[]);
-        sweep::reset(&freed, stats, quotas, &mut self.estimators);
+        trash::reset(&freed, stats, quotas, &mut self.estimators);
     }
 
     /// Runs a poll iteration and collects its results.
@@ -158,8 +158,8 @@ impl Balancer for DataPlane {
             let (stats, runs) = (&self.stats, self.compiler.config().settings.run_estimation != 0);
             let counters = |id| observe::stats(std::iter::once(&**stats), id);
             self.estimators.tick(Duration::from_millis(self.now_ms), runs, counters);
-            if self.now_ms >= self.swept_ms + SWEEP_MS {
-                self.sweep();
+            if self.now_ms >= self.trash_emptied_ms + TRASH_INTERVAL_MS {
+                self.empty_trash();
             }
         }
     }

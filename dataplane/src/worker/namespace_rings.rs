@@ -22,7 +22,7 @@ pub enum NamespaceCommand<P> {
 }
 
 /// Memory that a worker returns to control to be freed.
-pub enum Retired<P> {
+pub enum Returned<P> {
     /// Nothing.
     Nothing,
     /// A removed or replaced namespace, with its connections and waiting packets.
@@ -37,7 +37,7 @@ pub struct NamespaceRings<P> {
     /// From control to the worker.
     pub commands: ArrayQueue<(u64, NamespaceCommand<P>)>,
     /// From the worker to control.
-    pub done: ArrayQueue<(u64, Retired<P>)>,
+    pub done: ArrayQueue<(u64, Returned<P>)>,
 }
 
 impl<P> NamespaceRings<P> {
@@ -59,18 +59,18 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
     #[cold]
     fn drain_namespace_commands(&mut self) {
         while let Some((number, command)) = self.namespace_rings.commands.pop() {
-            let retired = match command {
+            let returned = match command {
                 NamespaceCommand::Add(id, namespace) => self.add_namespace(id, namespace),
                 NamespaceCommand::Remove(id) => self.remove_namespace(id),
                 NamespaceCommand::Bind(mut bindings) => {
                     for (port, binding) in self.ports.iter_mut().zip(&mut bindings) {
                         std::mem::swap(&mut port.binding, binding);
                     }
-                    Retired::Bindings(bindings)
+                    Returned::Bindings(bindings)
                 }
             };
             // Never full: it is as deep as the ring of commands, and control waits for each answer.
-            let _ = self.namespace_rings.done.push((number, retired));
+            let _ = self.namespace_rings.done.push((number, returned));
         }
     }
 
@@ -78,22 +78,22 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         &mut self,
         id: NamespaceId,
         namespace: Box<NamespaceWorker<Q::Packet>>,
-    ) -> Retired<Q::Packet> {
+    ) -> Returned<Q::Packet> {
         let Some(index) = id.0.checked_sub(1).map(usize::from).filter(|&index| index < MAX_NAMESPACES) else {
-            return Retired::NamespaceWorker(namespace);
+            return Returned::NamespaceWorker(namespace);
         };
         while self.namespaces.len() <= index {
             self.namespaces.push(None);
         }
-        self.namespaces[index].replace(namespace).map_or(Retired::Nothing, Retired::NamespaceWorker)
+        self.namespaces[index].replace(namespace).map_or(Returned::Nothing, Returned::NamespaceWorker)
     }
 
-    fn remove_namespace(&mut self, id: NamespaceId) -> Retired<Q::Packet> {
+    fn remove_namespace(&mut self, id: NamespaceId) -> Returned<Q::Packet> {
         let index = id.0.checked_sub(1).map(usize::from);
         let removed = index.and_then(|index| self.namespaces.get_mut(index)).and_then(Option::take);
         while let Some(None) = self.namespaces.last() {
             self.namespaces.pop();
         }
-        removed.map_or(Retired::Nothing, Retired::NamespaceWorker)
+        removed.map_or(Returned::Nothing, Returned::NamespaceWorker)
     }
 }

@@ -12,7 +12,7 @@ use etherparse::{PacketBuilder, VlanId};
 
 use super::binding::{Binding, NamespaceId};
 use super::namespace::NamespaceWorker;
-use super::namespace_rings::{NamespaceCommand, Retired};
+use super::namespace_rings::{NamespaceCommand, Returned};
 use crate::io::mem::Frame;
 use crate::packet::Packet;
 use crate::service::Method;
@@ -291,20 +291,20 @@ fn commands_with_an_unusable_id_change_nothing() {
         let command = std::cell::RefCell::new(Some(command));
         world.command(|_| command.borrow_mut().take().unwrap()).remove(0)
     };
-    assert!(matches!(send(NamespaceCommand::Remove(BLUE)), Retired::Nothing));
-    assert!(matches!(send(NamespaceCommand::Remove(NamespaceId::DEFAULT)), Retired::Nothing));
+    assert!(matches!(send(NamespaceCommand::Remove(BLUE)), Returned::Nothing));
+    assert!(matches!(send(NamespaceCommand::Remove(NamespaceId::DEFAULT)), Returned::Nothing));
     let namespace = || Box::new(NamespaceWorker::new(TestNamespace::new(1).setups.remove(0)).unwrap());
     assert!(matches!(
         send(NamespaceCommand::Add(NamespaceId::DEFAULT, namespace())),
-        Retired::NamespaceWorker(_)
+        Returned::NamespaceWorker(_)
     ));
     assert!(matches!(
         send(NamespaceCommand::Add(NamespaceId(256), namespace())),
-        Retired::NamespaceWorker(_)
+        Returned::NamespaceWorker(_)
     ));
-    assert!(matches!(send(NamespaceCommand::Add(BLUE, namespace())), Retired::Nothing));
+    assert!(matches!(send(NamespaceCommand::Add(BLUE, namespace())), Returned::Nothing));
     assert!(
-        matches!(send(NamespaceCommand::Add(BLUE, namespace())), Retired::NamespaceWorker(_)),
+        matches!(send(NamespaceCommand::Add(BLUE, namespace())), Returned::NamespaceWorker(_)),
         "the replaced namespace is returned"
     );
 }

@@ -9,26 +9,26 @@ use crate::model::ServiceKey;
 /// Changes from one generation to the next. Removals apply before additions.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Services removed; a service with the same key may also be in `added`.
-    pub removed: Vec<ServiceKey>,
+    /// Services removed; a service with the same key may also be in `services_added`.
+    pub services_removed: Vec<ServiceKey>,
     /// Services added.
-    pub added: HashSet<ServiceKey>,
-    /// Destinations removed; their ids stay in use while they have connections.
-    pub retired: Vec<DestinationId>,
+    pub services_added: HashSet<ServiceKey>,
+    /// Destinations moved to the trash.
+    pub destinations_removed: Vec<DestinationId>,
     /// Destinations of services that were added or changed.
-    pub placed: HashMap<DestinationId, FullKey>,
+    pub destinations_set: HashMap<DestinationId, FullKey>,
 }
 
 impl Changes {
     /// Records that a service was removed, perhaps one added in the same change.
     pub(super) fn service_removed(&mut self, key: ServiceKey) {
-        self.added.remove(&key);
-        self.removed.push(key);
+        self.services_added.remove(&key);
+        self.services_removed.push(key);
     }
 
     /// Records that a destination was removed, perhaps one added in the same change.
     pub(super) fn destination_removed(&mut self, id: DestinationId) {
-        self.placed.remove(&id);
-        self.retired.push(id);
+        self.destinations_set.remove(&id);
+        self.destinations_removed.push(id);
     }
 }

@@ -23,7 +23,7 @@ pub struct Index {
     addresses: Counts<std::net::IpAddr>,
     nat_addresses: Counts<std::net::IpAddr>,
     gue_ends: Counts<Endpoint>,
-    /// NAT destinations, including removed ones that are remembered.
+    /// NAT destinations, including those in the trash.
     nat_sources: Counts<(Endpoint, u8)>,
     /// NAT destinations that are still configured.
     nat_available: Counts<(Endpoint, u8)>,

@@ -107,7 +107,7 @@ impl Placing<'_> {
         self.compiler.index.name(&mut self.placed.draft, id, gone.name, false);
         self.compiler.index.set_call_service(id, None);
         for destination in gone.destinations {
-            self.retire(destination);
+            self.move_to_trash(destination);
             // The scheduler is gone too, but with expire_nodest_conn workers expire the destination's connections.
             self.push(id, EventKind::Removed(destination, None), 1, 0, Counting::Never);
         }
@@ -130,7 +130,7 @@ impl Placing<'_> {
         let id = ServiceId(number);
         let known = self.placed.draft.take_service(id);
         if new {
-            self.placed.changes.added.insert(key);
+            self.placed.changes.services_added.insert(key);
             self.compiler.index.name(&mut self.placed.draft, id, convert::name(key), true);
         }
         let scheduler = wanted.scheduler.into();
@@ -176,7 +176,7 @@ impl Placing<'_> {
             let before = index.checked_sub(1).and_then(|index| service.destinations.get(index).copied());
             let weight = self.placed.draft.known(gone).map_or(0, |known| known.weight);
             self.weigh(id, &service).count(weight, false);
-            self.retire(gone);
+            self.move_to_trash(gone);
             self.notify(id, EventKind::Removed(gone, before), Counting::Never, &service);
         }
         self.placed.draft.put_service(id, service);
@@ -188,9 +188,9 @@ impl Placing<'_> {
         let Some(id) = self.compiler.service_id(&service_key) else { return };
         let Some((number, fresh)) = self.compiler.destinations.claim(key) else { return };
         let Some(target) = self.compiler.targets.claim(wanted.address, fresh) else { return };
-        self.compiler.ghosts.remove(&key);
+        self.compiler.trash.remove(&key);
         let destination = DestinationId(number);
-        self.placed.changes.placed.insert(destination, key);
+        self.placed.changes.destinations_set.insert(destination, key);
         let old = self.placed.draft.known(destination).cloned();
         let new = configured(wanted, old.as_ref(), id, target);
         let there = old.as_ref().filter(|old| old.available);
@@ -234,10 +234,10 @@ impl Placing<'_> {
         draft.put_destination(id, Some(new));
     }
 
-    fn retire(&mut self, id: DestinationId) {
+    fn move_to_trash(&mut self, id: DestinationId) {
         self.placed.changes.destination_removed(id);
         let Some(&key) = self.compiler.destination_key(id) else { return };
-        self.compiler.ghosts.insert(key, self.now);
+        self.compiler.trash.insert(key, self.now);
         if let Some(old) = self.placed.draft.known(id).cloned() {
             self.set(id, key.0, Some(&old), Destination { available: false, ..old.clone() });
         }

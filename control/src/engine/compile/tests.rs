@@ -181,9 +181,9 @@ fn a_removed_destination_is_freed_when_it_has_no_connections() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("rr", &[(1, 1)]));
     compile(&mut compiler, &Config::default());
-    assert_eq!(compiler.sweep(seconds(119), |_| 0), []);
-    assert_eq!(compiler.sweep(seconds(120), |_| 1), []);
-    assert_eq!(compiler.sweep(seconds(120), |_| 0), [A]);
+    assert_eq!(compiler.empty_trash(seconds(119), |_| 0), []);
+    assert_eq!(compiler.empty_trash(seconds(120), |_| 1), []);
+    assert_eq!(compiler.empty_trash(seconds(120), |_| 0), [A]);
     assert!(compiler.snapshot().services.nat_sources.is_empty());
 }
 

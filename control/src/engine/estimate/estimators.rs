@@ -67,23 +67,23 @@ impl Estimators {
     /// shown counters become zero.
     pub fn follow(&mut self, compiler: &Compiler, stats: impl Fn(DestinationId) -> Stats) {
         let changes = compiler.changes();
-        for &id in changes.retired.iter().chain(changes.placed.keys()) {
+        for &id in changes.destinations_removed.iter().chain(changes.destinations_set.keys()) {
             self.count_one(id, stats(id));
         }
-        for key in &changes.removed {
+        for key in &changes.services_removed {
             self.services.remove(key);
         }
-        for &key in &changes.added {
+        for &key in &changes.services_added {
             self.generations += 1;
             self.services
                 .insert(key, OfService { estimator: Estimator::default(), generation: self.generations });
         }
-        for id in &changes.retired {
+        for id in &changes.destinations_removed {
             if let Some(destination) = self.destinations.get_mut(id) {
                 destination.counts = false;
             }
         }
-        for (&id, &key) in &changes.placed {
+        for (&id, &key) in &changes.destinations_set {
             self.place(id, key);
             self.count_one(id, stats(id));
         }

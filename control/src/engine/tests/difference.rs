@@ -69,7 +69,7 @@ fn applying_the_running_configuration_is_no_edit() {
     apply(&mut bed, &config(&[(11, 1), (12, 1)], 0));
     assert_eq!((bed.server_of(2), bed.server_of(3)), (11, 12));
     assert_eq!(bed.engine.default_namespace.compiler.snapshot().generation, generation + 1);
-    assert_eq!(bed.engine.default_namespace.compiler.changes().placed.len(), 0);
+    assert_eq!(bed.engine.default_namespace.compiler.changes().destinations_set.len(), 0);
 }
 
 /// Two workers forward every packet while services are added and removed and weights change.

@@ -156,7 +156,7 @@ fn an_unfinished_page_is_returned_with_its_namespace() {
     assert!(world.workers[0].namespace(BLUE).is_busy());
     assert!(world.namespace_rings[0].commands.push((99, NamespaceCommand::Remove(BLUE))).is_ok());
     world.workers[0].poll_once();
-    let Some((99, Retired::NamespaceWorker(removed))) = world.namespace_rings[0].done.pop() else {
+    let Some((99, Returned::NamespaceWorker(removed))) = world.namespace_rings[0].done.pop() else {
         panic!("the namespace is returned")
     };
     assert!(matches!(&removed.task, Some(BackgroundTask::List(page)) if page.connections.len() == 1));

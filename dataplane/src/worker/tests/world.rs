@@ -19,7 +19,7 @@ use crate::wire::protocol;
 use crate::worker::binding::{Binding, NamespaceId};
 use crate::worker::namespace::{NamespaceSetup, NamespaceWorker};
 use crate::worker::namespace_parts::NamespaceParts;
-use crate::worker::namespace_rings::{NamespaceCommand, NamespaceRings, Retired};
+use crate::worker::namespace_rings::{NamespaceCommand, NamespaceRings, Returned};
 use crate::worker::{Port, Setup, Worker};
 
 /// Control's end of one namespace, and the setups of the workers that have not been built yet.
@@ -125,7 +125,7 @@ impl World {
     pub(super) fn command(
         &mut self,
         command: impl Fn(usize) -> NamespaceCommand<Frame>,
-    ) -> Vec<Retired<Frame>> {
+    ) -> Vec<Returned<Frame>> {
         self.commands += 1;
         let number = self.commands;
         for (worker, namespace_rings) in self.namespace_rings.iter().enumerate() {
@@ -159,8 +159,8 @@ impl World {
     }
 
     pub(super) fn remove_namespace(&mut self, id: NamespaceId) -> Vec<Box<NamespaceWorker<Frame>>> {
-        let namespace = |retired| match retired {
-            Retired::NamespaceWorker(namespace) => namespace,
+        let namespace = |returned| match returned {
+            Returned::NamespaceWorker(namespace) => namespace,
             _ => panic!("the namespace is returned"),
         };
         self.command(|_| NamespaceCommand::Remove(id)).into_iter().map(namespace).collect()

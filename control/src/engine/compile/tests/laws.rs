@@ -147,7 +147,7 @@ proptest! {
         let mut compiler = Compiler::new(&start, network_state.links.iter().map(|link| link.port.clone()));
         compiler.set_network(&network_state).unwrap();
         let mut held = Vec::new();
-        for ((services, hold, sweep), step) in steps.into_iter().zip(1..) {
+        for ((services, hold, empty_trash), step) in steps.into_iter().zip(1..) {
             let mut config = Config { services: services.into(), ..Config::default() };
             let known = compiler.config().services.clone();
             config.services.share_with(&known);
@@ -157,8 +157,8 @@ proptest! {
                 held.push((snapshot.services.clone(), text(&snapshot.services)));
             }
             drop(snapshot);
-            if sweep {
-                compiler.sweep(seconds(step * 100), |id| u64::from(id.0 % 2));
+            if empty_trash {
+                compiler.empty_trash(seconds(step * 100), |id| u64::from(id.0 % 2));
             }
             let now = compiler.snapshot().services.clone();
             prop_assert_eq!(text(&now), text(&rebuilt(&compiler, &now)));
@@ -195,6 +195,6 @@ fn unused_addresses_are_freed() {
         ));
         assert!(snapshot.services.destination(id.unwrap()).is_some(), "server {n}");
         assert!(snapshot.targets.len() <= 4);
-        compiler.sweep(seconds(u64::from(n) * 1000 + 500), |_| 0);
+        compiler.empty_trash(seconds(u64::from(n) * 1000 + 500), |_| 0);
     }
 }

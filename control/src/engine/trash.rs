@@ -1,4 +1,4 @@
-//! Removed destinations: their ids become free once nothing uses them.
+//! The trash of removed destinations: their ids become free once nothing uses them.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::estimate::Estimators;
 use super::observe;
 
 /// Frees the ids of removed destinations without connections and templates.
-pub fn free<'a>(
+pub fn empty<'a>(
     compiler: &mut Compiler,
     now: Duration,
     worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
     quotas: Option<&Quotas>,
 ) -> Vec<DestinationId> {
-    compiler.sweep(now, |id| {
+    compiler.empty_trash(now, |id| {
         let load = observe::load(worker_stats.clone(), id);
         let templates = quotas.map_or(0, |quotas| quotas.templates(id));
         u64::from(load.active) + u64::from(load.inactive) + u64::from(templates)
