@@ -5,10 +5,10 @@ pub mod changes;
 mod convert;
 mod draft;
 mod fwmarks;
+mod generation;
 mod ids;
 mod index;
 mod network;
-mod place;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -24,9 +24,9 @@ use pollux_dataplane::trace::Switches;
 use self::changes::Changes;
 pub use self::convert::protocol_number;
 use self::draft::Spare;
+use self::generation::{Generation, GenerationBuilder};
 use self::ids::Ids;
 use self::index::Index;
-use self::place::{Placed, Placing};
 use self::targets::Targets;
 use crate::api::error::Failure;
 use crate::engine::defence::{self, Defence, Modes, Pages};
@@ -134,17 +134,17 @@ impl Compiler {
         self.check(desired)?;
         let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         let before = std::mem::replace(&mut self.config, desired.clone());
-        let mut placing = Placing::new(self, now);
-        placing.compare(&before.services, &desired.services);
-        let placed = placing.finish();
-        Ok(self.adopt(placed, fwmarks))
+        let mut builder = GenerationBuilder::new(self, now);
+        builder.apply_difference(&before.services, &desired.services);
+        let generation = builder.finish();
+        Ok(self.commit(generation, fwmarks))
     }
 
     /// Compiles a configuration that resulted from these steps; schedulers are notified of each step.
     ///
     /// # Errors
     /// Those of [`Compiler::configure`].
-    pub fn follow(
+    pub fn apply_steps(
         &mut self,
         desired: Config,
         steps: &[Step],
@@ -153,15 +153,15 @@ impl Compiler {
         self.check_steps(steps)?;
         let fwmarks = fwmarks::compile(&desired.fwmarks, &self.ports)?;
         self.config = desired;
-        let mut placing = Placing::new(self, now);
-        placing.follow(steps);
-        let placed = placing.finish();
-        Ok(self.adopt(placed, fwmarks))
+        let mut builder = GenerationBuilder::new(self, now);
+        builder.apply_steps(steps);
+        let generation = builder.finish();
+        Ok(self.commit(generation, fwmarks))
     }
 
     /// Makes the draft the current generation.
-    fn adopt(&mut self, placed: Placed, fwmarks: Vec<FwmarkRule>) -> (Snapshot, Vec<Event>) {
-        let Placed { draft, events, changes } = placed;
+    fn commit(&mut self, generation: Generation, fwmarks: Vec<FwmarkRule>) -> (Snapshot, Vec<Event>) {
+        let Generation { draft, events, changes } = generation;
         self.changes = changes;
         let settings = self.config.settings.clone();
         let defence = self.defend(&settings);

@@ -9,7 +9,7 @@ impl NamespaceEngine {
     pub(super) fn edit_one(&mut self, edit: Edit) -> Result<Reply, Failure> {
         let mut transaction = self.begin();
         transaction.apply_edit(edit)?;
-        self.adopt(transaction)?;
+        self.commit(transaction)?;
         Ok(Reply::Done(Done {}))
     }
 
@@ -24,7 +24,7 @@ impl NamespaceEngine {
                 refused.push(RefusedEdit { at, message: why.to_string(), data: why.data() });
             }
         }
-        self.adopt(transaction)?;
+        self.commit(transaction)?;
         Ok(Reply::Edited(EditedView { done: count - refused.len(), refused }))
     }
 
@@ -33,13 +33,13 @@ impl NamespaceEngine {
     }
 
     /// Installs the changes on the workers, unless only counters were zeroed.
-    fn adopt(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
+    fn commit(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
         let edited = transaction.finish();
         if !edited.steps.is_empty() || edited.settings {
             self.compiler.set_available(self.workers.available());
             let now = self.began.elapsed();
             let level = edited.config.settings.debug_level;
-            self.compile(level, |compiler| compiler.follow(edited.config, &edited.steps, now))?;
+            self.compile(level, |compiler| compiler.apply_steps(edited.config, &edited.steps, now))?;
         }
         for only in edited.zeroed {
             self.estimators.zero(only);

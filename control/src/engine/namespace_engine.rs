@@ -221,7 +221,7 @@ impl NamespaceEngine {
     fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
         let installed = self.workers.install(snapshot, events);
         let workers = &self.workers;
-        self.estimators.follow(&self.compiler, |id| workers.counted(id));
+        self.estimators.update(&self.compiler, |id| workers.counted(id));
         installed?;
         // New next hops are resolved at once, the others once a second.
         let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();

@@ -37,5 +37,5 @@ pub fn reset<'a>(
     if let Some(quotas) = quotas {
         freed.iter().for_each(|&id| quotas.reset(id));
     }
-    estimators.forget(freed);
+    estimators.remove(freed);
 }

@@ -143,10 +143,10 @@ impl Balancer for DataPlane {
         }
         let now = Duration::from_millis(self.now_ms);
         let (snapshot, events) =
-            self.compiler.follow(config.clone(), steps, now).map_err(|why| Refused(why.to_string()))?;
+            self.compiler.apply_steps(config.clone(), steps, now).map_err(|why| Refused(why.to_string()))?;
         self.worker.install(snapshot, &events);
         let stats = &self.stats;
-        self.estimators.follow(&self.compiler, |id| observe::stats(std::iter::once(&**stats), id));
+        self.estimators.update(&self.compiler, |id| observe::stats(std::iter::once(&**stats), id));
         Ok(())
     }
 

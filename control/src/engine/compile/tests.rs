@@ -82,7 +82,7 @@ fn schedulers_are_notified_once_of_an_edit_even_without_a_change() {
     let same = web("wrr", &[(1, 5), (2, 6)]);
     let service = &same.services[0];
     let step = Step::Destination(service.key, service.destinations[1].clone());
-    let (_, events) = compiler.follow(same.clone(), &[step], seconds(0)).unwrap();
+    let (_, events) = compiler.apply_steps(same.clone(), &[step], seconds(0)).unwrap();
     assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), [edited(B, true)]);
     assert_eq!(compile(&mut compiler, &same).1, [], "an edit is for one generation only");
 }

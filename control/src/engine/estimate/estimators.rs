@@ -65,7 +65,7 @@ impl Estimators {
     /// Applies the changes of the last compilation. Counts up to now belong to the previous configuration. A new
     /// service begins at zero. A destination that is added again continues its counts; if its service is a new one, its
     /// shown counters become zero.
-    pub fn follow(&mut self, compiler: &Compiler, stats: impl Fn(DestinationId) -> Stats) {
+    pub fn update(&mut self, compiler: &Compiler, stats: impl Fn(DestinationId) -> Stats) {
         let changes = compiler.changes();
         for &id in changes.destinations_removed.iter().chain(changes.destinations_set.keys()) {
             self.count_one(id, stats(id));
@@ -84,12 +84,12 @@ impl Estimators {
             }
         }
         for (&id, &key) in &changes.destinations_set {
-            self.place(id, key);
+            self.set_destination(id, key);
             self.count_one(id, stats(id));
         }
     }
 
-    fn place(&mut self, id: DestinationId, key: FullKey) {
+    fn set_destination(&mut self, id: DestinationId, key: FullKey) {
         let generation = self.services.get(&key.0).map_or(0, |service| service.generation);
         // The counters of a reused id were reset.
         let new = || OfDestination {
@@ -112,7 +112,7 @@ impl Estimators {
     }
 
     /// Removes destinations whose ids were freed.
-    pub fn forget(&mut self, freed: &[DestinationId]) {
+    pub fn remove(&mut self, freed: &[DestinationId]) {
         for id in freed {
             self.destinations.remove(id);
         }

@@ -71,7 +71,7 @@ impl Bed {
         self.compiler.configure(&config, Duration::from_secs(self.secs)).unwrap();
         let worker_stats = &self.worker_stats;
         self.estimators
-            .follow(&self.compiler, |id| worker_stats.borrow().get(&id).copied().unwrap_or_default());
+            .update(&self.compiler, |id| worker_stats.borrow().get(&id).copied().unwrap_or_default());
     }
 
     fn receive(&self, id: u32, count: u64) {
@@ -157,7 +157,7 @@ fn services_keep_the_counts_of_removed_destinations() {
     bed.pass(2, true);
     assert_eq!(bed.shown(), (7, 8, 8), "it is added again to the same service and keeps its counters");
     bed.configure(&[service(&[2])]);
-    bed.estimators.forget(&[DestinationId(0)]);
+    bed.estimators.remove(&[DestinationId(0)]);
     assert_eq!(bed.shown(), (0, 8, 8));
 }
 

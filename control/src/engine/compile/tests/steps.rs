@@ -28,26 +28,26 @@ fn add_service(n: u8, scheduler: Scheduler) -> Edit {
     Edit::ServiceAdd(ServiceAdd { service: Service { scheduler, ..Service::new(key(n)) } })
 }
 
-fn follow(compiler: &mut Compiler, edits: Vec<Edit>) -> Vec<Event> {
+fn apply_steps(compiler: &mut Compiler, edits: Vec<Edit>) -> Vec<Event> {
     let mut transaction = ConfigTransaction::new(compiler.config().clone(), compiler.running().clone());
     for edit in edits {
         let _ = transaction.apply_edit(edit);
     }
     let edited = transaction.finish();
-    compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap().1
+    compiler.apply_steps(edited.config, &edited.steps, seconds(0)).unwrap().1
 }
 
 #[test]
 fn a_destination_removed_and_added_in_one_change_is_notified_of_both() {
     let mut compiler = compiler();
     compile(&mut compiler, &web("wrr", &[]));
-    let events = follow(&mut compiler, vec![add(1, server(1, 4)), add(1, server(2, 6))]);
+    let events = apply_steps(&mut compiler, vec![add(1, server(1, 4)), add(1, server(2, 6))]);
     assert_eq!(kinds(&events), [EventKind::Added(A), EventKind::Added(B)]);
     assert_eq!(
         events.iter().map(|event| (event.gcd, event.max_weight)).collect::<Vec<_>>(),
         [(4, 4), (2, 6)]
     );
-    let events = follow(&mut compiler, vec![remove(1, 1), add(1, server(1, 9)), remove(1, 2)]);
+    let events = apply_steps(&mut compiler, vec![remove(1, 1), add(1, server(1, 9)), remove(1, 2)]);
     let kinds = kinds(&events);
     // The added destination is edited too, which lifts an overload.
     let expected = [
@@ -75,7 +75,7 @@ fn destinations_added_and_removed_in_one_change_count_against_the_limit() {
             .unwrap();
     }
     let edited = transaction.finish();
-    let refused = compiler.follow(edited.config, &edited.steps, seconds(0)).unwrap_err();
+    let refused = compiler.apply_steps(edited.config, &edited.steps, seconds(0)).unwrap_err();
     assert_eq!(refused, Failure::Edit(EditError::Full { limit: "destinations", allowed: 16 }));
     assert!(compiler.config().services.is_empty(), "nothing has changed");
 }
@@ -96,9 +96,9 @@ proptest! {
     #[test]
     fn edits_in_one_change_or_in_many_have_the_same_result(edits in prop::collection::vec(any_edit(), 1..30)) {
         let (mut together, mut apart) = (compiler(), compiler());
-        follow(&mut together, edits.clone());
+        apply_steps(&mut together, edits.clone());
         for edit in edits {
-            follow(&mut apart, vec![edit]);
+            apply_steps(&mut apart, vec![edit]);
         }
         prop_assert_eq!(together.config(), apart.config());
         let (ours, theirs) = (&together.snapshot().services, &apart.snapshot().services);

@@ -19,9 +19,9 @@ use crate::model::edit::Step;
 use crate::model::{self, ServiceKey, Services};
 
 /// A generation that is being written.
-pub(super) struct Placing<'a> {
+pub(super) struct GenerationBuilder<'a> {
     compiler: &'a mut Compiler,
-    placed: Placed,
+    generation: Generation,
     /// Weights of the services that changed.
     weights: HashMap<ServiceId, Weights>,
     /// Services whose scheduler tables must be rebuilt.
@@ -30,7 +30,7 @@ pub(super) struct Placing<'a> {
 }
 
 /// A generation that is complete.
-pub(super) struct Placed {
+pub(super) struct Generation {
     /// Its services and destinations.
     pub draft: Draft,
     /// Events of which schedulers are notified.
@@ -39,13 +39,13 @@ pub(super) struct Placed {
     pub changes: Changes,
 }
 
-impl Placing<'_> {
+impl GenerationBuilder<'_> {
     /// Begins with the last generation.
-    pub fn new(compiler: &mut Compiler, now: Duration) -> Placing<'_> {
+    pub fn new(compiler: &mut Compiler, now: Duration) -> GenerationBuilder<'_> {
         let draft = compiler.spare.draft(&compiler.current.services);
-        Placing {
+        GenerationBuilder {
             compiler,
-            placed: Placed { draft, events: Vec::new(), changes: Changes::default() },
+            generation: Generation { draft, events: Vec::new(), changes: Changes::default() },
             weights: HashMap::new(),
             changed: HashSet::new(),
             now,
@@ -53,7 +53,7 @@ impl Placing<'_> {
     }
 
     /// Applies the difference between two lists of services. Shared services are skipped.
-    pub fn compare(&mut self, before: &Services, desired: &Services) {
+    pub fn apply_difference(&mut self, before: &Services, desired: &Services) {
         let (old, new) = Services::difference(before, desired);
         let kept: HashSet<ServiceKey> = new.iter().map(|service| service.key).collect();
         for service in old.iter().filter(|service| !kept.contains(&service.key)) {
@@ -62,19 +62,19 @@ impl Placing<'_> {
         let old: HashMap<ServiceKey, _> = old.iter().map(|service| (service.key, service)).collect();
         for service in new {
             if old.get(&service.key).is_none_or(|old| !Arc::ptr_eq(old, service)) {
-                self.place_whole(service);
+                self.set_whole_service(service);
             }
         }
     }
 
     /// Applies the steps of a transaction.
-    pub fn follow(&mut self, steps: &[Step]) {
+    pub fn apply_steps(&mut self, steps: &[Step]) {
         for step in steps {
             match step {
-                Step::Service(service) => self.place_service(service),
+                Step::Service(service) => self.set_service(service),
                 Step::ServiceRemoved(key) => self.remove_service(*key),
                 // IPVS notifies schedulers of every edit, even if nothing changes.
-                Step::Destination(key, destination) => self.place_destination(*key, destination, true),
+                Step::Destination(key, destination) => self.set_destination(*key, destination, true),
                 Step::DestinationRemoved(key, destination) => {
                     if let Some(id) = self.compiler.destination_id(&(*key, *destination)) {
                         self.remove_destination(*key, id);
@@ -85,8 +85,8 @@ impl Placing<'_> {
     }
 
     /// Rebuilds the scheduler tables of changed services and returns the result.
-    pub fn finish(mut self) -> Placed {
-        let draft = &mut self.placed.draft;
+    pub fn finish(mut self) -> Generation {
+        let draft = &mut self.generation.draft;
         for id in self.changed {
             let Some(mut service) = draft.take_service(id) else { continue };
             let known = |id| draft.known(id);
@@ -95,16 +95,16 @@ impl Placing<'_> {
             draft.put_service(id, service);
         }
         self.compiler.index.build_call_openers(draft);
-        self.placed
+        self.generation
     }
 
     /// Removes a service and its destinations.
     fn remove_service(&mut self, key: ServiceKey) {
         let Some(id) = self.compiler.services.free(&key).map(ServiceId) else { return };
         self.weights.remove(&id);
-        self.placed.changes.service_removed(key);
-        let Some(gone) = self.placed.draft.take_service(id) else { return };
-        self.compiler.index.name(&mut self.placed.draft, id, gone.name, false);
+        self.generation.changes.service_removed(key);
+        let Some(gone) = self.generation.draft.take_service(id) else { return };
+        self.compiler.index.name(&mut self.generation.draft, id, gone.name, false);
         self.compiler.index.set_call_service(id, None);
         for destination in gone.destinations {
             self.move_to_trash(destination);
@@ -114,24 +114,24 @@ impl Placing<'_> {
     }
 
     /// Adds or changes a service with its destinations.
-    fn place_whole(&mut self, wanted: &model::Service) {
-        self.place_service(wanted);
+    fn set_whole_service(&mut self, wanted: &model::Service) {
+        self.set_service(wanted);
         self.remove_others(wanted);
         for destination in &wanted.destinations {
-            self.place_destination(wanted.key, destination, false);
+            self.set_destination(wanted.key, destination, false);
         }
     }
 
     /// Adds or changes a service, but not its destinations.
-    fn place_service(&mut self, wanted: &model::Service) {
+    fn set_service(&mut self, wanted: &model::Service) {
         let key = wanted.key;
         // Limits were checked before anything changed.
         let Some((number, new)) = self.compiler.services.claim(key) else { return };
         let id = ServiceId(number);
-        let known = self.placed.draft.take_service(id);
+        let known = self.generation.draft.take_service(id);
         if new {
-            self.placed.changes.services_added.insert(key);
-            self.compiler.index.name(&mut self.placed.draft, id, convert::name(key), true);
+            self.generation.changes.services_added.insert(key);
+            self.compiler.index.name(&mut self.generation.draft, id, convert::name(key), true);
         }
         let scheduler = wanted.scheduler.into();
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
@@ -151,7 +151,7 @@ impl Placing<'_> {
             self.notify(id, EventKind::Reset, Counting::Never, &service);
         }
         self.compiler.index.set_call_service(id, Some(&service));
-        self.placed.draft.put_service(id, service);
+        self.generation.draft.put_service(id, service);
     }
 
     /// Removes the destinations of a service that are no longer configured.
@@ -159,7 +159,7 @@ impl Placing<'_> {
         let known = |d: &model::Destination| self.compiler.destination_id(&(wanted.key, d.key()));
         let kept: HashSet<DestinationId> = wanted.destinations.iter().filter_map(known).collect();
         let id = self.compiler.service_id(&wanted.key);
-        let service = id.and_then(|id| self.placed.draft.service(id));
+        let service = id.and_then(|id| self.generation.draft.service(id));
         let current = service.map_or(&[][..], |service| &service.destinations);
         let removed: Vec<DestinationId> = current.iter().copied().filter(|id| !kept.contains(id)).collect();
         for id in removed {
@@ -169,35 +169,35 @@ impl Placing<'_> {
 
     fn remove_destination(&mut self, key: ServiceKey, gone: DestinationId) {
         let Some(id) = self.compiler.service_id(&key) else { return };
-        let Some(mut service) = self.placed.draft.take_service(id) else { return };
+        let Some(mut service) = self.generation.draft.take_service(id) else { return };
         if let Some(index) = service.destinations.iter().position(|id| *id == gone) {
             self.weigh(id, &service);
             service.destinations.remove(index);
             let before = index.checked_sub(1).and_then(|index| service.destinations.get(index).copied());
-            let weight = self.placed.draft.known(gone).map_or(0, |known| known.weight);
+            let weight = self.generation.draft.known(gone).map_or(0, |known| known.weight);
             self.weigh(id, &service).count(weight, false);
             self.move_to_trash(gone);
             self.notify(id, EventKind::Removed(gone, before), Counting::Never, &service);
         }
-        self.placed.draft.put_service(id, service);
+        self.generation.draft.put_service(id, service);
     }
 
     /// Adds or changes a destination; with `notify`, schedulers are notified even if nothing changes.
-    fn place_destination(&mut self, service_key: ServiceKey, wanted: &model::Destination, notify: bool) {
+    fn set_destination(&mut self, service_key: ServiceKey, wanted: &model::Destination, notify: bool) {
         let key = (service_key, wanted.key());
         let Some(id) = self.compiler.service_id(&service_key) else { return };
         let Some((number, fresh)) = self.compiler.destinations.claim(key) else { return };
         let Some(target) = self.compiler.targets.claim(wanted.address, fresh) else { return };
         self.compiler.trash.remove(&key);
         let destination = DestinationId(number);
-        self.placed.changes.destinations_set.insert(destination, key);
-        let old = self.placed.draft.known(destination).cloned();
+        self.generation.changes.destinations_set.insert(destination, key);
+        let old = self.generation.draft.known(destination).cloned();
         let new = configured(wanted, old.as_ref(), id, target);
         let there = old.as_ref().filter(|old| old.available);
         if !notify && there.is_some_and(|old| is_same(old, &new)) {
             return;
         }
-        let Some(mut service) = self.placed.draft.take_service(id) else { return };
+        let Some(mut service) = self.generation.draft.take_service(id) else { return };
         // Spec 2.4; this also applies to a destination that is added again.
         let clears = old.as_ref().is_some_and(|old| new.upper == 0 || new.upper > old.upper);
         let weights = self.weigh(id, &service);
@@ -207,7 +207,7 @@ impl Placing<'_> {
         weights.count(new.weight, true);
         let mut counting = Counting::between(old.as_ref(), &new);
         let after = Counting::between(Some(&new), &new);
-        self.set(destination, service_key, old.as_ref(), new);
+        self.write_destination(destination, service_key, old.as_ref(), new);
         if there.is_none() {
             service.destinations.insert(0, destination);
             let counting = std::mem::replace(&mut counting, after);
@@ -216,12 +216,18 @@ impl Placing<'_> {
         if there.is_some() || clears {
             self.notify(id, EventKind::Edited { destination, clears }, counting, &service);
         }
-        self.placed.draft.put_service(id, service);
+        self.generation.draft.put_service(id, service);
     }
 
     /// Writes a destination and updates the lookup tables.
-    fn set(&mut self, id: DestinationId, service: ServiceKey, old: Option<&Destination>, new: Destination) {
-        let draft = &mut self.placed.draft;
+    fn write_destination(
+        &mut self,
+        id: DestinationId,
+        service: ServiceKey,
+        old: Option<&Destination>,
+        new: Destination,
+    ) {
+        let draft = &mut self.generation.draft;
         let was_nat = self.compiler.nat.contains(&id);
         if let Some(old) = old {
             self.compiler.index.destination(draft, service, old, was_nat, false);
@@ -235,17 +241,17 @@ impl Placing<'_> {
     }
 
     fn move_to_trash(&mut self, id: DestinationId) {
-        self.placed.changes.destination_removed(id);
+        self.generation.changes.destination_removed(id);
         let Some(&key) = self.compiler.destination_key(id) else { return };
         self.compiler.trash.insert(key, self.now);
-        if let Some(old) = self.placed.draft.known(id).cloned() {
-            self.set(id, key.0, Some(&old), Destination { available: false, ..old.clone() });
+        if let Some(old) = self.generation.draft.known(id).cloned() {
+            self.write_destination(id, key.0, Some(&old), Destination { available: false, ..old.clone() });
         }
     }
 
     /// Returns the weights of a service's destinations.
     fn weigh(&mut self, id: ServiceId, service: &Service) -> &mut Weights {
-        let draft = &self.placed.draft;
+        let draft = &self.generation.draft;
         self.weights.entry(id).or_insert_with(|| Weights::of(&service.destinations, draft))
     }
 
@@ -256,7 +262,7 @@ impl Placing<'_> {
     }
 
     fn push(&mut self, service: ServiceId, kind: EventKind, gcd: u32, max_weight: u32, counting: Counting) {
-        self.placed.events.push(Event { service, kind, gcd, max_weight, counting });
+        self.generation.events.push(Event { service, kind, gcd, max_weight, counting });
     }
 }
 
