@@ -17,7 +17,7 @@ pub const PERIOD: Duration = Duration::from_secs(2);
 
 /// Counters of one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct Estimate {
     /// Count up to now.
     pub live: Stats,
     /// Count at the last sample, minus the count when the counters were zeroed.
@@ -68,10 +68,10 @@ impl Estimator {
     }
 
     /// Returns the counters and rates.
-    pub fn counted(&self) -> Counted {
+    pub fn estimate(&self) -> Estimate {
         let [connections, in_packets, out_packets] = self.counts.map(|average| average.per_second(10));
         let [in_bytes, out_bytes] = self.bytes.map(|average| average.per_second(5));
-        Counted {
+        Estimate {
             live: self.live,
             shown: self.sampled.minus(self.zero),
             rates: Rates { connections, in_packets, out_packets, in_bytes, out_bytes },

@@ -16,7 +16,7 @@ use crate::api::view::{ServiceList, StatsView};
 use crate::debug::{DebugLog, sites};
 use crate::engine::compile::Compiler;
 use crate::engine::defence::Defence;
-use crate::engine::estimate::{Counted, Estimators};
+use crate::engine::estimate::{Estimate, Estimators};
 use crate::engine::observe;
 use crate::engine::workers::Workers;
 use crate::kernel::netlink::Mirror;
@@ -221,7 +221,7 @@ impl NamespaceEngine {
     fn install(&mut self, snapshot: &Snapshot, events: &[Event]) -> Result<(), Failure> {
         let installed = self.workers.install(snapshot, events);
         let workers = &self.workers;
-        self.estimators.update(&self.compiler, |id| workers.counted(id));
+        self.estimators.update(&self.compiler, |id| workers.destination_stats(id));
         installed?;
         // New next hops are resolved at once, the others once a second.
         let wanted: BTreeSet<_> = self.compiler.newly_unresolved().collect();
@@ -285,7 +285,7 @@ impl NamespaceEngine {
         }
         let runs = self.compiler.config().settings.run_estimation != 0;
         let workers = &self.workers;
-        self.estimators.tick(self.began.elapsed(), runs, |id| workers.counted(id));
+        self.estimators.tick(self.began.elapsed(), runs, |id| workers.destination_stats(id));
     }
 
     fn defend(&mut self) {
@@ -331,7 +331,7 @@ impl NamespaceEngine {
         // `live` is up to date; the brief form omits it, so the counters need not be read.
         if !query.brief {
             let workers = &self.workers;
-            self.estimators.count(|id| workers.counted(id));
+            self.estimators.count(|id| workers.destination_stats(id));
         }
         let quotas = self.workers.shared().map(|shared| &shared.quotas);
         let services =
@@ -347,8 +347,8 @@ impl NamespaceEngine {
     /// Returns all counters of the namespace.
     pub(super) fn stats(&mut self) -> StatsView {
         let workers = &self.workers;
-        self.estimators.count(|id| workers.counted(id));
-        let Counted { live, shown, rates } = self.estimators.total();
+        self.estimators.count(|id| workers.destination_stats(id));
+        let Estimate { live, shown, rates } = self.estimators.total();
         StatsView {
             stats: shown,
             live,

@@ -19,7 +19,7 @@ use crate::api::view::{
     ConnectionProtocol, ConnectionView, DestinationView, EngineData, ServiceView, Stats, WorkerView,
 };
 use crate::engine::compile::Compiler;
-use crate::engine::estimate::{Counted, Estimators};
+use crate::engine::estimate::{Estimate, Estimators};
 use crate::engine::workers::WorkerHandle;
 use crate::model::{Destination, Method, Service, ServiceKey};
 
@@ -50,7 +50,7 @@ pub fn services<'a>(
             let id = compiler.destination_id(&(service.key, of.key()));
             destination(of, id, worker_stats.clone(), estimators, quotas)
         });
-        let Counted { live, shown, rates } = estimators.service(&service.key);
+        let Estimate { live, shown, rates } = estimators.service(&service.key);
         ServiceView {
             key: service.key,
             scheduler: service.scheduler,
@@ -85,7 +85,7 @@ fn destination<'a>(
 ) -> DestinationView {
     let load = id.map_or(Load::default(), |id| load(worker_stats, id));
     let of_quotas = quotas.zip(id);
-    let Counted { live, shown, rates } = id.map_or(Counted::default(), |id| estimators.destination(id));
+    let Estimate { live, shown, rates } = id.map_or(Estimate::default(), |id| estimators.destination(id));
     DestinationView {
         address: of.address,
         l4_port: of.l4_port,

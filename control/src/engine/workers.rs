@@ -185,7 +185,7 @@ impl Workers {
     }
 
     /// Returns the counters of a destination, over all workers.
-    pub fn counted(&self, id: DestinationId) -> Stats {
+    pub fn destination_stats(&self, id: DestinationId) -> Stats {
         observe::stats(self.stats(), id)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use pollux_dataplane::service::DestinationId;
 
-use super::{Counted, Estimator, PERIOD};
+use super::{Estimate, Estimator, PERIOD};
 use crate::api::view::Stats;
 use crate::engine::compile::{Compiler, FullKey};
 use crate::model::ServiceKey;
@@ -15,8 +15,8 @@ use crate::model::ServiceKey;
 #[derive(Debug, Default)]
 pub struct Estimators {
     total: Estimator,
-    services: HashMap<ServiceKey, OfService>,
-    destinations: HashMap<DestinationId, OfDestination>,
+    services: HashMap<ServiceKey, ServiceEstimator>,
+    destinations: HashMap<DestinationId, DestinationEstimator>,
     /// Number of services created so far; distinguishes a service from an earlier one with the same key.
     generations: u64,
     /// Time of the next sample.
@@ -24,13 +24,13 @@ pub struct Estimators {
 }
 
 #[derive(Debug)]
-struct OfService {
+struct ServiceEstimator {
     estimator: Estimator,
     generation: u64,
 }
 
 #[derive(Debug)]
-struct OfDestination {
+struct DestinationEstimator {
     estimator: Estimator,
     key: FullKey,
     /// Generation of the service it belongs, or belonged, to.
@@ -41,9 +41,14 @@ struct OfDestination {
     stats: Stats,
 }
 
-impl OfDestination {
+impl DestinationEstimator {
     /// Adds the increase of the workers' counters, also to its service and to the total.
-    fn count(&mut self, now: Stats, total: &mut Estimator, services: &mut HashMap<ServiceKey, OfService>) {
+    fn count(
+        &mut self,
+        now: Stats,
+        total: &mut Estimator,
+        services: &mut HashMap<ServiceKey, ServiceEstimator>,
+    ) {
         let more = now.minus(self.stats);
         self.stats = now;
         if self.counts && more != Stats::default() {
@@ -75,8 +80,10 @@ impl Estimators {
         }
         for &key in &changes.services_added {
             self.generations += 1;
-            self.services
-                .insert(key, OfService { estimator: Estimator::default(), generation: self.generations });
+            self.services.insert(
+                key,
+                ServiceEstimator { estimator: Estimator::default(), generation: self.generations },
+            );
         }
         for id in &changes.destinations_removed {
             if let Some(destination) = self.destinations.get_mut(id) {
@@ -92,7 +99,7 @@ impl Estimators {
     fn set_destination(&mut self, id: DestinationId, key: FullKey) {
         let generation = self.services.get(&key.0).map_or(0, |service| service.generation);
         // The counters of a reused id were reset.
-        let new = || OfDestination {
+        let new = || DestinationEstimator {
             estimator: Estimator::default(),
             key,
             generation,
@@ -161,23 +168,23 @@ impl Estimators {
         if let Some(service) = self.services.get_mut(&key) {
             service.estimator.zero();
         }
-        for destination in self.destinations.values_mut().filter(|of| of.counts && of.key.0 == key) {
+        for destination in self.destinations.values_mut().filter(|known| known.counts && known.key.0 == key) {
             destination.estimator.zero();
         }
     }
 
     /// Returns the counters of a service.
-    pub fn service(&self, key: &ServiceKey) -> Counted {
-        self.services.get(key).map_or(Counted::default(), |of| of.estimator.counted())
+    pub fn service(&self, key: &ServiceKey) -> Estimate {
+        self.services.get(key).map_or(Estimate::default(), |known| known.estimator.estimate())
     }
 
     /// Returns the counters of a destination.
-    pub fn destination(&self, id: DestinationId) -> Counted {
-        self.destinations.get(&id).map_or(Counted::default(), |of| of.estimator.counted())
+    pub fn destination(&self, id: DestinationId) -> Estimate {
+        self.destinations.get(&id).map_or(Estimate::default(), |known| known.estimator.estimate())
     }
 
     /// Returns the counters of the total.
-    pub fn total(&self) -> Counted {
-        self.total.counted()
+    pub fn total(&self) -> Estimate {
+        self.total.estimate()
     }
 }

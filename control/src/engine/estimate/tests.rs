@@ -20,7 +20,7 @@ fn averages_approach_a_steady_rate() {
     let mut shown = |connections| {
         estimator.add(Stats { connections, in_bytes: connections * 1000, ..Stats::default() });
         estimator.sample();
-        let rates = estimator.counted().rates;
+        let rates = estimator.estimate().rates;
         (rates.connections, rates.in_bytes)
     };
     let first: Vec<_> = (0..3).map(|_| shown(200)).collect();
@@ -45,7 +45,7 @@ proptest! {
             estimator.sample();
             count = expected_average(count, packets, 512);
             bytes = expected_average(bytes, octets, 16);
-            let rates = estimator.counted().rates;
+            let rates = estimator.estimate().rates;
             prop_assert_eq!(i128::from(rates.out_packets), (count + 511).div_euclid(1024));
             prop_assert_eq!(i128::from(rates.out_bytes), (bytes + 15).div_euclid(32));
         }
@@ -91,9 +91,13 @@ impl Bed {
 
     /// Returns the shown packets of the destination with id 0, of its service, and of the total.
     fn shown(&self) -> (u64, u64, u64) {
-        let of = |counted: Counted| counted.shown.in_packets;
+        let packets = |estimate: Estimate| estimate.shown.in_packets;
         let estimators = &self.estimators;
-        (of(estimators.destination(DestinationId(0))), of(estimators.service(&key())), of(estimators.total()))
+        (
+            packets(estimators.destination(DestinationId(0))),
+            packets(estimators.service(&key())),
+            packets(estimators.total()),
+        )
     }
 }
 
