@@ -12,7 +12,7 @@ use pollux_dataplane::worker::binding::NamespaceId;
 use super::*;
 use crate::api::view::ServiceList;
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_manager::NamespaceWorkers;
+use crate::engine::namespace_ops::NamespaceWorkers;
 use crate::kernel::namespace::{KernelMirror, KernelNamespaceError};
 use crate::kernel::namespace::{KernelNamespaceOps, KernelRings};
 use crate::kernel::netns::NetnsError;

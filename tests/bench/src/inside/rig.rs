@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pollux_control::api::view::PortView;
 use pollux_control::engine::compile::Compiler;
-use pollux_control::engine::namespace_manager::{NamespaceWorkers, Parts, WorkerSlot, parts};
+use pollux_control::engine::namespace_ops::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
 use pollux_control::kernel::namespace::{

@@ -20,14 +20,14 @@ use crate::kernel::namespace::{KernelMirror, KernelNamespaceError, KernelNamespa
 use crate::model::{self, Namespace, Start};
 
 /// Operations on namespaces that the engine needs.
-pub trait NamespaceManager {
+pub trait NamespaceOps {
     /// Creates a namespace on every worker, without bindings.
     ///
     /// # Errors
     /// If there is not enough memory, the kernel refuses, or a worker does not respond in time; then it does not exist.
-    fn add(&mut self, id: NamespaceId, of: &Namespace) -> Result<AddedNamespace, Failure>;
+    fn add(&mut self, id: NamespaceId, namespace: &Namespace) -> Result<AddedNamespace, Failure>;
 
-    /// Creates twins for the bindings that [`NamespaceManager::bind`] will set. Returns a new mirror if the twins
+    /// Creates twins for the bindings that [`NamespaceOps::bind`] will set. Returns a new mirror if the twins
     /// change.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ pub struct AddedNamespace {
     pub mirror: Option<KernelMirror>,
 }
 
-/// A worker, as seen by the manager of namespaces.
+/// A worker, as seen by the operations on namespaces.
 pub struct WorkerSlot<P> {
     /// Core the worker is pinned to.
     pub core: u16,
@@ -70,7 +70,7 @@ pub struct WorkerSlot<P> {
     pub namespace_rings: Arc<NamespaceRings<P>>,
 }
 
-/// The manager of namespaces for workers with packets of type `P`.
+/// Operations on namespaces of workers with packets of type `P`.
 pub struct NamespaceWorkers<P> {
     slots: Vec<WorkerSlot<P>>,
     ports: usize,
@@ -165,16 +165,16 @@ pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<
     Parts { setups, handles, rings: KernelRings { kernel, inject } }
 }
 
-impl<P: Packet> NamespaceManager for NamespaceWorkers<P> {
-    fn add(&mut self, id: NamespaceId, of: &Namespace) -> Result<AddedNamespace, Failure> {
-        let start = &Start::from(&of.start);
+impl<P: Packet> NamespaceOps for NamespaceWorkers<P> {
+    fn add(&mut self, id: NamespaceId, namespace: &Namespace) -> Result<AddedNamespace, Failure> {
+        let start = &Start::from(&namespace.start);
         let cores: Vec<u16> = self.slots.iter().map(|slot| slot.core).collect();
         let Parts { setups, handles, rings } = parts(start, &cores, self.ports, self.spread.as_ref());
         let made: Result<Vec<_>, _> = setups.into_iter().map(NamespaceWorker::new).collect();
         let (ipv4, ipv6) = (start.connections_ipv4, start.connections_ipv6);
         let no_memory = |why: std::io::Error| Failure::NoMemory { ipv4, ipv6, why: why.to_string() };
         let mut namespace_workers = made.map_err(no_memory)?.into_iter();
-        let mirror = self.kernel.add(id, of, rings).map_err(refused)?;
+        let mirror = self.kernel.add(id, namespace, rings).map_err(refused)?;
         let added = self.execute(|| {
             namespace_workers
                 .next()
