@@ -146,21 +146,21 @@ impl Engine {
 
     /// Executes a request and replies. A change is queued for the state file before the reply, or, with `--state-sync`,
     /// already on disk.
-    pub fn answer(&mut self, namespace: Option<&str>, request: Request, to: Sender<Result<Reply, Failure>>) {
+    pub fn execute(&mut self, namespace: Option<&str>, request: Request, to: Sender<Result<Reply, Failure>>) {
         let before = (self.writer.is_some() && request.configures()).then(|| self.config());
         let digest = match &request {
             Request::ConfigApply(apply) if namespace.is_none() => apply.digest.clone(),
             _ => None,
         };
-        let answer = self.handle_in(namespace, request);
+        let reply = self.handle_in(namespace, request);
         let now = before.map(|before| (before, self.config()));
         match (&mut self.writer, now) {
-            (Some(writer), Some((before, now))) if before != now || (digest.is_some() && answer.is_ok()) => {
+            (Some(writer), Some((before, now))) if before != now || (digest.is_some() && reply.is_ok()) => {
                 writer.applied(digest);
-                writer.enqueue(now, Some(Waiting { to, answer }));
+                writer.enqueue(now, Some(Waiting { to, reply }));
             }
             // The client may have disconnected.
-            _ => drop(to.send(answer)),
+            _ => drop(to.send(reply)),
         }
     }
 

@@ -43,9 +43,9 @@ pub fn reload(config: Option<&PathBuf>, jobs: &Sender<Job>) -> Result<String, St
     let (config, digest) = parse::file_and_digest(path).map_err(|why| refused(&why))?;
     validate::validate(&config).map_err(|why| refused(&why))?;
     let request = Request::ConfigApply(Apply { config, dry_run: false, digest: Some(digest) });
-    let (reply, answer) = channel::bounded(1);
-    jobs.send(Job { namespace: None, request, reply }).map_err(|_| "polluxd is stopping")?;
-    match answer.recv() {
+    let (sender, reply) = channel::bounded(1);
+    jobs.send(Job { namespace: None, request, reply: sender }).map_err(|_| "polluxd is stopping")?;
+    match reply.recv() {
         Ok(Ok(Reply::Applied(applied))) => Ok(format!("{} applied\n{applied}", path.display())),
         Ok(Ok(_)) => Ok(format!("{} applied", path.display())),
         Ok(Err(why)) => Err(refused(&why)),

@@ -106,7 +106,7 @@ fn serve(
         select! {
             recv(jobs) -> job => if let Ok(job) = job {
                 let Job { namespace, request, reply } = job;
-                engine.answer(namespace.as_deref(), request, reply);
+                engine.execute(namespace.as_deref(), request, reply);
             },
             recv(network_state) -> network_state => if let Ok(network_state) = network_state
                 && let Err(why) = engine.set_network(network_state)

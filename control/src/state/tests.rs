@@ -255,7 +255,7 @@ fn with_sync_replies_wait_for_the_disk() {
     let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), true).unwrap();
     for fwmark in 1..=20 {
         let (to, answered) = channel::bounded(1);
-        writer.enqueue(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        writer.enqueue(config(fwmark), Some(Waiting { to, reply: Ok(Reply::Done(Done {})) }));
         assert_eq!(answered.recv_timeout(TIMEOUT).unwrap(), Ok(Reply::Done(Done {})));
         assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(fwmark));
     }
@@ -270,7 +270,7 @@ fn failed_writes_are_counted_and_do_not_delay_replies() {
     let writer = Writer::start(keep, true).unwrap();
     let ask = |fwmark| {
         let (to, answered) = channel::bounded(1);
-        writer.enqueue(config(fwmark), Some(Waiting { to, answer: Ok(Reply::Done(Done {})) }));
+        writer.enqueue(config(fwmark), Some(Waiting { to, reply: Ok(Reply::Done(Done {})) }));
         answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     };
     ask(1);

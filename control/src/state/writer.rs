@@ -26,7 +26,7 @@ pub struct Waiting {
     /// Channel to the client.
     pub to: Sender<Result<Reply, Failure>>,
     /// The reply.
-    pub answer: Result<Reply, Failure>,
+    pub reply: Result<Reply, Failure>,
 }
 
 /// State shared by the control thread and the writer thread. Both hold its lock only briefly.
@@ -125,7 +125,7 @@ impl Drop for Writer {
 impl Waiting {
     /// Sends the reply; the client may have disconnected.
     fn send(self) {
-        let _ = self.to.send(self.answer);
+        let _ = self.to.send(self.reply);
     }
 }
 

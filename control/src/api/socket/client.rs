@@ -54,7 +54,7 @@ pub struct Client {
 
 /// A response: `result` or `error`. The result may be null.
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct Response<'a> {
     #[serde(default, borrow)]
     result: Option<&'a RawValue>,
     #[serde(default)]
@@ -100,10 +100,10 @@ impl Client {
             written?;
             return Err(ClientError::NoReply(io::ErrorKind::UnexpectedEof.into()));
         }
-        let answer: Answer<'_> = serde_json::from_str(&line)?;
-        match answer.error {
+        let response: Response<'_> = serde_json::from_str(&line)?;
+        match response.error {
             Some(error) => Err(ClientError::Refused(error)),
-            None => Ok(serde_json::from_str(answer.result.map_or("null", RawValue::get))?),
+            None => Ok(serde_json::from_str(response.result.map_or("null", RawValue::get))?),
         }
     }
 

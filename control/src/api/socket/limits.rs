@@ -102,22 +102,22 @@ impl Budget {
 
     /// Returns an empty share of the budget.
     pub fn share(self: &Arc<Budget>) -> Share {
-        Share { of: Arc::clone(self), taken: 0 }
+        Share { budget: Arc::clone(self), taken: 0 }
     }
 }
 
 /// A client's share of a budget; returned on drop.
 #[derive(Debug)]
 pub struct Share {
-    of: Arc<Budget>,
+    budget: Arc<Budget>,
     taken: usize,
 }
 
 impl Share {
     /// Takes more bytes; returns false if not enough are left.
     pub fn take(&mut self, bytes: usize) -> bool {
-        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.of.max);
-        let took = self.of.used.fetch_update(Relaxed, Relaxed, more).is_ok();
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.budget.max);
+        let took = self.budget.used.fetch_update(Relaxed, Relaxed, more).is_ok();
         self.taken += if took { bytes } else { 0 };
         took
     }
@@ -125,25 +125,25 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.of.used.fetch_sub(self.taken, Relaxed);
+        self.budget.used.fetch_sub(self.taken, Relaxed);
     }
 }
 
 /// A semaphore. Its holders never wait for a client, so every waiting thread makes progress.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Semaphore {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-impl Gate {
-    /// Returns a gate for `free` holders.
-    pub fn new(free: usize) -> Gate {
-        Gate { free: Mutex::new(free), freed: Condvar::new() }
+impl Semaphore {
+    /// Returns a semaphore for `free` holders.
+    pub fn new(free: usize) -> Semaphore {
+        Semaphore { free: Mutex::new(free), freed: Condvar::new() }
     }
 
     /// Waits for a permit.
-    pub fn enter(&self) -> Permit<'_> {
+    pub fn acquire(&self) -> Permit<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self.freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
@@ -151,9 +151,9 @@ impl Gate {
     }
 }
 
-/// A permit of a [`Gate`]; returned on drop.
+/// A permit of a [`Semaphore`]; returned on drop.
 #[derive(Debug)]
-pub struct Permit<'a>(&'a Gate);
+pub struct Permit<'a>(&'a Semaphore);
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {

@@ -26,7 +26,7 @@ pub struct Call {
 
 /// An error response.
 #[derive(Debug, PartialEq)]
-pub struct Refused {
+pub struct ErrorResponse {
     /// Id of the request; null if it could not be read.
     pub id: Value,
     /// The error.
@@ -62,11 +62,11 @@ impl From<&Failure> for RpcError {
 ///
 /// # Errors
 /// The error response.
-pub fn read(line: &[u8]) -> Result<Call, Refused> {
+pub fn read(line: &[u8]) -> Result<Call, ErrorResponse> {
     let mut message = fields(line)?;
     let id = message.remove("id").map(value);
-    let answer_to = id.clone().unwrap_or(Value::Null);
-    let invalid = |why: &str| refuse(&answer_to, -32600, why.to_owned());
+    let response_id = id.clone().unwrap_or(Value::Null);
+    let invalid = |why: &str| refuse(&response_id, -32600, why.to_owned());
     if matches!(id, Some(Value::Bool(_) | Value::Array(_) | Value::Object(_))) {
         return Err(invalid("id must be a string, a number or null"));
     }
@@ -89,15 +89,15 @@ pub fn read(line: &[u8]) -> Result<Call, Refused> {
     }
     request(&method, params.map_or("{}", RawValue::get))
         .map(|request| Call { id, namespace, request })
-        .map_err(|error| Refused { id: answer_to, error })
+        .map_err(|error| ErrorResponse { id: response_id, error })
 }
 
-fn refuse(id: &Value, code: i32, message: String) -> Refused {
-    Refused { id: id.clone(), error: RpcError::new(code, message) }
+fn refuse(id: &Value, code: i32, message: String) -> ErrorResponse {
+    ErrorResponse { id: id.clone(), error: RpcError::new(code, message) }
 }
 
 /// Reads the fields of a message. Their values may be long and are parsed later, directly into their types.
-fn fields(line: &[u8]) -> Result<BTreeMap<String, &RawValue>, Refused> {
+fn fields(line: &[u8]) -> Result<BTreeMap<String, &RawValue>, ErrorResponse> {
     serde_json::from_slice(line).map_err(|_| match serde_json::from_slice::<Value>(line) {
         Err(e) => {
             refuse(&Value::Null, -32700, format!("the line is not JSON: {e}; send one JSON object per line"))
@@ -133,9 +133,9 @@ fn request(method: &str, params: &str) -> Result<Request, RpcError> {
 }
 
 /// Encodes a response as one line.
-pub fn answer(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
+pub fn response(id: &Value, result: &Result<Reply, Failure>) -> Vec<u8> {
     match result {
-        Ok(reply) => line(&Answer { id, jsonrpc: "2.0", result: reply }),
+        Ok(reply) => line(&Response { id, jsonrpc: "2.0", result: reply }),
         Err(failure) => error(id, &RpcError::from(failure)),
     }
 }
@@ -147,7 +147,7 @@ pub fn error(id: &Value, error: &RpcError) -> Vec<u8> {
 
 /// A response, serialized without building a `Value`.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct Response<'a> {
     id: &'a Value,
     jsonrpc: &'static str,
     result: &'a Reply,

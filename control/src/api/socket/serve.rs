@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{self, RecvTimeoutError, Sender};
 use serde_json::Value;
 
-use super::limits::{Budget, Gate, Limits};
+use super::limits::{Budget, Limits, Semaphore};
 use super::rpc::{self, RpcError};
 use super::server::Job;
 use crate::api::error::Failure;
@@ -23,9 +23,9 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// Read timeout of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// State shared by all clients.
+/// Limits shared by all clients.
 #[derive(Debug)]
-pub struct Common {
+pub struct SharedLimits {
     /// The limits.
     pub limits: Limits,
     /// Bytes of incomplete lines.
@@ -33,17 +33,17 @@ pub struct Common {
     /// Bytes of unread replies.
     pub replies: Arc<Budget>,
     /// Limits the number of large replies built at once.
-    pub gate: Gate,
+    pub large_replies: Semaphore,
 }
 
-impl Common {
+impl SharedLimits {
     /// Returns unused budgets with these limits.
-    pub fn new(limits: Limits) -> Common {
-        Common {
+    pub fn new(limits: Limits) -> SharedLimits {
+        SharedLimits {
             limits,
             requests: Budget::new(limits.requests),
             replies: Budget::new(limits.replies),
-            gate: Gate::new(limits.large),
+            large_replies: Semaphore::new(limits.large),
         }
     }
 }
@@ -61,19 +61,19 @@ enum LineOutcome {
 ///
 /// # Errors
 /// If the connection breaks.
-pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Result<()> {
+pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, shared: &SharedLimits) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(CHUNK, stream);
     loop {
         let mut line = Vec::new();
-        match read(&mut reader, &mut line, common)? {
+        match read(&mut reader, &mut line, shared)? {
             LineOutcome::Disconnected => return Ok(()),
             LineOutcome::Limit(error) => {
-                return write(stream, &rpc::error(&Value::Null, &error), common.limits.unread);
+                return write(stream, &rpc::error(&Value::Null, &error), shared.limits.unread);
             }
             LineOutcome::Complete if line.trim_ascii().is_empty() => {}
             LineOutcome::Complete => {
-                if let Some(follow) = reply(stream, line, jobs, common)? {
-                    return stream_events(stream, &follow, common.limits.unread);
+                if let Some(follow) = reply(stream, line, jobs, shared)? {
+                    return stream_events(stream, &follow, shared.limits.unread);
                 }
             }
         }
@@ -81,9 +81,13 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, common: &Common) -> io::Re
 }
 
 /// Reads a line, including its end.
-fn read(reader: &mut BufReader<&UnixStream>, line: &mut Vec<u8>, common: &Common) -> io::Result<LineOutcome> {
-    let limits = &common.limits;
-    let mut share = common.requests.share();
+fn read(
+    reader: &mut BufReader<&UnixStream>,
+    line: &mut Vec<u8>,
+    shared: &SharedLimits,
+) -> io::Result<LineOutcome> {
+    let limits = &shared.limits;
+    let mut share = shared.requests.share();
     let mut until: Option<Instant> = None;
     loop {
         // There is no timeout between lines, only within a line.
@@ -123,17 +127,17 @@ fn reply(
     stream: &UnixStream,
     line: Vec<u8>,
     jobs: &Sender<Job>,
-    common: &Common,
+    shared: &SharedLimits,
 ) -> io::Result<Option<Follow>> {
     let mut follow = None;
     let (id, mut bytes) = match rpc::read(&line) {
         Ok(call) => {
             drop(line);
             // The permit is held while the reply is built and encoded, not while the client reads it.
-            let _permit = is_large(&call.request).then(|| common.gate.enter());
-            let answer = ask(call.namespace, call.request, jobs);
-            let bytes = call.id.as_ref().map(|id| rpc::answer(id, &answer));
-            if let Ok(Reply::Following(events)) = answer {
+            let _permit = is_large(&call.request).then(|| shared.large_replies.acquire());
+            let result = ask(call.namespace, call.request, jobs);
+            let bytes = call.id.as_ref().map(|id| rpc::response(id, &result));
+            if let Ok(Reply::Following(events)) = result {
                 follow = Some(events);
             }
             let (Some(id), Some(bytes)) = (call.id, bytes) else { return Ok(follow) };
@@ -141,11 +145,11 @@ fn reply(
         }
         Err(refused) => (refused.id.clone(), rpc::error(&refused.id, &refused.error)),
     };
-    let mut share = common.replies.share();
+    let mut share = shared.replies.share();
     if !share.take(bytes.len()) {
-        bytes = rpc::error(&id, &common.limits.of_replies());
+        bytes = rpc::error(&id, &shared.limits.of_replies());
     }
-    write(stream, &bytes, common.limits.unread)?;
+    write(stream, &bytes, shared.limits.unread)?;
     Ok(follow)
 }
 
@@ -167,9 +171,9 @@ fn stream_events(stream: &UnixStream, follow: &Follow, unread: Duration) -> io::
 
 fn ask(namespace: Option<String>, request: Request, jobs: &Sender<Job>) -> Result<Reply, Failure> {
     // Capacity 1, so that the control thread never waits for a client.
-    let (reply, answered) = channel::bounded(1);
-    match jobs.send(Job { namespace, request, reply }) {
-        Ok(()) => answered.recv().unwrap_or(Err(Failure::Stopping)),
+    let (sender, reply) = channel::bounded(1);
+    match jobs.send(Job { namespace, request, reply: sender }) {
+        Ok(()) => reply.recv().unwrap_or(Err(Failure::Stopping)),
         Err(_) => Err(Failure::Stopping),
     }
 }

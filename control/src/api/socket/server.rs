@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::limits::Limits;
 use super::rpc;
-use super::serve::{Common, serve};
+use super::serve::{SharedLimits, serve};
 use crate::api::error::Failure;
 use crate::api::request::{Reply, Request};
 
@@ -130,7 +130,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: Limits) {
-    let common = Arc::new(Common::new(limits));
+    let shared = Arc::new(SharedLimits::new(limits));
     // Every client thread holds a clone; the reference count is the number of clients, even after a panic.
     let clients = Arc::new(());
     while !stop.load(Ordering::Acquire) {
@@ -146,11 +146,11 @@ fn listen(socket: &UnixListener, jobs: &Sender<Job>, stop: &AtomicBool, limits: 
             refuse(stream, &limits);
             continue;
         }
-        let (jobs, slot, common) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&common));
+        let (jobs, slot, shared) = (jobs.clone(), Arc::clone(&clients), Arc::clone(&shared));
         let client = move || {
             let _counted = slot;
             // An error means that the client disconnected.
-            let _ = serve(&stream, &jobs, &common);
+            let _ = serve(&stream, &jobs, &shared);
         };
         let _ = thread::Builder::new().name("pollux-client".to_owned()).spawn(client);
     }

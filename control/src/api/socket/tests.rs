@@ -25,12 +25,12 @@ use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceK
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Asks until there is an answer; fails after [`TIMEOUT`].
+/// Asks until there is a response; fails after [`TIMEOUT`].
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(response) = ask() {
+            return response;
         }
         assert!(began.elapsed() < TIMEOUT, "waited {} s in vain: {what}", TIMEOUT.as_secs());
         thread::sleep(Duration::from_millis(2));
@@ -58,10 +58,10 @@ fn many_services() -> BriefList {
     BriefList(ServiceList { services: (1..=10_000).map(service).collect(), connection_capacity: 0 })
 }
 
-/// Answers `config.get`, knows no service, and answers "done" to everything else.
+/// Replies to `config.get`, knows no service, and replies "done" to everything else.
 fn daemon(jobs: &channel::Receiver<Job>) {
     for job in jobs {
-        let answer = match job.request {
+        let response = match job.request {
             _ if job.namespace.as_deref() == Some("red") => {
                 Err(Failure::from(EditError::NoSuchNamespace("red".to_owned())))
             }
@@ -86,7 +86,7 @@ fn daemon(jobs: &channel::Receiver<Job>) {
             Request::DaemonStop(_) => return,
             _ => Ok(Reply::Done(Done {})),
         };
-        let _ = job.reply.send(answer);
+        let _ = job.reply.send(response);
     }
 }
 
@@ -120,11 +120,11 @@ impl Bed {
     fn ask(&self, line: &str) -> Value {
         let mut stream = self.raw();
         writeln!(stream, "{line}").unwrap();
-        answer(&stream)
+        response(&stream)
     }
 }
 
-fn answer(stream: &UnixStream) -> Value {
+fn response(stream: &UnixStream) -> Value {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     serde_json::from_str(&line).unwrap()
@@ -184,10 +184,10 @@ fn invalid_requests_get_their_error_codes() {
 fn a_wrong_parameter_is_named_in_the_error() {
     let bed = Bed::new();
     let line = r#"{"jsonrpc":"2.0","id":"a","method":"config.apply","params":{"config":{"services":[{"protocol":"tcp","address":"10.9.9.1","l4_port":80,"weight":1}]}}}"#;
-    let answer = bed.ask(line);
-    assert_eq!(answer["id"], json!("a"));
-    let error = &answer["error"]["data"]["errors"][0];
-    assert_eq!(error["location"], json!("params.config.services[0].weight"), "{answer}");
+    let response = bed.ask(line);
+    assert_eq!(response["id"], json!("a"));
+    let error = &response["error"]["data"]["errors"][0];
+    assert_eq!(error["location"], json!("params.config.services[0].weight"), "{response}");
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn slow_and_disconnected_clients_do_not_delay_others() {
     drop(gone);
     get(&mut bed.client());
     half.write_all(b"\"2.0\",\"id\":5,\"method\":\"config.get\"}\n").unwrap();
-    assert_eq!(answer(&half)["id"], json!(5));
+    assert_eq!(response(&half)["id"], json!(5));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_follower_that_disconnects_frees_its_slot() {
     let bed = Bed::new();
     let mut stream = bed.raw();
     stream.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"debug.follow\"}\n").unwrap();
-    assert_eq!(answer(&stream)["result"], json!({}));
+    assert_eq!(response(&stream)["result"], json!({}));
     stream.write_all(b"\n").unwrap();
     // Data it has not read is discarded with the connection, which may appear as a reset.
     let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
@@ -255,7 +255,7 @@ fn an_endless_line_is_rejected() {
     let chunk = vec![b' '; 1 << 20];
     // The server may close before everything is written.
     while endless.write_all(&chunk).is_ok() {}
-    assert_eq!(answer(&endless)["error"]["data"]["limit"], json!("line"));
+    assert_eq!(response(&endless)["error"]["data"]["limit"], json!("line"));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn the_129th_client_is_refused_with_a_reason() {
     let bed = Bed::new();
     let mut clients: Vec<Client> = (0..Limits::default().clients).map(|_| bed.client()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(get(client), Config::default()));
-    assert_eq!(answer(&bed.raw())["error"]["code"], json!(-32004));
+    assert_eq!(response(&bed.raw())["error"]["code"], json!(-32004));
     drop(clients);
 }
 

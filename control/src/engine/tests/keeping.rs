@@ -8,12 +8,12 @@ use crate::state::{begin, file};
 
 /// Sends a request; `method` may begin with a namespace.
 fn send(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
-    let (to, answer) = channel::bounded(1);
+    let (to, reply) = channel::bounded(1);
     let (namespace, method) =
         method.split_once(' ').map_or((None, method), |(name, rest)| (Some(name), rest));
     let request = serde_json::from_value(json!({ "method": method, "params": params })).unwrap();
-    engine.answer(namespace, request, to);
-    answer.recv_timeout(Duration::from_secs(20)).unwrap().map(|reply| json!(reply))
+    engine.execute(namespace, request, to);
+    reply.recv_timeout(Duration::from_secs(20)).unwrap().map(|done| json!(done))
 }
 
 #[test]

@@ -6,8 +6,8 @@ use super::*;
 
 const LIST: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"service.list\"}\n";
 
-fn limit(answer: &Value) -> (i64, String) {
-    let error = &answer["error"];
+fn limit(response: &Value) -> (i64, String) {
+    let error = &response["error"];
     let name = error["data"]["limit"].as_str().unwrap_or_default().to_owned();
     (error["code"].as_i64().unwrap_or_default(), name)
 }
@@ -28,14 +28,14 @@ fn an_incomplete_line_times_out() {
     let silent = bed.raw();
     let mut half = bed.raw();
     half.write_all(b"{\"jsonrpc\":").unwrap();
-    assert_eq!(limit(&answer(&half)), reached("request_timeout"));
+    assert_eq!(limit(&response(&half)), reached("request_timeout"));
     assert!(is_closed(&half));
     let mut drip = bed.raw();
     // One byte at a time does not keep a line open.
     until("the dripping connection is closed", || drip.write_all(b" ").is_err().then_some(()));
-    assert_eq!(limit(&answer(&drip)), reached("request_timeout"));
+    assert_eq!(limit(&response(&drip)), reached("request_timeout"));
     (&silent).write_all(LIST).unwrap();
-    assert_eq!(answer(&silent)["id"], json!(1), "silence between lines is not an error");
+    assert_eq!(response(&silent)["id"], json!(1), "silence between lines is not an error");
 }
 
 #[test]
@@ -47,18 +47,18 @@ fn requests_share_a_byte_limit() {
     let refused = until("a request is refused", || {
         let mut second = bed.raw();
         let _ = second.write_all(&vec![b' '; 50_000]).and_then(|()| second.write_all(LIST));
-        Some(answer(&second)).filter(|read| read["error"].is_object())
+        Some(response(&second)).filter(|read| read["error"].is_object())
     });
     assert_eq!(limit(&refused), reached("requests"));
     first.write_all(LIST).unwrap();
-    assert_eq!(answer(&first)["id"], json!(1), "the first client goes on");
+    assert_eq!(response(&first)["id"], json!(1), "the first client goes on");
     let mut third = bed.raw();
     third.write_all(&vec![b' '; 90_000]).unwrap();
     third.write_all(LIST).unwrap();
-    assert_eq!(answer(&third)["id"], json!(1), "bytes are released");
+    assert_eq!(response(&third)["id"], json!(1), "bytes are released");
 }
 
-/// Reads the first byte of an answer and leaves the rest unread.
+/// Reads the first byte of a response and leaves the rest unread.
 fn first_byte(mut stream: &UnixStream) {
     stream.read_exact(&mut [0]).unwrap();
 }
@@ -78,7 +78,7 @@ fn unread_replies_share_a_byte_limit() {
         refused += usize::from(limit(&read) == reached("replies"));
         assert!(
             read["result"].is_object() || read["error"].is_object(),
-            "either the whole answer or an error"
+            "either the whole response or an error"
         );
     }
     assert!(refused > 0, "eight replies of 800 KiB do not fit into 2 MiB");
@@ -91,8 +91,8 @@ fn an_unread_answer_ends_the_connection_and_releases_its_bytes() {
     let slow = bed.raw();
     (&slow).write_all(LIST).unwrap();
     first_byte(&slow);
-    // There is no room for a second answer until the first is discarded.
-    until("a second answer fits", || {
+    // There is no room for a second response until the first is discarded.
+    until("a second response fits", || {
         let read = bed.ask(std::str::from_utf8(LIST).unwrap().trim());
         let fits = read["result"].is_object();
         assert!(fits || limit(&read) == reached("replies"), "{read}");
@@ -116,12 +116,12 @@ fn a_client_that_disconnects_leaves_nothing_behind() {
         }
     }
     // The server may not have noticed the last disconnections yet.
-    until("there is room for an answer again", || {
+    until("there is room for a response again", || {
         bed.ask(std::str::from_utf8(LIST).unwrap().trim())["result"].is_object().then_some(())
     });
 }
 
-/// A hundred misbehaving clients stay connected; a well-behaved one gets every answer, in order.
+/// A hundred misbehaving clients stay connected; a well-behaved one gets every response, in order.
 #[test]
 fn a_hundred_misbehaving_clients_do_not_delay_a_good_one() {
     let bed = Bed::new();
@@ -130,7 +130,7 @@ fn a_hundred_misbehaving_clients_do_not_delay_a_good_one() {
         let mut stream = bed.raw();
         match number % 5 {
             0 => stream.write_all(&LIST[..20]).unwrap(),
-            // Requests a large answer twice and reads nothing.
+            // Requests a large response twice and reads nothing.
             1 => stream.write_all(&LIST.repeat(2)).unwrap(),
             // Sends a long line that is not a request.
             2 => {
@@ -151,11 +151,11 @@ fn a_hundred_misbehaving_clients_do_not_delay_a_good_one() {
     let mut good = bed.raw();
     for id in 0..200 {
         writeln!(good, "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"config.get\"}}").unwrap();
-        assert_eq!(answer(&good)["id"], json!(id));
+        assert_eq!(response(&good)["id"], json!(id));
     }
     // They were connected all the time: those that sent half a line now finish it.
     for mut stream in held.into_iter().step_by(5) {
         stream.write_all(&LIST[20..]).unwrap();
-        assert_eq!(answer(&stream)["id"], json!(1));
+        assert_eq!(response(&stream)["id"], json!(1));
     }
 }
