@@ -39,7 +39,7 @@ use crate::model::input_error::InputErrors;
 use crate::model::network::NetworkState;
 use crate::model::validate::validate;
 use crate::model::{Config, NamespaceStart, Port, namespace};
-use crate::state::writer::{Waiting, Writer};
+use crate::state::writer::{PendingReply, Writer};
 
 /// Interval between periodic work, however many requests arrive.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// Writes the running configuration to the state file, now and at every change.
-    pub fn keep_state(&mut self, writer: Writer) {
+    pub fn set_state_writer(&mut self, writer: Writer) {
         writer.enqueue(self.config(), None);
         self.writer = Some(writer);
     }
@@ -157,7 +157,7 @@ impl Engine {
         match (&mut self.writer, now) {
             (Some(writer), Some((before, now))) if before != now || (digest.is_some() && reply.is_ok()) => {
                 writer.applied(digest);
-                writer.enqueue(now, Some(Waiting { to, reply }));
+                writer.enqueue(now, Some(PendingReply { to, reply }));
             }
             // The client may have disconnected.
             _ => drop(to.send(reply)),

@@ -4,8 +4,8 @@
 //! - [`begin`]: chooses between configuration file and state file at start.
 //! - [`writer`]: the thread that writes; neither workers nor the control thread wait for a disk.
 
-pub mod begin;
 pub mod file;
+pub mod startup;
 #[cfg(test)]
 mod tests;
 pub mod writer;

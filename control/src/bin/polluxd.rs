@@ -10,7 +10,7 @@ use pollux_control::daemon::arguments::{self, DaemonArgs};
 use pollux_control::daemon::run;
 use pollux_control::host::Outcome;
 use pollux_control::plural::count;
-use pollux_control::state::begin;
+use pollux_control::state::startup;
 use pollux_control::{host, log, say};
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -53,21 +53,21 @@ fn check_host() -> anyhow::Result<()> {
 
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
     check_host()?;
-    let mut begun = begin::begin(args.options.sources())?;
-    for (level, text) in &begun.messages {
+    let mut startup = startup::load(args.options.sources())?;
+    for (level, text) in &startup.messages {
         log::write(*level, format_args!("{text}"));
     }
     if let Some(level) = args.options.debug_level {
-        begun.override_debug_level(level);
+        startup.override_debug_level(level);
     }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot catch signals")?;
     }
-    let failed = if begun.from_state {
+    let failed = if startup.from_state {
         "cannot start from the state file; --fresh starts from the configuration file"
     } else {
         "cannot start"
     };
-    run::run(args, begun, &stop).context(failed)
+    run::run(args, startup, &stop).context(failed)
 }

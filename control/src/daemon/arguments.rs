@@ -8,7 +8,7 @@ use crate::debug;
 use crate::log::Level;
 use crate::model::Idle;
 use crate::model::validate::{SLEEP_US, is_interface_name};
-use crate::state::{self, begin::Sources};
+use crate::state::{self, startup::Sources};
 
 /// The command line of `polluxd`.
 #[derive(Clone, Debug, PartialEq, Eq)]

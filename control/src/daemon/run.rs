@@ -22,16 +22,16 @@ use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine, TICK};
 use crate::model::network::NetworkState;
 use crate::say;
-use crate::state::begin::Beginning;
+use crate::state::startup::StartupConfig;
 use crate::state::writer::Writer;
 
 /// Runs the daemon until it is stopped.
 ///
 /// # Errors
 /// The reason why it could not start.
-pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
+pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
-    let config = &begun.config;
+    let config = &startup.config;
     let cores = cores::of_workers(&args.eal);
     // `args.eal[0]` is the program name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
@@ -74,10 +74,9 @@ pub fn run(args: &DaemonArgs, begun: Beginning, stop: &Arc<AtomicBool>) -> Resul
         engine.set_network(first)?;
     }
     let failed = |what| move |why| RunError::System { what, why };
-    if let Some(keep) = begun.keep {
-        engine.keep_state(
-            Writer::start(keep, options.state_sync).map_err(failed("start the writer of the state file"))?,
-        );
+    if let Some(state_file) = startup.state_file {
+        let writer = Writer::start(state_file, options.state_sync);
+        engine.set_state_writer(writer.map_err(failed("start the writer of the state file"))?);
     }
     let (sender, jobs) = channel::unbounded();
     reload::start(options.config.clone(), sender.clone()).map_err(failed("start the thread for SIGHUP"))?;

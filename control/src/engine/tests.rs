@@ -2,7 +2,7 @@
 
 mod bed;
 mod difference;
-mod keeping;
+mod state_file;
 
 use serde_json::{Value, json};
 

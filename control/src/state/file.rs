@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Content of the state file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Saved {
+pub struct SavedState {
     /// Version of the format; the first field, so that another version is recognized before other fields are read.
     #[serde(deserialize_with = "version")]
     pub version: u32,
@@ -33,7 +33,7 @@ pub struct Saved {
     pub config: Config,
 }
 
-impl Saved {
+impl SavedState {
     /// Returns true if the state is based on the file with this digest.
     pub fn is_based_on(&self, digest: &str) -> bool {
         [&self.file, &self.applied].into_iter().flatten().any(|known| known == digest)
@@ -94,7 +94,7 @@ pub enum StateError {
 ///
 /// # Errors
 /// If it is truncated, of another version, or invalid. No part of it is used then.
-pub fn read(path: &Path) -> Result<Option<Saved>, StateError> {
+pub fn read(path: &Path) -> Result<Option<SavedState>, StateError> {
     let failed = |why| StateError::Read { path: path.to_owned(), why };
     let text = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -123,7 +123,7 @@ fn other_version(text: &str) -> Option<u32> {
 ///
 /// # Errors
 /// Returns the first error in the text.
-pub fn parse(text: &str) -> Result<Saved, SyntaxError> {
+pub fn parse(text: &str) -> Result<SavedState, SyntaxError> {
     parse::json(text)
 }
 
@@ -131,7 +131,7 @@ pub fn parse(text: &str) -> Result<Saved, SyntaxError> {
 ///
 /// # Errors
 /// The system's error; the old file is unchanged.
-pub fn write(path: &Path, saved: &Saved) -> io::Result<()> {
+pub fn write(path: &Path, saved: &SavedState) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
     let written = write_whole(&fresh, saved).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
@@ -143,7 +143,7 @@ pub fn write(path: &Path, saved: &Saved) -> io::Result<()> {
     File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all())
 }
 
-fn write_whole(path: &Path, saved: &Saved) -> io::Result<()> {
+fn write_whole(path: &Path, saved: &SavedState) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     let mut buffered = BufWriter::with_capacity(1 << 16, file);
     serde_json::to_writer(&mut buffered, saved)?;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use crossbeam::channel;
 
-use super::begin::{BeginError, Beginning, begin};
-use super::file::{self, Saved, StateError, VERSION};
-use super::writer::{Waiting, Writer};
+use super::file::{self, SavedState, StateError, VERSION};
+use super::startup::{StartupConfig, StartupError, load};
+use super::writer::{PendingReply, Writer};
 use crate::api::request::{Done, Reply};
 use crate::daemon::arguments::Options;
 use crate::log::Level;
@@ -23,8 +23,8 @@ fn config(fwmark: u32) -> Config {
     config
 }
 
-fn saved(fwmark: u32) -> Saved {
-    Saved { version: VERSION, file: Some("a-1".to_owned()), applied: None, config: config(fwmark) }
+fn saved(fwmark: u32) -> SavedState {
+    SavedState { version: VERSION, file: Some("a-1".to_owned()), applied: None, config: config(fwmark) }
 }
 
 struct Bed(tempfile::TempDir);
@@ -38,11 +38,11 @@ impl Bed {
         self.0.path().join("state.json")
     }
 
-    fn begin(&self, more: &[&str]) -> Result<Beginning, BeginError> {
+    fn load(&self, more: &[&str]) -> Result<StartupConfig, StartupError> {
         let state = self.path();
         let mut args = vec!["polluxd", "--state", state.to_str().unwrap()];
         args.extend(more);
-        begin(Options::try_parse_from(args).unwrap().sources())
+        load(Options::try_parse_from(args).unwrap().sources())
     }
 
     fn write_config(&self, text: &str) -> String {
@@ -117,32 +117,36 @@ fn errors_in_a_state_file_name_their_location() {
 fn the_state_file_takes_precedence_while_the_configuration_file_is_unchanged() {
     let bed = Bed::new();
     let path = bed.write_config("[settings]\ntcp_timeout = 5");
-    let begun = bed.begin(&["--config", &path]).unwrap();
-    assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (5, false));
-    let keep = begun.keep.unwrap();
-    let edited = Saved { file: keep.file.clone(), ..saved(9) };
-    drop(keep);
+    let startup = bed.load(&["--config", &path]).unwrap();
+    assert_eq!((startup.config.settings.tcp_timeout, startup.from_state), (5, false));
+    let state_file = startup.state_file.unwrap();
+    let edited = SavedState { file: state_file.file.clone(), ..saved(9) };
+    drop(state_file);
     file::write(&bed.path(), &edited).unwrap();
-    let begun = bed.begin(&["--config", &path]).unwrap();
-    assert_eq!((begun.config, begun.from_state), (config(9), true));
-    assert!(begun.messages[0].1.contains(", 1 service;"), "{:?}", begun.messages);
-    drop(begun.keep);
-    assert_eq!(bed.begin(&[]).unwrap().config, config(9), "no file at all");
-    assert_eq!(bed.begin(&["--no-state"]).unwrap().config, Config::default());
+    let startup = bed.load(&["--config", &path]).unwrap();
+    assert_eq!((startup.config, startup.from_state), (config(9), true));
+    assert!(startup.messages[0].1.contains(", 1 service;"), "{:?}", startup.messages);
+    drop(startup.state_file);
+    assert_eq!(bed.load(&[]).unwrap().config, config(9), "no file at all");
+    assert_eq!(bed.load(&["--no-state"]).unwrap().config, Config::default());
 }
 
 #[test]
 fn a_changed_configuration_file_takes_precedence_unless_it_was_applied() {
     let bed = Bed::new();
     let path = bed.write_config("[settings]\ntcp_timeout = 6");
-    let digest = bed.begin(&["--config", &path]).unwrap().keep.unwrap().file.unwrap();
-    file::write(&bed.path(), &Saved { applied: Some(digest.clone()), ..saved(3) }).unwrap();
-    let begun = bed.begin(&["--config", &path]).unwrap();
-    assert_eq!((begun.config, begun.keep.unwrap().applied), (config(3), Some(digest)), "it was applied");
+    let digest = bed.load(&["--config", &path]).unwrap().state_file.unwrap().file.unwrap();
+    file::write(&bed.path(), &SavedState { applied: Some(digest.clone()), ..saved(3) }).unwrap();
+    let startup = bed.load(&["--config", &path]).unwrap();
+    assert_eq!(
+        (startup.config, startup.state_file.unwrap().applied),
+        (config(3), Some(digest)),
+        "it was applied"
+    );
     let path = bed.write_config("[settings]\ntcp_timeout = 7");
-    let begun = bed.begin(&["--config", &path]).unwrap();
-    assert_eq!((begun.config.settings.tcp_timeout, begun.from_state), (7, false));
-    assert!(begun.messages[0].1.contains("has changed since"), "{:?}", begun.messages);
+    let startup = bed.load(&["--config", &path]).unwrap();
+    assert_eq!((startup.config.settings.tcp_timeout, startup.from_state), (7, false));
+    assert!(startup.messages[0].1.contains("has changed since"), "{:?}", startup.messages);
     assert_eq!(file::read(&bed.path().with_extension("json.old")).unwrap().unwrap().config, config(3));
 }
 
@@ -151,15 +155,19 @@ fn an_invalid_state_file_is_renamed_and_not_used() {
     let bed = Bed::new();
     fs::write(bed.path(), "{\"version\":2,\"config\":{\"settings\":{\"tcp_timeout\":5},\"services\":7}}")
         .unwrap();
-    let begun = bed.begin(&[]).unwrap();
-    assert_eq!((begun.config, begun.from_state), (Config::default(), false));
+    let startup = bed.load(&[]).unwrap();
+    assert_eq!((startup.config, startup.from_state), (Config::default(), false));
     assert!(
-        begun.messages[0].1.contains("state.json:1:64: config.services: must be a list"),
+        startup.messages[0].1.contains("state.json:1:64: config.services: must be a list"),
         "{:?}",
-        begun.messages
+        startup.messages
     );
-    assert!(begun.messages[0].1.ends_with("starting from an empty configuration"), "{:?}", begun.messages);
-    let levels: Vec<Level> = begun.messages.iter().map(|(level, _)| *level).collect();
+    assert!(
+        startup.messages[0].1.ends_with("starting from an empty configuration"),
+        "{:?}",
+        startup.messages
+    );
+    let levels: Vec<Level> = startup.messages.iter().map(|(level, _)| *level).collect();
     assert_eq!(levels, [Level::Warn, Level::Info]);
     let aside = bed.names().into_iter().find(|name| name.starts_with("state.json.broken-")).unwrap();
     assert!(fs::read_to_string(bed.0.path().join(aside)).unwrap().contains("\"services\":7"));
@@ -174,7 +182,7 @@ fn a_state_file_of_another_version_prevents_the_start_and_is_kept() {
     let config = bed.write_config("[settings]\ntcp_timeout = 6");
     let path = bed.path().display().to_string();
     for more in [&[][..], &["--config", &config]] {
-        let refused = bed.begin(more).unwrap_err().to_string();
+        let refused = bed.load(more).unwrap_err().to_string();
         let expected = format!(
             "state file {path}: the file has version 1, and this polluxd reads version 2; start with --fresh to begin \
              without it (it is kept as {path}.version-1);"
@@ -182,7 +190,7 @@ fn a_state_file_of_another_version_prevents_the_start_and_is_kept() {
         assert!(refused.starts_with(&expected), "{refused}");
         assert_eq!(fs::read_to_string(bed.path()).unwrap(), text);
     }
-    assert_eq!(bed.begin(&["--fresh", "--config", &config]).unwrap().config.settings.tcp_timeout, 6);
+    assert_eq!(bed.load(&["--fresh", "--config", &config]).unwrap().config.settings.tcp_timeout, 6);
     assert_eq!(fs::read_to_string(format!("{path}.version-1")).unwrap(), text);
     assert!(!bed.path().exists());
 }
@@ -190,11 +198,11 @@ fn a_state_file_of_another_version_prevents_the_start_and_is_kept() {
 #[test]
 fn a_debug_level_of_the_command_line_is_not_saved() {
     let bed = Bed::new();
-    let mut begun = bed.begin(&[]).unwrap();
-    begun.config.settings.debug_level = 2;
-    begun.override_debug_level(7);
-    assert_eq!(begun.config.settings.debug_level, 7);
-    let writer = Writer::start(begun.keep.take().unwrap(), false).unwrap();
+    let mut startup = bed.load(&[]).unwrap();
+    startup.config.settings.debug_level = 2;
+    startup.override_debug_level(7);
+    assert_eq!(startup.config.settings.debug_level, 7);
+    let writer = Writer::start(startup.state_file.take().unwrap(), false).unwrap();
     for (running, saved) in [(7, 2), (0, 0), (3, 3)] {
         let mut config = config(1);
         config.settings.debug_level = running;
@@ -208,17 +216,17 @@ fn a_debug_level_of_the_command_line_is_not_saved() {
 fn fresh_renames_the_old_state_file() {
     let bed = Bed::new();
     file::write(&bed.path(), &saved(1)).unwrap();
-    assert_eq!(bed.begin(&["--fresh"]).unwrap().config, Config::default());
+    assert_eq!(bed.load(&["--fresh"]).unwrap().config, Config::default());
     assert!(!bed.path().exists() && bed.path().with_extension("json.old").exists());
 }
 
 #[test]
 fn two_daemons_cannot_share_a_state_file() {
     let bed = Bed::new();
-    let first = bed.begin(&[]).unwrap();
-    assert!(matches!(bed.begin(&[]), Err(BeginError::InUse(_))));
+    let first = bed.load(&[]).unwrap();
+    assert!(matches!(bed.load(&[]), Err(StartupError::InUse(_))));
     drop(first);
-    bed.begin(&[]).unwrap();
+    bed.load(&[]).unwrap();
 }
 
 #[test]
@@ -226,14 +234,14 @@ fn an_invalid_configuration_file_prevents_the_start() {
     let bed = Bed::new();
     file::write(&bed.path(), &saved(1)).unwrap();
     let path = bed.write_config("[settings]\ntcp_timeout = 0");
-    assert!(matches!(bed.begin(&["--config", &path]), Err(BeginError::InputErrors(_))));
+    assert!(matches!(bed.load(&["--config", &path]), Err(StartupError::InputErrors(_))));
     assert!(bed.path().exists());
 }
 
 #[test]
 fn pending_changes_share_one_write_and_the_last_is_written() {
     let bed = Bed::new();
-    let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), false).unwrap();
+    let writer = Writer::start(bed.load(&[]).unwrap().state_file.unwrap(), false).unwrap();
     for fwmark in 1..=1000 {
         writer.enqueue(config(fwmark), None);
     }
@@ -252,10 +260,10 @@ fn pending_changes_share_one_write_and_the_last_is_written() {
 #[test]
 fn with_sync_replies_wait_for_the_disk() {
     let bed = Bed::new();
-    let writer = Writer::start(bed.begin(&[]).unwrap().keep.unwrap(), true).unwrap();
+    let writer = Writer::start(bed.load(&[]).unwrap().state_file.unwrap(), true).unwrap();
     for fwmark in 1..=20 {
         let (to, answered) = channel::bounded(1);
-        writer.enqueue(config(fwmark), Some(Waiting { to, reply: Ok(Reply::Done(Done {})) }));
+        writer.enqueue(config(fwmark), Some(PendingReply { to, reply: Ok(Reply::Done(Done {})) }));
         assert_eq!(answered.recv_timeout(TIMEOUT).unwrap(), Ok(Reply::Done(Done {})));
         assert_eq!(file::read(&bed.path()).unwrap().unwrap().config, config(fwmark));
     }
@@ -265,12 +273,12 @@ fn with_sync_replies_wait_for_the_disk() {
 #[test]
 fn failed_writes_are_counted_and_do_not_delay_replies() {
     let bed = Bed::new();
-    let keep = bed.begin(&[]).unwrap().keep.unwrap();
+    let state_file = bed.load(&[]).unwrap().state_file.unwrap();
     fs::create_dir_all(bed.path().join("obstacle")).unwrap();
-    let writer = Writer::start(keep, true).unwrap();
+    let writer = Writer::start(state_file, true).unwrap();
     let ask = |fwmark| {
         let (to, answered) = channel::bounded(1);
-        writer.enqueue(config(fwmark), Some(Waiting { to, reply: Ok(Reply::Done(Done {})) }));
+        writer.enqueue(config(fwmark), Some(PendingReply { to, reply: Ok(Reply::Done(Done {})) }));
         answered.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
     };
     ask(1);
@@ -286,9 +294,9 @@ fn failed_writes_are_counted_and_do_not_delay_replies() {
 #[test]
 fn without_a_writable_directory_the_daemon_starts_and_warns() {
     let options = ["polluxd", "--state", "/proc/nowhere/state.json"];
-    let begun = begin(Options::try_parse_from(options).unwrap().sources()).unwrap();
-    assert!(begun.messages[0].1.contains("changes may be lost at a restart"), "{:?}", begun.messages);
-    let writer = Writer::start(begun.keep.unwrap(), false).unwrap();
+    let startup = load(Options::try_parse_from(options).unwrap().sources()).unwrap();
+    assert!(startup.messages[0].1.contains("changes may be lost at a restart"), "{:?}", startup.messages);
+    let writer = Writer::start(startup.state_file.unwrap(), false).unwrap();
     writer.enqueue(config(1), None);
     wait_until(&writer, |view| view.failed > 0);
     assert_eq!(writer.view().path, Path::new("/proc/nowhere/state.json"));

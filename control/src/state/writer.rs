@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 
-use super::begin::Keep;
-use super::file::{self, Saved, VERSION};
+use super::file::{self, SavedState, VERSION};
+use super::startup::StateFile;
 use crate::api::error::Failure;
 use crate::api::request::Reply;
 use crate::api::view::StateView;
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// A reply that waits until the state is on disk.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct PendingReply {
     /// Channel to the client.
     pub to: Sender<Result<Reply, Failure>>,
     /// The reply.
@@ -32,8 +32,8 @@ pub struct Waiting {
 /// State shared by the control thread and the writer thread. Both hold its lock only briefly.
 #[derive(Default)]
 struct Queue {
-    next: Option<Saved>,
-    waiting: Vec<Waiting>,
+    next: Option<SavedState>,
+    waiting: Vec<PendingReply>,
     writing: bool,
     stop: bool,
     written: u64,
@@ -45,7 +45,7 @@ type Shared = Arc<(Mutex<Queue>, Condvar)>;
 
 /// Handle of the writer thread; dropping it writes pending changes.
 pub struct Writer {
-    keep: Keep,
+    state_file: StateFile,
     /// Replies wait for the disk.
     sync: bool,
     shared: Shared,
@@ -57,29 +57,29 @@ impl Writer {
     ///
     /// # Errors
     /// If the thread cannot be created.
-    pub fn start(keep: Keep, sync: bool) -> io::Result<Writer> {
+    pub fn start(state_file: StateFile, sync: bool) -> io::Result<Writer> {
         let shared = Shared::default();
-        let (theirs, path) = (Arc::clone(&shared), keep.path.clone());
+        let (theirs, path) = (Arc::clone(&shared), state_file.path.clone());
         let thread = thread::Builder::new()
             .name("pollux-state".to_owned())
             .spawn(move || run(&theirs, |saved| file::write(&path, saved)))?;
-        Ok(Writer { keep, sync, shared, thread: Some(thread) })
+        Ok(Writer { state_file, sync, shared, thread: Some(thread) })
     }
 
     /// Records the digest of the file that was applied.
     pub fn applied(&mut self, digest: Option<String>) {
         // Without a digest the known ones stay valid: the daemon's own file has not changed.
         if digest.is_some() {
-            self.keep.applied = digest;
+            self.state_file.applied = digest;
         }
     }
 
     /// Queues a configuration for writing, with the reply that may have to wait for it.
-    pub fn enqueue(&self, config: Config, waiting: Option<Waiting>) {
-        let (file, applied) = (self.keep.file.clone(), self.keep.applied.clone());
+    pub fn enqueue(&self, config: Config, waiting: Option<PendingReply>) {
+        let (file, applied) = (self.state_file.file.clone(), self.state_file.applied.clone());
         let config = self.without_override(config);
         let mut queue = lock(&self.shared);
-        queue.next = Some(Saved { version: VERSION, file, applied, config });
+        queue.next = Some(SavedState { version: VERSION, file, applied, config });
         match waiting {
             // While writes fail, replies are not held back.
             Some(waiting) if self.sync && queue.error.is_none() => queue.waiting.push(waiting),
@@ -91,7 +91,7 @@ impl Writer {
 
     /// Restores the configured debug level, unless the level of the command line has been replaced since.
     fn without_override(&self, mut config: Config) -> Config {
-        if let Some(overridden) = self.keep.debug_level
+        if let Some(overridden) = self.state_file.debug_level
             && config.settings.debug_level == overridden.level
         {
             config.settings.debug_level = overridden.configured;
@@ -103,7 +103,7 @@ impl Writer {
     pub fn view(&self) -> StateView {
         let queue = lock(&self.shared);
         StateView {
-            path: self.keep.path.clone(),
+            path: self.state_file.path.clone(),
             written: queue.written,
             failed: queue.failed,
             pending: queue.writing || queue.next.is_some(),
@@ -122,7 +122,7 @@ impl Drop for Writer {
     }
 }
 
-impl Waiting {
+impl PendingReply {
     /// Sends the reply; the client may have disconnected.
     fn send(self) {
         let _ = self.to.send(self.reply);
@@ -134,19 +134,19 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Queue> {
     shared.0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn run(shared: &Shared, write: impl Fn(&Saved) -> io::Result<()>) {
+fn run(shared: &Shared, write: impl Fn(&SavedState) -> io::Result<()>) {
     let mut pause = Duration::ZERO;
     while let Some((saved, waiting)) = next(shared, pause) {
         let began = Instant::now();
         let outcome = write(&saved);
         pause = if outcome.is_ok() { PAUSE.max(began.elapsed() * 4) } else { RETRY };
         record(shared, saved, outcome);
-        waiting.into_iter().for_each(Waiting::send);
+        waiting.into_iter().for_each(PendingReply::send);
     }
 }
 
 /// Waits for a change, and for `pause` unless a reply waits; `None` when the writer stops.
-fn next(shared: &Shared, pause: Duration) -> Option<(Saved, Vec<Waiting>)> {
+fn next(shared: &Shared, pause: Duration) -> Option<(SavedState, Vec<PendingReply>)> {
     let until = Instant::now() + pause;
     let mut queue = lock(shared);
     loop {
@@ -166,7 +166,7 @@ fn next(shared: &Shared, pause: Duration) -> Option<(Saved, Vec<Waiting>)> {
 }
 
 /// Counts a write, and logs when writes begin to fail or succeed again.
-fn record(shared: &Shared, saved: Saved, outcome: io::Result<()>) {
+fn record(shared: &Shared, saved: SavedState, outcome: io::Result<()>) {
     let mut queue = lock(shared);
     queue.writing = false;
     match outcome {

@@ -4,7 +4,7 @@ use crossbeam::channel;
 
 use super::*;
 use crate::daemon::arguments::Options;
-use crate::state::{begin, file};
+use crate::state::{file, startup};
 
 /// Sends a request; `method` may begin with a namespace.
 fn send(engine: &mut Engine, method: &str, params: Value) -> Result<Value, Failure> {
@@ -22,9 +22,9 @@ fn with_sync_every_change_is_on_disk_before_the_reply() {
     let path = dir.path().join("state.json");
     let options = ["polluxd", "--state", path.to_str().unwrap()];
     let options: Options = clap::Parser::try_parse_from(options).unwrap();
-    let begun = begin::begin(options.sources()).unwrap();
+    let startup = startup::load(options.sources()).unwrap();
     let mut engine = engine();
-    engine.keep_state(Writer::start(begun.keep.unwrap(), true).unwrap());
+    engine.set_state_writer(Writer::start(startup.state_file.unwrap(), true).unwrap());
     let key = json!({ "fwmark": 7, "family": "ipv6" });
     let destination = json!({ "address": "2001:db8::1", "l4_port": 0 });
     let changes = [

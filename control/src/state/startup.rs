@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::file::{self, Saved, StateError};
+use super::file::{self, SavedState, StateError};
 use crate::log::Level;
 use crate::model::Config;
 use crate::model::input_error::InputErrors;
@@ -29,30 +29,30 @@ pub struct Sources<'a> {
 
 /// The configuration to start with.
 #[derive(Debug)]
-pub struct Beginning {
+pub struct StartupConfig {
     /// The configuration.
     pub config: Config,
     /// True if it comes from the state file.
     pub from_state: bool,
     /// The state file; `None` if no state is kept.
-    pub keep: Option<Keep>,
+    pub state_file: Option<StateFile>,
     /// Messages for the log, with their severity.
     pub messages: Vec<(Level, String)>,
 }
 
-impl Beginning {
+impl StartupConfig {
     /// Uses this debug level until the daemon stops. The state file keeps the configured one.
     pub fn override_debug_level(&mut self, level: i32) {
         let configured = std::mem::replace(&mut self.config.settings.debug_level, level);
-        if let Some(keep) = &mut self.keep {
-            keep.debug_level = Some(Overridden { level, configured });
+        if let Some(state_file) = &mut self.state_file {
+            state_file.debug_level = Some(DebugLevelOverride { level, configured });
         }
     }
 }
 
 /// A debug level that was given on the command line.
 #[derive(Clone, Copy, Debug)]
-pub struct Overridden {
+pub struct DebugLevelOverride {
     /// The level in use.
     pub level: i32,
     /// The level of the configuration.
@@ -61,7 +61,7 @@ pub struct Overridden {
 
 /// The state file, and the digests of the configuration files it is based on.
 #[derive(Debug)]
-pub struct Keep {
+pub struct StateFile {
     /// Path of the state file.
     pub path: PathBuf,
     /// Digest of the configuration file when it was last read.
@@ -69,14 +69,14 @@ pub struct Keep {
     /// Digest of the file that was last applied.
     pub applied: Option<String>,
     /// The debug level of the command line, which is not saved.
-    pub debug_level: Option<Overridden>,
+    pub debug_level: Option<DebugLevelOverride>,
     /// Held while the daemon runs, so that no other daemon uses the same state file.
     _lock: Option<File>,
 }
 
 /// Reason why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum BeginError {
+pub enum StartupError {
     /// The configuration file cannot be read.
     #[error(transparent)]
     File(#[from] ParseError),
@@ -96,61 +96,61 @@ pub enum BeginError {
 /// # Errors
 /// If the configuration file is invalid, or the state file has another version or is in use by another daemon. A state
 /// file that is truncated or invalid is renamed and not used.
-pub fn begin(sources: Sources) -> Result<Beginning, BeginError> {
+pub fn load(sources: Sources) -> Result<StartupConfig, StartupError> {
     let Sources { config: config_file, state, fresh } = sources;
     let file = config_file.map(parse::file_and_digest).transpose()?;
     let (config, digest) = file.map_or_else(Default::default, |(config, digest)| (config, Some(digest)));
-    validate::validate(&config).map_err(BeginError::InputErrors)?;
-    let mut begun = Beginning { config, from_state: false, keep: None, messages: Vec::new() };
-    let Some(path) = state else { return Ok(begun) };
-    let lock = lock(path, &mut begun.messages)?;
-    let mut keep =
-        Keep { path: path.to_owned(), file: digest, applied: None, debug_level: None, _lock: lock };
+    validate::validate(&config).map_err(StartupError::InputErrors)?;
+    let mut startup = StartupConfig { config, from_state: false, state_file: None, messages: Vec::new() };
+    let Some(path) = state else { return Ok(startup) };
+    let lock = lock(path, &mut startup.messages)?;
+    let mut state_file =
+        StateFile { path: path.to_owned(), file: digest, applied: None, debug_level: None, _lock: lock };
     if fresh {
         let suffix = match file::read(path) {
             Err(StateError::Version { found, .. }) => format!("version-{found}"),
             _ => "old".to_owned(),
         };
-        set_aside(path, &suffix, &mut begun.messages);
+        set_aside(path, &suffix, &mut startup.messages);
     } else {
         match file::read(path) {
             Ok(None) => {}
-            Ok(Some(saved)) => choose(&mut begun, &mut keep, saved, config_file),
-            Err(error @ StateError::Version { .. }) => return Err(BeginError::State(error)),
+            Ok(Some(saved)) => choose(&mut startup, &mut state_file, saved, config_file),
+            Err(error @ StateError::Version { .. }) => return Err(StartupError::State(error)),
             Err(error) => {
                 let instead =
                     if config_file.is_some() { "the configuration file" } else { "an empty configuration" };
                 let text = format!("state file not used: {error}; starting from {instead}");
-                begun.messages.push((Level::Warn, text));
-                set_aside(path, &format!("broken-{}", now()), &mut begun.messages);
+                startup.messages.push((Level::Warn, text));
+                set_aside(path, &format!("broken-{}", now()), &mut startup.messages);
             }
         }
     }
-    begun.keep = Some(keep);
-    Ok(begun)
+    startup.state_file = Some(state_file);
+    Ok(startup)
 }
 
-fn choose(begun: &mut Beginning, keep: &mut Keep, saved: Saved, config: Option<&Path>) {
-    let path = keep.path.display().to_string();
-    if let (Some(config), Some(digest)) = (config, &keep.file)
+fn choose(startup: &mut StartupConfig, state_file: &mut StateFile, saved: SavedState, config: Option<&Path>) {
+    let path = state_file.path.display().to_string();
+    if let (Some(config), Some(digest)) = (config, &state_file.file)
         && !saved.is_based_on(digest)
     {
         let config = config.display();
         let text = format!("{config} has changed since {path} was written and takes precedence");
-        begun.messages.push((Level::Info, text));
-        set_aside(&keep.path, "old", &mut begun.messages);
+        startup.messages.push((Level::Info, text));
+        set_aside(&state_file.path, "old", &mut startup.messages);
         return;
     }
     let services = count(saved.config.services.len() as u64, "service");
     let text = format!("resuming from state file {path}, {services}; --fresh starts without it");
-    begun.messages.push((Level::Info, text));
-    keep.applied = saved.applied;
-    begun.config = saved.config;
-    begun.from_state = true;
+    startup.messages.push((Level::Info, text));
+    state_file.applied = saved.applied;
+    startup.config = saved.config;
+    startup.from_state = true;
 }
 
 /// Locks the state file. If its directory is not writable there is no lock; the writer will report errors.
-fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>, BeginError> {
+fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>, StartupError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let made = parent.map_or(Ok(()), fs::create_dir_all);
     let file = match made.and_then(|()| File::create(path.with_added_extension("lock"))) {
@@ -167,7 +167,7 @@ fn lock(path: &Path, messages: &mut Vec<(Level, String)>) -> Result<Option<File>
     };
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(BeginError::InUse(path.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(StartupError::InUse(path.to_owned())),
         // The file system has no locks.
         Err(TryLockError::Error(_)) => Ok(None),
     }
