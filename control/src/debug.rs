@@ -19,7 +19,7 @@ use pollux_dataplane::trace::{self, Record, Switches};
 
 use self::limit::RateLimiter;
 use self::query::{Filter, Flags, Query};
-use crate::api::follow::{Follow, Followers};
+use crate::api::follow::{EventReceiver, Followers};
 use crate::api::view::{DebugEvent, DebugSite};
 use crate::log;
 
@@ -127,7 +127,7 @@ impl DebugLog {
     }
 
     /// Adds a follower of all events from now on.
-    pub fn follow(&mut self) -> Follow {
+    pub fn follow(&mut self) -> EventReceiver {
         self.followers.add()
     }
 

@@ -13,7 +13,7 @@ pub const QUEUE_LEN: usize = 1024;
 
 /// An event for a follower.
 #[derive(Clone, Debug)]
-pub struct Followed {
+pub struct FollowedEvent {
     /// The event.
     pub event: Arc<DebugEvent>,
     /// Events dropped since the previous one, because the queue was full.
@@ -22,30 +22,30 @@ pub struct Followed {
 
 /// The receiving end of a follower.
 #[derive(Clone)]
-pub struct Follow(pub Receiver<Followed>);
+pub struct EventReceiver(pub Receiver<FollowedEvent>);
 
-impl fmt::Debug for Follow {
+impl fmt::Debug for EventReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Follow")
+        f.write_str("EventReceiver")
     }
 }
 
-impl PartialEq for Follow {
-    fn eq(&self, other: &Follow) -> bool {
+impl PartialEq for EventReceiver {
+    fn eq(&self, other: &EventReceiver) -> bool {
         self.0.same_channel(&other.0)
     }
 }
 
 /// The sending ends, each with the number of events it has missed.
 #[derive(Debug, Default)]
-pub struct Followers(Vec<(Sender<Followed>, u64)>);
+pub struct Followers(Vec<(Sender<FollowedEvent>, u64)>);
 
 impl Followers {
     /// Adds a follower.
-    pub fn add(&mut self) -> Follow {
+    pub fn add(&mut self) -> EventReceiver {
         let (sender, receiver) = channel::bounded(QUEUE_LEN);
         self.0.push((sender, 0));
-        Follow(receiver)
+        EventReceiver(receiver)
     }
 
     /// Sends an event to all followers, and removes those that have disconnected.
@@ -55,7 +55,7 @@ impl Followers {
         }
         let event = Arc::new(event());
         self.0.retain_mut(|(sender, missed)| {
-            match sender.try_send(Followed { event: Arc::clone(&event), missed: *missed }) {
+            match sender.try_send(FollowedEvent { event: Arc::clone(&event), missed: *missed }) {
                 Ok(()) => *missed = 0,
                 Err(TrySendError::Full(_)) => *missed += 1,
                 Err(TrySendError::Disconnected(_)) => return false,
@@ -81,7 +81,7 @@ mod tests {
             followers.send(|| named(n.to_string()));
             assert_eq!(quick.0.try_recv().unwrap().missed, 0);
         }
-        let first: Vec<Followed> = slow.0.try_iter().collect();
+        let first: Vec<FollowedEvent> = slow.0.try_iter().collect();
         assert_eq!(first.len(), QUEUE_LEN);
         followers.send(|| named("later".to_owned()));
         let last = slow.0.try_recv().unwrap();

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::many::{ConfigEdit, EditedView, RefusedEdit};
-use crate::api::follow::Follow;
+use crate::api::follow::EventReceiver;
 use crate::api::view::brief::BriefList;
 use crate::api::view::{
     ConnectionPage, ConnectionProtocol, DebugSet, DebugSites, ModuleList, NamespaceList, ServiceList,
@@ -260,7 +260,7 @@ pub enum Reply {
     /// Reply to `debug.follow`: an empty object, followed by notifications.
     #[serde(serialize_with = "nothing")]
     #[schemars(with = "Done")]
-    Following(Follow),
+    Following(EventReceiver),
     /// Reply to `module.list`.
     Modules(ModuleList),
     /// Reply to `namespace.list`.
@@ -271,7 +271,7 @@ pub enum Reply {
     Done(Done),
 }
 
-fn nothing<S: serde::Serializer>(_: &Follow, to: S) -> Result<S::Ok, S::Error> {
+fn nothing<S: serde::Serializer>(_: &EventReceiver, to: S) -> Result<S::Ok, S::Error> {
     Done {}.serialize(to)
 }
 

@@ -15,8 +15,8 @@ fn record(kind: Kind, which: u16, words: [u32; 4]) -> Record {
     Record { site: kind.first() + which, protocol: protocol::TCP, ends, words }
 }
 
-fn texts(follow: &Follow) -> Vec<String> {
-    follow.0.try_iter().map(|followed| followed.event.text.clone()).collect()
+fn texts(events: &EventReceiver) -> Vec<String> {
+    events.0.try_iter().map(|followed| followed.event.text.clone()).collect()
 }
 
 #[test]
@@ -108,44 +108,44 @@ fn a_flag_or_the_level_enables_an_event() {
 #[test]
 fn flags_prefix_the_text() {
     let mut debug = DebugLog::default();
-    let follow = debug.follow();
+    let events = debug.follow();
     let full = record(Kind::TableFull, 0, [0; 4]);
     debug.record(3, &full);
     debug.set(&query::parse("format ^connection\\040table +pmflt").unwrap());
     debug.record(3, &full);
     let line = Kind::SPECS[Kind::TableFull as usize].place.line;
     let text = "IPVS: connection table is full: no entry for TCP 10.0.0.1:4000->10.0.0.9:80";
-    assert_eq!(texts(&follow), [text.to_owned(), format!("[worker 3] ip_vs:open:{line}: {text}")]);
+    assert_eq!(texts(&events), [text.to_owned(), format!("[worker 3] ip_vs:open:{line}: {text}")]);
 }
 
 #[test]
 fn sites_that_are_off_write_nothing() {
     let mut debug = DebugLog::default();
-    let follow = debug.follow();
+    let events = debug.follow();
     debug.record(0, &record(Kind::Scheduled, 0, [0; 4]));
     debug.record(0, &Record { site: u16::MAX, ..record(Kind::Scheduled, 0, [0; 4]) });
     let site = sites::Kind::ServiceAdded.first();
     debug.event(site, || -> [String; 2] { panic!("the site is off") });
     debug.set_level(2);
     debug.event(site, || ["tcp 10.0.0.9:80".to_owned(), "rr".to_owned()]);
-    assert_eq!(texts(&follow), ["IPVS: added service tcp 10.0.0.9:80, scheduler rr"]);
+    assert_eq!(texts(&events), ["IPVS: added service tcp 10.0.0.9:80, scheduler rr"]);
 }
 
 #[test]
 fn suppressed_and_lost_events_are_reported() {
     let mut debug = DebugLog::default();
-    let follow = debug.follow();
+    let events = debug.follow();
     debug.set_level(6);
     debug.began -= Duration::from_secs(10);
     for _ in 0..1010 {
         debug.record(0, &record(Kind::Scheduled, 0, [0; 4]));
     }
     debug.report_lost(5);
-    let texts = texts(&follow);
+    let texts = texts(&events);
     assert_eq!(texts.len(), 1001);
     assert_eq!(texts[1000], "IPVS: 10 debug events suppressed");
     debug.began -= Duration::from_secs(2);
     debug.report_lost(7);
-    let lost = follow.0.try_iter().next().unwrap().event.text.clone();
+    let lost = events.0.try_iter().next().unwrap().event.text.clone();
     assert_eq!(lost, "IPVS: 7 debug events lost: workers log faster than control reads");
 }

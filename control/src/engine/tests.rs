@@ -266,7 +266,7 @@ fn debug_sites_are_switched_all_or_none_and_follow_debug_level() {
 #[test]
 fn changes_of_the_configuration_are_logged_as_debug_events() {
     let mut engine = engine();
-    let follow = engine.debug().follow();
+    let events = engine.debug().follow();
     done(&mut engine, "settings.set", json!({ "debug_level": 3, "tcp_timeout": 60 }));
     done(&mut engine, "service.add", json!({ "service": sticky() }));
     let destination = json!({ "service": { "fwmark": 7, "family": "ipv6" },
@@ -276,7 +276,7 @@ fn changes_of_the_configuration_are_logged_as_debug_events() {
         "destination": { "address": "2001:db8::1", "l4_port": 0, "method": "nat" } });
     done(&mut engine, "destination.add", again);
     done(&mut engine, "service.remove", json!({ "service": { "fwmark": 7, "family": "ipv6" } }));
-    let texts: Vec<String> = follow.0.try_iter().map(|event| event.event.text.clone()).collect();
+    let texts: Vec<String> = events.0.try_iter().map(|event| event.event.text.clone()).collect();
     assert_eq!(
         texts,
         [

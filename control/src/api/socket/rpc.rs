@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::api::error::{ErrorData, Failure};
-use crate::api::follow::Followed;
+use crate::api::follow::FollowedEvent;
 use crate::api::request::{METHODS, Reply, Request};
 use crate::api::view::DebugEvent;
 use crate::model::input_error::InputError;
@@ -168,7 +168,7 @@ pub fn call(id: u64, namespace: Option<&str>, request: &Request) -> Vec<u8> {
 }
 
 /// Writes a debug event for a follower as one line.
-pub fn notification(followed: &Followed) -> Vec<u8> {
+pub fn notification(followed: &FollowedEvent) -> Vec<u8> {
     let event = DebugEvent { missed: followed.missed, ..DebugEvent::clone(&followed.event) };
     line(&json!({ "jsonrpc": "2.0", "method": "debug.event", "params": event }))
 }

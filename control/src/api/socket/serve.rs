@@ -12,7 +12,7 @@ use super::limits::{Budget, Limits, Semaphore};
 use super::rpc::{self, RpcError};
 use super::server::Job;
 use crate::api::error::Failure;
-use crate::api::follow::Follow;
+use crate::api::follow::EventReceiver;
 use crate::api::request::{Reply, Request, ServiceListQuery};
 
 /// Size of the read buffer in bytes; memory for longer lines is freed after each line.
@@ -72,8 +72,8 @@ pub fn serve(stream: &UnixStream, jobs: &Sender<Job>, shared: &SharedLimits) -> 
             }
             LineOutcome::Complete if line.trim_ascii().is_empty() => {}
             LineOutcome::Complete => {
-                if let Some(follow) = reply(stream, line, jobs, shared)? {
-                    return stream_events(stream, &follow, shared.limits.unread);
+                if let Some(events) = reply(stream, line, jobs, shared)? {
+                    return stream_events(stream, &events, shared.limits.unread);
                 }
             }
         }
@@ -128,8 +128,8 @@ fn reply(
     line: Vec<u8>,
     jobs: &Sender<Job>,
     shared: &SharedLimits,
-) -> io::Result<Option<Follow>> {
-    let mut follow = None;
+) -> io::Result<Option<EventReceiver>> {
+    let mut event_stream = None;
     let (id, mut bytes) = match rpc::read(&line) {
         Ok(call) => {
             drop(line);
@@ -138,9 +138,9 @@ fn reply(
             let result = ask(call.namespace, call.request, jobs);
             let bytes = call.id.as_ref().map(|id| rpc::response(id, &result));
             if let Ok(Reply::Following(events)) = result {
-                follow = Some(events);
+                event_stream = Some(events);
             }
-            let (Some(id), Some(bytes)) = (call.id, bytes) else { return Ok(follow) };
+            let (Some(id), Some(bytes)) = (call.id, bytes) else { return Ok(event_stream) };
             (id, bytes)
         }
         Err(refused) => (refused.id.clone(), rpc::error(&refused.id, &refused.error)),
@@ -150,15 +150,15 @@ fn reply(
         bytes = rpc::error(&id, &shared.limits.of_replies());
     }
     write(stream, &bytes, shared.limits.unread)?;
-    Ok(follow)
+    Ok(event_stream)
 }
 
 /// Writes events until the client disconnects, sends anything, or reads too slowly.
-fn stream_events(stream: &UnixStream, follow: &Follow, unread: Duration) -> io::Result<()> {
+fn stream_events(stream: &UnixStream, events: &EventReceiver, unread: Duration) -> io::Result<()> {
     let mut reader = stream;
     stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
     loop {
-        match follow.0.recv_timeout(PROBE_INTERVAL) {
+        match events.0.recv_timeout(PROBE_INTERVAL) {
             Ok(event) => write(stream, &rpc::notification(&event), unread)?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => match reader.read(&mut [0]) {

@@ -71,16 +71,16 @@ fn daemon(jobs: &channel::Receiver<Job>) {
             }
             Request::DebugFollow(_) => {
                 let mut followers = Followers::default();
-                let follow = followers.add();
+                let events = followers.add();
                 let event = |n: usize| DebugEvent { text: format!("event {n}"), ..DebugEvent::default() };
                 // Twice what is queued for a slow reader, one more when it has read those, then the daemon ends.
                 (0..2 * QUEUE_LEN).for_each(|n| followers.send(|| event(n)));
-                let late = follow.clone();
+                let late = events.clone();
                 thread::spawn(move || {
                     until("the follower has read everything", || late.0.is_empty().then_some(()));
                     followers.send(|| event(2 * QUEUE_LEN));
                 });
-                Ok(Reply::Following(follow))
+                Ok(Reply::Following(events))
             }
             Request::ServiceList(_) => Ok(Reply::BriefServices(many_services())),
             Request::DaemonStop(_) => return,
