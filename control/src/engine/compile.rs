@@ -60,7 +60,7 @@ pub struct Compiler {
     nat: HashSet<DestinationId>,
     ports: HashMap<String, u16>,
     /// Free connection memory, for the automatic defences.
-    available: Pages,
+    free_memory: Pages,
     index: Index,
     /// The sizes the compiler was built with. Those in `config` may already be meant for the next start.
     running: model::Start,
@@ -80,7 +80,7 @@ impl Compiler {
             trash: HashMap::new(),
             nat: HashSet::new(),
             ports: ports.into_iter().zip(0..).collect(),
-            available: Pages::PLENTY,
+            free_memory: Pages::PLENTY,
             running: start.clone(),
             config: Config { start: start.clone(), ..Config::default() },
             index: Index::default(),
@@ -202,14 +202,14 @@ impl Compiler {
 
     /// Sets the amount of free connection memory. Returns true if this changes the automatic defences, so that the
     /// configuration must be compiled again.
-    pub fn set_available(&mut self, pages: Pages) -> bool {
-        self.available = pages;
+    pub fn set_free_memory(&mut self, pages: Pages) -> bool {
+        self.free_memory = pages;
         let (modes, defence) = self.evaluate(&self.config.settings);
         modes != Modes::of(&self.config.settings) || defence != self.defence()
     }
 
     fn evaluate(&self, settings: &model::Settings) -> (Modes, Defence) {
-        defence::evaluate(Modes::of(settings), self.available, settings.amemthresh, settings.am_droprate)
+        defence::evaluate(Modes::of(settings), self.free_memory, settings.amemthresh, settings.am_droprate)
     }
 
     /// Evaluates the defences and writes their modes back to the configuration, as IPVS does.

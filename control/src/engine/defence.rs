@@ -65,9 +65,9 @@ impl Modes {
 }
 
 /// Returns the new modes and the resulting defences. Called once a second, and at every change of the settings.
-pub fn evaluate(modes: Modes, available: Pages, amemthresh: i32, am_droprate: i32) -> (Modes, Defence) {
+pub fn evaluate(modes: Modes, free_memory: Pages, amemthresh: i32, am_droprate: i32) -> (Modes, Defence) {
     let threshold = i64::from(amemthresh.max(0));
-    let low = available.0 < threshold;
+    let low = free_memory.0 < threshold;
     let next = Modes {
         drop_entry: automatic(modes.drop_entry, low),
         drop_packet: automatic(modes.drop_packet, low),
@@ -75,7 +75,7 @@ pub fn evaluate(modes: Modes, available: Pages, amemthresh: i32, am_droprate: i3
     };
     let drop_rate = match next.drop_packet {
         // Memory is low, so the difference is at least 1.
-        2 => u32::try_from(threshold / (threshold - available.0).max(1)).unwrap_or(u32::MAX),
+        2 => u32::try_from(threshold / (threshold - free_memory.0).max(1)).unwrap_or(u32::MAX),
         // As in IPVS, a negative rate drops every packet.
         3 if am_droprate < 0 => 1,
         3 => am_droprate.unsigned_abs(),
@@ -98,9 +98,9 @@ fn automatic(mode: i32, low: bool) -> i32 {
 mod tests {
     use super::*;
 
-    fn row(sentence: &str, mode: i32, available: i64, expected: (i32, bool, u32, bool)) {
+    fn row(sentence: &str, mode: i32, free_memory: i64, expected: (i32, bool, u32, bool)) {
         let modes = Modes { drop_entry: mode, drop_packet: mode, secure_tcp: mode };
-        let (next, defence) = evaluate(modes, Pages(available), 1024, 10);
+        let (next, defence) = evaluate(modes, Pages(free_memory), 1024, 10);
         let (mode, entry, rate, secure) = expected;
         assert_eq!(next, Modes { drop_entry: mode, drop_packet: mode, secure_tcp: mode }, "{sentence}");
         let expected = Defence { drop_entry: entry, drop_rate: rate, secure_tcp: secure };

@@ -36,7 +36,7 @@ impl NamespaceEngine {
     fn commit(&mut self, transaction: ConfigTransaction) -> Result<(), Failure> {
         let edited = transaction.finish();
         if !edited.steps.is_empty() || edited.settings {
-            self.compiler.set_available(self.workers.available());
+            self.compiler.set_free_memory(self.workers.free_memory());
             let now = self.began.elapsed();
             let level = edited.config.settings.debug_level;
             self.compile(level, |compiler| compiler.apply_steps(edited.config, &edited.steps, now))?;

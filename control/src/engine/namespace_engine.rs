@@ -195,7 +195,7 @@ impl NamespaceEngine {
     /// If a limit would be exceeded, or a worker does not respond in time.
     pub fn configure(&mut self, config: &Config) -> Result<(), Failure> {
         // New modes of the defences take effect at once.
-        self.compiler.set_available(self.workers.available());
+        self.compiler.set_free_memory(self.workers.free_memory());
         let now = self.began.elapsed();
         self.compile(config.settings.debug_level, |compiler| compiler.configure(config, now))
     }
@@ -290,7 +290,7 @@ impl NamespaceEngine {
 
     fn defend(&mut self) {
         self.defended = Instant::now();
-        if self.compiler.set_available(self.workers.available()) {
+        if self.compiler.set_free_memory(self.workers.free_memory()) {
             let config = self.compiler.config().clone();
             // If a worker is late, it adopts the snapshot when it can; see `Failure::WorkerLate`.
             let _ = self.configure(&config);

@@ -218,12 +218,12 @@ fn defences_follow_free_memory_and_rewrite_their_modes() {
     let modes = |compiler: &Compiler| Modes::of(&compiler.config().settings);
     assert_eq!(modes(&compiler), Modes { drop_packet: 1, drop_entry: 1, secure_tcp: 3 });
     assert!(!snapshot.settings.drop_entry && snapshot.settings.secure_tcp);
-    assert!(!compiler.set_available(Pages(2000)), "still enough");
-    assert!(compiler.set_available(Pages(512)));
+    assert!(!compiler.set_free_memory(Pages(2000)), "still enough");
+    assert!(compiler.set_free_memory(Pages(512)));
     let again = compiler.config().clone();
     let (snapshot, _) = compiler.configure(&again, seconds(1)).unwrap();
     assert_eq!(modes(&compiler), Modes { drop_packet: 2, drop_entry: 2, secure_tcp: 3 });
     assert_eq!((snapshot.settings.drop_rate, snapshot.settings.drop_entry), (2, true));
-    assert!(!compiler.set_available(Pages(512)));
-    assert!(compiler.set_available(Pages(768)), "another rate");
+    assert!(!compiler.set_free_memory(Pages(512)));
+    assert!(compiler.set_free_memory(Pages(768)), "another rate");
 }
