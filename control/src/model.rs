@@ -14,12 +14,12 @@ pub mod modules;
 pub mod namespace;
 pub mod network;
 pub mod parse;
+mod serialized;
 mod services;
 mod settings;
 pub mod sysctl;
 pub mod timeouts;
 pub mod validate;
-mod written;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,9 +33,9 @@ pub use self::destination::{Checksum, Destination, DestinationKey, Tunnel, Tunne
 pub use self::fwmarks::FwmarkRule;
 pub use self::namespace::{Binding, Namespace, NamespaceStart};
 use self::network::NetworkState;
+pub(crate) use self::serialized::Key as SerializedKey;
 pub use self::services::Services;
 pub use self::settings::Settings;
-pub(crate) use self::written::Key as WrittenKey;
 
 /// A complete configuration: read by `polluxd --config`, replaced as a whole by `pollux apply`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -311,7 +311,7 @@ impl Method {
 
 /// Key that identifies a service: `protocol`, `address` and `l4_port`, or `fwmark` and `family`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "written::Key", into = "written::Key")]
+#[serde(try_from = "serialized::Key", into = "serialized::Key")]
 pub enum ServiceKey {
     /// Protocol and virtual endpoint.
     Address {
@@ -425,7 +425,7 @@ impl SchedulerFlags {
 /// A virtual service. The fields of its key are written inline: `protocol`, `address` and `l4_port`, or `fwmark` and
 /// `family`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "written::Service", into = "written::Service")]
+#[serde(try_from = "serialized::Service", into = "serialized::Service")]
 pub struct Service {
     /// Key that identifies the service.
     pub key: ServiceKey,

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::command::ParseError;
 use super::names::Names;
 use super::numbers::{Endpoint, endpoint, host, number};
-use super::words::Word;
+use super::words::ParsedOption;
 use crate::model::{Family, Method, Protocol, ServiceKey, TunnelKind};
 
 /// Longest timeout, 31 days.
@@ -47,7 +47,7 @@ pub(super) struct Options {
 
 impl Options {
     /// Parses the values of all words after the command.
-    pub fn read(words: &[Word], names: &dyn Names) -> Result<Options, ParseError> {
+    pub fn read(words: &[ParsedOption], names: &dyn Names) -> Result<Options, ParseError> {
         let mut options = Options { timeout: 360, ..Options::default() };
         for word in words {
             let name = shared_name(word.name);

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::command::{Command, Listing, ParseError, Table};
 use super::names::{Names, Numeric};
 use super::options::{MAX_TIMEOUT, Mask, Options, invalid_timeout};
-use super::words::{Word, arguments, split};
+use super::words::{ParsedOption, arguments, split};
 use super::{flags, numbers, usage};
 use crate::model::{
     Checksum, Destination, DestinationKey, Engine, Family, Method, Persistence, Protocol, Scheduler, Service,
@@ -82,14 +82,14 @@ pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, Pars
 }
 
 /// The command, which must be the first option.
-fn command_of(words: &[Word]) -> Result<(&'static str, &Word), ParseError> {
+fn command_of(words: &[ParsedOption]) -> Result<(&'static str, &ParsedOption), ParseError> {
     let first = words.first().ok_or(ParseError::NoCommand)?;
     let found = COMMANDS.iter().find(|(name, _)| *name == first.name);
     found.map(|(name, _)| (*name, first)).ok_or(ParseError::NoCommand)
 }
 
 /// Checks the value of the two sync daemon commands.
-fn role(command: &Word) -> Result<(), ParseError> {
+fn role(command: &ParsedOption) -> Result<(), ParseError> {
     let known = matches!(command.value.as_deref(), Some("master" | "backup"));
     match command.name {
         "start-daemon" if !known => Err(ParseError::usage("illegal start-daemon parameter specified")),

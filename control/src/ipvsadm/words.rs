@@ -14,7 +14,7 @@ enum Value {
 
 /// An option by its long name, with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct ParsedOption {
     pub name: &'static str,
     pub value: Option<String>,
     /// The last word of the option as typed, for messages; the value if it is a word of its own.
@@ -23,9 +23,9 @@ pub(super) struct Word {
 
 /// The parts of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Words {
+pub(super) struct ParsedLine {
     /// Options, in order.
-    pub options: Vec<Word>,
+    pub options: Vec<ParsedOption>,
     /// Words that belong to no option.
     pub strays: Vec<String>,
     /// The first error. Words after it are ignored, words before it count.
@@ -101,9 +101,9 @@ pub(super) fn arguments(line: &str) -> Vec<String> {
 }
 
 /// Splits the words of a line into options and values.
-pub(super) fn split(line: impl IntoIterator<Item = String>) -> Words {
+pub(super) fn split(line: impl IntoIterator<Item = String>) -> ParsedLine {
     let mut rest = line.into_iter().peekable();
-    let mut words = Words::default();
+    let mut words = ParsedLine::default();
     while let Some(token) = rest.next() {
         let read = match token.strip_prefix('-') {
             Some("-") => {
@@ -133,7 +133,7 @@ fn long_option<I>(
     token: &str,
     long: &str,
     rest: &mut Rest<I>,
-    words: &mut Vec<Word>,
+    words: &mut Vec<ParsedOption>,
 ) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,
@@ -149,7 +149,12 @@ where
 }
 
 /// Parses combined short options such as `-Lnc`. The first one with a value takes the rest of the word.
-fn cluster<I>(token: &str, letters: &str, rest: &mut Rest<I>, words: &mut Vec<Word>) -> Result<(), ParseError>
+fn cluster<I>(
+    token: &str,
+    letters: &str,
+    rest: &mut Rest<I>,
+    words: &mut Vec<ParsedOption>,
+) -> Result<(), ParseError>
 where
     I: Iterator<Item = String>,
 {
@@ -174,7 +179,7 @@ fn word<I>(
     value: Value,
     attached: Option<String>,
     rest: &mut Rest<I>,
-) -> Result<Word, ParseError>
+) -> Result<ParsedOption, ParseError>
 where
     I: Iterator<Item = String>,
 {
@@ -192,7 +197,7 @@ where
     if let Some(next) = &next {
         typed.clone_from(next);
     }
-    Ok(Word { name, value: if value == Value::None { None } else { attached.or(next) }, typed })
+    Ok(ParsedOption { name, value: if value == Value::None { None } else { attached.or(next) }, typed })
 }
 
 fn unknown(typed: &str) -> ParseError {

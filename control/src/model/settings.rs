@@ -45,7 +45,7 @@ macro_rules! settings {
 
         impl SettingsEdit {
             /// Returns `old` with the changes.
-            pub fn onto(&self, old: &Settings) -> Settings {
+            pub fn apply_to(&self, old: &Settings) -> Settings {
                 let mut timeouts = old.timeouts.clone();
                 timeouts.extend(self.timeouts.iter().flatten().map(|(state, secs)| (state.clone(), *secs)));
                 let disabled_modules = self.disabled_modules.as_ref().unwrap_or(&old.disabled_modules).clone();
@@ -125,13 +125,13 @@ settings! {
 fn switch<'de, D: serde::Deserializer<'de>, T: From<i32>>(from: D) -> Result<T, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a number, true or false")]
-    enum Written {
+    enum NumberOrSwitch {
         Number(i32),
         Switch(bool),
     }
-    Ok(match Written::deserialize(from)? {
-        Written::Number(number) => number,
-        Written::Switch(on) => on.into(),
+    Ok(match NumberOrSwitch::deserialize(from)? {
+        NumberOrSwitch::Number(number) => number,
+        NumberOrSwitch::Switch(on) => on.into(),
     }
     .into())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{DestinationView, Rates, ServiceList, ServiceView, Stats};
 use crate::model::{
-    Family, Method, Persistence, Protocol, Scheduler, SchedulerFlags, ServiceKey, Tunnel, WrittenKey,
+    Family, Method, Persistence, Protocol, Scheduler, SchedulerFlags, SerializedKey, ServiceKey, Tunnel,
 };
 
 /// A [`ServiceList`] serialized without zero and default values, which the client fills in.
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for ServiceView {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<ServiceView, D::Error> {
         let fields = ServiceFields::deserialize(from)?;
         let ServiceFields { protocol, address, l4_port, fwmark, family, .. } = fields;
-        let key = WrittenKey { protocol, address, l4_port, fwmark, family };
+        let key = SerializedKey { protocol, address, l4_port, fwmark, family };
         Ok(ServiceView {
             key: key.try_into().map_err(serde::de::Error::custom)?,
             scheduler: fields.scheduler,

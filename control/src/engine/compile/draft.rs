@@ -14,7 +14,7 @@ use pollux_dataplane::service::{Destination, DestinationId, Service, ServiceId, 
 
 /// Keys of the entries that the last change wrote.
 #[derive(Default)]
-struct Written {
+struct ChangedKeys {
     services: HashSet<u32>,
     destinations: Vec<u32>,
     endpoints: Vec<(Endpoint, u8)>,
@@ -29,7 +29,7 @@ struct Written {
 #[derive(Default)]
 pub struct Spare {
     services: Arc<Services>,
-    missing: Written,
+    missing: ChangedKeys,
 }
 
 impl Spare {
@@ -43,7 +43,7 @@ impl Spare {
             }
             Err(_) => current.clone(),
         };
-        Draft { services, written: Written::default() }
+        Draft { services, changed: ChangedKeys::default() }
     }
 
     /// Ids of destinations that differ between the spare and the current generation.
@@ -54,14 +54,14 @@ impl Spare {
     /// Makes a draft the current generation; the current one becomes the spare.
     pub fn publish(&mut self, draft: Draft, current: &mut Arc<Services>) {
         let before = std::mem::replace(current, Arc::new(draft.services));
-        *self = Spare { services: before, missing: draft.written };
+        *self = Spare { services: before, missing: draft.changed };
     }
 }
 
 /// A generation that is being written, and a record of the changes.
 pub struct Draft {
     services: Services,
-    written: Written,
+    changed: ChangedKeys,
 }
 
 impl Draft {
@@ -82,60 +82,60 @@ impl Draft {
 
     /// Removes and returns a service.
     pub fn take_service(&mut self, id: ServiceId) -> Option<Service> {
-        self.written.services.insert(id.0);
+        self.changed.services.insert(id.0);
         self.services.services.get_mut(id.0 as usize)?.take()
     }
 
     /// Sets a service.
     pub fn put_service(&mut self, id: ServiceId, service: Service) {
-        self.written.services.insert(id.0);
+        self.changed.services.insert(id.0);
         put(&mut self.services.services, id.0, Some(service));
     }
 
     /// Sets or removes a destination.
     pub fn put_destination(&mut self, id: DestinationId, destination: Option<Destination>) {
-        self.written.destinations.push(id.0);
+        self.changed.destinations.push(id.0);
         put(&mut self.services.destinations, id.0, destination);
     }
 
     /// Sets the service of an endpoint and protocol.
     pub fn endpoint(&mut self, key: (Endpoint, u8), id: Option<ServiceId>) {
-        self.written.endpoints.push(key);
+        self.changed.endpoints.push(key);
         set(&mut self.services.by_endpoint, key, id);
     }
 
     /// Sets the service of a fwmark.
     pub fn fwmark(&mut self, key: (u32, bool), id: Option<ServiceId>) {
-        self.written.fwmarks.push(key);
+        self.changed.fwmarks.push(key);
         set(&mut self.services.by_fwmark, key, id);
     }
 
     /// Sets whether a NAT destination is at this endpoint, and whether it is still configured.
     pub fn nat_source(&mut self, key: (Endpoint, u8), available: Option<bool>) {
-        self.written.nat_sources.push(key);
+        self.changed.nat_sources.push(key);
         set(&mut self.services.nat_sources, key, available);
     }
 
     /// Sets whether a NAT destination at this address keeps the port that the client addressed.
     pub fn nat_address(&mut self, address: IpAddr, any: bool) {
-        self.written.nat_addresses.push(address);
+        self.changed.nat_addresses.push(address);
         set_member(&mut self.services.nat_addresses, address, any);
     }
 
     /// Sets whether a GUE tunnel ends at this endpoint.
     pub fn gue_end(&mut self, end: Endpoint, any: bool) {
-        self.written.gue_ends.push(end);
+        self.changed.gue_ends.push(end);
         set_member(&mut self.services.gue_ends, end, any);
     }
 
     /// Sets whether a service or a NAT destination has this address.
     pub fn address(&mut self, address: IpAddr, any: bool) {
-        self.written.addresses.push(address);
+        self.changed.addresses.push(address);
         set_member(&mut self.services.addresses, address, any);
     }
 }
 
-impl Written {
+impl ChangedKeys {
     /// Copies the recorded entries.
     fn copy(&self, from: &Services, to: &mut Services) {
         for &id in &self.services {
@@ -155,8 +155,8 @@ impl Written {
             (&self.nat_addresses, &from.nat_addresses, &mut to.nat_addresses),
             (&self.addresses, &from.addresses, &mut to.addresses),
         ];
-        for (written, from, to) in sets {
-            written.iter().for_each(|key| set_member(to, *key, from.contains(key)));
+        for (changed, from, to) in sets {
+            changed.iter().for_each(|key| set_member(to, *key, from.contains(key)));
         }
         self.gue_ends.iter().for_each(|end| set_member(&mut to.gue_ends, *end, from.gue_ends.contains(end)));
         (to.hooked, to.any_port, to.ftp) = (from.hooked, from.any_port, from.ftp);

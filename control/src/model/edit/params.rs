@@ -44,14 +44,14 @@ impl ServiceEdit {
         }
     }
 
-    pub(super) fn onto(&self, mut old: Service) -> Service {
+    pub(super) fn apply_to(&self, mut old: Service) -> Service {
         old.scheduler = self.scheduler.unwrap_or(old.scheduler);
         old.ops = self.ops.unwrap_or(old.ops);
         if let Some(flags) = self.flags {
-            old.flags = flags.map(|edit| edit.onto(old.flags)).unwrap_or_default();
+            old.flags = flags.map(|edit| edit.apply_to(old.flags)).unwrap_or_default();
         }
         if let Some(edit) = &self.persistence {
-            old.persistence = edit.as_ref().map(|edit| edit.onto(old.persistence.unwrap_or_default()));
+            old.persistence = edit.as_ref().map(|edit| edit.apply_to(old.persistence.unwrap_or_default()));
         }
         old
     }
@@ -78,7 +78,7 @@ impl FlagsEdit {
         FlagsEdit { fallback: Some(fallback), hash_l4_port: Some(hash_l4_port), flag_3: Some(flag_3) }
     }
 
-    fn onto(self, old: SchedulerFlags) -> SchedulerFlags {
+    fn apply_to(self, old: SchedulerFlags) -> SchedulerFlags {
         SchedulerFlags {
             fallback: self.fallback.unwrap_or(old.fallback),
             hash_l4_port: self.hash_l4_port.unwrap_or(old.hash_l4_port),
@@ -115,7 +115,7 @@ impl PersistenceEdit {
         }
     }
 
-    fn onto(&self, old: Persistence) -> Persistence {
+    fn apply_to(&self, old: Persistence) -> Persistence {
         let default = Persistence::default().timeout;
         Persistence {
             timeout: self.timeout.map_or(old.timeout, |timeout| timeout.unwrap_or(default)),
@@ -184,7 +184,7 @@ impl DestinationEdit {
         }
     }
 
-    pub(super) fn onto(&self, old: &Destination) -> Destination {
+    pub(super) fn apply_to(&self, old: &Destination) -> Destination {
         let method = self.method.unwrap_or(old.method);
         let kept = if method == Method::Tunnel { old.tunnel } else { Tunnel::default() };
         Destination {

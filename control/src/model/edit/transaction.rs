@@ -128,7 +128,7 @@ impl ConfigTransaction {
         let missing = || EditError::NoSuchService(edit.service);
         let old = self.service(edit.service).ok_or_else(missing)?;
         // The destinations do not change, and there may be many: only the service itself is checked.
-        let new = edit.onto(head(old));
+        let new = edit.apply_to(head(old));
         valid(|errors| {
             validate::service("service", &new, &self.rest, errors);
             validate::count_destinations("service", &new, old.destinations.len(), errors);
@@ -189,7 +189,7 @@ impl ConfigTransaction {
         edit.check_thresholds()?;
         let slot = service.destinations.iter().position(|old| old.key() == destination);
         let slot = slot.ok_or(EditError::NoSuchDestination { service: key, destination })?;
-        let new = edit.onto(&service.destinations[slot]);
+        let new = edit.apply_to(&service.destinations[slot]);
         check_numbers(&new)?;
         valid(|errors| {
             validate::destination("destination", service, &new, self.rest.network.as_ref(), errors);

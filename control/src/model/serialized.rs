@@ -108,15 +108,15 @@ pub struct Service {
 impl TryFrom<Service> for super::Service {
     type Error = &'static str;
 
-    fn try_from(written: Service) -> Result<super::Service, &'static str> {
-        let Service { protocol, address, l4_port, fwmark, family, .. } = written;
+    fn try_from(serialized: Service) -> Result<super::Service, &'static str> {
+        let Service { protocol, address, l4_port, fwmark, family, .. } = serialized;
         Ok(super::Service {
             key: Key { protocol, address, l4_port, fwmark, family }.try_into()?,
-            scheduler: written.scheduler,
-            flags: written.flags,
-            persistence: written.persistence,
-            ops: written.ops,
-            destinations: written.destinations,
+            scheduler: serialized.scheduler,
+            flags: serialized.flags,
+            persistence: serialized.persistence,
+            ops: serialized.ops,
+            destinations: serialized.destinations,
         })
     }
 }
