@@ -39,7 +39,7 @@ pub fn summary(frame: &[u8]) -> String {
     let mut layer = Some(packet);
     let mut word = "";
     while let Some(ip) = layer {
-        let _ = write!(text, "{word}{} > {} hops {}", ip.source, ip.destination, ip.hops());
+        let _ = write!(text, "{word}{} > {} ttl {}", ip.source, ip.destination, ip.ttl());
         let _ = match (ip.ports(), ip.icmp()) {
             (Some((from, to)), _) => write!(text, " {} {from} > {to}{}", name(ip.protocol), flags(&ip)),
             (_, Some((kind, code))) => write!(text, " ICMP type {kind} code {code}"),

@@ -87,7 +87,7 @@ impl<'a> Ip<'a> {
     }
 
     /// TTL or hop limit.
-    pub fn hops(&self) -> u8 {
+    pub fn ttl(&self) -> u8 {
         self.bytes[if self.is_v4() { 8 } else { 7 }]
     }
 

@@ -161,7 +161,7 @@ fn routed(packet: &Ip<'_>, network_state: &NetworkState) -> Expectation {
     let about_error = packet.quoted().is_some();
     let dont_fragment = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
     let answer = match () {
-        () if packet.hops() <= 1 => Expectation::TimeExceeded,
+        () if packet.ttl() <= 1 => Expectation::TimeExceeded,
         () if dont_fragment && packet.bytes.len() > mtu_to(packet.destination, network_state) => {
             Expectation::TooBig
         }
@@ -228,7 +228,7 @@ fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, network_s
 /// The packet with a decremented TTL, sent from our MAC address on that side.
 fn is_routed(packet: &Ip<'_>, output: &Output, network_state: &NetworkState) -> bool {
     let mut expected = packet.bytes.to_vec();
-    if packet.hops() <= 1 {
+    if packet.ttl() <= 1 {
         return false;
     }
     if packet.is_v4() {

@@ -66,12 +66,12 @@ pub fn reply_of_kernel(recorded: &[u8], input: &[u8], given: &[u8]) -> Vec<u8> {
         && input != given
     {
         let (header, quoted) =
-            (reply.header, reply.quoted().map(|quoted| (quoted.bytes.len(), quoted.hops())));
+            (reply.header, reply.quoted().map(|quoted| (quoted.bytes.len(), quoted.ttl())));
         if reply.source == before.destination {
             set_source(&mut frame, &after);
         }
         match quoted {
-            Some((len, hops)) => quote(&mut frame, ETHER + header + 8, &after, len, hops),
+            Some((len, ttl)) => quote(&mut frame, ETHER + header + 8, &after, len, ttl),
             None => {
                 if let (Some(port), Some(field)) =
                     (u16_at(after.payload(), 2), frame.get_mut(ETHER + header..ETHER + header + 2))
@@ -93,15 +93,15 @@ fn set_source(frame: &mut [u8], given: &Ip<'_>) {
 }
 
 /// Replaces the quoted packet by the one passed to the kernel.
-fn quote(frame: &mut [u8], at: usize, given: &Ip<'_>, len: usize, hops: u8) {
+fn quote(frame: &mut [u8], at: usize, given: &Ip<'_>, len: usize, ttl: u8) {
     let mut quoted = given.bytes.get(..len).unwrap_or(given.bytes).to_vec();
     if given.is_v4() {
-        quoted[8] = hops;
+        quoted[8] = ttl;
         quoted[10..12].fill(0);
         let sum = super::frames::header_checksum(&quoted[..given.header.min(len)]);
         quoted[10..12].copy_from_slice(&sum.to_be_bytes());
     } else {
-        quoted[7] = hops;
+        quoted[7] = ttl;
     }
     if let Some(field) = frame.get_mut(at..at + quoted.len()) {
         field.copy_from_slice(&quoted);

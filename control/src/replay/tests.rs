@@ -268,7 +268,7 @@ fn a_difference_names_the_field() {
     assert!(lines[1].starts_with("TCP destination port: expected 80, got "), "{lines:?}");
     let longer = [frame.as_slice(), &[0]].concat();
     assert_eq!(diff::frames(frame, &longer).len(), 1);
-    assert_eq!(diff::summary(frame), "192.0.2.10 > 10.0.2.13 hops 63 TCP 40000 > 80 S");
+    assert_eq!(diff::summary(frame), "192.0.2.10 > 10.0.2.13 ttl 63 TCP 40000 > 80 S");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Outer {
 /// Fields of the inner packet that the outer header depends on.
 struct Inner {
     tos: u8,
-    hops: u8,
+    ttl: u8,
     dont_fragment: bool,
     ipv6: bool,
 }
@@ -85,10 +85,10 @@ impl Inner {
     fn read(frame: &[u8], l3: usize, ipv6: bool) -> Option<Inner> {
         if ipv6 {
             let ip: &Ipv6Hdr = view(frame, l3)?;
-            return Some(Inner { tos: ip.class(), hops: ip.hop_limit, dont_fragment: false, ipv6 });
+            return Some(Inner { tos: ip.class(), ttl: ip.hop_limit, dont_fragment: false, ipv6 });
         }
         let ip: &Ipv4Hdr = view(frame, l3)?;
-        Some(Inner { tos: ip.tos, hops: ip.ttl, dont_fragment: ip.dont_fragment(), ipv6 })
+        Some(Inner { tos: ip.tos, ttl: ip.ttl, dont_fragment: ip.dont_fragment(), ipv6 })
     }
 
     fn protocol(&self) -> u8 {
@@ -155,7 +155,7 @@ pub fn tunnel<P: Packet>(
 /// Writes the headers of a tunnel without a checksum, with zeros in the fields that depend on the packet. Returns `None`
 /// if the outer addresses are of two families.
 pub(super) fn put_template(head: &mut [u8], outer: &Outer, inner_ipv6: bool) -> Option<()> {
-    let inner = Inner { tos: 0, hops: 0, dont_fragment: false, ipv6: inner_ipv6 };
+    let inner = Inner { tos: 0, ttl: 0, dont_fragment: false, ipv6: inner_ipv6 };
     let (next, payload_len) = (next_of(outer.tunnel, &inner), 0);
     match (outer.source, outer.target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
@@ -207,7 +207,7 @@ fn put4(frame: &mut [u8], inner: &Inner, outer: &OuterIp<Ipv4Addr>, id: Option<u
     let (src, dst) = (outer.source.to_bits(), outer.target.to_bits());
     let addresses = checksum::of_u32(src) + checksum::of_u32(dst);
     let first = u64::from(u16::from_be_bytes([0x45, tos])) + u64::from(len) + u64::from(id);
-    let second = u64::from(fragment) + u64::from(u16::from_be_bytes([inner.hops, next]));
+    let second = u64::from(fragment) + u64::from(u16::from_be_bytes([inner.ttl, next]));
     if let Some(ip) = view_mut::<Ipv4Hdr>(frame, 0) {
         *ip = Ipv4Hdr {
             version_ihl: 0x45,
@@ -215,7 +215,7 @@ fn put4(frame: &mut [u8], inner: &Inner, outer: &OuterIp<Ipv4Addr>, id: Option<u
             len: U16::new(len),
             id: U16::new(id),
             fragment: U16::new(fragment),
-            ttl: inner.hops,
+            ttl: inner.ttl,
             protocol: next,
             sum: U16::new(!checksum::fold(first + second + addresses)),
             src: U32::new(src),
@@ -234,7 +234,7 @@ fn put6(frame: &mut [u8], inner: &Inner, outer: &OuterIp<Ipv6Addr>) -> u64 {
             version_class_flow: U32::new(6 << 28 | u32::from(outer_tos(inner.tos)) << 20),
             len: U16::new(outer.payload_len as u16),
             next: outer.next,
-            hop_limit: inner.hops,
+            hop_limit: inner.ttl,
             src: U128::new(src),
             dst: U128::new(dst),
         };

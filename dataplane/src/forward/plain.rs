@@ -103,7 +103,7 @@ pub struct Change<S, D> {
 }
 
 impl<S, D> Change<S, D> {
-    /// Replaces the ends, takes a hop off and corrects the header's checksum.
+    /// Replaces the ends, decrements the TTL and corrects the header's checksum.
     #[inline(always)]
     pub fn apply<I: Ip>(&self, head: &mut Head<I>)
     where
@@ -118,7 +118,7 @@ impl<S, D> Change<S, D> {
             head.ip.set_dst(address);
             head.l4_ports[1] = l4_port;
         }
-        head.ip.take_hop_and(self.src.delta_l3().and(self.dst.delta_l3()));
+        head.ip.decrement_ttl_and(self.src.delta_l3().and(self.dst.delta_l3()));
     }
 
     /// The transport checksum after the change.

@@ -1,5 +1,5 @@
 //! Rewriting: new addresses and ports for the source of a packet, its destination or both, the checksums that cover
-//! them, and the hop that forwarding takes off.
+//! them, and the TTL, which forwarding decrements.
 
 use zerocopy::network_endian::U16;
 
@@ -10,6 +10,7 @@ use crate::service::Method;
 use crate::wire::checksum::{self, Delta};
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
+use crate::wire::plain::Ip;
 use crate::wire::{protocol, sctp::SctpHdr, tcp::TcpHdr, udp::UdpHdr, view_mut};
 
 /// New address and port of one end of a packet, and how the checksums change by it. `A` is the type of the address; as
@@ -137,22 +138,22 @@ impl Rewrite {
     }
 }
 
-/// Hops that a packet has left: TTL or hop limit.
+/// TTL or hop limit of a packet.
 #[inline]
-pub fn hops_left(frame: &[u8], parsed: &Parsed) -> u8 {
+pub fn ttl(frame: &[u8], parsed: &Parsed) -> u8 {
     let at = usize::from(parsed.l3) + if matches!(parsed.key, Key::V4(_)) { 8 } else { 7 };
     frame.get(at).copied().unwrap_or(0)
 }
 
-/// Takes one hop off. There must be at least two.
+/// Decrements TTL or hop limit, which must be two at least.
 #[inline]
-pub fn take_hop(frame: &mut [u8], l3: u16, ipv6: bool) {
+pub fn decrement_ttl(frame: &mut [u8], l3: u16, ipv6: bool) {
     if ipv6 {
         if let Some(ip) = view_mut::<Ipv6Hdr>(frame, l3.into()) {
-            ip.hop_limit = ip.hop_limit.wrapping_sub(1);
+            ip.decrement_ttl();
         }
     } else if let Some(ip) = view_mut::<Ipv4Hdr>(frame, l3.into()) {
-        ip.decrement_ttl();
+        ip.decrement_ttl_and(Delta::default());
     }
 }
 

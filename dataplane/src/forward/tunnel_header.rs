@@ -101,17 +101,17 @@ impl TunnelHeader {
     #[inline(always)]
     pub fn wrap<I: Ip, P: Packet>(&self, packet: &mut P, len: u16, flow: u64, of: Numbers) -> Option<()> {
         let (head, _) = plain::split::<I>(packet.bytes_mut())?;
-        if head.ip.hops() <= 1 {
+        if head.ip.ttl() <= 1 {
             return None;
         }
-        let inner = Inner { tos: head.ip.tos(), hops: head.ip.hops() - 1, keeps_df: head.ip.dont_fragment() };
+        let inner = Inner { tos: head.ip.tos(), ttl: head.ip.ttl() - 1, keeps_df: head.ip.dont_fragment() };
         if self.is_bare() {
             // By far the most frequent case, and all offsets are constants.
             if !packet.push_front(ipv4::LEN) {
                 return None;
             }
             let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<BARE>()?;
-            view_mut::<I>(rest, 0)?.take_hop();
+            view_mut::<I>(rest, 0)?.decrement_ttl();
             *room = *self.bytes.last_chunk()?;
             let ip: &mut [u8; ipv4::LEN] = room.last_chunk_mut()?;
             self.fill4(zerocopy::transmute_mut!(ip), &inner, len, of);
@@ -121,7 +121,7 @@ impl TunnelHeader {
             return None;
         }
         let (room, rest) = packet.bytes_mut().split_first_chunk_mut::<ROOM>()?;
-        view_mut::<I>(rest, 0)?.take_hop();
+        view_mut::<I>(rest, 0)?.decrement_ttl();
         *room = self.bytes;
         let start = ROOM - usize::from(self.overhead);
         if self.outer_ipv6 {
@@ -150,10 +150,10 @@ impl TunnelHeader {
             *of.ip_id = of.ip_id.wrapping_add(1);
             (fragment, id) = (0, *of.ip_id);
         }
-        let (tos, len, hops) = (outer_tos(inner.tos), len + self.overhead(), inner.hops);
+        let (tos, len, ttl) = (outer_tos(inner.tos), len + self.overhead(), inner.ttl);
         let words = u32::from(len) + u32::from(id) + u32::from(fragment);
-        let sum = self.sum + words + u32::from(tos) + (u32::from(hops) << 8);
-        (ip.tos, ip.ttl) = (tos, hops);
+        let sum = self.sum + words + u32::from(tos) + (u32::from(ttl) << 8);
+        (ip.tos, ip.ttl) = (tos, ttl);
         (ip.len, ip.id, ip.fragment) = (U16::new(len), U16::new(id), U16::new(fragment));
         // The sum is of six words at most, so folding twice is enough.
         let sum = (sum & 0xffff) + (sum >> 16);
@@ -164,13 +164,13 @@ impl TunnelHeader {
     fn fill6(&self, ip: &mut Ipv6Hdr, inner: &Inner, len: u16) {
         ip.version_class_flow = U32::new(6 << 28 | u32::from(outer_tos(inner.tos)) << 20);
         ip.len.set(u16::from(self.between) + len);
-        ip.hop_limit = inner.hops;
+        ip.hop_limit = inner.ttl;
     }
 }
 
 /// Fields of the packet that outer headers depend on, with the hop taken off.
 struct Inner {
     tos: u8,
-    hops: u8,
+    ttl: u8,
     keeps_df: bool,
 }

@@ -17,8 +17,8 @@ pub struct WholePacket {
     pub parsed: Parsed,
     /// Its length.
     pub total: u16,
-    /// Hops left when the decision was made.
-    pub hops: u8,
+    /// TTL or hop limit when the decision was made.
+    pub ttl: u8,
 }
 
 /// Bytes of the headers, frame header included, of the packet that was fragmented: those of the first fragment without its
@@ -41,9 +41,9 @@ pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<
         return None;
     }
     if datagram.ipv6 {
-        view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = of.hops;
+        view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = of.ttl;
     } else {
-        view_mut::<Ipv4Hdr>(frame, l3)?.ttl = of.hops;
+        view_mut::<Ipv4Hdr>(frame, l3)?.ttl = of.ttl;
     }
     complete_headers(&mut frame[..headers], l3, datagram, of.total)?;
     let here = (headers - l3 + count) as u16;

@@ -279,14 +279,14 @@ fn unchanged_state<C>(
 /// Ethernet addresses of frames to a next hop, and the largest IP packet that its link takes.
 type Hop<'a> = (&'a [u8; ether::ADDRESSES], u16);
 
-/// Addresses a frame to the next hop and decrements its hops.
+/// Addresses a frame to the next hop and decrements its TTL.
 #[inline(always)]
 fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Hop) -> Result<(), SlowPathReason> {
     let (head, _) = plain::split::<I>(packet.bytes_mut()).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-    if of.len > mtu || head.ip.hops() <= 1 {
+    if of.len > mtu || head.ip.ttl() <= 1 {
         return Err(refuse(SlowPathReason::SizeOrHops));
     }
-    head.ip.take_hop();
+    head.ip.decrement_ttl();
     head.ether = *ether;
     cut(packet, of.len);
     Ok(())
@@ -304,7 +304,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     let head = if of.protocol == protocol::UDP {
         let UdpStart { head, sum, .. } =
             plain::start::<UdpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-        if of.len > mtu || head.ip.hops() <= 1 || *sum == U16::ZERO {
+        if of.len > mtu || head.ip.ttl() <= 1 || *sum == U16::ZERO {
             let summed = *sum != U16::ZERO;
             return Err(refuse(if summed { SlowPathReason::SizeOrHops } else { SlowPathReason::NoChecksum }));
         }
@@ -313,7 +313,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     } else {
         let TcpStart { head, sum, .. } =
             plain::start::<TcpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-        if of.len > mtu || head.ip.hops() <= 1 {
+        if of.len > mtu || head.ip.ttl() <= 1 {
             return Err(refuse(SlowPathReason::SizeOrHops));
         }
         *sum = change.patch::<I::Address>(*sum);

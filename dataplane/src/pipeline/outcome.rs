@@ -58,7 +58,7 @@ pub enum Transform {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transit {
     /// TTL or hop limit is decremented.
-    pub hop: bool,
+    pub decrement_ttl: bool,
     /// Our address goes into the record-route option.
     pub record_route: bool,
 }
@@ -69,8 +69,8 @@ impl Transit {
         if self.record_route {
             ipv4::record_route(frame, parsed.l3);
         }
-        if self.hop {
-            rewrite::take_hop(frame, parsed.l3, parsed.is_ipv6());
+        if self.decrement_ttl {
+            rewrite::decrement_ttl(frame, parsed.l3, parsed.is_ipv6());
         }
     }
 }

@@ -47,7 +47,7 @@ const fn of_u64(value: u64) -> u64 {
 pub struct Delta(pub u16);
 
 /// How the checksum of an IPv4 header changes when a hop is taken off.
-pub const HOP: Delta = Delta::new(0x0100, 0);
+pub const TTL_DELTA: Delta = Delta::new(0x0100, 0);
 
 impl Delta {
     /// The delta of replacing fields that sum to `old` by fields that sum to `new`.

@@ -3,7 +3,7 @@
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::checksum::{self, HOP};
+use super::checksum;
 
 /// Bytes of a header without options.
 pub const LEN: usize = 20;
@@ -72,13 +72,6 @@ impl Ipv4Hdr {
     #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.fragment.get() & DF != 0
-    }
-
-    /// Decrements the TTL and patches the checksum (RFC 1624).
-    #[inline]
-    pub fn decrement_ttl(&mut self) {
-        self.ttl -= 1;
-        self.sum = HOP.patch(self.sum);
     }
 }
 

@@ -11,7 +11,7 @@ use super::ipv4::Ipv4Hdr;
 use super::ipv6::Ipv6Hdr;
 use super::{
     Header,
-    checksum::{Delta, HOP},
+    checksum::{Delta, TTL_DELTA},
 };
 
 /// The start of a plain frame whose IP header is an `I`.
@@ -38,12 +38,12 @@ pub trait Ip: Header {
     fn tos(&self) -> u8;
     /// The "don't fragment" flag of IPv4; false for IPv6.
     fn dont_fragment(&self) -> bool;
-    /// Hops left.
-    fn hops(&self) -> u8;
-    /// Takes a hop off.
-    fn take_hop(&mut self);
-    /// Takes a hop off and applies `delta`, another change of the header's checksum, if it has one.
-    fn take_hop_and(&mut self, delta: Delta);
+    /// TTL, or hop limit of IPv6.
+    fn ttl(&self) -> u8;
+    /// Decrements it.
+    fn decrement_ttl(&mut self);
+    /// Decrements it and applies `delta`, another change of the header's checksum, if it has one.
+    fn decrement_ttl_and(&mut self, delta: Delta);
     /// Replaces the source.
     fn set_src(&mut self, address: Self::Address);
     /// Replaces the destination.
@@ -65,14 +65,14 @@ impl Ip for Ipv4Hdr {
     }
 
     #[inline(always)]
-    fn hops(&self) -> u8 {
+    fn ttl(&self) -> u8 {
         self.ttl
     }
 
     /// A TTL that is less by one adds 0x0100 to the checksum, and 0xffff is written as 0; RFC 1624. TTL and checksum are in
     /// one 32-bit word, the TTL in its lowest byte, so one addition changes both.
     #[inline(always)]
-    fn take_hop(&mut self) {
+    fn decrement_ttl(&mut self) {
         let Some(bytes) = self.as_mut_bytes()[8..].first_chunk_mut() else { return };
         let word = u32::from_le_bytes(*bytes);
         let carry = if word >= 0xfffe_0000 { 0x1_0000 } else { 0 };
@@ -80,9 +80,9 @@ impl Ip for Ipv4Hdr {
     }
 
     #[inline(always)]
-    fn take_hop_and(&mut self, delta: Delta) {
+    fn decrement_ttl_and(&mut self, delta: Delta) {
         self.ttl = self.ttl.wrapping_sub(1);
-        self.sum = delta.and(HOP).patch(self.sum);
+        self.sum = delta.and(TTL_DELTA).patch(self.sum);
     }
 
     #[inline(always)]
@@ -111,18 +111,18 @@ impl Ip for Ipv6Hdr {
     }
 
     #[inline(always)]
-    fn hops(&self) -> u8 {
+    fn ttl(&self) -> u8 {
         self.hop_limit
     }
 
     #[inline(always)]
-    fn take_hop(&mut self) {
+    fn decrement_ttl(&mut self) {
         self.hop_limit = self.hop_limit.wrapping_sub(1);
     }
 
     #[inline(always)]
-    fn take_hop_and(&mut self, _: Delta) {
-        self.take_hop();
+    fn decrement_ttl_and(&mut self, _: Delta) {
+        self.decrement_ttl();
     }
 
     #[inline(always)]
@@ -144,15 +144,15 @@ mod tests {
 
     /// For every checksum.
     #[test]
-    fn taking_a_hop_off_changes_the_checksum_as_its_delta_does() {
+    fn decrementing_the_ttl_changes_the_checksum_as_its_delta_does() {
         for sum in 0..=u16::MAX {
             let mut plain = Ipv4Hdr::new_zeroed();
             plain.ttl = 64;
             plain.sum.set(sum);
             let mut with_delta = Ipv4Hdr::new_zeroed();
             with_delta.as_mut_bytes().copy_from_slice(plain.as_bytes());
-            plain.take_hop();
-            with_delta.take_hop_and(Delta::default());
+            plain.decrement_ttl();
+            with_delta.decrement_ttl_and(Delta::default());
             assert_eq!(plain.as_bytes(), with_delta.as_bytes(), "{sum:#06x}");
         }
     }

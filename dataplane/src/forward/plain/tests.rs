@@ -51,7 +51,7 @@ proptest! {
             change_ends::<Ipv4Hdr>(&mut frame, &case, |address| U32::new(address as u32));
         }
         rewrite::apply(&mut want, &parsed, &case.rewrite);
-        rewrite::take_hop(&mut want, 0, case.ipv6);
+        rewrite::decrement_ttl(&mut want, 0, case.ipv6);
         prop_assert_eq!(&frame[ether::LEN..], want);
     }
 }

@@ -78,7 +78,7 @@ fn sctp_is_rewritten_as_by_linux() {
     for (what, rewrite, before, after) in rows {
         let mut packet = unhex(before);
         let parsed = parsed4(&packet);
-        take_hop(&mut packet, 0, false);
+        decrement_ttl(&mut packet, 0, false);
         apply(&mut packet, &parsed, &rewrite);
         assert_eq!(packet, unhex(after), "{what}");
     }

@@ -89,7 +89,7 @@ fn datagrams_are_rewritten_as_by_linux() {
     for (what, before, after) in ROWS {
         let ipv6 = before[0].starts_with('6');
         let mut before: Vec<_> = before.iter().map(|text| unhex(text)).collect();
-        before.iter_mut().for_each(|packet| rewrite::take_hop(packet, 0, ipv6));
+        before.iter_mut().for_each(|packet| rewrite::decrement_ttl(packet, 0, ipv6));
         let mut after: Vec<_> = after.iter().map(|text| unhex(text)).collect();
         // Linux draws a new identification for IPv6; a fragment that passes keeps its own.
         after

@@ -76,9 +76,9 @@ impl Pipeline {
             // The kernel would deliver it locally: its destination is still the virtual address.
             return Decision::Drop(DropReason::NoRoute);
         }
-        let transit = Transit { hop: !local, record_route };
-        if !local && rewrite::hops_left(frame, parsed) <= 1 {
-            return with_transit(ttl_exceeded(parsed), Transit { hop: false, record_route });
+        let transit = Transit { decrement_ttl: !local, record_route };
+        if !local && rewrite::ttl(frame, parsed) <= 1 {
+            return with_transit(ttl_exceeded(parsed), Transit { decrement_ttl: false, record_route });
         }
         if flags.has(Flags::TUNNEL) && !local {
             let headers = encap::overhead(tunnel_kind(destination), &destination.endpoint.address);
@@ -128,13 +128,13 @@ impl Pipeline {
         let record_route = parsed.options && !parsed.is_error();
         let Target { next, mtu, .. } = self.snapshot.network.target(parsed.ends(frame).1);
         if next.goes_to_kernel() {
-            let transit = Transit { hop: false, record_route };
+            let transit = Transit { decrement_ttl: false, record_route };
             return Decision::Forward(Forward { next, mtu, transit, transform: Transform::None });
         }
-        if rewrite::hops_left(frame, parsed) <= 1 {
-            return with_transit(ttl_exceeded(parsed), Transit { hop: false, record_route });
+        if rewrite::ttl(frame, parsed) <= 1 {
+            return with_transit(ttl_exceeded(parsed), Transit { decrement_ttl: false, record_route });
         }
-        let transit = Transit { hop: true, record_route };
+        let transit = Transit { decrement_ttl: true, record_route };
         match too_big(frame, parsed, mtu) {
             Some(refused) => with_transit(refused, transit),
             None => Decision::Forward(Forward { next, mtu, transit, transform: Transform::None }),
@@ -194,7 +194,7 @@ pub(crate) fn tunnel_kind(destination: &Destination) -> Tunnel {
     }
 }
 
-/// The decision about a packet whose hops have run out. ICMP errors are not answered.
+/// The decision about a packet whose TTL has expired. ICMP errors are not answered.
 pub(crate) fn ttl_exceeded(parsed: &Parsed) -> Decision {
     if parsed.is_error() {
         return Decision::Drop(DropReason::TtlOfError);

@@ -181,12 +181,12 @@ impl Pipeline {
         let meta = PacketMeta::of(parsed, self.hash_of(&parsed), NextStage::Lookup);
         let frame = tx.reassembly_buffer.bytes();
         let outcome = self.decide(frame, &meta, rx);
-        let hops = rewrite::hops_left(frame, &parsed);
+        let ttl = rewrite::ttl(frame, &parsed);
         if let (true, Some(flow)) = (outcome.counted, outcome.flow) {
             // `parsed.len` may be longer: a lone fragment has a header that the packet has not.
             self.count_rest(flow, u64::from(total).wrapping_sub(parsed.len.into()));
         }
-        let whole = WholePacket { parsed, total, hops };
+        let whole = WholePacket { parsed, total, ttl };
         let verdict = self.carry_out_on_fragments(datagram, &outcome, &Context { whole, rx }, tx);
         self.end_one_packet_connection(&outcome);
         verdict
@@ -266,8 +266,8 @@ impl Pipeline {
     ) -> Verdict {
         let answered = Verdict::Dropped(DropReason::DatagramAnswered);
         (1..datagram.fragments.len()).for_each(|_| self.count_verdict(answered));
-        let hops = of.whole.hops.wrapping_sub(transit.hop.into());
-        let Some((packet, parsed)) = beginning(datagram, &WholePacket { hops, ..of.whole }) else {
+        let ttl = of.whole.ttl.wrapping_sub(transit.decrement_ttl.into());
+        let Some((packet, parsed)) = beginning(datagram, &WholePacket { ttl, ..of.whole }) else {
             return Verdict::Dropped(DropReason::NoBuffer);
         };
         let about = if parsed.kind == Kind::TunnelError { parsed.quoted() } else { parsed };
@@ -288,8 +288,8 @@ impl Pipeline {
         packet.truncate(usize::from(place.payload) + usize::from(place.len));
         let mut egress =
             Egress { l3: place.l3, ipv6: parsed.is_ipv6(), next: forward.next, mtu: forward.mtu };
-        if forward.transit.hop && !forward.next.goes_to_kernel() {
-            rewrite::take_hop(packet.bytes_mut(), place.l3, egress.ipv6);
+        if forward.transit.decrement_ttl && !forward.next.goes_to_kernel() {
+            rewrite::decrement_ttl(packet.bytes_mut(), place.l3, egress.ipv6);
         }
         if forward.transform == Transform::Tunnel {
             let inner = IpSpan { l3: place.l3, ipv6: egress.ipv6, len: place.packet_len() };

@@ -44,15 +44,15 @@ impl Pipeline {
         if !parsed.is_error() {
             self.advance_state(frame, parsed, id, Sender::Destination, now);
         }
-        let transit = Transit { hop: true, record_route: false };
+        let transit = Transit { decrement_ttl: true, record_route: false };
         let decision = Decision::Forward(Forward { next, mtu, transit, transform: Transform::Nat });
         Outcome { decision, flow: Some(Flow { id, direction: Direction::Out }), counted: true }
     }
 
-    /// Why a packet may not go on to the client. A router looks at hops and size before the balancer sees the packet, so
+    /// Why a packet may not go on to the client. A router looks at TTL and size before the balancer sees the packet, so
     /// nothing is counted for a packet that is refused.
     pub(crate) fn refusal(&self, frame: &[u8], parsed: &Parsed, mtu: u16) -> Option<Decision> {
-        if rewrite::hops_left(frame, parsed) <= 1 {
+        if rewrite::ttl(frame, parsed) <= 1 {
             return Some(route::ttl_exceeded(parsed));
         }
         if parsed.is_error() && !self.icmp_checksum_passes(frame, parsed) {

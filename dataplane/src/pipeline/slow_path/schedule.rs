@@ -302,7 +302,7 @@ impl Pipeline {
         let known = || services.nat_sources.get(&(key.src(), key.protocol())) == Some(&true);
         if answers && parsed.tcp_flags & RST == 0 && known() {
             // A router has decremented the TTL by the time it finds no connection, and quotes the packet as it is then.
-            let transit = Transit { hop: true, record_route: false };
+            let transit = Transit { decrement_ttl: true, record_route: false };
             return Some(Decision::SendIcmp(Message::new(IcmpReason::NoConnection), transit).into());
         }
         None

@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn a_fragmented_icmp_error_with_a_bad_checksum_or_no_hops_left_is_dropped() {
+fn a_fragmented_icmp_error_with_a_bad_checksum_or_an_expired_ttl_is_dropped() {
     let (mut bed, [client, vip, _]) = with_connection(false);
     let sound = error(&quoted(vip, client, 100), vip, false);
     let mut wrong = sound.clone();

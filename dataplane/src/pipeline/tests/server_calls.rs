@@ -269,10 +269,10 @@ fn server_calls_work_over_ipv6() {
 
 fn sip6(from: Endpoint, to: Endpoint, (source, receiver): ([u8; 6], [u8; 6])) -> Vec<u8> {
     let (IpAddr::V6(s), IpAddr::V6(d)) = (from.address, to.address) else { panic!("IPv6 only") };
-    let hops = if from == families::vip6(5060) { 63 } else { 64 };
+    let ttl = if from == families::vip6(5060) { 63 } else { 64 };
     let mut frame = Vec::new();
     etherparse::PacketBuilder::ethernet2(source, receiver)
-        .ipv6(s.octets(), d.octets(), hops)
+        .ipv6(s.octets(), d.octets(), ttl)
         .udp(from.l4_port, to.l4_port)
         .write(&mut frame, message("one").as_bytes())
         .unwrap();

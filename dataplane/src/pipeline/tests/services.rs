@@ -247,7 +247,7 @@ fn a_fwmark_service_without_destinations_is_bypassed() {
     bed.client_sends(&frame);
     bed.client_sends(&tcp(client(), beyond, "A"));
     let got = bed.inside.take().expect("it went on");
-    assert_eq!(&got[30..], &frame[30..], "only the hops and their checksum change");
+    assert_eq!(&got[30..], &frame[30..], "only the TTL and its checksum change");
     assert!(bed.inside.take().is_some(), "and so did the next");
 }
 

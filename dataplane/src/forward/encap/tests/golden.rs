@@ -39,7 +39,7 @@ fn headers_are_those_of_linux() {
         let ipv6 = row.inner.starts_with('6');
         let mut inner = unhex(row.inner);
         inner.resize(inner.len() + row.fill, b'x');
-        rewrite::take_hop(&mut inner, 0, ipv6);
+        rewrite::decrement_ttl(&mut inner, 0, ipv6);
         let want = [unhex(row.outer), inner.clone()].concat();
         let target: IpAddr = row.target.parse().unwrap();
         let source = if target.is_ipv4() { "10.0.2.1" } else { "fd00:2::1" }.parse().unwrap();
