@@ -17,7 +17,7 @@ use pollux_dataplane::config::{
 use pollux_dataplane::conn::entry::Endpoints;
 use pollux_dataplane::conn::index::Spot;
 use pollux_dataplane::conn::{Flags, NewConnection, Sizes, Table};
-use pollux_dataplane::cpu::Any;
+use pollux_dataplane::cpu::Generic;
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
 use pollux_dataplane::io::mem::Frame;
 use pollux_dataplane::io::{BURST, Batch};
@@ -130,9 +130,9 @@ fn find_burst(table: &Table, keys: &[Key]) -> usize {
         *hash = table.hash(key);
         *spot = table.prefetch_line(*hash);
     }
-    let guesses = spots.map(|spot| table.prefetch_entry(Any, spot));
+    let guesses = spots.map(|spot| table.prefetch_entry(Generic, spot));
     let found = |(place, key): (usize, &Key)| match key {
-        Key::V4(plain) if table.confirm(Any, guesses[place], plain).is_some() => true,
+        Key::V4(plain) if table.confirm(Generic, guesses[place], plain).is_some() => true,
         key => table.find(hashes[place], key).is_some(),
     };
     keys.iter().enumerate().filter(|&row| found(row)).count()

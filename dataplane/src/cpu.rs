@@ -1,11 +1,11 @@
 //! Operations that processors of the last ten years have as single instructions: vectors of bytes, and rounds of AES.
 //!
-//! The packet path is compiled once for each [`Cpu`]. A value of [`Modern`] exists only on a processor with its
+//! The packet path is compiled once for each [`Cpu`]. A value of [`Avx2`] exists only on a processor with its
 //! instructions, so its methods are safe to call.
 #![allow(unsafe_code, reason = "code for processors that have more must only run there")]
 
 #[cfg(target_arch = "x86_64")]
-mod modern;
+mod avx2;
 
 use zerocopy::IntoBytes;
 use zerocopy::network_endian::U128;
@@ -63,9 +63,9 @@ pub trait Cpu: Copy {
 
 /// Any processor.
 #[derive(Clone, Copy, Debug)]
-pub struct Any;
+pub struct Generic;
 
-impl Cpu for Any {
+impl Cpu for Generic {
     type Start = MacBytes;
 
     #[inline(always)]
@@ -120,7 +120,7 @@ impl Cpu for Any {
         #[cfg(target_arch = "x86_64")]
         {
             // SAFETY: SSE2 is part of every x86-64 processor.
-            unsafe { modern::equal_lanes_by_sse2(lanes, want) }
+            unsafe { avx2::equal_lanes_by_sse2(lanes, want) }
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
@@ -145,7 +145,7 @@ impl Seed {
 /// The hash of a key as this processor computes it.
 pub fn hash4(seed: &Seed, key: &Key4) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(cpu) = Modern::found() {
+    if let Some(cpu) = Avx2::found() {
         return cpu.hash4(seed, key);
     }
     seed.multiply4(key)
@@ -154,14 +154,14 @@ pub fn hash4(seed: &Seed, key: &Key4) -> u64 {
 /// As [`hash4`], for IPv6.
 pub fn hash6(seed: &Seed, key: &Key6) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(cpu) = Modern::found() {
+    if let Some(cpu) = Avx2::found() {
         return cpu.hash6(seed, key);
     }
     seed.multiply6(key)
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use modern::Modern;
+pub use avx2::Avx2;
 
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) mod tests;

@@ -161,7 +161,7 @@ impl Parsed {
 /// The reason to drop a frame that is malformed or not for us.
 #[inline]
 pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    match Plain::read(cpu::Any, frame, *mac) {
+    match Plain::read(cpu::Generic, frame, *mac) {
         Some((plain, key)) => {
             *parsed = plain.parsed(Key::V4(key));
             Ok(())

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::config::{ConfigEvents, Snapshot, WorkerRings};
 use crate::conn::slab::prefetch_at;
 use crate::conn::{Expiry, Quotas, Shared, Table};
-use crate::cpu::{Any, Cpu};
+use crate::cpu::{Cpu, Generic};
 use crate::flow::Key;
 use crate::io::Batch;
 use crate::packet::Packet;
@@ -83,11 +83,15 @@ impl Pipeline {
     fn run_one<P: Packet>(&mut self, packet: P, rx: &RxContext, tx: &mut TxBuffers<P>) -> Verdict {
         self.conns.flush_pending();
         let mut meta = PacketMeta::of(Parsed::NOTHING, 0, NextStage::ToKernel);
-        self.parse_packet((Any, Any.start(&rx.mac)), packet.bytes(), rx, &mut meta);
-        self.prefetch_entries(Any, std::slice::from_mut(&mut meta));
-        self.decide_packet::<false, Any, P, Verdict>(packet, &meta, &self.burst(Any, rx), tx, |_, verdict| {
-            verdict
-        })
+        self.parse_packet((Generic, Generic.start(&rx.mac)), packet.bytes(), rx, &mut meta);
+        self.prefetch_entries(Generic, std::slice::from_mut(&mut meta));
+        self.decide_packet::<false, Generic, P, Verdict>(
+            packet,
+            &meta,
+            &self.burst(Generic, rx),
+            tx,
+            |_, verdict| verdict,
+        )
     }
 
     fn burst<'a, C>(&self, cpu: C, rx: &'a RxContext) -> Burst<'a, C> {

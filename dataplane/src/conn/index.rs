@@ -8,7 +8,7 @@ use zerocopy::FromZeros;
 
 use super::entry::{ConnId, Direction};
 use super::slab::{Slab, prefetch_at};
-use crate::cpu::{Any, Cpu};
+use crate::cpu::{Cpu, Generic};
 
 const WAYS: usize = 8;
 /// Most lines that a search accesses. Few searches access a second one.
@@ -137,7 +137,7 @@ impl Index {
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let home = self.home(hash);
         for line in &self.lines[home..home + PROBES] {
-            let mut hits = Any.equal_lanes(&line.tags, tag(hash));
+            let mut hits = Generic.equal_lanes(&line.tags, tag(hash));
             while hits != 0 {
                 let slot = Slot(line.slots[way(hits)]);
                 if is_it(slot) {

@@ -119,9 +119,9 @@ impl Records {
     pub(super) fn is_named(&self, slot: Slot, key: &Key) -> bool {
         let (id, entry) = (slot.id(), self.entry(slot.id()));
         let by_entry = match (key, self.kind(id)) {
-            (Key::V4(key), Kind::Ipv4) => entry.matches4(cpu::Any, key, slot.out()),
+            (Key::V4(key), Kind::Ipv4) => entry.matches4(cpu::Generic, key, slot.out()),
             (Key::V6(key), Kind::Ipv6(record)) => {
-                self.addresses[record as usize].matches(cpu::Any, entry, key, slot.out())
+                self.addresses[record as usize].matches(cpu::Generic, entry, key, slot.out())
             }
             (Key::V4(_), Kind::Ipv6(_)) | (Key::V6(_), Kind::Ipv4) => false,
         };

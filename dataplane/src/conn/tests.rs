@@ -181,7 +181,7 @@ fn an_ipv4_packet_with_zero_addresses_matches_no_ipv6_connection() {
     let id = table.insert(&new(1, true, true), Tick(0)).unwrap();
     let nowhere = crate::flow::Key4::new(0, 0, endpoints(1, true).key_in(6).unwrap().ports(), 6);
     let slot = super::index::Slot::new(id, Direction::In);
-    assert_eq!(table.confirm(crate::cpu::Any, slot, &nowhere), None);
+    assert_eq!(table.confirm(crate::cpu::Generic, slot, &nowhere), None);
 }
 
 /// A stale slot does not match once its connection is removed.
@@ -192,8 +192,8 @@ fn a_removed_connection_matches_no_packet() {
         let id = table.insert(&new(1, v6, true), Tick(0)).unwrap();
         let (slot, key) = (super::index::Slot::new(id, Direction::In), endpoints(1, v6).key_in(6).unwrap());
         let confirm = |table: &Table| match &key {
-            crate::flow::Key::V4(key) => table.confirm(crate::cpu::Any, slot, key),
-            crate::flow::Key::V6(key) => table.confirm6(crate::cpu::Any, slot, key),
+            crate::flow::Key::V4(key) => table.confirm(crate::cpu::Generic, slot, key),
+            crate::flow::Key::V6(key) => table.confirm6(crate::cpu::Generic, slot, key),
         };
         assert_eq!(confirm(&table), Some((id, Direction::In)));
         table.remove(id);

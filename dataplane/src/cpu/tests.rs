@@ -9,12 +9,12 @@ thread_local! {
     static OLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// True if this thread acts as on a processor that is not [`Modern`].
+/// True if this thread acts as on a processor that is not [`Avx2`].
 pub(super) fn is_old() -> bool {
     OLD.get()
 }
 
-/// Calls `act` as on a processor that is not [`Modern`].
+/// Calls `act` as on a processor that is not [`Avx2`].
 pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
     OLD.set(true);
     let result = act();
@@ -42,22 +42,22 @@ proptest! {
         ends: Ends,
         tags: [u16; 8],
     ) {
-        let Some(modern) = Modern::found() else { return Ok(()) };
+        let Some(avx2) = Avx2::found() else { return Ok(()) };
         let frame = frame(&changes, fill);
         let head = Head4::ref_from_bytes(&frame).unwrap();
-        prop_assert_eq!(modern.is_plain(head, modern.start(&MAC)), Any.is_plain(head, Any.start(&MAC)));
-        let key = Any.key(head);
-        prop_assert_eq!(modern.key(head), key);
+        prop_assert_eq!(avx2.is_plain(head, avx2.start(&MAC)), Generic.is_plain(head, Generic.start(&MAC)));
+        let key = Generic.key(head);
+        prop_assert_eq!(avx2.key(head), key);
         let mut same: Ends = zerocopy::transmute!(key);
         for at in [7, 14, 15] {
             same[at] = ends[at];
         }
-        prop_assert!(modern.are_ends(&same, &key) && Any.are_ends(&same, &key));
+        prop_assert!(avx2.are_ends(&same, &key) && Generic.are_ends(&same, &key));
         for ends in [ends, { same[usize::from(ends[0] % 16)] ^= 1 << (ends[1] % 8); same }] {
-            prop_assert_eq!(modern.are_ends(&ends, &key), Any.are_ends(&ends, &key));
+            prop_assert_eq!(avx2.are_ends(&ends, &key), Generic.are_ends(&ends, &key));
         }
         let want = tags[usize::from(fill[0] % 8)];
-        prop_assert_eq!(modern.equal_lanes(&tags, want), Any.equal_lanes(&tags, want));
+        prop_assert_eq!(avx2.equal_lanes(&tags, want), Generic.equal_lanes(&tags, want));
     }
 
     #[test]
@@ -65,11 +65,11 @@ proptest! {
         let seed = Seed(seed[0], seed[1]);
         let key4 = Key4::new(words[0] as u32, words[1] as u32, Ports(rest), protocol);
         let key6 = Key6::new(words[0], words[1], Ports(rest), protocol);
-        prop_assert_eq!(Any.hash4(&seed, &key4), seed.hash(&crate::flow::Key::V4(key4)));
-        prop_assert_eq!(Any.hash6(&seed, &key6), seed.hash(&crate::flow::Key::V6(key6)));
-        if let Some(modern) = Modern::found() {
-            prop_assert_eq!(modern.hash4(&seed, &key4), Any.hash4(&seed, &key4));
-            prop_assert_eq!(modern.hash6(&seed, &key6), Any.hash6(&seed, &key6));
+        prop_assert_eq!(Generic.hash4(&seed, &key4), seed.hash(&crate::flow::Key::V4(key4)));
+        prop_assert_eq!(Generic.hash6(&seed, &key6), seed.hash(&crate::flow::Key::V6(key6)));
+        if let Some(avx2) = Avx2::found() {
+            prop_assert_eq!(avx2.hash4(&seed, &key4), Generic.hash4(&seed, &key4));
+            prop_assert_eq!(avx2.hash6(&seed, &key6), Generic.hash6(&seed, &key6));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! The stages of a burst, compiled twice: for any processor, and for those with AVX2 and AES. [`Processor`] has one name for
 //! each stage, whichever version runs.
 //!
-//! For modern processors each stage, and what only some packets need, is a function of its own, so that they do not
+//! For processors with AVX2 each stage, and what only some packets need, is a function of its own, so that they do not
 //! compete for registers.
-#![allow(unsafe_code, reason = "code for modern processors must run only there")]
+#![allow(unsafe_code, reason = "code for AVX2 must run only where there is AVX2")]
 
 use super::fast_path::Family;
 use super::{Burst, NextStage, PacketMeta, Pipeline, RxContext, TxBuffers};
 use crate::conn::ConnId;
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::Modern;
-use crate::cpu::{Any, Cpu};
+use crate::cpu::Avx2;
+use crate::cpu::{Cpu, Generic};
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::time::{Millis, Tick};
@@ -68,7 +68,7 @@ pub(super) trait Processor: Cpu {
     }
 }
 
-impl Processor for Any {}
+impl Processor for Generic {}
 
 /// Runs the stages as compiled for this processor.
 pub(super) fn run_stages<P: Packet>(
@@ -79,15 +79,15 @@ pub(super) fn run_stages<P: Packet>(
     tx: &mut TxBuffers<P>,
 ) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(cpu) = Modern::found() {
+    if let Some(cpu) = Avx2::found() {
         // SAFETY: this processor has the features that the function is compiled for.
-        return unsafe { modern::stages(pipeline, cpu, packets, rx, metas, tx) };
+        return unsafe { avx2::stages(pipeline, cpu, packets, rx, metas, tx) };
     }
-    pipeline.stages(Any, packets, rx, metas, tx);
+    pipeline.stages(Generic, packets, rx, metas, tx);
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Processor for Modern {
+impl Processor for Avx2 {
     #[inline(always)]
     fn parse<P: Packet>(
         self,
@@ -96,8 +96,8 @@ impl Processor for Modern {
         rx: &RxContext,
         metas: &mut [PacketMeta],
     ) {
-        // SAFETY: a `Modern` exists only where the processor has the features; so below.
-        unsafe { modern::parse(pipeline, self, packets, rx, metas) }
+        // SAFETY: an `Avx2` exists only where the processor has the features; so below.
+        unsafe { avx2::parse(pipeline, self, packets, rx, metas) }
     }
 
     #[inline(always)]
@@ -111,10 +111,10 @@ impl Processor for Modern {
     ) {
         if metas.first().is_some_and(|first| first.next == NextStage::FastPath6) {
             // SAFETY: see above.
-            unsafe { modern::decide::<true, P>(pipeline, self, packets, (rx, metas), tx) }
+            unsafe { avx2::decide::<true, P>(pipeline, self, packets, (rx, metas), tx) }
         } else {
             // SAFETY: see above.
-            unsafe { modern::decide::<false, P>(pipeline, self, packets, (rx, metas), tx) }
+            unsafe { avx2::decide::<false, P>(pipeline, self, packets, (rx, metas), tx) }
         }
     }
 
@@ -124,10 +124,10 @@ impl Processor for Modern {
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
-        burst: &Burst<Modern>,
+        burst: &Burst<Avx2>,
     ) -> Result<u16, SlowPathReason> {
         // SAFETY: see above.
-        unsafe { modern::fast_path::<I, P>(pipeline, packet, meta, burst) }
+        unsafe { avx2::fast_path::<I, P>(pipeline, packet, meta, burst) }
     }
 
     #[inline(always)]
@@ -139,19 +139,19 @@ impl Processor for Modern {
         of: (ConnId, Millis, Tick),
     ) -> Result<u16, SlowPathReason> {
         // SAFETY: see above.
-        unsafe { modern::tunnel::<I, P>(pipeline, self, packet, meta, of) }
+        unsafe { avx2::tunnel::<I, P>(pipeline, self, packet, meta, of) }
     }
 }
 
-/// The stages for processors with the features that [`Modern::found`] looks for.
+/// The stages for processors with the features that [`Avx2::found`] looks for.
 #[cfg(target_arch = "x86_64")]
-mod modern {
+mod avx2 {
     use super::*;
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     pub(super) fn stages<P: Packet>(
         pipeline: &mut Pipeline,
-        cpu: Modern,
+        cpu: Avx2,
         packets: &mut Batch<P>,
         rx: &RxContext,
         metas: &mut [PacketMeta],
@@ -164,7 +164,7 @@ mod modern {
     #[inline(never)]
     pub(super) fn parse<P: Packet>(
         pipeline: &Pipeline,
-        cpu: Modern,
+        cpu: Avx2,
         packets: &Batch<P>,
         rx: &RxContext,
         metas: &mut [PacketMeta],
@@ -176,12 +176,12 @@ mod modern {
     #[inline(never)]
     pub(super) fn decide<const SIX: bool, P: Packet>(
         pipeline: &mut Pipeline,
-        cpu: Modern,
+        cpu: Avx2,
         packets: &mut Batch<P>,
         of: (&RxContext, &[PacketMeta]),
         tx: &mut TxBuffers<P>,
     ) {
-        pipeline.decide_burst::<SIX, Modern, P>(cpu, packets, of, tx);
+        pipeline.decide_burst::<SIX, Avx2, P>(cpu, packets, of, tx);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
@@ -190,20 +190,20 @@ mod modern {
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
-        burst: &Burst<Modern>,
+        burst: &Burst<Avx2>,
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path::<I, Modern, P>(packet, meta, burst)
+        pipeline.fast_path::<I, Avx2, P>(packet, meta, burst)
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
     #[inline(never)]
     pub(super) fn tunnel<I: Family, P: Packet>(
         pipeline: &mut Pipeline,
-        cpu: Modern,
+        cpu: Avx2,
         packet: &mut P,
         meta: &PacketMeta,
         of: (ConnId, Millis, Tick),
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path_tunnel::<I, Modern, P>(cpu, packet, meta, of)
+        pipeline.fast_path_tunnel::<I, Avx2, P>(cpu, packet, meta, of)
     }
 }

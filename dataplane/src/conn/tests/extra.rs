@@ -114,8 +114,8 @@ fn a_connection_with_a_fourth_end_takes_the_slow_path() {
         let slot = crate::conn::index::Slot::new(id, Direction::Out);
         for extra in [None, table.extra(id).copied()] {
             let confirmed = match reply(1, ipv6, extra) {
-                Key::V4(key) => table.confirm(crate::cpu::Any, slot, &key),
-                Key::V6(key) => table.confirm6(crate::cpu::Any, slot, &key),
+                Key::V4(key) => table.confirm(crate::cpu::Generic, slot, &key),
+                Key::V6(key) => table.confirm6(crate::cpu::Generic, slot, &key),
             };
             assert_eq!(confirmed, None);
         }

@@ -10,17 +10,17 @@ use super::*;
 
 /// An x86-64 processor with AVX2, AES, BMI and MOVBE.
 #[derive(Clone, Copy, Debug)]
-pub struct Modern(());
+pub struct Avx2(());
 
-impl Modern {
+impl Avx2 {
     /// This processor, if it has those instructions.
     #[inline]
-    pub fn found() -> Option<Modern> {
+    pub fn found() -> Option<Avx2> {
         #[cfg(test)]
         if super::tests::is_old() {
             return None;
         }
-        FOUND.then_some(Modern(()))
+        FOUND.then_some(Avx2(()))
     }
 }
 
@@ -61,8 +61,8 @@ const KEY_FROM: Ends = [8, 9, 10, 11, 14, 15, 1, 0x80, 4, 5, 6, 7, 12, 13, 0x80,
 /// Where those sixteen bytes begin in a frame: at the TTL.
 const TTL: usize = ether::LEN + 8;
 
-// SAFETY of every call below: a `Modern` exists only on a processor with the instructions that they need.
-impl Cpu for Modern {
+// SAFETY of every call below: an `Avx2` exists only on a processor with the instructions that they need.
+impl Cpu for Avx2 {
     /// For IPv4 and for IPv6.
     type Start = (__m256i, __m128i);
 
