@@ -105,7 +105,7 @@ schedulers! {
 
 /// The key of a service: the address or firewall mark of packets for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Name {
+pub enum ServiceKey {
     /// An address, a port (0 for any) and a protocol.
     Address(Endpoint, u8),
     /// A firewall mark.
@@ -117,12 +117,12 @@ pub enum Name {
     },
 }
 
-impl Name {
+impl ServiceKey {
     /// Whether clients use IPv6.
     pub fn is_ipv6(&self) -> bool {
         match self {
-            Name::Address(endpoint, _) => endpoint.address.is_ipv6(),
-            Name::Fwmark { ipv6, .. } => *ipv6,
+            ServiceKey::Address(endpoint, _) => endpoint.address.is_ipv6(),
+            ServiceKey::Fwmark { ipv6, .. } => *ipv6,
         }
     }
 }
@@ -141,8 +141,8 @@ pub struct Persistence {
 /// A virtual service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Its address or firewall mark.
-    pub name: Name,
+    /// The address or firewall mark of packets for it.
+    pub key: ServiceKey,
     /// The scheduler.
     pub scheduler: Scheduler,
     /// Flag of `sh` and `mh`: try further slots if the first destination is not usable.

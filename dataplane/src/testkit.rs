@@ -14,7 +14,7 @@ use crate::pipeline::KernelRing;
 use crate::pipeline::egress::tx_buffers::HandOffRing;
 use crate::sched::{self, Load, Loads};
 use crate::service::{
-    Destination, DestinationId, Method, Name, Scheduler, Service, ServiceId, Services, TargetId, Tunnel,
+    Destination, DestinationId, Method, Scheduler, Service, ServiceId, ServiceKey, Services, TargetId, Tunnel,
 };
 use crate::stats::{Counter, WorkerStats};
 use crate::steer::{Spread, Steering};
@@ -186,7 +186,7 @@ impl Plan {
         let (protocol, scheduler) = (self.protocol, self.scheduler);
         let slots = sched::slots(scheduler, vip.address.is_ipv6(), &destinations, |id| to.destination(id));
         to.services.push(Some(Service {
-            name: Name::Address(vip, protocol),
+            key: ServiceKey::Address(vip, protocol),
             scheduler,
             fallback: false,
             hash_l4_port: false,

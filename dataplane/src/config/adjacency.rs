@@ -115,7 +115,7 @@ impl Builder<'_> {
         adjacency: &Adjacency,
     ) -> Option<TunnelHeader> {
         let Method::Tunnel(tunnel) = destination.method else { return None };
-        let ipv6 = self.sources.services.service(destination.service)?.name.is_ipv6();
+        let ipv6 = self.sources.services.service(destination.service)?.key.is_ipv6();
         let outer =
             Outer { source: target?.source, target: destination.endpoint.address, tunnel, keep_df: false };
         let tunnel_header = TunnelHeader::new(&outer, ipv6, &adjacency.ether)?;

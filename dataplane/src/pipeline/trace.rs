@@ -5,7 +5,7 @@ use crate::conn::{ConnId, Direction, Flags};
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::parse::{Kind, Parsed, parse};
-use crate::service::{DestinationId, Name, ServiceId};
+use crate::service::{DestinationId, ServiceId, ServiceKey};
 use crate::trace::{Outcome, Record, event};
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
@@ -39,11 +39,11 @@ impl Pipeline {
     /// A record about a service. For a fwmark service the third word is the mark, and there is no protocol.
     pub(super) fn service_record(&self, service: ServiceId, words: [u32; 4]) -> Record {
         let blank = Record::new(words);
-        match self.snapshot.services.service(service).map(|service| service.name) {
-            Some(Name::Address(at, protocol)) => {
+        match self.snapshot.services.service(service).map(|service| service.key) {
+            Some(ServiceKey::Address(at, protocol)) => {
                 Record { protocol, ends: [blank.ends[0], at, blank.ends[2]], ..blank }
             }
-            Some(Name::Fwmark { fwmark, .. }) => {
+            Some(ServiceKey::Fwmark { fwmark, .. }) => {
                 Record { words: [words[0], words[1], fwmark, words[3]], ..blank }
             }
             None => blank,

@@ -3,7 +3,7 @@
 use pollux_dataplane::config::{ProtocolSet, Settings};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto::{Timeouts, tcp};
-use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
+use pollux_dataplane::service::{self, Method, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 use pollux_dataplane::wire::protocol;
 
@@ -21,12 +21,14 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
     }
 }
 
-pub(super) fn name(key: ServiceKey) -> Name {
+pub(super) fn service_key(key: ServiceKey) -> service::ServiceKey {
     match key {
         ServiceKey::Address { protocol, address, l4_port } => {
-            Name::Address(Endpoint { address, l4_port }, protocol_number(protocol))
+            service::ServiceKey::Address(Endpoint { address, l4_port }, protocol_number(protocol))
         }
-        ServiceKey::Fwmark { fwmark, family } => Name::Fwmark { fwmark, ipv6: family == Family::Ipv6 },
+        ServiceKey::Fwmark { fwmark, family } => {
+            service::ServiceKey::Fwmark { fwmark, ipv6: family == Family::Ipv6 }
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl GenerationBuilder<'_> {
             let Some(mut service) = draft.take_service(id) else { continue };
             let known = |id| draft.known(id);
             service.slots =
-                sched::slots(service.scheduler, service.name.is_ipv6(), &service.destinations, known);
+                sched::slots(service.scheduler, service.key.is_ipv6(), &service.destinations, known);
             draft.put_service(id, service);
         }
         self.compiler.index.build_call_openers(draft);
@@ -104,7 +104,7 @@ impl GenerationBuilder<'_> {
         self.weights.remove(&id);
         self.generation.changes.service_removed(key);
         let Some(gone) = self.generation.draft.take_service(id) else { return };
-        self.compiler.index.name(&mut self.generation.draft, id, gone.name, false);
+        self.compiler.index.service(&mut self.generation.draft, id, gone.key, false);
         self.compiler.index.set_call_service(id, None);
         for destination in gone.destinations {
             self.move_to_trash(destination);
@@ -131,14 +131,14 @@ impl GenerationBuilder<'_> {
         let known = self.generation.draft.take_service(id);
         if new {
             self.generation.changes.services_added.insert(key);
-            self.compiler.index.name(&mut self.generation.draft, id, convert::name(key), true);
+            self.compiler.index.service(&mut self.generation.draft, id, convert::service_key(key), true);
         }
         let scheduler = wanted.scheduler.into();
         let fresh = known.as_ref().is_none_or(|service| service.scheduler != scheduler);
         let (destinations, slots) =
             known.map_or_else(|| (Vec::new(), Arc::default()), |known| (known.destinations, known.slots));
         let service = Service {
-            name: convert::name(key),
+            key: convert::service_key(key),
             scheduler,
             fallback: wanted.flags.fallback,
             hash_l4_port: wanted.flags.hash_l4_port,

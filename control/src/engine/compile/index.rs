@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{Destination, FTP, Method, Name, Service, ServiceId, Services, Tunnel};
+use pollux_dataplane::service::{self, Destination, FTP, Method, Service, ServiceId, Services, Tunnel};
 use pollux_dataplane::wire::protocol;
 
 use super::convert::protocol_number;
@@ -54,9 +54,9 @@ impl<K: Eq + Hash + Copy> Counts<K> {
 
 impl Index {
     /// Adds (`more`) or removes a service.
-    pub fn name(&mut self, draft: &mut Draft, id: ServiceId, name: Name, more: bool) {
-        match name {
-            Name::Address(endpoint, protocol) => {
+    pub fn service(&mut self, draft: &mut Draft, id: ServiceId, key: service::ServiceKey, more: bool) {
+        match key {
+            service::ServiceKey::Address(endpoint, protocol) => {
                 let family = usize::from(endpoint.address.is_ipv6());
                 step(&mut self.hooked[family], more);
                 if endpoint.l4_port == 0 {
@@ -68,7 +68,7 @@ impl Index {
                 self.address(draft, endpoint.address, more);
                 draft.endpoint((endpoint, protocol), more.then_some(id));
             }
-            Name::Fwmark { fwmark, ipv6 } => {
+            service::ServiceKey::Fwmark { fwmark, ipv6 } => {
                 step(&mut self.hooked[usize::from(ipv6)], more);
                 draft.fwmark((fwmark, ipv6), more.then_some(id));
             }
@@ -79,7 +79,8 @@ impl Index {
     /// Records whether destinations of a service may open calls; `service` is `None` if it was removed.
     pub fn set_call_service(&mut self, id: ServiceId, service: Option<&Service>) {
         let opens = |service: &Service| {
-            let is_udp = matches!(service.name, Name::Address(at, protocol::UDP) if at.l4_port != 0);
+            let is_udp =
+                matches!(service.key, service::ServiceKey::Address(at, protocol::UDP) if at.l4_port != 0);
             is_udp && service.persistence.is_some_and(|persistence| persistence.sip)
         };
         if service.is_some_and(opens) {

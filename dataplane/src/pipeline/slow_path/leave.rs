@@ -9,7 +9,7 @@ use crate::parse::Parsed;
 use crate::pipeline::Pipeline;
 use crate::pipeline::outcome::{Decision, Outcome};
 use crate::pipeline::slow_path::schedule::{Chosen, NewFlow};
-use crate::service::{FTP, Name};
+use crate::service::{FTP, ServiceKey};
 use crate::time::Tick;
 use crate::trace::{Record, event};
 use crate::verdict::{DropReason, IcmpReason};
@@ -21,15 +21,16 @@ impl Pipeline {
         let Some(service) = self.snapshot.services.service(new_flow.service) else {
             return Decision::ToKernel.into();
         };
-        let (name, ops) = (service.name, service.ops);
+        let (key, ops) = (service.key, service.ops);
         event!(self, NoDestination, |_| Record::of(&new_flow.key, [0; 4]));
-        if matches!(name, Name::Fwmark { .. })
+        if matches!(key, ServiceKey::Fwmark { .. })
             && !new_flow.quoted
             && self.may_bypass(new_flow.key.dst_address())
         {
             return self.bypass(frame, parsed, new_flow, ops, now);
         }
-        if matches!(name, Name::Address(at, _) if at.l4_port == FTP) && new_flow.key.ports().dst() != FTP {
+        if matches!(key, ServiceKey::Address(at, _) if at.l4_port == FTP) && new_flow.key.ports().dst() != FTP
+        {
             return Decision::ToKernel.into();
         }
         if new_flow.quoted {

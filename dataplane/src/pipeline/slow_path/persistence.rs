@@ -9,7 +9,7 @@ use crate::helper::sip;
 use crate::parse::Parsed;
 use crate::pipeline::Pipeline;
 use crate::pipeline::slow_path::schedule::{Choice, Chosen, NewFlow};
-use crate::service::{DestinationId, FTP, Name, Persistence, Service};
+use crate::service::{DestinationId, FTP, Persistence, Service, ServiceKey};
 use crate::time::Tick;
 use crate::trace::{Record, event};
 use crate::verdict::DropReason;
@@ -160,9 +160,9 @@ impl Pipeline {
 }
 
 fn service_port(service: &Service) -> u16 {
-    match service.name {
-        Name::Address(endpoint, _) => endpoint.l4_port,
-        Name::Fwmark { .. } => 0,
+    match service.key {
+        ServiceKey::Address(endpoint, _) => endpoint.l4_port,
+        ServiceKey::Fwmark { .. } => 0,
     }
 }
 
@@ -170,9 +170,9 @@ fn service_port(service: &Service) -> u16 {
 fn template_key(key: &Key, service: &Service, persistence: &Persistence, data: Box<[u8]>) -> template::Key {
     let client = masked(key.src_address(), persistence.mask);
     let asked = key.dst();
-    let (protocol, target) = match service.name {
-        Name::Fwmark { fwmark, .. } => (0, template::Target::Fwmark(fwmark)),
-        Name::Address(own, _) => {
+    let (protocol, target) = match service.key {
+        ServiceKey::Fwmark { fwmark, .. } => (0, template::Target::Fwmark(fwmark)),
+        ServiceKey::Address(own, _) => {
             let kept = asked.l4_port == own.l4_port && own.l4_port != FTP;
             let l4_port = if kept { asked.l4_port } else { 0 };
             (key.protocol(), template::Target::Address(asked.address, l4_port))

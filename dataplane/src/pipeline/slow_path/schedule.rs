@@ -14,7 +14,7 @@ use crate::pipeline::outcome::{Decision, Outcome, Transit};
 use crate::pipeline::{PacketMeta, Pipeline, RxContext};
 use crate::proto::{sctp, tcp};
 use crate::sched::PickContext;
-use crate::service::{DestinationId, FTP_DATA, Name, ServiceId};
+use crate::service::{DestinationId, FTP_DATA, ServiceId, ServiceKey};
 use crate::time::{Millis, Tick};
 use crate::trace::{Record, event};
 use crate::verdict::{DropReason, IcmpReason};
@@ -170,7 +170,7 @@ impl Pipeline {
             return self.choose_persistent(frame, parsed, new_flow, now);
         }
         let asked = key.ports().dst();
-        if matches!(service.name, Name::Address(endpoint, _) if endpoint.l4_port != asked) {
+        if matches!(service.key, ServiceKey::Address(endpoint, _) if endpoint.l4_port != asked) {
             return Choice::Leave;
         }
         let ops = service.ops && key.protocol() == protocol::UDP;

@@ -10,7 +10,7 @@ use crate::pipeline::outcome::{Flow, Outcome};
 use crate::pipeline::slow_path::leave::is_unicast;
 use crate::pipeline::slow_path::schedule::Chosen;
 use crate::pipeline::{Pipeline, RxContext};
-use crate::service::{DestinationId, Name};
+use crate::service::{DestinationId, ServiceKey};
 use crate::time::Tick;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
@@ -42,7 +42,7 @@ impl Pipeline {
         let (key, services) = (&parsed.key, &self.snapshot.services);
         let id = *services.call_openers.get(&key.src())?;
         let service = services.service(services.destination(id)?.service)?;
-        let Name::Address(virtual_, _) = service.name else { return None };
+        let ServiceKey::Address(virtual_, _) = service.key else { return None };
         let ends = Endpoints { client: key.dst(), virtual_, destination: key.src() };
         let opens = parsed.kind == Kind::Flow && ends.client.l4_port != 0 && is_unicast(ends.client.address);
         opens.then_some(ServerCall { id, ends, ops: service.ops })

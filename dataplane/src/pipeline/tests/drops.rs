@@ -15,7 +15,7 @@ use super::services::{sticky, with_service};
 use super::tunnels::about_outer;
 use crate::config::{FwmarkRule, Route, RouteTable, Rule};
 use crate::conn::Sizes;
-use crate::service::{Method, Name, Persistence, ServiceId, Tunnel};
+use crate::service::{Method, Persistence, ServiceId, ServiceKey, Tunnel};
 use crate::stats::WorkerStats;
 use crate::verdict::DropReason;
 use crate::wire::{ipv4, protocol};
@@ -186,7 +186,8 @@ fn port_of_a_missing_namespace() -> Arc<WorkerStats> {
 /// A firewall mark catches an address that is not the machine's, so no ICMP error may have it as source.
 fn refused_at_a_foreign_address() -> Arc<WorkerStats> {
     let plan = Plan { weight: 0, ..Plan::new(Method::Dr) };
-    let mut snapshot = with_service(&plan, |service| service.name = Name::Fwmark { fwmark: 7, ipv6: false });
+    let mut snapshot =
+        with_service(&plan, |service| service.key = ServiceKey::Fwmark { fwmark: 7, ipv6: false });
     Arc::make_mut(&mut snapshot.services).by_fwmark.insert((7, false), ServiceId(0));
     snapshot.fwmarks = [FwmarkRule { fwmark: 7, ..FwmarkRule::default() }].into();
     let network = Arc::make_mut(&mut snapshot.network);

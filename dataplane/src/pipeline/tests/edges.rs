@@ -8,7 +8,7 @@ use super::bed::*;
 use crate::config::{FwmarkRule, NextHop, Route, RouteTable, Rule};
 use crate::flow::{Endpoint, Key};
 use crate::io::mem::Frame;
-use crate::service::{Method, Name, ServiceId};
+use crate::service::{Method, ServiceId, ServiceKey};
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::ipv4::{self, Ipv4Hdr};
 use crate::wire::{protocol, view};
@@ -176,7 +176,7 @@ fn an_address_local_by_policy_only_sends_no_icmp_errors() {
     let plan = Plan { weight: 0, ..Plan::new(Method::Dr) };
     let mut snapshot = plan.snapshot();
     let services = Arc::make_mut(&mut snapshot.services);
-    services.services[0].as_mut().unwrap().name = Name::Fwmark { fwmark: 7, ipv6: false };
+    services.services[0].as_mut().unwrap().key = ServiceKey::Fwmark { fwmark: 7, ipv6: false };
     services.by_fwmark.insert((7, false), ServiceId(0));
     snapshot.fwmarks = [FwmarkRule { fwmark: 7, ..FwmarkRule::default() }].into();
     let network = Arc::make_mut(&mut snapshot.network);

@@ -6,7 +6,7 @@ use super::bed::*;
 use crate::config::{FwmarkRule, Snapshot};
 use crate::conn::Sizes;
 use crate::flow::Endpoint;
-use crate::service::{Method, Name, Persistence, Service};
+use crate::service::{Method, Persistence, Service, ServiceKey};
 use crate::time::Millis;
 use crate::verdict::{DropReason, IcmpReason};
 use crate::wire::protocol;
@@ -17,15 +17,15 @@ pub(super) fn with_service(plan: &Plan, change: impl FnOnce(&mut Service)) -> Sn
     let services = Arc::make_mut(&mut snapshot.services);
     let service = services.services[0].as_mut().unwrap();
     change(service);
-    let name = service.name;
+    let key = service.key;
     services.by_endpoint.clear();
-    match name {
-        Name::Address(endpoint, protocol) => {
+    match key {
+        ServiceKey::Address(endpoint, protocol) => {
             services.any_port[0] = endpoint.l4_port == 0;
             services.ftp[0] = endpoint.l4_port == 21;
             services.by_endpoint.insert((endpoint, protocol), crate::service::ServiceId(0));
         }
-        Name::Fwmark { fwmark, ipv6 } => {
+        ServiceKey::Fwmark { fwmark, ipv6 } => {
             _ = services.by_fwmark.insert((fwmark, ipv6), crate::service::ServiceId(0))
         }
     }
@@ -145,7 +145,7 @@ fn templates_have_a_limit() {
 #[test]
 fn an_any_port_service_accepts_and_keeps_every_port() {
     let snapshot = with_service(&plan(), |service| {
-        service.name = Name::Address(at(vip().address, 0), protocol::TCP);
+        service.key = ServiceKey::Address(at(vip().address, 0), protocol::TCP);
         service.persistence = sticky(50);
     });
     let mut bed = plan().bed_with(snapshot).unwrap();
@@ -159,7 +159,7 @@ fn an_any_port_service_accepts_and_keeps_every_port() {
 #[test]
 fn an_ftp_service_accepts_possible_data_connections_except_from_port_20() {
     let snapshot = with_service(&plan(), |service| {
-        service.name = Name::Address(at(vip().address, 21), protocol::TCP);
+        service.key = ServiceKey::Address(at(vip().address, 21), protocol::TCP);
         service.persistence = sticky(50);
     });
     let mut bed = plan().bed_with(snapshot).unwrap();
@@ -175,7 +175,7 @@ fn an_ftp_service_accepts_possible_data_connections_except_from_port_20() {
 #[test]
 fn a_fwmark_selects_a_service() {
     let mut snapshot =
-        with_service(&plan(), |service| service.name = Name::Fwmark { fwmark: 7, ipv6: false });
+        with_service(&plan(), |service| service.key = ServiceKey::Fwmark { fwmark: 7, ipv6: false });
     snapshot.fwmarks = [FwmarkRule {
         destination: Some("10.9.9.0/24".parse().unwrap()),
         protocol: Some(protocol::TCP),
@@ -230,7 +230,7 @@ fn a_template_counts_the_packets_of_ops_connections() {
 #[test]
 fn a_fwmark_service_without_destinations_is_bypassed() {
     let mut snapshot = with_service(&plan(), |service| {
-        service.name = Name::Fwmark { fwmark: 7, ipv6: false };
+        service.key = ServiceKey::Fwmark { fwmark: 7, ipv6: false };
         service.destinations.clear();
     });
     snapshot.settings.cache_bypass = true;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::*;
 use crate::config::Counting;
 use crate::flow::Endpoint;
-use crate::service::{Method, Name, ServiceId, TargetId};
+use crate::service::{Method, ServiceId, ServiceKey, TargetId};
 
 /// Fixed loads, by destination.
 #[derive(Clone, Default)]
@@ -40,7 +40,7 @@ pub struct World {
 impl World {
     pub fn new(scheduler: Scheduler, fallback: bool, hash_l4_port: bool) -> World {
         let service = Service {
-            name: Name::Fwmark { fwmark: 7, ipv6: false },
+            key: ServiceKey::Fwmark { fwmark: 7, ipv6: false },
             scheduler,
             fallback,
             hash_l4_port,

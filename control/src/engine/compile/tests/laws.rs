@@ -1,7 +1,7 @@
 //! Incremental compilation yields the same lookup tables and adjacencies as a complete rebuild.
 
 use pollux_dataplane::flow::Endpoint;
-use pollux_dataplane::service::{Method, Name, Services, Tunnel};
+use pollux_dataplane::service::{self, Method, Services, Tunnel};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,8 +18,8 @@ fn rebuilt(compiler: &Compiler, from: &Services) -> Services {
     };
     for (id, service) in (0..).map(ServiceId).zip(&from.services) {
         let Some(service) = service else { continue };
-        match service.name {
-            Name::Address(endpoint, protocol) => {
+        match service.key {
+            service::ServiceKey::Address(endpoint, protocol) => {
                 let family = usize::from(endpoint.address.is_ipv6());
                 made.hooked[family] = true;
                 made.any_port[family] |= endpoint.l4_port == 0;
@@ -34,7 +34,7 @@ fn rebuilt(compiler: &Compiler, from: &Services) -> Services {
                     }
                 }
             }
-            Name::Fwmark { fwmark, ipv6 } => {
+            service::ServiceKey::Fwmark { fwmark, ipv6 } => {
                 made.hooked[usize::from(ipv6)] = true;
                 made.by_fwmark.insert((fwmark, ipv6), id);
             }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use pollux_dataplane::config::{NextHop, Policy};
 use pollux_dataplane::flow::Endpoint;
 use pollux_dataplane::proto::tcp;
-use pollux_dataplane::service::{Method, Name, Persistence, Tunnel};
+use pollux_dataplane::service::{self, Method, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
 
 use super::*;
@@ -51,7 +51,9 @@ destinations = [{ address = '2001:db8::2', l4_port = 53, method = 'nat' }]
 #[test]
 fn services_are_found_by_endpoint_and_by_fwmark() {
     let services = services(ALL);
-    let named = |name: Name| services.services.iter().flatten().find(|s| s.name == name).unwrap();
+    let named = |key: service::ServiceKey| {
+        services.services.iter().flatten().find(|service| service.key == key).unwrap()
+    };
     assert_eq!(services.lookup(endpoint("192.0.2.1", 99), 17, 7), Some(ServiceId(0)));
     assert_eq!(services.lookup(endpoint("2001:db8::77", 99), 17, 7), Some(ServiceId(1)));
     assert_eq!(services.lookup(endpoint("10.9.9.1", 99), 132, 0), Some(ServiceId(2)));
@@ -59,7 +61,7 @@ fn services_are_found_by_endpoint_and_by_fwmark() {
     assert_eq!(services.lookup(endpoint("10.9.9.2", 5000), 6, 8), Some(ServiceId(3)));
     assert_eq!(services.lookup(endpoint("2001:db8::9", 54), 17, 0), None);
     assert_eq!((services.any_port, services.ftp), ([true, false], [true, false]));
-    let dns = named(Name::Address(endpoint("2001:db8::9", 53), 17));
+    let dns = named(service::ServiceKey::Address(endpoint("2001:db8::9", 53), 17));
     assert!(dns.ops && dns.fallback && dns.hash_l4_port && !dns.slots.is_empty());
 }
 
