@@ -4,7 +4,7 @@
 //! The snapshot alone decides which end of a packet is the client: the source of a packet to a service, or the
 //! destination of a packet from a NAT destination or from a service's own address.
 
-pub mod spread;
+pub mod rss;
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::config::{Ingress, Snapshot, fwmarks};
 use crate::flow::{Endpoint, Key, Seed};
 use crate::parse::{Kind, Parsed};
 
-pub use spread::{Facing, Spread};
+pub use rss::{Facing, RssKeys};
 
 /// Number of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub struct Steering {
     /// Seed of the hash.
     pub seed: Seed,
     /// If present, flows are steered by a hash that devices compute too, and not by the seed.
-    pub spread: Option<Arc<Spread>>,
+    pub rss_keys: Option<Arc<RssKeys>>,
 }
 
 impl Steering {
@@ -48,8 +48,8 @@ impl Steering {
     }
 
     fn worker_of(&self, client: Endpoint) -> WorkerId {
-        if let Some(spread) = &self.spread {
-            return WorkerId(spread.bucket(client) % self.workers.max(1));
+        if let Some(rss_keys) = &self.rss_keys {
+            return WorkerId(rss_keys.bucket(client) % self.workers.max(1));
         }
         let Some(key) = Key::between(client, client, 0) else { return WorkerId(0) };
         self.scale(self.seed.hash(&key))

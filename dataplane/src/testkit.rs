@@ -17,7 +17,7 @@ use crate::service::{
     Destination, DestinationId, Method, Scheduler, Service, ServiceId, ServiceKey, Services, TargetId, Tunnel,
 };
 use crate::stats::{Counter, WorkerStats};
-use crate::steer::{Spread, Steering};
+use crate::steer::{RssKeys, Steering};
 use crate::time::Tick;
 use crate::trace::Switches;
 use crate::wire::{ether, ether::MacBytes, protocol};
@@ -103,7 +103,7 @@ pub struct Plan {
     /// Number of workers that share the flows; the bed's worker is the first.
     pub workers: u16,
     /// The ports' RSS rule, if flows are shared out by it.
-    pub spread: Option<Arc<Spread>>,
+    pub rss_keys: Option<Arc<RssKeys>>,
     /// The service's protocol.
     pub protocol: u8,
     /// Maximum number of services.
@@ -128,7 +128,7 @@ impl Plan {
             network: network(),
             weight: 1,
             workers: 1,
-            spread: None,
+            rss_keys: None,
             protocol: protocol::TCP,
             services: 4,
             debug: Switches::default(),
@@ -241,7 +241,7 @@ impl Plan {
                 hand_off: self.hand_off_ring,
             },
         };
-        let steering = Steering { workers: self.workers, seed: Seed(3, 5), spread: self.spread.clone() };
+        let steering = Steering { workers: self.workers, seed: Seed(3, 5), rss_keys: self.rss_keys.clone() };
         NamespaceParts::new(&steering, 2, &limits)
     }
 }

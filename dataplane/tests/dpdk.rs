@@ -13,7 +13,7 @@ use pollux_dataplane::dpdk::{
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::{BURST, Batch, QueuePair};
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::steer::{Facing, Spread};
+use pollux_dataplane::steer::{Facing, RssKeys};
 use pollux_dataplane::time::Clock;
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -263,8 +263,8 @@ fn every_error_of_a_setup_is_reported() {
 
 #[test]
 fn a_capable_device_accepts_the_rss_key_and_table() {
-    let spread = Spread::new(Seed(3, 5));
-    let rss_key = Some(*spread.key(Facing::Clients));
+    let rss_keys = RssKeys::new(Seed(3, 5));
+    let rss_key = Some(*rss_keys.key(Facing::Clients));
     let spreads = |devargs: &str, queues| {
         let port = Port::attach(&EAL, devargs).expect("the virtual device can be made");
         let setup = PortSetup { queues, rss_key, ..PortSetup::new(pool(8191)) };

@@ -7,7 +7,7 @@ use pollux_dataplane::dpdk::{
 };
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
-use pollux_dataplane::steer::{Facing, Spread};
+use pollux_dataplane::steer::{Facing, RssKeys};
 use pollux_dataplane::worker::Port;
 
 use super::error::RunError;
@@ -40,7 +40,7 @@ impl OpenPorts {
         config: &Config,
         workers: usize,
         interrupts: bool,
-        spread: Option<&Spread>,
+        rss_keys: Option<&RssKeys>,
     ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
@@ -71,7 +71,7 @@ impl OpenPorts {
             setup.mtu = given.map(|port| port.mtu as u16);
             setup.promiscuous = given.is_some_and(|port| port.promiscuous);
             let facing = given.and_then(|port| port.facing).map(facing);
-            setup.rss_key = spread.zip(facing).map(|(spread, facing)| *spread.key(facing));
+            setup.rss_key = rss_keys.zip(facing).map(|(rss_keys, facing)| *rss_keys.key(facing));
             let name = device.name.clone();
             let (started, queues) = device.start(&setup)?;
             let (rss, queues_count) = (started.rss, queues.len());
@@ -151,9 +151,9 @@ fn facing(facing: model::Facing) -> Facing {
 }
 
 /// Returns the RSS rule for the devices, if a port has a role (`facing`).
-pub fn spread(config: &Config) -> Option<Arc<Spread>> {
+pub fn rss_keys(config: &Config) -> Option<Arc<RssKeys>> {
     let facing = config.ports.iter().any(|port| port.facing.is_some());
-    facing.then(|| Arc::new(Spread::new(Seed::random())))
+    facing.then(|| Arc::new(RssKeys::new(Seed::random())))
 }
 
 fn wanted_mtu(config: &Config, device: &Device) -> u16 {

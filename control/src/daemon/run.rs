@@ -36,16 +36,16 @@ pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) ->
     // `args.eal[0]` is the program name.
     let eal = Arc::new(Eal::init(&args.eal[1..])?);
     let count = cores.len();
-    let spread = ports::spread(config);
+    let rss_keys = ports::rss_keys(config);
     let idle = idle::config(options, &config.start);
     let interrupts = idle.mode == Mode::Interrupt;
-    let (mut ports, pool) = OpenPorts::start(&eal, config, count, interrupts, spread.as_deref())?;
+    let (mut ports, pool) = OpenPorts::start(&eal, config, count, interrupts, rss_keys.as_deref())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
     let (dpdk, epoch) = (Dpdk { eal: &eal, clock: Tsc::new(&eal) }, Instant::now());
     let Started { handles, slots, threads, rings } =
-        workers::start(dpdk, config, &cores, idle, &mut ports, spread.as_ref())?;
+        workers::start(dpdk, config, &cores, idle, &mut ports, rss_keys.as_ref())?;
     idle::announce(idle);
     announce::connections(&mut debug, &handles);
     let named = ports.name_twins(config, &options.twin_prefix);
@@ -61,8 +61,8 @@ pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) ->
     let compiler = Compiler::new(&config.start, ports.names());
     let default_namespace = NamespaceEngine::new(compiler, Workers::new(handles), mirror, epoch);
     let kernel_namespaces = kernel_namespaces(exception_handle, port_list, pool, use_kernel);
-    let namespaces =
-        NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces)).with_spread(spread);
+    let namespaces = NamespaceWorkers::new(slots, ports.names().len(), Box::new(kernel_namespaces))
+        .with_rss_keys(rss_keys);
     let mut engine =
         Engine::new(default_namespace, Box::new(ports), Box::new(namespaces), Some(Eal::version()));
     announce::configuration(&mut debug, config);

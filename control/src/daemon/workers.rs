@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use crossbeam::channel;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::dpdk::{Eal, Mbuf, Queue, Tsc};
-use pollux_dataplane::steer::Spread;
+use pollux_dataplane::steer::RssKeys;
 use pollux_dataplane::worker::idle::IdleConfig;
 use pollux_dataplane::worker::{Setup, Worker};
 
@@ -40,11 +40,11 @@ pub(super) fn start(
     cores: &[usize],
     idle: IdleConfig,
     ports: &mut OpenPorts,
-    spread: Option<&Arc<Spread>>,
+    rss_keys: Option<&Arc<RssKeys>>,
 ) -> Result<Started, RunError> {
     let numbers: Vec<u16> = cores.iter().map(|&core| core as u16).collect();
     let Parts { setups, mut handles, rings } =
-        namespace_ops::parts(&config.start, &numbers, ports.names().len(), spread);
+        namespace_ops::parts(&config.start, &numbers, ports.names().len(), rss_keys);
     let (mut slots, mut threads) = (Vec::new(), Vec::new());
     for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(cores) {
         let sizes = default_namespace.sizes;

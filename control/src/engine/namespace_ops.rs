@@ -8,7 +8,7 @@ use std::time::Instant;
 use pollux_dataplane::conn::Sizes;
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::packet::Packet;
-use pollux_dataplane::steer::{Spread, Steering};
+use pollux_dataplane::steer::{RssKeys, Steering};
 use pollux_dataplane::worker::binding::{Binding, NamespaceId};
 use pollux_dataplane::worker::namespace::{NamespaceSetup, NamespaceWorker};
 use pollux_dataplane::worker::namespace_parts::{NamespaceLimits, NamespaceParts, RingDepths};
@@ -76,7 +76,7 @@ pub struct NamespaceWorkers<P> {
     ports: usize,
     kernel: Box<dyn KernelNamespaceOps<P>>,
     commands: u64,
-    spread: Option<Arc<Spread>>,
+    rss_keys: Option<Arc<RssKeys>>,
 }
 
 impl<P: Packet> NamespaceWorkers<P> {
@@ -86,13 +86,13 @@ impl<P: Packet> NamespaceWorkers<P> {
         ports: usize,
         kernel: Box<dyn KernelNamespaceOps<P>>,
     ) -> NamespaceWorkers<P> {
-        NamespaceWorkers { slots, ports, kernel, commands: 0, spread: None }
+        NamespaceWorkers { slots, ports, kernel, commands: 0, rss_keys: None }
     }
 
     /// Steers flows of all namespaces by the rule that the ports' RSS uses.
     #[must_use]
-    pub fn with_spread(self, spread: Option<Arc<Spread>>) -> NamespaceWorkers<P> {
-        NamespaceWorkers { spread, ..self }
+    pub fn with_rss_keys(self, rss_keys: Option<Arc<RssKeys>>) -> NamespaceWorkers<P> {
+        NamespaceWorkers { rss_keys, ..self }
     }
 
     /// Has every worker execute a command, and frees the data they return.
@@ -135,9 +135,9 @@ pub struct Parts<P> {
     pub rings: KernelRings<P>,
 }
 
-/// Creates rings, counters and shared data for workers on these cores. Without `spread`, the rule used by the ports'
+/// Creates rings, counters and shared data for workers on these cores. Without `rss_keys`, the rule used by the ports'
 /// RSS, the workers steer flows by a rule of their own.
-pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<Spread>>) -> Parts<P> {
+pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, rss_keys: Option<&Arc<RssKeys>>) -> Parts<P> {
     let count = cores.len();
     let share = |total: u32| total.div_ceil(count.max(1) as u32);
     let limits = NamespaceLimits {
@@ -151,7 +151,7 @@ pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, spread: Option<&Arc<
         templates: start.templates as usize,
         rings: RingDepths::default(),
     };
-    let steering = Steering { workers: count as u16, seed: Seed::random(), spread: spread.cloned() };
+    let steering = Steering { workers: count as u16, seed: Seed::random(), rss_keys: rss_keys.cloned() };
     let NamespaceParts { setups, kernel, inject, shared } = NamespaceParts::new(&steering, ports, &limits);
     let handle = |(setup, &core): (&NamespaceSetup<P>, &u16)| WorkerHandle {
         core,
@@ -169,7 +169,7 @@ impl<P: Packet> NamespaceOps for NamespaceWorkers<P> {
     fn add(&mut self, id: NamespaceId, namespace: &Namespace) -> Result<AddedNamespace, Failure> {
         let start = &Start::from(&namespace.start);
         let cores: Vec<u16> = self.slots.iter().map(|slot| slot.core).collect();
-        let Parts { setups, handles, rings } = parts(start, &cores, self.ports, self.spread.as_ref());
+        let Parts { setups, handles, rings } = parts(start, &cores, self.ports, self.rss_keys.as_ref());
         let made: Result<Vec<_>, _> = setups.into_iter().map(NamespaceWorker::new).collect();
         let (ipv4, ipv6) = (start.connections_ipv4, start.connections_ipv6);
         let no_memory = |why: std::io::Error| Failure::NoMemory { ipv4, ipv6, why: why.to_string() };

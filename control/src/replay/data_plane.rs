@@ -72,7 +72,7 @@ impl DataPlane {
             templates: TEMPLATES,
             rings: RingDepths { control: DEPTH, kernel: DEPTH, inject: DEPTH, hand_off: DEPTH },
         };
-        let steering = Steering { workers: 1, seed: Seed::random(), spread: None };
+        let steering = Steering { workers: 1, seed: Seed::random(), rss_keys: None };
         let mut parts = NamespaceParts::new(&steering, Side::ALL.len(), &limits);
         let setup = Setup::new(ports.collect(), parts.take_first());
         let NamespaceParts { kernel, inject, shared, .. } = parts;

@@ -13,7 +13,7 @@ use super::mempool::Pool;
 use super::port::{self, Link, Port, PortError};
 use super::queue::Queue;
 use super::rx_interrupt::RxInterrupt;
-use crate::steer::spread::{BUCKETS, KEY};
+use crate::steer::rss::{BUCKETS, KEY};
 
 /// Bytes of a frame beyond its MTU: the Ethernet header and two VLAN tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
@@ -38,7 +38,7 @@ pub struct PortSetup {
     pub promiscuous: bool,
     /// Whether to enable RSS, if the device supports it.
     pub rss: bool,
-    /// The RSS key, under which the device's queue is the flow's owner; see [`crate::steer::spread`].
+    /// The RSS key, under which the device's queue is the flow's owner; see [`crate::steer::rss`].
     pub rss_key: Option<[u8; KEY]>,
     /// Whether to enable fast free, if the device supports it. All packets must then come from one pool, so it is
     /// enabled only if there is one pool, and no other can be created afterwards.

@@ -1,8 +1,8 @@
 //! Namespaces at a worker: each has the same addresses, and no packet crosses from one to another.
 
 mod commands;
+mod rss;
 mod sleep;
-mod spread;
 mod world;
 
 use std::net::IpAddr;

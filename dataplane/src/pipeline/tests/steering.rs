@@ -13,7 +13,7 @@ proptest! {
     fn both_directions_have_one_owner(host: u8, port in 1024u16.., workers in 1u16..9, seed: u64, method in 0..3usize) {
         let method = [Method::Nat, Method::Dr, Method::Tunnel(Tunnel::Ipip)][method];
         let snapshot = Plan::new(method).snapshot();
-        let steering = Steering { workers, seed: Seed(seed | 1, 7), spread: None };
+        let steering = Steering { workers, seed: Seed(seed | 1, 7), rss_keys: None };
         let client = at(v4(198, 51, 100, host), port);
         let owner = |frame: &[u8]| {
             let mac = frame[..6].try_into().unwrap();

@@ -12,7 +12,7 @@ use crate::flow::{Endpoint, Key};
 use crate::io::mem::{Frame, ManualClock, Wire};
 use crate::service::Method;
 use crate::stats::{Counter, WorkerStats};
-use crate::steer::Spread;
+use crate::steer::RssKeys;
 use crate::testkit::*;
 use crate::verdict::DropReason;
 use crate::wire::protocol;
@@ -34,12 +34,12 @@ pub(super) struct TestNamespace {
 
 impl TestNamespace {
     pub(super) fn new(workers: u16) -> TestNamespace {
-        TestNamespace::spread(workers, None)
+        TestNamespace::with_rss(workers, None)
     }
 
     /// A namespace whose flows are distributed by the devices' hash.
-    pub(super) fn spread(workers: u16, spread: Option<Arc<Spread>>) -> TestNamespace {
-        let plan = Plan { workers, spread, hand_off_ring: 64, ..Plan::new(Method::Nat) };
+    pub(super) fn with_rss(workers: u16, rss_keys: Option<Arc<RssKeys>>) -> TestNamespace {
+        let plan = Plan { workers, rss_keys, hand_off_ring: 64, ..Plan::new(Method::Nat) };
         let NamespaceParts { setups, kernel, inject, shared } = plan.namespace_parts();
         let worker_stats = setups.iter().map(|setup| Arc::clone(&setup.stats)).collect();
         let rings = setups.iter().map(|setup| Arc::clone(&setup.rings)).collect();

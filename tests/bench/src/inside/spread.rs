@@ -76,7 +76,7 @@ fn over_workers(workers: u16) -> Result<Row> {
         compiler.set_network(network_state).map_err(|why| trouble(&why))?;
     }
     let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
-    let steering = Steering { workers, seed: Seed::random(), spread: None };
+    let steering = Steering { workers, seed: Seed::random(), rss_keys: None };
     let (mut counts, mut parsed) = (vec![0; usize::from(workers)], Parsed::NOTHING);
     for flow in 0..FLOWS {
         let frame = frame::request(Family::Ipv4, flow, 60);

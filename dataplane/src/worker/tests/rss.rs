@@ -1,4 +1,4 @@
-//! A device that hashes as real ones do, in front of several workers: with the keys of `Spread` no packet is handed
+//! A device that hashes as real ones do, in front of several workers: with the keys of `RssKeys` no packet is handed
 //! off.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::world::{TestNamespace, World, serving, syn};
 use crate::flow::{Endpoint, Seed};
-use crate::steer::spread::{BUCKETS, Facing, KEY, Spread};
+use crate::steer::rss::{BUCKETS, Facing, KEY, RssKeys};
 use crate::testkit::*;
 
 /// The Toeplitz hash of a device, over both addresses and both ports.
@@ -43,31 +43,31 @@ fn the_test_device_passes_the_rss_verification_suite() {
     }
 }
 
-fn bucket(spread: &Spread, facing: Facing, source: Endpoint, destination: Endpoint) -> u16 {
-    toeplitz(spread.key(facing), source, destination) as u16 % BUCKETS
+fn bucket(rss_keys: &RssKeys, facing: Facing, source: Endpoint, destination: Endpoint) -> u16 {
+    toeplitz(rss_keys.key(facing), source, destination) as u16 % BUCKETS
 }
 
 proptest! {
-    /// The device chooses the same bucket as `Spread`, whatever the other endpoint is.
+    /// The device chooses the same bucket as `RssKeys`, whatever the other endpoint is.
     #[test]
     fn the_device_chooses_the_bucket_of_the_client(seed: (u64, u64), client: (u32, u16), other: (u32, u16), six: (u128, u128)) {
-        let spread = Spread::new(Seed(seed.0, seed.1));
+        let rss_keys = RssKeys::new(Seed(seed.0, seed.1));
         let [client4, other4] = [client, other].map(|(address, port)| at(IpAddr::from(address.to_be_bytes()), port));
-        let expected = spread.bucket(client4);
-        prop_assert_eq!(bucket(&spread, Facing::Clients, client4, other4), expected);
-        prop_assert_eq!(bucket(&spread, Facing::Servers, other4, client4), expected);
+        let expected = rss_keys.bucket(client4);
+        prop_assert_eq!(bucket(&rss_keys, Facing::Clients, client4, other4), expected);
+        prop_assert_eq!(bucket(&rss_keys, Facing::Servers, other4, client4), expected);
         let [client6, other6] = [(six.0, client.1), (six.1, other.1)]
             .map(|(address, port)| at(Ipv6Addr::from_bits(address).into(), port));
-        prop_assert_eq!(bucket(&spread, Facing::Clients, client6, other6), spread.bucket(client6));
+        prop_assert_eq!(bucket(&rss_keys, Facing::Clients, client6, other6), rss_keys.bucket(client6));
     }
 
     /// Neighbours differ in their last bits: ports alone, or addresses alone, reach every bucket equally often.
     #[test]
     fn neighbours_are_spread_evenly(seed: (u64, u64), first: u16, address: u32, six: u128) {
-        let spread = Spread::new(Seed(seed.0, seed.1));
+        let rss_keys = RssKeys::new(Seed(seed.0, seed.1));
         let even = |client: &dyn Fn(u16) -> Endpoint| {
             let mut counts = [0; BUCKETS as usize];
-            (0..BUCKETS).for_each(|n| counts[usize::from(spread.bucket(client(n)))] += 1);
+            (0..BUCKETS).for_each(|n| counts[usize::from(rss_keys.bucket(client(n)))] += 1);
             counts == [1; BUCKETS as usize]
         };
         let base = |n| IpAddr::from((address & !127 | u32::from(n)).to_be_bytes());
@@ -81,33 +81,33 @@ proptest! {
 
 /// A device with one queue per worker.
 struct Device<'a> {
-    spread: &'a Spread,
+    rss_keys: &'a RssKeys,
     facing: Facing,
     queues: &'a [crate::io::mem::Wire],
 }
 
 impl Device<'_> {
     fn receive(&self, frame: &[u8], source: Endpoint, destination: Endpoint) {
-        let entry = bucket(self.spread, self.facing, source, destination);
+        let entry = bucket(self.rss_keys, self.facing, source, destination);
         self.queues[usize::from(entry) % self.queues.len()].put(frame);
     }
 }
 
 /// Runs 200 NAT flows in both directions and returns the number of packets handed off.
 fn handed_off(workers: u16, facing: [Facing; 2]) -> u64 {
-    let spread = Arc::new(Spread::new(Seed(0x1234_5678_9abc_def1, 0xfeed_beef_0bad_cafe)));
-    let mut world = World::of(TestNamespace::spread(workers, Some(Arc::clone(&spread))));
+    let rss_keys = Arc::new(RssKeys::new(Seed(0x1234_5678_9abc_def1, 0xfeed_beef_0bad_cafe)));
+    let mut world = World::of(TestNamespace::with_rss(workers, Some(Arc::clone(&rss_keys))));
     world.workers.iter_mut().for_each(|worker| worker.install(serving(0, None), &[]));
     let clients: Vec<_> = (0..200).map(|n| at(v4(198, 51, 100, n / 3), 1024 + 77 * u16::from(n))).collect();
     // In chunks that the connection tables and the hand-off rings have room for.
     for chunk in clients.chunks(20) {
         for &client in chunk {
-            let outside = Device { spread: &spread, facing: facing[0], queues: &world.outside };
+            let outside = Device { rss_keys: &rss_keys, facing: facing[0], queues: &world.outside };
             outside.receive(&syn(client, vip(), None), client, vip());
         }
         world.poll();
         for &client in chunk {
-            let inside = Device { spread: &spread, facing: facing[1], queues: &world.inside };
+            let inside = Device { rss_keys: &rss_keys, facing: facing[1], queues: &world.inside };
             inside.receive(&syn(nth_server(0), client, None), nth_server(0), client);
         }
         world.poll();

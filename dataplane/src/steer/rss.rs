@@ -49,7 +49,7 @@ type NibbleTable<const N: usize> = [[u8; 16]; N];
 
 /// The two RSS keys, and lookup tables that compute the same hash in software.
 #[derive(Debug)]
-pub struct Spread {
+pub struct RssKeys {
     clients: [u8; KEY],
     servers: [u8; KEY],
     ipv4: NibbleTable<8>,
@@ -58,9 +58,9 @@ pub struct Spread {
     ports6: NibbleTable<4>,
 }
 
-impl Spread {
+impl RssKeys {
     /// Derives the keys from a secret seed, so that outsiders cannot choose flows that all have the same owner.
-    pub fn new(seed: Seed) -> Spread {
+    pub fn new(seed: Seed) -> RssKeys {
         let (mut clients, mut servers) = ([0; KEY], [0; KEY]);
         let mut random = [seed.0, seed.1, seed.0.rotate_left(32) ^ seed.1].into_iter();
         for (range, distance) in
@@ -75,7 +75,7 @@ impl Spread {
                 }
             }
         }
-        Spread {
+        RssKeys {
             ipv4: nibble_table(&clients, INPUT4.0),
             ipv6: nibble_table(&clients, INPUT6.0),
             ports4: nibble_table(&clients, INPUT4.1),
