@@ -59,9 +59,9 @@ impl Default for DebugLog {
         let list = |specs| {
             trace::sites(specs).map(|site| SiteState {
                 module: site.module,
-                file: site.spec.place.file,
-                line: site.spec.place.line,
-                function: site.spec.place.function(),
+                file: site.spec.location.file,
+                line: site.spec.location.line,
+                function: site.spec.location.function(),
                 format: site.spec.format,
                 level: site.spec.level,
                 flags: Flags::default(),

@@ -21,7 +21,7 @@ mod store;
 pub mod translate;
 
 pub use datagram::{Datagram, Fragment, MAX_FRAGMENTS};
-pub use info::{FragmentInfo, Place};
+pub use info::{FragmentInfo, FragmentPosition};
 pub use reassembly_buffer::ReassemblyBuffer;
 
 use crate::flow::{Key, Seed};
@@ -101,16 +101,16 @@ impl<P: Packet> Reassembler<P> {
         mut gone: impl FnMut(P, DropReason),
     ) -> Outcome<P> {
         self.expire(now, |packet| gone(packet, DropReason::FragmentTimeout));
-        let place = info.place;
-        if let Err(why) = sound(info) {
+        let position = info.position;
+        if let Err(why) = check(info) {
             return Outcome::Refused(packet, why);
         }
-        if place.offset == 0 && !place.more {
-            return Outcome::Complete(alone(packet, info));
+        if position.offset == 0 && !position.more {
+            return Outcome::Complete(unfragmented(packet, info));
         }
         let found = self.store.find(&info.datagram);
         if let Some(partial) = found
-            && let Err(why) = self.fits(partial, &place)
+            && let Err(why) = self.fits(partial, &position)
         {
             if why != DropReason::FragmentDuplicate {
                 self.store.close(partial, |fragment| gone(fragment.packet, why));
@@ -141,10 +141,10 @@ impl<P: Packet> Reassembler<P> {
     }
 
     /// Checks a fragment against those of its datagram that are held.
-    fn fits(&self, partial: PartialId, new: &Place) -> Result<(), DropReason> {
+    fn fits(&self, partial: PartialId, new: &FragmentPosition) -> Result<(), DropReason> {
         let (previous, next) = self.store.neighbours(partial, new.offset);
-        let place = |slot: Option<_>| slot.and_then(|slot| self.store.place(slot));
-        let (previous, next) = (place(previous), place(next));
+        let position = |slot: Option<_>| slot.and_then(|slot| self.store.position(slot));
+        let (previous, next) = (position(previous), position(next));
         if next.is_some_and(|next| (next.offset, next.len, next.more) == (new.offset, new.len, new.more)) {
             return Err(DropReason::FragmentDuplicate);
         }
@@ -182,17 +182,17 @@ impl<P: Packet> Reassembler<P> {
     }
 
     fn put(&mut self, partial: PartialId, packet: P, info: &FragmentInfo) -> Outcome<P> {
-        let place = info.place;
-        let (previous, _) = self.store.neighbours(partial, place.offset);
-        if let Some(fragment) = self.store.insert(partial, previous, Fragment { packet, place }) {
+        let position = info.position;
+        let (previous, _) = self.store.neighbours(partial, position.offset);
+        if let Some(fragment) = self.store.insert(partial, previous, Fragment { packet, position }) {
             return Outcome::Refused(fragment.packet, DropReason::FragmentsFull);
         }
         let known = self.store.partial_mut(partial);
-        if place.offset == 0 {
+        if position.offset == 0 {
             known.protocol = info.protocol;
         }
-        if !place.more {
-            known.total = Some(place.end());
+        if !position.more {
+            known.total = Some(position.end());
         }
         // Fragments do not overlap, so the datagram is complete when the sum of their lengths is its length.
         if known.total != Some(known.received) {
@@ -206,25 +206,25 @@ impl<P: Packet> Reassembler<P> {
 }
 
 /// Checks whether a fragment can be part of any datagram.
-fn sound(info: &FragmentInfo) -> Result<(), DropReason> {
-    let place = &info.place;
-    let datagram = place.offset == 0 && !place.more;
-    if place.len == 0 && !datagram || place.more && !place.len.is_multiple_of(8) {
+fn check(info: &FragmentInfo) -> Result<(), DropReason> {
+    let position = &info.position;
+    let datagram = position.offset == 0 && !position.more;
+    if position.len == 0 && !datagram || position.more && !position.len.is_multiple_of(8) {
         return Err(DropReason::FragmentLength);
     }
-    let headers = usize::from(place.payload - place.l3);
+    let headers = usize::from(position.payload - position.l3);
     let counted = match info.datagram {
         Key::V4(_) => headers,
         Key::V6(_) => headers.saturating_sub(ipv6::LEN + ipv6::FRAGMENT_LEN),
     };
-    if counted as u32 + place.end() > LONGEST { Err(DropReason::FragmentTooFar) } else { Ok(()) }
+    if counted as u32 + position.end() > LONGEST { Err(DropReason::FragmentTooFar) } else { Ok(()) }
 }
 
 /// The datagram of a fragment that is first and last. It is independent of others with its identification; RFC 6946.
-fn alone<P>(packet: P, info: &FragmentInfo) -> Datagram<P> {
-    let place = info.place;
-    let fragments = std::iter::once(Fragment { packet, place }).collect();
-    Datagram { fragments, ipv6: info.is_ipv6(), len: place.len, protocol: info.protocol }
+fn unfragmented<P>(packet: P, info: &FragmentInfo) -> Datagram<P> {
+    let position = info.position;
+    let fragments = std::iter::once(Fragment { packet, position }).collect();
+    Datagram { fragments, ipv6: info.is_ipv6(), len: position.len, protocol: info.protocol }
 }
 
 #[cfg(test)]

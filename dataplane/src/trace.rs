@@ -12,7 +12,7 @@ use crate::flow::{Endpoint, Key};
 
 /// The place in the code where an event is traced.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct SourceLocation {
     /// The file, as the compiler names it.
     pub file: &'static str,
     /// The line in the file.
@@ -21,17 +21,17 @@ pub struct Place {
     pub inner: fn() -> &'static str,
 }
 
-impl Place {
+impl SourceLocation {
     /// The name of the function with the site.
     pub fn function(&self) -> &'static str {
         (self.inner)().rsplit("::").nth(1).unwrap_or_default()
     }
 }
 
-/// Ties a kind of event to its place. There is exactly one for each kind.
-pub trait At {
-    /// The place.
-    const PLACE: Place;
+/// Ties a kind of event to its location. There is exactly one for each kind.
+pub trait TracedAt {
+    /// The location.
+    const LOCATION: SourceLocation;
 }
 
 /// Properties of a kind of event.
@@ -44,7 +44,7 @@ pub struct Spec {
     /// The text, with placeholders in braces.
     pub format: &'static str,
     /// Where it is traced.
-    pub place: Place,
+    pub location: SourceLocation,
 }
 
 /// A kind of event for one module: the unit that can be switched on and off.
@@ -61,7 +61,7 @@ pub fn sites(specs: &'static [Spec]) -> impl Iterator<Item = Site> {
     specs.iter().flat_map(|spec| spec.modules.iter().map(move |module| Site { spec, module }))
 }
 
-/// Defines an enum of kinds of events, and a marker type for each kind that carries its place.
+/// Defines an enum of kinds of events, and a marker type for each kind that carries its location.
 #[macro_export]
 macro_rules! event_kinds {
     ($(#[$doc:meta])* $name:ident { $($kind:ident = $modules:expr, $level:literal, $format:literal;)* }) => {
@@ -84,7 +84,7 @@ macro_rules! event_kinds {
                 modules: $modules,
                 level: $level,
                 format: $format,
-                place: <at::$kind as $crate::trace::At>::PLACE,
+                location: <at::$kind as $crate::trace::TracedAt>::LOCATION,
             }),*];
 
             /// Number of sites of each kind. Separate from `SPECS`, which needs the places.
@@ -118,9 +118,9 @@ macro_rules! trace_site {
             std::any::type_name_of_val(&inner)
         }
         #[allow(non_local_definitions, reason = "so that the compiler finds kinds that are traced nowhere, or twice")]
-        impl $crate::trace::At for $($part)::+::at::$kind {
-            const PLACE: $crate::trace::Place =
-                $crate::trace::Place { file: file!(), line: line!(), inner };
+        impl $crate::trace::TracedAt for $($part)::+::at::$kind {
+            const LOCATION: $crate::trace::SourceLocation =
+                $crate::trace::SourceLocation { file: file!(), line: line!(), inner };
         }
         const FIRST: u16 = $($part)::+::Kind::$kind.first();
         FIRST
@@ -255,9 +255,9 @@ mod tests {
     #[test]
     fn a_site_has_its_place() {
         let spec = &Kind::SPECS[Kind::NoDestination as usize];
-        assert_eq!(spec.place.file, "dataplane/src/pipeline/slow_path/leave.rs");
-        assert_eq!(spec.place.function(), "leave");
-        assert!(spec.place.line > 10);
+        assert_eq!(spec.location.file, "dataplane/src/pipeline/slow_path/leave.rs");
+        assert_eq!(spec.location.function(), "leave");
+        assert!(spec.location.line > 10);
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn flags_prefix_the_text() {
     debug.record(3, &full);
     debug.set(&query::parse("format ^connection\\040table +pmflt").unwrap());
     debug.record(3, &full);
-    let line = Kind::SPECS[Kind::TableFull as usize].place.line;
+    let line = Kind::SPECS[Kind::TableFull as usize].location.line;
     let text = "IPVS: connection table is full: no entry for TCP 10.0.0.1:4000->10.0.0.9:80";
     assert_eq!(texts(&events), [text.to_owned(), format!("[worker 3] ip_vs:open:{line}: {text}")]);
 }

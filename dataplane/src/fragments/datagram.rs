@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::info::Place;
+use super::info::FragmentPosition;
 use crate::packet::Packet;
 use crate::wire::ipv6;
 
@@ -15,7 +15,7 @@ pub struct Fragment<P> {
     /// The frame with the fragment.
     pub packet: P,
     /// Position of headers and payload in the frame.
-    pub place: Place,
+    pub position: FragmentPosition,
 }
 
 /// A complete datagram, its fragments in order. Positions are bytes from the start of the payload that was fragmented.
@@ -35,7 +35,7 @@ pub struct Datagram<P> {
 impl<P: Packet> Datagram<P> {
     /// The payload, fragment by fragment.
     pub fn payload(&self) -> impl Iterator<Item = &[u8]> {
-        self.fragments.iter().map(|fragment| fragment.place.of(fragment.packet.bytes()))
+        self.fragments.iter().map(|fragment| fragment.position.slice(fragment.packet.bytes()))
     }
 
     /// The payload from byte `at` on, fragment by fragment.
@@ -66,7 +66,7 @@ impl<P: Packet> Datagram<P> {
     pub fn write(&mut self, at: usize, from: &[u8]) -> bool {
         let (mut skip, mut missing) = (at, from);
         for fragment in &mut self.fragments {
-            let part = fragment.place.of_mut(fragment.packet.bytes_mut());
+            let part = fragment.position.slice_mut(fragment.packet.bytes_mut());
             let (skipped, rest) = part.split_at_mut(skip.min(part.len()));
             skip -= skipped.len();
             let count = rest.len().min(missing.len());
@@ -97,6 +97,6 @@ impl<P: Packet> Datagram<P> {
 
     /// Bytes of the largest fragment as an IP packet, the size to which Linux fragments a reassembled packet again.
     pub fn largest(&self) -> u16 {
-        self.fragments.iter().map(|fragment| fragment.place.packet_len()).max().unwrap_or(0)
+        self.fragments.iter().map(|fragment| fragment.position.packet_len()).max().unwrap_or(0)
     }
 }

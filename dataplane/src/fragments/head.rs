@@ -25,13 +25,13 @@ pub struct WholePacket {
 /// fragment header.
 pub(super) fn headers<P>(datagram: &Datagram<P>) -> Option<usize> {
     let gap = if datagram.ipv6 { ipv6::FRAGMENT_LEN } else { 0 };
-    usize::from(datagram.fragments.first()?.place.payload).checked_sub(gap)
+    usize::from(datagram.fragments.first()?.position.payload).checked_sub(gap)
 }
 
 /// The beginning of the packet that was fragmented, for an ICMP error to quote, in a buffer of its own.
 pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<(P, Parsed)> {
     let first = datagram.fragments.first()?;
-    let l3 = usize::from(first.place.l3);
+    let l3 = usize::from(first.position.l3);
     let headers = headers(datagram)?;
     let count = usize::from(datagram.len).min(QUOTED);
     let mut packet = first.packet.sibling(headers + count)?;

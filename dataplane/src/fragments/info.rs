@@ -10,7 +10,7 @@ const FROM_KERNEL: u8 = 0x40;
 
 /// Position of a fragment's payload in its frame and in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FragmentPosition {
     /// Start of the IP header in the frame.
     pub l3: u16,
     /// Start of the payload in the frame: behind the IP header, or the fragment header of IPv6.
@@ -32,7 +32,7 @@ pub struct FragmentInfo {
     /// Protocol number of the first header of the payload. For IPv6, only that of the first fragment is valid.
     pub protocol: u8,
     /// Position of the payload.
-    pub place: Place,
+    pub position: FragmentPosition,
 }
 
 impl FragmentInfo {
@@ -59,7 +59,7 @@ impl FragmentInfo {
     }
 }
 
-impl Place {
+impl FragmentPosition {
     /// End of the payload in the datagram.
     #[inline]
     pub fn end(&self) -> u32 {
@@ -72,37 +72,38 @@ impl Place {
     }
 
     /// The payload.
-    pub fn of<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
+    pub fn slice<'a>(&self, frame: &'a [u8]) -> &'a [u8] {
         let start = usize::from(self.payload);
         frame.get(start..start + usize::from(self.len)).unwrap_or_default()
     }
 
     /// The payload, to be rewritten.
-    pub fn of_mut<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
+    pub fn slice_mut<'a>(&self, frame: &'a mut [u8]) -> &'a mut [u8] {
         let start = usize::from(self.payload);
         frame.get_mut(start..start + usize::from(self.len)).unwrap_or_default()
     }
 }
 
 /// The position of a packet of `len` bytes at `l3`, of which `head` are headers. Returns `None` if the frame is too short.
-fn place(frame: &[u8], l3: u16, head: usize, len: usize) -> Option<Place> {
+fn position(frame: &[u8], l3: u16, head: usize, len: usize) -> Option<FragmentPosition> {
     let payload = u16::try_from(usize::from(l3) + head).ok()?;
-    let place = Place { l3, payload, len: len.checked_sub(head)? as u16, offset: 0, more: false };
-    (usize::from(l3) + len <= frame.len()).then_some(place)
+    let position =
+        FragmentPosition { l3, payload, len: len.checked_sub(head)? as u16, offset: 0, more: false };
+    (usize::from(l3) + len <= frame.len()).then_some(position)
 }
 
 fn read4(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
     let ip: &Ipv4Hdr = view(frame, l3.into())?;
     let (head, field) = (ip.header_len(), ip.fragment.get());
-    let place = place(frame, l3, head, ip.len.get().into()).filter(|_| head >= ipv4::LEN)?;
+    let position = position(frame, l3, head, ip.len.get().into()).filter(|_| head >= ipv4::LEN)?;
     let ports = Ports(ip.id.get().into());
     Some(FragmentInfo {
         datagram: Key::V4(Key4::new(ip.src.get(), ip.dst.get(), ports, ip.protocol)),
         protocol: ip.protocol,
-        place: Place {
+        position: FragmentPosition {
             offset: (field & ipv4::OFFSET) << 3,
             more: field & ipv4::MORE_FRAGMENTS != 0,
-            ..place
+            ..position
         },
     })
 }
@@ -113,11 +114,15 @@ fn read6(frame: &[u8], l3: u16) -> Option<FragmentInfo> {
     let packet = frame.get(l3.into()..usize::from(l3) + len)?;
     let found = ipv6::payload(packet, ip.next).filter(|found| found.protocol == ipv6::FRAGMENT)?;
     let header: &FragmentHdr = view(packet, found.at)?;
-    let place = place(frame, l3, found.at + ipv6::FRAGMENT_LEN, len)?;
+    let position = position(frame, l3, found.at + ipv6::FRAGMENT_LEN, len)?;
     let (ports, field) = (Ports(header.id.get()), header.offset.get());
     Some(FragmentInfo {
         datagram: Key::V6(Key6::new(ip.src.get(), ip.dst.get(), ports, ipv6::FRAGMENT)),
         protocol: header.next,
-        place: Place { offset: field & !7, more: field & ipv6::MORE_FRAGMENTS != 0, ..place },
+        position: FragmentPosition {
+            offset: field & !7,
+            more: field & ipv6::MORE_FRAGMENTS != 0,
+            ..position
+        },
     })
 }

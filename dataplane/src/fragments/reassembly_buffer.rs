@@ -40,7 +40,7 @@ impl ReassemblyBuffer {
         (self.start, self.end) = (ROOM, ROOM + len);
         frame[..headers].copy_from_slice(first.packet.bytes().get(..headers)?);
         datagram.read(0, &mut frame[headers..]).then_some(())?;
-        let l3 = usize::from(first.place.l3);
+        let l3 = usize::from(first.position.l3);
         let total = u16::try_from(len - l3).ok()?;
         complete_headers(&mut frame[..headers], l3, datagram, total)
     }
@@ -51,14 +51,14 @@ impl ReassemblyBuffer {
         let ipv6 = datagram.ipv6;
         let Some(headers) = headers(datagram) else { return };
         let (from, len) = if ipv6 { (8, 32) } else { (12, 8) };
-        let l3 = datagram.fragments.first().map_or(0, |first| usize::from(first.place.l3));
+        let l3 = datagram.fragments.first().map_or(0, |first| usize::from(first.position.l3));
         let frame = self.bytes();
         let (Some(ends), Some(payload)) = (frame.get(l3 + from..l3 + from + len), frame.get(headers..))
         else {
             return;
         };
         for fragment in &mut datagram.fragments {
-            let Some(head) = fragment.packet.bytes_mut().get_mut(fragment.place.l3.into()..) else {
+            let Some(head) = fragment.packet.bytes_mut().get_mut(fragment.position.l3.into()..) else {
                 continue;
             };
             if let Some(field) = head.get_mut(from..from + len) {

@@ -3,7 +3,7 @@
 
 use super::Limits;
 use super::datagram::Fragment;
-use super::info::Place;
+use super::info::FragmentPosition;
 use crate::flow::{Key, Seed};
 use crate::packet::Packet;
 use crate::time::Tick;
@@ -218,16 +218,17 @@ impl<P: Packet> Store<P> {
         self.free_partial != NONE
     }
 
-    pub(super) fn place(&self, slot: SlotId) -> Option<&Place> {
-        self.slots[slot.0 as usize].fragment.as_ref().map(|fragment| &fragment.place)
+    pub(super) fn position(&self, slot: SlotId) -> Option<&FragmentPosition> {
+        self.slots[slot.0 as usize].fragment.as_ref().map(|fragment| &fragment.position)
     }
 
     /// The fragments of a datagram between which one with this offset belongs. A fragment with the same offset counts as the
     /// second.
     pub(super) fn neighbours(&self, id: PartialId, offset: u16) -> (Option<SlotId>, Option<SlotId>) {
         let some = |at| (at != NONE).then_some(SlotId(at));
-        let before =
-            |at| some(at).and_then(|slot| self.place(slot)).is_some_and(|place| place.offset < offset);
+        let before = |at| {
+            some(at).and_then(|slot| self.position(slot)).is_some_and(|position| position.offset < offset)
+        };
         let partial = self.partial(id);
         // Fragments mostly come in order.
         if before(partial.last) {
@@ -252,7 +253,7 @@ impl<P: Packet> Store<P> {
         self.free_slot = slot.next;
         self.fragments += 1;
         self.bytes += fragment.packet.bytes().len();
-        let (partial, len) = (&mut self.partials[id.0 as usize], u32::from(fragment.place.len));
+        let (partial, len) = (&mut self.partials[id.0 as usize], u32::from(fragment.position.len));
         slot.fragment = Some(fragment);
         (partial.count, partial.received) = (partial.count + 1, partial.received + len);
         let next = match previous {

@@ -21,7 +21,7 @@ const SCTP_CRC_AT: usize = 8;
 pub fn translate<P: Packet>(datagram: &mut Datagram<P>, rewrite: &Rewrite) {
     let ipv6 = datagram.ipv6;
     for fragment in &mut datagram.fragments {
-        rewrite::apply_to_header(fragment.packet.bytes_mut(), fragment.place.l3, ipv6, rewrite);
+        rewrite::apply_to_header(fragment.packet.bytes_mut(), fragment.position.l3, ipv6, rewrite);
     }
     let Some((protocol, at)) = datagram.transport() else { return };
     match protocol {
@@ -75,7 +75,7 @@ fn put<P: Packet>(datagram: &mut Datagram<P>, at: usize, word: U16) {
 /// The checksum's sum of the addresses, which all fragments have.
 fn addresses<P: Packet>(datagram: &Datagram<P>) -> u64 {
     let Some(first) = datagram.fragments.first() else { return 0 };
-    let l3 = usize::from(first.place.l3);
+    let l3 = usize::from(first.position.l3);
     let range = if datagram.ipv6 { l3 + 8..l3 + 40 } else { l3 + 12..l3 + 20 };
     first.packet.bytes().get(range).map_or(0, checksum::sum)
 }

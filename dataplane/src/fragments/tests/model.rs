@@ -80,7 +80,7 @@ impl Model {
 }
 
 fn parts_of(datagram: &Datagram<Frame>) -> Vec<(u16, u16)> {
-    datagram.fragments.iter().map(|fragment| (fragment.place.offset, fragment.place.len)).collect()
+    datagram.fragments.iter().map(|fragment| (fragment.position.offset, fragment.position.len)).collect()
 }
 
 /// The fragments of a datagram: offset, "more fragments", payload.
@@ -180,9 +180,9 @@ proptest! {
             }
         }
         if let Some(info) = FragmentInfo::read(&frame, l3, ipv6) {
-            let place = info.place;
-            prop_assert_eq!(place.of(&frame).len(), usize::from(place.len));
-            prop_assert!(place.l3 < place.payload && usize::from(place.l3 + place.packet_len()) <= frame.len());
+            let position = info.position;
+            prop_assert_eq!(position.slice(&frame).len(), usize::from(position.len));
+            prop_assert!(position.l3 < position.payload && usize::from(position.l3 + position.packet_len()) <= frame.len());
         }
     }
 }

@@ -218,8 +218,8 @@ impl Pipeline {
                 }
                 let fragments = std::mem::take(&mut datagram.fragments);
                 let mut last = Verdict::Held;
-                for (place, fragment) in fragments.into_iter().enumerate() {
-                    if place > 0 {
+                for (index, fragment) in fragments.into_iter().enumerate() {
+                    if index > 0 {
                         self.count_verdict(last);
                     }
                     last = self.send_fragment(fragment, forward, flow, of, tx);
@@ -284,15 +284,15 @@ impl Pipeline {
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
         let (parsed, rx) = (&of.whole.parsed, of.rx);
-        let Fragment { mut packet, place } = fragment;
-        packet.truncate(usize::from(place.payload) + usize::from(place.len));
+        let Fragment { mut packet, position } = fragment;
+        packet.truncate(usize::from(position.payload) + usize::from(position.len));
         let mut egress =
-            Egress { l3: place.l3, ipv6: parsed.is_ipv6(), next: forward.next, mtu: forward.mtu };
+            Egress { l3: position.l3, ipv6: parsed.is_ipv6(), next: forward.next, mtu: forward.mtu };
         if forward.transit.decrement_ttl && !forward.next.goes_to_kernel() {
-            rewrite::decrement_ttl(packet.bytes_mut(), place.l3, egress.ipv6);
+            rewrite::decrement_ttl(packet.bytes_mut(), position.l3, egress.ipv6);
         }
         if forward.transform == Transform::Tunnel {
-            let inner = IpSpan { l3: place.l3, ipv6: egress.ipv6, len: place.packet_len() };
+            let inner = IpSpan { l3: position.l3, ipv6: egress.ipv6, len: position.packet_len() };
             match self.encapsulate(&mut packet, inner, parsed, flow.id) {
                 Ok((l3, ipv6)) => (egress.l3, egress.ipv6) = (l3, ipv6),
                 Err(why) => return Verdict::Dropped(why),
