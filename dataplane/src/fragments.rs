@@ -91,16 +91,16 @@ impl<P: Packet> Reassembler<P> {
         self.store.bytes
     }
 
-    /// Takes a fragment. `gone` gets the fragments that are dropped: those of datagrams that timed out, that make room, or
+    /// Takes a fragment. `on_drop` gets the fragments that are dropped: those of datagrams that timed out, that make room, or
     /// that this fragment contradicts.
     pub fn take(
         &mut self,
         packet: P,
         info: &FragmentInfo,
         now: Tick,
-        mut gone: impl FnMut(P, DropReason),
+        mut on_drop: impl FnMut(P, DropReason),
     ) -> Outcome<P> {
-        self.expire(now, |packet| gone(packet, DropReason::FragmentTimeout));
+        self.expire(now, |packet| on_drop(packet, DropReason::FragmentTimeout));
         let position = info.position;
         if let Err(why) = check(info) {
             return Outcome::Refused(packet, why);
@@ -113,13 +113,13 @@ impl<P: Packet> Reassembler<P> {
             && let Err(why) = self.fits(partial, &position)
         {
             if why != DropReason::FragmentDuplicate {
-                self.store.close(partial, |fragment| gone(fragment.packet, why));
+                self.store.close(partial, |fragment| on_drop(fragment.packet, why));
             }
             return Outcome::Refused(packet, why);
         }
-        if !self.make_room(found, packet.bytes().len(), &mut gone) {
+        if !self.make_room(found, packet.bytes().len(), &mut on_drop) {
             if let Some(partial) = found {
-                self.store.close(partial, |fragment| gone(fragment.packet, DropReason::FragmentsFull));
+                self.store.close(partial, |fragment| on_drop(fragment.packet, DropReason::FragmentsFull));
             }
             return Outcome::Refused(packet, DropReason::FragmentsFull);
         }
@@ -166,7 +166,7 @@ impl<P: Packet> Reassembler<P> {
         &mut self,
         own: Option<PartialId>,
         len: usize,
-        gone: &mut impl FnMut(P, DropReason),
+        on_drop: &mut impl FnMut(P, DropReason),
     ) -> bool {
         if len > self.bytes {
             return false;
@@ -177,7 +177,7 @@ impl<P: Packet> Reassembler<P> {
                 return true;
             }
             let Some(oldest) = self.store.oldest_but(own) else { return false };
-            self.store.close(oldest, |fragment| gone(fragment.packet, DropReason::FragmentsFull));
+            self.store.close(oldest, |fragment| on_drop(fragment.packet, DropReason::FragmentsFull));
         }
     }
 

@@ -200,15 +200,15 @@ impl Templates {
         ends.then(|| shard.remove(place))
     }
 
-    /// Removes expired templates from a worker's share of the shards, and passes their destinations to `gone`.
-    pub fn expire(&self, share: Share, now: Tick, mut gone: impl FnMut(DestinationId)) {
+    /// Removes expired templates from a worker's share of the shards, and passes their destinations to `on_remove`.
+    pub fn expire(&self, share: Share, now: Tick, mut on_remove: impl FnMut(DestinationId)) {
         for number in share.shards() {
             let mut shard = self.lock(number);
             let Shard { wheel, places, .. } = &mut *shard;
             let Some(mut place) = wheel.pop(places, now) else { continue };
             loop {
                 if let Some(destination) = shard.on_timer(place, now) {
-                    gone(destination);
+                    on_remove(destination);
                 }
                 let Shard { wheel, places, .. } = &mut *shard;
                 let Some(next) = wheel.pop(places, now) else { break };
@@ -218,13 +218,13 @@ impl Templates {
     }
 
     /// Random early expiry in a worker's share of the shards: removes the templates for which `judge` returns true, and
-    /// passes their destinations to `gone`. Templates with connections are exempt.
+    /// passes their destinations to `on_remove`. Templates with connections are exempt.
     pub fn thin_out(
         &self,
         share: Share,
         now: Tick,
         mut judge: impl FnMut(Candidate) -> bool,
-        mut gone: impl FnMut(DestinationId),
+        mut on_remove: impl FnMut(DestinationId),
     ) {
         for number in share.shards() {
             let mut shard = self.lock(number);
@@ -240,20 +240,20 @@ impl Templates {
                     age: now.since(template.since),
                 };
                 if judge(candidate) {
-                    gone(shard.remove(place));
+                    on_remove(shard.remove(place));
                 }
             }
         }
     }
 
     /// Removes templates without connections for whose destination `stays` is false, and passes their destinations to
-    /// `gone`. Examines at most `reach` places from `from` on. Returns the place to continue at, if there are more.
+    /// `on_remove`. Examines at most `reach` places from `from` on. Returns the place to continue at, if there are more.
     pub fn retain(
         &self,
         from: u64,
         reach: u32,
         mut stays: impl FnMut(DestinationId) -> bool,
-        mut gone: impl FnMut(DestinationId),
+        mut on_remove: impl FnMut(DestinationId),
     ) -> Option<u64> {
         let (number, first) = ((from >> 32) as usize, from as u32);
         if number >= SHARDS {
@@ -265,20 +265,20 @@ impl Templates {
         for place in first..stop {
             let template = &shard.places[place as usize];
             if template.key.is_some() && template.children == 0 && !stays(template.new.destination) {
-                gone(shard.remove(place));
+                on_remove(shard.remove(place));
             }
         }
         let (number, first) = if stop < places { (number, stop) } else { (number + 1, 0) };
         (number < SHARDS).then_some((number as u64) << 32 | u64::from(first))
     }
 
-    /// Removes all templates, and passes their destinations to `gone`.
-    pub fn clear(&self, mut gone: impl FnMut(DestinationId)) {
+    /// Removes all templates, and passes their destinations to `on_remove`.
+    pub fn clear(&self, mut on_remove: impl FnMut(DestinationId)) {
         for number in 0..SHARDS {
             let mut shard = self.lock(number);
             for place in 0..shard.places.len() as u32 {
                 if shard.places[place as usize].key.is_some() {
-                    gone(shard.remove(place));
+                    on_remove(shard.remove(place));
                 }
             }
         }

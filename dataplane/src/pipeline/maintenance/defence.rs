@@ -139,9 +139,9 @@ impl Pipeline {
             true => defence.picks(template.in_packets, template.age),
             false => !template.assured,
         };
-        let gone = |id| shared.quotas.count_template(id, false);
+        let on_remove = |id| shared.quotas.count_template(id, false);
         let share = Share { worker: self.me.0, workers: self.steering.workers };
-        shared.templates.thin_out(share, now, judge, gone);
+        shared.templates.thin_out(share, now, judge, on_remove);
     }
 }
 

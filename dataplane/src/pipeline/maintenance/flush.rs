@@ -40,8 +40,8 @@ impl Pipeline {
             Flush::Templates(from) => {
                 let (services, shared) = (&self.snapshot.services, &self.shared);
                 let stays = |id| services.destination(id).is_some_and(|d| d.available);
-                let gone = |id| shared.quotas.count_template(id, false);
-                let next = shared.templates.retain(from, budget.remaining(), stays, gone);
+                let on_remove = |id| shared.quotas.count_template(id, false);
+                let next = shared.templates.retain(from, budget.remaining(), stays, on_remove);
                 next.map(Flush::Templates)
             }
         }
@@ -66,10 +66,10 @@ impl Pipeline {
 
     fn is_to_go(&self, id: ConnId, settings_expire: bool) -> bool {
         let entry = self.conns.entry(id);
-        let gone = || {
+        let is_unavailable = || {
             let of = self.snapshot.services.destination(DestinationId(entry.destination));
             of.is_some_and(|d| !d.available)
         };
-        self.snapshot.settings.is_off(entry.protocol) || (settings_expire && gone())
+        self.snapshot.settings.is_off(entry.protocol) || (settings_expire && is_unavailable())
     }
 }
