@@ -15,7 +15,7 @@ use pollux_dataplane::config::{
     Command, ConfigEvents, Counting, Event, EventKind, Notification, Page, Snapshot,
 };
 use pollux_dataplane::conn::entry::Endpoints;
-use pollux_dataplane::conn::index::Spot;
+use pollux_dataplane::conn::index::ProbeStart;
 use pollux_dataplane::conn::{Flags, NewConnection, Sizes, Table};
 use pollux_dataplane::cpu::Generic;
 use pollux_dataplane::flow::{Endpoint, Key, Seed};
@@ -125,12 +125,12 @@ fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usi
 
 /// In the order of the pipeline: prefetches all index lines, then all entries, then reads each.
 fn find_burst(table: &Table, keys: &[Key]) -> usize {
-    let (mut hashes, mut spots) = ([0; BURST], [Spot::default(); BURST]);
-    for ((hash, spot), key) in hashes.iter_mut().zip(&mut spots).zip(keys) {
+    let (mut hashes, mut probe_starts) = ([0; BURST], [ProbeStart::default(); BURST]);
+    for ((hash, probe_start), key) in hashes.iter_mut().zip(&mut probe_starts).zip(keys) {
         *hash = table.hash(key);
-        *spot = table.prefetch_line(*hash);
+        *probe_start = table.prefetch_line(*hash);
     }
-    let guesses = spots.map(|spot| table.prefetch_entry(Generic, spot));
+    let guesses = probe_starts.map(|probe_start| table.prefetch_entry(Generic, probe_start));
     let found = |(place, key): (usize, &Key)| match key {
         Key::V4(plain) if table.confirm(Generic, guesses[place], plain).is_some() => true,
         key => table.find(hashes[place], key).is_some(),

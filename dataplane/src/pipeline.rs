@@ -150,7 +150,7 @@ impl Pipeline {
         };
         (meta.plain, meta.key, meta.next) = (plain, key, NextStage::FastPath4);
         meta.hash = cpu.hash4(self.conns.seed(), &key);
-        meta.spot = self.conns.prefetch_line(meta.hash);
+        meta.probe_start = self.conns.prefetch_line(meta.hash);
     }
 
     /// Parses a plain packet of IPv6. Returns false, and changes nothing, for any other packet.
@@ -159,16 +159,16 @@ impl Pipeline {
         let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
         (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
         meta.hash = cpu.hash6(self.conns.seed(), &key);
-        meta.spot = self.conns.prefetch_line(meta.hash);
+        meta.probe_start = self.conns.prefetch_line(meta.hash);
         true
     }
 
     /// Second stage: prefetches the entries that the index lines most probably name. A packet that needs no lookup has the
-    /// spot of an earlier one; prefetching for it costs less than a test for every packet.
+    /// start of an earlier one; prefetching for it costs less than a test for every packet.
     #[inline(always)]
     fn prefetch_entries<C: Cpu>(&self, cpu: C, metas: &mut [PacketMeta]) {
         for meta in metas {
-            meta.candidate = self.conns.prefetch_entry(cpu, meta.spot);
+            meta.candidate = self.conns.prefetch_entry(cpu, meta.probe_start);
         }
     }
 
@@ -256,7 +256,7 @@ impl Pipeline {
 /// One worker's state for one namespace, without packets and queues.
 pub struct Pipeline {
     /// Number of this worker.
-    pub me: WorkerId,
+    pub worker_id: WorkerId,
     /// The rule that assigns flows to workers.
     pub steering: Steering,
     /// The connection table.
@@ -288,7 +288,7 @@ pub struct Pipeline {
 /// The parts of a pipeline.
 pub struct PipelineSetup {
     /// Number of the worker.
-    pub me: WorkerId,
+    pub worker_id: WorkerId,
     /// The rule that assigns flows to workers.
     pub steering: Steering,
     /// The connection table.
@@ -306,12 +306,12 @@ pub struct PipelineSetup {
 impl Pipeline {
     /// A pipeline with an empty configuration: everything goes to the kernel.
     pub fn new(setup: PipelineSetup) -> Pipeline {
-        let PipelineSetup { me, steering, conns, services, shared, stats, rings } = setup;
+        let PipelineSetup { worker_id, steering, conns, services, shared, stats, rings } = setup;
         let crate::flow::Seed(seed, step) = crate::flow::Seed::random();
         let state =
             |service: usize| SchedulerState::new(seed.wrapping_add(step.wrapping_mul(service as u64)));
         Pipeline {
-            me,
+            worker_id,
             steering,
             fragment_id: conns.seed().1 as u32,
             conns,

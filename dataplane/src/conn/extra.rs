@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::free::{Free, FreeLink};
+use super::free::{FreeLink, FreeList};
 use super::slab::Slab;
 use super::template::Handle;
 use crate::flow::Endpoint;
@@ -76,7 +76,7 @@ impl FreeLink for Record {
 /// record to another.
 pub(super) struct Extras {
     records: Slab<Record>,
-    free: Free,
+    free: FreeList,
     refused: u64,
 }
 
@@ -86,7 +86,7 @@ impl Extras {
     /// # Errors
     /// The kernel's, if there is not enough memory.
     pub(super) fn new(count: u32) -> std::io::Result<Extras> {
-        Ok(Extras { records: Slab::new(count as usize)?, free: Free::new(0, count), refused: 0 })
+        Ok(Extras { records: Slab::new(count as usize)?, free: FreeList::new(0, count), refused: 0 })
     }
 
     /// Bytes that `count` records take.

@@ -23,7 +23,7 @@ impl FreeLink for Entry {
 }
 
 /// The free places of a range: a list of those given back, and the rest of the range, which was never used.
-pub struct Free {
+pub struct FreeList {
     list: u32,
     fresh: u32,
     end: u32,
@@ -31,10 +31,10 @@ pub struct Free {
     pub used: u32,
 }
 
-impl Free {
+impl FreeList {
     /// Places from `from` on, all free.
-    pub fn new(from: u32, count: u32) -> Free {
-        Free { list: 0, fresh: from, end: from + count, used: 0 }
+    pub fn new(from: u32, count: u32) -> FreeList {
+        FreeList { list: 0, fresh: from, end: from + count, used: 0 }
     }
 
     /// Takes a place, the one given back last if there is any.

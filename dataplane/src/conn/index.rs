@@ -1,7 +1,7 @@
 //! From the hash of a flow to its connection: buckets of one cache line, with eight tags that are compared at once.
 //!
-//! The upper half of the hash gives the flow's home line, the lower half its tag. If the home line is full, the flow is
-//! in one of the following lines. Every line that it was moved past counts it, so that a search stops at the first line
+//! The upper half of the hash gives the flow's home bucket, the lower half its tag. If the home bucket is full, the flow is
+//! in one of the following buckets. Every bucket that it was moved past counts it, so that a search stops at the first bucket
 //! with a count of zero.
 
 use zerocopy::FromZeros;
@@ -11,7 +11,7 @@ use super::slab::{Slab, prefetch_at};
 use crate::cpu::{Cpu, Generic};
 
 const WAYS: usize = 8;
-/// Most lines that a search accesses. Few searches access a second one.
+/// Most buckets that a search accesses. Few searches access a second one.
 const PROBES: usize = 32;
 /// Share of the slots that are in use when the table is full: three quarters.
 const LOAD: (usize, usize) = (3, 4);
@@ -22,7 +22,7 @@ struct Bucket {
     /// 0 is an empty slot.
     tags: [u16; WAYS],
     slots: [u32; WAYS],
-    /// Number of flows that were moved past this line because it was full.
+    /// Number of flows that were moved past this bucket because it was full.
     passed: u32,
     unused: [u32; 3],
 }
@@ -62,17 +62,17 @@ impl Slot {
     }
 }
 
-/// Where the search for a flow begins: its home line and its tag.
+/// Where the search for a flow begins: its home bucket and its tag.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Spot {
+pub struct ProbeStart {
     home: u32,
     tag: u16,
 }
 
 /// The index of one worker's table.
 pub struct Index {
-    lines: Slab<Bucket>,
-    /// Number of lines that can be a home. The lines after them only hold flows that were moved.
+    buckets: Slab<Bucket>,
+    /// Number of buckets that can be a home. The buckets after them only hold flows that were moved.
     homes: usize,
 }
 
@@ -88,7 +88,7 @@ impl Index {
     /// The kernel's, if there is not enough memory.
     pub fn new(flows: usize) -> std::io::Result<Index> {
         let homes = Index::homes(flows);
-        Ok(Index { lines: Slab::new(homes + PROBES)?, homes })
+        Ok(Index { buckets: Slab::new(homes + PROBES)?, homes })
     }
 
     fn homes(flows: usize) -> usize {
@@ -102,10 +102,10 @@ impl Index {
 
     /// Bytes taken from the machine.
     pub fn bytes(&self) -> usize {
-        self.lines.bytes()
+        self.buckets.bytes()
     }
 
-    /// The upper half of the hash, scaled to the number of lines by a multiplication, which is faster than a division.
+    /// The upper half of the hash, scaled to the number of buckets by a multiplication, which is faster than a division.
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
         (((hash >> 32) * self.homes as u64) >> 32) as usize
@@ -113,39 +113,39 @@ impl Index {
 
     /// Where the search for a flow with this hash begins.
     #[inline(always)]
-    pub fn spot(&self, hash: u64) -> Spot {
-        Spot { home: self.home(hash) as u32, tag: tag(hash) }
+    pub fn probe_start(&self, hash: u64) -> ProbeStart {
+        ProbeStart { home: self.home(hash) as u32, tag: tag(hash) }
     }
 
-    /// Prefetches the home line.
+    /// Prefetches the home bucket.
     #[inline(always)]
-    pub fn prefetch(&self, spot: Spot) {
-        prefetch_at(&self.lines, spot.home as usize);
+    pub fn prefetch(&self, probe_start: ProbeStart) {
+        prefetch_at(&self.buckets, probe_start.home as usize);
     }
 
-    /// The first slot in the home line with the right tag, which is nearly always the right slot, so its entry is worth
+    /// The first slot in the home bucket with the right tag, which is nearly always the right slot, so its entry is worth
     /// prefetching.
     #[inline(always)]
-    pub fn candidate<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
-        let Some(line) = self.lines.get(spot.home as usize) else { return Slot::NONE };
-        let hits = cpu.equal_lanes(&line.tags, spot.tag);
-        if hits == 0 { Slot::NONE } else { Slot(line.slots[way(hits)]) }
+    pub fn candidate<C: Cpu>(&self, cpu: C, probe_start: ProbeStart) -> Slot {
+        let Some(bucket) = self.buckets.get(probe_start.home as usize) else { return Slot::NONE };
+        let hits = cpu.equal_lanes(&bucket.tags, probe_start.tag);
+        if hits == 0 { Slot::NONE } else { Slot(bucket.slots[way(hits)]) }
     }
 
     /// The slot with this hash that `is_it` accepts.
     #[inline]
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(Slot) -> bool) -> Option<Slot> {
         let home = self.home(hash);
-        for line in &self.lines[home..home + PROBES] {
-            let mut hits = Generic.equal_lanes(&line.tags, tag(hash));
+        for bucket in &self.buckets[home..home + PROBES] {
+            let mut hits = Generic.equal_lanes(&bucket.tags, tag(hash));
             while hits != 0 {
-                let slot = Slot(line.slots[way(hits)]);
+                let slot = Slot(bucket.slots[way(hits)]);
                 if is_it(slot) {
                     return Some(slot);
                 }
                 hits &= !(3 << (2 * way(hits)));
             }
-            if line.passed == 0 {
+            if bucket.passed == 0 {
                 return None;
             }
         }
@@ -153,21 +153,22 @@ impl Index {
     }
 
     /// Inserts `slot` under `hash`, before the slots for which `is_same` says that they have the same key, so that the
-    /// newest is found first. Returns false, and changes nothing, if all lines that it could be in are full.
+    /// newest is found first. Returns false, and changes nothing, if all buckets that it could be in are full.
     #[must_use]
     pub fn insert(&mut self, hash: u64, slot: Slot, is_same: impl Fn(Slot) -> bool) -> bool {
         let home = self.home(hash);
-        let lines = &mut self.lines[home..home + PROBES];
-        let free = |line: &Bucket| line.tags.iter().position(|&tag| tag == 0);
+        let buckets = &mut self.buckets[home..home + PROBES];
+        let free = |bucket: &Bucket| bucket.tags.iter().position(|&tag| tag == 0);
         let Some((distance, way)) =
-            lines.iter().enumerate().find_map(|(distance, line)| Some((distance, free(line)?)))
+            buckets.iter().enumerate().find_map(|(distance, bucket)| Some((distance, free(bucket)?)))
         else {
             return false;
         };
-        for passed in &mut lines[..distance] {
+        for passed in &mut buckets[..distance] {
             passed.passed += 1;
         }
-        let before = lines[..=distance].iter_mut().flat_map(|line| line.tags.iter().zip(&mut line.slots));
+        let before =
+            buckets[..=distance].iter_mut().flat_map(|bucket| bucket.tags.iter().zip(&mut bucket.slots));
         let mut carried = slot.0;
         for (_, held) in before
             .take(distance * WAYS + way)
@@ -175,23 +176,24 @@ impl Index {
         {
             std::mem::swap(held, &mut carried);
         }
-        (lines[distance].tags[way], lines[distance].slots[way]) = (tag(hash), carried);
+        (buckets[distance].tags[way], buckets[distance].slots[way]) = (tag(hash), carried);
         true
     }
 
     /// Removes `slot`, which was inserted under `hash`. Changes nothing if it is not there.
     pub fn remove(&mut self, hash: u64, slot: Slot) {
         let home = self.home(hash);
-        let lines = &mut self.lines[home..home + PROBES];
-        let held =
-            |line: &Bucket| (0..WAYS).find(|&way| line.tags[way] == tag(hash) && line.slots[way] == slot.0);
+        let buckets = &mut self.buckets[home..home + PROBES];
+        let held = |bucket: &Bucket| {
+            (0..WAYS).find(|&way| bucket.tags[way] == tag(hash) && bucket.slots[way] == slot.0)
+        };
         let Some((distance, way)) =
-            lines.iter().enumerate().find_map(|(distance, line)| Some((distance, held(line)?)))
+            buckets.iter().enumerate().find_map(|(distance, bucket)| Some((distance, held(bucket)?)))
         else {
             return;
         };
-        lines[distance].tags[way] = 0;
-        for passed in &mut lines[..distance] {
+        buckets[distance].tags[way] = 0;
+        for passed in &mut buckets[..distance] {
             passed.passed -= 1;
         }
     }

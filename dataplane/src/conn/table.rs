@@ -8,7 +8,7 @@ use arrayvec::ArrayVec;
 
 use super::entry::{ConnId, Direction, Endpoints, Entry, Flags};
 use super::extra::Extra;
-use super::free::Free;
+use super::free::FreeList;
 use super::index::{Index, Slot};
 use super::records::Records;
 use super::sizes::{Kind, Sizes};
@@ -43,8 +43,8 @@ pub struct Table {
     index: Index,
     wheel: Wheel,
     seed: Seed,
-    free4: Free,
-    free6: Free,
+    free4: FreeList,
+    free6: FreeList,
     /// Place in its range of ids where the search for an entry to evict continues.
     rover: u32,
     /// Counts changes of the index.
@@ -64,8 +64,8 @@ impl Table {
             index: Index::new(sizes.keys())?,
             wheel: Wheel::new(),
             seed,
-            free4: Free::new(0, sizes.ipv4),
-            free6: Free::new(sizes.ipv4, sizes.ipv6),
+            free4: FreeList::new(0, sizes.ipv4),
+            free6: FreeList::new(sizes.ipv4, sizes.ipv6),
             rover: 0,
             changes: 0,
             pending: ArrayVec::new(),

@@ -44,7 +44,7 @@ pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
 }
 
-/// One end of a plain packet in a [`Change`]: [`Keep`] or [`NewEnd`], so that which ends change is known when the code is
+/// One end of a plain packet in a [`PlainRewrite`]: [`Unchanged`] or [`NewEnd`], so that which ends change is known when the code is
 /// compiled.
 pub trait End<A>: Copy {
     /// Change of the IPv4 header checksum.
@@ -57,9 +57,9 @@ pub trait End<A>: Copy {
 
 /// An end that stays as it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Keep;
+pub struct Unchanged;
 
-impl<A> End<A> for Keep {
+impl<A> End<A> for Unchanged {
     #[inline(always)]
     fn delta_l3(&self) -> Delta {
         Delta::default()
@@ -95,14 +95,14 @@ impl<A: Copy> End<A> for NewEnd<A> {
 
 /// The rewrite of a plain packet; [`Rewrite`](super::rewrite::Rewrite) is that of any packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<S, D> {
+pub struct PlainRewrite<S, D> {
     /// New source.
     pub src: S,
     /// New destination.
     pub dst: D,
 }
 
-impl<S, D> Change<S, D> {
+impl<S, D> PlainRewrite<S, D> {
     /// Replaces the ends, decrements the TTL and corrects the header's checksum.
     #[inline(always)]
     pub fn apply<I: Ip>(&self, head: &mut Head<I>)

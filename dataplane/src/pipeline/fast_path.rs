@@ -13,7 +13,7 @@ use crate::config::{HopId, Settings};
 use crate::conn::{ConnId, Direction, Entry, Expiry, Flags, Table};
 use crate::cpu::Cpu;
 use crate::flow::{Key, Seed};
-use crate::forward::plain::{self, Change, End, Keep, TcpStart, UdpStart};
+use crate::forward::plain::{self, End, PlainRewrite, TcpStart, UdpStart, Unchanged};
 use crate::forward::rewrite::{NewEnd, never_zero};
 use crate::forward::tunnel_header::Numbers;
 use crate::packet::Packet;
@@ -125,7 +125,7 @@ impl Pipeline {
         }
         let hop = (&adjacency.ether, adjacency.mtu);
         if flags.has(Flags::NAT) {
-            let change = Change { src: Keep, dst: NewEnd::destination(entry, address) };
+            let change = PlainRewrite { src: Unchanged, dst: NewEnd::destination(entry, address) };
             rewrite::<I, P, _, _>(packet, plain, hop, &change)?;
         } else {
             forward::<I, P>(packet, plain, hop)?;
@@ -207,7 +207,7 @@ impl Pipeline {
         let expiry = unchanged_state(&snapshot.settings, entry, plain, Sender::Destination, burst)?;
         let ether = hop.header.first_chunk().filter(|_| usize::from(hop.header_len) == ether::LEN);
         let ether = ether.ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
-        let change = Change { src: NewEnd::virtual_(entry, address), dst: Keep };
+        let change = PlainRewrite { src: NewEnd::virtual_(entry, address), dst: Unchanged };
         rewrite::<I, P, _, _>(packet, plain, (ether, hop.mtu), &change)?;
         let port = hop.port;
         let counters = self.stats.destinations.get(entry.destination as usize);
@@ -298,7 +298,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     packet: &mut P,
     of: &Plain,
     (ether, mtu): Hop,
-    change: &Change<S, D>,
+    change: &PlainRewrite<S, D>,
 ) -> Result<(), SlowPathReason> {
     let frame = packet.bytes_mut();
     let head = if of.protocol == protocol::UDP {

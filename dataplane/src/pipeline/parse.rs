@@ -1,7 +1,7 @@
 //! The parse stage of packets that are not plain: they are steered to the worker that owns their flow, or to the kernel.
 
 use super::{Pipeline, RxContext};
-use crate::conn::index::{Slot, Spot};
+use crate::conn::index::{ProbeStart, Slot};
 use crate::flow::{Key, Key4};
 use crate::io::BURST;
 use crate::parse::{self, Kind, Parsed, Plain};
@@ -18,7 +18,7 @@ pub struct PacketMeta {
     pub(super) plain: Plain,
     pub(super) next: NextStage,
     pub(super) hash: u64,
-    pub(super) spot: Spot,
+    pub(super) probe_start: ProbeStart,
     /// Index slot that probably names the connection. Valid until the table changes.
     pub(super) candidate: Slot,
     pub(super) parsed: Parsed,
@@ -46,8 +46,8 @@ pub(crate) enum NextStage {
 impl PacketMeta {
     /// The record of a packet that is not plain.
     pub(super) fn of(parsed: Parsed, hash: u64, next: NextStage) -> PacketMeta {
-        let (spot, candidate) = (Spot::default(), Slot::NONE);
-        PacketMeta { key: Key4::NONE, plain: Plain::NOTHING, next, hash, spot, candidate, parsed }
+        let (probe_start, candidate) = (ProbeStart::default(), Slot::NONE);
+        PacketMeta { key: Key4::NONE, plain: Plain::NOTHING, next, hash, probe_start, candidate, parsed }
     }
 
     /// The key of a plain packet.
@@ -81,7 +81,7 @@ impl Pipeline {
         };
         if meta.next == NextStage::Lookup {
             meta.hash = self.hash_of(&meta.parsed);
-            meta.spot = self.conns.prefetch_line(meta.hash);
+            meta.probe_start = self.conns.prefetch_line(meta.hash);
         }
     }
 
@@ -110,7 +110,7 @@ impl Pipeline {
             return NextStage::Lookup;
         }
         match self.steering.owner(parsed, port, &self.snapshot) {
-            Some(owner) if owner != self.me => NextStage::HandOff(owner),
+            Some(owner) if owner != self.worker_id => NextStage::HandOff(owner),
             _ => NextStage::Lookup,
         }
     }

@@ -24,7 +24,7 @@ use crate::verdict::DropReason;
 /// Everything one worker's part of a namespace is built from.
 pub struct NamespaceSetup<P> {
     /// The worker's number.
-    pub me: WorkerId,
+    pub worker_id: WorkerId,
     /// How flows are distributed; the same at all workers.
     pub steering: Steering,
     /// Number of ports.
@@ -67,8 +67,9 @@ impl<P: Packet> NamespaceWorker<P> {
         let conns = Table::new(setup.sizes, random)?;
         setup.stats.counters.table_bytes.set(conns.bytes() as u64);
         let tx = TxBuffers::new(setup.ports, setup.kernel, setup.hand_off);
-        let NamespaceSetup { me, steering, services, shared, stats, rings, .. } = setup;
-        let pipeline = Pipeline::new(PipelineSetup { me, steering, conns, services, shared, stats, rings });
+        let NamespaceSetup { worker_id, steering, services, shared, stats, rings, .. } = setup;
+        let pipeline =
+            Pipeline::new(PipelineSetup { worker_id, steering, conns, services, shared, stats, rings });
         Ok(NamespaceWorker { pipeline, tx, inject: setup.inject, task: None })
     }
 
@@ -105,8 +106,8 @@ impl<P: Packet> NamespaceWorker<P> {
         ports: &mut [Port<Q>],
         batch: &mut Batch<P>,
     ) -> usize {
-        let me = usize::from(self.pipeline.me.0);
-        let Some(ring) = self.tx.hand_off.get(me).filter(|ring| !ring.is_empty()) else { return 0 };
+        let own = usize::from(self.pipeline.worker_id.0);
+        let Some(ring) = self.tx.hand_off.get(own).filter(|ring| !ring.is_empty()) else { return 0 };
         let mut packets: HandedOff<P> = std::iter::from_fn(|| ring.pop()).take(BURST).collect();
         let count = packets.len();
         while let Some(&(tag, _)) = packets.first() {

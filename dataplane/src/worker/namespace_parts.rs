@@ -69,7 +69,7 @@ impl<P> NamespaceParts<P> {
         let unused = Arc::new(ArrayQueue::new(1));
         let shared = Arc::new(Shared::new(destinations, templates));
         let setup = |worker: u16| NamespaceSetup {
-            me: WorkerId(worker),
+            worker_id: WorkerId(worker),
             steering: steering.clone(),
             ports,
             sizes: connections,

@@ -2,7 +2,7 @@
 
 use super::Table;
 use crate::conn::entry::{ConnId, Direction};
-use crate::conn::index::{Slot, Spot};
+use crate::conn::index::{ProbeStart, Slot};
 use crate::conn::sizes::Kind;
 use crate::conn::slab::prefetch_at;
 use crate::cpu::Cpu;
@@ -22,17 +22,17 @@ pub(super) const MAX_PENDING: usize = 8;
 impl Table {
     /// First of three steps of a burst's lookup: prefetches the index line and returns where it is.
     #[inline(always)]
-    pub fn prefetch_line(&self, hash: u64) -> Spot {
-        let spot = self.index.spot(hash);
-        self.index.prefetch(spot);
-        spot
+    pub fn prefetch_line(&self, hash: u64) -> ProbeStart {
+        let probe_start = self.index.probe_start(hash);
+        self.index.prefetch(probe_start);
+        probe_start
     }
 
     /// Second step: prefetches the entry of the most probable slot of the line. The slot is valid until
     /// [`Table::changes`] changes.
     #[inline(always)]
-    pub fn prefetch_entry<C: Cpu>(&self, cpu: C, spot: Spot) -> Slot {
-        let slot = self.index.candidate(cpu, spot);
+    pub fn prefetch_entry<C: Cpu>(&self, cpu: C, probe_start: ProbeStart) -> Slot {
+        let slot = self.index.candidate(cpu, probe_start);
         prefetch_at(&self.records.entries, slot.id().0 as usize);
         match self.kind(slot.id()) {
             Kind::Ipv4 => {}

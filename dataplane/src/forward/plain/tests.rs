@@ -10,7 +10,7 @@ use crate::wire::{ether, protocol};
 
 /// Changes a frame as the fast path does.
 fn change<I: Ip, S: End<I::Address>, D: End<I::Address>>(frame: &mut [u8], protocol: u8, src: S, dst: D) {
-    let change = Change { src, dst };
+    let change = PlainRewrite { src, dst };
     let head = if protocol == protocol::UDP {
         let UdpStart { head, sum, .. } = start::<UdpStart<I>>(frame).unwrap();
         *sum = never_zero(change.patch::<I::Address>(*sum));
@@ -32,9 +32,9 @@ fn change_ends<I: Ip>(frame: &mut [u8], case: &Case, address: fn(u128) -> I::Add
         delta_l4: end.delta_l4,
     };
     match (case.rewrite.src.map(end), case.rewrite.dst.map(end)) {
-        (None, None) => change::<I, _, _>(frame, case.protocol, Keep, Keep),
-        (Some(src), None) => change::<I, _, _>(frame, case.protocol, src, Keep),
-        (None, Some(dst)) => change::<I, _, _>(frame, case.protocol, Keep, dst),
+        (None, None) => change::<I, _, _>(frame, case.protocol, Unchanged, Unchanged),
+        (Some(src), None) => change::<I, _, _>(frame, case.protocol, src, Unchanged),
+        (None, Some(dst)) => change::<I, _, _>(frame, case.protocol, Unchanged, dst),
         (Some(src), Some(dst)) => change::<I, _, _>(frame, case.protocol, src, dst),
     }
 }

@@ -140,7 +140,7 @@ impl Pipeline {
             false => !template.assured,
         };
         let on_remove = |id| shared.quotas.count_template(id, false);
-        let share = Share { worker: self.me.0, workers: self.steering.workers };
+        let share = Share { worker: self.worker_id.0, workers: self.steering.workers };
         shared.templates.thin_out(share, now, judge, on_remove);
     }
 }

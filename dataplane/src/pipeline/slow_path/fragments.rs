@@ -39,7 +39,7 @@ impl Pipeline {
         }
         match FragmentInfo::read(frame, parsed.l3, parsed.is_ipv6()) {
             Some(info) => match self.steering.datagram_owner(&info.datagram) {
-                worker if worker == self.me => NextStage::Reassemble,
+                worker if worker == self.worker_id => NextStage::Reassemble,
                 worker => NextStage::HandOff(worker),
             },
             None => NextStage::Drop(DropReason::ShortIp),
@@ -107,7 +107,7 @@ impl Pipeline {
         };
         let owner = self.steering.owner(&parsed, rx.port, &self.snapshot);
         if !rx.relayed
-            && let Some(owner) = owner.filter(|&owner| owner != self.me)
+            && let Some(owner) = owner.filter(|&owner| owner != self.worker_id)
         {
             return self.hand_off_datagram(datagram, owner, rx.port | RELAYED, tx);
         }

@@ -52,7 +52,7 @@ impl Pipeline {
 
     /// The worker that owns the flow of a frame from the kernel, if it is another one.
     fn other_owner(&self, parsed: &Parsed, port: u16) -> Option<WorkerId> {
-        self.steering.owner(parsed, port, &self.snapshot).filter(|&owner| owner != self.me)
+        self.steering.owner(parsed, port, &self.snapshot).filter(|&owner| owner != self.worker_id)
     }
 
     /// Linux fragments for the link after IPVS has translated the whole packet. So fragments of the kernel are reassembled

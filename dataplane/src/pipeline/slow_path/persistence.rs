@@ -154,7 +154,7 @@ impl Pipeline {
 
     /// Removes expired templates of this worker's share.
     pub(crate) fn expire_templates(&self, now: Tick) {
-        let share = template::Share { worker: self.me.0, workers: self.steering.workers };
+        let share = template::Share { worker: self.worker_id.0, workers: self.steering.workers };
         self.shared.templates.expire(share, now, |id| self.shared.quotas.count_template(id, false));
     }
 }

@@ -129,7 +129,7 @@ fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     let mut plan = Plan { protocol: protocol::UDP, workers: 2, ..Plan::new(Method::Nat) };
     plan.network.local.insert(server().address);
     let mut owner = plan.build();
-    owner.worker.default_namespace.pipeline.me = WorkerId(1);
+    owner.worker.default_namespace.pipeline.worker_id = WorkerId(1);
     let ours = |port: u16| {
         let frame = udp(at(client().address, port), vip(), b"query");
         let mut parsed = Parsed::NOTHING;

@@ -296,12 +296,12 @@ struct Workers {
 impl Workers {
     fn new(count: u16) -> Workers {
         let shared = Arc::new(Shared::new(16, 16 * 1024));
-        let beds = (0..count).map(|me| {
+        let beds = (0..count).map(|worker_id| {
             let plan = Plan { workers: count, sizes: Sizes { ipv4: 256, ipv6: 1, extra: 0 }, ..plan() };
             let snapshot = snapshot(&plan);
             let mut bed = plan.bed_with(snapshot).unwrap();
-            (bed.worker.default_namespace.pipeline.me, bed.worker.default_namespace.pipeline.shared) =
-                (WorkerId(me), Arc::clone(&shared));
+            (bed.worker.default_namespace.pipeline.worker_id, bed.worker.default_namespace.pipeline.shared) =
+                (WorkerId(worker_id), Arc::clone(&shared));
             bed
         });
         Workers { beds: beds.collect() }
