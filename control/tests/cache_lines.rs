@@ -82,13 +82,13 @@ fn record_for<T>(owner: usize, build: impl FnOnce() -> T) -> T {
     built
 }
 
-fn pairs(of: Range<usize>) -> Range<usize> {
-    of.start / PAIR..of.end.div_ceil(PAIR)
+fn pairs(bytes: Range<usize>) -> Range<usize> {
+    bytes.start / PAIR..bytes.end.div_ceil(PAIR)
 }
 
-fn range<T: ?Sized>(of: &T) -> Range<usize> {
-    let start = std::ptr::from_ref(of).addr();
-    start..start + size_of_val(of)
+fn range<T: ?Sized>(value: &T) -> Range<usize> {
+    let start = std::ptr::from_ref(value).addr();
+    start..start + size_of_val(value)
 }
 
 /// A namespace as in the daemon: the workers' boxes and control's end.
@@ -120,8 +120,8 @@ fn built() -> Built {
 
 /// Returns the sizes of an owner's blocks that may share lines.
 fn small(blocks: &[Block], owner: usize) -> Vec<usize> {
-    let of = blocks.iter().filter(|block| block.owner == owner && block.size < OWN_LINES);
-    of.map(|block| block.size).collect()
+    let small = blocks.iter().filter(|block| block.owner == owner && block.size < OWN_LINES);
+    small.map(|block| block.size).collect()
 }
 
 /// Returns the sizes of a snapshot's blocks, which workers only read.
@@ -178,7 +178,7 @@ fn shared_blocks_keep_writers_on_different_lines() {
     let mut claims: Vec<(String, Range<usize>)> = Vec::new();
     for (worker, handle) in namespaces.parts.handles.iter().enumerate() {
         let (stats, rings) = (&handle.stats, &handle.rings);
-        let mut claim = |what: &str, of| claims.push((format!("{what} of worker {worker}"), of));
+        let mut claim = |what: &str, bytes| claims.push((format!("{what} of worker {worker}"), bytes));
         claim("counters", range(&stats.counters));
         claim("destinations", range(&*stats.destinations));
         // Read by the worker, never written.
@@ -197,9 +197,9 @@ fn shared_blocks_keep_writers_on_different_lines() {
     claims.push(("frames to the kernel".to_owned(), range(&*namespaces.parts.rings.kernel)));
     claims.push(("frames of the kernel".to_owned(), range(&*namespaces.parts.rings.inject)));
     let mut taken: HashMap<usize, &str> = HashMap::new();
-    for (what, of) in &claims {
+    for (what, bytes) in &claims {
         let read_only = what.starts_with("read-only");
-        for pair in pairs(of.clone()) {
+        for pair in pairs(bytes.clone()) {
             let before = taken.insert(pair, what);
             let fine = before
                 .is_none_or(|before| read_only && before.starts_with("read-only pointer to destinations"));

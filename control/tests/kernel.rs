@@ -61,7 +61,7 @@ fn a_vlan_tag_is_kept_in_both_directions() {
         ip("addr add 10.78.0.1/24 dev krn0.7");
         ip("link set krn0.7 up");
         bed.arrives(&frames::arp_request(PEER, [10, 78, 0, 2], [10, 78, 0, 1], Some(7)));
-        let is_reply = |f: &[u8]| f[12..18] == [0x81, 0, 0, 7, 0x08, 0x06] && f[25] == 2;
+        let is_reply = |frame: &[u8]| frame[12..18] == [0x81, 0, 0, 7, 0x08, 0x06] && frame[25] == 2;
         let reply = bed.leaves("a tagged ARP reply", is_reply);
         assert_eq!((&reply[..6], &reply[6..12]), (&PEER.0[..], &OURS.0[..]));
     });
@@ -79,7 +79,10 @@ fn a_frame_to_another_host_reaches_the_twin_and_is_not_answered() {
             let twin = text.lines().find(|l| l.trim_start().starts_with("krn0:"))?;
             (twin.split_whitespace().nth(1) == Some(&wanted)).then_some(())
         });
-        assert!(!bed.left().iter().any(|f| frames::is_echo_reply(f)), "there is no reply for another host");
+        assert!(
+            !bed.left().iter().any(|frame| frames::is_echo_reply(frame)),
+            "there is no reply for another host"
+        );
     });
 }
 
@@ -90,7 +93,7 @@ fn frames_of_the_kernel_have_complete_checksums() {
         ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
         let socket = UdpSocket::bind("10.77.0.1:0").unwrap();
         socket.send_to(b"checksums are not left to a NIC", "10.77.0.2:9999").unwrap();
-        let frame = bed.leaves("the datagram", |f| f[12..14] == [8, 0] && f[23] == 17);
+        let frame = bed.leaves("the datagram", |frame| frame[12..14] == [8, 0] && frame[23] == 17);
         assert!(frames::udp_checksum_is_right(&frame), "{frame:02x?}");
     });
 }
@@ -127,10 +130,10 @@ fn a_vlan_on_a_twin_is_a_link_of_its_port() {
             return;
         }
         let tagged =
-            |f: &NetworkState| f.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
+            |state: &NetworkState| state.links.iter().any(|l| (l.vlan, l.port.as_str()) == (Some(7), "net0"));
         bed::see(&updates, "a VLAN", &tagged);
         ip("link delete krn0.7");
-        bed::see(&updates, "its end", &|f| f.links.len() == 1);
+        bed::see(&updates, "its end", &|state| state.links.len() == 1);
     });
 }
 
@@ -149,13 +152,15 @@ fn links_and_neighbours_are_mirrored() {
         let see = |what: &str, there: &dyn Fn(&NetworkState) -> bool| bed::see(&updates, what, there);
         ip("addr add 10.77.0.1/24 dev krn0");
         let address: IpAddr = "10.77.0.1".parse().unwrap();
-        see("the address", &|f| f.addresses.iter().any(|a| a.address == address && a.prefix_len == 24));
+        see("the address", &|state| {
+            state.addresses.iter().any(|a| a.address == address && a.prefix_len == 24)
+        });
         ip("neigh add 10.77.0.2 lladdr 02:00:00:00:00:02 dev krn0");
-        see("a neighbour", &|f| f.neighbours.iter().any(|n| n.mac == PEER && n.link == "krn0"));
+        see("a neighbour", &|state| state.neighbours.iter().any(|n| n.mac == PEER && n.link == "krn0"));
         ip("neigh del 10.77.0.2 dev krn0");
-        see("its end", &|f| !f.neighbours.iter().any(|n| n.mac == PEER));
+        see("its end", &|state| !state.neighbours.iter().any(|n| n.mac == PEER));
         ip("link set krn0 mtu 1400");
-        see("an MTU", &|f| f.links[0].mtu == 1400);
+        see("an MTU", &|state| state.links[0].mtu == 1400);
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
         assert_eq!(mirror.counters().unreadable.load(Relaxed), 0);
     });
@@ -167,7 +172,7 @@ fn routes_are_mirrored() {
         let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/24 dev krn0");
         let see = |destination: &str, is_so: &dyn Fn(&Route) -> bool| {
-            bed::see(&updates, destination, &|f| route_to(f, destination).is_some_and(is_so));
+            bed::see(&updates, destination, &|state| route_to(state, destination).is_some_and(is_so));
         };
         let via = |text: &str| text.parse::<IpAddr>().ok();
         ip("route add 10.80.0.0/16 via 10.77.0.2 mtu 1300 metric 5");
@@ -183,14 +188,14 @@ fn routes_are_mirrored() {
         ip("-6 route add default via fe80::9 dev krn0");
         see("::/0", &|r| r.via == via("fe80::9"));
         ip("route del 10.80.0.0/16");
-        bed::see(&updates, "the end of a route", &|f| route_to(f, "10.80.0.0/16").is_none());
+        bed::see(&updates, "the end of a route", &|state| route_to(state, "10.80.0.0/16").is_none());
         ip("route add 10.83.0.0/16 nexthop via 10.77.0.4 nexthop via 10.77.0.5");
         see("10.83.0.0/16", &|r| r.via == via("10.77.0.4"));
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
 
         // When a link goes down the kernel removes its IPv4 routes without a notification.
         ip("link set krn0 down");
-        bed::see(&updates, "routes gone with their link", &|f| route_to(f, "10.81.0.0/16").is_none());
+        bed::see(&updates, "routes gone with their link", &|state| route_to(state, "10.81.0.0/16").is_none());
         assert!(mirror.counters().route_dumps.load(Relaxed) > 0);
     });
 }
@@ -201,16 +206,19 @@ fn rules_are_mirrored() {
         let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/24 dev krn0");
         ip("route add default via 10.77.0.9 dev krn0 table 55");
-        let known = bed::see(&updates, "the address", &|f| !f.addresses.is_empty());
+        let known = bed::see(&updates, "the address", &|state| !state.addresses.is_empty());
         assert_eq!(known.rules, [], "no rule that every machine has");
         ip("rule add from 10.9.9.0/24 lookup 55 pref 100");
-        let ruled = |f: &NetworkState| f.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
+        let ruled =
+            |state: &NetworkState| state.rules.iter().any(|rule| rule.table == 55 && rule.priority == 100);
         let network_state = bed::see(&updates, "a rule and its table", &ruled);
         assert!(network_state.routes.iter().any(|route| route.table == 55), "{network_state:?}");
         ip("-6 rule add fwmark 7 lookup 1000");
-        bed::see(&updates, "a rule of IPv6", &|f| f.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6()));
+        bed::see(&updates, "a rule of IPv6", &|state| {
+            state.rules.iter().any(|r| r.fwmark == Some(7) && r.is_ipv6())
+        });
         ip("rule del from 10.9.9.0/24 lookup 55");
-        let network_state = bed::see(&updates, "the end of a rule", &|f| !ruled(f));
+        let network_state = bed::see(&updates, "the end of a rule", &|state| !ruled(state));
         assert!(network_state.routes.iter().all(|route| route.table != 55), "{network_state:?}");
         assert_eq!(mirror.counters().full_dumps.load(Relaxed), 1, "every change was followed");
     });
@@ -223,13 +231,18 @@ fn the_kernel_resolves_neighbours_for_the_data_plane() {
         let (mirror, updates) = Mirror::start(bed::twins()).unwrap();
         let peer: IpAddr = "10.77.0.2".parse().unwrap();
         mirror.resolve("krn0", peer).unwrap();
-        bed.leaves("an ARP request", |f| f[12..14] == [8, 6] && f[21] == 1 && f[38..42] == [10, 77, 0, 2]);
+        bed.leaves("an ARP request", |frame| {
+            frame[12..14] == [8, 6] && frame[21] == 1 && frame[38..42] == [10, 77, 0, 2]
+        });
         bed.arrives(&frames::arp_reply(PEER, [10, 77, 0, 2], OURS, [10, 77, 0, 1]));
-        let known = |f: &NetworkState| f.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
+        let known =
+            |state: &NetworkState| state.neighbours.iter().any(|n| n.address == peer && n.mac == PEER);
         bed::see(&updates, "the neighbour", &known);
 
         mirror.resolve("krn0", "2001:db8::2".parse().unwrap()).unwrap();
-        bed.leaves("a neighbour solicitation", |f| f[12..14] == [0x86, 0xdd] && f[54] == 135 && f[77] == 2);
+        bed.leaves("a neighbour solicitation", |frame| {
+            frame[12..14] == [0x86, 0xdd] && frame[54] == 135 && frame[77] == 2
+        });
         assert!(mirror.resolve("nowhere", peer).unwrap_err().to_string().contains("nowhere"));
     });
 }
@@ -239,7 +252,7 @@ fn many_changes_cause_few_updates() {
     alone("many_changes_cause_few_updates", || {
         let (_twin, mirror, updates) = bed::mirrored();
         ip("addr add 10.77.0.1/16 dev krn0");
-        bed::see(&updates, "the address", &|f| f.addresses.iter().any(|a| a.prefix_len == 16));
+        bed::see(&updates, "the address", &|state| state.addresses.iter().any(|a| a.prefix_len == 16));
         // Permanent entries are never garbage-collected; each round changes all their MAC addresses.
         let row = |round: u32, n: u32| {
             format!("neigh replace 10.77.1.{n} lladdr 02:00:00:00:01:{round:02x} nud permanent dev krn0")
@@ -248,8 +261,9 @@ fn many_changes_cause_few_updates() {
         let (before, started) = (sent(), Instant::now());
         let dumps = mirror.counters().route_dumps.load(Relaxed);
         bed::batch((0..100).flat_map(|round| (0..200).map(move |n| row(round, n))));
-        let settled =
-            |f: &NetworkState| f.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200;
+        let settled = |state: &NetworkState| {
+            state.neighbours.iter().filter(|n| n.mac.0 == [2, 0, 0, 0, 1, 99]).count() == 200
+        };
         bed::see(&updates, "the last round", &settled);
         let (sent, took) = (sent() - before, started.elapsed());
         println!("20,000 neighbour changes in {took:?}: {sent} updates");

@@ -44,13 +44,13 @@ impl Stats {
         self.with(other, u64::wrapping_sub)
     }
 
-    fn with(self, other: Stats, of: fn(u64, u64) -> u64) -> Stats {
+    fn with(self, other: Stats, combine: fn(u64, u64) -> u64) -> Stats {
         Stats {
-            connections: of(self.connections, other.connections),
-            in_packets: of(self.in_packets, other.in_packets),
-            out_packets: of(self.out_packets, other.out_packets),
-            in_bytes: of(self.in_bytes, other.in_bytes),
-            out_bytes: of(self.out_bytes, other.out_bytes),
+            connections: combine(self.connections, other.connections),
+            in_packets: combine(self.in_packets, other.in_packets),
+            out_packets: combine(self.out_packets, other.out_packets),
+            in_bytes: combine(self.in_bytes, other.in_bytes),
+            out_bytes: combine(self.out_bytes, other.out_bytes),
         }
     }
 }

@@ -138,23 +138,23 @@ pub fn table(list: &NamespaceList) -> String {
         "{:<16} {:>8} {:>12} {:>23} {:>10}  {}\n",
         "NAME", "SERVICES", "DESTINATIONS", "CONNECTIONS (IPv4+IPv6)", "TABLE", "BINDINGS"
     );
-    for of in &list.namespaces {
-        let bindings: Vec<_> = of.bindings.iter().map(ToString::to_string).collect();
-        let bound = match (bindings.is_empty(), of.name == crate::model::namespace::DEFAULT) {
+    for namespace in &list.namespaces {
+        let bindings: Vec<_> = namespace.bindings.iter().map(ToString::to_string).collect();
+        let bound = match (bindings.is_empty(), namespace.name == crate::model::namespace::DEFAULT) {
             (true, true) => "everything else".to_owned(),
             (true, false) => "none".to_owned(),
             (false, _) => bindings.join(", "),
         };
-        let netns = of.netns.as_ref().map(|netns| format!("; netns {netns}")).unwrap_or_default();
-        let connections = format!("{}/{}", of.connections, of.connection_capacity);
+        let netns = namespace.netns.as_ref().map(|netns| format!("; netns {netns}")).unwrap_or_default();
+        let connections = format!("{}/{}", namespace.connections, namespace.connection_capacity);
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
             "{:<16} {:>8} {:>12} {connections:>23} {:>6} MiB  {bound}{netns}",
-            of.name,
-            of.services,
-            of.destinations,
-            of.table_bytes.div_ceil(1 << 20),
+            namespace.name,
+            namespace.services,
+            namespace.destinations,
+            namespace.table_bytes.div_ceil(1 << 20),
         );
     }
     out

@@ -30,7 +30,7 @@ pub fn stats(view: &StatsView) -> String {
     let mut out = format!(
         "totals: {connections}, {in_packets} packets in, {out_packets} out, {in_bytes} bytes in, {out_bytes} out\n"
     );
-    view.workers.iter().for_each(|of| worker(&mut out, of));
+    view.workers.iter().for_each(|view| worker(&mut out, view));
     for p in &view.ports {
         let twin = p.twin.as_ref().map_or_else(|| "no twin".to_owned(), |twin| format!("twin {twin}"));
         let link = if p.link_up { "up" } else { "down" };
@@ -43,33 +43,33 @@ pub fn stats(view: &StatsView) -> String {
     out
 }
 
-fn worker(out: &mut String, of: &WorkerView) {
+fn worker(out: &mut String, view: &WorkerView) {
     let WorkerView { core, received, sent, to_kernel, from_kernel, connections, connection_capacity, .. } =
-        of;
+        view;
     let _ = writeln!(
         out,
         "worker on core {core}: received {received}, sent {sent}, to_kernel {to_kernel}, from_kernel {from_kernel}, \
          connections {connections} of {connection_capacity}"
     );
-    let fields = serde_json::to_value(of).unwrap_or_default();
+    let fields = serde_json::to_value(view).unwrap_or_default();
     let others =
         fields.as_object().into_iter().flatten().filter(|(name, _)| !PRINTED.contains(&name.as_str()));
     let others = others.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)));
     counters(out, "  ", &others.collect());
-    if of.idle_pauses + of.sleeps > 0 {
+    if view.idle_pauses + view.sleeps > 0 {
         let _ = writeln!(
             out,
             "  idle: {}, {} ({} ms in total), {}",
-            count(of.idle_pauses, "pause"),
-            count(of.sleeps, "sleep"),
-            of.sleep_us / 1000,
-            count(of.interrupt_wakeups, "interrupt wakeup"),
+            count(view.idle_pauses, "pause"),
+            count(view.sleeps, "sleep"),
+            view.sleep_us / 1000,
+            count(view.interrupt_wakeups, "interrupt wakeup"),
         );
     }
     for (name, reasons) in [
-        ("  slow path: ", &of.slow_path),
-        ("  ICMP errors sent: ", &of.icmp_sent),
-        ("  dropped: ", &of.drops),
+        ("  slow path: ", &view.slow_path),
+        ("  ICMP errors sent: ", &view.icmp_sent),
+        ("  dropped: ", &view.drops),
     ] {
         counters(out, name, reasons);
     }

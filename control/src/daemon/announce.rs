@@ -31,7 +31,7 @@ pub fn protocols(debug: &mut DebugLog, config: &Config, dpdk: &str, ports: usize
 
 /// Logs the sizes of the connection tables.
 pub fn connections(debug: &mut DebugLog, workers: &[WorkerHandle]) {
-    let counter = |of: fn(&WorkerHandle) -> u64| workers.iter().map(of).sum::<u64>();
+    let counter = |field: fn(&WorkerHandle) -> u64| workers.iter().map(field).sum::<u64>();
     let (size, bytes) =
         (counter(|worker| worker.capacity), counter(|worker| worker.stats.counters.table_bytes.get()));
     debug.event(trace_site!(sites, StartTables), || {

@@ -94,7 +94,8 @@ impl NamespaceEngine {
                 ),
             }
         }
-        let timeouts = |of: &Settings| [of.tcp_timeout, of.tcp_fin_timeout, of.udp_timeout];
+        let timeouts =
+            |settings: &Settings| [settings.tcp_timeout, settings.tcp_fin_timeout, settings.udp_timeout];
         let (was, now) = (timeouts(old), timeouts(new));
         if was != now {
             self.debug.event(trace_site!(sites, Timeouts), || now.map(|secs| secs.to_string()));
@@ -110,7 +111,8 @@ impl NamespaceEngine {
 
     fn trace_services(&mut self, before: &Config) {
         let (old, new) = Services::difference(&before.services, &self.compiler.config().services);
-        let keys = |of: &[Arc<Service>]| of.iter().map(|service| service.key).collect::<HashSet<_>>();
+        let keys =
+            |services: &[Arc<Service>]| services.iter().map(|service| service.key).collect::<HashSet<_>>();
         let (before, after) = (keys(old), keys(new));
         for service in new.iter().filter(|service| !before.contains(&service.key)) {
             self.debug.event(trace_site!(sites, ServiceAdded), || {

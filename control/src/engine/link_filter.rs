@@ -14,9 +14,9 @@ pub struct LinkFilter {
 impl LinkFilter {
     /// Returns the filter of the namespace `this`, or of the default one if `None`.
     pub fn new(this: Option<&str>, all: &[Namespace]) -> LinkFilter {
-        let bare = |of: &Namespace| Namespace {
-            name: of.name.clone(),
-            bindings: of.bindings.clone(),
+        let bare = |namespace: &Namespace| Namespace {
+            name: namespace.name.clone(),
+            bindings: namespace.bindings.clone(),
             ..Namespace::default()
         };
         LinkFilter { this: this.map(str::to_owned), all: all.iter().map(bare).collect() }

@@ -40,13 +40,13 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
 
 /// Counts the destinations with this method, and returns their services.
 fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
-    let name = |of: &Destination| match of.method {
-        Method::Tunnel => of.tunnel.kind().name(),
+    let name = |module: &Destination| match module.method {
+        Method::Tunnel => module.tunnel.kind().name(),
         method => method.name(),
     };
     let (mut uses, mut used_by) = (0, Vec::new());
     for service in &config.services {
-        let count = service.destinations.iter().filter(|of| name(of) == method).count();
+        let count = service.destinations.iter().filter(|module| name(module) == method).count();
         uses += count as u64;
         if count > 0 {
             used_by.push(service.key);
@@ -78,11 +78,11 @@ mod tests {
         "#;
         let config = parse::toml(text).unwrap();
         let list = list(&config, 4096).modules;
-        let of = |name: &str| list.iter().find(|module| module.name == name).unwrap();
-        assert_eq!((of("ip_vs").uses, of("ip_vs").bytes), (2, Some(4096)));
-        assert_eq!(of("ip_vs_tcp").used_by, [config.services[0].key]);
-        assert_eq!((of("ip_vs_rr").uses, of("ip_vs_wlc").uses, of("ip_vs_sctp").uses), (1, 0, 0));
-        assert_eq!((of("nat").uses, of("ipip").uses, of("dr").uses), (1, 1, 0));
+        let module = |name: &str| list.iter().find(|known| known.name == name).unwrap();
+        assert_eq!((module("ip_vs").uses, module("ip_vs").bytes), (2, Some(4096)));
+        assert_eq!(module("ip_vs_tcp").used_by, [config.services[0].key]);
+        assert_eq!((module("ip_vs_rr").uses, module("ip_vs_wlc").uses, module("ip_vs_sctp").uses), (1, 0, 0));
+        assert_eq!((module("nat").uses, module("ipip").uses, module("dr").uses), (1, 1, 0));
         assert!(list.iter().all(|module| module.enabled));
         assert_eq!(list.len(), 1 + 5 + 14 + 1 + 5);
     }

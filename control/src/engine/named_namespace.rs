@@ -88,8 +88,9 @@ pub(super) fn view(name: &str, instance: &NamespaceEngine) -> NamespaceView {
         netns: None,
         services: services.len() as u64,
         destinations: services.iter().map(|service| service.destinations.len() as u64).sum(),
-        connections: instance.counter(|g| g.connections_ipv4.get() + g.connections_ipv6.get()),
+        connections: instance
+            .counter(|counters| counters.connections_ipv4.get() + counters.connections_ipv6.get()),
         connection_capacity: instance.capacity(),
-        table_bytes: instance.counter(|g| g.table_bytes.get()),
+        table_bytes: instance.counter(|counters| counters.table_bytes.get()),
     }
 }

@@ -360,8 +360,8 @@ impl NamespaceEngine {
     }
 
     /// Sum of a counter over all workers.
-    pub(super) fn counter(&self, of: impl Fn(&WorkerCounters) -> u64) -> u64 {
-        self.workers.stats().map(|stats| of(&stats.counters)).sum()
+    pub(super) fn counter(&self, field: impl Fn(&WorkerCounters) -> u64) -> u64 {
+        self.workers.stats().map(|stats| field(&stats.counters)).sum()
     }
 }
 

@@ -245,7 +245,9 @@ impl Engine {
 
     /// Returns the namespace of each port and VLAN, by port number.
     fn bindings(&self, wanted: &[Namespace], fresh: &[NamedNamespace]) -> Vec<binding::Binding> {
-        let id = |name: &str| self.named.iter().chain(fresh).find(|named| named.name == name).map(|g| g.id);
+        let id = |name: &str| {
+            self.named.iter().chain(fresh).find(|named| named.name == name).map(|named| named.id)
+        };
         let of_port = |port: String| {
             let mut binding = binding::Binding::default();
             for (namespace, bound) in wanted.iter().flat_map(|n| n.bindings.iter().map(move |b| (n, b))) {

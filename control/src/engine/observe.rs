@@ -46,9 +46,9 @@ pub fn services<'a>(
     only: Option<ServiceKey>,
 ) -> Vec<ServiceView> {
     let view = |service: &Service| {
-        let destinations = service.destinations.iter().map(|of| {
-            let id = compiler.destination_id(&(service.key, of.key()));
-            destination(of, id, worker_stats.clone(), estimators, quotas)
+        let destinations = service.destinations.iter().map(|configured| {
+            let id = compiler.destination_id(&(service.key, configured.key()));
+            destination(configured, id, worker_stats.clone(), estimators, quotas)
         });
         let Estimate { live, shown, rates } = estimators.service(&service.key);
         ServiceView {
@@ -77,7 +77,7 @@ pub fn load<'a>(worker_stats: impl Iterator<Item = &'a WorkerStats>, id: Destina
 }
 
 fn destination<'a>(
-    of: &Destination,
+    configured: &Destination,
     id: Option<DestinationId>,
     worker_stats: impl Iterator<Item = &'a WorkerStats> + Clone,
     estimators: &Estimators,
@@ -87,13 +87,13 @@ fn destination<'a>(
     let of_quotas = quotas.zip(id);
     let Estimate { live, shown, rates } = id.map_or(Estimate::default(), |id| estimators.destination(id));
     DestinationView {
-        address: of.address,
-        l4_port: of.l4_port,
-        method: of.method,
-        tunnel: (of.method == Method::Tunnel).then_some(of.tunnel),
-        weight: of.weight,
-        upper_threshold: of.upper_threshold,
-        lower_threshold: of.lower_threshold,
+        address: configured.address,
+        l4_port: configured.l4_port,
+        method: configured.method,
+        tunnel: (configured.method == Method::Tunnel).then_some(configured.tunnel),
+        weight: configured.weight,
+        upper_threshold: configured.upper_threshold,
+        lower_threshold: configured.lower_threshold,
         overloaded: of_quotas.is_some_and(|(quotas, id)| quotas.is_overloaded(id)),
         active: load.active,
         inactive: load.inactive,

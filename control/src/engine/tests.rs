@@ -204,7 +204,7 @@ fn batch_edits_are_performed_in_order_with_separate_results() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|of| json!([of["at"], of["data"]["errno"]]))
+        .map(|refused| json!([refused["at"], refused["data"]["errno"]]))
         .collect();
     assert_eq!(json!(refused), json!([[2, "EEXIST"], [3, "ESRCH"], [4, "ESRCH"], [5, "ENOENT"]]));
     let config = ask(&mut engine, "config.get", json!({})).unwrap();

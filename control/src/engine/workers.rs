@@ -191,7 +191,7 @@ impl Workers {
 
     /// Returns the free connection memory.
     pub fn free_memory(&self) -> Pages {
-        let sum = |of: fn(&WorkerHandle) -> u64| self.all.iter().map(of).sum::<u64>();
+        let sum = |field: fn(&WorkerHandle) -> u64| self.all.iter().map(field).sum::<u64>();
         let bytes = sum(|worker| worker.stats.counters.table_bytes.get());
         if bytes == 0 {
             // The tables are not allocated yet.

@@ -73,7 +73,9 @@ pub fn apply(command: &Command, config: &mut Config) -> Result<Vec<Step>, Refusa
         }
         Command::StopDaemon => return Err(Refusal::NoDaemon),
         Command::StartDaemon { interface } => {
-            let known = |name: &str| config.network.iter().flat_map(|f| &f.links).any(|l| l.name == name);
+            let known = |name: &str| {
+                config.network.iter().flat_map(|state| &state.links).any(|link| link.name == name)
+            };
             return Err(no_sync(interface.as_deref(), known));
         }
         _ => {}

@@ -57,9 +57,11 @@ pub(super) fn port_protocol(key: ServiceKey) -> Option<&'static str> {
 }
 
 /// Client grouping mask; `None` for single addresses.
-pub(super) fn persistence_mask(of: &Persistence) -> Option<String> {
-    let netmask = of.netmask.filter(|mask| *mask != Ipv4Addr::BROADCAST).map(|mask| mask.to_string());
-    netmask.or_else(|| of.prefix_len.filter(|length| *length != 128).map(|length| length.to_string()))
+pub(super) fn persistence_mask(persistence: &Persistence) -> Option<String> {
+    let netmask =
+        persistence.netmask.filter(|mask| *mask != Ipv4Addr::BROADCAST).map(|mask| mask.to_string());
+    netmask
+        .or_else(|| persistence.prefix_len.filter(|length| *length != 128).map(|length| length.to_string()))
 }
 
 /// Name of a persistence engine.

@@ -83,8 +83,8 @@ impl Options {
             "netmask" => self.mask = Some(self.netmask(text, names)?),
             "sched-flags" => text.clone_into(&mut self.flags),
             "real-server" => {
-                let of = endpoint(text, self.protocol(), names);
-                let mut real = of.ok_or_else(|| illegal("real server address[:port]"))?;
+                let parsed = endpoint(text, self.protocol(), names);
+                let mut real = parsed.ok_or_else(|| illegal("real server address[:port]"))?;
                 // Default: the port of the service, if that was given before.
                 if !real.has_port {
                     real.socket.set_port(self.service.map_or(0, |key| key.l4_port()));
@@ -106,8 +106,8 @@ impl Options {
     }
 
     fn address(&mut self, protocol: Protocol, text: &str, names: &dyn Names) -> Result<(), ParseError> {
-        let of = endpoint(text, Some(&protocol.to_string()), names);
-        let socket = of.ok_or_else(|| illegal("virtual server address[:port]"))?.socket;
+        let parsed = endpoint(text, Some(&protocol.to_string()), names);
+        let socket = parsed.ok_or_else(|| illegal("virtual server address[:port]"))?.socket;
         self.set_key(ServiceKey::Address { protocol, address: socket.ip(), l4_port: socket.port() });
         Ok(())
     }

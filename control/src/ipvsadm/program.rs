@@ -225,7 +225,7 @@ impl<'a, A: Daemon> Program<'a, A> {
         self.status = 0;
         for refused in edited.refused {
             let errno = refused.data.errno.unwrap_or(Errno::EInval);
-            let of_destination = about_destination.get(refused.at).is_some_and(|of| *of);
+            let of_destination = about_destination.get(refused.at).is_some_and(|is_about| *is_about);
             writeln!(self.environment.err, "{}", apply::words(errno, of_destination))?;
             if refused.at == last {
                 self.status = 255;

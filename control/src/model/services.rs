@@ -142,8 +142,8 @@ mod tests {
     use crate::model::Family;
 
     fn fwmarks(fwmarks: &[u32]) -> Services {
-        let of = |&fwmark: &u32| Service::new(ServiceKey::Fwmark { fwmark, family: Family::Ipv4 });
-        fwmarks.iter().map(of).collect()
+        let service = |&fwmark: &u32| Service::new(ServiceKey::Fwmark { fwmark, family: Family::Ipv4 });
+        fwmarks.iter().map(service).collect()
     }
 
     #[test]

@@ -10,9 +10,9 @@ pub fn frames(expected: &[u8], got: &[u8]) -> Vec<String> {
     let mut lines: Vec<String> = want
         .iter()
         .zip(&have)
-        .take_while(|(w, h)| w.0 == h.0)
-        .filter(|(w, h)| w.1 != h.1)
-        .map(|(w, h)| format!("{}: expected {}, got {}", w.0, w.1, h.1))
+        .take_while(|(expected, got)| expected.0 == got.0)
+        .filter(|(expected, got)| expected.1 != got.1)
+        .map(|(expected, got)| format!("{}: expected {}, got {}", expected.0, expected.1, got.1))
         .collect();
     let names = |f: &[Field]| f.iter().map(|field| field.0.clone()).collect::<Vec<_>>();
     if names(&want) != names(&have) {
@@ -23,7 +23,7 @@ pub fn frames(expected: &[u8], got: &[u8]) -> Vec<String> {
         lines.push(format!("length: expected {}, got {}", expected.len(), got.len()));
     }
     if lines.is_empty()
-        && let Some(at) = expected.iter().zip(got).position(|(w, h)| w != h)
+        && let Some(at) = expected.iter().zip(got).position(|(expected, got)| expected != got)
     {
         lines.push(format!("byte {at}: expected {:02x}, got {:02x}", expected[at], got[at]));
     }

@@ -190,7 +190,7 @@ impl Bed {
 
     /// Waits for the kernel to send a frame.
     pub fn leaves(&self, what: &str, is_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
-        until(what, || self.left().into_iter().find(|f| is_it(f)))
+        until(what, || self.left().into_iter().find(|frame| is_it(frame)))
     }
 
     /// Returns all frames that the kernel has sent so far.

@@ -41,8 +41,9 @@ impl Side {
         let (to_kernel, from_kernel) = (Arc::new(ArrayQueue::new(64)), Arc::new(ArrayQueue::new(64)));
         let rings = KernelRings { kernel: Arc::clone(&to_kernel), inject: Arc::clone(&from_kernel) };
         let netns = format!("krn-{}-{name}", std::process::id());
-        let of = Namespace { name: netns.clone(), bindings: bindings.to_vec(), ..Namespace::default() };
-        let mirror = kernel_namespaces.add(NamespaceId(id), &of, rings).unwrap().unwrap();
+        let namespace =
+            Namespace { name: netns.clone(), bindings: bindings.to_vec(), ..Namespace::default() };
+        let mirror = kernel_namespaces.add(NamespaceId(id), &namespace, rings).unwrap().unwrap();
         kernel_namespaces.commit_bindings();
         Side { to_kernel, from_kernel, netns, mirror }
     }
@@ -93,8 +94,10 @@ fn two_namespaces_have_the_same_addresses() {
         let green = Side::join(&mut kernel_namespaces, 2, "green", &[on("net1", None)]);
         blue.ip("addr add 10.77.0.1/24 dev krn0.7");
         green.ip("addr add 10.77.0.1/24 dev krn1");
-        let links = |f: &NetworkState| f.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
-        let knows = |f: &NetworkState| f.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
+        let links =
+            |state: &NetworkState| state.links.iter().map(|l| (l.port.clone(), l.vlan)).collect::<Vec<_>>();
+        let knows =
+            |state: &NetworkState| state.addresses.iter().any(|a| a.address.to_string() == "10.77.0.1");
         let network_state = bed::see(&blue.mirror.1, "blue's address", &knows);
         assert_eq!(links(&network_state), [("net0".to_owned(), Some(7))]);
         let network_state = bed::see(&green.mirror.1, "green's address", &knows);
@@ -102,17 +105,17 @@ fn two_namespaces_have_the_same_addresses() {
 
         let asks = |vlan| frames::arp_request(PEER, [10, 77, 0, 2], [10, 77, 0, 1], vlan);
         blue.arrives(0, asks(Some(7)));
-        let reply = blue.leaves("a tagged reply", |port, f| port == 0 && is_arp_reply(f, 16));
+        let reply = blue.leaves("a tagged reply", |port, frame| port == 0 && is_arp_reply(frame, 16));
         assert_eq!((&reply[6..12], &reply[12..16]), (&OURS.0[..], &[0x81, 0, 0, 7][..]));
         green.arrives(1, asks(None));
-        let reply = green.leaves("a reply", |port, f| port == 1 && is_arp_reply(f, 12));
+        let reply = green.leaves("a reply", |port, frame| port == 1 && is_arp_reply(frame, 12));
         assert_eq!(reply[6..12], FOREIGN.0);
-        assert!(blue.from_kernel.pop().is_none_or(|(_, f)| !is_arp_reply(f.bytes(), 16)));
+        assert!(blue.from_kernel.pop().is_none_or(|(_, frame)| !is_arp_reply(frame.bytes(), 16)));
         // A frame of a VLAN that is not bound to the namespace has no twin.
         blue.arrives(0, asks(Some(8)));
         blue.arrives(0, asks(None));
         blue.mirror.0.resolve("krn0.7", "10.77.0.9".parse().unwrap()).unwrap();
-        blue.leaves("a tagged request", |_, f| f[12..18] == [0x81, 0, 0, 7, 8, 6] && f[25] == 1);
+        blue.leaves("a tagged request", |_, frame| frame[12..18] == [0x81, 0, 0, 7, 8, 6] && frame[25] == 1);
         assert!(blue.from_kernel.is_empty());
     });
 }
@@ -156,7 +159,7 @@ fn twins_follow_the_bindings() {
         assert!(links.contains("krn0.7") && !links.contains("krn0.8"), "as before: {links}");
         blue.mirror = kernel_namespaces.prepare_bindings(NamespaceId(1), &bindings).unwrap().unwrap();
         kernel_namespaces.commit_bindings();
-        let network_state = bed::see(&blue.mirror.1, "both twins", &|f| f.links.len() == 2);
+        let network_state = bed::see(&blue.mirror.1, "both twins", &|state| state.links.len() == 2);
         assert_eq!(network_state.links.iter().map(|l| l.vlan).collect::<Vec<_>>(), [Some(8), None]);
         until("the twin of VLAN 7 is gone", || (!blue.ip("-o link show").contains("krn0.7")).then_some(()));
         assert!(
@@ -184,8 +187,9 @@ fn a_twin_that_cannot_be_created_leaves_nothing_behind() {
         let rings =
             KernelRings { kernel: Arc::new(ArrayQueue::new(1)), inject: Arc::new(ArrayQueue::new(1)) };
         let bindings = vec![on("net0", None), on("net1", None)];
-        let of = Namespace { name: there.clone(), bindings, ..Namespace::default() };
-        let refused = kernel_namespaces.add(NamespaceId(1), &of, rings).err().map(|why| why.to_string());
+        let namespace = Namespace { name: there.clone(), bindings, ..Namespace::default() };
+        let refused =
+            kernel_namespaces.add(NamespaceId(1), &namespace, rings).err().map(|why| why.to_string());
         let left = ip(&format!("-n {there} -o link show"));
         ip(&format!("netns delete {there}"));
         let refused = refused.unwrap_or_default();

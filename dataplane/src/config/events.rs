@@ -152,17 +152,17 @@ mod tests {
             };
             for (count, service) in requests {
                 for _ in 0..count {
-                    events.next(&mut { WorkBudget::UNLIMITED }).into_iter().for_each(|(of, event)| note(of, event));
+                    events.next(&mut { WorkBudget::UNLIMITED }).into_iter().for_each(|(service, event)| note(service, event));
                 }
                 events.of_service(ServiceId(service)).for_each(|event| note(ServiceId(service), event));
             }
-            while let Some((of, event)) = events.next(&mut { WorkBudget::UNLIMITED }) {
-                note(of, event);
+            while let Some((service, event)) = events.next(&mut { WorkBudget::UNLIMITED }) {
+                note(service, event);
             }
             prop_assert!(events.is_done());
             for service in 0..6 {
                 let expected: Vec<u32> =
-                    changed.iter().zip(0..).filter(|(of, _)| **of == service).map(|(_, n)| n).collect();
+                    changed.iter().zip(0..).filter(|(changed_service, _)| **changed_service == service).map(|(_, n)| n).collect();
                 prop_assert_eq!(&applied[service as usize], &expected);
             }
         }

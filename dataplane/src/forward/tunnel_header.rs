@@ -99,7 +99,13 @@ impl TunnelHeader {
     /// Takes a hop off a plain packet and puts the headers in front of it, in place of its frame header. Returns `None`,
     /// and changes nothing, if there is not enough room or no hop left.
     #[inline(always)]
-    pub fn wrap<I: Ip, P: Packet>(&self, packet: &mut P, len: u16, flow: u64, of: Numbers) -> Option<()> {
+    pub fn wrap<I: Ip, P: Packet>(
+        &self,
+        packet: &mut P,
+        len: u16,
+        flow: u64,
+        numbers: Numbers,
+    ) -> Option<()> {
         let (head, _) = plain::split::<I>(packet.bytes_mut())?;
         if head.ip.ttl() <= 1 {
             return None;
@@ -114,7 +120,7 @@ impl TunnelHeader {
             view_mut::<I>(rest, 0)?.decrement_ttl();
             *room = *self.bytes.last_chunk()?;
             let ip: &mut [u8; ipv4::LEN] = room.last_chunk_mut()?;
-            self.fill4(zerocopy::transmute_mut!(ip), &inner, len, of);
+            self.fill4(zerocopy::transmute_mut!(ip), &inner, len, numbers);
             return Some(());
         }
         if !packet.push_front(ROOM - ether::LEN) {
@@ -127,7 +133,7 @@ impl TunnelHeader {
         if self.outer_ipv6 {
             self.fill6(view_mut(room, start)?, &inner, len);
         } else {
-            self.fill4(view_mut(room, start)?, &inner, len, of);
+            self.fill4(view_mut(room, start)?, &inner, len, numbers);
         }
         if self.shows_flow {
             let udp = view_mut::<UdpHdr>(room, ROOM - udp::LEN - gue::LEN)?;
@@ -144,11 +150,11 @@ impl TunnelHeader {
     }
 
     #[inline(always)]
-    fn fill4(&self, ip: &mut Ipv4Hdr, inner: &Inner, len: u16, of: Numbers) {
+    fn fill4(&self, ip: &mut Ipv4Hdr, inner: &Inner, len: u16, numbers: Numbers) {
         let (mut fragment, mut id) = (ipv4::DF, 0);
-        if !(of.keep_df && inner.keeps_df) {
-            *of.ip_id = of.ip_id.wrapping_add(1);
-            (fragment, id) = (0, *of.ip_id);
+        if !(numbers.keep_df && inner.keeps_df) {
+            *numbers.ip_id = numbers.ip_id.wrapping_add(1);
+            (fragment, id) = (0, *numbers.ip_id);
         }
         let (tos, len, ttl) = (outer_tos(inner.tos), len + self.overhead(), inner.ttl);
         let words = u32::from(len) + u32::from(id) + u32::from(fragment);

@@ -29,7 +29,7 @@ pub(super) fn headers<P>(datagram: &Datagram<P>) -> Option<usize> {
 }
 
 /// The beginning of the packet that was fragmented, for an ICMP error to quote, in a buffer of its own.
-pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<(P, Parsed)> {
+pub fn beginning<P: Packet>(datagram: &Datagram<P>, whole: &WholePacket) -> Option<(P, Parsed)> {
     let first = datagram.fragments.first()?;
     let l3 = usize::from(first.position.l3);
     let headers = headers(datagram)?;
@@ -41,13 +41,13 @@ pub fn beginning<P: Packet>(datagram: &Datagram<P>, of: &WholePacket) -> Option<
         return None;
     }
     if datagram.ipv6 {
-        view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = of.ttl;
+        view_mut::<Ipv6Hdr>(frame, l3)?.hop_limit = whole.ttl;
     } else {
-        view_mut::<Ipv4Hdr>(frame, l3)?.ttl = of.ttl;
+        view_mut::<Ipv4Hdr>(frame, l3)?.ttl = whole.ttl;
     }
-    complete_headers(&mut frame[..headers], l3, datagram, of.total)?;
+    complete_headers(&mut frame[..headers], l3, datagram, whole.total)?;
     let here = (headers - l3 + count) as u16;
-    Some((packet, Parsed { len: of.total.min(here), ..of.parsed }))
+    Some((packet, Parsed { len: whole.total.min(here), ..whole.parsed }))
 }
 
 /// Turns the headers of the first fragment, without the fragment header, into those of the packet of `total` bytes.

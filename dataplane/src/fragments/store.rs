@@ -198,7 +198,7 @@ impl<P: Packet> Store<P> {
 
     /// The oldest datagram of all except this one.
     pub(super) fn oldest_but(&self, but: Option<PartialId>) -> Option<PartialId> {
-        let of = |family| {
+        let oldest_of = |family| {
             let front: Option<PartialId> = self.oldest(family);
             let behind = front.filter(|front| Some(*front) == but).map(|front| self.partial(front).newer);
             match behind {
@@ -207,7 +207,7 @@ impl<P: Packet> Store<P> {
                 Some(newer) => Some(PartialId(newer)),
             }
         };
-        [of(0), of(1)].into_iter().flatten().min_by_key(|id| self.partial(*id).begun)
+        [oldest_of(0), oldest_of(1)].into_iter().flatten().min_by_key(|id| self.partial(*id).begun)
     }
 
     pub(super) fn has_free_slot(&self) -> bool {

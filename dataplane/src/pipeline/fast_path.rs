@@ -281,14 +281,14 @@ type Hop<'a> = (&'a [u8; ether::ADDRESSES], u16);
 
 /// Addresses a frame to the next hop and decrements its TTL.
 #[inline(always)]
-fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Hop) -> Result<(), SlowPathReason> {
+fn forward<I: Ip, P: Packet>(packet: &mut P, plain: &Plain, (ether, mtu): Hop) -> Result<(), SlowPathReason> {
     let (head, _) = plain::split::<I>(packet.bytes_mut()).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-    if of.len > mtu || head.ip.ttl() <= 1 {
+    if plain.len > mtu || head.ip.ttl() <= 1 {
         return Err(refuse(SlowPathReason::SizeOrHops));
     }
     head.ip.decrement_ttl();
     head.ether = *ether;
-    cut(packet, of.len);
+    cut(packet, plain.len);
     Ok(())
 }
 
@@ -296,15 +296,15 @@ fn forward<I: Ip, P: Packet>(packet: &mut P, of: &Plain, (ether, mtu): Hop) -> R
 #[inline(always)]
 fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     packet: &mut P,
-    of: &Plain,
+    plain: &Plain,
     (ether, mtu): Hop,
     change: &PlainRewrite<S, D>,
 ) -> Result<(), SlowPathReason> {
     let frame = packet.bytes_mut();
-    let head = if of.protocol == protocol::UDP {
+    let head = if plain.protocol == protocol::UDP {
         let UdpStart { head, sum, .. } =
             plain::start::<UdpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-        if of.len > mtu || head.ip.ttl() <= 1 || *sum == U16::ZERO {
+        if plain.len > mtu || head.ip.ttl() <= 1 || *sum == U16::ZERO {
             let summed = *sum != U16::ZERO;
             return Err(refuse(if summed { SlowPathReason::SizeOrHops } else { SlowPathReason::NoChecksum }));
         }
@@ -313,7 +313,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     } else {
         let TcpStart { head, sum, .. } =
             plain::start::<TcpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
-        if of.len > mtu || head.ip.ttl() <= 1 {
+        if plain.len > mtu || head.ip.ttl() <= 1 {
             return Err(refuse(SlowPathReason::SizeOrHops));
         }
         *sum = change.patch::<I::Address>(*sum);
@@ -321,7 +321,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
     };
     change.apply(head);
     head.ether = *ether;
-    cut(packet, of.len);
+    cut(packet, plain.len);
     Ok(())
 }
 

@@ -62,9 +62,9 @@ pub(super) trait Processor: Cpu {
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
-        of: (ConnId, Millis, Tick),
+        connection: (ConnId, Millis, Tick),
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path_tunnel::<I, Self, P>(self, packet, meta, of)
+        pipeline.fast_path_tunnel::<I, Self, P>(self, packet, meta, connection)
     }
 }
 
@@ -136,10 +136,10 @@ impl Processor for Avx2 {
         pipeline: &mut Pipeline,
         packet: &mut P,
         meta: &PacketMeta,
-        of: (ConnId, Millis, Tick),
+        connection: (ConnId, Millis, Tick),
     ) -> Result<u16, SlowPathReason> {
         // SAFETY: see above.
-        unsafe { avx2::tunnel::<I, P>(pipeline, self, packet, meta, of) }
+        unsafe { avx2::tunnel::<I, P>(pipeline, self, packet, meta, connection) }
     }
 }
 
@@ -178,10 +178,10 @@ mod avx2 {
         pipeline: &mut Pipeline,
         cpu: Avx2,
         packets: &mut Batch<P>,
-        of: (&RxContext, &[PacketMeta]),
+        burst: (&RxContext, &[PacketMeta]),
         tx: &mut TxBuffers<P>,
     ) {
-        pipeline.decide_burst::<SIX, Avx2, P>(cpu, packets, of, tx);
+        pipeline.decide_burst::<SIX, Avx2, P>(cpu, packets, burst, tx);
     }
 
     #[target_feature(enable = "avx2,aes,bmi1,bmi2,movbe")]
@@ -202,8 +202,8 @@ mod avx2 {
         cpu: Avx2,
         packet: &mut P,
         meta: &PacketMeta,
-        of: (ConnId, Millis, Tick),
+        connection: (ConnId, Millis, Tick),
     ) -> Result<u16, SlowPathReason> {
-        pipeline.fast_path_tunnel::<I, Avx2, P>(cpu, packet, meta, of)
+        pipeline.fast_path_tunnel::<I, Avx2, P>(cpu, packet, meta, connection)
     }
 }

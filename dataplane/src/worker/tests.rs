@@ -126,7 +126,10 @@ fn fragments_of_one_namespace_do_not_complete_those_of_another() {
     world.poll();
     assert!(World::take_sent(&world.inside).is_empty());
     assert_eq!(
-        (blue.sum(|b| b.counters.reassembling.get()), green.sum(|b| b.counters.reassembling.get())),
+        (
+            blue.sum(|stats| stats.counters.reassembling.get()),
+            green.sum(|stats| stats.counters.reassembling.get())
+        ),
         (1, 1)
     );
     world.outside[0].put(&fragment(true, 100, 9));
@@ -135,7 +138,10 @@ fn fragments_of_one_namespace_do_not_complete_those_of_another() {
         World::take_sent(&world.inside).iter().map(|frame| destination_and_vlan(frame)).collect();
     assert_eq!(sent, [([10, 0, 2, 3], Some(100)); 2]);
     assert_eq!(
-        (blue.sum(|b| b.counters.reassembling.get()), green.sum(|b| b.counters.reassembling.get())),
+        (
+            blue.sum(|stats| stats.counters.reassembling.get()),
+            green.sum(|stats| stats.counters.reassembling.get())
+        ),
         (0, 1)
     );
     blue.assert_reconciled();
@@ -189,12 +195,12 @@ fn workers_hand_packets_off_within_a_namespace() {
     }
     world.poll();
     for namespace in [&blue, &world.default_namespace] {
-        assert!(namespace.sum(|b| b.counters.handoff_sent.get()) > 0, "the other worker owns some");
+        assert!(namespace.sum(|stats| stats.counters.handoff_sent.get()) > 0, "the other worker owns some");
         assert_eq!(
-            namespace.sum(|b| b.counters.handoff_sent.get()),
-            namespace.sum(|b| b.counters.handoff_received.get())
+            namespace.sum(|stats| stats.counters.handoff_sent.get()),
+            namespace.sum(|stats| stats.counters.handoff_received.get())
         );
-        assert_eq!(namespace.sum(|b| b.destinations[0].connections.get()), 20);
+        assert_eq!(namespace.sum(|stats| stats.destinations[0].connections.get()), 20);
         assert!(namespace.worker_stats.iter().all(|stats| stats.destinations[0].connections.get() > 0));
         namespace.assert_reconciled();
     }
@@ -219,10 +225,13 @@ fn handed_off_packets_keep_their_ingress_port() {
     }
     world.poll();
     let default_namespace = &world.default_namespace;
-    assert!(default_namespace.sum(|b| b.counters.handoff_sent.get()) > 0, "the other worker owns some");
+    assert!(
+        default_namespace.sum(|stats| stats.counters.handoff_sent.get()) > 0,
+        "the other worker owns some"
+    );
     assert_eq!(default_namespace.drops(DropReason::OtherHost), 0);
-    assert_eq!(default_namespace.sum(|b| b.destinations[0].in_packets.get()), 40);
-    assert_eq!(default_namespace.sum(|b| b.destinations[0].out_packets.get()), 20);
+    assert_eq!(default_namespace.sum(|stats| stats.destinations[0].in_packets.get()), 40);
+    assert_eq!(default_namespace.sum(|stats| stats.destinations[0].out_packets.get()), 20);
     default_namespace.assert_reconciled();
 }
 

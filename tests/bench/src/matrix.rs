@@ -200,8 +200,8 @@ fn row(
     method: Method,
     (windows, theirs): (&[daemon::Window], &[f64]),
 ) -> Row {
-    let each = |of: &dyn Fn(&daemon::Window, f64) -> f64| {
-        Sample::new(windows.iter().zip(theirs).map(|(window, &theirs)| of(window, theirs)).collect())
+    let each = |field: &dyn Fn(&daemon::Window, f64) -> f64| {
+        Sample::new(windows.iter().zip(theirs).map(|(window, &theirs)| field(window, theirs)).collect())
     };
     Row {
         traffic,

@@ -61,17 +61,17 @@ const PARTS: [(&str, Part); 8] = [
     ("Memory latency of the machine", memory),
 ];
 
-fn conditions(page: &mut String, of: &Value) {
+fn conditions(page: &mut String, values: &Value) {
     *page += "| condition | |\n| --- | --- |\n";
-    for (name, value) in of.as_object().into_iter().flatten() {
+    for (name, value) in values.as_object().into_iter().flatten() {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let _ = writeln!(page, "| {} | {value} |", name.replace('_', " "));
     }
     *page += "\n";
 }
 
-fn rows(of: &Value) -> impl Iterator<Item = &Value> {
-    of.as_array().into_iter().flatten()
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
 }
 
 fn word<'a>(row: &'a Value, name: &str) -> &'a str {
@@ -84,8 +84,8 @@ fn number(row: &Value, name: &str) -> f64 {
 
 /// `2.10 (2.05 to 2.20)`.
 fn sample(row: &Value, name: &str, digits: usize) -> String {
-    let of = |end: &str| number(&row[name], end);
-    format!("{:.digits$} ({:.digits$} to {:.digits$})", of("median"), of("min"), of("max"))
+    let value = |end: &str| number(&row[name], end);
+    format!("{:.digits$} ({:.digits$} to {:.digits$})", value("median"), value("min"), value("max"))
 }
 
 fn median(row: &Value, name: &str) -> f64 {
@@ -105,12 +105,12 @@ fn matrix(result: &Value, text: &mut String, plots: &mut Plots) {
         (word(row, "family"), word(row, "size"), word(row, "pattern")) == ("ipv4", "64", "uniform")
     };
     let by_method = |name: &'static str| -> Vec<Series> {
-        let of = |method: &str| {
+        let group = |method: &str| {
             let mine = all.iter().filter(plain).filter(|row| word(row, "method") == method);
             (method.to_uppercase(), mine.map(|row| (number(row, "flows"), median(row, name))).collect())
         };
         ["nat", "dr", "ipip", "gue"]
-            .map(of)
+            .map(group)
             .into_iter()
             .filter(|(_, points): &Series| !points.is_empty())
             .collect()
@@ -244,7 +244,7 @@ fn latency(result: &Value, text: &mut String, plots: &mut Plots) {
         return;
     }
     let micros = |row: &Value, name: &str| number(&row["nanoseconds"], name) / 1000.0;
-    let of = |row: &&Value| {
+    let group = |row: &&Value| {
         let name = format!("{}, {} %", word(row, "situation"), row["load_percent"]);
         (name, ["p50", "p99", "p99.9", "max"].map(|name| micros(row, name)).to_vec())
     };
@@ -256,7 +256,7 @@ fn latency(result: &Value, text: &mut String, plots: &mut Plots) {
             title,
             x_label: "latency in µs",
             names: &names,
-            groups: all.iter().map(of).collect(),
+            groups: all.iter().map(group).collect(),
             log: true,
         }
         .svg(),

@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn the_line_rate_depends_on_the_frame_size() {
-        let of = |bytes| line_rate(10_000, bytes);
-        assert_eq!([60, 1514].map(of), [15_625_000, 814_863]);
+        let rate = |bytes| line_rate(10_000, bytes);
+        assert_eq!([60, 1514].map(rate), [15_625_000, 814_863]);
     }
 
     #[test]

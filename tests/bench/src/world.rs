@@ -176,8 +176,8 @@ fn network_state(plan: &Plan<'_>) -> String {
     )
 }
 
-fn neighbour(link: usize, address: &str, of: [u8; 6]) -> String {
-    format!("{{ link = \"p{link}\", address = \"{address}\", mac = \"{}\" }},\n", mac(of))
+fn neighbour(link: usize, address: &str, hardware_address: [u8; 6]) -> String {
+    format!("{{ link = \"p{link}\", address = \"{address}\", mac = \"{}\" }},\n", mac(hardware_address))
 }
 
 /// Returns the network of one of our addresses, which ends in 254.

@@ -67,8 +67,8 @@ pub fn follows_isakmp() -> Result<()> {
     }
     // The key exchange and the ESP after it are one connection; the ESP before it was not balanced.
     let count = || {
-        let of = |protocol, l4_port| capture.count(Flow { protocol, vip: VIP.into(), l4_port });
-        let mut sum = of(17, 500).plus(of(ESP, 0));
+        let count = |protocol, l4_port| capture.count(Flow { protocol, vip: VIP.into(), l4_port });
+        let mut sum = count(17, 500).plus(count(ESP, 0));
         sum.connections = 1;
         sum.in_packets -= 1;
         sum.in_bytes -= 20 + esp(1).len() as u64;

@@ -56,8 +56,10 @@ pub fn networks() -> Result<()> {
     assert_eq!(clients, [json!("10.1.0.0:0"), json!("10.1.5.0:0")]);
     let table = daemon.pollux("list --persistent")?;
     assert!(table.contains("10.2.0.11"), "{table}");
-    let owners: BTreeSet<_> =
-        counters::connections(&daemon, false)?.iter().map(|of| of["worker"].to_string()).collect();
+    let owners: BTreeSet<_> = counters::connections(&daemon, false)?
+        .iter()
+        .map(|connection| connection["worker"].to_string())
+        .collect();
     assert_eq!(owners.len(), 2, "one worker owned all connections");
     daemon.accounts_for_all_packets()
 }
@@ -108,10 +110,10 @@ pub fn fwmarks() -> Result<()> {
     assert_eq!(templates.len(), 1, "{templates:?}");
     assert_eq!((&templates[0]["protocol"], &templates[0]["virtual"]), (&json!("ip"), &json!("0.0.0.8:0")));
     assert_eq!(persistent(&daemon, &json!({ "fwmark": 8 }))?, 1);
-    let of = |last, l4_port| {
+    let count = |last, l4_port| {
         capture.count(Flow { protocol: 6, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port })
     };
-    counters::agree(&daemon, &json!({ "fwmark": 7 }), || of(2, 0).plus(of(3, 80)), false)?;
-    counters::agree(&daemon, &json!({ "fwmark": 8 }), || of(4, 0).plus(of(3, 8080)), false)?;
+    counters::agree(&daemon, &json!({ "fwmark": 7 }), || count(2, 0).plus(count(3, 80)), false)?;
+    counters::agree(&daemon, &json!({ "fwmark": 8 }), || count(4, 0).plus(count(3, 8080)), false)?;
     daemon.accounts_for_all_packets()
 }

@@ -43,7 +43,10 @@ fn state(daemon: &Daemon, state: &str) -> Result<()> {
     let mut last = Vec::new();
     wait::until(&format!("the connection is in state {state}"), || {
         last = counters::connections(daemon, false)?;
-        Ok(last.iter().any(|of| of["protocol"] == "sctp" && of["state"] == state).then_some(()))
+        Ok(last
+            .iter()
+            .any(|connection| connection["protocol"] == "sctp" && connection["state"] == state)
+            .then_some(()))
     })
     .map_err(|error| Error(format!("{error}; connections: {last:?}")))
 }

@@ -37,7 +37,7 @@ fn messages(bed: &Bed, server: &Server) -> std::path::PathBuf {
 
 /// Returns the Call-IDs of each server's messages with this method.
 fn calls(bed: &Bed, method: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let of = |server: &Server| {
+    let calls_of = |server: &Server| {
         let text = std::fs::read_to_string(messages(bed, server)).unwrap_or_default();
         let got = text.split("message received").skip(1).filter_map(|rest| {
             let message = rest.trim_start_matches(|c| c != '\n').trim_start();
@@ -46,7 +46,7 @@ fn calls(bed: &Bed, method: &str) -> BTreeMap<String, BTreeSet<String>> {
         });
         (server.name.clone(), got.collect())
     };
-    bed.servers.iter().map(of).collect()
+    bed.servers.iter().map(calls_of).collect()
 }
 
 /// Sends a message within a call from this socket.
@@ -88,8 +88,10 @@ pub fn calls_stick() -> Result<()> {
     })
     .inspect_err(|_| eprintln!("invited {invited:?}, later {:?}", calls(&bed, "INFO")))?;
     let templates = counters::connections(&daemon, true)?;
-    let listed: BTreeSet<_> =
-        templates.iter().filter_map(|of| of["engine"]["data"].as_str().map(str::to_owned)).collect();
+    let listed: BTreeSet<_> = templates
+        .iter()
+        .filter_map(|template| template["engine"]["data"].as_str().map(str::to_owned))
+        .collect();
     assert_eq!(listed, invited.into_values().flatten().collect());
     let key = json!({ "protocol": "udp", "address": "10.9.9.2" });
     let count = || {
@@ -144,7 +146,8 @@ pub fn servers_call() -> Result<()> {
 
     // Each call continues from a port of its own.
     let templates = counters::connections(&daemon, true)?;
-    let calls: Vec<&str> = templates.iter().filter_map(|of| of["engine"]["data"].as_str()).collect();
+    let calls: Vec<&str> =
+        templates.iter().filter_map(|template| template["engine"]["data"].as_str()).collect();
     for (server, address) in bed.servers.iter().zip(ADDRESSES) {
         let socket = server.namespace.inside(|| Ok(UdpSocket::bind((address, 5060))?))?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;

@@ -64,8 +64,8 @@ pub fn fragments() -> Result<()> {
         measure(&bed, &format!("--client fd00:9::1 --udp --bitrate 20M --length 8000 --time 2 {way}"))?;
     }
     no_fragment_drops(&daemon)?;
-    let of = |protocol, end: &str| Flow { protocol, vip: end.parse().expect("an address"), l4_port: 0 };
-    let flow = |end: &str| of(UDP, end);
+    let to = |protocol, end: &str| Flow { protocol, vip: end.parse().expect("an address"), l4_port: 0 };
+    let flow = |end: &str| to(UDP, end);
     let count = || (before.count(flow("fd00:9::1")), behind.count(flow("fd00:2::11")));
     let (wire, server) = count();
     assert!(wire.in_packets > 500 && wire.out_packets > 500, "the capture counted {wire:?}");
@@ -74,7 +74,7 @@ pub fn fragments() -> Result<()> {
     }
     let key = json!({ "protocol": "udp", "address": "fd00:9::1" });
     // Datagrams that arrive after iperf3 has closed its socket cause ICMP errors, which count too.
-    let errors = || Counts { connections: 0, ..before.count(of(ICMPV6, "fd00:9::1")) };
+    let errors = || Counts { connections: 0, ..before.count(to(ICMPV6, "fd00:9::1")) };
     counters::agree(&daemon, &key, || count().0.plus(errors()), true)?;
     daemon.accounts_for_all_packets()
 }

@@ -145,8 +145,8 @@ fn the_last_weight_is_the_latest_that_was_not_0() {
     let mut compiler = compiler();
     let mut last = |servers: &[(u8, u32)]| {
         let (services, _) = compile(&mut compiler, &web("mh", servers));
-        let of = services.destination(A).unwrap();
-        (of.available, of.weight, of.last_weight)
+        let destination = services.destination(A).unwrap();
+        (destination.available, destination.weight, destination.last_weight)
     };
     assert_eq!(last(&[(1, 0)]), (true, 0, 0), "added with 0");
     assert_eq!(last(&[(1, 5)]), (true, 5, 5));

@@ -30,8 +30,8 @@ fn apply(bed: &mut Bed, config: &Value) -> Value {
 
 fn live(bed: &mut Bed) -> Value {
     let list = ask(&mut bed.engine, "service.list", json!({})).unwrap();
-    let of = |destination: &Value| destination["live"]["in_packets"].clone();
-    list["services"][0]["destinations"].as_array().unwrap().iter().map(of).collect()
+    let in_packets = |destination: &Value| destination["live"]["in_packets"].clone();
+    list["services"][0]["destinations"].as_array().unwrap().iter().map(in_packets).collect()
 }
 
 #[test]

@@ -66,12 +66,12 @@ impl<P: Packet> ExceptionThread<P> {
             match self.commands.try_recv() {
                 Ok(Command::Add(id, namespace)) => self.all.push((id, namespace)),
                 Ok(Command::Twins(id, keep, new)) => {
-                    if let Some((_, namespace)) = self.all.iter_mut().find(|(of, _)| *of == id) {
+                    if let Some((_, namespace)) = self.all.iter_mut().find(|(known, _)| *known == id) {
                         namespace.twins.retain(|twin| keep.contains(&(twin.port, twin.vlan)));
                         namespace.twins.extend(new);
                     }
                 }
-                Ok(Command::Remove(id, _done)) => self.all.retain(|(of, _)| *of != id),
+                Ok(Command::Remove(id, _done)) => self.all.retain(|(known, _)| *known != id),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return,
             }
         }
@@ -113,16 +113,16 @@ impl<P: Packet> NamespaceTwins<P> {
 
     /// Writes a frame to the twin of its VLAN, without the tag, or else to that of its port.
     fn deliver_one(&self, port: usize, frame: &[u8], buffer: &mut [u8]) -> bool {
-        let of = |vlan| self.twins.iter().find(|twin| twin.port == port && twin.vlan == vlan);
+        let twin_of = |vlan| self.twins.iter().find(|twin| twin.port == port && twin.vlan == vlan);
         if let Some(vlan) = tag(frame)
-            && let Some(twin) = of(Some(vlan))
+            && let Some(twin) = twin_of(Some(vlan))
             && let Some(room) = buffer.get_mut(..frame.len() - TAG)
         {
             room[..TAG_AT].copy_from_slice(&frame[..TAG_AT]);
             room[TAG_AT..].copy_from_slice(&frame[TAG_AT + TAG..]);
             return twin.device.write(room).is_ok();
         }
-        of(None).is_some_and(|twin| twin.device.write(frame).is_ok())
+        twin_of(None).is_some_and(|twin| twin.device.write(frame).is_ok())
     }
 
     /// Reads up to a burst of frames from each twin; returns true if there was a frame.

@@ -155,15 +155,18 @@ fn absent_fields_keep_their_value() {
 fn null_removes_persistence_and_absence_keeps_it() {
     let mut config = one();
     let read = |text: &str| serde_json::from_str::<ServiceEdit>(text).unwrap();
-    let of = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
-    edit_service(&mut config, &read(&format!(r#"{{{of}, "persistence": {{"timeout": 60}}}}"#))).unwrap();
-    edit_service(&mut config, &read(&format!(r#"{{{of}, "flags": {{"fallback": true}}}}"#))).unwrap();
+    let service_field = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
+    edit_service(&mut config, &read(&format!(r#"{{{service_field}, "persistence": {{"timeout": 60}}}}"#)))
+        .unwrap();
+    edit_service(&mut config, &read(&format!(r#"{{{service_field}, "flags": {{"fallback": true}}}}"#)))
+        .unwrap();
     let service = &config.services[0];
     assert_eq!(service.persistence, Some(Persistence { timeout: 60, ..Persistence::default() }));
     assert!(service.flags.fallback);
-    edit_service(&mut config, &read(&format!(r#"{{{of}, "persistence": null}}"#))).unwrap();
+    edit_service(&mut config, &read(&format!(r#"{{{service_field}, "persistence": null}}"#))).unwrap();
     assert_eq!(config.services[0].persistence, None);
-    let again = serde_json::to_string(&read(&format!(r#"{{{of}, "persistence": null}}"#))).unwrap();
+    let again =
+        serde_json::to_string(&read(&format!(r#"{{{service_field}, "persistence": null}}"#))).unwrap();
     assert!(again.contains(r#""persistence":null"#), "{again}");
 }
 
@@ -171,13 +174,15 @@ fn null_removes_persistence_and_absence_keeps_it() {
 fn an_edit_merges_flags_and_persistence_field_by_field() {
     let mut config = one();
     let mut edit = |fields: &str| {
-        let of = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
-        let edit: ServiceEdit = serde_json::from_str(&format!("{{{of}, {fields}}}")).unwrap();
+        let service_field = r#""service": {"protocol": "tcp", "address": "10.9.9.1", "l4_port": 80}"#;
+        let edit: ServiceEdit = serde_json::from_str(&format!("{{{service_field}, {fields}}}")).unwrap();
         edit_service(&mut config, &edit).unwrap();
         let service = &config.services[0];
         let SchedulerFlags { fallback, hash_l4_port, flag_3 } = service.flags;
-        let persistence =
-            service.persistence.clone().map(|of| (of.timeout, of.netmask.map(|mask| mask.octets()[3])));
+        let persistence = service
+            .persistence
+            .clone()
+            .map(|persistence| (persistence.timeout, persistence.netmask.map(|mask| mask.octets()[3])));
         ([fallback, hash_l4_port, flag_3], persistence)
     };
     let rows = [
@@ -284,11 +289,13 @@ fn on_model(model: &mut Model, step: &Step) -> bool {
     match *step {
         Step::AddService(s) => !model.contains_key(&s) && model.insert(s, BTreeMap::new()).is_none(),
         Step::RemoveService(s) => model.remove(&s).is_some(),
-        Step::Add(s, d, w) => {
-            model.get_mut(&s).is_some_and(|of| !of.contains_key(&d) && of.insert(d, w).is_none())
+        Step::Add(s, d, w) => model.get_mut(&s).is_some_and(|destinations| {
+            !destinations.contains_key(&d) && destinations.insert(d, w).is_none()
+        }),
+        Step::Edit(s, d, w) => {
+            model.get_mut(&s).and_then(|destinations| destinations.get_mut(&d)).map(|old| *old = w).is_some()
         }
-        Step::Edit(s, d, w) => model.get_mut(&s).and_then(|of| of.get_mut(&d)).map(|old| *old = w).is_some(),
-        Step::Remove(s, d) => model.get_mut(&s).is_some_and(|of| of.remove(&d).is_some()),
+        Step::Remove(s, d) => model.get_mut(&s).is_some_and(|destinations| destinations.remove(&d).is_some()),
         Step::Flush => {
             model.clear();
             true

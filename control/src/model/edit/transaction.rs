@@ -108,7 +108,7 @@ impl ConfigTransaction {
         })?;
         self.check_room(1, new.destinations.len())?;
         self.steps.push(Step::Service(head(&new)));
-        let steps = new.destinations.iter().map(|of| Step::Destination(key, of.clone()));
+        let steps = new.destinations.iter().map(|destination| Step::Destination(key, destination.clone()));
         self.steps.extend(steps);
         self.destinations += new.destinations.len();
         self.indices.insert(key, self.services.len());

@@ -82,7 +82,8 @@ fn address(
     network_state: Option<&NetworkState>,
     errors: &mut InputErrors,
 ) {
-    let local = || network_state.is_some_and(|f| f.addresses.iter().any(|a| a.address == new.address));
+    let local =
+        || network_state.is_some_and(|state| state.addresses.iter().any(|own| own.address == new.address));
     let kind = not_unicast(new.address).or_else(|| broadcast(new.address, network_state));
     if let Some(kind) = kind.filter(|_| !local()) {
         errors.add(

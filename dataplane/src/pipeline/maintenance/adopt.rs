@@ -41,9 +41,9 @@ impl Pipeline {
 
     /// Applies the pending events of a destination's service, before connections of the destination are counted.
     #[inline]
-    pub(crate) fn apply_events_of_destination(&mut self, of: DestinationId) {
+    pub(crate) fn apply_events_of_destination(&mut self, id: DestinationId) {
         if !self.config_events.is_done()
-            && let Some(destination) = self.snapshot.services.destination(of)
+            && let Some(destination) = self.snapshot.services.destination(id)
         {
             self.apply_events_of_service(destination.service);
         }

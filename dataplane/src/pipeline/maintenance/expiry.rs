@@ -77,14 +77,14 @@ impl Pipeline {
     /// Removes a connection and takes it off its destination's counts. If it is `forced`, its template goes too unless another
     /// connection holds it.
     pub(crate) fn remove_connection(&mut self, id: ConnId, forced: bool) {
-        let of = DestinationId(self.conns.entry(id).destination);
-        self.apply_events_of_destination(of);
+        let destination_id = DestinationId(self.conns.entry(id).destination);
+        self.apply_events_of_destination(destination_id);
         let entry = self.conns.entry(id);
-        if let Some(counters) = self.stats.destinations.get(of.0 as usize) {
+        if let Some(counters) = self.stats.destinations.get(destination_id.0 as usize) {
             counters.count(!entry.flags.has(Flags::INACTIVE), -1);
         }
-        if let Some(destination) = self.snapshot.services.destination(of) {
-            self.shared.quotas.unbind(of, destination);
+        if let Some(destination) = self.snapshot.services.destination(destination_id) {
+            self.shared.quotas.unbind(destination_id, destination);
         }
         self.maintenance.half_open -= u32::from(proto::is_half_open(entry.protocol, entry.state));
         if let Some(template) = self.conns.template(id) {

@@ -67,8 +67,8 @@ impl Pipeline {
     fn is_to_go(&self, id: ConnId, settings_expire: bool) -> bool {
         let entry = self.conns.entry(id);
         let is_unavailable = || {
-            let of = self.snapshot.services.destination(DestinationId(entry.destination));
-            of.is_some_and(|d| !d.available)
+            let destination = self.snapshot.services.destination(DestinationId(entry.destination));
+            destination.is_some_and(|d| !d.available)
         };
         self.snapshot.settings.is_off(entry.protocol) || (settings_expire && is_unavailable())
     }

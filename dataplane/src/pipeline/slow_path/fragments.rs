@@ -207,10 +207,10 @@ impl Pipeline {
         &mut self,
         mut datagram: Datagram<P>,
         outcome: &Outcome,
-        of: &Context<'_>,
+        context: &Context<'_>,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        let (parsed, rx) = (&of.whole.parsed, of.rx);
+        let (parsed, rx) = (&context.whole.parsed, context.rx);
         match (outcome.decision, outcome.flow) {
             (Decision::Forward(forward), Some(flow)) => {
                 if forward.transform == Transform::Nat {
@@ -222,12 +222,12 @@ impl Pipeline {
                     if index > 0 {
                         self.count_verdict(last);
                     }
-                    last = self.send_fragment(fragment, forward, flow, of, tx);
+                    last = self.send_fragment(fragment, forward, flow, context, tx);
                 }
                 last
             }
             (Decision::SendIcmp(message, transit), _) => {
-                self.send_icmp_for_datagram(&datagram, message, transit, of, tx)
+                self.send_icmp_for_datagram(&datagram, message, transit, context, tx)
             }
             (Decision::ToKernel | Decision::Forward(_), _) => {
                 self.for_each_fragment(datagram, |packet| tx.to_kernel(rx.port, packet))
@@ -261,17 +261,17 @@ impl Pipeline {
         datagram: &Datagram<P>,
         message: Message,
         transit: Transit,
-        of: &Context<'_>,
+        context: &Context<'_>,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
         let answered = Verdict::Dropped(DropReason::DatagramAnswered);
         (1..datagram.fragments.len()).for_each(|_| self.count_verdict(answered));
-        let ttl = of.whole.ttl.wrapping_sub(transit.decrement_ttl.into());
-        let Some((packet, parsed)) = beginning(datagram, &WholePacket { ttl, ..of.whole }) else {
+        let ttl = context.whole.ttl.wrapping_sub(transit.decrement_ttl.into());
+        let Some((packet, parsed)) = beginning(datagram, &WholePacket { ttl, ..context.whole }) else {
             return Verdict::Dropped(DropReason::NoBuffer);
         };
         let about = if parsed.kind == Kind::TunnelError { parsed.quoted() } else { parsed };
-        self.send_icmp(packet, &about, message, of.rx, tx)
+        self.send_icmp(packet, &about, message, context.rx, tx)
     }
 
     /// Sends one fragment as was decided about its packet.
@@ -280,10 +280,10 @@ impl Pipeline {
         fragment: Fragment<P>,
         forward: Forward,
         flow: Flow,
-        of: &Context<'_>,
+        context: &Context<'_>,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        let (parsed, rx) = (&of.whole.parsed, of.rx);
+        let (parsed, rx) = (&context.whole.parsed, context.rx);
         let Fragment { mut packet, position } = fragment;
         packet.truncate(usize::from(position.payload) + usize::from(position.len));
         let mut egress =

@@ -118,8 +118,8 @@ impl Pipeline {
 
     /// Releases a template whose connection ended or was never made.
     pub(crate) fn release_template(&self, template: Handle, forced: bool) {
-        if let Some(of) = self.shared.templates.release_child(template, forced) {
-            self.shared.quotas.count_template(of, false);
+        if let Some(destination) = self.shared.templates.release_child(template, forced) {
+            self.shared.quotas.count_template(destination, false);
         }
     }
 

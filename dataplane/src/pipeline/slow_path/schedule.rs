@@ -247,14 +247,14 @@ impl Pipeline {
             }
         };
         self.maintenance.opened += 1;
-        if let Some(of) = chosen.destination {
-            self.apply_events_of_destination(of);
-            if let Some(counters) = self.stats.destinations.get(of.0 as usize) {
+        if let Some(destination_id) = chosen.destination {
+            self.apply_events_of_destination(destination_id);
+            if let Some(counters) = self.stats.destinations.get(destination_id.0 as usize) {
                 counters.connections.add(1);
                 counters.count(false, 1);
             }
-            if let Some(destination) = self.snapshot.services.destination(of) {
-                self.shared.quotas.bind(of, destination);
+            if let Some(destination) = self.snapshot.services.destination(destination_id) {
+                self.shared.quotas.bind(destination_id, destination);
             }
             event!(self, Bound, |pipeline| pipeline.connection_record(id));
         }

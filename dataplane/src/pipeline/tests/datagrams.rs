@@ -150,8 +150,8 @@ proptest! {
             fragments.swap(at, (seed >> 33) as usize % (at + 1));
         }
         let counters = |bed: &Bed| {
-            let of = &bed.stats.destinations[0];
-            [&of.in_packets, &of.in_bytes, &of.out_packets, &of.out_bytes].map(crate::stats::Counter::get)
+            let counters = &bed.stats.destinations[0];
+            [&counters.in_packets, &counters.in_bytes, &counters.out_packets, &counters.out_bytes].map(crate::stats::Counter::get)
         };
         let (send, before) = (|bed: &mut Bed, frame: &[u8]| {
             if from_server { bed.server_sends(frame) } else { bed.client_sends(frame) }

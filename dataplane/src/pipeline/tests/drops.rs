@@ -211,7 +211,7 @@ fn ah_after_its_key_exchange() -> Arc<WorkerStats> {
 
 fn options_without_call_id() -> Arc<WorkerStats> {
     let snapshot = with_service(&udp_plan(), |service| {
-        service.persistence = sticky(50).map(|of| Persistence { sip: true, ..of });
+        service.persistence = sticky(50).map(|persistence| Persistence { sip: true, ..persistence });
     });
     let mut bed = udp_plan().bed_with(snapshot).unwrap();
     bed.client_sends(&udp(client(), vip(), b"OPTIONS sip:a@b SIP/2.0\r\n\r\n"));

@@ -356,7 +356,7 @@ proptest! {
             let got = all.pass(&sip(client, vip(), &call.to_string()));
             let Some((from, to)) = got else { return Err(TestCaseError::fail("it was lost")) };
             prop_assert_eq!(from, client);
-            match model.open.iter().rev().find(|(of, _)| *of == client) {
+            match model.open.iter().rev().find(|(known, _)| *known == client) {
                 Some((_, server)) => prop_assert_eq!(to, *server),
                 None => {
                     prop_assert_eq!(to, *model.calls.entry(of_call).or_insert(to));

@@ -60,9 +60,9 @@ fn clients_of_one_network_share_a_destination() {
     for client in [neighbours[0], stranger, neighbours[1]] {
         bed.client_sends(&tcp(client, vip(), "S"));
     }
-    let of = |client| served_by(bed, client, vip());
-    assert_eq!(of(neighbours[0]), of(neighbours[1]));
-    assert_ne!(of(neighbours[0]), of(stranger));
+    let server_of = |client| served_by(bed, client, vip());
+    assert_eq!(server_of(neighbours[0]), server_of(neighbours[1]));
+    assert_ne!(server_of(neighbours[0]), server_of(stranger));
     assert_eq!(bed.worker.default_namespace.pipeline.shared.templates.len(), 2);
 }
 
@@ -119,14 +119,14 @@ fn a_call_has_one_destination_whatever_its_port() {
     for (port, call) in [(5060, "one"), (5061, "two"), (5062, "one"), (5063, "three")] {
         bed.client_sends(&invite(port, call));
     }
-    let of = |port| {
+    let server_of = |port| {
         let key = crate::flow::Key::between(at(client().address, port), vip(), protocol::UDP).unwrap();
         let conns = &bed.worker.default_namespace.pipeline.conns;
         conns.find(conns.hash(&key), &key).map(|(id, _)| conns.entry(id).destination)
     };
-    assert!(of(5060).is_some());
-    assert_eq!(of(5060), of(5062));
-    assert_ne!(of(5060), of(5061));
+    assert!(server_of(5060).is_some());
+    assert_eq!(server_of(5060), server_of(5062));
+    assert_ne!(server_of(5060), server_of(5061));
     bed.client_sends(&udp(client(), vip(), b"OPTIONS sip:a@b SIP/2.0\r\n\r\n"));
     assert_eq!(bed.stats.counters.drops[DropReason::NoCallId as usize].get(), 1);
 }
@@ -152,8 +152,8 @@ fn an_any_port_service_accepts_and_keeps_every_port() {
     for l4_port in [80, 443] {
         bed.client_sends(&tcp(client(), at(vip().address, l4_port), "S"));
     }
-    let of = |l4_port| served_by(&bed, client(), at(vip().address, l4_port));
-    assert!(of(80).is_some() && of(80) == of(443));
+    let server_of = |l4_port| served_by(&bed, client(), at(vip().address, l4_port));
+    assert!(server_of(80).is_some() && server_of(80) == server_of(443));
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn a_packet_applies_pending_events_of_its_service_first() {
     let long = (0..3).flat_map(|service| (0..100).map(move |_| event(service, EventKind::Reset)));
     let events: Vec<_> = std::iter::once(event(3, EventKind::Reset)).chain(long).collect();
     send(&bed, Command::Install(Box::new(snapshot.clone()), ConfigEvents::new(&events, &snapshot.services)));
-    let of = |bed: &Bed, n| {
+    let choose = |bed: &Bed, n| {
         let id = find(bed, nth_client(n), at(vip().address, 83)).unwrap();
         bed.worker.default_namespace.pipeline.conns.entry(id).destination
     };
@@ -198,7 +198,7 @@ fn a_packet_applies_pending_events_of_its_service_first() {
     while polls == 0 || bed.worker.default_namespace.is_busy() {
         assert!(take_notification(&bed).is_none(), "adoption is reported after the last event");
         bed.client_sends(&syn(nth_client(polls), at(vip().address, 83), None));
-        chosen.push(of(&bed, polls));
+        chosen.push(choose(&bed, polls));
         polls += 1;
     }
     assert!((10..=30).contains(&polls), "{polls} iterations");
@@ -249,9 +249,9 @@ fn thresholds_count_every_connection_once() {
     }
 }
 
-fn with_limit(mut snapshot: Snapshot, of: DestinationId, upper: u32) -> Snapshot {
+fn with_limit(mut snapshot: Snapshot, id: DestinationId, upper: u32) -> Snapshot {
     let services = Arc::make_mut(&mut snapshot.services);
-    services.destinations[of.0 as usize].as_mut().unwrap().upper = upper;
+    services.destinations[id.0 as usize].as_mut().unwrap().upper = upper;
     snapshot
 }
 

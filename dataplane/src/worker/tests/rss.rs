@@ -114,14 +114,14 @@ fn handed_off(workers: u16, facing: [Facing; 2]) -> u64 {
     }
     let default_namespace = &world.default_namespace;
     default_namespace.assert_reconciled();
-    assert_eq!(default_namespace.sum(|b| b.destinations[0].connections.get()), 200);
-    assert_eq!(default_namespace.sum(|b| b.destinations[0].in_packets.get()), 200);
-    assert_eq!(default_namespace.sum(|b| b.destinations[0].out_packets.get()), 200);
+    assert_eq!(default_namespace.sum(|stats| stats.destinations[0].connections.get()), 200);
+    assert_eq!(default_namespace.sum(|stats| stats.destinations[0].in_packets.get()), 200);
+    assert_eq!(default_namespace.sum(|stats| stats.destinations[0].out_packets.get()), 200);
     for stats in &default_namespace.worker_stats {
         let own = stats.destinations[0].connections.get();
         assert!(own >= 100 / u64::from(workers), "every worker has its share");
     }
-    default_namespace.sum(|b| b.counters.handoff_sent.get())
+    default_namespace.sum(|stats| stats.counters.handoff_sent.get())
 }
 
 #[test]

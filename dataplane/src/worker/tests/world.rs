@@ -50,8 +50,8 @@ impl TestNamespace {
         self.worker_stats.iter().map(|stats| stats.counters.drops[why as usize].get()).sum()
     }
 
-    pub(super) fn sum(&self, of: fn(&WorkerStats) -> u64) -> u64 {
-        self.worker_stats.iter().map(|stats| of(stats)).sum()
+    pub(super) fn sum(&self, counter: fn(&WorkerStats) -> u64) -> u64 {
+        self.worker_stats.iter().map(|stats| counter(stats)).sum()
     }
 
     /// Whether nothing was counted here.
@@ -64,20 +64,26 @@ impl TestNamespace {
                 + counters.to_kernel.get()
                 == 0
                 && counters.drops.iter().all(|counter| counter.get() == 0)
-                && stats.destinations.iter().all(|of| of.in_packets.get() + of.out_packets.get() == 0)
+                && stats
+                    .destinations
+                    .iter()
+                    .all(|counters| counters.in_packets.get() + counters.out_packets.get() == 0)
         };
         self.worker_stats.iter().all(|stats| unused(stats)) && self.kernel.is_empty()
     }
 
     pub(super) fn assert_reconciled(&self) {
-        let sum = |of: fn(&WorkerStats) -> u64| self.sum(of);
-        let received = sum(|b| {
-            b.counters.received.get() + b.counters.handoff_received.get() + b.counters.from_kernel.get()
+        let sum = |counter: fn(&WorkerStats) -> u64| self.sum(counter);
+        let received = sum(|stats| {
+            stats.counters.received.get()
+                + stats.counters.handoff_received.get()
+                + stats.counters.from_kernel.get()
         });
-        let sent =
-            sum(|b| b.counters.sent.get() + b.counters.to_kernel.get() + b.counters.handoff_sent.get());
-        let held = sum(|b| b.counters.awaiting_neighbour.get() + b.counters.reassembling.get());
-        let dropped = sum(|b| b.counters.drops.iter().map(Counter::get).sum());
+        let sent = sum(|stats| {
+            stats.counters.sent.get() + stats.counters.to_kernel.get() + stats.counters.handoff_sent.get()
+        });
+        let held = sum(|stats| stats.counters.awaiting_neighbour.get() + stats.counters.reassembling.get());
+        let dropped = sum(|stats| stats.counters.drops.iter().map(Counter::get).sum());
         assert_eq!(received, sent + held + dropped, "every packet is counted once, in its own namespace");
     }
 }

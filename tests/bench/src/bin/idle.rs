@@ -83,7 +83,7 @@ fn row(options: &Options, ports: &str, mode: &str) -> Result<()> {
     let clock = Instant::now();
     sleep(Duration::from_secs(options.seconds));
     let (after, seconds) = (busy(&daemon)?, clock.elapsed().as_secs_f64());
-    let share = |of: fn(&Busy) -> u64| 100.0 * (of(&after) - of(&before)) as f64 / TICKS / seconds;
+    let share = |field: fn(&Busy) -> u64| 100.0 * (field(&after) - field(&before)) as f64 / TICKS / seconds;
     let mut times = (0..options.probes).map(|_| probe(&socket)).collect::<Result<Vec<_>>>()?;
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times.get((times.len() as f64 * part) as usize).or(times.last()).copied();

@@ -227,7 +227,7 @@ fn generators(scripts: Vec<Script>, cpus: &[usize], window: Duration) -> Result<
 
 impl Row {
     fn new(case: Case, arrive: Arrive, seen: &[Seen], one: &[f64]) -> Row {
-        let sample = |of: &dyn Fn(&Seen) -> f64| Sample::new(seen.iter().map(of).collect());
+        let sample = |field: &dyn Fn(&Seen) -> f64| Sample::new(seen.iter().map(field).collect());
         let times = seen.iter().zip(one).map(|(seen, one)| seen.mpps / one).collect();
         let handed_off = sample(&|seen| seen.handed_off).median();
         Row {

@@ -7,19 +7,19 @@ use serde_json::Value;
 use super::{Plots, number, rows, sample, word};
 
 pub fn flood(result: &Value, text: &mut String, _: &mut Plots) {
-    let of = &result["flood"];
-    if of.is_null() {
+    let flood = &result["flood"];
+    if flood.is_null() {
         return;
     }
     let _ = writeln!(
         text,
         "{:.2} million SYNs per second from random sources against a full table of {} connections, {} of them established. Of \
          {} packets of established connections, {} were lost.\n",
-        number(of, "syns") / number(of, "seconds").max(1e-9) / 1e6,
-        of["table"],
-        of["established"],
-        of["established_sent"],
-        of["established_lost"]
+        number(flood, "syns") / number(flood, "seconds").max(1e-9) / 1e6,
+        flood["table"],
+        flood["established"],
+        flood["established_sent"],
+        flood["established_lost"]
     );
 }
 

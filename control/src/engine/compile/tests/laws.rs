@@ -166,12 +166,12 @@ proptest! {
             complete.build_adjacencies();
             prop_assert_eq!(adjacencies(&complete), adjacencies(compiler.snapshot()));
             for service in &config.services {
-                let of = now.service(compiler.service_id(&service.key).unwrap()).unwrap();
-                prop_assert_eq!(of.destinations.len(), service.destinations.len());
+                let compiled = now.service(compiler.service_id(&service.key).unwrap()).unwrap();
+                prop_assert_eq!(compiled.destinations.len(), service.destinations.len());
                 for destination in &service.destinations {
                     let id = compiler.destination_id(&(service.key, destination.key())).unwrap();
                     let known = now.destination(id).unwrap();
-                    prop_assert!(known.available && of.destinations.contains(&id));
+                    prop_assert!(known.available && compiled.destinations.contains(&id));
                     prop_assert_eq!(known.weight, destination.weight);
                     prop_assert!(compiler.snapshot().target(known.target).is_some());
                 }

@@ -105,8 +105,8 @@ fn sip_servers_may_open_calls() {
         let mut callers: Vec<_> =
             services.call_openers.iter().map(|(at, id)| (at.address.to_string(), *id)).collect();
         callers.sort();
-        let of = |id| services.destination(id).map(|destination| destination.service.0);
-        callers.into_iter().map(|(address, id)| (address, of(id).unwrap())).collect::<Vec<_>>()
+        let service = |id| services.destination(id).map(|destination| destination.service.0);
+        callers.into_iter().map(|(address, id)| (address, service(id).unwrap())).collect::<Vec<_>>()
     };
     let owned =
         |list: &[(&str, u32)]| list.iter().map(|(at, id)| ((*at).to_owned(), *id)).collect::<Vec<_>>();
@@ -121,11 +121,17 @@ fn sip_servers_may_open_calls() {
 #[test]
 fn persistence_is_a_mask_in_both_families() {
     let services = services(ALL);
-    let of = |id| services.service(ServiceId(id)).unwrap().persistence;
-    assert_eq!(of(0), None);
+    let persistence = |id| services.service(ServiceId(id)).unwrap().persistence;
+    assert_eq!(persistence(0), None);
     let sixty_four = u128::from(u64::MAX) << 64;
-    assert_eq!(of(1), Some(Persistence { timeout: Millis::from_secs(5), mask: sixty_four, sip: false }));
-    assert_eq!(of(2), Some(Persistence { timeout: Millis::from_secs(360), mask: 0xffff_ff00, sip: false }));
+    assert_eq!(
+        persistence(1),
+        Some(Persistence { timeout: Millis::from_secs(5), mask: sixty_four, sip: false })
+    );
+    assert_eq!(
+        persistence(2),
+        Some(Persistence { timeout: Millis::from_secs(360), mask: 0xffff_ff00, sip: false })
+    );
 }
 
 #[test]
