@@ -33,7 +33,7 @@ pub fn is_on(level: Level) -> bool {
     level as u8 <= LEVEL.load(Relaxed)
 }
 
-/// Writes a line if its level is on. Call it through [`say`].
+/// Writes a line if its level is on. Call it through [`log!`](crate::log!).
 pub fn write(level: Level, text: fmt::Arguments<'_>) {
     if is_on(level) {
         line(text);
@@ -51,9 +51,9 @@ fn prefixed(text: &str) -> String {
     text.lines().map(|line| format!("polluxd: {line}\n")).collect()
 }
 
-/// Logs a message: `say!(Warn, "port {name} has no carrier")`.
+/// Logs a message: `log!(Warn, "port {name} has no carrier")`.
 #[macro_export]
-macro_rules! say {
+macro_rules! log {
     ($level:ident, $($text:tt)+) => {
         $crate::log::write($crate::log::Level::$level, format_args!($($text)+))
     };

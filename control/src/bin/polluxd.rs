@@ -11,7 +11,7 @@ use pollux_control::daemon::run;
 use pollux_control::host::Outcome;
 use pollux_control::plural::count;
 use pollux_control::state::startup;
-use pollux_control::{host, log, say};
+use pollux_control::{host, log};
 use pollux_dataplane::cache_aligned_alloc::CacheAlignedAlloc;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match start(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say!(Error, "{error:#}");
+            log!(Error, "{error:#}");
             ExitCode::FAILURE
         }
     }
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn check_host() -> anyhow::Result<()> {
     let checks = host::checks(Path::new("/"));
     for check in checks.iter().filter(|check| check.outcome == Outcome::Fail) {
-        say!(Error, "{}: found {}, needed {}; {}", check.name, check.found, check.needed, check.hint);
+        log!(Error, "{}: found {}, needed {}; {}", check.name, check.found, check.needed, check.hint);
     }
     if !host::ready(&checks) {
         bail!("this machine is not ready for polluxd; `pollux check-host` lists all checks");
@@ -46,7 +46,7 @@ fn check_host() -> anyhow::Result<()> {
     let warnings = checks.iter().filter(|check| check.outcome == Outcome::Warn).count() as u64;
     if warnings > 0 {
         let warnings = count(warnings, "warning");
-        say!(Warn, "this machine has {warnings}; `pollux check-host` lists them");
+        log!(Warn, "this machine has {warnings}; `pollux check-host` lists them");
     }
     Ok(())
 }

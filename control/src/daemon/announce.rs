@@ -6,10 +6,10 @@ use pollux_dataplane::trace_site;
 
 use crate::debug::{DebugLog, query, sites};
 use crate::engine::workers::WorkerHandle;
+use crate::log;
 use crate::model::Config;
 use crate::model::modules;
 use crate::plural::count;
-use crate::say;
 
 /// The debug events enabled at start, by `--debug` and `settings.debug_level`. Invalid queries are ignored here: parsing
 /// the command line refuses them.
@@ -26,7 +26,7 @@ pub fn debug(queries: &[String], config: &Config) -> DebugLog {
 pub fn protocols(debug: &mut DebugLog, config: &Config, dpdk: &str, ports: usize) {
     debug.event(trace_site!(sites, StartDpdk), || [dpdk.to_owned(), count(ports as u64, "port")]);
     let names = modules::registered_protocols(&config.settings.disabled_modules);
-    say!(Info, "IPVS: Registered protocols ({names})");
+    log!(Info, "IPVS: Registered protocols ({names})");
 }
 
 /// Logs the sizes of the connection tables.
@@ -37,9 +37,9 @@ pub fn connections(debug: &mut DebugLog, workers: &[WorkerHandle]) {
     debug.event(trace_site!(sites, StartTables), || {
         [count(workers.len() as u64, "worker"), bytes.to_string()]
     });
-    say!(Info, "IPVS: Connection hash table configured (size={size}, memory={}Kbytes)", bytes >> 10);
+    log!(Info, "IPVS: Connection hash table configured (size={size}, memory={}Kbytes)", bytes >> 10);
     let entry = workers.iter().map(|worker| worker.entry_bytes).max().unwrap_or_default();
-    say!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
+    log!(Info, "IPVS: Each connection entry needs {entry} bytes at least");
 }
 
 /// Logs that the TAP twins exist.
@@ -55,15 +55,15 @@ pub fn configuration(debug: &mut DebugLog, config: &Config) {
 /// Logs that the control socket accepts requests.
 pub fn ready(debug: &mut DebugLog, config: &Config, socket: &Path) {
     debug.event(trace_site!(sites, StartSocket), || [socket.display().to_string()]);
-    say!(Info, "IPVS: ipvs loaded.");
+    log!(Info, "IPVS: ipvs loaded.");
     let on = |module: &&str| !config.settings.disabled_modules.contains(*module);
     for text in modules::switchable().filter(on).filter_map(|module| modules::registration(module, true)) {
-        say!(Info, "IPVS: {text}");
+        log!(Info, "IPVS: {text}");
     }
-    say!(Info, "ready; control socket {}", socket.display());
+    log!(Info, "ready; control socket {}", socket.display());
 }
 
 /// Logs the end of the daemon.
 pub fn unloaded() {
-    say!(Info, "IPVS: ipvs unloaded.");
+    log!(Info, "IPVS: ipvs unloaded.");
 }

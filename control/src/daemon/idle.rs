@@ -6,8 +6,8 @@ use std::time::Duration;
 use pollux_dataplane::worker::idle::{IdleConfig, Mode};
 
 use crate::daemon::arguments::Options;
+use crate::log;
 use crate::model::{Idle, Start};
-use crate::say;
 
 /// Returns the idle mode of all workers; the command line overrides the configuration.
 pub fn config(options: &Options, start: &Start) -> IdleConfig {
@@ -28,7 +28,7 @@ pub fn set_timer_slack(config: IdleConfig) {
     if matches!(config.mode, Mode::Sleep | Mode::Interrupt)
         && let Err(why) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1))
     {
-        say!(
+        log!(
             Warn,
             "cannot set the timer slack: {why}; sleeps of this worker may be 50 microseconds too long"
         );
@@ -44,7 +44,7 @@ pub fn announce(config: IdleConfig) {
         Mode::Sleep => format!("sleep up to {max_sleep} microseconds"),
         Mode::Interrupt => format!("sleep up to {max_sleep} microseconds, or until a receive interrupt"),
     };
-    say!(Info, "idle workers {action}");
+    log!(Info, "idle workers {action}");
 }
 
 #[cfg(test)]

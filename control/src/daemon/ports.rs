@@ -14,9 +14,9 @@ use super::error::RunError;
 use crate::api::view::PortView;
 use crate::engine::Ports;
 use crate::kernel::netlink::Twin;
+use crate::log;
 use crate::model::network::Mac;
 use crate::model::{self, Config};
-use crate::say;
 
 /// Packet buffers cached by each thread.
 const CACHE: u32 = 256;
@@ -84,9 +84,9 @@ impl OpenPorts {
             } else {
                 "no RSS: packets are handed off to the worker that owns their flow"
             };
-            say!(Info, "port {name}: driver {}, {distribution}", started.port.driver);
+            log!(Info, "port {name}: driver {}, {distribution}", started.port.driver);
             if interrupts && !started.interrupts {
-                say!(Warn, "port {name}: no receive interrupts; its packets wait until a sleep ends");
+                log!(Warn, "port {name}: no receive interrupts; its packets wait until a sleep ends");
             }
             open.started.push(started);
             open.queues.push(queues);

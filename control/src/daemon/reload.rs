@@ -9,8 +9,8 @@ use signal_hook::iterator::Signals;
 
 use crate::api::request::{Apply, Reply, Request};
 use crate::api::socket::server::Job;
+use crate::log;
 use crate::model::{parse, validate};
-use crate::say;
 
 /// Starts a thread that waits for the signal, so that reading a large file does not delay the control thread.
 ///
@@ -21,8 +21,8 @@ pub fn start(config: Option<PathBuf>, jobs: Sender<Job>) -> std::io::Result<()> 
     let body = move || {
         for _ in signals.forever() {
             match reload(config.as_ref(), &jobs) {
-                Ok(done) => say!(Info, "SIGHUP: {done}"),
-                Err(why) => say!(Error, "SIGHUP: {why}"),
+                Ok(done) => log!(Info, "SIGHUP: {done}"),
+                Err(why) => log!(Error, "SIGHUP: {why}"),
             }
         }
     };

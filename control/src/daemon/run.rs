@@ -20,8 +20,8 @@ use crate::engine::compile::Compiler;
 use crate::engine::namespace_ops::NamespaceWorkers;
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine, TICK};
+use crate::log;
 use crate::model::network::NetworkState;
-use crate::say;
 use crate::state::startup::StartupConfig;
 use crate::state::writer::Writer;
 
@@ -84,7 +84,7 @@ pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) ->
     let server = listen(&socket, sender)?;
     announce::ready(engine.debug(), config, &socket);
     serve(&mut engine, &jobs, &network_state, stop);
-    say!(Info, "stopping");
+    log!(Info, "stopping");
     drop(server);
     engine.workers().stop();
     threads.into_iter().for_each(|thread| _ = thread.join());
@@ -110,7 +110,7 @@ fn serve(
             recv(network_state) -> network_state => if let Ok(network_state) = network_state
                 && let Err(why) = engine.set_network(network_state)
             {
-                say!(Warn, "the kernel's network state was not installed: {why}");
+                log!(Warn, "the kernel's network state was not installed: {why}");
             },
             default(TICK) => {}
         }

@@ -16,8 +16,8 @@ use super::ports::OpenPorts;
 use crate::engine::namespace_ops::{self, Parts, WorkerSlot};
 use crate::engine::workers::WorkerHandle;
 use crate::kernel::namespace::KernelRings;
+use crate::log;
 use crate::model::Config;
-use crate::say;
 
 /// EAL, and the clock of the workers.
 #[derive(Clone, Copy)]
@@ -98,7 +98,7 @@ fn start_one(
 fn announce(table: &pollux_dataplane::conn::Table, number: usize, core: usize) {
     let Sizes { ipv4, ipv6, .. } = table.sizes();
     let entries = u64::from(ipv4) + u64::from(ipv6);
-    say!(
+    log!(
         Info,
         "worker {number} on core {core}: connection table: {entries} entries, {} MiB ({} bytes each, index included)",
         table.bytes() >> 20,

@@ -13,10 +13,10 @@ use crate::api::request::{DebugQuery, Reply};
 use crate::api::view::{DebugSet, DebugSites};
 use crate::debug::{DebugLog, query, sites};
 use crate::engine::workers::Workers;
+use crate::log;
 use crate::model::input_error::InputErrors;
 use crate::model::modules;
 use crate::model::{Config, Service, Services, Settings};
-use crate::say;
 
 /// Maximum number of records taken from a worker at once: the size of its ring.
 const AT_ONCE: usize = 2048;
@@ -86,8 +86,8 @@ impl NamespaceEngine {
             .chain(new.disabled_modules.difference(&old.disabled_modules).map(|module| (module, false)))
         {
             match modules::registration(module, on) {
-                Some(text) => say!(Info, "IPVS: {text}"),
-                None => say!(
+                Some(text) => log!(Info, "IPVS: {text}"),
+                None => log!(
                     Info,
                     "IPVS: Registered protocols ({})",
                     modules::registered_protocols(&new.disabled_modules)

@@ -8,10 +8,10 @@ use super::link_filter::LinkFilter;
 use crate::api::error::Failure;
 use crate::api::view::NamespaceView;
 use crate::kernel::namespace::KernelMirror;
+use crate::log;
 use crate::model::input_error::InputErrors;
 use crate::model::network::NetworkState;
 use crate::model::{Binding, Namespace};
-use crate::say;
 
 /// A namespace other than the default one.
 pub(super) struct NamedNamespace {
@@ -39,7 +39,7 @@ impl NamedNamespace {
         let updates = self.network_updates.as_ref();
         let Some(network_state) = updates.and_then(|updates| updates.try_recv().ok()) else { return };
         if let Err(why) = self.instance.set_network(network_state) {
-            say!(Warn, "namespace {}: the kernel's network state was not installed: {why}", self.name);
+            log!(Warn, "namespace {}: the kernel's network state was not installed: {why}", self.name);
         }
     }
 

@@ -76,7 +76,7 @@ impl Drop for Netns {
         if self.made
             && let Err(why) = ip(&["netns", "delete", &self.name])
         {
-            crate::say!(Warn, "{why}");
+            crate::log!(Warn, "{why}");
         }
     }
 }

@@ -12,8 +12,8 @@ use super::startup::StateFile;
 use crate::api::error::Failure;
 use crate::api::request::Reply;
 use crate::api::view::StateView;
+use crate::log;
 use crate::model::Config;
-use crate::say;
 
 /// Minimum time between writes; after a slow write, four times its duration.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -173,14 +173,14 @@ fn record(shared: &Shared, saved: SavedState, outcome: io::Result<()>) {
         Ok(()) => {
             queue.written += 1;
             if queue.error.take().is_some() {
-                say!(Info, "state file is written again");
+                log!(Info, "state file is written again");
             }
         }
         Err(error) => {
             queue.failed += 1;
             let message = error.to_string();
             if queue.error.as_ref() != Some(&message) {
-                say!(Error, "state file cannot be written: {message}; retrying every second");
+                log!(Error, "state file cannot be written: {message}; retrying every second");
             }
             queue.error = Some(message);
             // A change queued meanwhile is newer. While stopping there is no retry.
