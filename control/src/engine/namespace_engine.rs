@@ -29,7 +29,7 @@ use crate::model::sysctl;
 /// Interval at which the trash is emptied.
 const TRASH_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval at which the kernel is asked again to resolve next hops without a MAC address.
-const REMIND: Duration = Duration::from_secs(1);
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Interval at which the defences are evaluated, as in IPVS.
 const DEFEND: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub struct NamespaceEngine {
     pub(super) traced_defence: Defence,
     trash_emptied: Instant,
     defended: Instant,
-    reminded: Instant,
+    resolve_requested: Instant,
 }
 
 impl NamespaceEngine {
@@ -82,7 +82,7 @@ impl NamespaceEngine {
             traced_defence: Defence::default(),
             trash_emptied: now,
             defended: now,
-            reminded: now,
+            resolve_requested: now,
         }
     }
 
@@ -274,8 +274,8 @@ impl NamespaceEngine {
             self.resolve(link.0, address);
         }
         self.workers.share_loads(self.compiler.destination_end());
-        if self.reminded.elapsed() > REMIND {
-            self.remind();
+        if self.resolve_requested.elapsed() > RESOLVE_INTERVAL {
+            self.resolve_again();
         }
         if self.trash_emptied.elapsed() > TRASH_INTERVAL {
             self.empty_trash();
@@ -297,8 +297,8 @@ impl NamespaceEngine {
         }
     }
 
-    fn remind(&mut self) {
-        self.reminded = Instant::now();
+    fn resolve_again(&mut self) {
+        self.resolve_requested = Instant::now();
         let wanted: BTreeSet<_> = self.compiler.unresolved().collect();
         for (link, address) in wanted {
             self.resolve(link, address);
@@ -308,7 +308,7 @@ impl NamespaceEngine {
     fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
         if let (Some(mirror), Some(link)) = (&self.mirror, self.network_state.links.get(usize::from(link))) {
             self.debug.event(trace_site!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
-            // The result arrives as a change of the neighbour table. If it fails, the next reminder repeats it.
+            // The result arrives as a change of the neighbour table. If it fails, the next request repeats it.
             let _ = mirror.resolve(&link.name, address);
         }
     }

@@ -43,7 +43,7 @@ pub struct Environment<'a> {
 
 /// Reason why a program ends early.
 #[derive(Debug)]
-pub enum End {
+pub enum Exit {
     /// With this status, after its message has been printed.
     Status(u8),
     /// The daemon failed.
@@ -52,15 +52,15 @@ pub enum End {
     Output(io::Error),
 }
 
-impl From<io::Error> for End {
-    fn from(why: io::Error) -> End {
-        End::Output(why)
+impl From<io::Error> for Exit {
+    fn from(why: io::Error) -> Exit {
+        Exit::Output(why)
     }
 }
 
-impl From<ClientError> for End {
-    fn from(why: ClientError) -> End {
-        End::Daemon(why)
+impl From<ClientError> for Exit {
+    fn from(why: ClientError) -> Exit {
+        Exit::Daemon(why)
     }
 }
 
@@ -94,23 +94,23 @@ impl<'a, A: Daemon> Program<'a, A> {
         };
         match result {
             Ok(()) => self.status,
-            Err(End::Status(status)) => status,
-            Err(End::Daemon(why)) => {
+            Err(Exit::Status(status)) => status,
+            Err(Exit::Daemon(why)) => {
                 let _ = writeln!(self.environment.err, "{why}");
                 255
             }
             // A closed pipe, such as after `| head`, is not an error.
-            Err(End::Output(_)) => self.status,
+            Err(Exit::Output(_)) => self.status,
         }
     }
 
-    fn single(&mut self, command: Command) -> Result<(), End> {
+    fn single(&mut self, command: Command) -> Result<(), Exit> {
         self.carry_out(command)?;
         self.send()
     }
 
     /// Parses a line; `None` if it is wrong and the next lines may still be read.
-    fn parse(&mut self, words: Vec<String>) -> Result<Option<Command>, End> {
+    fn parse(&mut self, words: Vec<String>) -> Result<Option<Command>, Exit> {
         let error = match parse_words(words, self.environment.names) {
             Ok(command) => return Ok(Some(command)),
             Err(error) => error,
@@ -118,11 +118,11 @@ impl<'a, A: Daemon> Program<'a, A> {
         self.send()?;
         writeln!(self.environment.err, "{error}")?;
         self.status = error.status();
-        if matches!(error, ParseError::Unknown(_)) { Ok(None) } else { Err(End::Status(self.status)) }
+        if matches!(error, ParseError::Unknown(_)) { Ok(None) } else { Err(Exit::Status(self.status)) }
     }
 
     /// Executes lines until one is wrong.
-    fn restore(&mut self, input: &mut dyn LineSource) -> Result<(), End> {
+    fn restore(&mut self, input: &mut dyn LineSource) -> Result<(), Exit> {
         loop {
             let line = match input.next(!self.edits.is_empty()) {
                 Next::Line(line) => line,
@@ -141,7 +141,7 @@ impl<'a, A: Daemon> Program<'a, A> {
                 Some(Command::Restore) => {
                     self.send()?;
                     writeln!(self.environment.err, "{}", ParseError::NoCommand)?;
-                    return Err(End::Status(255));
+                    return Err(Exit::Status(255));
                 }
                 Some(command) => self.carry_out(command)?,
                 None => {}
@@ -149,7 +149,7 @@ impl<'a, A: Daemon> Program<'a, A> {
         }
     }
 
-    fn carry_out(&mut self, command: Command) -> Result<(), End> {
+    fn carry_out(&mut self, command: Command) -> Result<(), Exit> {
         let command = match apply::edit(command) {
             Ok(edit) => {
                 self.edits.push(edit);
@@ -178,34 +178,34 @@ impl<'a, A: Daemon> Program<'a, A> {
             Command::Help => {
                 self.print(VERSION)?;
                 self.print(HELP)?;
-                Err(End::Status(0))
+                Err(Exit::Status(0))
             }
             Command::Version => {
                 self.print(VERSION)?;
-                Err(End::Status(0))
+                Err(Exit::Status(0))
             }
             _ => Ok(()),
         }
     }
 
-    fn print(&mut self, text: &str) -> Result<(), End> {
+    fn print(&mut self, text: &str) -> Result<(), Exit> {
         self.environment.out.write_all(text.as_bytes())?;
         Ok(self.environment.out.flush()?)
     }
 
-    fn refuse(&mut self, why: &Refusal) -> Result<(), End> {
+    fn refuse(&mut self, why: &Refusal) -> Result<(), Exit> {
         self.status = 255;
         Ok(writeln!(self.environment.err, "{}", refusal(why))?)
     }
 
     /// Sends the collected edits and reports those that were refused.
-    fn send(&mut self) -> Result<(), End> {
+    fn send(&mut self) -> Result<(), Exit> {
         let edits = std::mem::take(&mut self.edits);
         if edits.is_empty() { Ok(()) } else { self.deliver(edits) }
     }
 
     /// The status is that of the last edit. If the daemon refuses a batch, for lack of space, both halves are tried.
-    fn deliver(&mut self, edits: Vec<Edit>) -> Result<(), End> {
+    fn deliver(&mut self, edits: Vec<Edit>) -> Result<(), Exit> {
         let about_destination: Vec<bool> = edits.iter().map(is_about_destination).collect();
         let last = edits.len() - 1;
         let request = Request::ConfigEdit(ConfigEdit { edits });
@@ -234,7 +234,7 @@ impl<'a, A: Daemon> Program<'a, A> {
         Ok(())
     }
 
-    fn list(&mut self, listing: &Listing) -> Result<(), End> {
+    fn list(&mut self, listing: &Listing) -> Result<(), Exit> {
         let Listing { table, exact, unsorted, numeric, service } = *listing;
         let names: &dyn Names = if numeric { &Numeric } else { self.environment.names };
         let text = match table {
@@ -249,7 +249,7 @@ impl<'a, A: Daemon> Program<'a, A> {
                 let found = self.services(service)?;
                 if service.is_some() && found.is_empty() {
                     writeln!(self.environment.err, "No such service")?;
-                    return Err(End::Status(1));
+                    return Err(Exit::Status(1));
                 }
                 services(&found, Layout { table, exact, unsorted, single: service.is_some() }, names)
             }
@@ -257,13 +257,13 @@ impl<'a, A: Daemon> Program<'a, A> {
         self.print(&text)
     }
 
-    fn services(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceView>, End> {
+    fn services(&mut self, only: Option<ServiceKey>) -> Result<Vec<ServiceView>, Exit> {
         let query = ServiceListQuery { service: only, brief: true };
         let list: ServiceList = self.daemon.request(&Request::ServiceList(query))?;
         Ok(list.services)
     }
 
-    fn settings(&mut self) -> Result<Settings, End> {
+    fn settings(&mut self) -> Result<Settings, Exit> {
         /// The part of the configuration that is needed.
         #[derive(serde::Deserialize)]
         struct Known {

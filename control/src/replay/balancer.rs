@@ -67,7 +67,7 @@ pub trait Balancer {
     }
 
     /// Fires timers that are due immediately: a command on the recorded machine takes longer than that.
-    fn settle(&mut self) {}
+    fn fire_due_timers(&mut self) {}
 
     /// Zeroes the counters of a service, or all.
     fn zero(&mut self, _only: Option<ServiceKey>) {}

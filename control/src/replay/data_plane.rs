@@ -177,7 +177,7 @@ impl Balancer for DataPlane {
         self.outcome(&before)
     }
 
-    fn settle(&mut self) {
+    fn fire_due_timers(&mut self) {
         self.worker.default_namespace.pipeline.expire_deferred_now();
         self.worker.poll_once();
     }

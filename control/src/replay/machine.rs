@@ -89,7 +89,7 @@ impl<'a> Machine<'a> {
 
     /// Executes a shell line, and returns its exit status and output.
     pub fn line(&mut self, line: &str) -> (u8, String) {
-        self.balancer.settle();
+        self.balancer.fire_due_timers();
         let Some(steps) = shell::parse(line) else {
             return (2, "the shell line is not supported\n".to_owned());
         };

@@ -115,8 +115,8 @@ impl Run<'_> {
 
     /// Compares the final listings.
     fn listings(&mut self) {
-        let settle = if self.case.stats { SETTLE_STATS_MS } else { SETTLE_MS };
-        self.advance((self.now_ms + settle) as f64);
+        let wait = if self.case.stats { SETTLE_STATS_MS } else { SETTLE_MS };
+        self.advance((self.now_ms + wait) as f64);
         let mut slack = LISTING_MS;
         let case = self.case;
         for options in LAST {
