@@ -11,11 +11,11 @@ mod stories {
     pub mod http;
     pub mod idle;
     pub mod ipvsadm;
-    pub mod life;
     pub mod namespaces;
     pub mod network;
     pub mod own_server;
     pub mod persistence;
+    pub mod restart;
     pub mod sctp;
     pub mod sip;
     pub mod throughput;
@@ -37,10 +37,10 @@ const STORIES: [Story; 36] = [
     ("the kernel answers pings of virtual addresses", stories::network::ping),
     ("a neighbour's new MAC address is learnt under traffic", stories::network::neighbour_moves),
     ("a VLAN on the twin carries a service", stories::network::vlan),
-    ("a killed daemon forwards again after a restart", stories::life::killed),
-    ("a stopped daemon leaves nothing behind", stories::life::stopped),
-    ("run-time changes survive a kill", stories::life::kept),
-    ("SIGHUP reads the configuration file again", stories::life::reloaded),
+    ("a killed daemon forwards again after a restart", stories::restart::killed),
+    ("a stopped daemon leaves nothing behind", stories::restart::stopped),
+    ("run-time changes survive a kill", stories::restart::kept),
+    ("SIGHUP reads the configuration file again", stories::restart::reloaded),
     ("destinations come and go under traffic", stories::control::live_edits),
     ("bad input changes nothing", stories::control::bad_input),
     ("pollux called as ipvsadm saves and restores", stories::ipvsadm::saves_and_restores),
@@ -85,7 +85,7 @@ fn missing_program(story: &str) -> Option<String> {
 }
 
 /// Returns why no story can run here.
-fn obstacle() -> Option<String> {
+fn missing_requirement() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("network namespaces need root".to_owned());
     }
@@ -96,16 +96,16 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // The daemons of a story poll; stories that run at the same time would slow each other down.
     arguments.test_threads = arguments.test_threads.or(Some(1));
-    let obstacle = obstacle();
-    if let Some(why) = &obstacle {
+    let missing_requirement = missing_requirement();
+    if let Some(why) = &missing_requirement {
         println!("stories are skipped: {why}");
     }
     let trials = STORIES.map(|(name, story)| {
         let own = missing_program(name)
-            .or_else(|| stories::network::obstacle(name))
-            .or_else(|| stories::sctp::obstacle(name));
-        let why = obstacle.clone().or(own);
-        if let (Some(why), None) = (&why, &obstacle) {
+            .or_else(|| stories::network::missing_requirement(name))
+            .or_else(|| stories::sctp::missing_requirement(name));
+        let why = missing_requirement.clone().or(own);
+        if let (Some(why), None) = (&why, &missing_requirement) {
             println!("skipped: {name}: {why}");
         }
         Trial::test(name, move || story().map_err(Into::into)).with_ignored_flag(why.is_some())

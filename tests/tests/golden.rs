@@ -54,12 +54,12 @@ fn trial(path: PathBuf) -> Trial {
     if let Some((_, why)) = KNOWN.iter().find(|(known, _)| *known == name) {
         return Trial::test(format!("differs::{name}"), move || differs(&path, why));
     }
-    let lacks = Case::load(&path).ok().and_then(|case| scope::check(&case).err());
-    let lacks = lacks.filter(|_| !REQUIRED.contains(&name.as_str()));
-    if let Some(feature) = &lacks {
+    let missing = Case::load(&path).ok().and_then(|case| scope::check(&case).err());
+    let missing = missing.filter(|_| !REQUIRED.contains(&name.as_str()));
+    if let Some(feature) = &missing {
         println!("skipped: golden::{name}: not yet supported: {feature}");
     }
-    Trial::test(format!("golden::{name}"), move || passes(&path)).with_ignored_flag(lacks.is_some())
+    Trial::test(format!("golden::{name}"), move || passes(&path)).with_ignored_flag(missing.is_some())
 }
 
 fn main() {

@@ -50,10 +50,10 @@ fn one(bytes: usize, huge: bool) -> Result<Row> {
     }
     let mut memory = options.map_anon()?;
     link(&mut memory, bytes);
-    let alone = follow(&memory, [0; 1]);
+    let alone = walk(&memory, [0; 1]);
     let lines = bytes / LINE;
     let starts = std::array::from_fn(|chain| (chain * (lines / CHAINS) * LINE) as u32);
-    let together = follow::<CHAINS>(&memory, starts);
+    let together = walk::<CHAINS>(&memory, starts);
     Ok(Row { bytes, huge, alone, together })
 }
 
@@ -68,7 +68,7 @@ fn link(memory: &mut MmapMut, bytes: usize) {
 }
 
 /// Returns nanoseconds per load.
-fn follow<const N: usize>(memory: &[u8], mut at: [u32; N]) -> f64 {
+fn walk<const N: usize>(memory: &[u8], mut at: [u32; N]) -> f64 {
     const STEPS: usize = 1 << 16;
     let (mut best, mut began) = (f64::MAX, Instant::now());
     let deadline = began + Duration::from_millis(300);

@@ -40,11 +40,11 @@ pub fn measure(setup: &Setup<'_>, method: Method) -> Result<Window> {
     process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
     let mut last = Value::Null;
     let flows = u64::from(setup.traffic.flows);
-    let thrice = 3 * flows.max(setup.files.packets as u64);
+    let enough = 3 * flows.max(setup.files.packets as u64);
     wait::until("every flow has a connection, and was seen three times", || {
         last = stats(&socket)?;
         let known = count(&last, "connections") == flows;
-        Ok((known && count(&last, "received") > thrice).then_some(()))
+        Ok((known && count(&last, "received") > enough).then_some(()))
     })
     .map_err(|error| Error(format!("{error}\n{last:#}")))?;
     let before = stats(&socket)?;

@@ -3,11 +3,11 @@
 
 pub mod buffer;
 pub mod flood;
+pub mod generator;
 pub mod histogram;
-pub mod lab;
 pub mod latency;
-pub mod maker;
 pub mod opening;
+pub mod packet_builder;
 pub mod rig;
 pub mod script;
 pub mod spread;

@@ -159,7 +159,7 @@ impl Middle {
     /// Returns packets received, packets sent and busy cycles of the daemon.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If it does not reply.
     pub fn counts(&self) -> Result<[u64; 3]> {
         let stats: Value = stats(&self.socket)?;
         Ok(["received", "sent", "busy_cycles"].map(|name| count(&stats, name)))
@@ -210,7 +210,7 @@ impl Peer {
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let mut peer = Peer { child, input, output };
-        peer.answer()?;
+        peer.reply()?;
         Ok(peer)
     }
 
@@ -221,9 +221,9 @@ impl Peer {
     pub fn trial(&mut self, load: f64, seconds: f64) -> Result<Trial> {
         writeln!(self.input, "{load} {seconds}")?;
         self.input.flush()?;
-        let answer: Value = serde_json::from_str(&self.answer()?)?;
-        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
-        let took = answer["seconds"].as_f64().unwrap_or(seconds);
+        let reply: Value = serde_json::from_str(&self.reply()?)?;
+        let number = |name: &str| reply[name].as_u64().unwrap_or(0);
+        let took = reply["seconds"].as_f64().unwrap_or(seconds);
         Ok(Trial {
             load: number("sent") as f64 / took.max(1e-9),
             seconds: took,
@@ -233,7 +233,7 @@ impl Peer {
     }
 
     /// Returns the next line that is JSON; DPDK prints other lines too.
-    fn answer(&mut self) -> Result<String> {
+    fn reply(&mut self) -> Result<String> {
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line)? == 0 {

@@ -70,9 +70,9 @@ impl Pktgen {
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = BufReader::new(child.stdout.take().ok_or_else(missing)?);
         let mut pktgen = Pktgen { child, input, output, pid: None, line_rate: 0 };
-        let pid = pktgen.answer("pid")?;
+        let pid = pktgen.reply("pid")?;
         pktgen.pid = pid.as_i64().and_then(|pid| Pid::from_raw(pid as i32));
-        let megabits = pktgen.answer("link_megabits")?.as_u64().unwrap_or(0);
+        let megabits = pktgen.reply("link_megabits")?.as_u64().unwrap_or(0);
         if megabits == 0 {
             return Err(Error("pktgen's link is down; is polluxd running at the other end?".to_owned()));
         }
@@ -107,16 +107,16 @@ impl Pktgen {
         let percent = part * 100.0;
         writeln!(self.input, "{percent:.7} {count} {:.0}", seconds * 1000.0)?;
         self.input.flush()?;
-        self.answer("began")?;
+        self.reply("began")?;
         let began = Instant::now();
-        self.answer("ended")?;
+        self.reply("ended")?;
         let took = began.elapsed().as_secs_f64();
-        let received = self.answer("received")?.as_u64().unwrap_or(0);
+        let received = self.reply("received")?.as_u64().unwrap_or(0);
         Ok(Trial { load: count as f64 / took.max(1e-9), seconds: took, sent: count, received })
     }
 
     /// Returns the value with this name in the next line that has one.
-    fn answer(&mut self, name: &str) -> Result<Value> {
+    fn reply(&mut self, name: &str) -> Result<Value> {
         let mut said = Vec::new();
         let mut line = Vec::new();
         while self.output.read_until(b'\n', &mut line)? > 0 {

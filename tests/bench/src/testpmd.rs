@@ -34,8 +34,8 @@ pub fn cycles(setup: &Setup<'_>) -> Result<f64> {
     let done = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&done.stdout);
     read(&text).ok_or_else(|| {
-        let complaint = String::from_utf8_lossy(&done.stderr);
-        Error(format!("dpdk-testpmd reported no cycles per packet:\n{text}{complaint}"))
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        Error(format!("dpdk-testpmd reported no cycles per packet:\n{text}{stderr}"))
     })
 }
 

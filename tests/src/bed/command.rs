@@ -32,8 +32,8 @@ pub fn output(command: &mut Command) -> Result<String> {
     if done.status.success() {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
-    let complaint = String::from_utf8_lossy(&done.stderr);
-    Err(Error(format!("{command:?} failed ({}): {}", done.status, complaint.trim())))
+    let stderr = String::from_utf8_lossy(&done.stderr);
+    Err(Error(format!("{command:?} failed ({}): {}", done.status, stderr.trim())))
 }
 
 /// Runs `ip` with these arguments.

@@ -84,19 +84,19 @@ fn warm_up(bed: &Bed) -> Result<()> {
 fn round(bed: &Bed) -> Result<usize> {
     let mut failed = 0;
     for rule in rules::HTTP {
-        let mut answers = BTreeMap::<String, usize>::new();
+        let mut replies = BTreeMap::<String, usize>::new();
         for _ in 0..REQUESTS {
             match bed.client.get(&rule.url()) {
-                Ok(name) => *answers.entry(name).or_default() += 1,
+                Ok(name) => *replies.entry(name).or_default() += 1,
                 Err(error) => {
                     failed += 1;
                     eprintln!("  {error}");
                 }
             }
         }
-        let line: Vec<_> = answers.iter().map(|(name, times)| format!("{name} {times:2}")).collect();
+        let line: Vec<_> = replies.iter().map(|(name, times)| format!("{name} {times:2}")).collect();
         println!("  {:6} {:20} {}", rule.method, rule.url(), line.join("   "));
-        if answers.len() != SERVERS {
+        if replies.len() != SERVERS {
             return Err(Error(format!("{}: not all {SERVERS} servers responded", rule.url())));
         }
     }

@@ -50,10 +50,10 @@ pub fn bad_input() -> Result<()> {
         let mut stream = UnixStream::connect(daemon.socket())?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         writeln!(stream, "{line}")?;
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer)?;
-        let answer: Value = serde_json::from_str(&answer)?;
-        assert!(answer["error"]["message"].is_string(), "{line} was answered {answer}");
+        let mut reply = String::new();
+        BufReader::new(stream).read_line(&mut reply)?;
+        let reply: Value = serde_json::from_str(&reply)?;
+        assert!(reply["error"]["message"].is_string(), "{line} was answered {reply}");
     }
     assert!(daemon.pollux("service add tcp nonsense").is_err());
     assert_eq!(daemon.json("list")?, before, "bad input changed something");

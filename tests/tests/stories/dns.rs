@@ -45,15 +45,15 @@ pub fn ops() -> Result<()> {
     warm_up(&bed)?;
     let capture = Capture::new(&bed.client.namespace)?;
     for (last, vip) in [(2, "10.9.9.2"), (3, "10.9.9.3")] {
-        let mut answers = BTreeMap::new();
+        let mut replies = BTreeMap::new();
         for _ in 0..QUERIES {
             let mut dig = bed.client.namespace.command("dig");
             dig.args(["+short", "+tries=1", "+time=3", &format!("@{vip}"), "TXT", "who.test"]);
-            *answers.entry(output(&mut dig)?.trim().to_owned()).or_insert(0) += 1;
+            *replies.entry(output(&mut dig)?.trim().to_owned()).or_insert(0) += 1;
         }
         // Each worker has its own round robin, so the counts may differ by one per worker.
-        assert_eq!(answers.len(), 2, "{vip}: {answers:?}");
-        assert!(answers.values().all(|&count| count >= QUERIES / 2 - 2), "{vip}: {answers:?}");
+        assert_eq!(replies.len(), 2, "{vip}: {replies:?}");
+        assert!(replies.values().all(|&count| count >= QUERIES / 2 - 2), "{vip}: {replies:?}");
         let flow = Flow { protocol: 17, vip: Ipv4Addr::new(10, 9, 9, last).into(), l4_port: 53 };
         let key = json!({ "protocol": "udp", "address": vip, "l4_port": 53 });
         let count = || {

@@ -10,10 +10,10 @@ use pollux_tests::bed::{Bed, wait};
 /// Sends each service as many requests as it has servers; with round robin each server responds once.
 pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
     for rule in rules {
-        let answers: BTreeSet<_> =
+        let replies: BTreeSet<_> =
             bed.servers.iter().map(|_| bed.client.get(&rule.url())).collect::<Result<_>>()?;
         let names: BTreeSet<_> = bed.servers.iter().map(|server| server.name.clone()).collect();
-        assert_eq!(answers, names, "{} {}", rule.method, rule.url());
+        assert_eq!(replies, names, "{} {}", rule.method, rule.url());
     }
     Ok(())
 }
@@ -21,10 +21,10 @@ pub fn all_answer(bed: &Bed, rules: &[Rule]) -> Result<()> {
 /// Requests pages until each server has responded, so that every worker knows routes and neighbours.
 /// Each worker has its own round robin, so with two of them a server may respond twice before another does.
 pub fn warm_up(bed: &Bed) -> Result<()> {
-    let mut answers = BTreeSet::new();
+    let mut replies = BTreeSet::new();
     wait::until("every server has responded", || {
-        answers.insert(bed.client.get(&rules::HTTP[0].url())?);
-        Ok((answers.len() == bed.servers.len()).then_some(()))
+        replies.insert(bed.client.get(&rules::HTTP[0].url())?);
+        Ok((replies.len() == bed.servers.len()).then_some(()))
     })
 }
 

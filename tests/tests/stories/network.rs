@@ -7,7 +7,7 @@ use pollux_tests::bed::{Bed, wait};
 use super::http::all_answer;
 
 /// Returns why a story cannot run on this kernel.
-pub fn obstacle(story: &str) -> Option<String> {
+pub fn missing_requirement(story: &str) -> Option<String> {
     let vlan = story.contains("VLAN") && !std::path::Path::new("/proc/net/vlan").exists();
     vlan.then(|| "this kernel has no 802.1Q driver (`modprobe 8021q` loads it if it is available)".to_owned())
 }

@@ -17,7 +17,7 @@ use super::http::warm_up;
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 1);
 
 /// Returns why a story cannot run on this kernel.
-pub fn obstacle(story: &str) -> Option<String> {
+pub fn missing_requirement(story: &str) -> Option<String> {
     if !story.contains("sctp_test") && !story.contains("SCTP chunk") {
         return None;
     }

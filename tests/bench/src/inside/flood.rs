@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::lab::Time;
-use super::maker::{Kind, Maker};
+use super::generator::Time;
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::Rig;
 use super::script::{Flows, Script, Source};
 use super::throughput::Run;
@@ -34,7 +34,7 @@ pub struct Row {
 }
 
 fn source(kind: Kind, flows: Flows) -> Source {
-    Source::new(Maker::new(Family::Ipv4, kind), flows)
+    Source::new(PacketBuilder::new(Family::Ipv4, kind), flows)
 }
 
 fn everyone() -> Flows {

@@ -8,9 +8,9 @@ use pollux_control::api::request::{Apply, ConnectionQuery, Reply, Request};
 use pollux_control::model::{Config, Service, ServiceKey};
 use serde_json::{Value, json};
 
+use super::generator::baseline;
 use super::histogram::{Histogram, Summary};
-use super::lab::baseline;
-use super::maker::{Kind, Maker};
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::Rig;
 use super::script::{Flows, Pace, Script, Source};
 use super::throughput::{Case, Run, window};
@@ -134,7 +134,7 @@ impl Bench<'_> {
     /// Latency at half speed while a million connections, opened together, expire.
     fn expiring(&mut self) -> Result<Row> {
         let idle = Flows::Fresh { first: 1 << 24, span: IDLE };
-        let idle = Source::new(Maker::new(Family::Ipv4, Kind::Request), idle).times(IDLE.into());
+        let idle = Source::new(PacketBuilder::new(Family::Ipv4, Kind::Request), idle).times(IDLE.into());
         let before = self.rig.connections();
         self.rig.play_out(Script::new(vec![idle], Vec::new()))?;
         let opened = self.rig.connections() - before;

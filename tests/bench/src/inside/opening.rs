@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::lab::{Time, baseline};
-use super::maker::{Kind, Maker};
+use super::generator::{Time, baseline};
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::Rig;
 use super::script::{Flows, Script, Source};
 use super::throughput::{Run, nanos};
@@ -33,7 +33,7 @@ pub struct Case {
     method: Method,
     scheduler: &'static str,
     first: Kind,
-    answered: bool,
+    has_replies: bool,
 }
 
 /// All cases.
@@ -43,28 +43,28 @@ pub const CASES: [Case; 4] = [
         method: Method::Dr,
         scheduler: "wlc",
         first: Kind::Request,
-        answered: false,
+        has_replies: false,
     },
     Case {
         name: "UDP, NAT, rr",
         method: Method::Nat,
         scheduler: "rr",
         first: Kind::Request,
-        answered: false,
+        has_replies: false,
     },
     Case {
         name: "UDP, NAT, sh, with replies",
         method: Method::Nat,
         scheduler: "sh",
         first: Kind::Request,
-        answered: true,
+        has_replies: true,
     },
     Case {
         name: "TCP SYN, NAT, wlc",
         method: Method::Nat,
         scheduler: "wlc",
         first: Kind::Syn,
-        answered: false,
+        has_replies: false,
     },
 ];
 
@@ -82,9 +82,10 @@ pub struct Row {
 
 impl Case {
     fn script(&self, opened: &Arc<AtomicU64>) -> Script {
-        let fresh =
-            |kind| Source::new(Maker::new(Family::Ipv4, kind), Flows::Fresh { first: 0, span: CLIENTS });
-        let replies = self.answered.then(|| fresh(Kind::Reply).after(LAG));
+        let fresh = |kind| {
+            Source::new(PacketBuilder::new(Family::Ipv4, kind), Flows::Fresh { first: 0, span: CLIENTS })
+        };
+        let replies = self.has_replies.then(|| fresh(Kind::Reply).after(LAG));
         let mut script = Script::new(vec![fresh(self.first)], replies.into_iter().collect());
         script.opened = Some(Arc::clone(opened));
         script

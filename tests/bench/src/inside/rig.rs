@@ -22,7 +22,7 @@ use pollux_dataplane::worker::namespace::NamespaceSetup;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::buffer::{self, Buffer};
-use super::lab::{Lab, Side, Time, lock, pin};
+use super::generator::{Generator, Side, Time, lock, pin};
 use super::script::Script;
 use crate::world::PORTS;
 use pollux_tests::bed::command::{Error, Result};
@@ -37,7 +37,7 @@ pub struct Rig {
     pub worker_stats: Vec<Arc<WorkerStats>>,
     /// How flows are distributed over workers.
     pub steering: Steering,
-    labs: Vec<Arc<Mutex<Lab>>>,
+    generators: Vec<Arc<Mutex<Generator>>>,
     hand_off: Box<[HandOffRing<Buffer>]>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -68,12 +68,13 @@ impl Rig {
         let (steering, hand_off) = (first.steering.clone(), first.hand_off.clone());
         let worker_stats: Vec<Arc<WorkerStats>> =
             handles.iter().map(|handle| Arc::clone(&handle.stats)).collect();
-        let (mut labs, mut workers, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut generators, mut workers, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         for (default_namespace, &cpu) in setups.into_iter().zip(cpus) {
-            let mut lab = Lab::default();
-            lab.ahead = others(&hand_off, labs.len());
-            labs.push(Arc::new(Mutex::new(lab)));
-            let (worker, slot) = start_worker(default_namespace, &labs[labs.len() - 1], cpu, time.clone())?;
+            let mut generator = Generator::default();
+            generator.ahead = others(&hand_off, generators.len());
+            generators.push(Arc::new(Mutex::new(generator)));
+            let (worker, slot) =
+                start_worker(default_namespace, &generators[generators.len() - 1], cpu, time.clone())?;
             workers.push(worker);
             slots.push(slot);
         }
@@ -87,7 +88,7 @@ impl Rig {
             stats: Arc::clone(&worker_stats[0]),
             worker_stats,
             steering,
-            labs,
+            generators,
             hand_off,
             workers,
         })
@@ -100,12 +101,12 @@ impl Rig {
 
     /// Starts one script per worker.
     pub fn play_each(&mut self, scripts: Vec<Script>) {
-        let pools = self.labs.iter().map(|lab| std::mem::take(&mut lock(lab).pool));
+        let pools = self.generators.iter().map(|generator| std::mem::take(&mut lock(generator).pool));
         let pools = buffer::apart(pools.collect());
-        for ((lab, script), pool) in self.labs.iter().zip(scripts).zip(pools) {
-            let mut lab = lock(lab);
-            (lab.script, lab.pool) = (script, pool);
-            lab.resting = false;
+        for ((generator, script), pool) in self.generators.iter().zip(scripts).zip(pools) {
+            let mut generator = lock(generator);
+            (generator.script, generator.pool) = (script, pool);
+            generator.paused = false;
         }
     }
 
@@ -116,18 +117,21 @@ impl Rig {
 
     /// Stops the scripts of all workers.
     pub fn stop_each(&mut self) -> Vec<Script> {
-        let rest = |lab: &Arc<Mutex<Lab>>| lock(lab).resting = true;
-        self.labs.iter().for_each(rest);
+        let rest = |generator: &Arc<Mutex<Generator>>| lock(generator).paused = true;
+        self.generators.iter().for_each(rest);
         while !self.hand_off.iter().all(|ring| ring.is_empty()) {
             self.rest(Duration::from_millis(1));
         }
-        let asked: Vec<u64> = self.labs.iter().map(|lab| lock(lab).asked).collect();
+        let asked: Vec<u64> = self.generators.iter().map(|generator| lock(generator).asked).collect();
         // A port is polled again once all earlier packets have left.
-        while self.labs.iter().zip(&asked).any(|(lab, asked)| lock(lab).asked < asked + 4) {
+        while self.generators.iter().zip(&asked).any(|(generator, asked)| lock(generator).asked < asked + 4) {
             self.rest(Duration::from_millis(1));
         }
         let nothing = || Script::new(Vec::new(), Vec::new());
-        self.labs.iter().map(|lab| std::mem::replace(&mut lock(lab).script, nothing())).collect()
+        self.generators
+            .iter()
+            .map(|generator| std::mem::replace(&mut lock(generator).script, nothing()))
+            .collect()
     }
 
     /// Runs a script until all its sources end.
@@ -145,7 +149,7 @@ impl Rig {
     pub fn play_each_out(&mut self, scripts: Vec<Script>) -> Result<Vec<Script>> {
         self.play_each(scripts);
         let began = Instant::now();
-        while !self.labs.iter().all(|lab| lock(lab).script.is_over()) {
+        while !self.generators.iter().all(|generator| lock(generator).script.is_over()) {
             if began.elapsed() > Duration::from_secs(300) {
                 return Err(Error("a worker has not taken all packets in five minutes".to_owned()));
             }
@@ -156,12 +160,12 @@ impl Rig {
 
     /// Inspects the running script.
     pub fn look<T>(&self, look: impl FnOnce(&mut Script) -> T) -> T {
-        look(&mut lock(&self.labs[0]).script)
+        look(&mut lock(&self.generators[0]).script)
     }
 
     /// Packets generated and packets that left, of all workers.
     pub fn counts(&self) -> (u64, u64) {
-        let each = self.labs.iter().map(|lab| lock(lab).script.counts());
+        let each = self.generators.iter().map(|generator| lock(generator).script.counts());
         each.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
@@ -210,12 +214,12 @@ fn others(hand_off: &[HandOffRing<Buffer>], me: usize) -> Vec<HandOffRing<Buffer
 /// Starts a worker's thread on its CPU.
 fn start_worker(
     default_namespace: NamespaceSetup<Buffer>,
-    lab: &Arc<Mutex<Lab>>,
+    generator: &Arc<Mutex<Generator>>,
     cpu: usize,
     time: Time,
 ) -> Result<(JoinHandle<()>, WorkerSlot<Buffer>)> {
     let port = |(number, queues): (usize, Side)| Port::new(number as u16, PORTS[number].mac, queues);
-    let ports = Side::pair(lab).into_iter().enumerate().map(port).collect();
+    let ports = Side::pair(generator).into_iter().enumerate().map(port).collect();
     let setup = Setup::new(ports, default_namespace);
     let slot = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&setup.namespace_rings) };
     let (started, outcome) = crossbeam::channel::bounded(1);

@@ -8,7 +8,7 @@ use pollux_dataplane::io::{BURST, Batch};
 
 use super::buffer::{Buffer, Notification, Pool};
 use super::histogram::Histogram;
-use super::maker::Maker;
+use super::packet_builder::PacketBuilder;
 use crate::random::Random;
 
 /// Order of a source's flows.
@@ -37,7 +37,7 @@ pub enum Flows {
 #[repr(align(128))]
 pub struct Source {
     /// Builds the packets.
-    pub maker: Maker,
+    pub builder: PacketBuilder,
     /// Flows.
     pub flows: Flows,
     /// Packets left to send.
@@ -54,8 +54,8 @@ pub struct Source {
 
 impl Source {
     /// A source that never ends.
-    pub fn new(maker: Maker, flows: Flows) -> Source {
-        Source { maker, flows, left: u64::MAX, after: 0, sent: 0, passed: 0, at: 0 }
+    pub fn new(builder: PacketBuilder, flows: Flows) -> Source {
+        Source { builder, flows, left: u64::MAX, after: 0, sent: 0, passed: 0, at: 0 }
     }
 
     /// Ends the source after a number of packets.
@@ -163,7 +163,7 @@ impl Script {
             }
             let mut buffer = pool.take();
             let flow = source.next();
-            source.maker.write(&mut buffer, flow, note);
+            source.builder.write(&mut buffer, flow, note);
             source.sent += 1;
             source.left -= 1;
             batch.push(buffer);
@@ -193,11 +193,11 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inside::maker::Kind;
+    use crate::inside::packet_builder::Kind;
     use crate::kinds::Family;
 
     fn source(flows: Flows) -> Source {
-        Source::new(Maker::new(Family::Ipv4, Kind::Request), flows)
+        Source::new(PacketBuilder::new(Family::Ipv4, Kind::Request), flows)
     }
 
     #[test]

@@ -10,8 +10,8 @@ use pollux_dataplane::parse::{Parsed, parse as parse_packet};
 use pollux_dataplane::steer::Steering;
 use serde_json::{Value, json};
 
-use super::lab::Time;
-use super::maker::{Kind, Maker};
+use super::generator::Time;
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
 use crate::frame;
@@ -60,7 +60,8 @@ fn plan(scheduler: &str) -> Plan<'_> {
 
 fn over_servers(cpus: Cpus, scheduler: &str) -> Result<Row> {
     let mut rig = Rig::start(&config(&plan(scheduler)), cpus, Time::Wall(Instant::now()))?;
-    let source = Source::new(Maker::new(Family::Ipv4, Kind::Request), Flows::Fresh { first: 0, span: FLOWS });
+    let source =
+        Source::new(PacketBuilder::new(Family::Ipv4, Kind::Request), Flows::Fresh { first: 0, span: FLOWS });
     rig.play_out(Script::new(vec![source.times(FLOWS.into())], Vec::new()))?;
     let counters = &rig.stats.destinations[..usize::from(SERVERS)];
     let counts = counters.iter().map(|counters| counters.connections.get()).collect();
@@ -71,11 +72,11 @@ fn over_servers(cpus: Cpus, scheduler: &str) -> Result<Row> {
 fn over_workers(workers: u16) -> Result<Row> {
     let config: Config = parse::toml(&config(&plan("rr"))).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
-    let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
+    let failed = |why: &dyn std::fmt::Display| Error(why.to_string());
     if let Some(network_state) = &config.network {
-        compiler.set_network(network_state).map_err(|why| trouble(&why))?;
+        compiler.set_network(network_state).map_err(|why| failed(&why))?;
     }
-    let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
+    let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| failed(&why))?;
     let steering = Steering { workers, seed: Seed::random(), rss_keys: None };
     let (mut counts, mut parsed) = (vec![0; usize::from(workers)], Parsed::NOTHING);
     for flow in 0..FLOWS {

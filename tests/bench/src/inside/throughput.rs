@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::lab::{Time, baseline};
-use super::maker::{Kind, Maker};
+use super::generator::{Time, baseline};
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
 use crate::kinds::{Family, Method, Pattern, Size, word};
@@ -56,7 +56,7 @@ impl Case {
     /// Returns a script of endless UDP packets of these flows, and replies.
     pub fn script(&self, orders: &[Arc<[u32]>; 2]) -> Script {
         let source = |kind, order: &Arc<[u32]>| {
-            Source::new(Maker::new(self.family, kind), Flows::Listed(Arc::clone(order)))
+            Source::new(PacketBuilder::new(self.family, kind), Flows::Listed(Arc::clone(order)))
         };
         let replies = self.method.is_mixed().then(|| source(Kind::Reply, &orders[1]));
         Script::new(vec![source(Kind::Request, &orders[0])], replies.into_iter().collect())
@@ -106,7 +106,7 @@ impl Case {
     /// If a flow has no connection afterwards.
     pub fn open(&self, rig: &mut Rig) -> Result<()> {
         let all = Flows::Fresh { first: 0, span: self.flows };
-        let once = Source::new(Maker::new(self.family, Kind::Request), all).times(self.flows.into());
+        let once = Source::new(PacketBuilder::new(self.family, Kind::Request), all).times(self.flows.into());
         rig.play_out(Script::new(vec![once], Vec::new()))?;
         match rig.connections() {
             known if known == u64::from(self.flows) => Ok(()),

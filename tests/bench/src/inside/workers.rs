@@ -11,8 +11,8 @@ use crossbeam::utils::CachePadded;
 use serde_json::{Value, json};
 
 use self::arrive::{Arrive, Lists, owned};
-use super::lab::{Time, baseline, pin};
-use super::maker::{Kind, Maker};
+use super::generator::{Time, baseline, pin};
+use super::packet_builder::{Kind, PacketBuilder};
 use super::rig::{Cpus, Rig};
 use super::script::{Flows, Script, Source};
 use super::throughput::Run;
@@ -56,20 +56,20 @@ pub fn measure_all(run: &Run) -> Result<Value> {
 /// Returns the nanoseconds until one core sees what the other wrote.
 fn line_between(cpus: Cpus) -> Result<f64> {
     const ROUND_TRIPS: u64 = 200_000;
-    let ball = CachePadded::new(AtomicU64::new(0));
+    let token = CachePadded::new(AtomicU64::new(0));
     let play = |me: u64| {
-        let ball = &ball;
+        let token = &token;
         move || {
             pin(cpus[me as usize])?;
             let began = Instant::now();
             for step in (me..ROUND_TRIPS).step_by(2) {
-                while ball.load(Acquire) != step {
+                while token.load(Acquire) != step {
                     // If both threads share a CPU this would never end.
                     if began.elapsed() > Duration::from_secs(10) {
                         return Err(Error("the other core does not respond within ten seconds".to_owned()));
                     }
                 }
-                ball.store(step + 1, Release);
+                token.store(step + 1, Release);
             }
             Ok(began.elapsed())
         }
@@ -154,7 +154,7 @@ impl Bench {
         let owned = owned(&config, &rig.steering, case.flows)?;
         let once = |flows: &Vec<u32>| {
             let listed = Flows::Listed(flows.as_slice().into());
-            let source = Source::new(Maker::new(Family::Ipv4, Kind::Request), listed);
+            let source = Source::new(PacketBuilder::new(Family::Ipv4, Kind::Request), listed);
             Script::new(vec![source.times(flows.len() as u64)], Vec::new())
         };
         rig.play_each_out(owned.iter().map(once).collect())?;
@@ -168,7 +168,7 @@ impl Bench {
     fn scripts(&self, arrive: Arrive) -> Vec<Script> {
         let script = |flows: Vec<u32>| {
             let source = |kind, flows: &[u32]| {
-                Source::new(Maker::new(Family::Ipv4, kind), Flows::Listed(flows.into()))
+                Source::new(PacketBuilder::new(Family::Ipv4, kind), Flows::Listed(flows.into()))
             };
             let mut replies = Vec::new();
             if self.case.method.is_mixed() {

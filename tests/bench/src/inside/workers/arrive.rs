@@ -67,11 +67,11 @@ impl Arrive {
 pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
     let config: Config = parse::toml(config).map_err(|wrong| Error(wrong.to_string()))?;
     let mut compiler = Compiler::new(&config.start, PORTS[..2].iter().map(|port| port.name.to_owned()));
-    let trouble = |why: &dyn std::fmt::Display| Error(why.to_string());
+    let failed = |why: &dyn std::fmt::Display| Error(why.to_string());
     if let Some(network_state) = &config.network {
-        compiler.set_network(network_state).map_err(|why| trouble(&why))?;
+        compiler.set_network(network_state).map_err(|why| failed(&why))?;
     }
-    let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| trouble(&why))?;
+    let (snapshot, _) = compiler.configure(&config, Duration::ZERO).map_err(|why| failed(&why))?;
     let (mut lists, mut parsed) = (vec![Vec::new(); usize::from(steering.workers)], Parsed::NOTHING);
     for flow in 0.. {
         let frame = frame::request(Family::Ipv4, flow, 60);

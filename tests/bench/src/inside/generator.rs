@@ -18,15 +18,15 @@ use pollux_tests::bed::command::{Error, Result};
 const DOZE: Duration = Duration::from_millis(2);
 
 /// State that both ports share. While packets flow only one thread uses it, so the lock is never contended. It has cache
-/// lines of its own, since another worker's lab may be adjacent.
+/// lines of its own, since another worker's generator may be adjacent.
 #[repr(align(128))]
-pub struct Lab {
+pub struct Generator {
     /// The script.
     pub script: Script,
     /// Free buffers.
     pub pool: Pool,
     /// No script runs.
-    pub resting: bool,
+    pub paused: bool,
     /// Number of polls that returned no packet.
     pub asked: u64,
     /// Hand-off rings of the other workers. While one is long, the generator pauses.
@@ -40,14 +40,14 @@ const UNSEEN: u32 = 2;
 /// Longest queue allowed there, so that nothing is lost and packets are still in a cache when they are processed.
 const WAITING: usize = 256;
 
-impl Default for Lab {
-    fn default() -> Lab {
+impl Default for Generator {
+    fn default() -> Generator {
         let script = Script::new(Vec::new(), Vec::new());
-        Lab { script, pool: Pool::new(), resting: true, asked: 0, ahead: Vec::new(), unseen: 0 }
+        Generator { script, pool: Pool::new(), paused: true, asked: 0, ahead: Vec::new(), unseen: 0 }
     }
 }
 
-impl Lab {
+impl Generator {
     /// Returns whether another worker's hand-off ring is long enough for now.
     fn waits(&mut self) -> bool {
         self.unseen += 1;
@@ -65,13 +65,13 @@ impl Lab {
 /// A port of the generator.
 pub struct Side {
     number: usize,
-    lab: Arc<Mutex<Lab>>,
+    generator: Arc<Mutex<Generator>>,
 }
 
 impl Side {
     /// Returns both ports.
-    pub fn pair(lab: &Arc<Mutex<Lab>>) -> [Side; 2] {
-        [0, 1].map(|number| Side { number, lab: Arc::clone(lab) })
+    pub fn pair(generator: &Arc<Mutex<Generator>>) -> [Side; 2] {
+        [0, 1].map(|number| Side { number, generator: Arc::clone(generator) })
     }
 }
 
@@ -79,30 +79,30 @@ impl QueuePair for Side {
     type Packet = Buffer;
 
     fn receive(&mut self, batch: &mut Batch<Buffer>) {
-        let mut lab = lock(&self.lab);
-        if !lab.resting {
-            if !lab.waits() {
-                let Lab { script, pool, .. } = &mut *lab;
+        let mut generator = lock(&self.generator);
+        if !generator.paused {
+            if !generator.waits() {
+                let Generator { script, pool, .. } = &mut *generator;
                 script.receive(self.number, batch, pool);
             }
             return;
         }
-        lab.asked += 1;
-        drop(lab);
+        generator.asked += 1;
+        drop(generator);
         // Meanwhile the baseline worker uses this core.
         thread::sleep(DOZE);
     }
 
     fn transmit(&mut self, batch: &mut Batch<Buffer>) {
-        let mut lab = lock(&self.lab);
-        let Lab { script, pool, .. } = &mut *lab;
+        let mut generator = lock(&self.generator);
+        let Generator { script, pool, .. } = &mut *generator;
         script.transmit(batch, pool);
     }
 }
 
-/// Locks the lab.
-pub fn lock(lab: &Mutex<Lab>) -> MutexGuard<'_, Lab> {
-    lab.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks the generator.
+pub fn lock(generator: &Mutex<Generator>) -> MutexGuard<'_, Generator> {
+    generator.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The worker's clock.
@@ -139,9 +139,9 @@ impl Clock for Time {
 /// # Errors
 /// If the thread cannot be pinned.
 pub fn baseline(script: Script, cpu: usize, time: Duration) -> Result<(Script, Duration)> {
-    let lab = Arc::new(Mutex::new(Lab { resting: false, script, ..Lab::default() }));
+    let generator = Arc::new(Mutex::new(Generator { paused: false, script, ..Generator::default() }));
     let stop = Arc::new(AtomicBool::new(false));
-    let (mut sides, stopped) = (Side::pair(&lab), Arc::clone(&stop));
+    let (mut sides, stopped) = (Side::pair(&generator), Arc::clone(&stop));
     let body = move || {
         pin(cpu)?;
         let (mut batch, began) = (Batch::new(), Instant::now());
@@ -163,7 +163,7 @@ pub fn baseline(script: Script, cpu: usize, time: Duration) -> Result<(Script, D
     thread::sleep(time);
     stop.store(true, Relaxed);
     let took = thread.join().map_err(|_| Error("the baseline's thread has panicked".to_owned()))??;
-    let script = std::mem::replace(&mut lock(&lab).script, Script::new(Vec::new(), Vec::new()));
+    let script = std::mem::replace(&mut lock(&generator).script, Script::new(Vec::new(), Vec::new()));
     Ok((script, took))
 }
 
@@ -181,7 +181,7 @@ pub fn pin(cpu: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inside::maker::{Kind, Maker};
+    use crate::inside::packet_builder::{Kind, PacketBuilder};
     use crate::inside::script::{Flows, Source};
     use crate::kinds::Family;
 
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn nothing_passes_everything() {
         let source =
-            Source::new(Maker::new(Family::Ipv4, Kind::Request), Flows::Fresh { first: 0, span: 10 });
+            Source::new(PacketBuilder::new(Family::Ipv4, Kind::Request), Flows::Fresh { first: 0, span: 10 });
         let (script, _) =
             baseline(Script::new(vec![source.times(777)], vec![]), 0, Duration::from_millis(50)).unwrap();
         assert_eq!(script.counts(), (777, 777));

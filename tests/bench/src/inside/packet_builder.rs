@@ -23,7 +23,7 @@ pub enum Kind {
 }
 
 /// A frame of flow 0, and the offsets at which other flows differ.
-pub struct Maker {
+pub struct PacketBuilder {
     family: Family,
     frame: Vec<u8>,
     /// Offset of the last four bytes of the client's address.
@@ -38,9 +38,9 @@ pub struct Maker {
     transport: (usize, u32),
 }
 
-impl Maker {
-    /// A maker of 64-byte frames.
-    pub fn new(family: Family, kind: Kind) -> Maker {
+impl PacketBuilder {
+    /// A builder of 64-byte frames.
+    pub fn new(family: Family, kind: Kind) -> PacketBuilder {
         let (request, udp) = match kind {
             Kind::Request => (true, true),
             Kind::Reply => (false, true),
@@ -64,7 +64,7 @@ impl Maker {
         let client = if request { source_end } else { target_end } - 4;
         let server = (!request).then_some(source_end - 1);
         let port = transport + if request { 0 } else { 2 };
-        Maker { family, client, port, server, ip, transport: transport_sum, frame }
+        PacketBuilder { family, client, port, server, ip, transport: transport_sum, frame }
     }
 
     /// Writes the packet of a flow.
@@ -110,9 +110,9 @@ mod tests {
         let mut buffer = Pool::new().take();
         for family in [Family::Ipv4, Family::Ipv6] {
             for flow in [0, 1, 77, 65_535, 65_536, 999_999, 9_999_999] {
-                Maker::new(family, Kind::Request).write(&mut buffer, flow, Notification::default());
+                PacketBuilder::new(family, Kind::Request).write(&mut buffer, flow, Notification::default());
                 assert_eq!(buffer.bytes(), frame::request(family, flow, 60), "{flow}");
-                Maker::new(family, Kind::Reply).write(&mut buffer, flow, Notification::default());
+                PacketBuilder::new(family, Kind::Reply).write(&mut buffer, flow, Notification::default());
                 assert_eq!(buffer.bytes(), frame::reply(family, flow, 60), "{flow}");
             }
         }
@@ -123,7 +123,7 @@ mod tests {
         let mut buffer = Pool::new().take();
         for (kind, request, flags) in [(Kind::Syn, true, [true, false]), (Kind::SynAck, false, [true, true])]
         {
-            Maker::new(Family::Ipv4, kind).write(&mut buffer, 200_000_000, Notification::default());
+            PacketBuilder::new(Family::Ipv4, kind).write(&mut buffer, 200_000_000, Notification::default());
             assert_eq!(buffer.bytes(), frame::segment(Family::Ipv4, 200_000_000, request, flags));
         }
     }
