@@ -1,12 +1,12 @@
 //! Builds replies from counters and connections.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use pollux_dataplane::config::Page;
 use pollux_dataplane::config::ring::Connection;
 use pollux_dataplane::conn::quota::Quotas;
-use pollux_dataplane::conn::template::{Listed, Target};
+use pollux_dataplane::conn::template::Listed;
 use pollux_dataplane::proto;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
@@ -144,10 +144,7 @@ fn method(method: service::Method) -> Method {
 /// Converts a persistence template, as IPVS lists it: the client has port 0, a fwmark is written as an IPv4 address,
 /// and a template no longer in use has port 65535. Spec 4.3.
 pub fn template(listed: &Listed) -> ConnectionView {
-    let (address, l4_port) = match listed.key.target {
-        Target::Address(address, l4_port) => (address, l4_port),
-        Target::Fwmark(fwmark) => (Ipv4Addr::from(fwmark).into(), 0),
-    };
+    let target = listed.key.target.listed();
     let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
     let endpoint = listed.new.endpoint;
     let data = &listed.key.data;
@@ -156,7 +153,7 @@ pub fn template(listed: &Listed) -> ConnectionView {
         state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: SocketAddr::new(listed.key.client, 0),
-        r#virtual: SocketAddr::new(address, used(l4_port)),
+        r#virtual: SocketAddr::new(target.address, used(target.l4_port)),
         destination: SocketAddr::new(endpoint.address, used(endpoint.l4_port)),
         method: Some(method(listed.new.method)),
         in_packets: 0,

@@ -49,12 +49,12 @@ pub enum Exit {
     /// The daemon failed.
     Daemon(ClientError),
     /// The output cannot be written.
-    Output(io::Error),
+    Output,
 }
 
 impl From<io::Error> for Exit {
-    fn from(why: io::Error) -> Exit {
-        Exit::Output(why)
+    fn from(_: io::Error) -> Exit {
+        Exit::Output
     }
 }
 
@@ -100,7 +100,7 @@ impl<'a, A: Daemon> Program<'a, A> {
                 255
             }
             // A closed pipe, such as after `| head`, is not an error.
-            Err(Exit::Output(_)) => self.status,
+            Err(Exit::Output) => self.status,
         }
     }
 
