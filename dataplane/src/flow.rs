@@ -27,12 +27,6 @@ impl Ports {
     pub const fn dst(self) -> u16 {
         self.0 as u16
     }
-
-    /// Source and destination exchanged.
-    #[inline]
-    pub const fn reversed(self) -> Ports {
-        Ports(self.0.rotate_left(16))
-    }
 }
 
 /// The flow key of an IPv4 packet, in network byte order: first the receiver's address and port, then the sender's.

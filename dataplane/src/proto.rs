@@ -45,15 +45,6 @@ impl Default for Timeouts {
     }
 }
 
-/// Whether a connection in this state counts as active; spec 4.8.
-pub fn is_active(proto: u8, state: u8) -> bool {
-    match proto {
-        protocol::TCP => tcp::State::from_number(state).is_active(),
-        protocol::SCTP => sctp::State::from_number(state).is_active(),
-        _ => false,
-    }
-}
-
 /// Whether a connection in this state is half open, as those of a SYN flood are; spec 4.10.
 #[inline]
 pub fn is_half_open(proto: u8, state: u8) -> bool {

@@ -8,7 +8,7 @@ use super::events::ConfigEvents;
 use super::snapshot::Snapshot;
 use crate::conn::entry::Endpoints;
 use crate::network::LinkId;
-use crate::service::{DestinationId, Method};
+use crate::service::Method;
 use crate::time::Millis;
 use crate::trace::Record;
 
@@ -85,8 +85,6 @@ pub struct Connection {
     pub protocol: u8,
     /// Number of the protocol state.
     pub state: u8,
-    /// The destination; `None` if the connection bypasses the service's destinations.
-    pub destination: Option<DestinationId>,
     /// The forwarding method of the connection, which may differ from the configured one.
     pub method: Option<Method>,
     /// Time until it expires.

@@ -272,18 +272,6 @@ impl Templates {
         (number < SHARDS).then_some((number as u64) << 32 | u64::from(first))
     }
 
-    /// Removes all templates, and passes their destinations to `on_remove`.
-    pub fn clear(&self, mut on_remove: impl FnMut(DestinationId)) {
-        for number in 0..SHARDS {
-            let mut shard = self.lock(number);
-            for place in 0..shard.places.len() as u32 {
-                if shard.places[place as usize].key.is_some() {
-                    on_remove(shard.remove(place));
-                }
-            }
-        }
-    }
-
     /// At most `limit` templates from `from` on, and the place to continue at.
     pub fn list(&self, from: u64, limit: usize, now: Tick) -> (Vec<Listed>, Option<u64>) {
         let mut listed = Vec::new();
@@ -302,14 +290,9 @@ impl Templates {
         (listed, None)
     }
 
-    /// Number of templates.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         (0..SHARDS).map(|number| self.lock(number)).map(|shard| shard.places.len() - shard.free.len()).sum()
-    }
-
-    /// True if there are no templates.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

@@ -110,12 +110,6 @@ pub fn next(state: State, sender: Sender, event: Event) -> State {
     NEXT[sender as usize][event as usize][state as usize]
 }
 
-/// The type of the first chunk. `packet_after_ip` starts with the common header.
-#[inline]
-pub fn first_chunk(packet_after_ip: &[u8]) -> Option<u8> {
-    Some(view::<ChunkHdr>(packet_after_ip, sctp::LEN)?.kind)
-}
-
 /// The event of a packet. `packet_after_ip` starts with the common header; `None` without a complete chunk header. The
 /// first chunk decides, except that an ABORT bundled right after a cookie chunk takes precedence.
 #[inline]
@@ -133,11 +127,6 @@ fn second_is_abort(packet_after_ip: &[u8], first: &ChunkHdr) -> bool {
     len >= sctp::CHUNK_LEN
         && view::<ChunkHdr>(packet_after_ip, sctp::LEN + len.next_multiple_of(4))
             .is_some_and(|second| second.kind == ABORT)
-}
-
-/// Whether a packet whose first chunk has this type may open a connection. `sloppy` is the setting `sloppy_sctp`.
-pub fn opens(first_chunk: u8, sloppy: bool) -> bool {
-    first_chunk == INIT || sloppy && first_chunk != ABORT
 }
 
 impl Event {

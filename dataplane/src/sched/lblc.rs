@@ -33,14 +33,9 @@ impl Cache {
         }
     }
 
-    /// Number of addresses in the cache.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether the cache is empty.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// The cached destination of the address, if it is usable. As in IPVS, thresholds do not matter here.
@@ -60,7 +55,7 @@ pub fn pick<L: Loads>(cache: &mut Cache, context: &PickContext<'_, L>) -> Option
         return Some(cached);
     }
     let chosen = wlc::least(context.available(), Load::overhead)?;
-    if cache.len() < MAX_ENTRIES || cache.entries.contains_key(&context.virtual_address) {
+    if cache.entries.len() < MAX_ENTRIES || cache.entries.contains_key(&context.virtual_address) {
         let entry = Entry { destination: DestinationRef::new(&chosen), used: context.now };
         cache.entries.insert(context.virtual_address, entry);
     }

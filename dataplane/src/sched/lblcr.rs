@@ -125,14 +125,9 @@ impl Cache {
         }
     }
 
-    /// Number of addresses in the cache.
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether the cache is empty.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// The least loaded member of the address's set, if it is usable. A set that has not changed for the expiration

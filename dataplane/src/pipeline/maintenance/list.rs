@@ -4,7 +4,6 @@ use crate::config::Page;
 use crate::config::ring::Connection;
 use crate::conn::{ConnId, Flags};
 use crate::pipeline::Pipeline;
-use crate::service::DestinationId;
 use crate::time::{Millis, Tick};
 use crate::work_budget::WorkBudget;
 
@@ -30,12 +29,10 @@ impl Pipeline {
 
     fn listed(&self, id: ConnId, now: Tick) -> Connection {
         let (entry, endpoints) = (self.conns.entry(id), self.shown_endpoints(id));
-        let destination = DestinationId(entry.destination);
         Connection {
             endpoints,
             protocol: entry.protocol,
             state: entry.state,
-            destination: (!entry.flags.has(Flags::BYPASS)).then_some(destination),
             method: entry.flags.method(),
             expires: Millis(
                 u32::try_from(self.conns.deadline(id, now).0.saturating_sub(now.0)).unwrap_or(u32::MAX),

@@ -83,7 +83,7 @@ fn a_template_expires_after_its_connections_and_timeout() {
         (0, 1)
     );
     bed.at(120_000).worker.poll_once();
-    assert!(bed.worker.default_namespace.pipeline.shared.templates.is_empty());
+    assert_eq!(bed.worker.default_namespace.pipeline.shared.templates.len(), 0);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_template_counts_the_packets_of_ops_connections() {
         }
         bed.at(70_000).worker.poll_once();
         assert_eq!(
-            !bed.worker.default_namespace.pipeline.shared.templates.is_empty(),
+            bed.worker.default_namespace.pipeline.shared.templates.len() > 0,
             stays,
             "after {packets} packets"
         );
