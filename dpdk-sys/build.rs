@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 const OLDEST: &str = "22.11";
 
 /// DPDK functions that Rust calls directly: exported, with plain arguments, and unchanged since 22.11.
-const PLAIN: [&str; 20] = [
+const PLAIN: [&str; 19] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
@@ -24,7 +24,6 @@ const PLAIN: [&str; 20] = [
     "rte_get_tsc_hz",
     "rte_mempool_avail_count",
     "rte_mempool_in_use_count",
-    "rte_pktmbuf_free_bulk",
     "rte_pktmbuf_pool_create",
     "rte_thread_register",
     "rte_thread_unregister",

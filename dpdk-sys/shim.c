@@ -97,10 +97,8 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 	out->min_mtu = info.min_mtu;
 	out->max_mtu = info.max_mtu;
 	out->min_rx_buffer = info.min_rx_bufsize;
-	out->socket = rte_eth_dev_socket_id(port);
 	out->rss = (info.flow_type_rss_offloads & RSS_TYPES) != 0;
 	out->reta = info.reta_size;
-	out->fast_free = (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE) != 0;
 	return 0;
 }
 
@@ -125,7 +123,6 @@ int pollux_port_link(uint16_t port, struct pollux_link *out)
 	if (error != 0)
 		return error;
 	out->up = link.link_status == RTE_ETH_LINK_UP;
-	out->full_duplex = link.link_duplex == RTE_ETH_LINK_FULL_DUPLEX;
 	out->speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
 	return 0;
 }
@@ -149,8 +146,6 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 		eth.rx_adv_conf.rss_conf.rss_key = key;
 		eth.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40;
 	}
-	if (conf->fast_free)
-		eth.txmode.offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	eth.intr_conf.rxq = conf->interrupts;
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
 }

@@ -47,10 +47,8 @@ struct pollux_port_info {
 	uint16_t min_mtu;
 	uint16_t max_mtu;
 	uint32_t min_rx_buffer;
-	int socket;
 	bool rss;       /* supports RSS of IP, TCP, UDP or SCTP */
 	uint16_t reta;  /* entries of the redirection table; 0 if there is none */
-	bool fast_free; /* supports freeing sent packets in bulk to one pool */
 };
 
 struct pollux_port_stats {
@@ -60,14 +58,12 @@ struct pollux_port_stats {
 struct pollux_link {
 	uint32_t speed_mbps; /* 0 if unknown */
 	bool up;
-	bool full_duplex;
 };
 
 struct pollux_port_conf {
 	uint16_t queues; /* receive queues, and transmit queues */
 	uint16_t mtu;
 	bool rss;
-	bool fast_free;
 	const uint8_t *rss_key; /* 40 bytes, padded with zeros for devices with longer keys; NULL for the device's own */
 	bool interrupts; /* receive interrupts */
 };

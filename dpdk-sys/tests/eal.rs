@@ -36,8 +36,10 @@ fn frames_go_out_and_come_back() {
 
     // SAFETY: the pool is alive.
     assert_eq!(unsafe { rte_mempool_in_use_count(pool) }, u32::from(FRAMES));
-    // SAFETY: these buffers came out of the ring and each is freed once.
-    unsafe { rte_pktmbuf_free_bulk(back.as_mut_ptr(), FRAMES.into()) };
+    for buffer in back {
+        // SAFETY: these buffers came out of the ring and each is freed once.
+        unsafe { pollux_mbuf_free(buffer) };
+    }
     // SAFETY: the pool is alive.
     assert_eq!(unsafe { rte_mempool_in_use_count(pool) }, 0);
     stop(port);
@@ -79,14 +81,8 @@ fn start_ring_port(pool: *mut rte_mempool) -> u16 {
     let port = unsafe { pollux_port_next(0) };
     // SAFETY: reads a constant.
     assert_ne!(port, unsafe { pollux_no_port() }, "the ring device is there");
-    let conf = pollux_port_conf {
-        queues: 1,
-        mtu: 1500,
-        rss: false,
-        fast_free: false,
-        rss_key: std::ptr::null(),
-        interrupts: false,
-    };
+    let conf =
+        pollux_port_conf { queues: 1, mtu: 1500, rss: false, rss_key: std::ptr::null(), interrupts: false };
     // SAFETY: the port exists and the configuration outlives the call.
     assert_eq!(unsafe { pollux_port_configure(port, &conf) }, 0);
     // SAFETY: the port has one queue, and the pool outlives the port.

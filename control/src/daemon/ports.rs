@@ -61,7 +61,6 @@ impl OpenPorts {
                 packets,
                 cache: CACHE,
                 frame_room: frame_room.max(FRAME_ROOM),
-                socket: None,
             },
         )?;
         let mut open = OpenPorts { started: Vec::new(), queues: Vec::new(), twins: Vec::new() };

@@ -61,8 +61,6 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Pools {
     pub(super) all: Vec<NonNull<sys::rte_mempool>>,
-    /// A port frees sent packets to the only pool without checking, so there must not be a second one.
-    pub(super) sealed: bool,
 }
 
 // SAFETY: DPDK's pools may be used and counted from any thread; the list itself is behind a lock.

@@ -9,7 +9,6 @@ use std::slice;
 
 use dpdk_sys as sys;
 
-use crate::io::Batch;
 use crate::packet::Packet;
 
 /// A frame in a buffer of a [`Pool`](super::mempool::Pool). Dropping it returns the buffer to the pool.
@@ -147,14 +146,4 @@ impl Drop for Mbuf {
         // SAFETY: we own the buffer, and do not use it again.
         unsafe { sys::pollux_mbuf_free(self.raw.as_ptr()) }
     }
-}
-
-/// Returns the packets of a batch to their pools in one call, where dropping them takes one call each.
-pub fn free_batch(batch: &mut Batch<Mbuf>) {
-    let count = batch.len();
-    // SAFETY: length 0 needs no initialised packets; ownership of the first `count` passes to DPDK below.
-    unsafe { batch.set_len(0) };
-    let first = batch.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
-    // SAFETY: an `Mbuf` is a pointer to an mbuf; we owned these, and the batch no longer refers to them.
-    unsafe { sys::rte_pktmbuf_free_bulk(first, count as u32) };
 }

@@ -23,8 +23,6 @@ pub struct PoolSetup {
     pub cache: u32,
     /// Bytes for the frame itself, not counting headroom.
     pub frame_room: u16,
-    /// The NUMA node of the memory; `None` for any.
-    pub socket: Option<u16>,
 }
 
 /// Errors when creating a pool.
@@ -61,12 +59,6 @@ pub enum PoolError {
         /// Maximum bytes per frame.
         max: u16,
     },
-    /// A port with [`PortSetup::fast_free`](super::PortSetup::fast_free) is running.
-    #[error("pool {name}: a running port uses fast free, which allows only one pool")]
-    Sealed {
-        /// The pool's name.
-        name: String,
-    },
 }
 
 /// A pool of packet buffers. A clone refers to the same pool. The memory stays until EAL is shut down.
@@ -74,7 +66,8 @@ pub enum PoolError {
 pub struct Pool {
     raw: NonNull<sys::rte_mempool>,
     frame_room: u16,
-    shared: Arc<Shared>,
+    /// Keeps EAL running.
+    _shared: Arc<Shared>,
 }
 
 // SAFETY: any thread may use DPDK's pools, and this one outlives every handle (see `Shared`).
@@ -88,14 +81,11 @@ impl Pool {
     /// # Errors
     /// When there is not enough memory, or the name or a size is invalid.
     pub fn create(eal: &Eal, setup: &PoolSetup) -> Result<Pool, PoolError> {
-        let PoolSetup { name, packets, cache, frame_room, socket } = setup;
+        let PoolSetup { name, packets, cache, frame_room } = setup;
         let c_name = CString::new(name.as_str()).map_err(|_| PoolError::Name { name: name.clone() })?;
         let room = data_room(setup)?;
-        let socket = socket.map_or(-1, i32::from);
-        let mut pools = eal.shared.pools();
-        if pools.sealed {
-            return Err(PoolError::Sealed { name: name.clone() });
-        }
+        // Memory of any NUMA node.
+        let socket = -1;
         // SAFETY: EAL is up, and the name is a C string that DPDK copies.
         let raw = unsafe { sys::rte_pktmbuf_pool_create(c_name.as_ptr(), *packets, *cache, 0, room, socket) };
         let raw = NonNull::new(raw).ok_or_else(|| PoolError::Create {
@@ -104,8 +94,8 @@ impl Pool {
             frame_room: *frame_room,
             why: last_error(),
         })?;
-        pools.all.push(raw);
-        Ok(Pool { raw, frame_room: *frame_room, shared: Arc::clone(&eal.shared) })
+        eal.shared.pools().all.push(raw);
+        Ok(Pool { raw, frame_room: *frame_room, _shared: Arc::clone(&eal.shared) })
     }
 
     /// A new packet with the bytes of `frame`; `None` if the pool is empty or the frame does not fit.
@@ -133,14 +123,6 @@ impl Pool {
 
     pub(super) fn as_ptr(&self) -> *mut sys::rte_mempool {
         self.raw.as_ptr()
-    }
-
-    /// If this is the only pool, prevents the creation of others. Returns whether it is the only one.
-    pub(super) fn seal(&self) -> bool {
-        let mut pools = self.shared.pools();
-        let only = pools.all == [self.raw];
-        pools.sealed |= only;
-        only
     }
 }
 

@@ -16,7 +16,7 @@ pub mod started;
 
 pub use clock::Tsc;
 pub use eal::{Eal, EalError, ThreadGuard};
-pub use mbuf::{Mbuf, free_batch};
+pub use mbuf::Mbuf;
 pub use mempool::{Pool, PoolError, PoolSetup};
 pub use port::{Link, Port, PortError};
 pub use queue::Queue;

@@ -21,8 +21,6 @@ pub struct Port {
     pub driver: String,
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// Its NUMA node, if known.
-    pub socket: Option<u16>,
     /// Maximum number of receive queues.
     pub max_rx_queues: u16,
     /// Maximum number of transmit queues.
@@ -35,8 +33,6 @@ pub struct Port {
     pub rss: bool,
     /// Entries of its redirection table; 0 if it has none.
     pub reta: u16,
-    /// Whether it supports fast free: freeing sent packets in bulk to one pool.
-    pub fast_free: bool,
     /// Minimum room for a frame that its receive queues need in a pool.
     pub(super) min_frame_room: u32,
     pub(super) shared: Arc<Shared>,
@@ -47,8 +43,6 @@ pub struct Port {
 pub struct Link {
     /// Whether the link is up.
     pub up: bool,
-    /// Whether it is full duplex.
-    pub full_duplex: bool,
     /// Speed in Mbit/s, if known.
     pub speed_mbps: Option<u32>,
 }
@@ -176,14 +170,12 @@ impl Port {
             name: text(&info.name),
             driver: text(&info.driver),
             mac: info.mac,
-            socket: u16::try_from(info.socket).ok(),
             max_rx_queues: info.max_rx_queues,
             max_tx_queues: info.max_tx_queues,
             mtu: info.mtu,
             mtu_range: info.min_mtu..=info.max_mtu,
             rss: info.rss,
             reta: info.reta,
-            fast_free: info.fast_free,
             min_frame_room: info.min_rx_buffer,
             shared: Arc::clone(&eal.shared),
         })
@@ -209,7 +201,7 @@ pub(super) fn link(id: u16) -> io::Result<Link> {
     // SAFETY: plain numbers, for which zero is valid, and the call filled them in.
     let link = unsafe { link.assume_init() };
     let speed_mbps = (link.speed_mbps != 0).then_some(link.speed_mbps);
-    Ok(Link { up: link.up, full_duplex: link.full_duplex, speed_mbps })
+    Ok(Link { up: link.up, speed_mbps })
 }
 
 fn text(field: &[c_char]) -> String {

@@ -40,9 +40,6 @@ pub struct PortSetup {
     pub rss: bool,
     /// The RSS key, under which the device's queue is the flow's owner; see [`crate::steer::rss`].
     pub rss_key: Option<[u8; KEY]>,
-    /// Whether to enable fast free, if the device supports it. All packets must then come from one pool, so it is
-    /// enabled only if there is one pool, and no other can be created afterwards.
-    pub fast_free: bool,
     /// Whether to enable receive interrupts, if the device supports them.
     pub interrupts: bool,
     /// The pool for received frames.
@@ -60,7 +57,6 @@ impl PortSetup {
             promiscuous: false,
             rss: true,
             rss_key: None,
-            fast_free: false,
             interrupts: false,
             pool,
         }
@@ -98,8 +94,6 @@ pub struct StartedPort {
     pub rss: bool,
     /// Whether RSS uses the key and the redirection table of the steering function.
     pub steers: bool,
-    /// Whether fast free is enabled.
-    pub fast_free: bool,
     /// Whether all its receive queues have interrupts.
     pub interrupts: bool,
     running: Arc<Running>,
@@ -132,13 +126,12 @@ impl Port {
         self.check(setup, mtu)?;
         let claim = self.claim()?;
         let rss = setup.rss && self.rss && setup.queues > 1;
-        let fast_free = setup.fast_free && self.fast_free && setup.pool.seal();
         // Without a suitable redirection table a device cannot map buckets to queues.
         let key =
             setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta.is_multiple_of(BUCKETS));
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
         let (queues, interrupts) = (setup.queues, setup.interrupts);
-        let conf = sys::pollux_port_conf { queues, mtu, rss, fast_free, rss_key, interrupts };
+        let conf = sys::pollux_port_conf { queues, mtu, rss, rss_key, interrupts };
         let rx_interrupts = if self.bring_up(conf, setup)? { self.rx_interrupts(queues) } else { Vec::new() };
         let interrupts = !rx_interrupts.is_empty();
         let running =
@@ -150,7 +143,7 @@ impl Port {
         let steers = key.is_some_and(|key| set_steering(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: Port { mtu, ..self }, rss, steers, fast_free, interrupts, running };
+        let started = StartedPort { port: Port { mtu, ..self }, rss, steers, interrupts, running };
         started.set_promiscuous(setup.promiscuous)?;
         Ok((started, queues))
     }

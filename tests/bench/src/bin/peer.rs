@@ -49,8 +49,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let eal = Eal::init(&options.eal)?;
-    let pool =
-        PoolSetup { name: "peer".to_owned(), packets: 32_767, cache: 256, frame_room: 2048, socket: None };
+    let pool = PoolSetup { name: "peer".to_owned(), packets: 32_767, cache: 256, frame_room: 2048 };
     let pool = Pool::create(&eal, &pool)?;
     let (mut started, mut queues) = (Vec::new(), Vec::new());
     for port in Port::all(&eal)? {
