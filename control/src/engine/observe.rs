@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use pollux_dataplane::config::Page;
 use pollux_dataplane::config::ring::Connection;
 use pollux_dataplane::conn::quota::Quotas;
-use pollux_dataplane::conn::template::Listed;
+use pollux_dataplane::conn::template::ListedTemplate;
 use pollux_dataplane::proto;
 use pollux_dataplane::sched::Load;
 use pollux_dataplane::service::{self, DestinationId};
@@ -143,8 +143,8 @@ fn method(method: service::Method) -> Method {
 
 /// Converts a persistence template, as IPVS lists it: the client has port 0, a fwmark is written as an IPv4 address,
 /// and a template no longer in use has port 65535. Spec 4.3.
-pub fn template(listed: &Listed) -> ConnectionView {
-    let target = listed.key.target.listed();
+pub fn template(listed: &ListedTemplate) -> ConnectionView {
+    let service = listed.key.service.listed();
     let used = |l4_port| if listed.disabled { u16::MAX } else { l4_port };
     let endpoint = listed.new.endpoint;
     let data = &listed.key.data;
@@ -153,7 +153,7 @@ pub fn template(listed: &Listed) -> ConnectionView {
         state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: SocketAddr::new(listed.key.client, 0),
-        r#virtual: SocketAddr::new(target.address, used(target.l4_port)),
+        r#virtual: SocketAddr::new(service.address, used(service.l4_port)),
         destination: SocketAddr::new(endpoint.address, used(endpoint.l4_port)),
         method: Some(method(listed.new.method)),
         in_packets: 0,

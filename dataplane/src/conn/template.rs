@@ -21,9 +21,9 @@ const SHARDS: usize = 1 << SHARD_BITS;
 /// Interval at which an expired template checks whether its connections have ended; spec 4.9.
 const CHILDREN_WAIT: Millis = Millis::from_secs(60);
 
-/// Destination of the clients' packets in a template.
+/// The service of a template, as its key has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
+pub enum TemplateService {
     /// A virtual address, and a port or 0.
     Address(IpAddr, u16),
     /// A firewall mark.
@@ -37,8 +37,8 @@ pub struct Key {
     pub protocol: u8,
     /// The client's address, masked.
     pub client: IpAddr,
-    /// Destination of the client's packets.
-    pub target: Target,
+    /// What the client's packets are addressed to.
+    pub service: TemplateService,
     /// Data that the persistence engine found in the packet; empty without an engine.
     pub data: Box<[u8]>,
 }
@@ -103,7 +103,7 @@ pub struct Candidate {
 
 /// A template in a list.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct ListedTemplate {
     /// Its key.
     pub key: Key,
     /// The data that it was made with.
@@ -273,7 +273,7 @@ impl Templates {
     }
 
     /// At most `limit` templates from `from` on, and the place to continue at.
-    pub fn list(&self, from: u64, limit: usize, now: Tick) -> (Vec<Listed>, Option<u64>) {
+    pub fn list(&self, from: u64, limit: usize, now: Tick) -> (Vec<ListedTemplate>, Option<u64>) {
         let mut listed = Vec::new();
         let (mut number, mut place) = ((from >> 32) as usize, from as u32 as usize);
         while number < SHARDS {
@@ -296,12 +296,14 @@ impl Templates {
     }
 }
 
-impl Target {
+impl TemplateService {
     /// Address and port to list it with. A firewall mark is listed as an IPv4 address.
     pub fn listed(self) -> Endpoint {
         match self {
-            Target::Address(address, l4_port) => Endpoint { address, l4_port },
-            Target::Fwmark(fwmark) => Endpoint { address: Ipv4Addr::from_bits(fwmark).into(), l4_port: 0 },
+            TemplateService::Address(address, l4_port) => Endpoint { address, l4_port },
+            TemplateService::Fwmark(fwmark) => {
+                Endpoint { address: Ipv4Addr::from_bits(fwmark).into(), l4_port: 0 }
+            }
         }
     }
 }

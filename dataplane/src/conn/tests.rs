@@ -125,7 +125,7 @@ fn concurrent_workers_share_one_template() {
     let key = template::Key {
         protocol: 6,
         client: client.address,
-        target: template::Target::Address(client.address, 80),
+        service: template::TemplateService::Address(client.address, 80),
         data: Box::default(),
     };
     let to = |n| template::NewTemplate {
@@ -153,8 +153,8 @@ fn templates_of_removed_destinations_are_removed_step_by_step() {
     let templates = template::Templates::new(4096);
     for n in 0..200_u32 {
         let client = at(v4(10, 0, (n >> 8) as u8, n as u8), 0);
-        let target = template::Target::Address(client.address, 80);
-        let key = template::Key { protocol: 6, client: client.address, target, data: Box::default() };
+        let service = template::TemplateService::Address(client.address, 80);
+        let key = template::Key { protocol: 6, client: client.address, service, data: Box::default() };
         let (method, timeout) = (Method::Dr, Millis(1000));
         let destination = DestinationId(n % 2);
         let new = template::NewTemplate { destination, endpoint: client, method, timeout, ops: false };

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::{CHILDREN_WAIT, Claim, Handle, Key, Listed, NewTemplate, SHARD_BITS};
+use super::{CHILDREN_WAIT, Claim, Handle, Key, ListedTemplate, NewTemplate, SHARD_BITS};
 use crate::service::DestinationId;
 use crate::time::wheel::{Linked, Links, Wheel};
 use crate::time::{Millis, Tick};
@@ -48,8 +48,8 @@ impl Template {
         self.since.after(self.timeout)
     }
 
-    pub(super) fn listed(&self, now: Tick) -> Option<Listed> {
-        Some(Listed {
+    pub(super) fn listed(&self, now: Tick) -> Option<ListedTemplate> {
+        Some(ListedTemplate {
             key: self.key.clone()?,
             new: self.new,
             assured: self.assured,

@@ -170,15 +170,15 @@ fn service_port(service: &Service) -> u16 {
 fn template_key(key: &Key, service: &Service, persistence: &Persistence, data: Box<[u8]>) -> template::Key {
     let client = masked(key.src_address(), persistence.mask);
     let asked = key.dst();
-    let (protocol, target) = match service.key {
-        ServiceKey::Fwmark { fwmark, .. } => (0, template::Target::Fwmark(fwmark)),
+    let (protocol, template_service) = match service.key {
+        ServiceKey::Fwmark { fwmark, .. } => (0, template::TemplateService::Fwmark(fwmark)),
         ServiceKey::Address(own, _) => {
             let kept = asked.l4_port == own.l4_port && own.l4_port != FTP;
             let l4_port = if kept { asked.l4_port } else { 0 };
-            (key.protocol(), template::Target::Address(asked.address, l4_port))
+            (key.protocol(), template::TemplateService::Address(asked.address, l4_port))
         }
     };
-    template::Key { protocol, client, target, data }
+    template::Key { protocol, client, service: template_service, data }
 }
 
 fn masked(address: IpAddr, mask: u128) -> IpAddr {
