@@ -133,7 +133,7 @@ impl Engine {
         config.start = self.default_namespace.compiler.running().clone();
         config.ports.clone_from(&self.configured_ports);
         for (namespace, named) in config.namespaces.iter_mut().zip(&self.named) {
-            namespace.start = NamespaceStart::from(named.instance.compiler.running());
+            namespace.start = NamespaceStart::from(named.engine.compiler.running());
         }
         config
     }
@@ -203,7 +203,7 @@ impl Engine {
         let at = at.ok_or_else(|| EditError::NoSuchNamespace(name.to_owned()))?;
         match request {
             Request::ConfigApply(apply) => self.apply_in(at, apply),
-            request => self.named[at].instance.handle(request).map_err(|why| limit_in(name, why)),
+            request => self.named[at].engine.handle(request).map_err(|why| limit_in(name, why)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Engine {
     /// Does periodic work; called every few milliseconds.
     pub fn tick(&mut self) {
         self.default_namespace.poll_notifications();
-        self.named.iter_mut().for_each(|named| named.instance.poll_notifications());
+        self.named.iter_mut().for_each(|named| named.engine.poll_notifications());
         if self.ticked.elapsed() < TICK {
             return;
         }
@@ -256,7 +256,7 @@ impl Engine {
         self.default_namespace.tick();
         for named in &mut self.named {
             named.update_network();
-            named.instance.tick();
+            named.engine.tick();
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct NamedNamespace {
     pub(super) name: String,
     pub(super) bindings: Vec<Binding>,
     pub(super) netns: Option<String>,
-    pub(super) instance: NamespaceEngine,
+    pub(super) engine: NamespaceEngine,
     /// Network states reported by the kernel, if the namespace has twins.
     pub(super) network_updates: Option<Receiver<NetworkState>>,
 }
@@ -28,7 +28,7 @@ impl NamedNamespace {
     /// Follows a new mirror, if there is one.
     pub(super) fn set_mirror(&mut self, mirror: Option<KernelMirror>) {
         if let Some((mirror, network_updates)) = mirror {
-            self.instance.mirror = Some(mirror);
+            self.engine.mirror = Some(mirror);
             self.network_updates = Some(network_updates);
             self.update_network();
         }
@@ -38,7 +38,7 @@ impl NamedNamespace {
     pub(super) fn update_network(&mut self) {
         let updates = self.network_updates.as_ref();
         let Some(network_state) = updates.and_then(|updates| updates.try_recv().ok()) else { return };
-        if let Err(why) = self.instance.set_network(network_state) {
+        if let Err(why) = self.engine.set_network(network_state) {
             log!(Warn, "namespace {}: the kernel's network state was not installed: {why}", self.name);
         }
     }
@@ -61,7 +61,7 @@ impl NamedNamespace {
     /// Returns the namespace as in the configuration.
     pub(super) fn namespace(&self) -> Namespace {
         let (name, bindings, netns) = (self.name.clone(), self.bindings.clone(), self.netns.clone());
-        Namespace { name, bindings, netns, ..Namespace::default() }.with_content(self.instance.config())
+        Namespace { name, bindings, netns, ..Namespace::default() }.with_content(self.engine.config())
     }
 
     /// Returns the filter for links of this namespace; `all` are the bindings of all namespaces.
@@ -74,23 +74,23 @@ impl NamedNamespace {
         NamespaceView {
             bindings: self.bindings.clone(),
             netns: self.network_updates.as_ref().map(|_| self.namespace().netns().to_owned()),
-            ..view(&self.name, &self.instance)
+            ..view(&self.name, &self.engine)
         }
     }
 }
 
 /// Returns the entry of a namespace in `namespace.list`, without bindings.
-pub(super) fn view(name: &str, instance: &NamespaceEngine) -> NamespaceView {
-    let services = &instance.config().services;
+pub(super) fn view(name: &str, engine: &NamespaceEngine) -> NamespaceView {
+    let services = &engine.config().services;
     NamespaceView {
         name: name.to_owned(),
         bindings: Vec::new(),
         netns: None,
         services: services.len() as u64,
         destinations: services.iter().map(|service| service.destinations.len() as u64).sum(),
-        connections: instance
+        connections: engine
             .counter(|counters| counters.connections_ipv4.get() + counters.connections_ipv6.get()),
-        connection_capacity: instance.capacity(),
-        table_bytes: instance.counter(|counters| counters.table_bytes.get()),
+        connection_capacity: engine.capacity(),
+        table_bytes: engine.counter(|counters| counters.table_bytes.get()),
     }
 }

@@ -70,7 +70,7 @@ impl Engine {
         config.namespaces[at] = config.namespaces[at].with_content(&content);
         let new = config.namespaces[at].content();
         validate(&config).map_err(|errors| relocate(errors.into(), &format!("{location}."), ""))?;
-        let running = self.named[at].instance.compiler.running().clone();
+        let running = self.named[at].engine.compiler.running().clone();
         let mut applied = diff::diff(&Config { start: running, ..old }, &new);
         applied.dry_run = apply.dry_run;
         let outcome = if apply.dry_run { self.check(&config, false) } else { self.change(&config, false) };
@@ -139,7 +139,7 @@ impl Engine {
         }
         for (index, new) in config.namespaces.iter().enumerate() {
             let Some(named) = self.named.iter().find(|named| named.name == new.name) else { continue };
-            let checked = named.check_change(new).and_then(|()| named.instance.check(&new.content()));
+            let checked = named.check_change(new).and_then(|()| named.engine.check(&new.content()));
             checked.map_err(|why| relocate(why, "", &format!("namespaces[{index}].")))?;
         }
         Ok(())
@@ -175,13 +175,13 @@ impl Engine {
         })?;
         let content = new.content();
         let compiler = Compiler::new(&content.start, self.ports.names());
-        let mut instance =
+        let mut engine =
             NamespaceEngine::new(compiler, Workers::new(Vec::new()), None, self.default_namespace.epoch);
-        instance.check(&content)?;
+        engine.check(&content)?;
         let added = self.namespaces.add(id, new)?;
-        instance.workers = Workers::new(added.workers);
+        engine.workers = Workers::new(added.workers);
         let (name, bindings, netns) = (new.name.clone(), new.bindings.clone(), new.netns.clone());
-        let mut named = NamedNamespace { id, name, bindings, netns, instance, network_updates: None };
+        let mut named = NamedNamespace { id, name, bindings, netns, engine, network_updates: None };
         named.set_mirror(added.mirror);
         Ok(named)
     }
@@ -224,10 +224,10 @@ impl Engine {
             named.bindings.clone_from(&new.bindings);
             named.netns.clone_from(&new.netns);
             let (content, link_filter) = (new.content(), named.link_filter(wanted));
-            outcomes.push(if *named.instance.config() == content {
-                named.instance.set_link_filter(link_filter)
+            outcomes.push(if *named.engine.config() == content {
+                named.engine.set_link_filter(link_filter)
             } else {
-                named.instance.replace(&content, link_filter)
+                named.engine.replace(&content, link_filter)
             });
         }
         outcomes.into_iter().collect()

@@ -139,7 +139,7 @@ fn namespaces_are_added_and_removed_under_traffic() {
         assert_eq!((connections(&mut live, "blue"), connections(&mut live, "default")), (1, 1));
         let stats = ask_in(&mut live.engine, "blue", "stats.get", json!({})).unwrap();
         assert_eq!((&stats["live"]["connections"], &stats["ports"]), (&json!(1), &json!([])));
-        let handle = &live.engine.named[0].instance.workers().all()[0];
+        let handle = &live.engine.named[0].engine.workers().all()[0];
         let (stats, shared) = (Arc::downgrade(&handle.stats), Arc::downgrade(&handle.shared));
         done(&mut live.engine, "namespace.remove", json!({ "name": "blue" }));
         assert!(stats.upgrade().is_none() && shared.upgrade().is_none(), "all of it is freed");
