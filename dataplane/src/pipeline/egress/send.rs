@@ -93,21 +93,21 @@ impl Pipeline {
     ) -> Verdict {
         event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.reason as u32, 0, 0, 0]));
         let network = &self.snapshot.network;
-        let (sender, asked) = parsed.ends(packet.bytes());
-        let policy = Policy { from: Some(asked), fwmark: 0 };
+        let (sender, dst) = parsed.ends(packet.bytes());
+        let policy = Policy { from: Some(dst), fwmark: 0 };
         let back = network.target_with_policy(sender, policy);
         // The source is the address that the packet was sent to, if that is ours. For IPv6 it must be an address of this
         // machine; a local route is not enough.
-        let ours = if asked.is_ipv4() {
-            network.is_local(asked, Policy::default())
+        let ours = if dst.is_ipv4() {
+            network.is_local(dst, Policy::default())
         } else {
-            network.local.contains(&asked)
+            network.local.contains(&dst)
         };
-        let source = if ours { asked } else { back.source };
+        let source = if ours { dst } else { back.source };
         if !ours
-            && asked.is_ipv4()
+            && dst.is_ipv4()
             && network.is_local(
-                asked,
+                dst,
                 Policy { from: Some(sender), fwmark: self.fwmark(&parsed.key, parsed, rx.port) },
             )
         {
@@ -119,7 +119,7 @@ impl Pipeline {
             Err(why) => return Verdict::Dropped(why),
         };
         let len = (packet.bytes().len() - usize::from(l3)) as u16;
-        let egress = Egress { l3, ipv6: asked.is_ipv6(), next: back.next, mtu: back.mtu };
+        let egress = Egress { l3, ipv6: dst.is_ipv6(), next: back.next, mtu: back.mtu };
         match self.send(packet, egress, rx, tx) {
             Verdict::Sent => {
                 // IPVS counts its own messages when they pass, like those of others.

@@ -169,13 +169,13 @@ fn service_port(service: &Service) -> u16 {
 /// The key of a packet's template; the table of spec 4.3.
 fn template_key(key: &Key, service: &Service, persistence: &Persistence, data: Box<[u8]>) -> template::Key {
     let client = masked(key.src_address(), persistence.mask);
-    let asked = key.dst();
+    let dst = key.dst();
     let (protocol, template_service) = match service.key {
         ServiceKey::Fwmark { fwmark, .. } => (0, template::TemplateService::Fwmark(fwmark)),
         ServiceKey::Address(own, _) => {
-            let kept = asked.l4_port == own.l4_port && own.l4_port != FTP;
-            let l4_port = if kept { asked.l4_port } else { 0 };
-            (key.protocol(), template::TemplateService::Address(asked.address, l4_port))
+            let kept = dst.l4_port == own.l4_port && own.l4_port != FTP;
+            let l4_port = if kept { dst.l4_port } else { 0 };
+            (key.protocol(), template::TemplateService::Address(dst.address, l4_port))
         }
     };
     template::Key { protocol, client, service: template_service, data }

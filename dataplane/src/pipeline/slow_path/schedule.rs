@@ -169,15 +169,15 @@ impl Pipeline {
         if service.persistence.is_some() {
             return self.choose_persistent(frame, parsed, new_flow, now);
         }
-        let asked = key.ports().dst();
-        if matches!(service.key, ServiceKey::Address(endpoint, _) if endpoint.l4_port != asked) {
+        let dst_port = key.ports().dst();
+        if matches!(service.key, ServiceKey::Address(endpoint, _) if endpoint.l4_port != dst_port) {
             return Choice::Leave;
         }
         let ops = service.ops && key.protocol() == protocol::UDP;
         let Some(id) = self.pick(new_flow, now) else { return Choice::Leave };
         let Some(destination) = self.snapshot.services.destination(id) else { return Choice::Leave };
         let l4_port = match destination.endpoint.l4_port {
-            0 => asked,
+            0 => dst_port,
             own => own,
         };
         let mut flags = Flags::of(destination.method);
@@ -193,12 +193,12 @@ impl Pipeline {
             self.apply_events_of_service(service);
         }
         let services = &self.snapshot.services;
-        let asked = services.service(service)?;
-        let scheduler = asked.scheduler as u32;
+        let configured = services.service(service)?;
+        let scheduler = configured.scheduler as u32;
         event!(self, Scheduling, scheduler, |_| Record::new([0, 0, 0, scheduler]));
         let state = self.scheduler_states.get_mut(service.0 as usize)?;
         let chosen = state.pick(&PickContext {
-            service: asked,
+            service: configured,
             services,
             loads: &crate::pipeline::LoadView { stats: &self.stats, quotas: &self.shared.quotas },
             client: key.src(),

@@ -28,7 +28,7 @@ pub struct Generator {
     /// No script runs.
     pub paused: bool,
     /// Number of polls that returned no packet.
-    pub asked: u64,
+    pub empty_polls: u64,
     /// Hand-off rings of the other workers. While one is long, the generator pauses.
     pub ahead: Vec<HandOffRing<Buffer>>,
     /// Bursts since those were last checked.
@@ -43,7 +43,7 @@ const WAITING: usize = 256;
 impl Default for Generator {
     fn default() -> Generator {
         let script = Script::new(Vec::new(), Vec::new());
-        Generator { script, pool: Pool::new(), paused: true, asked: 0, ahead: Vec::new(), unseen: 0 }
+        Generator { script, pool: Pool::new(), paused: true, empty_polls: 0, ahead: Vec::new(), unseen: 0 }
     }
 }
 
@@ -87,7 +87,7 @@ impl QueuePair for Side {
             }
             return;
         }
-        generator.asked += 1;
+        generator.empty_polls += 1;
         drop(generator);
         // Meanwhile the baseline worker uses this core.
         thread::sleep(DOZE);

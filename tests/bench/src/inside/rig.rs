@@ -122,9 +122,15 @@ impl Rig {
         while !self.hand_off.iter().all(|ring| ring.is_empty()) {
             self.rest(Duration::from_millis(1));
         }
-        let asked: Vec<u64> = self.generators.iter().map(|generator| lock(generator).asked).collect();
+        let empty_polls: Vec<u64> =
+            self.generators.iter().map(|generator| lock(generator).empty_polls).collect();
         // A port is polled again once all earlier packets have left.
-        while self.generators.iter().zip(&asked).any(|(generator, asked)| lock(generator).asked < asked + 4) {
+        while self
+            .generators
+            .iter()
+            .zip(&empty_polls)
+            .any(|(generator, empty_polls)| lock(generator).empty_polls < empty_polls + 4)
+        {
             self.rest(Duration::from_millis(1));
         }
         let nothing = || Script::new(Vec::new(), Vec::new());
