@@ -44,8 +44,8 @@ pub fn split<I: Ip>(frame: &mut [u8]) -> Option<(&mut Head<I>, &mut [u8])> {
     Head::mut_from_prefix(frame).ok()
 }
 
-/// One end of a plain packet in a [`PlainRewrite`]: [`Unchanged`] or [`NewEnd`], so that which ends change is known when the code is
-/// compiled.
+/// One end of a plain packet in a [`PlainRewrite`]: [`Unchanged`] or [`NewEnd`], so that which ends change is known when
+/// the code is compiled.
 pub trait End<A>: Copy {
     /// Change of the IPv4 header checksum.
     fn delta_l3(&self) -> Delta;
