@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_has_its_place() {
+    fn a_site_has_its_location() {
         let spec = &Kind::SPECS[Kind::NoDestination as usize];
         assert_eq!(spec.location.file, "dataplane/src/pipeline/slow_path/leave.rs");
         assert_eq!(spec.location.function(), "leave");

@@ -20,7 +20,7 @@ fn texts(events: &EventReceiver) -> Vec<String> {
 }
 
 #[test]
-fn sites_have_a_place() {
+fn sites_have_a_location() {
     let debug = DebugLog::default();
     let all = debug.list(&Filter::default());
     assert_eq!(all.len(), usize::from(Kind::SITES + sites::Kind::SITES));

@@ -10,6 +10,7 @@ mod fast_path;
 mod fragments;
 mod kernel;
 mod rows;
+mod sctp;
 mod server_calls;
 mod services;
 mod steering;
