@@ -1,7 +1,7 @@
 //! The state file: the running configuration, saved at every change so that a restart resumes from it.
 //!
 //! - [`file`]: the format, and its atomic replacement.
-//! - [`begin`]: chooses between configuration file and state file at start.
+//! - [`startup`]: chooses between configuration file and state file at start.
 //! - [`writer`]: the thread that writes; neither workers nor the control thread wait for a disk.
 
 pub mod file;

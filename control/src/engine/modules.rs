@@ -40,13 +40,13 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
 
 /// Counts the destinations with this method, and returns their services.
 fn by_method(config: &Config, method: &str) -> (u64, Vec<ServiceKey>) {
-    let name = |module: &Destination| match module.method {
-        Method::Tunnel => module.tunnel.kind().name(),
+    let name = |destination: &Destination| match destination.method {
+        Method::Tunnel => destination.tunnel.kind().name(),
         method => method.name(),
     };
     let (mut uses, mut used_by) = (0, Vec::new());
     for service in &config.services {
-        let count = service.destinations.iter().filter(|module| name(module) == method).count();
+        let count = service.destinations.iter().filter(|destination| name(destination) == method).count();
         uses += count as u64;
         if count > 0 {
             used_by.push(service.key);

@@ -109,18 +109,18 @@ fn matched<'a, K: Eq + Hash, T>(
     new: impl Iterator<Item = &'a T> + Clone,
     key: impl Fn(&T) -> K,
 ) -> Matched<'a, K, T> {
-    let before: HashMap<K, &T> = old.clone().map(|all| (key(all), all)).collect();
+    let before: HashMap<K, &T> = old.clone().map(|item| (key(item), item)).collect();
     let after: HashSet<K> = new.clone().map(&key).collect();
     Matched {
         added: new.clone().map(&key).filter(|key| !before.contains_key(key)).collect(),
         removed: old.map(&key).filter(|key| !after.contains(key)).collect(),
-        kept: new.filter_map(|all| Some((*before.get(&key(all))?, all))).collect(),
+        kept: new.filter_map(|item| Some((*before.get(&key(item))?, item))).collect(),
     }
 }
 
 /// Returns the changes from one configuration to another.
 pub fn diff(old: &Config, new: &Config) -> Applied {
-    let services = matched(old.services.iter(), new.services.iter(), |all: &Service| all.key);
+    let services = matched(old.services.iter(), new.services.iter(), |service: &Service| service.key);
     let mut needs_restart = fields("start.", &old.start, &new.start);
     if old.ports != new.ports {
         needs_restart.push("ports".to_owned());
@@ -139,7 +139,8 @@ pub fn diff(old: &Config, new: &Config) -> Applied {
 }
 
 fn namespaces(old: &[Namespace], new: &[Namespace]) -> NamespaceChanges {
-    let Matched { added, removed, kept } = matched(old.iter(), new.iter(), |all| all.name.clone());
+    let Matched { added, removed, kept } =
+        matched(old.iter(), new.iter(), |namespace| namespace.name.clone());
     let changed = kept.into_iter().filter(|(old, new)| old != new).map(|(old, new)| {
         // The content is compared separately.
         let bare = |n: &Namespace| n.with_content(&Config::default());
@@ -160,7 +161,7 @@ fn service(old: &Service, new: &Service) -> Option<ServiceChange> {
         matched(old.destinations.iter(), new.destinations.iter(), Destination::key);
     let bare = |service: &Service| Service { destinations: Vec::new(), ..service.clone() };
     let mut own = fields("", &bare(old), &bare(new));
-    // In the old order their addresses ascend.
+    // `old` refers into one slice, so references in the old order ascend in memory.
     if !kept.is_sorted_by_key(|(old, _)| std::ptr::from_ref::<Destination>(old)) {
         own.push("order of destinations".to_owned());
     }

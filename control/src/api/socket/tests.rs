@@ -25,7 +25,7 @@ use crate::model::{Config, Family, Protocol, Scheduler, SchedulerFlags, ServiceK
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Asks until there is a response; fails after [`TIMEOUT`].
+/// Calls `ask` until it returns a value; fails after [`TIMEOUT`].
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

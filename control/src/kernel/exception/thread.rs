@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, TryRecvError};
+use pollux_dataplane::io::BURST;
 use pollux_dataplane::packet::Packet;
 use pollux_dataplane::wire::ether;
 use pollux_dataplane::worker::binding::NamespaceId;
@@ -14,8 +15,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Command, ExceptionCounters, NamespaceTwins};
 use crate::kernel::count;
 
-/// Maximum number of frames carried in one direction before the other direction.
-const BURST: usize = 64;
 /// Larger than any TAP frame; the largest MTU is 65,521.
 const LARGEST_FRAME: usize = 64 << 10;
 /// First sleep after work. A frame from the kernel ends a sleep; a frame on the ring waits for its end, because waking
@@ -103,8 +102,8 @@ impl<P: Packet> ExceptionThread<P> {
 impl<P: Packet> NamespaceTwins<P> {
     /// Writes up to a burst of frames from the ring to the twins; returns true if there was a frame.
     fn deliver(&self, counters: &ExceptionCounters, buffer: &mut [u8]) -> bool {
-        for namespace in 0..BURST {
-            let Some((port, packet)) = self.ring.pop() else { return namespace > 0 };
+        for written in 0..BURST {
+            let Some((port, packet)) = self.ring.pop() else { return written > 0 };
             let delivered = self.deliver_one(port, packet.bytes(), buffer);
             count(if delivered { &counters.to_kernel } else { &counters.to_kernel_drops });
         }

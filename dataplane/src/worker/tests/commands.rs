@@ -189,7 +189,7 @@ fn a_packet_applies_pending_events_of_its_service_first() {
     let long = (0..3).flat_map(|service| (0..100).map(move |_| event(service, EventKind::Reset)));
     let events: Vec<_> = std::iter::once(event(3, EventKind::Reset)).chain(long).collect();
     send(&bed, Command::Install(Box::new(snapshot.clone()), ConfigEvents::new(&events, &snapshot.services)));
-    let choose = |bed: &Bed, n| {
+    let destination_of = |bed: &Bed, n| {
         let id = find(bed, nth_client(n), at(vip().address, 83)).unwrap();
         bed.worker.default_namespace.pipeline.conns.entry(id).destination
     };
@@ -198,7 +198,7 @@ fn a_packet_applies_pending_events_of_its_service_first() {
     while polls == 0 || bed.worker.default_namespace.is_busy() {
         assert!(take_notification(&bed).is_none(), "adoption is reported after the last event");
         bed.client_sends(&syn(nth_client(polls), at(vip().address, 83), None));
-        chosen.push(choose(&bed, polls));
+        chosen.push(destination_of(&bed, polls));
         polls += 1;
     }
     assert!((10..=30).contains(&polls), "{polls} iterations");
