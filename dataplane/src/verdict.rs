@@ -119,7 +119,7 @@ named! {
         Feature = "feature", "its connection has a feature that must see every packet";
         Adjacency = "adjacency", "the next hop or the tunnel of its connection is not ready for the fast path";
         ClientRoute = "client-route", "a reply whose route to the client is not kept with its connection";
-        SizeOrHops = "size-or-hops", "it is too big for the next hop, or its TTL or hop limit expires";
+        SizeOrTtl = "size-or-ttl", "it is too big for the next hop, or its TTL or hop limit expires";
         NoChecksum = "no-checksum", "it is a UDP datagram without a checksum, which NAT has to compute";
     }
 }

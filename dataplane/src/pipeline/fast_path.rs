@@ -153,7 +153,7 @@ impl Pipeline {
             .get(adjacency.tunnel_header())
             .ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
         if plain.len > adjacency.mtu - header.overhead() {
-            return Err(refuse(SlowPathReason::SizeOrHops));
+            return Err(refuse(SlowPathReason::SizeOrTtl));
         }
         if !header.is_for(I::IPV6) || !self.pmtu.is_empty() {
             return Err(refuse(SlowPathReason::Adjacency));
@@ -162,7 +162,7 @@ impl Pipeline {
         let numbers = Numbers { keep_df: snapshot.settings.pmtu_disc, ip_id: &mut self.ip_id };
         header
             .wrap::<I, P>(packet, plain.len, flow, numbers)
-            .ok_or_else(|| refuse(SlowPathReason::SizeOrHops))?;
+            .ok_or_else(|| refuse(SlowPathReason::SizeOrTtl))?;
         packet.truncate(ether::LEN + usize::from(header.overhead() + plain.len));
         let port = adjacency.port;
         count_in(&self.stats, entry, plain.len);
@@ -291,7 +291,7 @@ type Hop<'a> = (&'a [u8; ether::ADDRESSES], u16);
 fn forward<I: Ip, P: Packet>(packet: &mut P, plain: &Plain, (ether, mtu): Hop) -> Result<(), SlowPathReason> {
     let (head, _) = plain::split::<I>(packet.bytes_mut()).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
     if plain.len > mtu || head.ip.ttl() <= 1 {
-        return Err(refuse(SlowPathReason::SizeOrHops));
+        return Err(refuse(SlowPathReason::SizeOrTtl));
     }
     head.ip.decrement_ttl();
     head.ether = *ether;
@@ -313,7 +313,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
             plain::start::<UdpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
         if plain.len > mtu || head.ip.ttl() <= 1 || *sum == U16::ZERO {
             let summed = *sum != U16::ZERO;
-            return Err(refuse(if summed { SlowPathReason::SizeOrHops } else { SlowPathReason::NoChecksum }));
+            return Err(refuse(if summed { SlowPathReason::SizeOrTtl } else { SlowPathReason::NoChecksum }));
         }
         *sum = never_zero(change.patch::<I::Address>(*sum));
         head
@@ -321,7 +321,7 @@ fn rewrite<I: Ip, P: Packet, S: End<I::Address>, D: End<I::Address>>(
         let TcpStart { head, sum, .. } =
             plain::start::<TcpStart<I>>(frame).ok_or_else(|| refuse(SlowPathReason::NotPlain))?;
         if plain.len > mtu || head.ip.ttl() <= 1 {
-            return Err(refuse(SlowPathReason::SizeOrHops));
+            return Err(refuse(SlowPathReason::SizeOrTtl));
         }
         *sum = change.patch::<I::Address>(*sum);
         head

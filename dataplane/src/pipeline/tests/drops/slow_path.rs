@@ -44,7 +44,7 @@ fn provoke(why: SlowPathReason) -> Arc<WorkerStats> {
             bed.server_sends(&tcp(server(), client(), "SA"));
             bed.stats
         }
-        SizeOrHops => clients_send(Plan::new(Method::Dr), [syn(), ack(), with_byte(ack(), 22, 1)]),
+        SizeOrTtl => clients_send(Plan::new(Method::Dr), [syn(), ack(), with_byte(ack(), 22, 1)]),
         NoChecksum => {
             let mut without = udp(client(), vip(), b"data");
             without[40..42].fill(0);
