@@ -96,8 +96,8 @@ impl TunnelHeader {
         self.shows_flow
     }
 
-    /// Takes a hop off a plain packet and puts the headers in front of it, in place of its frame header. Returns `None`,
-    /// and changes nothing, if there is not enough room or no hop left.
+    /// Decrements the TTL of a plain packet and puts the headers in front of it, in place of its frame header. Returns
+    /// `None`, and changes nothing, if there is not enough room or the TTL expires.
     #[inline(always)]
     pub fn wrap<I: Ip, P: Packet>(
         &self,
@@ -174,7 +174,7 @@ impl TunnelHeader {
     }
 }
 
-/// Fields of the packet that outer headers depend on, with the hop taken off.
+/// Fields of the packet that outer headers depend on, with the TTL decremented.
 struct Inner {
     tos: u8,
     ttl: u8,

@@ -46,7 +46,7 @@ const fn of_u64(value: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Delta(pub u16);
 
-/// How the checksum of an IPv4 header changes when a hop is taken off.
+/// How the checksum of an IPv4 header changes when the TTL is decremented.
 pub const TTL_DELTA: Delta = Delta::new(0x0100, 0);
 
 impl Delta {

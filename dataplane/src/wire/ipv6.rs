@@ -25,7 +25,7 @@ pub struct Ipv6Hdr {
     pub len: U16,
     /// Protocol number of the next header.
     pub next: u8,
-    /// Hops left.
+    /// Hop limit; the counterpart of the TTL.
     pub hop_limit: u8,
     /// Source address.
     pub src: U128,
