@@ -102,7 +102,7 @@ pub struct Plan {
     pub weight: u32,
     /// Number of workers that share the flows; the bed's worker is the first.
     pub workers: u16,
-    /// The ports' RSS rule, if flows are shared out by it.
+    /// The RSS keys of the ports, if devices steer.
     pub rss_keys: Option<Arc<RssKeys>>,
     /// The service's protocol.
     pub protocol: u8,

@@ -17,7 +17,7 @@ impl Avx2 {
     #[inline]
     pub fn found() -> Option<Avx2> {
         #[cfg(test)]
-        if super::tests::is_old() {
+        if super::tests::lacks_avx2() {
             return None;
         }
         FOUND.then_some(Avx2(()))

@@ -6,19 +6,19 @@ use zerocopy::FromBytes;
 use super::*;
 
 thread_local! {
-    static OLD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static WITHOUT_AVX2: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// True if this thread acts as on a processor that is not [`Avx2`].
-pub(super) fn is_old() -> bool {
-    OLD.get()
+pub(super) fn lacks_avx2() -> bool {
+    WITHOUT_AVX2.get()
 }
 
 /// Calls `act` as on a processor that is not [`Avx2`].
-pub(crate) fn on_an_old_one<T>(act: impl FnOnce() -> T) -> T {
-    OLD.set(true);
+pub(crate) fn without_avx2<T>(act: impl FnOnce() -> T) -> T {
+    WITHOUT_AVX2.set(true);
     let result = act();
-    OLD.set(false);
+    WITHOUT_AVX2.set(false);
     result
 }
 

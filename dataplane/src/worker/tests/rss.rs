@@ -125,7 +125,7 @@ fn handed_off(workers: u16, facing: [Facing; 2]) -> u64 {
 }
 
 #[test]
-fn no_packet_is_handed_off_when_devices_hash_with_the_spread_s_keys() {
+fn no_packet_is_handed_off_when_devices_have_our_rss_keys() {
     for workers in [2, 3, 8] {
         assert_eq!(handed_off(workers, [Facing::Clients, Facing::Servers]), 0, "{workers} workers");
     }
