@@ -11,7 +11,7 @@ pub mod link_filter;
 pub mod modules;
 mod named_namespace;
 pub mod namespace_engine;
-pub mod namespace_ops;
+pub mod namespace_operations;
 mod namespaces;
 pub mod observe;
 #[cfg(test)]
@@ -30,7 +30,7 @@ use crate::api::error::Failure;
 use crate::api::request::{Apply, Done, Reply, Request};
 use crate::api::view::{PortView, StatsView, VersionView};
 use crate::debug::DebugLog;
-use crate::engine::namespace_ops::NamespaceOps;
+use crate::engine::namespace_operations::NamespaceOperations;
 use crate::engine::workers::Workers;
 use crate::kernel::exception::ExceptionCounters;
 use crate::model::diff;
@@ -61,7 +61,7 @@ pub struct Engine {
     ports: Box<dyn Ports>,
     /// The configured ports at start; later changes need a restart.
     configured_ports: Vec<Port>,
-    namespaces: Box<dyn NamespaceOps>,
+    namespaces: Box<dyn NamespaceOperations>,
     dpdk: Option<String>,
     /// Counters of the exception path, if there is one.
     exception_counters: Option<Arc<ExceptionCounters>>,
@@ -77,7 +77,7 @@ impl Engine {
     pub fn new(
         default_namespace: NamespaceEngine,
         ports: Box<dyn Ports>,
-        namespaces: Box<dyn NamespaceOps>,
+        namespaces: Box<dyn NamespaceOperations>,
         dpdk: Option<String>,
     ) -> Engine {
         let began = Instant::now();

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam::queue::ArrayQueue;
-use pollux_control::engine::namespace_ops::{self, Parts};
+use pollux_control::engine::namespace_operations::{self, Parts};
 use pollux_control::model::Start;
 use pollux_dataplane::cache_aligned_alloc::{CacheAlignedAlloc, OWN_LINES, PAIR};
 use pollux_dataplane::config::Snapshot;
@@ -20,7 +20,7 @@ use pollux_dataplane::pipeline::egress::tx_buffers::HandOffRing;
 use pollux_dataplane::worker::namespace::NamespaceWorker;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
-/// Owner of blocks that `namespace_ops::parts` allocates for all workers.
+/// Owner of blocks that `namespace_operations::parts` allocates for all workers.
 const COMMON: usize = 99;
 const CORES: [u16; 3] = [1, 2, 3];
 const PORTS: usize = 2;
@@ -108,7 +108,7 @@ fn built() -> Built {
         templates: 50,
         ..Start::default()
     };
-    let mut parts = record_for(COMMON, || namespace_ops::parts(&start, &CORES, PORTS, None));
+    let mut parts = record_for(COMMON, || namespace_operations::parts(&start, &CORES, PORTS, None));
     let hand_off = parts.setups[0].hand_off.clone();
     let setups = std::mem::take(&mut parts.setups);
     let namespace_workers = setups.into_iter().enumerate();
@@ -219,7 +219,7 @@ fn assert_ends_apart<T>(ring: &ArrayQueue<T>) {
 fn a_worker_allocates_blocks_of_its_own() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Parts { setups, handles, rings } = record_for(COMMON, || {
-        namespace_ops::parts(&Start { connections_ipv4: 100, ..Start::default() }, &CORES, PORTS, None)
+        namespace_operations::parts(&Start { connections_ipv4: 100, ..Start::default() }, &CORES, PORTS, None)
     });
     let workers: Vec<_> = setups
         .into_iter()

@@ -17,7 +17,7 @@ use super::{announce, cores, idle, reload};
 use crate::api::socket;
 use crate::api::socket::server::{Job, Server};
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_ops::NamespaceWorkers;
+use crate::engine::namespace_operations::NamespaceWorkers;
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine, TICK};
 use crate::log;

@@ -13,7 +13,7 @@ use pollux_dataplane::worker::{Setup, Worker};
 use super::error::RunError;
 use super::idle;
 use super::ports::OpenPorts;
-use crate::engine::namespace_ops::{self, Parts, WorkerSlot};
+use crate::engine::namespace_operations::{self, Parts, WorkerSlot};
 use crate::engine::workers::WorkerHandle;
 use crate::kernel::namespace::KernelRings;
 use crate::log;
@@ -44,7 +44,7 @@ pub(super) fn start(
 ) -> Result<Started, RunError> {
     let numbers: Vec<u16> = cores.iter().map(|&core| core as u16).collect();
     let Parts { setups, mut handles, rings } =
-        namespace_ops::parts(&config.start, &numbers, ports.names().len(), rss_keys);
+        namespace_operations::parts(&config.start, &numbers, ports.names().len(), rss_keys);
     let (mut slots, mut threads) = (Vec::new(), Vec::new());
     for ((number, default_namespace), &core) in setups.into_iter().enumerate().zip(cores) {
         let sizes = default_namespace.sizes;

@@ -12,9 +12,9 @@ use pollux_dataplane::worker::binding::NamespaceId;
 use super::*;
 use crate::api::view::ServiceList;
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_ops::NamespaceWorkers;
+use crate::engine::namespace_operations::NamespaceWorkers;
 use crate::kernel::namespace::{KernelMirror, KernelNamespaceError};
-use crate::kernel::namespace::{KernelNamespaceOps, KernelRings};
+use crate::kernel::namespace::{KernelNamespaceOperations, KernelRings};
 use crate::kernel::netns::NetnsError;
 use crate::model::edit::Errno;
 use crate::model::{Binding, Namespace};
@@ -41,7 +41,7 @@ fn refusal() -> KernelNamespaceError {
     NetnsError::Ip { words: "netns add bad".to_owned(), why: "no".to_owned() }.into()
 }
 
-impl<P> KernelNamespaceOps<P> for NoKernel {
+impl<P> KernelNamespaceOperations<P> for NoKernel {
     fn add(
         &mut self,
         _: NamespaceId,

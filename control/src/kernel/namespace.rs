@@ -48,7 +48,7 @@ pub struct KernelRings<P> {
 }
 
 /// What the kernel does for a namespace other than the default one.
-pub trait KernelNamespaceOps<P> {
+pub trait KernelNamespaceOperations<P> {
     /// Prepares a new namespace.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl<P: Packet> KernelNamespaces<P> {
     }
 }
 
-impl<P: Packet> KernelNamespaceOps<P> for KernelNamespaces<P> {
+impl<P: Packet> KernelNamespaceOperations<P> for KernelNamespaces<P> {
     fn add(
         &mut self,
         id: NamespaceId,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 use pollux_control::kernel::exception::{ExceptionPath, Injector};
 use pollux_control::kernel::namespace::{KernelMirror, KernelNamespaces, PortAttributes, PortList};
-use pollux_control::kernel::namespace::{KernelNamespaceOps, KernelRings};
+use pollux_control::kernel::namespace::{KernelNamespaceOperations, KernelRings};
 use pollux_control::model::network::NetworkState;
 use pollux_control::model::{Binding, Namespace};
 use pollux_dataplane::packet::Packet;

@@ -8,7 +8,7 @@ use pollux_dataplane::io::mem::{ManualClock, Wire};
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::*;
-use crate::engine::namespace_ops::{Parts, WorkerSlot, parts};
+use crate::engine::namespace_operations::{Parts, WorkerSlot, parts};
 use crate::model::Start;
 use crate::replay::topology;
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{NoKernel, NoPorts, ask, ask_in, done};
 use crate::engine::compile::Compiler;
-use crate::engine::namespace_ops::{NamespaceWorkers, Parts, WorkerSlot, parts};
+use crate::engine::namespace_operations::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine};
 use crate::model::Start;

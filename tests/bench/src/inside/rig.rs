@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use pollux_control::api::view::PortView;
 use pollux_control::engine::compile::Compiler;
-use pollux_control::engine::namespace_ops::{NamespaceWorkers, Parts, WorkerSlot, parts};
+use pollux_control::engine::namespace_operations::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
 use pollux_control::engine::{Engine, NamespaceEngine, Ports};
 use pollux_control::kernel::namespace::{
-    KernelMirror, KernelNamespaceError, KernelNamespaceOps, KernelRings,
+    KernelMirror, KernelNamespaceError, KernelNamespaceOperations, KernelRings,
 };
 use pollux_control::model::parse;
 use pollux_control::model::{self, Config, Namespace};
@@ -261,7 +261,7 @@ impl Ports for NoPorts {
 /// A frame carrier without a kernel and without other namespaces.
 struct NoKernel;
 
-impl<P> KernelNamespaceOps<P> for NoKernel {
+impl<P> KernelNamespaceOperations<P> for NoKernel {
     fn add(
         &mut self,
         _: NamespaceId,

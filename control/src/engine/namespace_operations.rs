@@ -16,18 +16,18 @@ use pollux_dataplane::worker::namespace_rings::{NamespaceCommand, NamespaceRings
 
 use crate::api::error::Failure;
 use crate::engine::workers::{POLL_INTERVAL, WORKER_TIMEOUT, WorkerHandle, late};
-use crate::kernel::namespace::{KernelMirror, KernelNamespaceError, KernelNamespaceOps, KernelRings};
+use crate::kernel::namespace::{KernelMirror, KernelNamespaceError, KernelNamespaceOperations, KernelRings};
 use crate::model::{self, Namespace, Start};
 
 /// Operations on namespaces that the engine needs.
-pub trait NamespaceOps {
+pub trait NamespaceOperations {
     /// Creates a namespace on every worker, without bindings.
     ///
     /// # Errors
     /// If there is not enough memory, the kernel refuses, or a worker does not respond in time; then it does not exist.
     fn add(&mut self, id: NamespaceId, namespace: &Namespace) -> Result<AddedNamespace, Failure>;
 
-    /// Creates twins for the bindings that [`NamespaceOps::bind`] will set. Returns a new mirror if the twins
+    /// Creates twins for the bindings that [`NamespaceOperations::bind`] will set. Returns a new mirror if the twins
     /// change.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ pub struct WorkerSlot<P> {
 pub struct NamespaceWorkers<P> {
     slots: Vec<WorkerSlot<P>>,
     ports: usize,
-    kernel: Box<dyn KernelNamespaceOps<P>>,
+    kernel: Box<dyn KernelNamespaceOperations<P>>,
     commands: u64,
     rss_keys: Option<Arc<RssKeys>>,
 }
@@ -84,7 +84,7 @@ impl<P: Packet> NamespaceWorkers<P> {
     pub fn new(
         slots: Vec<WorkerSlot<P>>,
         ports: usize,
-        kernel: Box<dyn KernelNamespaceOps<P>>,
+        kernel: Box<dyn KernelNamespaceOperations<P>>,
     ) -> NamespaceWorkers<P> {
         NamespaceWorkers { slots, ports, kernel, commands: 0, rss_keys: None }
     }
@@ -165,7 +165,7 @@ pub fn parts<P>(start: &Start, cores: &[u16], ports: usize, rss_keys: Option<&Ar
     Parts { setups, handles, rings: KernelRings { kernel, inject } }
 }
 
-impl<P: Packet> NamespaceOps for NamespaceWorkers<P> {
+impl<P: Packet> NamespaceOperations for NamespaceWorkers<P> {
     fn add(&mut self, id: NamespaceId, namespace: &Namespace) -> Result<AddedNamespace, Failure> {
         let start = &Start::from(&namespace.start);
         let cores: Vec<u16> = self.slots.iter().map(|slot| slot.core).collect();
