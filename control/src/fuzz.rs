@@ -18,9 +18,9 @@ const MAX_MS: f64 = 600_000.0;
 /// A line of the control socket: a valid request survives serialization, and an invalid one gets a reply of one line of
 /// JSON.
 pub fn rpc(bytes: &[u8]) {
-    match rpc::read(bytes) {
+    match rpc::parse(bytes) {
         Ok(call) => {
-            let again = rpc::read(&rpc::call(7, call.namespace.as_deref(), &call.request));
+            let again = rpc::parse(&rpc::call(7, call.namespace.as_deref(), &call.request));
             let expected = rpc::Call { id: Some(json!(7)), namespace: call.namespace, request: call.request };
             assert_eq!(again, Ok(expected), "a request survives serialization");
         }

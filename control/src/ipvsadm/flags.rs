@@ -14,7 +14,7 @@ const NAMES: &[(&str, Option<Scheduler>, usize)] = &[
 ];
 
 /// Parses the value of `-b`.
-pub(super) fn read(text: &str, scheduler: Option<Scheduler>) -> Result<SchedulerFlags, ParseError> {
+pub(super) fn parse(text: &str, scheduler: Option<Scheduler>) -> Result<SchedulerFlags, ParseError> {
     let mut bits = [false; 3];
     for word in text.split(',').filter(|word| !word.is_empty()) {
         let known = NAMES.iter().find(|(name, _, _)| *name == word);

@@ -47,7 +47,7 @@ pub struct System {
 impl System {
     /// Reads `/etc/services`; a missing file has no services.
     pub fn new() -> System {
-        System { services: Services::read(&fs::read_to_string("/etc/services").unwrap_or_default()) }
+        System { services: Services::parse(&fs::read_to_string("/etc/services").unwrap_or_default()) }
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Services {
 
 impl Services {
     /// Parses lines such as `http 80/tcp www # World Wide Web`. The first line for a port wins.
-    pub fn read(text: &str) -> Services {
+    pub fn parse(text: &str) -> Services {
         let mut services = Services::default();
         for line in text.lines() {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn services_are_found_by_name_alias_and_port() {
         let services =
-            Services::read("# a remark\nhttp\t80/tcp www  # the web\nworld 80/tcp\nbroken\nx y/z\n");
+            Services::parse("# a remark\nhttp\t80/tcp www  # the web\nworld 80/tcp\nbroken\nx y/z\n");
         assert_eq!(services.l4_port("www", "tcp"), Some(80));
         assert_eq!(services.l4_port("http", "udp"), None);
         assert_eq!(services.name(80, "tcp").as_deref(), Some("http"));

@@ -47,7 +47,7 @@ pub(super) struct Options {
 
 impl Options {
     /// Parses the values of all words after the command.
-    pub fn read(words: &[ParsedOption], names: &dyn Names) -> Result<Options, ParseError> {
+    pub fn parse(words: &[ParsedOption], names: &dyn Names) -> Result<Options, ParseError> {
         let mut options = Options { timeout: 360, ..Options::default() };
         for word in words {
             let name = shared_name(word.name);

@@ -60,7 +60,7 @@ pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, Pars
     let rest = &words.options[1..];
     // Errors before a second command are reported first.
     let second = rest.iter().position(|word| COMMANDS.iter().any(|(name, _)| *name == word.name));
-    let options = Options::read(&rest[..second.unwrap_or(rest.len())], names)?;
+    let options = Options::parse(&rest[..second.unwrap_or(rest.len())], names)?;
     if let Some(at) = second {
         return Err(ParseError::usage(format!("invalid option `{}'", rest[at].typed)));
     }
@@ -72,7 +72,7 @@ pub fn parse_words(line: Vec<String>, names: &dyn Names) -> Result<Command, Pars
         return Err(ParseError::usage(format!("unexpected argument {stray}")));
     }
     let (scheduler, flags) = (scheduler(&options), options.flags.as_str());
-    let flags = flags::read(flags, scheduler)?;
+    let flags = flags::parse(flags, scheduler)?;
     let name = COMMANDS.iter().find(|(known, _)| *known == command).map_or(command, |(_, name)| *name);
     usage::check(command, name, &options)?;
     if let Some(command) = timeouts {

@@ -160,14 +160,14 @@ fn is_martian(packet: &Ip<'_>, network_state: &NetworkState) -> bool {
 fn routed(packet: &Ip<'_>, network_state: &NetworkState) -> Expectation {
     let about_error = packet.quoted().is_some();
     let dont_fragment = !packet.is_v4() || packet.bytes[6] & 0x40 != 0;
-    let answer = match () {
+    let expected = match () {
         () if packet.ttl() <= 1 => Expectation::TimeExceeded,
         () if dont_fragment && packet.bytes.len() > mtu_to(packet.destination, network_state) => {
             Expectation::TooBig
         }
         () => return Expectation::Routed,
     };
-    if about_error { Expectation::Silence } else { answer }
+    if about_error { Expectation::Silence } else { expected }
 }
 
 fn best_route(to: IpAddr, network_state: &NetworkState) -> Option<&Route> {
@@ -185,32 +185,32 @@ fn mtu_to(to: IpAddr, network_state: &NetworkState) -> usize {
 }
 
 fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, network_state: &NetworkState) -> bool {
-    let Some(answer) = ip_of_frame(&output.frame) else { return false };
-    let returned = (answer.source, answer.destination) == (packet.destination, packet.source);
+    let Some(reply) = ip_of_frame(&output.frame) else { return false };
+    let returned = (reply.source, reply.destination) == (packet.destination, packet.source);
     let ends = |ip: &Ip<'_>| (ip.source, ip.destination, ip.protocol);
-    let quotes_packet = answer.quoted().is_some_and(|quoted| ends(&quoted) == ends(packet));
+    let quotes_packet = reply.quoted().is_some_and(|quoted| ends(&quoted) == ends(packet));
     match expectation {
         Expectation::Routed => is_routed(packet, output, network_state),
         Expectation::Reset => {
             let ports = packet.ports().map(|(from, to)| (to, from));
-            returned && answer.protocol == protocol::TCP && is_reset(&answer) && answer.ports() == ports
+            returned && reply.protocol == protocol::TCP && is_reset(&reply) && reply.ports() == ports
         }
         Expectation::Unreachable => {
             // Port unreachable of either family, protocol unreachable, and ICMPv6's unknown next header.
-            let kind = match answer.icmp() {
+            let kind = match reply.icmp() {
                 // The recorded machine has a handler for GRE, which says that there is no tunnel.
                 Some((3, 3)) | Some((1, 4)) => matches!(packet.protocol, protocol::UDP | protocol::GRE),
                 Some((3, 2)) | Some((4, 1)) => packet.protocol != protocol::UDP,
                 _ => false,
             };
-            // IPv6 answers from an interface address if the destination is only routed here.
-            let returned = returned || answer.destination == packet.source && is_own(answer.source);
+            // IPv6 replies from an interface address if the destination is only routed here.
+            let returned = returned || reply.destination == packet.source && is_own(reply.source);
             returned && kind && quotes_packet
         }
         Expectation::EchoReply => {
-            let reply = if packet.is_v4() { 0 } else { 129 };
-            let same = answer.payload().get(4..) == packet.payload().get(4..);
-            returned && same && answer.icmp() == Some((reply, 0))
+            let kind = if packet.is_v4() { 0 } else { 129 };
+            let same = reply.payload().get(4..) == packet.payload().get(4..);
+            returned && same && reply.icmp() == Some((kind, 0))
         }
         Expectation::TimeExceeded | Expectation::TooBig => {
             let kind = match (expectation, packet.is_v4()) {
@@ -219,7 +219,7 @@ fn is_that(expectation: Expectation, packet: &Ip<'_>, output: &Output, network_s
                 (_, true) => (3, 4),
                 (_, false) => (2, 0),
             };
-            answer.destination == packet.source && answer.icmp() == Some(kind) && quotes_packet
+            reply.destination == packet.source && reply.icmp() == Some(kind) && quotes_packet
         }
         Expectation::Silence => false,
     }

@@ -78,7 +78,7 @@ impl<P: Packet> NamespaceWorker<P> {
                 Notification::Listed(page)
             }
         };
-        // Never full: control keeps the ring deep enough for every answer it waits for.
+        // Never full: control keeps the ring deep enough for every reply it waits for.
         let _ = self.pipeline.rings.notifications.push(notification);
     }
 

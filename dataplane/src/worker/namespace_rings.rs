@@ -11,7 +11,7 @@ use super::namespace::NamespaceWorker;
 use crate::io::QueuePair;
 use crate::time::Clock;
 
-/// A command about namespaces from control. Control sends the next one after the worker has answered.
+/// A command about namespaces from control. Control sends the next one after the worker has replied.
 pub enum NamespaceCommand<P> {
     /// Adds a namespace. No port is bound to it yet.
     Add(NamespaceId, Box<NamespaceWorker<P>>),
@@ -31,7 +31,7 @@ pub enum Returned<P> {
     Bindings(Box<[Binding]>),
 }
 
-/// The rings for namespace commands between control and one worker. Each command has a number, which the answer
+/// The rings for namespace commands between control and one worker. Each command has a number, which the reply
 /// repeats.
 pub struct NamespaceRings<P> {
     /// From control to the worker.
@@ -69,7 +69,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
                     Returned::Bindings(bindings)
                 }
             };
-            // Never full: it is as deep as the ring of commands, and control waits for each answer.
+            // Never full: it is as deep as the ring of commands, and control waits for each reply.
             let _ = self.namespace_rings.done.push((number, returned));
         }
     }

@@ -91,7 +91,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         std::iter::once(&self.default_namespace).chain(self.namespaces.iter().flatten().map(Box::as_ref))
     }
 
-    /// Whether commands wait. Control waits for the answers and often sends more.
+    /// Whether commands wait. Control waits for the replies and often sends more.
     fn has_commands(&self) -> bool {
         !self.namespace_rings.commands.is_empty()
             || self.every_namespace().any(|namespace| !namespace.pipeline.rings.commands.is_empty())

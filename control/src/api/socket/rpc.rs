@@ -62,7 +62,7 @@ impl From<&Failure> for RpcError {
 ///
 /// # Errors
 /// The error response.
-pub fn read(line: &[u8]) -> Result<Call, ErrorResponse> {
+pub fn parse(line: &[u8]) -> Result<Call, ErrorResponse> {
     let mut message = fields(line)?;
     let id = message.remove("id").map(value);
     let response_id = id.clone().unwrap_or(Value::Null);

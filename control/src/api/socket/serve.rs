@@ -122,7 +122,7 @@ fn read(
     }
 }
 
-/// Executes one line, and answers it unless it is a notification. Returns the event stream of `debug.follow`.
+/// Executes one line, and replies unless it is a notification. Returns the event stream of `debug.follow`.
 fn reply(
     stream: &UnixStream,
     line: Vec<u8>,
@@ -130,7 +130,7 @@ fn reply(
     shared: &SharedLimits,
 ) -> io::Result<Option<EventReceiver>> {
     let mut event_stream = None;
-    let (id, mut bytes) = match rpc::read(&line) {
+    let (id, mut bytes) = match rpc::parse(&line) {
         Ok(call) => {
             drop(line);
             // The permit is held while the reply is built and encoded, not while the client reads it.

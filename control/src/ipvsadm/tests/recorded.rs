@@ -45,7 +45,7 @@ impl Files {
             let mut words = line.split_whitespace().map(str::to_owned);
             Some((words.next()?.parse().ok()?, words.collect()))
         };
-        Files { hosts: hosts.lines().filter_map(host).collect(), services: Services::read(services) }
+        Files { hosts: hosts.lines().filter_map(host).collect(), services: Services::parse(services) }
     }
 }
 

@@ -85,7 +85,7 @@ fn unread_replies_share_a_byte_limit() {
 }
 
 #[test]
-fn an_unread_answer_ends_the_connection_and_releases_its_bytes() {
+fn an_unread_response_ends_the_connection_and_releases_its_bytes() {
     let limits = Limits { replies: 1 << 20, unread: Duration::from_millis(300), ..Limits::default() };
     let bed = Bed::with(limits);
     let slow = bed.raw();
