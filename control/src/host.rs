@@ -3,11 +3,11 @@
 //! All files are read below a root directory that is passed in, so that tests can build a machine out of files. Nothing is
 //! changed.
 
+mod capabilities;
 mod cpu;
 mod libraries;
 mod memory;
 mod pci;
-mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -72,7 +72,12 @@ impl fmt::Display for Check {
 pub fn checks(root: &Path) -> Vec<Check> {
     let mut checks = vec![cpu::sse(root), cpu::cores(root), libraries::dpdk(root), memory::tables(root)];
     checks.extend(memory::huge_pages(root));
-    checks.extend([rights::capabilities(root), rights::tun(root), pci::iommu(root), pci::vfio(root)]);
+    checks.extend([
+        capabilities::capabilities(root),
+        capabilities::tun(root),
+        pci::iommu(root),
+        pci::vfio(root),
+    ]);
     checks.extend(pci::ports(root));
     checks
 }

@@ -159,7 +159,7 @@ impl Compiler {
         Ok(self.commit(generation, fwmarks))
     }
 
-    /// Makes the draft the current generation.
+    /// Makes the finished generation the current one.
     fn commit(&mut self, generation: Generation, fwmarks: Vec<FwmarkRule>) -> (Snapshot, Vec<Event>) {
         let Generation { draft, events, changes } = generation;
         self.changes = changes;

@@ -110,7 +110,7 @@ pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     let flags =
         [("no_output", listed.no_output), ("inactive", listed.inactive), ("bypass", listed.method.is_none())];
     ConnectionView {
-        protocol: carried(listed.protocol),
+        protocol: connection_protocol(listed.protocol),
         state: proto::state_name(listed.protocol, listed.state).to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: at(listed.endpoints.client),
@@ -124,7 +124,7 @@ pub fn connection(listed: &Connection, worker: u16) -> ConnectionView {
     }
 }
 
-fn carried(protocol: u8) -> ConnectionProtocol {
+fn connection_protocol(protocol: u8) -> ConnectionProtocol {
     match protocol {
         protocol::TCP => ConnectionProtocol::Tcp,
         protocol::UDP => ConnectionProtocol::Udp,
@@ -149,7 +149,7 @@ pub fn template(listed: &ListedTemplate) -> ConnectionView {
     let endpoint = listed.new.endpoint;
     let data = &listed.key.data;
     ConnectionView {
-        protocol: carried(listed.key.protocol),
+        protocol: connection_protocol(listed.key.protocol),
         state: if listed.assured { "ASSURED" } else { "NONE" }.to_owned(),
         expires_secs: listed.expires.as_secs(),
         client: SocketAddr::new(listed.key.client, 0),

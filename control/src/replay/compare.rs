@@ -86,8 +86,8 @@ impl Comparison {
             self.outputs(input, &cause, &unfragmented, &sent, outcome);
             return;
         }
-        let given = self.given(input, &cause, outcome);
-        let (judged, how) = match &given {
+        let delivery = self.delivery(input, &cause, outcome);
+        let (judged, how) = match &delivery {
             // Fragments of an incomplete datagram.
             Ok(None) => (&input.frame, Delivery::Unchanged),
             Ok(Some((how, _))) => (&cause, *how),
@@ -101,13 +101,13 @@ impl Comparison {
             self.differ(location, format!("both passed to the kernel and sent: {}", diff::summary(extra)));
         }
         self.judge_kernel(input, judged, &unfragmented, how, network_state);
-        if let (Ok(Some((_, frame))), [output]) = (given, unfragmented.as_slice()) {
+        if let (Ok(Some((_, frame))), [output]) = (delivery, unfragmented.as_slice()) {
             self.pass_reply(input, &cause, output, &frame, balancer);
         }
     }
 
     /// Returns the form in which an input was passed to the kernel, with the frame or the reassembled datagram.
-    fn given(
+    fn delivery(
         &mut self,
         input: &Input,
         cause: &[u8],

@@ -1,4 +1,4 @@
-//! Network configuration of the machine on which the golden traces were recorded: two links, their neighbours and routes.
+//! Network state of the machine on which the golden traces were recorded: two links, their neighbours and routes.
 //! The VIPs are local routes, not addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -19,7 +19,7 @@ pub(in crate::kernel) struct RouteKey {
     pub(in crate::kernel) metric: u32,
 }
 
-/// Next hop of a route.
+/// What a route says: its kind, next hop, MTU and source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::kernel) struct RouteEntry {
     pub(in crate::kernel) kind: RouteKind,
