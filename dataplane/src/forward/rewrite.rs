@@ -153,7 +153,7 @@ pub fn decrement_ttl(frame: &mut [u8], l3: u16, ipv6: bool) {
             ip.decrement_ttl();
         }
     } else if let Some(ip) = view_mut::<Ipv4Hdr>(frame, l3.into()) {
-        ip.decrement_ttl_and(Delta::default());
+        ip.decrement_ttl();
     }
 }
 

@@ -12,7 +12,7 @@ use crate::wire::ipv6::{self, FragmentHdr, Ipv6Hdr};
 use crate::wire::{view, view_mut};
 
 /// Most fragments of one packet. The largest IPv6 packet over the smallest MTU needs fewer.
-pub const MAX_FRAGMENTS: usize = 64;
+const MAX_OUTPUT_FRAGMENTS: usize = 64;
 
 /// How a packet is split. Positions are in its frame.
 struct Cut {
@@ -141,7 +141,7 @@ fn head(packet: &[u8]) -> Option<Head> {
         let words = *packet.get(at + 1)?;
         (next_at, at) = (at, at + ipv6::extension_len(words));
         // Destination options belong to these headers only in front of a routing header.
-        if next != 60 {
+        if next != ipv6::DESTINATION_OPTIONS {
             head = Head { len: at, next_at, fragmented: false };
         }
     }
@@ -169,14 +169,14 @@ impl Cut {
         if self.offset + len > usize::from(u16::MAX) {
             return Err(DropReason::BadIpHeader);
         }
-        if self.step == 0 || len.div_ceil(self.step) > MAX_FRAGMENTS {
+        if self.step == 0 || len.div_ceil(self.step) > MAX_OUTPUT_FRAGMENTS {
             return Err(DropReason::TooBig);
         }
         Ok(self)
     }
 
     /// The fragments except the first, which the packet itself becomes.
-    fn siblings<P: Packet>(&self, packet: &P) -> Result<ArrayVec<P, MAX_FRAGMENTS>, DropReason> {
+    fn siblings<P: Packet>(&self, packet: &P) -> Result<ArrayVec<P, MAX_OUTPUT_FRAGMENTS>, DropReason> {
         let mut fragments = ArrayVec::new();
         let frame = packet.bytes();
         for from in (self.payload + self.step..self.end).step_by(self.step) {

@@ -108,7 +108,6 @@ impl Pipeline {
             .get(entry.destination as usize)
             .ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
         let flags = entry.flags;
-        // A SYN may open the connection again.
         if !adjacency.is_open() || plain.tcp_flags & SYN != 0 || flags.needs_slow_path() {
             return Err(why_not_from_client(adjacency, plain));
         }
@@ -228,13 +227,15 @@ fn refuse(why: SlowPathReason) -> SlowPathReason {
     why
 }
 
-/// Why [`Pipeline::fast_path_from_client`] refuses a packet. One test finds that it does; the reason is found here.
+/// Why [`Pipeline::fast_path_from_client`] refuses a packet. The fast path tests all three conditions at once; only a refused
+/// packet pays for finding out which.
 #[cold]
 #[inline(never)]
 fn why_not_from_client(adjacency: &Adjacency, plain: &Plain) -> SlowPathReason {
     if !adjacency.is_open() {
         SlowPathReason::Adjacency
     } else if plain.tcp_flags & SYN != 0 {
+        // A SYN may open the connection again.
         SlowPathReason::State
     } else {
         SlowPathReason::Feature

@@ -5,8 +5,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of the fixed header.
 pub const LEN: usize = 40;
+/// The next-header value of hop-by-hop options.
+const HOP_BY_HOP: u8 = 0;
+/// The next-header value of a routing header.
+const ROUTING: u8 = 43;
 /// The next-header value of a fragment header.
 pub const FRAGMENT: u8 = 44;
+/// The next-header value of destination options.
+pub const DESTINATION_OPTIONS: u8 = 60;
 /// Most extension headers that are walked; real traffic has fewer.
 pub const MAX_EXTENSIONS: usize = 8;
 
@@ -49,10 +55,10 @@ pub struct Payload {
     pub at: usize,
 }
 
-/// Whether an extension header is walked: hop-by-hop options, routing header, destination options.
+/// Whether an extension header is walked.
 #[inline]
 pub fn is_extension(protocol: u8) -> bool {
-    matches!(protocol, 0 | 43 | 60)
+    matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS)
 }
 
 /// Bytes of an extension header. Its second byte counts units of 8 bytes, less one.
