@@ -1,10 +1,16 @@
 //! The list of modules and the services that use them.
 
-use crate::api::view::{ModuleKind, ModuleList, ModuleView};
-use crate::model::{Config, Destination, Method, ServiceKey, modules};
+use clap::ValueEnum;
 
-/// Forwarding methods. They are part of the core and cannot be switched off.
-const METHODS: [&str; 5] = ["nat", "dr", "ipip", "gue", "gre"];
+use crate::api::view::{ModuleKind, ModuleList, ModuleView};
+use crate::model::{Config, Destination, Method, ServiceKey, TunnelKind, modules};
+
+/// Names of the forwarding methods, with the tunnel types in place of `tunnel`. They are part of the core and cannot be
+/// switched off.
+fn methods() -> impl Iterator<Item = &'static str> {
+    let tunnels = TunnelKind::value_variants().iter().map(|kind| kind.name());
+    [Method::Nat, Method::Dr].map(Method::name).into_iter().chain(tunnels)
+}
 
 /// Lists all modules with their users. `tables` is the size of the connection tables in bytes.
 pub fn list(config: &Config, tables: u64) -> ModuleList {
@@ -31,7 +37,7 @@ pub fn list(config: &Config, tables: u64) -> ModuleList {
     listed.extend(modules::protocols().map(|name| used(name, ModuleKind::Protocol)));
     listed.extend(modules::schedulers().map(|name| used(name, ModuleKind::Scheduler)));
     listed.push(used(modules::SIP, ModuleKind::Engine));
-    listed.extend(METHODS.iter().map(|name| {
+    listed.extend(methods().map(|name| {
         let (uses, used_by) = by_method(config, name);
         ModuleView { uses, used_by, ..plain(name, ModuleKind::Method) }
     }));

@@ -124,9 +124,11 @@ fn tunnel_info(destination: &DestinationView) -> String {
         Checksum::Full => "+c",
         Checksum::Remote => "r+c",
     };
-    match destination.tunnel.unwrap_or_default() {
-        Tunnel::Ipip => "ipip".to_owned(),
-        Tunnel::Gue { l4_port, checksum } => format!("gue:{l4_port}:{}", sum(checksum)),
-        Tunnel::Gre { checksum } => format!("gre:{}", sum(checksum)),
+    let tunnel = destination.tunnel.unwrap_or_default();
+    let kind = tunnel.kind().name();
+    match tunnel {
+        Tunnel::Ipip => kind.to_owned(),
+        Tunnel::Gue { l4_port, checksum } => format!("{kind}:{l4_port}:{}", sum(checksum)),
+        Tunnel::Gre { checksum } => format!("{kind}:{}", sum(checksum)),
     }
 }

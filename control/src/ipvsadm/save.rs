@@ -72,12 +72,16 @@ fn tunnel(destination: &DestinationView) -> String {
         Checksum::Full => "--tun-csum",
         Checksum::Remote => "--tun-remcsum",
     };
-    match destination.tunnel.unwrap_or_default() {
-        _ if destination.method != Method::Tunnel => String::new(),
-        Tunnel::Ipip => " --tun-type ipip".to_owned(),
+    if destination.method != Method::Tunnel {
+        return String::new();
+    }
+    let tunnel = destination.tunnel.unwrap_or_default();
+    let kind = tunnel.kind().name();
+    match tunnel {
+        Tunnel::Ipip => format!(" --tun-type {kind}"),
         Tunnel::Gue { l4_port, checksum } => {
-            format!(" --tun-type gue --tun-port {l4_port} {}", sum(checksum))
+            format!(" --tun-type {kind} --tun-port {l4_port} {}", sum(checksum))
         }
-        Tunnel::Gre { checksum } => format!(" --tun-type gre {}", sum(checksum)),
+        Tunnel::Gre { checksum } => format!(" --tun-type {kind} {}", sum(checksum)),
     }
 }
