@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 const OLDEST: &str = "22.11";
 
 /// DPDK functions that Rust calls directly: exported, with plain arguments, and unchanged since 22.11.
-const PLAIN: [&str; 19] = [
+const PLAIN: [&str; 22] = [
     "rte_dev_probe",
     "rte_eal_cleanup",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
@@ -16,9 +16,12 @@ const PLAIN: [&str; 19] = [
     "rte_eth_dev_get_port_by_name",
     "rte_eth_dev_rx_intr_disable",
     "rte_eth_dev_rx_intr_enable",
+    "rte_eth_dev_set_link_down",
+    "rte_eth_dev_set_link_up",
     "rte_eth_dev_set_mtu",
     "rte_eth_dev_start",
     "rte_eth_dev_stop",
+    "rte_eth_allmulticast_enable",
     "rte_eth_promiscuous_disable",
     "rte_eth_promiscuous_enable",
     "rte_get_tsc_hz",

@@ -61,6 +61,9 @@ struct rte_mbuf *pollux_mbuf_sibling(struct rte_mbuf *mbuf) { return rte_pktmbuf
 
 void pollux_mbuf_free(struct rte_mbuf *mbuf) { rte_pktmbuf_free(mbuf); }
 
+/* Moves a frame in several buffers into its first one. Returns false, and changes nothing, if that has not enough room. */
+bool pollux_mbuf_linearize(struct rte_mbuf *mbuf) { return rte_pktmbuf_linearize(mbuf) == 0; }
+
 uint16_t pollux_port_next(uint16_t from)
 {
 	uint64_t port = rte_eth_find_next_owned_by(from, RTE_ETH_DEV_NO_OWNER);
@@ -99,6 +102,7 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 	out->min_rx_buffer = info.min_rx_bufsize;
 	out->rss = (info.flow_type_rss_offloads & RSS_TYPES) != 0;
 	out->reta = info.reta_size;
+	out->scatter = (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) != 0;
 	return 0;
 }
 
@@ -127,6 +131,34 @@ int pollux_port_link(uint16_t port, struct pollux_link *out)
 	return 0;
 }
 
+static struct rte_ether_addr address(const uint8_t *mac)
+{
+	struct rte_ether_addr address;
+	memcpy(address.addr_bytes, mac, sizeof(address.addr_bytes));
+	return address;
+}
+
+/* Sets the first address of the device's filter. */
+int pollux_port_set_mac(uint16_t port, const uint8_t *mac)
+{
+	struct rte_ether_addr first = address(mac);
+	return rte_eth_dev_default_mac_addr_set(port, &first);
+}
+
+/* Adds an address to the device's filter; one that it has already is fine. */
+int pollux_port_add_mac(uint16_t port, const uint8_t *mac)
+{
+	struct rte_ether_addr another = address(mac);
+	return rte_eth_dev_mac_addr_add(port, &another, 0);
+}
+
+/* Removes an address from the device's filter; one that it does not have is fine. */
+int pollux_port_remove_mac(uint16_t port, const uint8_t *mac)
+{
+	struct rte_ether_addr another = address(mac);
+	return rte_eth_dev_mac_addr_remove(port, &another);
+}
+
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 {
 	struct rte_eth_dev_info info;
@@ -146,6 +178,8 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 		eth.rx_adv_conf.rss_conf.rss_key = key;
 		eth.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size > 40 ? info.hash_key_size : 40;
 	}
+	if (conf->scatter)
+		eth.rxmode.offloads = RTE_ETH_RX_OFFLOAD_SCATTER;
 	eth.intr_conf.rxq = conf->interrupts;
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
 }

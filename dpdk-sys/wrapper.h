@@ -49,6 +49,7 @@ struct pollux_port_info {
 	uint32_t min_rx_buffer;
 	bool rss;       /* supports RSS of IP, TCP, UDP or SCTP */
 	uint16_t reta;  /* entries of the redirection table; 0 if there is none */
+	bool scatter; /* can receive a frame into several buffers */
 };
 
 struct pollux_port_stats {
@@ -66,6 +67,7 @@ struct pollux_port_conf {
 	bool rss;
 	const uint8_t *rss_key; /* 40 bytes, padded with zeros for devices with longer keys; NULL for the device's own */
 	bool interrupts; /* receive interrupts */
+	bool scatter;    /* receive a frame that is longer than a buffer into several */
 };
 
 /* EAL */
@@ -79,6 +81,7 @@ uint16_t pollux_headroom(void);
 struct rte_mbuf *pollux_mbuf_alloc(struct rte_mempool *pool);
 struct rte_mbuf *pollux_mbuf_sibling(struct rte_mbuf *mbuf);
 void pollux_mbuf_free(struct rte_mbuf *mbuf);
+bool pollux_mbuf_linearize(struct rte_mbuf *mbuf);
 
 /* ports */
 uint16_t pollux_port_next(uint16_t from);
@@ -86,6 +89,9 @@ uint16_t pollux_no_port(void);
 int pollux_port_info(uint16_t port, struct pollux_port_info *out);
 int pollux_port_stats(uint16_t port, struct pollux_port_stats *out);
 int pollux_port_link(uint16_t port, struct pollux_link *out);
+int pollux_port_set_mac(uint16_t port, const uint8_t *mac);
+int pollux_port_add_mac(uint16_t port, const uint8_t *mac);
+int pollux_port_remove_mac(uint16_t port, const uint8_t *mac);
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
 int pollux_port_set_steering(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);

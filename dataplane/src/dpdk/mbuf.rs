@@ -1,8 +1,8 @@
 //! A packet in DPDK's memory: one owned mbuf with one segment.
 //!
 //! Invariants: an [`Mbuf`] has the only reference to its buffer (reference count 1), the frame is in one segment, and
-//! `data_off + data_len <= buf_len`. [`Queue`](super::queue::Queue) drops all others, so that reading a frame takes
-//! three loads and no call.
+//! `data_off + data_len <= buf_len`. [`Queue`](super::queue::Queue) makes all others such, or drops them, so that reading
+//! a frame takes three loads and no call.
 
 use std::ptr::NonNull;
 use std::slice;
@@ -34,6 +34,13 @@ impl Mbuf {
     #[inline]
     pub(super) fn segments(&self) -> u16 {
         self.head().nb_segs
+    }
+
+    /// Moves the frame into its first buffer. Returns false, and changes nothing, if that has not enough room.
+    #[must_use]
+    pub(super) fn linearize(&mut self) -> bool {
+        // SAFETY: we own all buffers of the frame.
+        unsafe { sys::pollux_mbuf_linearize(self.raw.as_ptr()) }
     }
 
     #[inline]

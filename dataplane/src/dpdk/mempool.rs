@@ -128,11 +128,15 @@ impl Pool {
 
 /// The buffer size for DPDK, which includes headroom.
 fn data_room(setup: &PoolSetup) -> Result<u16, PoolError> {
+    let max = largest_room();
+    if setup.frame_room > max {
+        return Err(PoolError::Room { name: setup.name.clone(), frame_room: setup.frame_room, max });
+    }
+    Ok(setup.frame_room + (u16::MAX - max))
+}
+
+/// Bytes of the longest frame that a buffer can have room for: DPDK counts its length, headroom included, in 16 bits.
+pub(super) fn largest_room() -> u16 {
     // SAFETY: reads a constant.
-    let headroom = unsafe { sys::pollux_headroom() };
-    setup.frame_room.checked_add(headroom).ok_or_else(|| PoolError::Room {
-        name: setup.name.clone(),
-        frame_room: setup.frame_room,
-        max: u16::MAX - headroom,
-    })
+    u16::MAX - unsafe { sys::pollux_headroom() }
 }

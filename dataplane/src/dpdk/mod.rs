@@ -20,4 +20,4 @@ pub use mbuf::Mbuf;
 pub use mempool::{Pool, PoolError, PoolSetup};
 pub use port::{Link, Port, PortError};
 pub use queue::Queue;
-pub use started::{PortSetup, PortStats, RX_DESCRIPTORS, StartedPort, TX_DESCRIPTORS};
+pub use started::{PortSetup, PortStats, RX_DESCRIPTORS, StartedPort, TX_DESCRIPTORS, frame_room};

@@ -33,6 +33,8 @@ pub struct Port {
     pub rss: bool,
     /// Entries of its redirection table; 0 if it has none.
     pub reta: u16,
+    /// Whether it can receive a frame into several buffers.
+    pub(super) scatter: bool,
     /// Minimum room for a frame that its receive queues need in a pool.
     pub(super) min_frame_room: u32,
     pub(super) shared: Arc<Shared>,
@@ -176,6 +178,7 @@ impl Port {
             mtu_range: info.min_mtu..=info.max_mtu,
             rss: info.rss,
             reta: info.reta,
+            scatter: info.scatter,
             min_frame_room: info.min_rx_buffer,
             shared: Arc::clone(&eal.shared),
         })

@@ -35,7 +35,7 @@ impl QueuePair for Queue {
         unsafe { batch.set_len(had + usize::from(received)) };
         // No branch per packet: the bitwise or is 1 if all have one segment, as nearly always.
         if batch[had..].iter().fold(1, |all, packet| all | packet.segments()) != 1 {
-            self.drop_segmented(batch);
+            self.linearize(batch);
         }
     }
 
@@ -81,12 +81,19 @@ impl Queue {
         self.running.rx_interrupts.get(usize::from(self.number))
     }
 
-    /// Drops frames in several segments. They are longer than the pool's buffers, which `PortSetup` and the MTU allow
-    /// only on virtual ports.
+    /// Moves each frame in several segments into one, and drops those that are longer than a buffer. Devices that use less
+    /// of a buffer than it has split frames below the MTU; longer ones come from virtual devices only.
     #[cold]
-    fn drop_segmented(&self, batch: &mut Batch<Mbuf>) {
-        let had = batch.len();
-        batch.retain(|packet| packet.segments() == 1);
-        self.running.segmented.fetch_add((had - batch.len()) as u64, Ordering::Relaxed);
+    fn linearize(&self, batch: &mut Batch<Mbuf>) {
+        let counts = &self.running.counts;
+        batch.retain(|packet| {
+            if packet.segments() == 1 {
+                return true;
+            }
+            let fits = packet.linearize();
+            let count = if fits { &counts.linearized } else { &counts.too_long };
+            count.fetch_add(1, Ordering::Relaxed);
+            fits
+        });
     }
 }

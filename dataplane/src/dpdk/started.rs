@@ -14,9 +14,15 @@ use super::port::{self, Link, Port, PortError};
 use super::queue::Queue;
 use super::rx_interrupt::RxInterrupt;
 use crate::steer::rss::{BUCKETS, KEY};
+use crate::wire::ether::MacBytes;
 
-/// Bytes of a frame beyond its MTU: the Ethernet header and two VLAN tags.
-const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
+/// Bytes of a frame beyond its MTU, as drivers count them: the Ethernet header, two VLAN tags and the frame check
+/// sequence.
+const FRAME_OVERHEAD: u32 = 14 + 2 * 4 + 4;
+/// Drivers round the size of a buffer down: igb, igc and ixgbe to this, i40e, ice and iavf to 128 bytes.
+const ROOM_UNIT: u32 = 1024;
+/// Longest frame that every driver receives into one buffer of its size.
+const PLAIN_FRAME: u32 = 2048;
 
 /// Default descriptors of a receive queue.
 pub const RX_DESCRIPTORS: u16 = 1024;
@@ -82,8 +88,23 @@ pub struct PortStats {
     pub oerrors: u64,
     /// Failed buffer allocations of receive queues.
     pub rx_nombuf: u64,
+    /// Frames that came in several buffers, and were copied into one.
+    pub linearized: u64,
     /// Frames that we dropped because they did not fit in one buffer.
-    pub segmented: u64,
+    pub too_long: u64,
+}
+
+/// Room for frames that the buffers of a pool need for ports of this MTU.
+pub fn frame_room(mtu: u16) -> u16 {
+    let need = (u32::from(mtu) + FRAME_OVERHEAD).next_multiple_of(ROOM_UNIT).max(PLAIN_FRAME);
+    u16::try_from(need).unwrap_or(u16::MAX).min(super::mempool::largest_room())
+}
+
+/// Counts of frames that a device delivered in several buffers.
+#[derive(Debug, Default)]
+pub(super) struct SegmentCounts {
+    pub(super) linearized: AtomicU64,
+    pub(super) too_long: AtomicU64,
 }
 
 /// A started port. It stops when this and all its queues are dropped.
@@ -96,13 +117,15 @@ pub struct StartedPort {
     pub steers: bool,
     /// Whether all its receive queues have interrupts.
     pub interrupts: bool,
+    /// Room for frames in its receive buffers.
+    frame_room: u16,
     running: Arc<Running>,
 }
 
 /// A running port. The last reference stops it, so that no queue of a stopped port is polled.
 pub(super) struct Running {
     pub(super) id: u16,
-    pub(super) segmented: AtomicU64,
+    pub(super) counts: SegmentCounts,
     /// Interrupts of its receive queues, by number; empty if the device has none. DPDK removes them from the epoll
     /// sets when it closes the port, so they are dropped after that.
     pub(super) rx_interrupts: Vec<RxInterrupt>,
@@ -131,11 +154,13 @@ impl Port {
             setup.rss_key.as_ref().filter(|_| rss && self.reta > 0 && self.reta.is_multiple_of(BUCKETS));
         let rss_key = key.map_or(ptr::null(), |key| key.as_ptr());
         let (queues, interrupts) = (setup.queues, setup.interrupts);
-        let conf = sys::pollux_port_conf { queues, mtu, rss, rss_key, interrupts };
+        // The e1000 driver uses no more of a buffer than a power of two.
+        let scatter = self.scatter && u32::from(mtu) + FRAME_OVERHEAD > PLAIN_FRAME;
+        let conf = sys::pollux_port_conf { queues, mtu, rss, rss_key, interrupts, scatter };
         let rx_interrupts = if self.bring_up(conf, setup)? { self.rx_interrupts(queues) } else { Vec::new() };
         let interrupts = !rx_interrupts.is_empty();
         let running =
-            Arc::new(Running { id: self.id, segmented: AtomicU64::new(0), rx_interrupts, _claim: claim });
+            Arc::new(Running { id: self.id, counts: SegmentCounts::default(), rx_interrupts, _claim: claim });
         // SAFETY: the port runs, all queues are set up, and the key outlives the call.
         let set_steering = |key: &[u8; KEY]| unsafe {
             sys::pollux_port_set_steering(self.id, key.as_ptr(), BUCKETS, setup.queues)
@@ -143,8 +168,11 @@ impl Port {
         let steers = key.is_some_and(|key| set_steering(key) == 0);
         let queue = |number| Queue { running: Arc::clone(&running), id: self.id, number };
         let queues = (0..setup.queues).map(queue).collect();
-        let started = StartedPort { port: Port { mtu, ..self }, rss, steers, interrupts, running };
+        let frame_room = setup.pool.frame_room();
+        let port = Port { mtu, ..self };
+        let started = StartedPort { port, rss, steers, interrupts, frame_room, running };
         started.set_promiscuous(setup.promiscuous)?;
+        started.accept_multicast()?;
         Ok((started, queues))
     }
 
@@ -181,12 +209,17 @@ impl Port {
         if want > have {
             return Err(PortError::TooFewQueues { port: port(), want, have, hint: self.more_queues(want) });
         }
+        self.check_room(mtu, setup.pool.frame_room())
+    }
+
+    /// Checks that the device supports this MTU, and that buffers have room for its frames.
+    fn check_room(&self, mtu: u16, have: u16) -> Result<(), PortError> {
+        let port = || self.name.clone();
         if !self.mtu_range.contains(&mtu) {
             let (min, max) = (*self.mtu_range.start(), *self.mtu_range.end());
             return Err(PortError::Mtu { port: port(), want: mtu, min, max });
         }
         let need = (u32::from(mtu) + FRAME_OVERHEAD).max(self.min_frame_room);
-        let have = setup.pool.frame_room();
         if need > u32::from(have) {
             return Err(PortError::FrameRoom { port: port(), mtu, need, have });
         }
@@ -261,7 +294,8 @@ impl StartedPort {
             ierrors: raw.ierrors,
             oerrors: raw.oerrors,
             rx_nombuf: raw.rx_nombuf,
-            segmented: self.running.segmented.load(Ordering::Relaxed),
+            linearized: self.running.counts.linearized.load(Ordering::Relaxed),
+            too_long: self.running.counts.too_long.load(Ordering::Relaxed),
         })
     }
 
@@ -282,6 +316,75 @@ impl StartedPort {
         // SAFETY: the port runs.
         unless_unsupported(unsafe { set(self.running.id) })
             .map_err(|why| self.port.failed("change its promiscuous mode", why))
+    }
+
+    /// Brings the link up or down. Virtual devices that do not support it stay up.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn set_link(&self, up: bool) -> Result<(), PortError> {
+        let set = if up { sys::rte_eth_dev_set_link_up } else { sys::rte_eth_dev_set_link_down };
+        // SAFETY: the port runs.
+        unless_unsupported(unsafe { set(self.running.id) })
+            .map_err(|why| self.port.failed("bring its link up or down", why))
+    }
+
+    /// Changes the hardware address under which the device receives.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn set_mac(&mut self, mac: MacBytes) -> Result<(), PortError> {
+        // SAFETY: the port runs, and the address has six bytes.
+        checked(unsafe { sys::pollux_port_set_mac(self.running.id, mac.as_ptr()) })
+            .map_err(|why| self.port.failed("change its MAC address", why))?;
+        self.port.mac = mac;
+        Ok(())
+    }
+
+    /// Receives frames to another hardware address too.
+    ///
+    /// # Errors
+    /// When the device refuses, for example because its filter is full.
+    pub fn add_mac(&self, mac: MacBytes) -> Result<(), PortError> {
+        // SAFETY: the port runs, and the address has six bytes.
+        checked(unsafe { sys::pollux_port_add_mac(self.running.id, mac.as_ptr()) })
+            .map(drop)
+            .map_err(|why| self.port.failed("receive by another MAC address", why))
+    }
+
+    /// Ends [`StartedPort::add_mac`].
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn remove_mac(&self, mac: MacBytes) -> Result<(), PortError> {
+        // SAFETY: the port runs, and the address has six bytes.
+        checked(unsafe { sys::pollux_port_remove_mac(self.running.id, mac.as_ptr()) })
+            .map(drop)
+            .map_err(|why| self.port.failed("remove a MAC address", why))
+    }
+
+    /// Changes the MTU.
+    ///
+    /// # Errors
+    /// When the device does not support it, now or at all, or its buffers have no room for such frames.
+    pub fn set_mtu(&mut self, mtu: u16) -> Result<(), PortError> {
+        self.port.check_room(mtu, self.frame_room)?;
+        // SAFETY: the port runs.
+        checked(unsafe { sys::rte_eth_dev_set_mtu(self.running.id, mtu) })
+            .map_err(|why| self.port.failed("change its MTU", why))?;
+        self.port.mtu = mtu;
+        Ok(())
+    }
+
+    /// Lets the device receive all multicast: ND, and the groups of VRRP and of routing protocols, are for the kernel.
+    /// Virtual devices that do not support it receive all frames anyway.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn accept_multicast(&self) -> Result<(), PortError> {
+        // SAFETY: the port runs.
+        unless_unsupported(unsafe { sys::rte_eth_allmulticast_enable(self.running.id) })
+            .map_err(|why| self.port.failed("let it receive multicast", why))
     }
 }
 
