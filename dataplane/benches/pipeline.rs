@@ -74,7 +74,7 @@ fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
     let mut parsed = Parsed::NOTHING;
-    group.bench_function("udp", |b| b.iter(|| parse(black_box(bytes), &CLIENT_SIDE, &mut parsed)));
+    group.bench_function("udp", |b| b.iter(|| parse(black_box(bytes), &mut parsed)));
 }
 
 fn filled(flows: u32) -> Table {
@@ -212,7 +212,7 @@ impl Traffic {
 
     /// The packets go back to the caller, so that freeing them is not part of what is measured.
     fn run(&mut self, mut burst: Batch<Frame>) -> Batch<Frame> {
-        let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+        let rx = RxContext { port: 0, now: Tick(0), relayed: false };
         self.bed.worker.default_namespace.pipeline.run(&mut burst, &rx, &mut self.tx);
         std::mem::take(&mut self.tx.ports[1])
     }
@@ -292,7 +292,7 @@ impl Pair {
         let owned = |frame: &Frame| {
             let mut parsed = Parsed::NOTHING;
             let bytes = pollux_dataplane::packet::Packet::bytes(frame);
-            parse(bytes, &CLIENT_SIDE, &mut parsed).expect("a plain packet");
+            parse(bytes, &mut parsed).expect("a plain packet");
             pipeline.steering.owner(&parsed, 0, &pipeline.snapshot) == Some(owner)
         };
         let frames = (0..MILLION).map(|n| datagram(nth_client(n))).filter(owned).take(THOUSAND as usize);

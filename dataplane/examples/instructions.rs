@@ -197,8 +197,7 @@ impl Harness {
 
     /// Runs a burst that came in by a port.
     fn run(&mut self, port: u16, burst: &mut Batch<Frame>) {
-        let mac = if port == CLIENTS { CLIENT_SIDE } else { SERVER_SIDE };
-        let rx = RxContext { port, mac, now: Tick(0), relayed: false };
+        let rx = RxContext { port, now: Tick(0), relayed: false };
         measured(&mut self.bed.worker.default_namespace.pipeline, burst, &rx, &mut self.tx);
     }
 }

@@ -4,6 +4,7 @@
 pub mod adjacency;
 pub mod events;
 pub mod fwmarks;
+pub mod receivers;
 pub mod ring;
 pub mod snapshot;
 
@@ -14,5 +15,6 @@ pub use crate::network::{
 pub use adjacency::Adjacency;
 pub use events::{ConfigEvent, ConfigEvents};
 pub use fwmarks::{FwmarkRule, Ingress};
+pub use receivers::{FrameFor, Receivers};
 pub use ring::{Command, Notification, Page, WorkerRings};
 pub use snapshot::{Event, EventKind, ProtocolSet, Settings, Snapshot};

@@ -23,8 +23,12 @@ pub struct Link {
     pub port: u16,
     /// The VLAN of its frames; `None` if they are untagged.
     pub vlan: Option<u16>,
+    /// Whether it is up; frames that arrive on it are not balanced otherwise.
+    pub up: bool,
     /// Our hardware address on the link.
     pub mac: MacBytes,
+    /// Addresses of interfaces on top of the link, such as a macvlan with the address of a virtual router.
+    pub other_macs: Vec<MacBytes>,
     /// Largest IP packet.
     pub mtu: u16,
     /// Our IPv4 address on the link, for packets that we originate.

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cpu::{self, Cpu, Head4, Head6};
+use crate::cpu::{Cpu, Head4, Head6};
 use crate::flow::{self, Endpoint, Key, Key4, Key6, Ports};
 use crate::verdict::DropReason;
 use crate::wire::{
     IpSpan,
-    ether::{self, EtherHdr, MacBytes, VlanTag},
+    ether::{self, EtherHdr, VlanTag},
     gre, gue,
     icmp::{self, IcmpHdr},
     ipv4::{self, Ipv4Hdr},
@@ -153,23 +153,6 @@ impl Parsed {
     };
 }
 
-/// Reads the headers of `frame`, which arrived on a port with the hardware address `mac`, into `parsed`.
-///
-/// The result is written in place: it is larger than a cache line, and moving it costs as much as reading a header.
-///
-/// # Errors
-/// The reason to drop a frame that is malformed or not for us.
-#[inline]
-pub fn parse(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
-    match Plain::read(cpu::Generic, frame, *mac) {
-        Some((plain, key)) => {
-            *parsed = plain.parsed(Key::V4(key));
-            Ok(())
-        }
-        None => parse_any(frame, mac, parsed),
-    }
-}
-
 /// A plain packet, as nearly all are: untagged, without IP options or extension headers, not fragmented, with a whole TCP
 /// or UDP header.
 #[derive(Clone, Copy, Debug)]
@@ -248,19 +231,17 @@ fn headers(frame: &[u8], protocol: u8, l4: usize) -> Option<(usize, u8)> {
     }
 }
 
-/// [`parse`] for packets that are not plain.
+/// Reads the headers of `frame` into `parsed`, whoever it is for.
+///
+/// The result is written in place: it is larger than a cache line, and moving it costs as much as reading a header.
 ///
 /// # Errors
-/// As there.
-pub fn parse_any(frame: &[u8], mac: &MacBytes, parsed: &mut Parsed) -> Result<(), DropReason> {
+/// The reason to drop a frame that is malformed.
+pub fn parse(frame: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
     parsed.kind = Kind::Other;
     parsed.tcp_flags = 0;
     parsed.vlan = 0;
     let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
-    if eth.dst != *mac {
-        // Broadcast and multicast go to the kernel: ARP, ND, VRRP, routing protocols.
-        return if eth.dst[0] & 1 != 0 { Ok(()) } else { Err(DropReason::OtherHost) };
-    }
     match eth.kind.get() {
         ether::IPV4 => parse4(frame, ether::LEN, parsed),
         ether::IPV6 => parse6(frame, ether::LEN, parsed),

@@ -30,7 +30,6 @@ use crate::stats::WorkerStats;
 use crate::steer::{Steering, WorkerId};
 use crate::time::Tick;
 use crate::verdict::{SlowPathReason, Verdict};
-use crate::wire::ether::MacBytes;
 use crate::wire::ipv4::Ipv4Hdr;
 use crate::wire::ipv6::Ipv6Hdr;
 
@@ -49,8 +48,6 @@ const PREFETCH_DISTANCE: usize = 4;
 pub struct RxContext {
     /// Number of the port.
     pub port: u16,
-    /// The port's hardware address.
-    pub mac: MacBytes,
     /// Time of the poll iteration.
     pub now: Tick,
     /// Another worker has reassembled these fragments and found this worker to own their flows.
@@ -83,7 +80,10 @@ impl Pipeline {
     fn run_one<P: Packet>(&mut self, packet: P, rx: &RxContext, tx: &mut TxBuffers<P>) -> Verdict {
         self.conns.flush_pending();
         let mut meta = PacketMeta::of(Parsed::NOTHING, 0, NextStage::ToKernel);
-        self.parse_packet((Generic, Generic.start(&rx.mac)), packet.bytes(), rx, &mut meta);
+        match self.snapshot.receivers.plain(rx.port) {
+            Some(mac) => self.parse_packet((Generic, Generic.start(&mac)), packet.bytes(), rx, &mut meta),
+            None => self.parse_any(packet.bytes(), rx, &mut meta),
+        }
         self.prefetch_entries(Generic, std::slice::from_mut(&mut meta));
         self.decide_packet::<false, Generic, P, Verdict>(
             packet,
@@ -123,7 +123,10 @@ impl Pipeline {
         rx: &RxContext,
         metas: &mut [PacketMeta],
     ) {
-        let start = cpu.start(&rx.mac);
+        let Some(mac) = self.snapshot.receivers.plain(rx.port) else {
+            return self.parse_without_link(packets, rx, metas);
+        };
+        let start = cpu.start(&mac);
         for (place, (packet, meta)) in packets.iter().zip(metas).enumerate() {
             if let Some(ahead) = packets.get(place + PREFETCH_DISTANCE) {
                 prefetch_at(ahead.bytes(), 0);
@@ -304,7 +307,7 @@ pub struct PipelineSetup {
 }
 
 impl Pipeline {
-    /// A pipeline with an empty configuration: everything goes to the kernel.
+    /// A pipeline with an empty configuration: it has no links, so nothing is balanced.
     pub fn new(setup: PipelineSetup) -> Pipeline {
         let PipelineSetup { worker_id, steering, conns, services, shared, stats, rings } = setup;
         let crate::flow::Seed(seed, step) = crate::flow::Seed::random();

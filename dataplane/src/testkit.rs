@@ -147,11 +147,9 @@ impl Plan {
             services: Arc::new(services),
             network: Arc::new(self.network.clone()),
             targets: (0..self.servers).map(target).collect(),
-            adjacencies: Arc::default(),
-            tunnel_headers: Arc::default(),
-            fwmarks: Arc::new([]),
             settings: self.settings.clone(),
             debug: self.debug,
+            ..Snapshot::default()
         }
     }
 
@@ -218,8 +216,7 @@ impl Plan {
         let default_namespace = parts.take_first();
         let NamespaceParts { kernel, inject, .. } = parts;
         let (stats, hand_off) = (Arc::clone(&default_namespace.stats), default_namespace.hand_off.clone());
-        let ports =
-            vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+        let ports = vec![Port::new(0, outside.clone()), Port::new(1, inside.clone())];
         let setup = Setup::new(ports, default_namespace);
         let namespace_rings = Arc::clone(&setup.namespace_rings);
         let mut worker = Worker::new(setup, ManualClock::default())?;
@@ -248,7 +245,16 @@ impl Plan {
 
 /// Two links: one with a default route to a router, and one with the servers.
 pub fn network() -> Network {
-    let link = |port, mac, own| Link { port, vlan: None, mac, mtu: 1500, ipv4: Some(own), ipv6: None };
+    let link = |port, mac, own| Link {
+        port,
+        vlan: None,
+        up: true,
+        mac,
+        other_macs: Vec::new(),
+        mtu: 1500,
+        ipv4: Some(own),
+        ipv6: None,
+    };
     let mut network = Network { generation: 1, ..Network::default() };
     network.links.push(link(0, CLIENT_SIDE, Ipv4Addr::new(10, 0, 1, 1)));
     network.links.push(link(1, SERVER_SIDE, Ipv4Addr::new(10, 0, 2, 1)));

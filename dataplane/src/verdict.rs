@@ -57,6 +57,7 @@ named! {
     DropReason: u8 {
         ShortEther = "short-ether", "the frame is shorter than its Ethernet header";
         OtherHost = "other-host", "the frame is addressed to another host";
+        LinkDown = "link-down", "the frame arrived on a link that is down, or on a port without a link";
         OtherNamespace = "other-namespace", "the kernel sent the frame by a port or VLAN that is bound to another namespace";
         ShortIp = "short-ip", "the packet is shorter than its IP header says";
         BadIpHeader = "bad-ip-header", "the version or header length in the IP header is invalid";

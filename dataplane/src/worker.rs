@@ -20,7 +20,6 @@ use crate::packet::Packet;
 use crate::pipeline::RxContext;
 use crate::time::{Clock, Tick};
 use crate::verdict::DropReason;
-use crate::wire::ether::MacBytes;
 use crate::work_budget::WorkBudget;
 use crate::worker::idle::IdleConfig;
 
@@ -36,8 +35,6 @@ const NAMESPACE_COMMANDS: usize = 16;
 pub struct Port<Q> {
     /// Number of the port.
     pub number: u16,
-    /// The port's hardware address.
-    pub mac: MacBytes,
     /// This worker's receive and transmit queue.
     pub queues: Q,
     /// The namespaces that the port's frames belong to.
@@ -46,8 +43,8 @@ pub struct Port<Q> {
 
 impl<Q> Port<Q> {
     /// A port whose frames all belong to the default namespace.
-    pub fn new(number: u16, mac: MacBytes, queues: Q) -> Port<Q> {
-        Port { number, mac, queues, binding: Binding::default() }
+    pub fn new(number: u16, queues: Q) -> Port<Q> {
+        Port { number, queues, binding: Binding::default() }
     }
 }
 
@@ -88,8 +85,8 @@ pub struct Worker<Q: QueuePair, C: Clock> {
 }
 
 impl<Q: QueuePair, C: Clock> Worker<Q, C> {
-    /// Builds a worker and allocates its memory. Its snapshot is empty: until control installs another, every packet
-    /// goes to the kernel.
+    /// Builds a worker and allocates its memory. Its snapshot is empty: it has no links, so nothing is balanced until
+    /// control installs another.
     ///
     /// # Errors
     /// When there is not enough memory.
@@ -161,7 +158,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
         if count == 0 {
             return 0;
         }
-        let rx = RxContext { port: port.number, mac: port.mac, now, relayed: false };
+        let rx = RxContext { port: port.number, now, relayed: false };
         if port.binding.is_default() {
             self.default_namespace.receive_burst(&mut self.batch, &rx, &mut self.ports);
         } else {
@@ -205,7 +202,7 @@ impl<Q: QueuePair, C: Clock> Worker<Q, C> {
 
     /// Installs a snapshot in the default namespace; for replay and tests, which have no control thread.
     pub fn install(&mut self, mut snapshot: Snapshot, events: &[Event]) {
-        snapshot.build_adjacencies();
+        snapshot.build_lookups();
         let config_events = ConfigEvents::new(events, &snapshot.services);
         self.default_namespace.adopt(Box::new(snapshot), config_events, &mut self.ports);
         self.default_namespace.pipeline.apply_events(&mut { WorkBudget::UNLIMITED });

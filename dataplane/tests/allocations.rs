@@ -58,8 +58,7 @@ impl Harness {
     /// Runs a burst from a port. Returns how many packets took the slow path. The burst must not allocate, and all of
     /// it must leave by `to`.
     fn run(&mut self, from: u16, to: u16, mut burst: Batch<Frame>) -> u64 {
-        let mac = if from == CLIENTS { CLIENT_SIDE } else { SERVER_SIDE };
-        let rx = RxContext { port: from, mac, now: Tick(0), relayed: false };
+        let rx = RxContext { port: from, now: Tick(0), relayed: false };
         let before = self.slow_path();
         let pipeline = &mut self.bed.worker.default_namespace.pipeline;
         let allocations = measure(|| pipeline.run(&mut burst, &rx, &mut self.tx)).count_total;
@@ -167,7 +166,7 @@ fn an_icmp_message_does_not_allocate() {
 fn tracing_does_not_allocate() {
     let plan = Plan { debug: Switches::of(0..Kind::SITES), ..Plan::new(Method::Nat) };
     let mut harness = Harness::new(plan, false);
-    let rx = RxContext { port: CLIENTS, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+    let rx = RxContext { port: CLIENTS, now: Tick(0), relayed: false };
     let mut burst = harness.requests("S");
     let pipeline = &mut harness.bed.worker.default_namespace.pipeline;
     let made = measure(|| pipeline.run_traced(&mut burst, &rx, &mut harness.tx));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::adjacency::{self, Adjacency};
 use super::fwmarks::FwmarkRule;
+use super::receivers::Receivers;
 use crate::conn::quota::Counting;
 use crate::forward::tunnel_header::TunnelHeader;
 use crate::network::{Network, Target};
@@ -149,9 +150,11 @@ pub struct Snapshot {
     pub services: Arc<Services>,
     /// Links, routes and neighbours.
     pub network: Arc<Network>,
+    /// Hardware addresses of the links. See [`Snapshot::build_lookups`].
+    pub receivers: Arc<Receivers>,
     /// Routes to destination addresses, by [`TargetId`].
     pub targets: Arc<[Target]>,
-    /// Adjacencies for the fast path, by [`DestinationId`]. See [`Snapshot::build_adjacencies`].
+    /// Adjacencies for the fast path, by [`DestinationId`]. See [`Snapshot::build_lookups`].
     pub adjacencies: Arc<[Adjacency]>,
     /// Headers of tunnels to destinations, which adjacencies refer to.
     pub tunnel_headers: Arc<[TunnelHeader]>,
@@ -169,6 +172,7 @@ impl Default for Snapshot {
             generation: 0,
             services: Arc::default(),
             network: Arc::default(),
+            receivers: Arc::default(),
             targets: Arc::new([]),
             adjacencies: Arc::default(),
             tunnel_headers: Arc::default(),
@@ -180,8 +184,9 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// Builds the adjacencies. Required before workers get a snapshot whose targets or network changed.
-    pub fn build_adjacencies(&mut self) {
+    /// Builds adjacencies and receivers. Required before workers get a snapshot whose targets or network changed.
+    pub fn build_lookups(&mut self) {
+        self.receivers = Arc::new(Receivers::new(&self.network.links));
         (self.adjacencies, self.tunnel_headers) = adjacency::build_adjacencies(self.adjacency_sources());
     }
 

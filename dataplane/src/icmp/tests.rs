@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::forward::rewrite::tests::{End, cases, new_end, packet};
-use crate::parse::{Kind, parse_any};
+use crate::parse::{Kind, parse};
 use crate::wire::ether;
 
 const MAC: ether::MacBytes = [2; 6];
@@ -23,7 +23,7 @@ fn error(ipv6: bool, (src, dst): (End, End), quoted: &[u8]) -> Vec<u8> {
 
 fn parsed(frame: &[u8]) -> Parsed {
     let mut parsed = Parsed::NOTHING;
-    parse_any(frame, &MAC, &mut parsed).unwrap();
+    parse(frame, &mut parsed).unwrap();
     assert_eq!(parsed.kind, Kind::IcmpError);
     parsed
 }

@@ -1,13 +1,17 @@
 //! The parse stage of packets that are not plain: they are steered to the worker that owns their flow, or to the kernel.
 
 use super::{Pipeline, RxContext};
+use crate::config::FrameFor;
 use crate::conn::index::{ProbeStart, Slot};
+use crate::cpu::Generic;
 use crate::flow::{Key, Key4};
-use crate::io::BURST;
+use crate::io::{BURST, Batch};
+use crate::packet::Packet;
 use crate::parse::{self, Kind, Parsed, Plain};
 use crate::steer::WorkerId;
 use crate::verdict::DropReason;
-use crate::wire::protocol;
+use crate::wire::ether::{self, EtherHdr, VlanTag};
+use crate::wire::{protocol, view};
 
 /// Result of the parse stage for a packet. For a fast-path packet only the first cache line is valid; of `parsed`,
 /// only the IPv6 key.
@@ -31,7 +35,7 @@ pub(crate) enum NextStage {
     FastPath4,
     /// A plain packet of IPv6: the fast path, if its connection is found.
     FastPath6,
-    /// Any other packet whose flow this worker owns: lookup on the slow path.
+    /// Generic other packet whose flow this worker owns: lookup on the slow path.
     Lookup,
     /// A fragment that may be of balanced traffic.
     Reassemble,
@@ -63,11 +67,62 @@ pub(super) fn metas() -> Box<[PacketMeta]> {
 }
 
 impl Pipeline {
-    /// Parses a packet that is not plain.
+    /// Parses a burst of a port whose untagged link is down or does not exist: none of its packets is plain.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn parse_without_link<P: Packet>(
+        &self,
+        packets: &Batch<P>,
+        rx: &RxContext,
+        metas: &mut [PacketMeta],
+    ) {
+        packets.iter().zip(metas).for_each(|(packet, meta)| self.parse_any(packet.bytes(), rx, meta));
+    }
+
+    /// Parses a packet that is not plain, or is addressed to another interface on top of the port.
     #[inline(never)]
     pub(super) fn parse_any(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
+        match self.frame_for(frame, rx.port) {
+            Ok(FrameFor::Us) if self.parse_plain_to_other(frame, rx, meta) => {}
+            Ok(FrameFor::Us) => self.parse_headers(frame, rx, meta),
+            Ok(FrameFor::Kernel) => (meta.parsed.kind, meta.next) = (Kind::Other, NextStage::ToKernel),
+            Err(why) => (meta.parsed.kind, meta.next) = (Kind::Other, NextStage::Drop(why)),
+        }
+    }
+
+    fn frame_for(&self, frame: &[u8], port: u16) -> Result<FrameFor, DropReason> {
+        let eth: &EtherHdr = view(frame, 0).ok_or(DropReason::ShortEther)?;
+        let vlan = if eth.kind.get() == ether::VLAN {
+            view::<VlanTag>(frame, ether::LEN).ok_or(DropReason::ShortEther)?.vlan()
+        } else {
+            0
+        };
+        self.snapshot.receivers.frame_for(port, vlan, &eth.dst)
+    }
+
+    /// Parses a packet that would be plain if it had the address of the port's link. Returns false, and changes nothing,
+    /// for any other packet.
+    fn parse_plain_to_other(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) -> bool {
+        let Some(mac) =
+            frame.first_chunk().filter(|mac| self.snapshot.receivers.plain(rx.port) != Some(**mac))
+        else {
+            return false;
+        };
+        if let Some((plain, key)) = Plain::read(Generic, frame, *mac) {
+            (meta.plain, meta.key, meta.next) = (plain, key, NextStage::FastPath4);
+        } else if let Some((plain, key)) = Plain::read6(Generic, frame, *mac) {
+            (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
+        } else {
+            return false;
+        }
+        meta.hash = self.conns.hash(&meta.key());
+        meta.probe_start = self.conns.prefetch_line(meta.hash);
+        true
+    }
+
+    fn parse_headers(&self, frame: &[u8], rx: &RxContext, meta: &mut PacketMeta) {
         let port = rx.port;
-        meta.next = match parse::parse_any(frame, &rx.mac, &mut meta.parsed) {
+        meta.next = match parse::parse(frame, &mut meta.parsed) {
             Err(why) => NextStage::Drop(why),
             Ok(()) => match meta.parsed.kind {
                 Kind::Ipsec if self.snapshot.settings.is_off(meta.parsed.protocol) => NextStage::ToKernel,

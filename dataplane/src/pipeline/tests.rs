@@ -9,6 +9,7 @@ mod families;
 mod fast_path;
 mod fragments;
 mod kernel;
+mod links;
 mod rows;
 mod sctp;
 mod server_calls;

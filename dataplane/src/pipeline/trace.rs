@@ -111,7 +111,7 @@ impl Pipeline {
     /// Records what was received, and whether its connection is known.
     fn trace_packet(&self, frame: &[u8], rx: &RxContext) -> Parsed {
         let mut parsed = Parsed::NOTHING;
-        let read = parse(frame, &rx.mac, &mut parsed);
+        let read = parse(frame, &mut parsed);
         let kind = if read.is_ok() { parsed.kind as u32 } else { UNREADABLE };
         let words = [rx.port.into(), kind, frame.len() as u32, 0];
         event!(self, Packet, |_| Record::of(&parsed.key, words));

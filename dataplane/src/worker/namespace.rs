@@ -128,7 +128,7 @@ impl<P: Packet> NamespaceWorker<P> {
     ) {
         let (relayed, port) = (tag & RELAYED != 0, tag & !(RELAYED | FROM_KERNEL));
         if tag & FROM_KERNEL == 0 {
-            let rx = RxContext { port, mac: ports[usize::from(port)].mac, now, relayed };
+            let rx = RxContext { port, now, relayed };
             return self.run_burst(batch, &rx, ports);
         }
         for packet in batch.drain(..) {

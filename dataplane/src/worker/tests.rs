@@ -259,6 +259,7 @@ fn the_kernel_sends_only_by_ports_and_vlans_of_its_namespace() {
 #[test]
 fn unbalanced_packets_go_to_the_kernel_of_their_namespace() {
     let mut world = World::new(1);
+    world.workers[0].install(serving(0, None), &[]);
     let blue = world.add_namespace(BLUE, &serving(1, Some(100)));
     world.bind([bound(NamespaceId::DEFAULT, &[(100, BLUE)]), Binding::default()]);
     let other = at(v4(10, 9, 9, 77), 22);

@@ -102,7 +102,7 @@ impl Pipeline {
         rx: &RxContext,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        let Some(parsed) = self.parse_datagram(&datagram, rx, &mut tx.reassembly_buffer) else {
+        let Some(parsed) = self.parse_datagram(&datagram, &mut tx.reassembly_buffer) else {
             return self.for_each_fragment(datagram, |packet| tx.to_kernel(rx.port, packet));
         };
         let owner = self.steering.owner(&parsed, rx.port, &self.snapshot);
@@ -118,12 +118,11 @@ impl Pipeline {
     pub(crate) fn parse_datagram<P: Packet>(
         &self,
         datagram: &Datagram<P>,
-        rx: &RxContext,
         buffer: &mut ReassemblyBuffer,
     ) -> Option<Parsed> {
         buffer.join(datagram)?;
         let (frame, mut parsed) = (buffer.bytes(), Parsed::NOTHING);
-        parse::parse_any(frame, &rx.mac, &mut parsed).ok()?;
+        parse::parse(frame, &mut parsed).ok()?;
         let ours = match parsed.kind {
             Kind::Flow | Kind::TruncatedL4 => true,
             Kind::Ipsec => !self.snapshot.settings.is_off(parsed.protocol),

@@ -12,8 +12,6 @@ use crate::proto::Sender;
 use crate::steer::WorkerId;
 use crate::time::Tick;
 use crate::verdict::{DropReason, Verdict};
-use crate::wire::ether::EtherHdr;
-use crate::wire::view;
 
 impl Pipeline {
     /// Sends a frame of the kernel out of `port`, translated if it belongs to a NAT connection.
@@ -21,17 +19,15 @@ impl Pipeline {
     /// A reply that a DR or tunnel server sends through this machine comes here too: the kernel routes it.
     pub fn from_kernel<P: Packet>(&mut self, port: u16, mut packet: P, now: Tick, tx: &mut TxBuffers<P>) {
         let mut parsed = Parsed::NOTHING;
-        // The parser takes only frames for us, so it gets this frame's own receiver as our address.
-        let receiver = view::<EtherHdr>(packet.bytes(), 0).map(|eth| eth.dst);
-        let Some(mac) = receiver.filter(|to| parse(packet.bytes(), to, &mut parsed).is_ok()) else {
+        if parse(packet.bytes(), &mut parsed).is_err() {
             return self.send_unchanged(port, packet, tx);
-        };
+        }
         if let Some(owner) = self.other_owner(&parsed, port) {
             return self.count_verdict(tx.hand_off(owner, port | FROM_KERNEL, packet));
         }
         if self.snapshot.services.hooked[usize::from(parsed.is_ipv6())] {
             if parsed.kind == Kind::Fragment && self.may_be_balanced(packet.bytes(), &parsed) {
-                let rx = RxContext { port, mac, now, relayed: false };
+                let rx = RxContext { port, now, relayed: false };
                 return self.local_fragment(packet, &parsed, &rx, tx);
             }
             match self.local_flow(packet.bytes(), &parsed, now) {
@@ -73,7 +69,7 @@ impl Pipeline {
             Ok(datagram) => datagram,
             Err(verdict) => return self.count_verdict(verdict),
         };
-        if let Some(parsed) = self.parse_datagram(&datagram, rx, &mut tx.reassembly_buffer) {
+        if let Some(parsed) = self.parse_datagram(&datagram, &mut tx.reassembly_buffer) {
             if let Some(owner) = self.other_owner(&parsed, rx.port) {
                 let last = self.hand_off_datagram(datagram, owner, rx.port | FROM_KERNEL, tx);
                 return self.count_verdict(last);

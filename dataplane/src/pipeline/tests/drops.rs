@@ -37,6 +37,7 @@ fn provoke(why: DropReason) -> Arc<WorkerStats> {
     match why {
         ShortEther => clients_send(nat(), [syn()[..10].to_vec()]),
         OtherHost => clients_send(nat(), [[&SERVER_SIDE[..], &syn()[6..]].concat()]),
+        LinkDown => clients_send(with(nat(), |plan| plan.network.links[0].up = false), [syn()]),
         OtherNamespace => port_of_a_missing_namespace(),
         ShortIp => clients_send(nat(), [syn()[..40].to_vec()]),
         BadIpHeader => clients_send(nat(), [with_byte(syn(), 14, 0x65)]),

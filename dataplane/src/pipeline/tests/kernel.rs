@@ -109,7 +109,7 @@ fn fragments_from_outside_do_not_mix_with_the_kernels() {
     let forged = fragments(&with_byte(udp(server(), client(), &[6; 3000]), 20, 0), &[100, 370], 9);
     let mut batch = crate::io::Batch::new();
     batch.extend(forged.iter().skip(1).map(|frame| Frame::new(frame)));
-    let rx = RxContext { port: 1, mac: SERVER_SIDE, now: Tick(0), relayed: false };
+    let rx = RxContext { port: 1, now: Tick(0), relayed: false };
     bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut tx);
     assert_eq!(tx.reassembler.held(), 2);
     for fragment in replies {
@@ -133,7 +133,7 @@ fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     let ours = |port: u16| {
         let frame = udp(at(client().address, port), vip(), b"query");
         let mut parsed = Parsed::NOTHING;
-        parse(&frame, &CLIENT_SIDE, &mut parsed).unwrap();
+        parse(&frame, &mut parsed).unwrap();
         let pipeline = &owner.worker.default_namespace.pipeline;
         pipeline.steering.owner(&parsed, 0, &pipeline.snapshot) == Some(WorkerId(1))
     };
@@ -162,7 +162,7 @@ fn fragments_of_errors_and_of_the_kernel_reach_the_owner() {
     );
 
     let asked = with_byte(udp(vip(), client, &[3; 200]), 20, 0);
-    let rx = |relayed| RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed };
+    let rx = |relayed| RxContext { port: 0, now: Tick(0), relayed };
     let mut batch = crate::io::Batch::new();
     // The first worker reassembles datagrams with the right identification.
     let id = (0..).find(|id| {

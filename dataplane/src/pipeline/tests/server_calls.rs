@@ -310,7 +310,7 @@ impl Workers {
     /// Source and destination of the packet sent for this one.
     fn pass(&mut self, frame: &[u8]) -> Option<(Endpoint, Endpoint)> {
         let mut parsed = Parsed::NOTHING;
-        parse(frame, &frame[..6].try_into().unwrap(), &mut parsed).unwrap();
+        parse(frame, &mut parsed).unwrap();
         let pipeline = &self.beds[0].worker.default_namespace.pipeline;
         let owner = pipeline.steering.owner(&parsed, 0, &pipeline.snapshot).unwrap();
         let bed = &mut self.beds[usize::from(owner.0)];

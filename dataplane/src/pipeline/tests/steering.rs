@@ -16,9 +16,8 @@ proptest! {
         let steering = Steering { workers, seed: Seed(seed | 1, 7), rss_keys: None };
         let client = at(v4(198, 51, 100, host), port);
         let owner = |frame: &[u8]| {
-            let mac = frame[..6].try_into().unwrap();
             let mut parsed = crate::parse::Parsed::NOTHING;
-            parse(frame, &mac, &mut parsed).unwrap();
+            parse(frame, &mut parsed).unwrap();
             steering.owner(&parsed, 0, &snapshot)
         };
         let from_client = owner(&tcp(client, vip(), "S"));

@@ -177,7 +177,7 @@ fn services_snapshot(scheduler: Scheduler, count: u16) -> Snapshot {
     snapshot.targets =
         (0..2 * count).map(|n| plan.network.target(nth_server((n % 2) as u8).address)).collect();
     snapshot.generation = 2;
-    snapshot.build_adjacencies();
+    snapshot.build_lookups();
     snapshot
 }
 

@@ -168,7 +168,7 @@ fn interrupt_worker()
     let (rx_interrupts, raise): (Vec<_>, Vec<_>) = pipes.into_iter().unzip();
     let ports = rx_interrupts.into_iter().zip(&armed).zip(0..).map(|((rx_interrupt, armed), number)| {
         let queues = InterruptWire { wire: Wire::default(), rx_interrupt, armed: Arc::clone(armed) };
-        Port::new(number, CLIENT_SIDE, queues)
+        Port::new(number, queues)
     });
     // So long that only an interrupt ends it before the test runner gives up.
     let idle = IdleConfig { mode: Mode::Interrupt, max_sleep: Duration::from_secs(3600) };

@@ -115,8 +115,7 @@ impl World {
         };
         for setup in std::mem::take(&mut default_namespace.setups) {
             let (outside, inside) = (Wire::default(), Wire::default());
-            let ports =
-                vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+            let ports = vec![Port::new(0, outside.clone()), Port::new(1, inside.clone())];
             let setup = Setup::new(ports, setup);
             let namespace_rings = Arc::clone(&setup.namespace_rings);
             world.workers.push(Worker::new(setup, ManualClock::default()).unwrap());
@@ -203,7 +202,7 @@ pub(super) fn serving(nth: u8, vlan: Option<u16>) -> Snapshot {
     plan.serve(&mut services, vip(), std::iter::once(nth_server(nth)));
     snapshot.services = Arc::new(services);
     snapshot.targets = Arc::new([plan.network.target(nth_server(nth).address)]);
-    snapshot.build_adjacencies();
+    snapshot.build_lookups();
     snapshot
 }
 

@@ -33,7 +33,7 @@ pub(super) fn transmit_queue_full() -> Arc<WorkerStats> {
     let snapshot = nat().snapshot();
     let default_namespace = nat().namespace_parts().take_first();
     let stats = Arc::clone(&default_namespace.stats);
-    let ports = vec![Port::new(0, CLIENT_SIDE, FullQueue), Port::new(1, SERVER_SIDE, FullQueue)];
+    let ports = vec![Port::new(0, FullQueue), Port::new(1, FullQueue)];
     let mut worker = Worker::new(Setup::new(ports, default_namespace), ManualClock::default()).unwrap();
     worker.install(snapshot, &[]);
     worker.poll_once();
@@ -62,7 +62,7 @@ fn run<P: Packet>(plan: Plan, packet: P) -> Arc<WorkerStats> {
     let mut tx: TxBuffers<P> = TxBuffers::new(2, Arc::new(ArrayQueue::new(1)), Box::new([]));
     let mut batch = Batch::new();
     batch.push(packet);
-    let rx = RxContext { port: 0, mac: CLIENT_SIDE, now: Tick(0), relayed: false };
+    let rx = RxContext { port: 0, now: Tick(0), relayed: false };
     bed.worker.default_namespace.pipeline.run(&mut batch, &rx, &mut tx);
     bed.stats
 }
