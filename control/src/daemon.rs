@@ -14,6 +14,8 @@ pub mod reload;
 #[cfg(feature = "dpdk")]
 pub mod run;
 #[cfg(feature = "dpdk")]
+mod twin_changes;
+#[cfg(feature = "dpdk")]
 mod twins;
 #[cfg(feature = "dpdk")]
 mod workers;

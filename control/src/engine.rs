@@ -14,6 +14,7 @@ pub mod namespace_engine;
 pub mod namespace_operations;
 mod namespaces;
 pub mod observe;
+mod port_links;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod trash;
@@ -26,6 +27,8 @@ use crossbeam::channel::Sender;
 
 use self::named_namespace::NamedNamespace;
 pub use self::namespace_engine::NamespaceEngine;
+use self::port_links::PortLinks;
+pub use self::port_links::TwinState;
 use crate::api::error::Failure;
 use crate::api::request::{Apply, Done, Reply, Request};
 use crate::api::view::{PortView, StatsView, VersionView};
@@ -51,6 +54,12 @@ pub trait Ports {
 
     /// Returns the names of the ports, by number.
     fn names(&self) -> Vec<String>;
+
+    /// Returns whether the link of each port is up, by number.
+    fn links_up(&self) -> Vec<bool>;
+
+    /// Makes the device of a port as the kernel has its twin. What the device refuses is logged.
+    fn follow(&mut self, port: usize, twin: &TwinState);
 }
 
 /// State of the control thread.
@@ -59,6 +68,7 @@ pub struct Engine {
     default_namespace: NamespaceEngine,
     named: Vec<NamedNamespace>,
     ports: Box<dyn Ports>,
+    port_links: PortLinks,
     /// The configured ports at start; later changes need a restart.
     configured_ports: Vec<Port>,
     namespaces: Box<dyn NamespaceOperations>,
@@ -84,6 +94,7 @@ impl Engine {
         Engine {
             default_namespace,
             named: Vec::new(),
+            port_links: PortLinks::new(ports.names().len()),
             ports,
             configured_ports: Vec::new(),
             namespaces,
@@ -176,7 +187,8 @@ impl Engine {
             Request::NamespaceRemove(remove) => self.remove_namespace(&remove.name),
             Request::NamespaceList(_) => Ok(Reply::Namespaces(self.namespaces())),
             Request::StatsGet(_) => {
-                let ports = self.ports.views();
+                let mut ports = self.ports.views();
+                self.port_links.count(&mut ports);
                 let exception_path = observe::kernel_counters(self.exception_counters.as_deref());
                 let state = self.writer.as_ref().map(Writer::view);
                 let stats = self.default_namespace.stats();
@@ -258,6 +270,7 @@ impl Engine {
             named.update_network();
             named.engine.tick();
         }
+        self.follow_ports();
     }
 
     fn version(&self) -> VersionView {

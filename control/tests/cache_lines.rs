@@ -226,7 +226,7 @@ fn a_worker_allocates_blocks_of_its_own() {
         .enumerate()
         .map(|(number, default_namespace)| {
             let queues = Wire::default();
-            let ports = record_for(number, || vec![Port::new(0, [0; 6], queues)]);
+            let ports = record_for(number, || vec![Port::new(0, queues)]);
             let setup = Setup::new(ports, default_namespace);
             record_for(number, || Worker::new(setup, ManualClock::default()))
         })

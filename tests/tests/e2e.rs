@@ -11,6 +11,7 @@ mod stories {
     pub mod http;
     pub mod idle;
     pub mod ipvsadm;
+    pub mod links;
     pub mod namespaces;
     pub mod network;
     pub mod own_server;
@@ -27,7 +28,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 36] = [
+const STORIES: [Story; 39] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -37,6 +38,9 @@ const STORIES: [Story; 36] = [
     ("the kernel answers pings of virtual addresses", stories::network::ping),
     ("a neighbour's new MAC address is learnt under traffic", stories::network::neighbour_moves),
     ("a VLAN on the twin carries a service", stories::network::vlan),
+    ("a twin that is set down stops its port", stories::links::twin_down),
+    ("a twin has the carrier of its port", stories::links::carrier),
+    ("a port receives by the addresses of its twin and on top of it", stories::links::addresses),
     ("a killed daemon forwards again after a restart", stories::restart::killed),
     ("a stopped daemon leaves nothing behind", stories::restart::stopped),
     ("run-time changes survive a kill", stories::restart::kept),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::api::view::{StateView, Stats, StatsView, VersionView, WorkerView};
+use crate::api::view::{PortView, StateView, Stats, StatsView, VersionView, WorkerView};
 use crate::plural::count;
 
 /// The counters of a worker that [`stats`] prints in a form of their own, or not at all.
@@ -31,12 +31,7 @@ pub fn stats(view: &StatsView) -> String {
         "totals: {connections}, {in_packets} packets in, {out_packets} out, {in_bytes} bytes in, {out_bytes} out\n"
     );
     view.workers.iter().for_each(|view| worker(&mut out, view));
-    for p in &view.ports {
-        let twin = p.twin.as_ref().map_or_else(|| "no twin".to_owned(), |twin| format!("twin {twin}"));
-        let link = if p.link_up { "up" } else { "down" };
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "port {} ({}): {}, link {link}, {twin}", p.name, p.driver, p.mac);
-    }
+    view.ports.iter().for_each(|view| port(&mut out, view));
     counters(&mut out, "exception path: ", &view.exception_path);
     counters(&mut out, "mirror: ", &view.mirror);
     out.extend(view.state.as_ref().map(state));
@@ -75,6 +70,18 @@ fn worker(out: &mut String, view: &WorkerView) {
     }
 }
 
+fn port(out: &mut String, of: &PortView) {
+    let twin = of.twin.as_ref().map_or_else(|| "no twin".to_owned(), |twin| format!("twin {twin}"));
+    let link = match (of.link_up, of.speed) {
+        (false, _) => "link down".to_owned(),
+        (true, 0) => "link up".to_owned(),
+        (true, speed) => format!("link up at {speed} Mbit/s"),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "port {} ({}): {}, {link}, {twin}", of.name, of.driver, of.mac);
+    counters(out, "  ", &of.counters);
+}
+
 /// One line of the counters that are not zero, or none.
 fn counters(out: &mut String, title: &str, counters: &BTreeMap<String, u64>) {
     let counted = counters.iter().filter(|(_, number)| **number > 0);
@@ -105,7 +112,6 @@ fn state(view: &StateView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::view::PortView;
 
     #[test]
     fn every_counter_that_is_not_zero_is_shown() {
@@ -131,9 +137,9 @@ mod tests {
             driver: "net_tap".to_owned(),
             mac: "02:00:00:00:00:01".parse().unwrap(),
             link_up: true,
-            speed: 0,
+            speed: 10_000,
             twin: None,
-            counters: std::collections::BTreeMap::new(),
+            counters: reasons(&[("missed", 7), ("no_buffer", 0)]),
         };
         let state = StateView { path: "s.json".into(), written: 1, ..StateView::default() };
         let live = Stats { connections: 1, in_packets: 2, ..Stats::default() };
@@ -155,7 +161,8 @@ mod tests {
              slow path: not-plain 38, state 2\n  \
              ICMP errors sent: ttl-exceeded 4\n  \
              dropped: other-host 5\n\
-             port net_tap0 (net_tap): 02:00:00:00:00:01, link up, no twin\n\
+             port net_tap0 (net_tap): 02:00:00:00:00:01, link up at 10000 Mbit/s, no twin\n  \
+             missed 7\n\
              exception path: to_kernel 7\n\
              mirror: full_dumps 1, published 2\n\
              state s.json: written 1 time\n"

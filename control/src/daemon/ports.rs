@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pollux_dataplane::dpdk::{
     Eal, Pool, PoolSetup, Port as Device, PortSetup, Queue, RX_DESCRIPTORS, StartedPort, TX_DESCRIPTORS,
+    frame_room,
 };
 use pollux_dataplane::flow::Seed;
 use pollux_dataplane::io::BURST;
@@ -11,8 +12,9 @@ use pollux_dataplane::steer::{Facing, RssKeys};
 use pollux_dataplane::worker::Port;
 
 use super::error::RunError;
+use super::twin_changes::FollowingPort;
 use crate::api::view::PortView;
-use crate::engine::Ports;
+use crate::engine::{Ports, TwinState};
 use crate::kernel::netlink::Twin;
 use crate::log;
 use crate::model::network::Mac;
@@ -22,12 +24,10 @@ use crate::model::{self, Config};
 const CACHE: u32 = 256;
 /// Packet buffers outside of port queues: in hand-off and kernel rings, and waiting for neighbours.
 const IN_FLIGHT: u32 = 8192;
-/// Minimum buffer size in bytes: a frame of the usual MTU with VLAN tags, and headroom.
-const FRAME_ROOM: u16 = 2048;
 
 /// All ports, after their start.
 pub struct OpenPorts {
-    started: Vec<StartedPort>,
+    started: Vec<FollowingPort>,
     /// Queues not yet assigned to a worker, by port.
     queues: Vec<Vec<Queue>>,
     twins: Vec<String>,
@@ -53,14 +53,14 @@ impl OpenPorts {
             0 => wanted.next_power_of_two() - 1,
             given => given,
         };
-        let frame_room = devices.iter().map(|d| wanted_mtu(config, d)).max().unwrap_or(1500) + 64;
+        let largest_mtu = devices.iter().map(|device| wanted_mtu(config, device)).max().unwrap_or(1500);
         let pool = Pool::create(
             eal,
             &PoolSetup {
                 name: "pollux".to_owned(),
                 packets,
                 cache: CACHE,
-                frame_room: frame_room.max(FRAME_ROOM),
+                frame_room: frame_room(largest_mtu),
             },
         )?;
         let mut open = OpenPorts { started: Vec::new(), queues: Vec::new(), twins: Vec::new() };
@@ -87,7 +87,7 @@ impl OpenPorts {
             if interrupts && !started.interrupts {
                 log!(Warn, "port {name}: no receive interrupts; its packets wait until a sleep ends");
             }
-            open.started.push(started);
+            open.started.push(FollowingPort::new(started));
             open.queues.push(queues);
         }
         Ok((open, pool))
@@ -95,18 +95,15 @@ impl OpenPorts {
 
     /// Returns the queue of every port for the next worker.
     pub fn queues_of_worker(&mut self) -> Vec<Port<Queue>> {
-        let ports = self.started.iter().zip(&mut self.queues).zip(0..);
-        ports
-            .filter_map(|((started, queues), number)| {
-                let queues = (!queues.is_empty()).then(|| queues.remove(0))?;
-                Some(Port::new(number, started.port.mac, queues))
-            })
-            .collect()
+        let next = |(number, queues): (u16, &mut Vec<Queue>)| {
+            (!queues.is_empty()).then(|| Port::new(number, queues.remove(0)))
+        };
+        (0..).zip(&mut self.queues).filter_map(next).collect()
     }
 
     /// Returns the names of the ports, by number.
     pub fn names(&self) -> Vec<String> {
-        self.started.iter().map(|started| started.port.name.clone()).collect()
+        self.started.iter().map(|port| port.started.port.name.clone()).collect()
     }
 
     /// Assigns names to the ports' twins.
@@ -138,7 +135,8 @@ impl OpenPorts {
     }
 
     fn find(&self, name: &str) -> Option<&StartedPort> {
-        self.started.iter().find(|started| started.port.name == name)
+        let mut all = self.started.iter().map(|port| &port.started);
+        all.find(|started| started.port.name == name)
     }
 }
 
@@ -181,11 +179,20 @@ fn check_names(devices: &[Device], config: &Config) -> Result<(), RunError> {
 impl Ports for OpenPorts {
     fn views(&self) -> Vec<PortView> {
         let twin = |number: usize| self.twins.get(number).cloned();
-        self.started.iter().enumerate().map(|(number, started)| view(started, twin(number))).collect()
+        let numbered = self.started.iter().enumerate();
+        numbered.map(|(number, port)| view(&port.started, twin(number))).collect()
     }
 
     fn names(&self) -> Vec<String> {
         OpenPorts::names(self)
+    }
+
+    fn links_up(&self) -> Vec<bool> {
+        self.started.iter().map(|port| port.started.link().map_or(true, |link| link.up)).collect()
+    }
+
+    fn follow(&mut self, port: usize, twin: &TwinState) {
+        self.started[port].follow(twin);
     }
 }
 
@@ -201,6 +208,8 @@ fn view(started: &StartedPort, twin: Option<String>) -> PortView {
             ("receive_errors", stats.ierrors),
             ("send_errors", stats.oerrors),
             ("no_buffer", stats.rx_nombuf),
+            ("linearized", stats.linearized),
+            ("too_long", stats.too_long),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

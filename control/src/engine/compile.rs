@@ -227,7 +227,7 @@ impl Compiler {
         let generation = self.current.network.generation + 1;
         self.current.network = Arc::new(network::compile(network_state, &self.ports, generation)?);
         self.current.targets = self.targets.resolve_all(&self.current.network);
-        self.current.build_adjacencies();
+        self.current.build_lookups();
         self.current.generation += 1;
         Ok(self.current.clone())
     }

@@ -29,6 +29,7 @@ impl NamedNamespace {
     pub(super) fn set_mirror(&mut self, mirror: Option<KernelMirror>) {
         if let Some((mirror, network_updates)) = mirror {
             self.engine.mirror = Some(mirror);
+            self.engine.carriers.clear();
             self.network_updates = Some(network_updates);
             self.update_network();
         }

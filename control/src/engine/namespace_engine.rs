@@ -1,6 +1,6 @@
 //! One namespace of the control thread: its configuration, its part of the workers, and its network state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::config::{Event, Snapshot};
@@ -40,10 +40,12 @@ pub struct NamespaceEngine {
     pub(super) workers: Workers,
     /// Mirror of the kernel's network state, if there are twins.
     pub(super) mirror: Option<Mirror>,
+    /// Carriers that the twins were given, by port.
+    pub(super) carriers: HashMap<String, bool>,
     /// The network state that is installed.
     network_state: NetworkState,
     /// The network state that the kernel reported last.
-    kernel_network: NetworkState,
+    pub(super) kernel_network: NetworkState,
     /// Ports and VLANs that belong to the namespace.
     link_filter: LinkFilter,
     /// Zero point of the workers' clocks.
@@ -72,6 +74,7 @@ impl NamespaceEngine {
             compiler,
             workers,
             mirror,
+            carriers: HashMap::new(),
             kernel_network: network_state.clone(),
             network_state,
             link_filter: LinkFilter::default(),

@@ -32,6 +32,12 @@ impl Ports for NoPorts {
     fn names(&self) -> Vec<String> {
         vec!["client".to_owned(), "server".to_owned()]
     }
+
+    fn links_up(&self) -> Vec<bool> {
+        vec![true; 2]
+    }
+
+    fn follow(&mut self, _: usize, _: &TwinState) {}
 }
 
 /// A kernel without twins, which refuses a namespace called `bad` and namespaces with two bindings.

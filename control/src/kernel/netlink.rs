@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{self, Receiver};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, eventfd};
@@ -56,6 +57,7 @@ pub struct MirrorCounters {
 
 /// A running mirror; dropping it ends its thread.
 pub struct Mirror {
+    twins: Vec<Twin>,
     counters: Arc<MirrorCounters>,
     requests: Mutex<RequestSocket>,
     stop: Arc<AtomicBool>,
@@ -78,14 +80,14 @@ impl Mirror {
         let counters = Arc::new(MirrorCounters::default());
         let (network_state, states) = channel::bounded(1);
         let publisher = thread::Publisher { network_state, stale: states.clone(), last: None };
-        let mut mirror_thread = thread::MirrorThread::new(twins, publisher, Arc::clone(&counters))?;
+        let mut mirror_thread = thread::MirrorThread::new(twins.clone(), publisher, Arc::clone(&counters))?;
         let (its_stop, its_wake) = (Arc::clone(&stop), Arc::clone(&wake));
         let requests = Mutex::new(RequestSocket::open()?);
         let thread = std::thread::Builder::new()
             .name("pollux-netlink".to_owned())
             .spawn(move || mirror_thread.run(&its_stop, &its_wake))
             .map_err(io("start a thread"))?;
-        Ok((Mirror { counters, requests, stop, wake, thread: Some(thread) }, states))
+        Ok((Mirror { twins, counters, requests, stop, wake, thread: Some(thread) }, states))
     }
 
     /// Makes the kernel resolve a neighbour's MAC address by ARP or neighbour discovery. The result arrives as a new
@@ -110,6 +112,22 @@ impl Mirror {
             RouteNetlinkMessage::NewNeighbour(message),
             NLM_F_CREATE | NLM_F_REPLACE,
         )
+    }
+
+    /// Sets the carrier of the twins of a port, as the port's link has it. Without carrier the kernel withdraws the routes
+    /// by them.
+    ///
+    /// # Errors
+    /// If the kernel refuses, for example because a twin is gone.
+    pub fn set_carrier(&self, port: &str, up: bool) -> Result<(), NetlinkError> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        for twin in self.twins.iter().filter(|twin| twin.port == port) {
+            let mut message = LinkMessage::default();
+            message.header.index = requests.index_of(&twin.ifname)?;
+            message.attributes.push(LinkAttribute::Carrier(up.into()));
+            requests.command("set the carrier of a twin", RouteNetlinkMessage::NewLink(message), 0)?;
+        }
+        Ok(())
     }
 
     /// Returns the counters.

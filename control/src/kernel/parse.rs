@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
+    InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, VlanProtocol,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -31,6 +31,10 @@ pub(super) struct Interface {
     pub(super) state: (bool, bool),
     /// For a VLAN sub-interface: index of the lower interface, and VLAN ID.
     pub(super) tagged: Option<(u32, u16)>,
+    /// For a macvlan: index of the lower interface.
+    pub(super) macvlan_on: Option<u32>,
+    /// Index of the bridge or bond that the interface is a port of.
+    pub(super) master: Option<u32>,
 }
 
 /// An address and its interface.
@@ -53,8 +57,10 @@ pub(super) fn interface(message: &LinkMessage) -> Option<Interface> {
         mtu: 0,
         state: (flags.contains(LinkFlags::Up), flags.contains(LinkFlags::LowerUp)),
         tagged: None,
+        macvlan_on: None,
+        master: None,
     };
-    let (mut below, mut tag, mut elsewhere) = (None, None, false);
+    let (mut below, mut tag, mut is_macvlan, mut elsewhere) = (None, None, false, false);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
@@ -63,11 +69,17 @@ pub(super) fn interface(message: &LinkMessage) -> Option<Interface> {
             LinkAttribute::Link(index) => below = Some(*index),
             // The lower interface is in another network namespace, with indices of its own.
             LinkAttribute::LinkNetNsId(_) => elsewhere = true,
-            LinkAttribute::LinkInfo(infos) => tag = infos.iter().find_map(vlan_tag),
+            LinkAttribute::Controller(index) => interface.master = Some(*index),
+            LinkAttribute::LinkInfo(infos) => {
+                tag = infos.iter().find_map(vlan_tag);
+                is_macvlan = infos.contains(&LinkInfo::Kind(InfoKind::MacVlan));
+            }
             _ => {}
         }
     }
-    interface.tagged = below.zip(tag).filter(|_| !elsewhere);
+    let below = below.filter(|_| !elsewhere);
+    interface.tagged = below.zip(tag);
+    interface.macvlan_on = below.filter(|_| is_macvlan);
     Some(interface)
 }
 

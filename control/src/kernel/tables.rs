@@ -160,7 +160,7 @@ impl Tables {
     /// Returns the network state, sorted.
     pub(super) fn network_state(&self, twins: &[Twin]) -> NetworkState {
         let ours: BTreeMap<u32, Link> =
-            self.links.iter().filter_map(|(i, l)| Some((*i, self.link(l, twins)?))).collect();
+            self.links.iter().filter_map(|(i, l)| Some((*i, self.link(*i, l, twins)?))).collect();
         let mut network_state = NetworkState {
             links: ours.values().cloned().collect(),
             addresses: self.addresses.iter().filter_map(|row| self.address(row)).collect(),
@@ -187,7 +187,7 @@ impl Tables {
     }
 
     /// Converts a twin, or a VLAN sub-interface on one; other interfaces are not links.
-    fn link(&self, interface: &Interface, twins: &[Twin]) -> Option<Link> {
+    fn link(&self, index: u32, interface: &Interface, twins: &[Twin]) -> Option<Link> {
         let (base, vlan) = match interface.tagged {
             None => (interface, None),
             Some((below, tag)) => (self.links.get(&below)?, Some(tag)),
@@ -201,9 +201,30 @@ impl Tables {
             name: interface.name.clone(),
             port: twin.port.clone(),
             vlan: twin.vlan.or(vlan),
+            up: interface.state.0,
             mac: interface.mac?,
+            other_macs: self.macs_on_top(index, interface),
             mtu: interface.mtu,
         })
+    }
+
+    /// MAC addresses of the macvlans, bridges and bonds on top of an interface that are up, without its own. Their frames
+    /// arrive on it, without another tag.
+    fn macs_on_top(&self, index: u32, interface: &Interface) -> Vec<Mac> {
+        let (mut on_top, mut macs) = (vec![index], BTreeSet::new());
+        let mut next = 0;
+        while let Some(&below) = on_top.get(next) {
+            next += 1;
+            let master = self.links.get(&below).and_then(|interface| interface.master);
+            for (index, above) in &self.links {
+                let is_above = above.macvlan_on == Some(below) || master == Some(*index);
+                if is_above && above.state.0 && !on_top.contains(index) {
+                    on_top.push(*index);
+                    macs.extend(above.mac.filter(|mac| Some(*mac) != interface.mac));
+                }
+            }
+        }
+        macs.into_iter().collect()
     }
 
     fn address(&self, row: &AddressRow) -> Option<Address> {

@@ -47,8 +47,14 @@ pub struct Link {
     /// VLAN ID of its frames, 1 to 4094; absent for untagged frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<u16>,
+    /// Whether the link is up; default true. Frames that arrive on a link that is down are dropped.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub up: bool,
     /// MAC address of the link.
     pub mac: Mac,
+    /// MAC addresses of interfaces on top of the link, such as a macvlan or a bridge; default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_macs: Vec<Mac>,
     /// MTU in bytes: the largest IP packet.
     pub mtu: u32,
 }
@@ -92,6 +98,15 @@ pub struct Route {
     /// Number of the routing table; default 254 (main).
     #[serde(default = "main_table", skip_serializing_if = "is_main_table")]
     pub table: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn main_table() -> u32 {

@@ -18,7 +18,6 @@ use pollux_dataplane::worker::namespace_parts::{NamespaceLimits, NamespaceParts,
 use pollux_dataplane::worker::{Port, Setup, Worker};
 
 use super::balancer::{Balancer, Outcome, Refused, Side};
-use super::topology;
 use crate::api::view::{ConnectionView, ServiceView};
 use crate::engine::compile::Compiler;
 use crate::engine::estimate::Estimators;
@@ -62,9 +61,7 @@ impl DataPlane {
     /// If there is not enough memory.
     pub fn new() -> std::io::Result<DataPlane> {
         let wires = [Wire::default(), Wire::default()];
-        let links = topology::network_state().links;
-        let numbered = links.iter().zip(&wires).zip(0..);
-        let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
+        let ports = (0..).zip(&wires).map(|(number, wire)| Port::new(number, wire.clone()));
         let limits = NamespaceLimits {
             connections: Sizes { ipv4: CONNECTIONS, ipv6: CONNECTIONS, extra: 0 },
             services: SERVICES as usize,

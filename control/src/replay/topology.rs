@@ -96,7 +96,7 @@ fn v6(side: Side, last: u16) -> IpAddr {
 fn links() -> Vec<Link> {
     let link = |side: Side| {
         let (name, port) = (device(side).to_owned(), side.name().to_owned());
-        Link { port, name, vlan: None, mac: mac(side, 1), mtu: 1500 }
+        Link { port, name, vlan: None, up: true, mac: mac(side, 1), other_macs: Vec::new(), mtu: 1500 }
     };
     Side::ALL.map(link).into()
 }

@@ -64,7 +64,9 @@ fn compile_link(link: &network::Link, port: u16, network_state: &NetworkState) -
     Link {
         port,
         vlan: link.vlan,
+        up: link.up,
         mac: link.mac.0,
+        other_macs: link.other_macs.iter().map(|mac| mac.0).collect(),
         mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
         ipv4: own().find_map(|address| match address {
             IpAddr::V4(v4) => Some(v4),

@@ -36,7 +36,7 @@ impl Bed {
         let (mut slots, mut threads) = (Vec::new(), Vec::new());
         for ((default_namespace, wires), core) in setups.into_iter().zip(&wires).zip(cores) {
             let numbered = network_state.links.iter().zip(wires).zip(0..);
-            let ports = numbered.map(|((link, wire), number)| Port::new(number, link.mac.0, wire.clone()));
+            let ports = numbered.map(|((_, wire), number)| Port::new(number, wire.clone()));
             let setup = Setup::new(ports.collect(), default_namespace);
             slots.push(WorkerSlot { core, namespace_rings: Arc::clone(&setup.namespace_rings) });
             threads.push(thread::spawn(move || Worker::new(setup, ManualClock::default()).unwrap().run()));

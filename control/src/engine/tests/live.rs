@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pollux_dataplane::io::mem::{ManualClock, Wire};
-use pollux_dataplane::testkit::{CLIENT_SIDE, ROUTER, SERVER_SIDE};
+use pollux_dataplane::testkit::{CLIENT_SIDE, ROUTER};
 use pollux_dataplane::wire::ipv4;
 use pollux_dataplane::worker::{Port, Setup, Worker};
 use serde_json::{Value, json};
@@ -40,8 +40,7 @@ impl Live {
         let names = ["client".to_owned(), "server".to_owned()];
         let Parts { mut setups, handles, .. } = parts(&start, &[0], 2, None);
         let (outside, inside) = (Wire::default(), Wire::default());
-        let ports =
-            vec![Port::new(0, CLIENT_SIDE, outside.clone()), Port::new(1, SERVER_SIDE, inside.clone())];
+        let ports = vec![Port::new(0, outside.clone()), Port::new(1, inside.clone())];
         let setup = Setup::new(ports, setups.remove(0));
         let namespace_rings = Arc::clone(&setup.namespace_rings);
         let mut worker = Worker::new(setup, ManualClock::default()).unwrap();

@@ -173,3 +173,47 @@ fn a_routing_table_is_listed_while_a_rule_refers_to_it() {
     }
     assert_eq!(tables.network_state(&twins), NetworkState { routes: vec![], rules: vec![], ..network_state });
 }
+
+/// Address of virtual router 51.
+const VIRTUAL_ROUTER: [u8; 6] = [0, 0, 0x5e, 0, 1, 51];
+
+/// A macvlan on another interface.
+fn macvlan(index: u32, below: u32, up: bool) -> LinkMessage {
+    let mut message = link(index, "vrrp.51", up, None);
+    message.attributes.retain(|attribute| !matches!(attribute, LinkAttribute::Address(_)));
+    message.attributes.extend([
+        LinkAttribute::Address(VIRTUAL_ROUTER.to_vec()),
+        LinkAttribute::Link(below),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::MacVlan)]),
+    ]);
+    message
+}
+
+#[test]
+fn addresses_on_top_of_a_link_are_its_other_addresses() {
+    let (mut tables, twins) = tables();
+    let mut seen = |change: LinkMessage| -> Vec<(String, Vec<Mac>)> {
+        tables.apply(&message(RouteNetlinkMessage::NewLink(change)));
+        let links = tables.network_state(&twins).links;
+        links.into_iter().map(|link| (link.name, link.other_macs)).collect()
+    };
+    let router = vec![Mac(VIRTUAL_ROUTER)];
+    assert_eq!(seen(macvlan(9, 3, true)), [("krn0".into(), vec![]), ("krn0.7".into(), router.clone())]);
+    assert_eq!(seen(macvlan(9, 3, false))[1].1, [], "it is down");
+    // The twin becomes a port of bridge 8, which has a macvlan.
+    let mut port = link(2, "krn0", true, None);
+    port.attributes.push(LinkAttribute::Controller(8));
+    let mut bridge = link(8, "br0", true, None);
+    bridge.attributes.push(LinkAttribute::Address(vec![2, 0, 0, 0, 0, 8]));
+    seen(port);
+    assert_eq!(seen(bridge)[0].1, [Mac([2, 0, 0, 0, 0, 8])]);
+    assert_eq!(seen(macvlan(9, 8, true))[0].1, [router, vec![Mac([2, 0, 0, 0, 0, 8])]].concat());
+}
+
+#[test]
+fn a_link_is_up_or_down() {
+    let (mut tables, twins) = tables();
+    assert!(tables.network_state(&twins).links[0].up);
+    tables.apply(&message(RouteNetlinkMessage::NewLink(link(2, "krn0", false, None))));
+    assert!(!tables.network_state(&twins).links[0].up);
+}

@@ -61,6 +61,9 @@ fn link(location: &str, link: &Link, errors: &mut InputErrors) {
         errors.range(format!("{location}.vlan"), vlan, "", 1..=4094, hint);
     }
     unicast(&format!("{location}.mac"), link.mac, errors);
+    for (index, mac) in link.other_macs.iter().enumerate() {
+        unicast(&format!("{location}.other_macs[{index}]"), *mac, errors);
+    }
     mtu(&format!("{location}.mtu"), link.mtu, errors);
 }
 

@@ -8,7 +8,7 @@ use pollux_control::api::view::PortView;
 use pollux_control::engine::compile::Compiler;
 use pollux_control::engine::namespace_operations::{NamespaceWorkers, Parts, WorkerSlot, parts};
 use pollux_control::engine::workers::Workers;
-use pollux_control::engine::{Engine, NamespaceEngine, Ports};
+use pollux_control::engine::{Engine, NamespaceEngine, Ports, TwinState};
 use pollux_control::kernel::namespace::{
     KernelMirror, KernelNamespaceError, KernelNamespaceOperations, KernelRings,
 };
@@ -224,7 +224,7 @@ fn start_worker(
     cpu: usize,
     time: Time,
 ) -> Result<(JoinHandle<()>, WorkerSlot<Buffer>)> {
-    let port = |(number, queues): (usize, Side)| Port::new(number as u16, PORTS[number].mac, queues);
+    let port = |(number, queues): (usize, Side)| Port::new(number as u16, queues);
     let ports = Side::pair(generator).into_iter().enumerate().map(port).collect();
     let setup = Setup::new(ports, default_namespace);
     let slot = WorkerSlot { core: cpu as u16, namespace_rings: Arc::clone(&setup.namespace_rings) };
@@ -256,6 +256,12 @@ impl Ports for NoPorts {
     fn names(&self) -> Vec<String> {
         PORTS[..2].iter().map(|port| port.name.to_owned()).collect()
     }
+
+    fn links_up(&self) -> Vec<bool> {
+        vec![true; 2]
+    }
+
+    fn follow(&mut self, _: usize, _: &TwinState) {}
 }
 
 /// A frame carrier without a kernel and without other namespaces.

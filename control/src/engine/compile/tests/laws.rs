@@ -163,7 +163,7 @@ proptest! {
             let now = compiler.snapshot().services.clone();
             prop_assert_eq!(text(&now), text(&rebuilt(&compiler, &now)));
             let mut complete = compiler.snapshot().clone();
-            complete.build_adjacencies();
+            complete.build_lookups();
             prop_assert_eq!(adjacencies(&complete), adjacencies(compiler.snapshot()));
             for service in &config.services {
                 let compiled = now.service(compiler.service_id(&service.key).unwrap()).unwrap();
