@@ -11,6 +11,8 @@ pub mod capture;
 pub mod client;
 pub mod command;
 pub mod daemon;
+pub mod guest;
+pub mod metal;
 pub mod namespace;
 pub mod process;
 pub mod raw;
@@ -18,6 +20,7 @@ pub mod resources;
 pub mod rules;
 pub mod sctp;
 pub mod server;
+pub mod vlan;
 pub mod wait;
 
 use std::path::Path;
@@ -26,10 +29,12 @@ use std::process::Command;
 use client::Client;
 use command::Result;
 use daemon::{Daemon, Device};
+use guest::{Guest, Model};
 use namespace::Namespace;
 use process::Process;
 use resources::Resources;
 use server::Server;
+use vlan::Vlan;
 
 /// The balancer's interfaces.
 const PORTS: [&str; 2] = ["fore", "back"];
@@ -92,6 +97,12 @@ impl Bed {
     pub fn daemon_on_taps(&self, config: &str, options: &[&str]) -> Result<Daemon> {
         let daemon =
             Daemon::start(&self.resources, &self.balancer, config, (1, options), (Device::Tap, &PORTS))?;
+        self.bridge_taps()?;
+        Ok(daemon)
+    }
+
+    /// Bridges the interfaces to their TAPs.
+    fn bridge_taps(&self) -> Result<()> {
         for (port, number) in PORTS.iter().zip(1..) {
             let (bridge, tap) = (format!("{port}-br"), daemon::tap(port));
             self.balancer.ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"))?;
@@ -103,7 +114,47 @@ impl Bed {
             }
             self.balancer.ip(&format!("link set {bridge} up"))?;
         }
-        Ok(daemon)
+        Ok(())
+    }
+
+    /// Boots a guest on TAPs that are bridged to the interfaces. `packages` is the root directory of its packages.
+    ///
+    /// # Errors
+    /// If it does not boot; the message contains its console.
+    pub fn guest(&self, model: Model, packages: &Path) -> Result<Guest> {
+        let queues = if model.multi_queue() { "multi_queue" } else { "" };
+        let taps = PORTS.map(daemon::tap);
+        for tap in &taps {
+            self.balancer.ip(&format!("tuntap add dev {tap} mode tap {queues}"))?;
+        }
+        self.bridge_taps()?;
+        Guest::boot(&self.resources, &self.balancer, model, packages, taps.each_ref().map(String::as_str))
+    }
+
+    /// Sets the MTU of all interfaces between the client and the servers, in a network with TAPs.
+    ///
+    /// # Errors
+    /// If an interface cannot have it.
+    pub fn set_mtu(&self, mtu: u16) -> Result<()> {
+        let taps = PORTS.map(daemon::tap);
+        let ours =
+            PORTS.into_iter().chain(taps.iter().map(String::as_str)).map(|name| (&self.balancer, name));
+        let clients = ["net0", "net1"].map(|name| (&self.client.namespace, name));
+        let servers = self
+            .servers
+            .iter()
+            .flat_map(|server| [(&server.namespace, "eth0"), (&self.switch, server.name.as_str())]);
+        let switch = ["client", "balancer"].map(|name| (&self.switch, name));
+        let mut all = ours.chain(clients).chain(servers).chain(switch);
+        all.try_for_each(|(namespace, name)| namespace.ip(&format!("link set {name} mtu {mtu}")))
+    }
+
+    /// Adds an interface `vlanID` to a server, whose frames have this tag at the switch.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn vlan(&self, server: &Server, id: u16) -> Result<Vlan> {
+        Vlan::new(&self.switch, &server.namespace, id)
     }
 
     /// As [`Bed::daemon`], on the interfaces of two networks. Those of the other network are moved to this balancer and come

@@ -35,6 +35,14 @@ pub(super) fn tap(iface: &str) -> String {
     format!("{iface}-tap")
 }
 
+/// Addresses of the balancer on the twins.
+pub(super) const TWINS: [(&str, &str); 4] = [
+    ("10.1.0.254/24", "pollux0"),
+    ("fd00:1::254/64", "pollux0"),
+    ("10.2.0.254/24", "pollux1"),
+    ("fd00:2::254/64", "pollux1"),
+];
+
 /// A running daemon; it is killed when this is dropped.
 pub struct Daemon {
     process: Process,
@@ -68,12 +76,7 @@ impl Daemon {
         command.args(options);
         let mut process = Process::start(resources, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
-        for (address, twin) in [
-            ("10.1.0.254/24", "pollux0"),
-            ("fd00:1::254/64", "pollux0"),
-            ("10.2.0.254/24", "pollux1"),
-            ("fd00:2::254/64", "pollux1"),
-        ] {
+        for (address, twin) in TWINS {
             balancer.address(address, twin)?;
         }
         Ok(Daemon { process, socket, config: file })
@@ -146,13 +149,18 @@ impl Daemon {
     /// # Errors
     /// If the sums still differ after the time limit; the message contains them.
     pub fn accounts_for_all_packets(&self) -> Result<()> {
-        let mut last = Value::Null;
-        wait::until("packets in = out + dropped + to the kernel + held", || {
-            last = self.json("stats")?;
-            Ok(is_balanced(&last).then_some(()))
-        })
-        .map_err(|error| Error(format!("{error}\n{last:#}")))
+        accounts_for_all_packets(|| self.json("stats"))
     }
+}
+
+/// As [`Daemon::accounts_for_all_packets`], with a function that returns the statistics.
+pub(super) fn accounts_for_all_packets(stats: impl Fn() -> Result<Value>) -> Result<()> {
+    let mut last = Value::Null;
+    wait::until("packets in = out + dropped + to the kernel + held", || {
+        last = stats()?;
+        Ok(is_balanced(&last).then_some(()))
+    })
+    .map_err(|error| Error(format!("{error}\n{last:#}")))
 }
 
 /// Compares packets from ports and from the kernel, and additional fragments, with packets sent (including ICMP errors),

@@ -1,6 +1,7 @@
 //! A real server: nginx that responds with its name, and a program that decapsulates tunnel packets.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::command::{Result, ip, program};
 use super::namespace::Namespace;
@@ -17,6 +18,7 @@ pub struct Server {
     pub name: String,
     /// Contents of `/big`.
     pub big: Vec<u8>,
+    root: PathBuf,
     _nginx: Process,
     _host: Process,
     /// Its namespace.
@@ -43,27 +45,38 @@ impl Server {
         let mut host =
             Process::start(resources, &format!("{name}-host"), &mut namespace.command(program("host")?))?;
         host.until("the host program is ready", |log| Ok(log.contains("ready").then_some(())))?;
-        let nginx = nginx(resources, &namespace, &name, &big)?;
-        Ok(Server { name, big, _nginx: nginx, _host: host, namespace })
+        let root = resources.directory().join(&name);
+        let nginx = nginx(resources, &namespace, (&name, &root), &big)?;
+        Ok(Server { name, big, root, _nginx: nginx, _host: host, namespace })
+    }
+
+    /// Returns what was uploaded to `/put/NAME`.
+    pub fn uploaded(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.root.join("put").join(name)).ok()
     }
 }
 
-fn nginx(resources: &Resources, namespace: &Namespace, name: &str, big: &[u8]) -> Result<Process> {
-    let root = resources.directory().join(name);
-    fs::create_dir_all(&root)?;
+fn nginx(
+    resources: &Resources,
+    namespace: &Namespace,
+    (name, root): (&str, &Path),
+    big: &[u8],
+) -> Result<Process> {
+    fs::create_dir_all(root.join("put"))?;
     fs::write(root.join("big"), big)?;
     let conf = format!(
         "daemon off; master_process off; user root; pid {root}/pid; error_log stderr;\n\
          events {{}}\n\
          http {{ access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;\n\
          uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5; default_type text/plain;\n\
-         server {{ listen 80; listen [::]:80; listen 8080; location = / {{ return 200 \"{name}\\n\"; }} location = /big {{ root {root}; }} }} }}\n",
+         server {{ listen 80; listen [::]:80; listen 8080; location = / {{ return 200 \"{name}\\n\"; }} location = /big {{ root {root}; }}\n\
+         location /put/ {{ root {root}; dav_methods PUT; }} }} }}\n",
         root = root.display(),
     );
     let file = root.join("nginx.conf");
     fs::write(&file, conf)?;
     let mut command = namespace.command("nginx");
-    command.arg("-p").arg(&root).arg("-c").arg(&file).args(["-e", "stderr"]);
+    command.arg("-p").arg(root).arg("-c").arg(&file).args(["-e", "stderr"]);
     let mut process = Process::start(resources, name, &mut command)?;
     let up = format!("netns exec {} curl --silent --output /dev/null http://127.0.0.1/", namespace.name);
     process.until("nginx answers", |_| Ok(ip(&up).ok()))?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::command::{Error, Result};
 
-/// Time limit of all waits, for a slow, shared machine.
+/// Time limit of waits, for a slow, shared machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -12,14 +12,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// If it is still `None` after [`LIMIT`], or polling fails.
-pub fn until<T>(what: &str, mut poll: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until<T>(what: &str, poll: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    within(LIMIT, what, poll)
+}
+
+/// As [`until`], with a time limit of its own.
+///
+/// # Errors
+/// As [`until`].
+pub fn within<T>(limit: Duration, what: &str, mut poll: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
         if let Some(result) = poll()? {
             return Ok(result);
         }
-        if start.elapsed() > LIMIT {
-            return Err(Error(format!("waited {} s in vain: {what}", LIMIT.as_secs())));
+        if start.elapsed() > limit {
+            return Err(Error(format!("waited {} s in vain: {what}", limit.as_secs())));
         }
         std::thread::sleep(PAUSE);
     }

@@ -1,14 +1,16 @@
 //! Runs on each real server of the test network, beside nginx: decapsulates IP-in-IP packets and echoes UDP. With
-//! `--gre-and-gue` it decapsulates GRE, and GUE on UDP port 6080, instead.
+//! `--gre-and-gue` it decapsulates GRE, and GUE on UDP port 6080, instead. `--group PROTOCOL GROUP ADDRESS` joins an IPv4
+//! multicast group on the interface with this address, as daemons of VRRP and OSPF do, and prints who sends to it.
 //!
 //! Many kernels have no tunnel drivers, so packets are decapsulated here: raw sockets receive them, and a TUN device
 //! delivers the inner packet to the kernel.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::{io, thread};
 
+use rustix::net::sockopt::set_ip_add_membership;
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
@@ -20,8 +22,11 @@ const GRE: u32 = 47;
 const GUE_L4_PORT: u16 = 6080;
 
 fn main() -> io::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("--gre-and-gue") {
-        return gre_and_gue();
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--gre-and-gue"] => return gre_and_gue(),
+        ["--group", protocol, group, address] => return listen(protocol, group, address),
+        _ => {}
     }
     let tun = device("decap0")?;
     for family in [AddressFamily::INET, AddressFamily::INET6] {
@@ -61,6 +66,23 @@ fn gre_and_gue() -> io::Result<()> {
     // The low five bits of the first byte are the length of the options in words.
     decapsulate(&gue, false, &tun, |gue| Some(4 + usize::from(gue.first()? & 0x1f) * 4));
     Ok(())
+}
+
+fn listen(protocol: &str, group: &str, address: &str) -> io::Result<()> {
+    let [group, address] = [group, address].map(|text| text.parse::<Ipv4Addr>().map_err(io::Error::other));
+    let (group, address) = (group?, address?);
+    let protocol = protocol.parse().ok().and_then(std::num::NonZeroU32::new).map(Protocol::from_raw);
+    let raw = socket(AddressFamily::INET, SocketType::RAW, protocol)?;
+    set_ip_add_membership(&raw, &group, &address)?;
+    println!("ready");
+    let mut buffer = [0; 2048];
+    loop {
+        let length = rustix::io::read(&raw, &mut buffer)?;
+        if length >= 20 && buffer[16..20] == group.octets() {
+            let source: [u8; 4] = std::array::from_fn(|at| buffer[12 + at]);
+            println!("{group} from {}", Ipv4Addr::from(source));
+        }
+    }
 }
 
 /// Delivers the inner packets of those from a raw socket to the kernel. Only IPv4 raw sockets show the outer header.
