@@ -23,7 +23,7 @@ use pollux_tests::bed::rules::HTTP;
 type Story = (&'static str, fn(&mut Metal) -> Result<()>);
 
 /// In this order, so that polluxd starts only three times: two stories end with a kill, jumbo frames need another MTU.
-const STORIES: [Story; 19] = [
+const STORIES: [Story; 21] = [
     ("the cards are bound to vfio-pci and polluxd drives them", link::bound),
     ("ARP and ping", neighbours::arp),
     ("IPv6 neighbour discovery and ping, without promiscuous mode", neighbours::discovery),
@@ -40,9 +40,11 @@ const STORIES: [Story; 19] = [
     ("traffic passes again after the link was off", link::resumes),
     ("the twin has a carrier while the link is on", link::carrier),
     ("polluxd forwards again after kill -9", life::killed),
-    ("pings of 9000 bytes at MTU 9000", traffic::jumbo_pings),
-    ("datagrams of 9000 bytes through NAT at MTU 9000", traffic::jumbo_datagrams),
-    ("200 kB through NAT at MTU 9000", traffic::jumbo_bodies),
+    ("MTU 9000: a ping of full size over IPv4", |metal| traffic::jumbo_ping(metal, "10.9.9.1")),
+    ("MTU 9000: a ping of full size over IPv6", |metal| traffic::jumbo_ping(metal, "fd00:9::1")),
+    ("MTU 9000: datagrams of full size through NAT", traffic::jumbo_datagrams),
+    ("MTU 9000: NAT over IPv4, 200 kB each way", |metal| traffic::jumbo_bodies(metal, &HTTP[0])),
+    ("MTU 9000: NAT over IPv6, 200 kB each way", |metal| traffic::jumbo_bodies(metal, &HTTP[3])),
 ];
 
 /// Returns the model of the network cards, and the packages of the guest.
