@@ -196,7 +196,7 @@ mod tests {
             "070701000000020000a1ff000000000000000000000001000000000000000700000000000000000000000000000000\
             0000000400000000"
         );
-        assert!(text.contains("usr/lib/a\0\0\0abc\0"), "{text:?}");
+        assert!(text.contains("usr/lib/a\0abc\0"), "{text:?}");
         assert_eq!(archive.len() % 4, 0);
     }
 

@@ -67,7 +67,9 @@ mod tests {
         module("vfio-pci", "vfio-pci-core,vfio");
         module("vfio-pci-core", "vfio,irqbypass");
         module("8021q", "mrp");
-        ["virtio_pci", "virtio_console", "vfio", "irqbypass", "tun", "mrp"].map(|name| module(name, ""));
+        for name in ["virtio_pci", "virtio_console", "vfio", "irqbypass", "tun", "mrp"] {
+            module(name, "");
+        }
         let order = needed(there.path()).expect("all modules are there");
         let names: Vec<_> = order.iter().filter_map(|path| path.file_stem()?.to_str()).collect();
         assert_eq!(names[..2], ["virtio_pci", "virtio_console"]);
