@@ -23,8 +23,9 @@ use pollux_tests::bed::rules::HTTP;
 type Story = (&'static str, fn(&mut Metal) -> Result<()>);
 
 /// In this order, so that polluxd starts only three times: two stories end with a kill, jumbo frames need another MTU.
-const STORIES: [Story; 21] = [
+const STORIES: [Story; 22] = [
     ("the cards are bound to vfio-pci and polluxd drives them", link::bound),
+    ("check-host approves of the machine", link::approved),
     ("ARP and ping", neighbours::arp),
     ("IPv6 neighbour discovery and ping, without promiscuous mode", neighbours::discovery),
     ("VRRP advertisements to 224.0.0.18 reach the twin", neighbours::vrrp),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Bed;
-use super::command::{Error, Result};
+use super::command::{Error, Result, output};
 use super::guest::{CARDS, Guest, Model, tail};
 use super::rules::{self, Rule};
 use super::{daemon, wait};
@@ -191,6 +191,18 @@ impl Metal {
             missing.retain(|name| *name != answer);
             Ok(missing.is_empty().then_some(()))
         })
+    }
+
+    /// Checks that the balancer's address does not answer a ping within a second.
+    ///
+    /// # Errors
+    /// If it does.
+    pub fn is_silent(&self, why: &str) -> Result<()> {
+        let mut ping = self.bed.client.namespace.command("ping");
+        match output(ping.args(["-c", "1", "-W", "1", "10.1.0.254"])) {
+            Ok(_) => Err(Error(format!("a ping is answered {why}"))),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Returns what `polluxd` has logged since it was ready, or all if it was not, and the end of the guest's console.

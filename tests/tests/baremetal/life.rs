@@ -1,6 +1,6 @@
 //! A story of a polluxd that is killed: the cards are left in the state in which it used them.
 
-use pollux_tests::bed::command::{Error, Result};
+use pollux_tests::bed::command::Result;
 use pollux_tests::bed::metal::{Metal, Mtu};
 use pollux_tests::bed::rules::HTTP;
 
@@ -8,9 +8,7 @@ pub fn killed(metal: &mut Metal) -> Result<()> {
     metal.daemon(Mtu::Standard)?;
     metal.all_answer(&HTTP[0])?;
     metal.kill()?;
-    if metal.bed.client.ping("10.1.0.254").is_ok() {
-        return Err(Error("a ping is answered although polluxd is dead".to_owned()));
-    }
+    metal.is_silent("although polluxd is dead")?;
     metal.daemon(Mtu::Standard)?;
     for rule in &HTTP[..3] {
         metal.all_answer(rule)?;

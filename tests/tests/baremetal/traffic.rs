@@ -43,9 +43,10 @@ fn transfers(metal: &Metal, rule: &Rule) -> Result<()> {
     Ok(())
 }
 
+/// The twin's VLAN interface stays until polluxd starts again, the service as well.
 pub fn vlan(metal: &mut Metal) -> Result<()> {
     metal.daemon(Mtu::Standard)?;
-    let server = &metal.bed.servers[0];
+    let (client, server) = (&metal.bed.client, &metal.bed.servers[0]);
     let _vlan = metal.bed.vlan(server, 7)?;
     server.namespace.address("10.7.0.21/24", "vlan7")?;
     metal.guest.run(
@@ -55,18 +56,13 @@ pub fn vlan(metal: &mut Metal) -> Result<()> {
     let full = ["-c", "1", "-W", "3", "-M", "do", "-s", "1472", "10.7.0.254"];
     let ping = || Ok(output(server.namespace.command("ping").args(full)).ok());
     wait::within(SOON, "a ping of 1500 bytes passes the VLAN", ping)?;
+    // Otherwise replies take the server's other interface.
+    server.namespace.ip("route add 10.1.0.1 via 10.7.0.254")?;
     metal.pollux("service add tcp 10.9.9.1:8080 --scheduler rr")?;
     metal.pollux("destination add tcp 10.9.9.1:8080 10.7.0.21:80 --method nat")?;
-    let url = "http://10.9.9.1:8080/big";
-    let range = format!("0-{}", BODY - 1);
-    // The server replies by the gateway of its other network, unless it has a route back.
-    server.namespace.ip("route add 10.1.0.1 via 10.7.0.254")?;
     let file = metal.bed.directory().join("body");
-    let download = output(metal.bed.client.curl().args(["--range", &range, "--output"]).arg(&file).arg(url));
-    server.namespace.ip("route delete 10.1.0.1 via 10.7.0.254")?;
-    metal.pollux("service remove tcp 10.9.9.1:8080")?;
-    metal.guest.run("/usr/sbin/ip link delete vlan7")?;
-    download?;
+    let url = "http://10.9.9.1:8080/big";
+    output(client.curl().args(["--range", &format!("0-{}", BODY - 1), "--output"]).arg(&file).arg(url))?;
     if fs::read(&file)? != server.big[..BODY] {
         return Err(Error("the download differs".to_owned()));
     }

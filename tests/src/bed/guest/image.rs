@@ -36,12 +36,12 @@ pub(super) fn build(packages: &Path, scratch: &Path) -> Result<Vec<u8>> {
         image.directory(Path::new(directory));
     }
     image.file("/init", INIT);
-    image.file("/usr/bin/busybox", fs::read(packages.join("bin/busybox"))?);
+    image.file("/usr/bin/busybox", read(&packages.join("bin/busybox"))?);
     image.file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
     for name in ["polluxd", "pollux", "host"] {
         let (source, stripped) = (program(name)?, scratch.join(name));
         output(Command::new("strip").arg("-o").arg(&stripped).arg(&source))?;
-        image.file(format!("/usr/bin/{name}"), fs::read(&stripped)?);
+        image.file(format!("/usr/bin/{name}"), read(&stripped)?);
         image.libraries(&source)?;
     }
     // The directories of libraries: polluxd looks there for DPDK.
@@ -89,7 +89,7 @@ impl Image {
             self.link(&path, &target.to_string_lossy());
             return self.copy(&directory.join(target));
         }
-        self.file(&path, fs::read(&path)?);
+        self.file(&path, read(&path)?);
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl Image {
     fn modules(&mut self, packages: &Path) -> Result<()> {
         let mut order = String::new();
         for module in modules::needed(&packages.join("lib/modules"))? {
-            self.file(format!("/modules/{}", name(&module)), fs::read(&module)?);
+            self.file(format!("/modules/{}", name(&module)), read(&module)?);
             order += &format!("{}\n", name(&module));
         }
         self.file("/modules/order", order);
@@ -155,6 +155,10 @@ impl Image {
         entry("TRAILER!!!", 0, b"");
         archive
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| Error(format!("{}: {error}", path.display())))
 }
 
 fn name(path: &Path) -> String {

@@ -41,7 +41,7 @@ impl Model {
         match self {
             Model::Virtio | Model::Igb => None,
             Model::E1000e => Some("DPDK's driver of e1000e has one queue"),
-            Model::Vmxnet3 => Some("the redirection table of vmxnet3 does not have 128 entries"),
+            Model::Vmxnet3 => Some("DPDK's driver of vmxnet3 does not apply our redirection table"),
         }
     }
 
