@@ -81,8 +81,14 @@ fn start_ring_port(pool: *mut rte_mempool) -> u16 {
     let port = unsafe { pollux_port_next(0) };
     // SAFETY: reads a constant.
     assert_ne!(port, unsafe { pollux_no_port() }, "the ring device is there");
-    let conf =
-        pollux_port_conf { queues: 1, mtu: 1500, rss: false, rss_key: std::ptr::null(), interrupts: false };
+    let conf = pollux_port_conf {
+        queues: 1,
+        mtu: 1500,
+        rss: false,
+        rss_key: std::ptr::null(),
+        interrupts: false,
+        scatter: false,
+    };
     // SAFETY: the port exists and the configuration outlives the call.
     assert_eq!(unsafe { pollux_port_configure(port, &conf) }, 0);
     // SAFETY: the port has one queue, and the pool outlives the port.
