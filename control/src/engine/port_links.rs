@@ -61,10 +61,10 @@ impl Engine {
         self.port_links.read = Instant::now();
         let names = self.ports.names();
         self.read_links(&names);
-        for instance in
-            std::iter::once(&mut self.default_namespace).chain(self.named.iter_mut().map(|n| &mut n.instance))
+        for engine in std::iter::once(&mut self.default_namespace)
+            .chain(self.named.iter_mut().map(|named| &mut named.engine))
         {
-            instance.set_carriers(&names, &self.port_links.up);
+            engine.set_carriers(&names, &self.port_links.up);
         }
         for (number, name) in names.iter().enumerate() {
             let Some(twin) = self.twin_state(name) else { continue };
@@ -90,8 +90,8 @@ impl Engine {
 
     /// The state of a port's twin. That of the namespace to which the port is bound comes first.
     fn twin_state(&self, port: &str) -> Option<TwinState> {
-        let instances = self.named.iter().map(|named| &named.instance).chain([&self.default_namespace]);
-        let links: Vec<&Link> = instances.flat_map(|instance| instance.links_on(port)).collect();
+        let engines = self.named.iter().map(|named| &named.engine).chain([&self.default_namespace]);
+        let links: Vec<&Link> = engines.flat_map(|engine| engine.links_on(port)).collect();
         let twin = links.iter().find(|link| link.vlan.is_none())?;
         let macs = links.iter().flat_map(|link| link.other_macs.iter().chain([&link.mac]));
         Some(TwinState {

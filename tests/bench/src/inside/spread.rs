@@ -81,7 +81,7 @@ fn over_workers(workers: u16) -> Result<Row> {
     let (mut counts, mut parsed) = (vec![0; usize::from(workers)], Parsed::NOTHING);
     for flow in 0..FLOWS {
         let frame = frame::request(Family::Ipv4, flow, 60);
-        if parse_packet(&frame, &PORTS[0].mac, &mut parsed).is_err() {
+        if parse_packet(&frame, &mut parsed).is_err() {
             return Err(Error(format!("the packet of flow {flow} cannot be read")));
         }
         let owner = steering.owner(&parsed, 0, &snapshot);

@@ -75,7 +75,7 @@ pub fn owned(config: &str, steering: &Steering, each: u32) -> Result<Lists> {
     let (mut lists, mut parsed) = (vec![Vec::new(); usize::from(steering.workers)], Parsed::NOTHING);
     for flow in 0.. {
         let frame = frame::request(Family::Ipv4, flow, 60);
-        let read = parse_packet(&frame, &PORTS[0].mac, &mut parsed).is_ok();
+        let read = parse_packet(&frame, &mut parsed).is_ok();
         let owner = steering.owner(&parsed, 0, &snapshot).filter(|_| read);
         let owner = owner.ok_or_else(|| Error(format!("flow {flow} has no owner")))?;
         let list: &mut Vec<u32> = &mut lists[usize::from(owner.0)];
