@@ -12,6 +12,7 @@ pub mod engine;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod host;
+pub mod interface;
 pub mod ipvsadm;
 pub mod kernel;
 pub mod log;

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
+use pollux_control::api::socket;
 use pollux_control::daemon::arguments::{self, DaemonArgs};
 use pollux_control::daemon::run;
 use pollux_control::host::Outcome;
+use pollux_control::interface::journal::Journal;
+use pollux_control::interface::system::Linux;
+use pollux_control::interface::take::Interfaces;
 use pollux_control::plural::count;
 use pollux_control::state::startup;
 use pollux_control::{host, log};
@@ -51,7 +55,21 @@ fn check_host() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Undoes what a killed daemon changed on interfaces.
+fn restore_interfaces(args: &DaemonArgs) -> anyhow::Result<()> {
+    let journal = Journal::beside(&socket::path(args.options.socket.as_deref()));
+    if !journal.exists() {
+        log!(Info, "there is no {}; no interface is to be restored", journal.path().display());
+        return Ok(());
+    }
+    let left = Interfaces::take(&[], false, journal, Linux).context("cannot restore interfaces")?;
+    Ok(left.restore()?)
+}
+
 fn start(args: &DaemonArgs) -> anyhow::Result<()> {
+    if args.options.restore_interfaces {
+        return restore_interfaces(args);
+    }
     check_host()?;
     let mut startup = startup::load(args.options.sources())?;
     for (level, text) in &startup.messages {

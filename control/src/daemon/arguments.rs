@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
 
 use crate::debug;
+use crate::interface::request::{self, Request};
 use crate::log::Level;
 use crate::model::Idle;
 use crate::model::validate::{SLEEP_US, is_interface_name};
@@ -29,11 +30,26 @@ pub struct DaemonArgs {
     version,
     override_usage = "polluxd [EAL ARGUMENTS] -- [OPTIONS]",
     after_help = "Examples:\n  \
-        polluxd -l 0,1 --vdev=net_af_packet0,iface=veth0 -- --config pollux.toml\n  \
+        polluxd --interface eth1 --config pollux.toml\n  \
         polluxd -l 0-3 -a 0000:3b:00.0 -a 0000:3b:00.1 -- --config /etc/pollux/pollux.toml\n\n\
         `pollux check-host` checks the machine, `pollux check FILE` a configuration file."
 )]
 pub struct Options {
+    /// Use this kernel interface as a port; repeatable. Prepares it so that the host's own stack does not see its frames,
+    /// and restores it at exit.
+    ///
+    /// tap redirects all frames to and from a TAP; it works with every Ethernet interface. packet and xdp use a packet or
+    /// AF_XDP socket; a virtual peer must then send complete checksums. With zero-copy, the driver must support AF_XDP. auto, the
+    /// default, is tap. Without EAL arguments, polluxd uses two cores, no PCI devices, and huge pages if there are any.
+    #[arg(long = "interface", value_name = "IFACE[,MODE]", value_parser = request::parse)]
+    pub interfaces: Vec<Request>,
+    /// Move the addresses of the interfaces, and the routes through them, to their twins until polluxd stops. Without this
+    /// option, an interface with addresses is refused.
+    #[arg(long, requires = "interfaces")]
+    pub take_over: bool,
+    /// Undo what a killed polluxd with the same control socket changed on interfaces, and exit. The next start does so, too.
+    #[arg(long, conflicts_with = "interfaces")]
+    pub restore_interfaces: bool,
     /// Configuration file, TOML or JSON by its extension; read again on SIGHUP. Without it, start from the state file, or
     /// without services.
     #[arg(long, value_name = "FILE")]
@@ -184,6 +200,27 @@ mod tests {
     }
 
     #[test]
+    fn interfaces_are_ours_not_dpdks() {
+        for line in [
+            "polluxd --interface eth1 --interface=eth2,packet --take-over -l 0,1",
+            "polluxd -l 0,1 -- --interface eth1 --interface=eth2,packet --take-over",
+        ] {
+            let args = read(line).unwrap();
+            assert_eq!(args.eal, ["polluxd", "-l", "0,1"]);
+            assert_eq!(
+                args.options.interfaces,
+                ["eth1", "eth2,packet"].map(|text| request::parse(text).unwrap())
+            );
+            assert!(args.options.take_over);
+        }
+        let error = read("polluxd --interface eth1,fast").unwrap_err().to_string();
+        assert!(error.contains("\"fast\" is not a mode; use auto, tap, packet, xdp"), "{error}");
+        assert!(read("polluxd --restore-interfaces").unwrap().options.restore_interfaces);
+        assert!(read("polluxd --restore-interfaces --interface eth1").is_err());
+        assert!(read("polluxd --take-over").is_err());
+    }
+
+    #[test]
     fn debug_options_are_checked() {
         let args = read("polluxd --debug module=ip_vs --debug-level -1").unwrap_err().to_string();
         assert!(args.contains("is not an operator with flags"), "{args}");
@@ -214,7 +251,7 @@ mod tests {
     #[test]
     fn help_exits_with_0_and_usage_errors_with_2() {
         let help = read("polluxd --help").unwrap_err();
-        assert!(help.to_string().contains("-l 0,1 --vdev=net_af_packet0,iface=veth0 --"), "{help}");
+        assert!(help.to_string().contains("polluxd --interface eth1 --config"), "{help}");
         assert_eq!(help.exit_code(), 0);
         assert_eq!(read("polluxd -- --cofnig a").unwrap_err().exit_code(), 2);
     }

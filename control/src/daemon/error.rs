@@ -8,6 +8,9 @@ pub enum RunError {
     /// EAL could not be initialized.
     #[error(transparent)]
     Eal(#[from] pollux_dataplane::dpdk::EalError),
+    /// An interface could not be used.
+    #[error(transparent)]
+    Interface(#[from] crate::interface::InterfaceError),
     /// A port could not be used.
     #[error(transparent)]
     Port(#[from] pollux_dataplane::dpdk::PortError),
@@ -16,8 +19,8 @@ pub enum RunError {
     Pool(#[from] pollux_dataplane::dpdk::PoolError),
     /// DPDK has no port.
     #[error(
-        "DPDK found no port; check the errors of EAL above, or add one before the `--` with `-a 0000:3b:00.0` or \
-         `--vdev=net_af_packet0,iface=eth1`"
+        "DPDK found no port; check the errors of EAL above, or use a kernel interface with `--interface eth1`, or a \
+         PCI device with `-a 0000:3b:00.0` before the `--`"
     )]
     NoPorts,
     /// The configuration names a port that does not exist.

@@ -1,5 +1,6 @@
 //! Starts the DPDK ports, and reports their status and counters.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pollux_dataplane::dpdk::{
@@ -34,13 +35,15 @@ pub struct OpenPorts {
 }
 
 impl OpenPorts {
-    /// Starts every port of DPDK with a queue pair per worker, and optionally with receive interrupts.
+    /// Starts every port of DPDK with a queue pair per worker, and optionally with receive interrupts. `mtus` are those of
+    /// kernel interfaces, by the port's name, for ports that are not configured.
     pub fn start(
         eal: &Eal,
         config: &Config,
         workers: usize,
         interrupts: bool,
         rss_keys: Option<&RssKeys>,
+        mtus: &BTreeMap<String, u16>,
     ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
@@ -53,7 +56,8 @@ impl OpenPorts {
             0 => wanted.next_power_of_two() - 1,
             given => given,
         };
-        let largest_mtu = devices.iter().map(|device| wanted_mtu(config, device)).max().unwrap_or(1500);
+        let wanted = |device: &Device| wanted_mtu(config, mtus, device).unwrap_or(device.mtu);
+        let largest_mtu = devices.iter().map(wanted).max().unwrap_or(1500);
         let pool = Pool::create(
             eal,
             &PoolSetup {
@@ -67,7 +71,7 @@ impl OpenPorts {
         for device in devices {
             let given = configured(config, &device.name);
             let mut setup = setup(pool.clone());
-            setup.mtu = given.map(|port| port.mtu as u16);
+            setup.mtu = wanted_mtu(config, mtus, &device);
             setup.promiscuous = given.is_some_and(|port| port.promiscuous);
             let facing = given.and_then(|port| port.facing).map(facing);
             setup.rss_key = rss_keys.zip(facing).map(|(rss_keys, facing)| *rss_keys.key(facing));
@@ -153,8 +157,9 @@ pub fn rss_keys(config: &Config) -> Option<Arc<RssKeys>> {
     facing.then(|| Arc::new(RssKeys::new(Seed::random())))
 }
 
-fn wanted_mtu(config: &Config, device: &Device) -> u16 {
-    configured(config, &device.name).map_or(device.mtu, |port| port.mtu as u16)
+fn wanted_mtu(config: &Config, mtus: &BTreeMap<String, u16>, device: &Device) -> Option<u16> {
+    let given = configured(config, &device.name).map(|port| port.mtu as u16);
+    given.or_else(|| mtus.get(&device.name).copied())
 }
 
 /// Returns the configuration of a port.

@@ -11,7 +11,7 @@ use pollux_dataplane::worker::idle::Mode;
 use super::arguments::DaemonArgs;
 use super::error::RunError;
 use super::ports::{self, OpenPorts};
-use super::twins::{kernel_namespaces, port_list, start_exception, start_mirror};
+use super::twins::{self, kernel_namespaces, port_list, start_exception, start_mirror};
 use super::workers::{self, Dpdk, Started};
 use super::{announce, cores, idle, reload};
 use crate::api::socket;
@@ -20,6 +20,10 @@ use crate::engine::compile::Compiler;
 use crate::engine::namespace_operations::NamespaceWorkers;
 use crate::engine::workers::Workers;
 use crate::engine::{Engine, NamespaceEngine, TICK};
+use crate::interface::eal;
+use crate::interface::journal::Journal;
+use crate::interface::system::Linux;
+use crate::interface::take::Interfaces;
 use crate::log;
 use crate::model::network::NetworkState;
 use crate::state::startup::StartupConfig;
@@ -31,15 +35,48 @@ use crate::state::writer::Writer;
 /// The reason why it could not start.
 pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) -> Result<(), RunError> {
     let options = &args.options;
+    let journal = Journal::beside(&socket::path(options.socket.as_deref()));
+    // Dropped last: the interfaces are restored after DPDK has released them.
+    let mut interfaces = Interfaces::take(&options.interfaces, options.take_over, journal, Linux)?;
+    forward(args, startup, &mut interfaces, stop)
+}
+
+/// The arguments for EAL, with the program's name first.
+fn arguments(given: &[String], interfaces: &[eal::Port]) -> Vec<String> {
+    if interfaces.is_empty() {
+        return given.to_vec();
+    }
+    let arguments = eal::defaults(given, interfaces.len(), &eal::Machine::read());
+    let workers = cores::of_workers(&arguments).len();
+    let arguments = eal::ports(arguments, interfaces, workers);
+    log!(Info, "arguments for DPDK: {}", arguments[1..].join(" "));
+    arguments
+}
+
+/// Starts EAL and creates the ports of interfaces; returns the workers' cores, too.
+fn start_eal(given: &[String], interfaces: &Interfaces<Linux>) -> Result<(Arc<Eal>, Vec<usize>), RunError> {
+    let arguments = arguments(given, &interfaces.ports());
+    // The first argument is the program's name.
+    let eal = Arc::new(Eal::init(&arguments[1..])?);
+    interfaces.connect()?;
+    Ok((eal, cores::of_workers(&arguments)))
+}
+
+fn forward(
+    args: &DaemonArgs,
+    startup: StartupConfig,
+    interfaces: &mut Interfaces<Linux>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), RunError> {
+    let options = &args.options;
     let config = &startup.config;
-    let cores = cores::of_workers(&args.eal);
-    // `args.eal[0]` is the program name.
-    let eal = Arc::new(Eal::init(&args.eal[1..])?);
+    let (eal, cores) = start_eal(&args.eal, interfaces)?;
     let count = cores.len();
     let rss_keys = ports::rss_keys(config);
     let idle = idle::config(options, &config.start);
     let interrupts = idle.mode == Mode::Interrupt;
-    let (mut ports, pool) = OpenPorts::start(&eal, config, count, interrupts, rss_keys.as_deref())?;
+    let (mut ports, pool) =
+        OpenPorts::start(&eal, config, count, interrupts, rss_keys.as_deref(), &interfaces.mtus())?;
     let mut debug = announce::debug(&options.debug, config);
     announce::protocols(&mut debug, config, &Eal::version(), ports.names().len());
     let use_kernel = config.start.kernel && !options.no_kernel;
@@ -56,6 +93,7 @@ pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) ->
     let twins = if use_kernel { named } else { Vec::new() };
     let (exception, exception_handle) = start_exception(&twins, &ports, rings, pool.clone())?;
     announce::twins(&mut debug, twins.len());
+    interfaces.move_to_twins(&twins::by_port(&twins))?;
     let (mirror, network_state) = start_mirror(twins)?;
 
     let compiler = Compiler::new(&config.start, ports.names());
@@ -83,7 +121,7 @@ pub fn run(args: &DaemonArgs, startup: StartupConfig, stop: &Arc<AtomicBool>) ->
     let socket = socket::path(options.socket.as_deref());
     let server = listen(&socket, sender)?;
     announce::ready(engine.debug(), config, &socket);
-    serve(&mut engine, &jobs, &network_state, stop);
+    serve(&mut engine, &jobs, &network_state, interfaces, stop);
     log!(Info, "stopping");
     drop(server);
     engine.workers().stop();
@@ -99,6 +137,7 @@ fn serve(
     engine: &mut Engine,
     jobs: &Receiver<Job>,
     network_state: &Receiver<NetworkState>,
+    interfaces: &mut Interfaces<Linux>,
     stop: &AtomicBool,
 ) {
     while !stop.load(Relaxed) && !engine.is_stopping() {
@@ -115,6 +154,7 @@ fn serve(
             default(TICK) => {}
         }
         engine.tick();
+        interfaces.follow_carriers(Instant::now());
     }
 }
 

@@ -1,5 +1,6 @@
 //! The ports' twins in the kernel: frames to and from them, and the mirror.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, never};
@@ -39,6 +40,11 @@ pub(super) fn start_exception(
     let devices = twins.iter().map(create).collect::<Result<_, _>>()?;
     ExceptionPath::start(devices, rings.kernel, RingInjector { pool, ring: rings.inject })
         .map_err(|why| RunError::System { what: "start the exception path", why })
+}
+
+/// Names of the twins, by that of the port.
+pub(super) fn by_port(twins: &[Twin]) -> BTreeMap<String, String> {
+    twins.iter().map(|twin| (twin.port.clone(), twin.ifname.clone())).collect()
 }
 
 pub(super) fn port_list(twins: &[Twin], ports: &OpenPorts) -> PortList {

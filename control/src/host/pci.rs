@@ -68,7 +68,7 @@ impl Nic {
         let bind = format!("dpdk-devbind.py -b vfio-pci {}", self.address);
         match self.interfaces.first() {
             Some(name) => format!(
-                "start polluxd with --vdev=net_af_packet0,iface={name}, which is slower; or {bind}, which removes {name} \
+                "start polluxd with --interface {name}, which is slower; or {bind}, which removes {name} \
                  from the kernel and cuts all that uses it, such as SSH"
             ),
             None => bind,
@@ -81,7 +81,7 @@ pub(super) fn ports(root: &Path) -> Vec<Check> {
     let nics: Vec<Nic> =
         names(root, DEVICES).into_iter().filter_map(|address| Nic::read(root, address)).collect();
     if nics.is_empty() {
-        let hint = "start polluxd with --vdev=net_af_packet0,iface=NAME, which is slower";
+        let hint = "start polluxd with --interface NAME, which is slower";
         return vec![Check::ok("port", "no Ethernet device", NEEDED).unless(true, Outcome::Warn, hint)];
     }
     let none = !nics.iter().any(Nic::is_usable);
