@@ -59,7 +59,20 @@ impl Bed {
     /// # Errors
     /// If a command fails, for example without root; everything built so far is removed.
     pub fn new(servers: usize) -> Result<Bed> {
-        let resources = Resources::open()?;
+        Bed::build(servers, Resources::open()?)
+    }
+
+    /// As [`Bed::new`], with the default offloads of all interfaces: unfinished checksums, merged frames.
+    ///
+    /// # Errors
+    /// As [`Bed::new`].
+    pub fn with_offloads(servers: usize) -> Result<Bed> {
+        let mut resources = Resources::open()?;
+        resources.offloads = true;
+        Bed::build(servers, resources)
+    }
+
+    fn build(servers: usize, resources: Resources) -> Result<Bed> {
         let switch = Namespace::new(&resources, "switch")?;
         switch.ip("link add br0 up type bridge stp_state 0 forward_delay 0")?;
         let balancer = Namespace::new(&resources, "balancer")?;
@@ -88,6 +101,20 @@ impl Bed {
     /// As [`Bed::daemon`].
     pub fn daemon_with(&self, config: &str, workers: usize, options: &[&str]) -> Result<Daemon> {
         Daemon::start(&self.resources, &self.balancer, config, (workers, options), (Device::Packet, &PORTS))
+    }
+
+    /// As [`Bed::daemon_with`], with `--interface` in this mode.
+    ///
+    /// # Errors
+    /// As [`Bed::daemon`].
+    pub fn daemon_on_interfaces(
+        &self,
+        mode: &'static str,
+        config: &str,
+        (workers, options): (usize, &[&str]),
+    ) -> Result<Daemon> {
+        let device = Device::Interface(mode);
+        Daemon::start(&self.resources, &self.balancer, config, (workers, options), (device, &PORTS))
     }
 
     /// As [`Bed::daemon`], with one worker on TAPs that are bridged to the interfaces.

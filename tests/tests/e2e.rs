@@ -10,6 +10,7 @@ mod stories {
     pub mod esp;
     pub mod http;
     pub mod idle;
+    pub mod interfaces;
     pub mod ipvsadm;
     pub mod links;
     pub mod namespaces;
@@ -28,7 +29,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 39] = [
+const STORIES: [Story; 43] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -68,6 +69,10 @@ const STORIES: [Story; 39] = [
     ("sleeping workers hand off packets to each other", stories::idle::two_workers),
     ("interrupts wake a worker", stories::idle::interrupt),
     ("a port without interrupts is polled after each sleep", stories::idle::no_interrupts),
+    ("interfaces with offloads carry every method and family", stories::interfaces::offloads),
+    ("a twin has the carrier of its interface", stories::interfaces::carrier),
+    ("addresses of interfaces move to their twins and back", stories::interfaces::taken_over),
+    ("interfaces are restored after a kill", stories::interfaces::killed),
 ];
 
 /// Additional programs that stories need, by words in the stories' names.

@@ -19,13 +19,25 @@ pub enum Device {
     Packet,
     /// `net_tap`, TAPs bridged to the interfaces; it has interrupts.
     Tap,
+    /// `--interface` in this mode.
+    Interface(&'static str),
 }
 
 impl Device {
-    fn vdev(self, number: usize, iface: &str, queues: usize) -> String {
+    /// The argument for `polluxd`, before `--`.
+    fn argument(self, number: usize, iface: &str, queues: usize) -> Option<String> {
         match self {
-            Device::Packet => format!("--vdev=net_af_packet{number},iface={iface},qpairs={queues}"),
-            Device::Tap => format!("--vdev=net_tap{number},iface={}", tap(iface)),
+            Device::Packet => Some(format!("--vdev=net_af_packet{number},iface={iface},qpairs={queues}")),
+            Device::Tap => Some(format!("--vdev=net_tap{number},iface={}", tap(iface))),
+            Device::Interface(_) => None,
+        }
+    }
+
+    /// The option of `polluxd`, after `--`.
+    fn option(self, iface: &str) -> Option<String> {
+        match self {
+            Device::Interface(mode) => Some(format!("--interface={iface},{mode}")),
+            Device::Packet | Device::Tap => None,
         }
     }
 }
@@ -69,11 +81,11 @@ impl Daemon {
         command.args(["--no-huge", "-m", "512", "--no-pci", "--no-telemetry"]);
         command.arg(format!("--file-prefix={}", resources.prefix));
         for (number, iface) in ports.iter().enumerate() {
-            command.arg(device.vdev(number, iface, workers));
+            command.args(device.argument(number, iface, workers));
         }
         command.arg("--").arg("--config").arg(&file).arg("--socket").arg(&socket);
         command.arg("--state").arg(resources.directory().join("state.json"));
-        command.args(options);
+        command.args(ports.iter().filter_map(|iface| device.option(iface))).args(options);
         let mut process = Process::start(resources, "polluxd", &mut command)?;
         process.until("polluxd is ready", |log| Ok(log.contains("polluxd: ready").then_some(())))?;
         for (address, twin) in TWINS {

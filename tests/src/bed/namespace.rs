@@ -13,6 +13,7 @@ use super::resources::Resources;
 pub struct Namespace {
     /// Its name for `ip netns`.
     pub name: String,
+    offloads: bool,
 }
 
 impl Namespace {
@@ -24,7 +25,7 @@ impl Namespace {
         let name = format!("{}-{role}", resources.prefix);
         resources.namespace(&name)?;
         ip(&format!("netns add {name}"))?;
-        let namespace = Namespace { name };
+        let namespace = Namespace { name, offloads: resources.offloads };
         for (key, value) in [
             ("net.ipv4.conf.all.rp_filter", 0),
             ("net.ipv4.conf.default.rp_filter", 0),
@@ -86,7 +87,8 @@ impl Namespace {
         output(self.command("sysctl").args(["-qw", &format!("{key}={value}")])).map(|_| ())
     }
 
-    /// Connects it to another namespace by a veth pair without offloads, so that packets leave with complete checksums.
+    /// Connects it to another namespace by a veth pair, without offloads unless the network has them, so that packets leave
+    /// with complete checksums. Veths have all offloads by default, except GRO, which NICs have.
     ///
     /// # Errors
     /// If `ip` or `ethtool` fails.
@@ -94,19 +96,21 @@ impl Namespace {
         self.ip(&format!("link add {here} type veth peer name {there} netns {}", other.name))?;
         for (end, interface) in [(self, here), (other, there)] {
             let off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
-            output(end.command("ethtool").args(["-K", interface]).args(off))?;
+            let offloads = if self.offloads { &["gro", "on"][..] } else { &off };
+            output(end.command("ethtool").args(["-K", interface]).args(offloads))?;
             end.ip(&format!("link set {interface} up"))?;
         }
         Ok(())
     }
 
-    /// Connects it to another namespace by a veth pair whose end here is a DPDK port: this kernel must not process its packets.
+    /// Connects it to another namespace by a veth pair whose end here is a DPDK port: this kernel must not process its packets,
+    /// unless `polluxd` takes care of that.
     ///
     /// # Errors
     /// If a command fails.
     pub fn port(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
         self.connect(here, other, there)?;
-        self.isolate(here)
+        if self.offloads { Ok(()) } else { self.isolate(here) }
     }
 
     /// Stops this kernel from processing packets of an interface.

@@ -18,6 +18,8 @@ static BEDS: AtomicU32 = AtomicU32::new(0);
 pub struct Resources {
     /// Prefix of all names of this network.
     pub prefix: String,
+    /// Whether interfaces keep their default offloads.
+    pub(super) offloads: bool,
     directory: PathBuf,
 }
 
@@ -31,7 +33,7 @@ impl Resources {
         let directory = Path::new(PLACE).join(&prefix);
         fs::create_dir_all(&directory)?;
         File::create(directory.join("resources"))?;
-        Ok(Resources { prefix, directory })
+        Ok(Resources { prefix, offloads: false, directory })
     }
 
     /// Returns the directory for files of this network.

@@ -67,7 +67,7 @@ fn nginx(
     let conf = format!(
         "daemon off; master_process off; user root; pid {root}/pid; error_log stderr;\n\
          events {{}}\n\
-         http {{ access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;\n\
+         http {{ access_log off; client_max_body_size 16m; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;\n\
          uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5; default_type text/plain;\n\
          server {{ listen 80; listen [::]:80; listen 8080; location = / {{ return 200 \"{name}\\n\"; }} location = /big {{ root {root}; }}\n\
          location /put/ {{ root {root}; dav_methods PUT; }} }} }}\n",

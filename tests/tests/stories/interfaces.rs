@@ -1,0 +1,185 @@
+//! Stories of `polluxd --interface` on interfaces with their default offloads.
+
+use std::fs;
+use std::net::UdpSocket;
+
+use pollux_tests::bed::command::{Error, Result, output, program};
+use pollux_tests::bed::rules::{self, Rule, config};
+use pollux_tests::bed::{Bed, wait};
+
+use super::http::all_answer;
+
+/// Echo over IPv6; [`rules::ECHO`] is over IPv4.
+const ECHO_V6: Rule = Rule { vip: "fd00:9::1", network: "fd00:2::", ..rules::ECHO };
+/// Bytes of an upload.
+const UPLOAD: usize = 3_000_000;
+/// Length of a datagram that takes many fragments.
+const DATAGRAM: usize = 65_000;
+
+/// What `polluxd` may change on the balancer's interfaces, as the system's programs print it.
+fn settings(bed: &Bed) -> Result<String> {
+    let mut text = String::new();
+    for port in ["fore", "back"] {
+        let sysctls = ["ipv6.conf.{}.disable_ipv6", "ipv4.conf.{}.rp_filter"];
+        let sysctls = sysctls.map(|key| format!("net.{}", key.replace("{}", port)));
+        let link = output(bed.balancer.command("ip").args(["-o", "link", "show", port]))?;
+        // The queue discipline and the state after it follow the link, which comes up slowly.
+        text += link.split(" qdisc ").next().unwrap_or_default();
+        for (program, words) in [
+            ("ip", "-4 -o address show dev"),
+            ("ip", "-6 -o address show scope global dev"),
+            ("ip", "-4 route show dev"),
+            ("ip", "-6 route show dev"),
+            ("tc", "qdisc show dev"),
+            ("tc", "filter show ingress dev"),
+            ("ethtool", "-k"),
+        ] {
+            text += &output(bed.balancer.command(program).args(words.split(' ')).arg(port))?;
+        }
+        text += &output(bed.balancer.command("sysctl").args(&sysctls))?;
+    }
+    Ok(text)
+}
+
+/// Resets and unreachable messages that the balancer's own stack has sent.
+fn refusals(bed: &Bed) -> Result<u64> {
+    let snmp = output(bed.balancer.command("cat").args(["/proc/net/snmp", "/proc/net/snmp6"]))?;
+    let of = |protocol: &str, name: &str| -> Option<u64> {
+        let mut lines = snmp.lines().filter(|line| line.starts_with(protocol));
+        let at = lines.next()?.split(' ').position(|word| word == name)?;
+        lines.next()?.split(' ').nth(at)?.parse().ok()
+    };
+    let v6 = snmp.lines().find_map(|line| line.strip_prefix("Icmp6OutDestUnreachs")?.trim().parse().ok());
+    let counts = [of("Tcp: ", "OutRsts"), of("Icmp: ", "OutDestUnreachs"), v6];
+    counts.into_iter().sum::<Option<u64>>().ok_or_else(|| Error(format!("counters are missing:\n{snmp}")))
+}
+
+/// Downloads and uploads through a service, and compares what arrives.
+fn transfers(bed: &Bed, rule: &Rule) -> Result<()> {
+    let (sent, received) = (bed.directory().join("sent"), bed.directory().join("received"));
+    let server = &bed.servers[0];
+    let name = format!("{}-{}", rule.method, if rule.vip.contains(':') { 6 } else { 4 });
+    fs::write(&sent, &server.big[..UPLOAD])?;
+    output(bed.client.curl().arg("--upload-file").arg(&sent).arg(format!("{}put/{name}", rule.url())))?;
+    assert!(server.uploaded(&name).as_deref() == Some(&server.big[..UPLOAD]), "{name}: the upload differs");
+    output(bed.client.curl().arg("--output").arg(&received).arg(format!("{}big", rule.url())))?;
+    assert!(fs::read(&received)? == server.big, "{name}: the download differs");
+    Ok(())
+}
+
+fn datagrams(bed: &Bed) -> Result<()> {
+    for (bind, to) in [("0.0.0.0:0", "10.9.9.1:7"), ("[::]:0", "[fd00:9::1]:7")] {
+        let socket = bed.client.namespace.inside(|| Ok(UdpSocket::bind(bind)?))?;
+        socket.set_read_timeout(Some(wait::LIMIT))?;
+        socket.connect(to)?;
+        let sent: Vec<u8> = (0..DATAGRAM).map(|at| (at >> 3) as u8).collect();
+        socket.send(&sent)?;
+        let mut received = vec![0; DATAGRAM + 1];
+        let length = socket.recv(&mut received).map_err(|error| Error(format!("{to}: {error}")))?;
+        assert!(received[..length] == sent, "{to}: the echo differs");
+    }
+    Ok(())
+}
+
+pub fn offloads() -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    let before = settings(&bed)?;
+    let services = [&rules::HTTP[..], &[rules::ECHO, ECHO_V6]].concat();
+    let mut daemon = bed.daemon_on_interfaces("tap", &config(&services, 1), (1, &[]))?;
+    let refused = refusals(&bed)?;
+    all_answer(&bed, &rules::HTTP)?;
+    for rule in &rules::HTTP {
+        transfers(&bed, rule)?;
+    }
+    datagrams(&bed)?;
+    assert_eq!(refusals(&bed)?, refused, "the balancer's own stack refuses what it should not see");
+    assert!(daemon.pollux("stats")?.contains("net_tap_fore"), "{}", daemon.pollux("stats")?);
+    daemon.accounts_for_all_packets()?;
+    daemon.pollux("stop")?;
+    daemon.wait_exit()?;
+    assert_eq!(settings(&bed)?, before, "{}", daemon.log());
+    Ok(())
+}
+
+/// When a cable is unplugged, the twin and the routes by it notice.
+pub fn carrier() -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    let daemon = bed.daemon_on_interfaces("auto", &config(&rules::HTTP, 1), (1, &[]))?;
+    all_answer(&bed, &rules::HTTP)?;
+    let carrier = |want: &str| {
+        wait::until("the twin has the interface's carrier", || {
+            let carrier = output(bed.balancer.command("cat").arg("/sys/class/net/pollux0/carrier"))?;
+            Ok((carrier.trim() == want).then_some(()))
+        })
+    };
+    carrier("1")?;
+    bed.client.namespace.ip("link set net0 down")?;
+    carrier("0")?;
+    bed.client.namespace.ip("link set net0 up")?;
+    carrier("1")?;
+    daemon.accounts_for_all_packets()
+}
+
+/// The addresses and routes of an interface move to the twin and back.
+pub fn taken_over() -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    for address in ["10.1.0.251/24", "fd00:1::251/64"] {
+        bed.balancer.address(address, "fore")?;
+    }
+    bed.balancer.ip("route add 10.66.0.0/16 via 10.1.0.2 metric 7")?;
+    bed.balancer.ip("route add fd00:66::/32 via fd00:1::2")?;
+    let before = settings(&bed)?;
+    let config = config(&rules::HTTP, 1);
+    let refused = bed.daemon_on_interfaces("auto", &config, (1, &[])).err().map(|error| error.to_string());
+    let refused = refused.expect("an interface with addresses is taken");
+    assert!(
+        refused.contains("--interface fore: its addresses 10.1.0.251/24, fd00:1::251/64 would stop working")
+    );
+    assert_eq!(settings(&bed)?, before, "after a refusal");
+    let mut daemon = bed.daemon_on_interfaces("auto", &config, (1, &["--take-over"]))?;
+    all_answer(&bed, &rules::HTTP)?;
+    for address in ["10.1.0.251", "fd00:1::251"] {
+        bed.client.ping(address)?;
+    }
+    let routes = output(bed.balancer.command("ip").args(["route", "show", "10.66.0.0/16"]))?;
+    assert!(routes.contains("dev pollux0 metric 7"), "{routes}");
+    daemon.kill()?;
+    drop(daemon);
+    let mut daemon = bed.daemon_on_interfaces("auto", &config, (1, &["--take-over"]))?;
+    bed.client.ping("10.1.0.251")?;
+    daemon.pollux("stop")?;
+    daemon.wait_exit()?;
+    assert_eq!(settings(&bed)?, before, "{}", daemon.log());
+    Ok(())
+}
+
+/// After a kill the interfaces stay taken, so that connections are not reset; the next start uses them, and its stop
+/// restores what was there before the first.
+pub fn killed() -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    let before = settings(&bed)?;
+    let config = config(&rules::HTTP, 1);
+    let mut daemon = bed.daemon_on_interfaces("auto", &config, (1, &[]))?;
+    all_answer(&bed, &rules::HTTP)?;
+    let refused = refusals(&bed)?;
+    daemon.kill()?;
+    assert!(
+        bed.client.get(&rules::HTTP[0].url()).is_err(),
+        "a request is answered although the balancer is dead"
+    );
+    assert_eq!(refusals(&bed)?, refused, "the balancer's own stack answers while no daemon runs");
+    drop(daemon);
+    let mut daemon = bed.daemon_on_interfaces("auto", &config, (1, &[]))?;
+    all_answer(&bed, &rules::HTTP)?;
+    daemon.pollux("stop")?;
+    daemon.wait_exit()?;
+    assert_eq!(settings(&bed)?, before, "{}", daemon.log());
+    drop(daemon);
+    let mut daemon = bed.daemon_on_interfaces("auto", &config, (1, &[]))?;
+    daemon.kill()?;
+    assert_ne!(settings(&bed)?, before);
+    let mut restore = bed.balancer.command(program("polluxd")?);
+    output(restore.arg("--restore-interfaces").arg("--socket").arg(daemon.socket()))?;
+    assert_eq!(settings(&bed)?, before, "--restore-interfaces");
+    Ok(())
+}
