@@ -13,6 +13,7 @@ mod named_namespace;
 pub mod namespace_engine;
 pub mod namespace_operations;
 mod namespaces;
+mod neighbours;
 pub mod observe;
 mod port_links;
 #[cfg(test)]

@@ -93,6 +93,7 @@ fn range<T: ?Sized>(value: &T) -> Range<usize> {
 
 /// A namespace as in the daemon: the workers' boxes and control's end.
 struct Built {
+    #[allow(clippy::vec_box, reason = "each is an allocation of its own, as in the daemon")]
     namespace_workers: Vec<Box<NamespaceWorker<Frame>>>,
     parts: Parts<Frame>,
     hand_off: Box<[HandOffRing<Frame>]>,

@@ -1,6 +1,7 @@
 //! Links, routes, rules and neighbours, from the kernel or from the static configuration, ready for lookups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -49,6 +50,33 @@ pub struct Hop {
     pub port: u16,
     /// Largest IP packet on the link.
     pub mtu: u16,
+    /// Whether packets went to it lately.
+    pub used: Used,
+}
+
+/// Tells control that packets went to a next hop, for all workers that share the network.
+#[derive(Debug, Default)]
+pub struct Used(AtomicBool);
+
+impl Used {
+    /// Marks the next hop. A line that workers share is written only if it is not marked yet.
+    #[inline(always)]
+    pub fn mark(&self) {
+        if !self.0.load(Relaxed) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    /// Removes the mark and returns whether it was there.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Relaxed)
+    }
+}
+
+impl Clone for Used {
+    fn clone(&self) -> Used {
+        Used(AtomicBool::new(self.0.load(Relaxed)))
+    }
 }
 
 /// The next hop of a packet.
@@ -183,7 +211,7 @@ impl Network {
                     ether::TAGGED_LEN
                 }
             };
-            Hop { header, header_len: header_len as u8, port, mtu }
+            Hop { header, header_len: header_len as u8, port, mtu, used: Used::default() }
         }
     }
 
@@ -233,6 +261,12 @@ impl Network {
             }
             Some(Route::Refuse) | None => Target { next: NextHop::None, mtu: u16::MAX, source: unspecified },
         }
+    }
+
+    /// The neighbours that packets went to since the last call, by link and address.
+    pub fn take_used(&self) -> impl Iterator<Item = (LinkId, IpAddr)> + '_ {
+        let used = |id: &HopId| self.hop_at(*id).is_some_and(|hop| hop.used.take());
+        self.neighbours.iter().filter(move |(_, id)| used(id)).map(|(neighbour, _)| *neighbour)
     }
 
     /// The hop with this id.

@@ -29,7 +29,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 43] = [
+const STORIES: [Story; 44] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -38,6 +38,7 @@ const STORIES: [Story; 43] = [
     ("a UDP echo comes back from the virtual address", stories::network::udp_echo),
     ("the kernel answers pings of virtual addresses", stories::network::ping),
     ("a neighbour's new MAC address is learnt under traffic", stories::network::neighbour_moves),
+    ("a server that moves silently is found by probes", stories::network::silent_move),
     ("a VLAN on the twin carries a service", stories::network::vlan),
     ("a twin that is set down stops its port", stories::links::twin_down),
     ("a twin has the carrier of its port", stories::links::carrier),

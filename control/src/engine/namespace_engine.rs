@@ -8,6 +8,7 @@ use pollux_dataplane::stats::WorkerCounters;
 use pollux_dataplane::trace_site;
 
 use super::link_filter::LinkFilter;
+use super::neighbours::UsedNeighbours;
 use super::trash;
 use crate::api::error::Failure;
 use crate::api::request::{Done, Edit, Reply, Request, ServiceListQuery};
@@ -40,6 +41,7 @@ pub struct NamespaceEngine {
     pub(super) workers: Workers,
     /// Mirror of the kernel's network state, if there are twins.
     pub(super) mirror: Option<Mirror>,
+    pub(super) used_neighbours: UsedNeighbours,
     /// Carriers that the twins were given, by port.
     pub(super) carriers: HashMap<String, bool>,
     /// The network state that is installed.
@@ -74,6 +76,7 @@ impl NamespaceEngine {
             compiler,
             workers,
             mirror,
+            used_neighbours: UsedNeighbours::new(),
             carriers: HashMap::new(),
             kernel_network: network_state.clone(),
             network_state,
@@ -250,6 +253,7 @@ impl NamespaceEngine {
     /// Those of [`NamespaceEngine::set_network`].
     fn install_network(&mut self, mut network_state: NetworkState) -> Result<(), Failure> {
         self.link_filter.keep_own(&mut network_state);
+        let before: BTreeSet<_> = self.compiler.unresolved().collect();
         let snapshot = self.compiler.set_network(&network_state)?;
         self.debug.event(trace_site!(sites, Learnt), || {
             [
@@ -261,7 +265,12 @@ impl NamespaceEngine {
             .map(|count| count.to_string())
         });
         self.network_state = network_state;
-        self.workers.install(&snapshot, &[])
+        self.workers.install(&snapshot, &[])?;
+        // A neighbour that the kernel has deleted is resolved again at once.
+        let wanted: Vec<_> =
+            self.compiler.unresolved().filter(|next_hop| !before.contains(next_hop)).collect();
+        wanted.into_iter().for_each(|(link, address)| self.resolve(link, address));
+        Ok(())
     }
 
     /// Receives the workers' notifications.
@@ -280,6 +289,7 @@ impl NamespaceEngine {
         if self.resolve_requested.elapsed() > RESOLVE_INTERVAL {
             self.resolve_again();
         }
+        self.confirm_neighbours();
         if self.trash_emptied.elapsed() > TRASH_INTERVAL {
             self.empty_trash();
         }
@@ -308,7 +318,7 @@ impl NamespaceEngine {
         }
     }
 
-    fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
+    pub(super) fn resolve(&mut self, link: u16, address: std::net::IpAddr) {
         if let (Some(mirror), Some(link)) = (&self.mirror, self.network_state.links.get(usize::from(link))) {
             self.debug.event(trace_site!(sites, NeighbourAsked), || [address.to_string(), link.name.clone()]);
             // The result arrives as a change of the neighbour table. If it fails, the next request repeats it.

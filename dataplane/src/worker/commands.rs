@@ -46,13 +46,12 @@ impl<P: Packet> NamespaceWorker<P> {
     fn send_resolved<Q: QueuePair<Packet = P>>(&mut self, ports: &mut [Port<Q>]) {
         let counters = &self.pipeline.stats.counters;
         for _ in 0..self.tx.unresolved.len() {
-            let mut waiting = self.tx.unresolved.remove(0);
+            let Some(mut waiting) = self.tx.unresolved.pop_front() else { break };
             let NextHop::Unresolved(link, address) = waiting.egress.next else { continue };
             let network = &self.pipeline.snapshot.network;
             let hop = network.neighbours.get(&(link, address)).and_then(|&id| network.hop_at(id));
             let Some(hop) = hop else {
-                // Cannot fail: the packet was just taken out.
-                let _ = self.tx.unresolved.try_push(waiting);
+                self.tx.unresolved.push_back(waiting);
                 continue;
             };
             let verdict = match forward::frame(&mut waiting.packet, &waiting.egress, hop) {

@@ -51,6 +51,30 @@ pub fn neighbour_moves() -> Result<()> {
     daemon.accounts_for_all_packets()
 }
 
+pub fn silent_move() -> Result<()> {
+    let bed = Bed::new(1)?;
+    let daemon = bed.daemon(&config(&rules::HTTP, 1), 1)?;
+    // The kernel's times, shortened: how long an address is taken for right, and when a stale one is probed.
+    for family in ["ipv4", "ipv6"] {
+        for (key, value) in [("base_reachable_time_ms", 1000), ("delay_first_probe_time", 1)] {
+            bed.balancer.sysctl(&format!("net.{family}.neigh.pollux1.{key}"), value)?;
+        }
+    }
+    // Entries that are there already have the old times.
+    bed.balancer.ip("neighbour flush dev pollux1")?;
+    let services = [rules::HTTP[1], rules::HTTP[4]];
+    all_answer(&bed, &services)?;
+    let server = &bed.servers[0].namespace;
+    // It tells nobody: Linux announces a new address only with arp_notify and ndisc_notify.
+    server.ip("link set eth0 address 02:00:00:00:99:02")?;
+    for service in services {
+        wait::until("the server is found at its new MAC address", || {
+            Ok(bed.client.get(&service.url()).ok())
+        })?;
+    }
+    daemon.accounts_for_all_packets()
+}
+
 pub fn vlan() -> Result<()> {
     let bed = Bed::new(1)?;
     let daemon = bed.daemon(&config(&rules::HTTP[..1], 1), 1)?;

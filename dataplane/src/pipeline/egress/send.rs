@@ -29,6 +29,7 @@ impl Pipeline {
                 if packet.bytes().len() > usize::from(egress.l3) + usize::from(egress.mtu) {
                     return self.send_fragmented(packet, egress, id, tx);
                 }
+                hop.used.mark();
                 match forward::frame(&mut packet, &egress, hop) {
                     Ok(()) => tx.send(hop.port, packet),
                     Err(why) => Verdict::Dropped(why),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
 use crossbeam::queue::ArrayQueue;
 
 use crate::flow::Seed;
@@ -28,7 +27,9 @@ pub const RELAYED: u16 = 0x8000;
 pub const FROM_KERNEL: u16 = 0x4000;
 
 /// Packets that can be held for neighbours' addresses.
-const MAX_UNRESOLVED: usize = BURST;
+const MAX_UNRESOLVED: usize = 1024;
+/// Packets that can be held for one neighbour, so that one that does not answer leaves room for the others.
+const MAX_UNRESOLVED_OF_ONE: usize = 64;
 /// Packets that can queue behind full batches: fragments of every datagram that a burst completes, or of every packet that
 /// it fragments.
 const MAX_OVERFLOW: usize = 1024 + BURST;
@@ -62,7 +63,7 @@ pub struct TxBuffers<P> {
     /// Hand-off rings by worker number; our own holds what other workers hand to us.
     pub hand_off: Box<[HandOffRing<P>]>,
     /// Packets held for a neighbour's address.
-    pub unresolved: ArrayVec<Unresolved<P>, MAX_UNRESOLVED>,
+    pub unresolved: VecDeque<Unresolved<P>>,
     /// Fragments held until their datagrams are complete.
     pub reassembler: Reassembler<P>,
     /// Buffer in which a complete datagram is decided about.
@@ -79,7 +80,7 @@ impl<P: Packet> TxBuffers<P> {
             overflow: VecDeque::with_capacity(MAX_OVERFLOW),
             kernel,
             hand_off,
-            unresolved: ArrayVec::new(),
+            unresolved: VecDeque::with_capacity(MAX_UNRESOLVED),
             reassembler,
             reassembly_buffer: ReassemblyBuffer::allocate(),
         }
@@ -136,6 +137,11 @@ impl<P: Packet> TxBuffers<P> {
 
     /// Holds a packet until its next hop's address is known. Returns false if there is no room.
     pub fn queue_unresolved(&mut self, packet: P, egress: Egress, now: Tick) -> bool {
-        self.unresolved.try_push(Unresolved { packet, egress, since: now }).is_ok()
+        let of_one = self.unresolved.iter().filter(|held| held.egress.next == egress.next);
+        if self.unresolved.len() >= MAX_UNRESOLVED || of_one.count() >= MAX_UNRESOLVED_OF_ONE {
+            return false;
+        }
+        self.unresolved.push_back(Unresolved { packet, egress, since: now });
+        true
     }
 }

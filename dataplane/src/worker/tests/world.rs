@@ -163,9 +163,9 @@ impl World {
         self.command(|_| NamespaceCommand::Bind(Box::new(ports.clone())));
     }
 
-    pub(super) fn remove_namespace(&mut self, id: NamespaceId) -> Vec<Box<NamespaceWorker<Frame>>> {
+    pub(super) fn remove_namespace(&mut self, id: NamespaceId) -> Vec<NamespaceWorker<Frame>> {
         let namespace = |returned| match returned {
-            Returned::NamespaceWorker(namespace) => namespace,
+            Returned::NamespaceWorker(namespace) => *namespace,
             _ => panic!("the namespace is returned"),
         };
         self.command(|_| NamespaceCommand::Remove(id)).into_iter().map(namespace).collect()

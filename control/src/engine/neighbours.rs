@@ -1,0 +1,65 @@
+//! Neighbours that packets are sent to stay confirmed. The kernel does not see these packets, so it would leave a
+//! neighbour's entry stale, keep the address of one that has moved, and delete entries in use when its table is full.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pollux_dataplane::config::{LinkId, NextHop};
+use pollux_dataplane::service::DestinationId;
+
+use super::NamespaceEngine;
+
+/// Interval at which the kernel is told which neighbours are in use. It probes a stale one 5 s after that
+/// (`delay_first_probe_time`).
+const INTERVAL: Duration = Duration::from_secs(3);
+/// Neighbours of which the kernel is told at one tick.
+const AT_ONCE: usize = 64;
+
+/// Neighbours in use.
+pub(super) struct UsedNeighbours {
+    /// Packets to each destination so far, by id.
+    packets: Vec<u64>,
+    /// Those of which the kernel is yet to be told.
+    queue: VecDeque<(LinkId, IpAddr)>,
+    collected: Instant,
+}
+
+impl UsedNeighbours {
+    pub(super) fn new() -> UsedNeighbours {
+        UsedNeighbours { packets: Vec::new(), queue: VecDeque::new(), collected: Instant::now() }
+    }
+}
+
+impl NamespaceEngine {
+    /// Tells the kernel which neighbours are in use; called at every tick.
+    pub(super) fn confirm_neighbours(&mut self) {
+        let now: Vec<_> = (0..AT_ONCE).map_while(|_| self.used_neighbours.queue.pop_front()).collect();
+        if now.is_empty() && self.used_neighbours.collected.elapsed() > INTERVAL {
+            self.used_neighbours.collected = Instant::now();
+            self.mark_next_hops();
+            self.used_neighbours.queue = self.compiler.snapshot().network.take_used().collect();
+        }
+        now.into_iter().for_each(|(link, address)| self.resolve(link.0, address));
+    }
+
+    /// Marks the next hops of destinations that got packets. Workers mark only next hops whose line they read anyway.
+    fn mark_next_hops(&mut self) {
+        let snapshot = self.compiler.snapshot();
+        let packets = &mut self.used_neighbours.packets;
+        packets.resize(self.compiler.destination_end() as usize, 0);
+        for (id, counted) in (0..).map(DestinationId).zip(packets) {
+            let sent = self.workers.destination_stats(id).in_packets;
+            if std::mem::replace(counted, sent) == sent {
+                continue;
+            }
+            let target =
+                snapshot.services.destination(id).and_then(|destination| snapshot.target(destination.target));
+            if let Some(NextHop::Hop(hop)) = target.map(|target| target.next)
+                && let Some(hop) = snapshot.network.hop_at(hop)
+            {
+                hop.used.mark();
+            }
+        }
+    }
+}
