@@ -1,5 +1,7 @@
 //! ICMP errors: rewritten if they quote a packet of a NAT connection, and made for packets that are refused.
 
+pub mod rate_limit;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -34,6 +36,11 @@ impl Message {
     /// A message without an MTU.
     pub fn new(reason: IcmpReason) -> Message {
         Message { reason, mtu: 0, like: (0, 0, 0) }
+    }
+
+    /// Whether rate limits apply; they do not to errors about the MTU.
+    pub fn is_limited(self, ipv6: bool) -> bool {
+        !matches!((self.type_code(ipv6), ipv6), ((3, 4), false) | ((2, _), true))
     }
 
     fn type_code(self, ipv6: bool) -> (u8, u8) {

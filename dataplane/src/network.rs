@@ -229,6 +229,14 @@ impl Network {
         self.local.contains(&address) || matches!(self.route(address, policy), Some(Route::Local))
     }
 
+    /// Length of the longest prefix of the main table that an address matches; 0 if there is none.
+    pub fn prefix_len(&self, to: IpAddr) -> u8 {
+        match to {
+            IpAddr::V4(to) => self.routes4.get_lpm(&Ipv4Net::from(to)).map_or(0, |(net, _)| net.prefix_len()),
+            IpAddr::V6(to) => self.routes6.get_lpm(&Ipv6Net::from(to)).map_or(0, |(net, _)| net.prefix_len()),
+        }
+    }
+
     /// The target for an address without policy routing: next hop, MTU and source address.
     pub fn target(&self, to: IpAddr) -> Target {
         self.target_with_policy(to, Policy::default())

@@ -67,6 +67,7 @@ named! {
         ShortUdp = "short-udp", "the datagram is shorter than its UDP header";
         Untranslatable = "untranslatable", "NAT cannot translate a truncated transport header";
         BadIcmpChecksum = "bad-icmp-checksum", "the ICMP error's checksum is wrong";
+        IcmpLimited = "icmp-limited", "an ICMP error would exceed the rate limits of ICMP errors";
         Unanswerable = "unanswerable", "an ICMP error would need a source address that this machine does not have";
         DatagramAnswered = "datagram-answered", "one of the remaining fragments of a datagram that was answered with an ICMP error";
         AhLikeLinux = "ah-like-linux", "AH over IPv6 that belongs to a balanced key exchange, with like_linux_6_1 on";

@@ -92,9 +92,14 @@ impl Pipeline {
         rx: &RxContext,
         tx: &mut TxBuffers<P>,
     ) -> Verdict {
-        event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.reason as u32, 0, 0, 0]));
         let network = &self.snapshot.network;
         let (sender, dst) = parsed.ends(packet.bytes());
+        if message.is_limited(sender.is_ipv6())
+            && !self.icmp_limits.allow(sender, network.prefix_len(sender), rx.now)
+        {
+            return Verdict::Dropped(DropReason::IcmpLimited);
+        }
+        event!(self, IcmpSent, |_| Record::of(&parsed.key, [message.reason as u32, 0, 0, 0]));
         let policy = Policy { from: Some(dst), fwmark: 0 };
         let back = network.target_with_policy(sender, policy);
         // The source is the address that the packet was sent to, if that is ours. For IPv6 it must be an address of this

@@ -47,6 +47,7 @@ fn provoke(why: DropReason) -> Arc<WorkerStats> {
         ShortUdp => clients_send(udp_plan(), [cut(&udp(client(), vip(), b"data"), 24)]),
         Untranslatable => clients_send(nat(), [syn(), cut(&tcp(client(), vip(), "A"), 28)]),
         BadIcmpChecksum => clients_send(nat(), [syn(), flipped(needs_fragmentation(), 36)]),
+        IcmpLimited => clients_send(with(nat(), |plan| plan.weight = 0), syns(7)),
         Unanswerable => refused_at_a_foreign_address(),
         DatagramAnswered => clients_send(Plan { weight: 0, ..udp_plan() }, datagram()),
         AhLikeLinux => ah_after_its_key_exchange(),
