@@ -80,6 +80,17 @@ static int port_name(uint16_t port, struct pollux_port_info *out)
 	return error;
 }
 
+/* The largest MTU that rte_eth_dev_configure accepts: drivers such as net_tap state only the longest frame. */
+static uint16_t max_mtu(const struct rte_eth_dev_info *info)
+{
+	uint32_t overhead = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+	if (info->max_mtu != UINT16_MAX && info->max_rx_pktlen > info->max_mtu)
+		overhead = info->max_rx_pktlen - info->max_mtu;
+	if (info->max_rx_pktlen <= overhead || info->max_rx_pktlen - overhead >= info->max_mtu)
+		return info->max_mtu;
+	return (uint16_t)(info->max_rx_pktlen - overhead);
+}
+
 int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 {
 	struct rte_eth_dev_info info;
@@ -98,7 +109,7 @@ int pollux_port_info(uint16_t port, struct pollux_port_info *out)
 	out->max_rx_queues = info.max_rx_queues;
 	out->max_tx_queues = info.max_tx_queues;
 	out->min_mtu = info.min_mtu;
-	out->max_mtu = info.max_mtu;
+	out->max_mtu = max_mtu(&info);
 	out->min_rx_buffer = info.min_rx_bufsize;
 	out->rss = (info.flow_type_rss_offloads & RSS_TYPES) != 0;
 	out->reta = info.reta_size;
