@@ -96,6 +96,15 @@ pub enum InterfaceError {
         /// Name of the interface.
         name: String,
     },
+    /// Somebody else's XDP program is on the interface.
+    #[error(
+        "--interface {name}: an XDP program is attached to it already; detach it with `ip link set dev {name} xdp off`, \
+         or use mode tap"
+    )]
+    Program {
+        /// Name of the interface.
+        name: String,
+    },
     /// The name of the TAP is in use.
     #[error("--interface {name}: an interface {tap} exists; remove it with `ip link delete {tap}`")]
     TapExists {

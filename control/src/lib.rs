@@ -1,7 +1,7 @@
 //! Control plane of Pollux: everything a person or a program uses.
 //!
 //! Modules import each other in one direction only, from the programs down to the configuration:
-//! [`cli`], [`ipvsadm`], [`replay`] and [`daemon`]; [`engine`] and [`state`]; [`debug`]; [`api`] and [`kernel`];
+//! [`cli`], [`ipvsadm`], [`replay`] and [`daemon`]; [`engine`] and [`state`]; [`debug`]; [`api`], [`kernel`] and [`interface`];
 //! [`model`], [`host`], [`log`] and [`plural`].
 
 pub mod api;

@@ -11,6 +11,21 @@ pub enum RunError {
     /// An interface could not be used.
     #[error(transparent)]
     Interface(#[from] crate::interface::InterfaceError),
+    /// The MTU of an interface is beyond what its port supports.
+    #[error(
+        "interface {interface} has MTU {mtu}, but DPDK's driver {driver} supports at most {max}; lower it, here and at its \
+         neighbours, with `ip link set dev {interface} mtu {max}`"
+    )]
+    InterfaceMtu {
+        /// Name of the interface.
+        interface: String,
+        /// Driver of the port.
+        driver: String,
+        /// MTU of the interface.
+        mtu: u16,
+        /// Largest MTU of the port.
+        max: u16,
+    },
     /// A port could not be used.
     #[error(transparent)]
     Port(#[from] pollux_dataplane::dpdk::PortError),

@@ -47,6 +47,7 @@ impl OpenPorts {
     ) -> Result<(OpenPorts, Pool), RunError> {
         let devices = Device::all(eal)?;
         check_names(&devices, config)?;
+        check_mtus(&devices, config, mtus)?;
         let setup = |pool| PortSetup { queues: workers as u16, interrupts, ..PortSetup::new(pool) };
         let per_queue = u32::from(RX_DESCRIPTORS) + u32::from(TX_DESCRIPTORS) + BURST as u32;
         let wanted =
@@ -160,6 +161,19 @@ pub fn rss_keys(config: &Config) -> Option<Arc<RssKeys>> {
 fn wanted_mtu(config: &Config, mtus: &BTreeMap<String, u16>, device: &Device) -> Option<u16> {
     let given = configured(config, &device.name).map(|port| port.mtu as u16);
     given.or_else(|| mtus.get(&device.name).copied())
+}
+
+/// Checks that ports support the MTUs of their interfaces: longer frames would be lost without a message.
+fn check_mtus(devices: &[Device], config: &Config, mtus: &BTreeMap<String, u16>) -> Result<(), RunError> {
+    for device in devices.iter().filter(|device| configured(config, &device.name).is_none()) {
+        let max = *device.mtu_range.end();
+        if let Some(&mtu) = mtus.get(&device.name).filter(|mtu| **mtu > max) {
+            let (name, driver) = (&device.name, device.driver.clone());
+            let interface = name.strip_prefix(&format!("{driver}_")).unwrap_or(name).to_owned();
+            return Err(RunError::InterfaceMtu { interface, driver, mtu, max });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the configuration of a port.

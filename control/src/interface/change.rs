@@ -46,6 +46,8 @@ pub enum Change {
         /// Whether the qdisc for it is ours, too.
         own_qdisc: bool,
     },
+    /// DPDK attaches an XDP program, and detaches it unless it is killed.
+    Program {},
     /// An address moves to the twin.
     Address {
         /// `192.0.2.5/24`, or the local end of a point-to-point address.
@@ -88,6 +90,7 @@ impl Change {
             Change::AllMulticast {} => 5,
             Change::Up {} => 6,
             Change::Redirect { .. } => 7,
+            Change::Program {} => 8,
         }
     }
 
@@ -101,6 +104,8 @@ impl Change {
             Change::Sysctl { key, during, .. } => system.set_sysctl(key, during),
             Change::Offload { name } => system.run("ethtool", &["-K", link, name, "off"]).map(drop),
             Change::Up {} => set(link, &["up"], system),
+            // That of a killed daemon is in the way.
+            Change::Program {} => set(link, &["xdp", "off"], system),
             Change::AllMulticast {} => set(link, &["allmulticast", "on"], system),
             Change::NoArp {} => set(link, &["arp", "off"], system),
             Change::Address { prefix, .. } => {
@@ -135,6 +140,7 @@ impl Change {
             Change::Sysctl { key, before, .. } => system.set_sysctl(key, before),
             Change::Offload { name } => system.run("ethtool", &["-K", link, name, "on"]).map(drop),
             Change::Up {} => set(link, &["down"], system),
+            Change::Program {} => set(link, &["xdp", "off"], system),
             Change::AllMulticast {} => set(link, &["allmulticast", "off"], system),
             Change::NoArp {} => set(link, &["arp", "on"], system),
             Change::Address { dynamic: true, .. } => Ok(()),
@@ -177,6 +183,7 @@ impl Change {
             Change::Sysctl { key, before, during } => (&key.replace('/', "."), before, during),
             Change::Offload { name } => (name, "on", "off"),
             Change::Up {} => (&"link", "down", "up"),
+            Change::Program {} => (&"XDP program", "none", "DPDK's"),
             Change::AllMulticast {} => (&"allmulticast", "off", "on"),
             Change::NoArp {} => (&"arp", "on", "off"),
         };

@@ -1,6 +1,7 @@
 //! What the kernel says about its interfaces, from `ip -json -details address show`.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::InterfaceError;
 use super::system::System;
@@ -30,6 +31,8 @@ pub struct Link {
     pub arp: bool,
     /// Whether it receives all multicast frames.
     pub all_multicast: bool,
+    /// Whether an XDP program is attached.
+    pub has_program: bool,
     /// The bridge or bond it belongs to.
     pub master: Option<String>,
     /// Addresses other than link-local ones.
@@ -62,6 +65,7 @@ struct RawLink {
     address: String,
     master: Option<String>,
     linkinfo: RawInfo,
+    xdp: Option<Value>,
     addr_info: Vec<RawAddress>,
 }
 
@@ -128,6 +132,7 @@ impl From<&RawLink> for Link {
             up: has("UP"),
             arp: !has("NOARP"),
             all_multicast: has("ALLMULTI"),
+            has_program: raw.xdp.is_some(),
             master: raw.master.clone(),
             addresses: addresses.map(Address::from).collect(),
             uppers: Vec::new(),

@@ -103,6 +103,10 @@ pub fn observe(link: &Link, mode: Mode, system: &impl System) -> Result<Observed
     })
 }
 
+fn is_xdp(mode: Mode) -> bool {
+    matches!(mode, Mode::Xdp { .. })
+}
+
 /// Sysctl that switches IPv6 off on an interface.
 pub fn disable_ipv6(name: &str) -> String {
     format!("net/ipv6/conf/{name}/disable_ipv6")
@@ -126,7 +130,7 @@ fn offloads(name: &str, mode: Mode, system: &impl System) -> Result<Vec<String>,
         (Err(error), _) => return Err(error),
     };
     let raw = if mode == Mode::Tap { &[][..] } else { &RAW_OFFLOADS };
-    let xdp = matches!(mode, Mode::Xdp { .. }).then_some(&XDP_OFFLOAD);
+    let xdp = is_xdp(mode).then_some(&XDP_OFFLOAD);
     // "large-receive-offload: off [fixed]"
     let is_on = |offload: &str| {
         let line = listed.lines().find_map(|line| line.trim().strip_prefix(offload)?.strip_prefix(": "));
@@ -140,7 +144,7 @@ fn offloads(name: &str, mode: Mode, system: &impl System) -> Result<Vec<String>,
 /// know the value before the first change.
 ///
 /// # Errors
-/// If it has filters of another program.
+/// If it has tc filters or an XDP program of somebody else.
 pub fn changes(
     observed: &Observed,
     mode: Mode,
@@ -151,6 +155,10 @@ pub fn changes(
     let redirected = before.iter().any(|change| matches!(change, Change::Redirect { .. }));
     if observed.has_filters && !redirected {
         return Err(InterfaceError::Filters { name: link.name.clone() });
+    }
+    let attached = before.iter().any(|change| matches!(change, Change::Program {}));
+    if is_xdp(mode) && link.has_program && !attached {
+        return Err(InterfaceError::Program { name: link.name.clone() });
     }
     let mut changes: Vec<Change> = observed.routes.clone();
     changes.extend(link.addresses.iter().map(|address| Change::Address {
@@ -173,6 +181,7 @@ pub fn changes(
         (mode != Mode::Tap && link.arp, Change::NoArp {}),
         (!link.all_multicast, Change::AllMulticast {}),
         (!link.up, Change::Up {}),
+        (is_xdp(mode), Change::Program {}),
         (mode == Mode::Tap, Change::Redirect { to: tap.to_owned(), own_qdisc: !observed.has_qdisc }),
     ];
     changes.extend(flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, change)| change));
@@ -184,10 +193,11 @@ fn merge(now: Vec<Change>, before: &[Change], mode: Mode) -> Vec<Change> {
     let needed = |change: &&Change| match change {
         Change::Redirect { .. } => mode == Mode::Tap,
         Change::NoArp {} => mode != Mode::Tap,
+        Change::Program {} => is_xdp(mode),
         Change::Sysctl { key, .. } => mode != Mode::Tap || !key.ends_with("rp_filter"),
         Change::Offload { name } => {
             let raw = RAW_OFFLOADS.iter().any(|(_, raw)| raw == name);
-            !(raw && mode == Mode::Tap || name == XDP_OFFLOAD.1 && !matches!(mode, Mode::Xdp { .. }))
+            !(raw && mode == Mode::Tap || name == XDP_OFFLOAD.1 && !is_xdp(mode))
         }
         _ => true,
     };

@@ -19,7 +19,7 @@ fn settings(ready: bool) -> Settings {
     let mut sysctls: BTreeMap<_, _> = keys.map(|key| (key.to_owned(), value.to_owned())).into();
     sysctls.insert("net/ipv4/conf/eth1/forwarding".to_owned(), "0".to_owned());
     Settings {
-        flags: ["UP", "NOARP", "ALLMULTI"].map(|flag| (flag, ready)).into(),
+        flags: [("UP", ready), ("NOARP", ready), ("ALLMULTI", ready), ("XDP", false)].into(),
         sysctls,
         offloads: offloads.map(|offload| (offload.to_owned(), !ready)).into(),
         addresses: BTreeMap::new(),
@@ -161,6 +161,8 @@ fn a_broken_file_is_an_error_and_stays() {
 
 #[test]
 fn unfit_interfaces_are_refused() {
+    let mut programmed = settings(true);
+    programmed.flags.insert("XDP", true);
     let mut filtered = settings(true);
     filtered.filters = [("eth1".to_owned(), "another".to_owned())].into();
     for (settings, request, why) in [
@@ -174,6 +176,7 @@ fn unfit_interfaces_are_refused() {
         (settings(false), "eth3", "eth3.7 on top of it would stop working"),
         (settings(false), "eth1 eth1,packet", "--interface eth1 is given twice"),
         (with_addresses(), "eth1", "its addresses 192.0.2.5/24 would stop working"),
+        (programmed, "eth1,xdp", "an XDP program is attached to it already"),
         (filtered, "eth1", "it has tc ingress filters of another program"),
     ] {
         let directory = tempfile::tempdir().unwrap();

@@ -152,6 +152,7 @@ fn ip(settings: &mut Settings, index: u32, words: &[&str]) -> Option<String> {
         ["-json", "-6", "route", ..] => return Some("[]".to_owned()),
         ["link", "set", "dev", "eth1", "up"] => _ = settings.flags.insert("UP", true),
         ["link", "set", "dev", "eth1", "down"] => _ = settings.flags.insert("UP", false),
+        ["link", "set", "dev", "eth1", "xdp", "off"] => _ = settings.flags.insert("XDP", false),
         ["link", "set", "dev", "eth1", "arp", value] => {
             settings.flags.insert("NOARP", *value == "off");
         }
@@ -231,7 +232,7 @@ fn link(settings: &Settings, index: u32) -> String {
     json!([
         { "ifindex": 1, "ifname": "lo", "link_type": "loopback" },
         { "ifindex": index, "ifname": "eth1", "link_type": "ether", "address": "02:00:00:00:00:01", "mtu": 1500,
-          "flags": flags, "addr_info": addresses },
+          "xdp": settings.flags["XDP"].then_some(1), "flags": flags, "addr_info": addresses },
         { "ifindex": 3, "ifname": "eth2", "link_type": "ether", "master": "br0" },
         { "ifindex": 4, "ifname": "eth3", "link_type": "ether" },
         { "ifindex": 5, "ifname": "eth3.7", "link": "eth3", "link_type": "ether", "linkinfo": { "info_kind": "vlan" } },
