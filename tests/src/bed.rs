@@ -72,6 +72,15 @@ impl Bed {
         Bed::build(servers, resources)
     }
 
+    /// Makes the peers of the balancer's interfaces send complete checksums, and no merged frames.
+    ///
+    /// # Errors
+    /// If `ethtool` fails.
+    pub fn finish_checksums(&self) -> Result<()> {
+        self.client.namespace.switch_offloads_off("net0")?;
+        self.switch.switch_offloads_off("balancer")
+    }
+
     fn build(servers: usize, resources: Resources) -> Result<Bed> {
         let switch = Namespace::new(&resources, "switch")?;
         switch.ip("link add br0 up type bridge stp_state 0 forward_delay 0")?;

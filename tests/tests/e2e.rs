@@ -29,7 +29,7 @@ use pollux_tests::bed::command::{Result, program};
 
 type Story = (&'static str, fn() -> Result<()>);
 
-const STORIES: [Story; 44] = [
+const STORIES: [Story; 47] = [
     ("two namespaces have the same addresses", stories::namespaces::same_addresses),
     ("http through every method and family", stories::http::every_method),
     ("http through tunnels of the other family", stories::http::mixed_tunnels),
@@ -71,6 +71,9 @@ const STORIES: [Story; 44] = [
     ("interrupts wake a worker", stories::idle::interrupt),
     ("a port without interrupts is polled after each sleep", stories::idle::no_interrupts),
     ("interfaces with offloads carry every method and family", stories::interfaces::offloads),
+    ("interfaces carry tagged frames", stories::interfaces::vlan),
+    ("interfaces in packet mode carry every method and family", stories::interfaces::packet),
+    ("interfaces with AF_XDP carry every method and family", stories::interfaces::xdp),
     ("a twin has the carrier of its interface", stories::interfaces::carrier),
     ("addresses of interfaces move to their twins and back", stories::interfaces::taken_over),
     ("interfaces are restored after a kill", stories::interfaces::killed),
@@ -113,7 +116,8 @@ fn main() {
     let trials = STORIES.map(|(name, story)| {
         let own = missing_program(name)
             .or_else(|| stories::network::missing_requirement(name))
-            .or_else(|| stories::sctp::missing_requirement(name));
+            .or_else(|| stories::sctp::missing_requirement(name))
+            .or_else(|| stories::interfaces::missing_requirement(name));
         let why = missing_requirement.clone().or(own);
         if let (Some(why), None) = (&why, &missing_requirement) {
             println!("skipped: {name}: {why}");

@@ -95,12 +95,19 @@ impl Namespace {
     pub fn connect(&self, here: &str, other: &Namespace, there: &str) -> Result<()> {
         self.ip(&format!("link add {here} type veth peer name {there} netns {}", other.name))?;
         for (end, interface) in [(self, here), (other, there)] {
-            let off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
-            let offloads = if self.offloads { &["gro", "on"][..] } else { &off };
-            output(end.command("ethtool").args(["-K", interface]).args(offloads))?;
+            if self.offloads {
+                output(end.command("ethtool").args(["-K", interface, "gro", "on"]))?;
+            } else {
+                end.switch_offloads_off(interface)?;
+            }
             end.ip(&format!("link set {interface} up"))?;
         }
         Ok(())
+    }
+
+    pub(super) fn switch_offloads_off(&self, interface: &str) -> Result<()> {
+        let off = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+        output(self.command("ethtool").args(["-K", interface]).args(off)).map(|_| ())
     }
 
     /// Connects it to another namespace by a veth pair whose end here is a DPDK port: this kernel must not process its packets,

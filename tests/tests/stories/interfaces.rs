@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::net::UdpSocket;
+use std::process::Command;
 
 use pollux_tests::bed::command::{Error, Result, output, program};
+use pollux_tests::bed::namespace::Namespace;
 use pollux_tests::bed::rules::{self, Rule, config};
 use pollux_tests::bed::{Bed, wait};
 
@@ -99,6 +101,90 @@ pub fn offloads() -> Result<()> {
     daemon.wait_exit()?;
     assert_eq!(settings(&bed)?, before, "{}", daemon.log());
     Ok(())
+}
+
+/// Frames of a VLAN keep their tag on the way to the port and from it.
+pub fn vlan() -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    let server = &bed.servers[0];
+    let _vlan = bed.vlan(server, 7)?;
+    server.namespace.address("10.7.0.21/24", "vlan7")?;
+    server.namespace.ip("route add 10.1.0.0/24 via 10.7.0.254")?;
+    let mac = |namespace: &Namespace, name: &str| -> Result<String> {
+        let mac = output(namespace.command("cat").arg(format!("/sys/class/net/{name}/address")))?;
+        Ok(mac.trim().to_owned())
+    };
+    let (fore, back) = (mac(&bed.balancer, "fore")?, mac(&bed.balancer, "back")?);
+    let (client, web) = (mac(&bed.client.namespace, "net0")?, mac(&server.namespace, "vlan7")?);
+    // Linux has no VLANs on every machine, so the network is configured here.
+    let network = format!(
+        r#"
+[network]
+links = [
+    {{ name = "fore", port = "net_tap_fore", mac = "{fore}", mtu = 1500 }},
+    {{ name = "vlan7", port = "net_tap_back", vlan = 7, mac = "{back}", mtu = 1500 }},
+]
+addresses = [{{ address = "10.9.9.1", prefix_len = 32, link = "fore" }}]
+routes = [
+    {{ destination = "10.9.9.1/32", kind = "local" }},
+    {{ destination = "10.1.0.0/24", link = "fore" }},
+    {{ destination = "10.7.0.0/24", link = "vlan7" }},
+]
+neighbours = [
+    {{ link = "fore", address = "10.1.0.1", mac = "{client}" }},
+    {{ link = "vlan7", address = "10.7.0.21", mac = "{web}" }},
+]
+"#
+    );
+    let nat = Rule { network: "10.7.0.", ..rules::HTTP[0] };
+    let config = config(&[nat], 1).replace("10.7.0.11", "10.7.0.21") + &network;
+    let daemon = bed.daemon_on_interfaces("tap", &config, (1, &[]))?;
+    server.namespace.ip(&format!("neighbour replace 10.7.0.254 dev vlan7 lladdr {back} nud permanent"))?;
+    all_answer(&bed, &[nat])?;
+    transfers(&bed, &nat)?;
+    daemon.accounts_for_all_packets()
+}
+
+/// Modes that read frames as the driver hands them over; peers must send complete checksums.
+fn raw(mode: &'static str, driver: &str) -> Result<()> {
+    let bed = Bed::with_offloads(1)?;
+    bed.finish_checksums()?;
+    let before = settings(&bed)?;
+    let mut daemon = bed.daemon_on_interfaces(mode, &config(&rules::HTTP, 1), (1, &[]))?;
+    let refused = refusals(&bed)?;
+    all_answer(&bed, &rules::HTTP)?;
+    for rule in [&rules::HTTP[0], &rules::HTTP[3]] {
+        transfers(&bed, rule)?;
+    }
+    assert_eq!(refusals(&bed)?, refused, "the balancer's own stack refuses what it should not see");
+    assert!(daemon.pollux("stats")?.contains(driver), "{}", daemon.pollux("stats")?);
+    daemon.pollux("stop")?;
+    daemon.wait_exit()?;
+    assert_eq!(settings(&bed)?, before, "{}", daemon.log());
+    Ok(())
+}
+
+pub fn packet() -> Result<()> {
+    raw("packet", "net_af_packet_fore")
+}
+
+pub fn xdp() -> Result<()> {
+    raw("xdp", "net_af_xdp_fore")
+}
+
+/// Returns why a story cannot run on this machine.
+pub fn missing_requirement(story: &str) -> Option<String> {
+    let has_driver = || {
+        let found = output(Command::new("find").args([
+            "/usr/lib",
+            "/usr/local/lib",
+            "-name",
+            "librte_net_af_xdp.so*",
+        ]));
+        found.is_ok_and(|paths| !paths.is_empty())
+    };
+    let lacks = story.contains("AF_XDP") && !has_driver();
+    lacks.then(|| "DPDK's driver net_af_xdp is not installed".to_owned())
 }
 
 /// When a cable is unplugged, the twin and the routes by it notice.
