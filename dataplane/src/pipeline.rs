@@ -21,7 +21,7 @@ use crate::conn::slab::prefetch_at;
 use crate::conn::{Expiry, Quotas, Shared, Table};
 use crate::cpu::{Cpu, Generic};
 use crate::flow::Key;
-use crate::icmp::rate_limit::RateLimits;
+use crate::icmp::rate_limit::RateLimiter;
 use crate::io::Batch;
 use crate::packet::Packet;
 use crate::parse::{Parsed, Plain};
@@ -273,8 +273,8 @@ pub struct Pipeline {
     pub shared: Arc<Shared>,
     /// Path MTUs learnt for tunnels.
     pub(crate) pmtu: PmtuCache,
-    /// Rate limits of ICMP errors.
-    pub(crate) icmp_limits: RateLimits,
+    /// Limits the rate of ICMP errors.
+    pub(crate) icmp_limiter: RateLimiter,
     /// State of the work between bursts.
     pub(crate) maintenance: Maintenance,
     /// Configuration events of the snapshot that are not applied yet.
@@ -316,7 +316,7 @@ impl Pipeline {
         let crate::flow::Seed(seed, step) = crate::flow::Seed::random();
         let state =
             |service: usize| SchedulerState::new(seed.wrapping_add(step.wrapping_mul(service as u64)));
-        let icmp_limits = RateLimits::new(steering.workers);
+        let icmp_limiter = RateLimiter::new(steering.workers);
         Pipeline {
             worker_id,
             steering,
@@ -326,7 +326,7 @@ impl Pipeline {
             scheduler_states: (0..services).map(state).collect(),
             shared,
             pmtu: PmtuCache::new(),
-            icmp_limits,
+            icmp_limiter,
             maintenance: Maintenance::default(),
             config_events: ConfigEvents::default(),
             stats,

@@ -120,7 +120,7 @@ impl NamespaceEngine {
             Request::DestinationRemove(remove) => self.edit_one(Edit::DestinationRemove(remove)),
             Request::ConnectionList(query) => self.connections(&query).map(Reply::Connections),
             Request::StatsGet(_) => Ok(Reply::Stats(self.stats())),
-            Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(change)),
+            Request::SettingsSet(change) => self.edit_one(Edit::SettingsSet(Box::new(change))),
             Request::StatsZero(query) => self.edit_one(Edit::StatsZero(query)),
             Request::FwmarksSet(set) => self.edit(|config| edit::set_fwmarks(config, set.fwmarks)),
             Request::SysctlGet(get) => {

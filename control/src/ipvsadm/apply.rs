@@ -49,7 +49,9 @@ pub fn edit(command: Command) -> Result<Edit, Command> {
             Edit::DestinationRemove(DestinationRemove { service, destination })
         }
         Command::Zero(service) => Edit::StatsZero(ServiceQuery { service }),
-        Command::SetTimeouts { tcp, tcp_fin, udp } => Edit::SettingsSet(timeouts(tcp, tcp_fin, udp)),
+        Command::SetTimeouts { tcp, tcp_fin, udp } => {
+            Edit::SettingsSet(Box::new(timeouts(tcp, tcp_fin, udp)))
+        }
         other @ (Command::UnknownName { .. }
         | Command::StartDaemon { .. }
         | Command::StopDaemon

@@ -116,6 +116,12 @@ settings! {
     lblcr_expiration: u32 = 86400,
     /// Most detailed level of debug events that are logged: 0 failures only, 12 everything, negative none.
     debug_level: i32 = 0,
+    /// Milliseconds between ICMP errors to one receiver, which gets up to six at once; 0 for no limit.
+    icmp_ratelimit: u32 = 1000,
+    /// ICMP errors a second to all receivers together; 0 for no limit.
+    icmp_msgs_per_sec: u32 = 1000,
+    /// ICMP errors at once to all receivers together.
+    icmp_msgs_burst: u32 = 50,
     /// Behaves like Linux 6.1 where later kernels and the specification differ; used to replay recordings from Linux
     /// 6.1.
     like_linux_6_1: bool = false,

@@ -55,7 +55,9 @@ impl<'a> Machine<'a> {
             destinations: 256,
             ..Start::default()
         };
-        let settings = Settings { like_linux_6_1: true, ..Settings::default() };
+        // Recordings are made without rate limits.
+        let settings =
+            Settings { like_linux_6_1: true, icmp_ratelimit: 0, icmp_msgs_per_sec: 0, ..Settings::default() };
         let config =
             Config { start, settings, network: Some(topology::network_state()), ..Config::default() };
         Machine { config, balancer, sysctls: Sysctls::default(), refused: Vec::new() }

@@ -7,6 +7,7 @@ use super::fwmarks::FwmarkRule;
 use super::receivers::Receivers;
 use crate::conn::quota::Counting;
 use crate::forward::tunnel_header::TunnelHeader;
+use crate::icmp::rate_limit::IcmpLimits;
 use crate::network::{Network, Target};
 use crate::proto::Timeouts;
 use crate::service::{DestinationId, ServiceId, Services, TargetId};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub lblcr_expiration: Millis,
     /// Protocols that are not balanced.
     pub protocols_off: ProtocolSet,
+    /// Rate limits of ICMP errors.
+    pub icmp_limits: IcmpLimits,
     /// Behave as Linux 6.1 where later kernels and the specification differ.
     pub like_linux_6_1: bool,
 }
@@ -96,6 +99,7 @@ impl Default for Settings {
             lblc_expiration: Millis::from_secs(86400),
             lblcr_expiration: Millis::from_secs(86400),
             protocols_off: ProtocolSet::default(),
+            icmp_limits: IcmpLimits::default(),
             like_linux_6_1: false,
         }
     }

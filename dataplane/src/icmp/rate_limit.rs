@@ -9,16 +9,27 @@ use crate::time::Tick;
 
 /// Receivers that are remembered. One that is forgotten has all its tokens again; the limit for all holds nevertheless.
 const PEERS: usize = 1024;
-/// Milliseconds between errors to one receiver.
-const PEER_INTERVAL: u64 = 1000;
 /// Errors that one receiver may get at once.
 const PEER_BURST: u64 = 6;
-/// Errors a second, over all receivers and workers.
-const ALL_PER_SECOND: u64 = 1000;
-/// Errors at once, over all receivers.
-const ALL_BURST: u64 = 50;
-/// Milliseconds that an error costs of the time that a bucket has collected, in thousandths.
+/// Buckets count thousandths of milliseconds.
 const THOUSANDTHS: u64 = 1000;
+
+/// The limits, with the names of Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpLimits {
+    /// Milliseconds between errors to one receiver; 0 for no limit.
+    pub ratelimit: u32,
+    /// Errors a second, over all receivers and workers; 0 for no limit.
+    pub msgs_per_sec: u32,
+    /// Errors at once, over all receivers.
+    pub msgs_burst: u32,
+}
+
+impl Default for IcmpLimits {
+    fn default() -> IcmpLimits {
+        IcmpLimits { ratelimit: 1000, msgs_per_sec: 1000, msgs_burst: 50 }
+    }
+}
 
 /// A token bucket that fills with time.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +40,14 @@ struct Bucket {
 }
 
 impl Bucket {
+    /// More than any bucket holds: it is full, whatever its size is when it is used.
+    const FULL: Bucket = Bucket { collected: u64::MAX, filled: Tick(0) };
+
     /// Takes `cost` from a bucket that holds `burst` times as much. Returns false, and takes nothing, if it has less.
     fn take(&mut self, now: Tick, cost: u64, burst: u64) -> bool {
-        let new = now.since(self.filled).0;
+        let new = u64::from(now.since(self.filled).0) * THOUSANDTHS;
         self.filled = now;
-        self.collected = self.collected.saturating_add(u64::from(new) * THOUSANDTHS).min(cost * burst);
+        self.collected = self.collected.saturating_add(new).min(cost.saturating_mul(burst));
         let enough = self.collected >= cost;
         if enough {
             self.collected -= cost;
@@ -42,35 +56,35 @@ impl Bucket {
     }
 }
 
-/// The limits of one worker.
-pub struct RateLimits {
+/// The buckets of one worker.
+pub struct RateLimiter {
     seed: Seed,
+    workers: u64,
     all: Bucket,
-    /// Microseconds between errors of this worker.
-    interval: u64,
     peers: Box<[(Option<IpAddr>, Bucket)]>,
 }
 
-impl RateLimits {
-    /// The share of one of `workers`.
-    pub fn new(workers: u16) -> RateLimits {
-        let interval = u64::from(workers.max(1)) * 1000 * THOUSANDTHS / ALL_PER_SECOND;
-        let all = Bucket { collected: interval * ALL_BURST, filled: Tick(0) };
-        RateLimits { seed: Seed::random(), all, interval, peers: vec![(None, all); PEERS].into_boxed_slice() }
+impl RateLimiter {
+    /// The buckets of one of `workers`, which has its share of the limit for all.
+    pub fn new(workers: u16) -> RateLimiter {
+        let peers = vec![(None, Bucket::FULL); PEERS].into_boxed_slice();
+        RateLimiter { seed: Seed::random(), workers: workers.max(1).into(), all: Bucket::FULL, peers }
     }
 
     /// Whether an error may be sent to `to` now; if so, it is counted. `prefix_len` is that of the route to an IPv6
     /// receiver: behind wide prefixes, as a default route, are many, so they get more.
-    pub fn allow(&mut self, to: IpAddr, prefix_len: u8, now: Tick) -> bool {
-        if !self.all.take(now, self.interval, ALL_BURST) {
+    pub fn allow(&mut self, limits: IcmpLimits, to: IpAddr, prefix_len: u8, now: Tick) -> bool {
+        if let Some(cost) = (self.workers * 1000 * THOUSANDTHS).checked_div(limits.msgs_per_sec.into())
+            && !self.all.take(now, cost, limits.msgs_burst.into())
+        {
             return false;
         }
         let wide = if to.is_ipv6() { 128_u8.saturating_sub(prefix_len) >> 5 } else { 0 };
-        let cost = (PEER_INTERVAL * THOUSANDTHS) >> wide;
+        let cost = (u64::from(limits.ratelimit) * THOUSANDTHS) >> wide;
         let slot = self.slot(to);
         let (peer, bucket) = &mut self.peers[slot];
         if *peer != Some(to) {
-            (*peer, *bucket) = (Some(to), Bucket { collected: cost * PEER_BURST, filled: now });
+            (*peer, *bucket) = (Some(to), Bucket::FULL);
         }
         bucket.take(now, cost, PEER_BURST)
     }
@@ -93,13 +107,13 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    fn allowed(limits: &mut RateLimits, to: IpAddr, prefix_len: u8, at: u64, tries: usize) -> usize {
-        (0..tries).filter(|_| limits.allow(to, prefix_len, Tick(at))).count()
+    fn allowed(limits: &mut RateLimiter, to: IpAddr, prefix_len: u8, at: u64, tries: usize) -> usize {
+        (0..tries).filter(|_| limits.allow(IcmpLimits::default(), to, prefix_len, Tick(at))).count()
     }
 
     #[test]
     fn a_receiver_gets_a_burst_and_then_one_a_second() {
-        let mut limits = RateLimits::new(1);
+        let mut limits = RateLimiter::new(1);
         assert_eq!(allowed(&mut limits, v4(1), 32, 10_000, 20), 6);
         assert_eq!(allowed(&mut limits, v4(1), 32, 10_900, 5), 0);
         assert_eq!(allowed(&mut limits, v4(1), 32, 11_000, 5), 1);
@@ -109,7 +123,7 @@ mod tests {
 
     #[test]
     fn all_receivers_together_are_limited() {
-        let mut limits = RateLimits::new(1);
+        let mut limits = RateLimiter::new(1);
         let mut flood = |at| (0..=255).map(|last| allowed(&mut limits, v4(last), 32, at, 1)).sum::<usize>();
         assert_eq!((flood(10_000), flood(10_010), flood(10_010)), (50, 10, 0));
         assert_eq!(flood(20_000), 50);
@@ -119,7 +133,7 @@ mod tests {
     fn ipv6_receivers_behind_wide_prefixes_get_more() {
         let to = "2001:db8::1".parse().unwrap();
         let each_second = |prefix_len| {
-            let mut limits = RateLimits::new(1);
+            let mut limits = RateLimiter::new(1);
             allowed(&mut limits, to, prefix_len, 1000, 20);
             (1..=16).map(|n| allowed(&mut limits, to, prefix_len, 1000 + n * 63, 1)).sum::<usize>()
         };
@@ -128,11 +142,18 @@ mod tests {
 
     #[test]
     fn workers_share_the_limit() {
-        let mut limits = RateLimits::new(4);
+        let mut limits = RateLimiter::new(4);
         for last in 0..50 {
-            assert!(limits.allow(v4(last), 32, Tick(1000)));
+            assert!(limits.allow(IcmpLimits::default(), v4(last), 32, Tick(1000)));
         }
         let later: usize = (0..200).map(|last| allowed(&mut limits, v4(last), 32, 1100, 1)).sum();
         assert_eq!(later, 25, "in 100 ms a quarter of 100");
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let none = IcmpLimits { ratelimit: 0, msgs_per_sec: 0, msgs_burst: 0 };
+        let mut limits = RateLimiter::new(1);
+        assert!((0..1000).all(|_| limits.allow(none, v4(1), 32, Tick(5))));
     }
 }

@@ -2,6 +2,7 @@
 
 use pollux_dataplane::config::{ProtocolSet, Settings};
 use pollux_dataplane::flow::Endpoint;
+use pollux_dataplane::icmp::rate_limit::IcmpLimits;
 use pollux_dataplane::proto::{Timeouts, tcp};
 use pollux_dataplane::service::{self, Method, Persistence, Tunnel};
 use pollux_dataplane::time::Millis;
@@ -78,6 +79,11 @@ pub(super) fn settings(wanted: &model::Settings, defence: Defence) -> Settings {
         lblc_expiration: Millis::from_secs(wanted.lblc_expiration),
         lblcr_expiration: Millis::from_secs(wanted.lblcr_expiration),
         protocols_off: ProtocolSet::of(&modules::protocols_off(&wanted.disabled_modules)),
+        icmp_limits: IcmpLimits {
+            ratelimit: wanted.icmp_ratelimit,
+            msgs_per_sec: wanted.icmp_msgs_per_sec,
+            msgs_burst: wanted.icmp_msgs_burst,
+        },
         like_linux_6_1: wanted.like_linux_6_1,
     }
 }

@@ -33,7 +33,7 @@ pub enum Edit {
     DestinationRemove(DestinationRemove),
     /// Changes settings.
     #[serde(rename = "settings.set")]
-    SettingsSet(SettingsEdit),
+    SettingsSet(Box<SettingsEdit>),
     /// Sets shown counters and rates to zero.
     #[serde(rename = "stats.zero")]
     StatsZero(ServiceQuery),

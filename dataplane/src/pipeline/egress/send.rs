@@ -95,7 +95,12 @@ impl Pipeline {
         let network = &self.snapshot.network;
         let (sender, dst) = parsed.ends(packet.bytes());
         if message.is_limited(sender.is_ipv6())
-            && !self.icmp_limits.allow(sender, network.prefix_len(sender), rx.now)
+            && !self.icmp_limiter.allow(
+                self.snapshot.settings.icmp_limits,
+                sender,
+                network.prefix_len(sender),
+                rx.now,
+            )
         {
             return Verdict::Dropped(DropReason::IcmpLimited);
         }
