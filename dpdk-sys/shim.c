@@ -170,6 +170,13 @@ int pollux_port_remove_mac(uint16_t port, const uint8_t *mac)
 	return rte_eth_dev_mac_addr_remove(port, &another);
 }
 
+/* A virtio device that can filter by VLAN does so even if not asked; others receive the frames of all VLANs. */
+static bool filters_vlans(const struct rte_eth_dev_info *info)
+{
+	return info->driver_name != NULL && strcmp(info->driver_name, "net_virtio") == 0 &&
+	       (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) != 0;
+}
+
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 {
 	struct rte_eth_dev_info info;
@@ -191,6 +198,8 @@ int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf)
 	}
 	if (conf->scatter)
 		eth.rxmode.offloads = RTE_ETH_RX_OFFLOAD_SCATTER;
+	if (filters_vlans(&info)) /* otherwise pollux_port_set_vlan is refused */
+		eth.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 	eth.intr_conf.rxq = conf->interrupts;
 	return rte_eth_dev_configure(port, conf->queues, conf->queues, &eth);
 }
@@ -230,6 +239,14 @@ int pollux_port_set_steering(uint16_t port, const uint8_t *key, uint16_t buckets
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool)
 {
 	return rte_eth_rx_queue_setup(port, queue, descriptors, rte_eth_dev_socket_id(port), NULL, pool);
+}
+
+/* Lets the started port receive the frames of a VLAN, or no longer. */
+int pollux_port_set_vlan(uint16_t port, uint16_t vlan, bool receive)
+{
+	struct rte_eth_dev_info info;
+	int error = rte_eth_dev_info_get(port, &info);
+	return error != 0 || !filters_vlans(&info) ? error : rte_eth_dev_vlan_filter(port, vlan, receive);
 }
 
 /* With the driver's default thresholds, and the offloads that the port was configured with. */

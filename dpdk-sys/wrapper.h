@@ -93,6 +93,7 @@ int pollux_port_set_mac(uint16_t port, const uint8_t *mac);
 int pollux_port_add_mac(uint16_t port, const uint8_t *mac);
 int pollux_port_remove_mac(uint16_t port, const uint8_t *mac);
 int pollux_port_configure(uint16_t port, const struct pollux_port_conf *conf);
+int pollux_port_set_vlan(uint16_t port, uint16_t vlan, bool receive);
 int pollux_port_set_steering(uint16_t port, const uint8_t *key, uint16_t buckets, uint16_t queues);
 int pollux_rx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool);
 int pollux_tx_queue_setup(uint16_t port, uint16_t queue, uint16_t descriptors);

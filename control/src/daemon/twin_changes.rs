@@ -1,4 +1,4 @@
-//! What is changed at a port's twin or on top of it reaches the device: its state, MTU and MAC addresses.
+//! What is changed at a port's twin or on top of it reaches the device: its state, MTU, MAC addresses and VLANs.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,15 @@ pub(super) struct FollowingPort {
     mtu: u32,
     /// Further addresses in the device's filter.
     other_macs: BTreeSet<Mac>,
+    /// VLANs in the device's filter.
+    vlans: BTreeSet<u16>,
 }
 
 impl FollowingPort {
     /// A port that was just started.
     pub(super) fn new(started: StartedPort) -> FollowingPort {
         let mtu = started.port.mtu.into();
-        FollowingPort { started, up: true, mtu, other_macs: BTreeSet::new() }
+        FollowingPort { started, up: true, mtu, other_macs: BTreeSet::new(), vlans: BTreeSet::new() }
     }
 
     /// Makes the device as its twin is. What the device refuses is logged.
@@ -40,6 +42,7 @@ impl FollowingPort {
             self.follow_mtu(&name);
         }
         self.follow_macs(twin);
+        self.follow_vlans(twin);
     }
 
     fn follow_mtu(&mut self, name: &str) {
@@ -59,7 +62,7 @@ impl FollowingPort {
     fn follow_macs(&mut self, twin: &TwinState) {
         if twin.mac.0 != self.started.port.mac {
             let changed = self.started.set_mac(twin.mac.0);
-            self.or_promiscuous(twin.mac, changed);
+            self.or_promiscuous(&format!("to {}", twin.mac), changed);
         }
         for mac in self.other_macs.difference(&twin.other_macs) {
             if let Err(why) = self.started.remove_mac(mac.0) {
@@ -69,17 +72,30 @@ impl FollowingPort {
         let new: Vec<Mac> = twin.other_macs.difference(&self.other_macs).copied().collect();
         for mac in new {
             let added = self.started.add_mac(mac.0);
-            self.or_promiscuous(mac, added);
+            self.or_promiscuous(&format!("to {mac}"), added);
         }
         self.other_macs.clone_from(&twin.other_macs);
     }
 
-    /// If a device cannot receive by an address, it receives all frames; the data plane filters them.
-    fn or_promiscuous(&self, mac: Mac, outcome: Result<(), PortError>) {
+    fn follow_vlans(&mut self, twin: &TwinState) {
+        for vlan in self.vlans.difference(&twin.vlans) {
+            if let Err(why) = self.started.set_vlan(*vlan, false) {
+                log!(Warn, "{why}: it still receives frames of VLAN {vlan}");
+            }
+        }
+        for vlan in twin.vlans.difference(&self.vlans) {
+            let added = self.started.set_vlan(*vlan, true);
+            self.or_promiscuous(&format!("of VLAN {vlan}"), added);
+        }
+        self.vlans.clone_from(&twin.vlans);
+    }
+
+    /// If a device cannot receive certain frames, it receives all; the data plane filters them.
+    fn or_promiscuous(&self, frames: &str, outcome: Result<(), PortError>) {
         let Err(why) = outcome else { return };
         match self.started.set_promiscuous(true) {
-            Ok(()) => log!(Info, "{why}; to receive frames to {mac} it is promiscuous now"),
-            Err(also) => log!(Warn, "{why}; {also}: frames to {mac} may be lost"),
+            Ok(()) => log!(Info, "{why}; to receive frames {frames} it is promiscuous now"),
+            Err(also) => log!(Warn, "{why}; {also}: frames {frames} may be lost"),
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct TwinState {
     pub mac: Mac,
     /// MAC addresses of interfaces on top of the port, without the twin's.
     pub other_macs: BTreeSet<Mac>,
+    /// VLAN IDs of interfaces on top of the port, and of twins of VLANs.
+    pub vlans: BTreeSet<u16>,
     /// MTU of the twin in bytes.
     pub mtu: u32,
 }
@@ -98,6 +100,7 @@ impl Engine {
             up: twin.up,
             mac: twin.mac,
             other_macs: macs.copied().filter(|mac| *mac != twin.mac).collect(),
+            vlans: links.iter().filter_map(|link| link.vlan).collect(),
             mtu: twin.mtu,
         })
     }

@@ -363,6 +363,17 @@ impl StartedPort {
             .map_err(|why| self.port.failed("remove a MAC address", why))
     }
 
+    /// Receives the frames of a VLAN, or no longer. Only virtio devices filter by VLAN.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    pub fn set_vlan(&self, vlan: u16, receive: bool) -> Result<(), PortError> {
+        // SAFETY: the port runs.
+        checked(unsafe { sys::pollux_port_set_vlan(self.running.id, vlan, receive) })
+            .map(drop)
+            .map_err(|why| self.port.failed("change the VLANs it receives", why))
+    }
+
     /// Changes the MTU.
     ///
     /// # Errors
