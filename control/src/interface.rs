@@ -10,11 +10,13 @@
 //! - [`claim`]: one `polluxd` for each interface.
 //! - [`route`]: routes, which move to the twin with the addresses.
 //! - [`eal`]: the arguments for DPDK.
+//! - [`follow`]: carriers and hardware addresses, while the daemon runs.
 //! - [`system`]: running programs and writing sysctls.
 
 pub mod change;
 pub mod claim;
 pub mod eal;
+pub mod follow;
 pub mod journal;
 pub mod link;
 pub mod plan;

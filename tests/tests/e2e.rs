@@ -74,7 +74,7 @@ const STORIES: [Story; 47] = [
     ("interfaces carry tagged frames", stories::interfaces::vlan),
     ("interfaces in packet mode carry every method and family", stories::interfaces::packet),
     ("interfaces with AF_XDP carry every method and family", stories::interfaces::xdp),
-    ("a twin has the carrier of its interface", stories::interfaces::carrier),
+    ("interface and twin follow each other", stories::interfaces::follows),
     ("addresses of interfaces move to their twins and back", stories::interfaces::taken_over),
     ("interfaces are restored after a kill", stories::interfaces::killed),
 ];

@@ -154,7 +154,7 @@ fn serve(
             default(TICK) => {}
         }
         engine.tick();
-        interfaces.follow_carriers(Instant::now());
+        interfaces.follow(Instant::now());
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Change {
     Up {},
     /// It receives all multicast frames, such as neighbour solicitations for addresses of the twin.
     AllMulticast {},
+    /// It receives frames for all hardware addresses, since its twin has others.
+    Promiscuous {},
     /// It no longer answers ARP.
     NoArp {},
     /// A sysctl is set.
@@ -88,6 +90,7 @@ impl Change {
             Change::Offload { .. } => 3,
             Change::NoArp {} => 4,
             Change::AllMulticast {} => 5,
+            Change::Promiscuous {} => 5,
             Change::Up {} => 6,
             Change::Redirect { .. } => 7,
             Change::Program {} => 8,
@@ -107,6 +110,7 @@ impl Change {
             // That of a killed daemon is in the way.
             Change::Program {} => set(link, &["xdp", "off"], system),
             Change::AllMulticast {} => set(link, &["allmulticast", "on"], system),
+            Change::Promiscuous {} => set(link, &["promisc", "on"], system),
             Change::NoArp {} => set(link, &["arp", "off"], system),
             Change::Address { prefix, .. } => {
                 let address = prefix.split('/').next().unwrap_or_default();
@@ -142,6 +146,7 @@ impl Change {
             Change::Up {} => set(link, &["down"], system),
             Change::Program {} => set(link, &["xdp", "off"], system),
             Change::AllMulticast {} => set(link, &["allmulticast", "off"], system),
+            Change::Promiscuous {} => set(link, &["promisc", "off"], system),
             Change::NoArp {} => set(link, &["arp", "on"], system),
             Change::Address { dynamic: true, .. } => Ok(()),
             Change::Address { .. } | Change::Route { .. } => self.add_to(link, system),
@@ -185,6 +190,7 @@ impl Change {
             Change::Up {} => (&"link", "down", "up"),
             Change::Program {} => (&"XDP program", "none", "DPDK's"),
             Change::AllMulticast {} => (&"allmulticast", "off", "on"),
+            Change::Promiscuous {} => (&"promisc", "off", "on"),
             Change::NoArp {} => (&"arp", "on", "off"),
         };
         let (from, to) = if undone { (during, before) } else { (before, during) };

@@ -31,6 +31,8 @@ pub struct Link {
     pub arp: bool,
     /// Whether it receives all multicast frames.
     pub all_multicast: bool,
+    /// Whether it receives frames for all hardware addresses.
+    pub promiscuous: bool,
     /// Whether an XDP program is attached.
     pub has_program: bool,
     /// The bridge or bond it belongs to.
@@ -132,6 +134,7 @@ impl From<&RawLink> for Link {
             up: has("UP"),
             arp: !has("NOARP"),
             all_multicast: has("ALLMULTI"),
+            promiscuous: has("PROMISC"),
             has_program: raw.xdp.is_some(),
             master: raw.master.clone(),
             addresses: addresses.map(Address::from).collect(),

@@ -193,6 +193,8 @@ fn merge(now: Vec<Change>, before: &[Change], mode: Mode) -> Vec<Change> {
     let needed = |change: &&Change| match change {
         Change::Redirect { .. } => mode == Mode::Tap,
         Change::NoArp {} => mode != Mode::Tap,
+        // It is made when the twin needs it.
+        Change::Promiscuous {} => false,
         Change::Program {} => is_xdp(mode),
         Change::Sysctl { key, .. } => mode != Mode::Tap || !key.ends_with("rp_filter"),
         Change::Offload { name } => {

@@ -13,6 +13,9 @@ const SYSCTLS: &str = "/proc/sys";
 /// Directory of interfaces.
 const LINKS: &str = "/sys/class/net";
 
+/// `IFF_PROMISC` of <linux/if.h>.
+const PROMISCUOUS: u32 = 0x100;
+
 /// What changes to interfaces need of the system; tests have one of their own.
 pub trait System {
     /// Runs a command and returns its output.
@@ -26,6 +29,9 @@ pub trait System {
 
     /// Whether an interface has carrier; `None` if that is not known, as when it is down.
     fn carrier(&self, link: &str) -> Option<bool>;
+
+    /// Whether an interface receives frames for other hardware addresses than `mac`: it is promiscuous, or has another.
+    fn receives_other_macs(&self, link: &str, mac: &str) -> bool;
 
     /// Writes a sysctl.
     ///
@@ -66,12 +72,23 @@ impl System for Linux {
     }
 
     fn carrier(&self, link: &str) -> Option<bool> {
-        let text = fs::read_to_string(Path::new(LINKS).join(link).join("carrier")).ok()?;
-        Some(text.trim() == "1")
+        Some(attribute(link, "carrier")? == "1")
+    }
+
+    fn receives_other_macs(&self, link: &str, mac: &str) -> bool {
+        let flags = attribute(link, "flags");
+        let flags = flags.and_then(|hex| u32::from_str_radix(hex.trim_start_matches("0x"), 16).ok());
+        let other = attribute(link, "address").is_some_and(|address| address != mac);
+        other || flags.is_some_and(|flags| flags & PROMISCUOUS != 0)
     }
 
     fn set_sysctl(&self, key: &str, value: &str) -> Result<(), InterfaceError> {
         let path = Path::new(SYSCTLS).join(key);
         fs::write(&path, value).map_err(|source| InterfaceError::File { doing: "write", path, source })
     }
+}
+
+fn attribute(link: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(LINKS).join(link).join(name)).ok()?;
+    Some(text.trim().to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::InterfaceError;
 use super::change::{self, Change};
@@ -20,29 +20,28 @@ const NAME: usize = 15;
 /// Largest MTU of a port.
 const MAX_MTU: u32 = 9600;
 
-/// How often carriers are looked at.
-const LOOK: Duration = Duration::from_millis(200);
-
 /// Interfaces in use. Dropping it restores them.
 pub struct Interfaces<S: System> {
-    system: S,
+    pub(super) system: S,
     /// `None` if no interface was ever taken: the file may then belong to another daemon.
     journal: Option<Journal>,
-    taken: Vec<Taken>,
-    /// When the carriers were last looked at.
-    looked: Option<Instant>,
+    pub(super) taken: Vec<Taken>,
+    /// When TAPs were last looked at; see [`super::follow`].
+    pub(super) looked: Option<Instant>,
 }
 
-struct Taken {
-    name: String,
+pub(super) struct Taken {
+    pub(super) name: String,
     index: u32,
     /// What was changed, or is about to be.
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     /// The port, unless this was left behind by another process and is not wanted now.
-    port: Option<Port>,
+    pub(super) port: Option<Port>,
     mtu: u16,
     /// Whether the TAP has carrier.
-    carrier: bool,
+    pub(super) carrier: bool,
+    /// Whether it receives frames for all hardware addresses anyway.
+    pub(super) promiscuous: bool,
     claim: Claim,
 }
 
@@ -80,14 +79,14 @@ impl<S: System> Interfaces<S> {
         let before = left.map_or(&[][..], |left| &left.changes);
         let link = plan::find(request, links, before, take_over)?;
         let (mode, why) = plan::mode(request);
-        let tap = tap_name(link);
-        if mode == Mode::Tap && links.iter().any(|link| link.name == tap) {
-            return Err(InterfaceError::TapExists { name: link.name.clone(), tap });
-        }
         let claim = match left {
             Some(left) => left.claim.clone(),
             None => Claim::new(&link.name, link.index)?,
         };
+        let tap = tap_name(link);
+        if mode == Mode::Tap && links.iter().any(|link| link.name == tap) {
+            return Err(InterfaceError::TapExists { name: link.name.clone(), tap });
+        }
         let observed = plan::observe(link, mode, &self.system)?;
         let changes = plan::changes(&observed, mode, &tap, before)?;
         let port = Port { interface: link.name.clone(), mode, tap, mac: link.mac.clone() };
@@ -99,6 +98,7 @@ impl<S: System> Interfaces<S> {
             port: Some(port),
             mtu: link.mtu.min(MAX_MTU) as u16,
             carrier: true,
+            promiscuous: link.promiscuous,
             claim,
         })
     }
@@ -133,7 +133,7 @@ impl<S: System> Interfaces<S> {
         Ok(())
     }
 
-    fn write(&self) -> Result<(), InterfaceError> {
+    pub(super) fn write(&self) -> Result<(), InterfaceError> {
         let entry = |taken: &Taken| Entry {
             name: taken.name.clone(),
             index: taken.index,
@@ -191,25 +191,6 @@ impl<S: System> Interfaces<S> {
         Ok(())
     }
 
-    /// Gives the TAPs the carriers of their interfaces, from time to time, so that ports and twins have them, too.
-    pub fn follow_carriers(&mut self, now: Instant) {
-        if self.looked.is_some_and(|last| now.duration_since(last) < LOOK) {
-            return;
-        }
-        self.looked = Some(now);
-        for taken in &mut self.taken {
-            let Some(port) = taken.port.as_ref().filter(|port| port.mode == Mode::Tap) else { continue };
-            let Some(carrier) = self.system.carrier(&taken.name).filter(|on| *on != taken.carrier) else {
-                continue;
-            };
-            taken.carrier = carrier;
-            let word = if carrier { "on" } else { "off" };
-            if let Err(why) = self.system.run("ip", &["link", "set", "dev", &port.tap, "carrier", word]) {
-                log!(Warn, "interface {}: its twin does not have its carrier ({word}): {why}", taken.name);
-            }
-        }
-    }
-
     /// Restores everything now.
     ///
     /// # Errors
@@ -247,7 +228,16 @@ fn left_behind(journal: &Journal, links: &[Link]) -> Result<Vec<Taken>, Interfac
         }
         let claim = Claim::new(&name, index)?;
         log!(Info, "interface {name}: an earlier polluxd did not restore it");
-        taken.push(Taken { name, index, changes, port: None, mtu: 0, carrier: true, claim });
+        taken.push(Taken {
+            name,
+            index,
+            changes,
+            port: None,
+            mtu: 0,
+            carrier: true,
+            promiscuous: false,
+            claim,
+        });
     }
     Ok(taken)
 }

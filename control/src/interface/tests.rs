@@ -19,7 +19,8 @@ fn settings(ready: bool) -> Settings {
     let mut sysctls: BTreeMap<_, _> = keys.map(|key| (key.to_owned(), value.to_owned())).into();
     sysctls.insert("net/ipv4/conf/eth1/forwarding".to_owned(), "0".to_owned());
     Settings {
-        flags: [("UP", ready), ("NOARP", ready), ("ALLMULTI", ready), ("XDP", false)].into(),
+        flags: [("UP", ready), ("NOARP", ready), ("ALLMULTI", ready), ("PROMISC", false), ("XDP", false)]
+            .into(),
         sysctls,
         offloads: offloads.map(|offload| (offload.to_owned(), !ready)).into(),
         addresses: BTreeMap::new(),
@@ -199,6 +200,11 @@ fn an_interface_in_use_is_left_alone() {
         assert_eq!(machine.settings(), taken);
         assert_eq!(fs::read_to_string(&machine.0.borrow().journal).unwrap(), journal);
     }
+    let directory = tempfile::tempdir().unwrap();
+    let with_another_socket = Machine::new(taken, directory.path());
+    with_another_socket.0.borrow_mut().index = machine.0.borrow().index;
+    let error = with_another_socket.take("eth1", false).err().unwrap().to_string();
+    assert!(error.contains("interface eth1 is used by the polluxd with process ID"), "{error}");
 }
 
 #[test]
@@ -212,12 +218,36 @@ fn a_tap_follows_the_carrier() {
     for ((carrier, told), second) in steps.into_iter().zip(1..) {
         machine.0.borrow_mut().carrier = carrier;
         machine.0.borrow_mut().told = None;
-        interfaces.follow_carriers(start + Duration::from_secs(second));
+        interfaces.follow(start + Duration::from_secs(second));
         assert_eq!(machine.0.borrow().told.as_deref(), told, "{second}");
         machine.0.borrow_mut().carrier = Some(false);
         machine.0.borrow_mut().told = None;
-        interfaces.follow_carriers(start + Duration::from_secs(second) + Duration::from_millis(100));
+        interfaces.follow(start + Duration::from_secs(second) + Duration::from_millis(100));
         assert_eq!(machine.0.borrow().told, None, "it looks from time to time");
+    }
+}
+
+/// A macvlan on the twin has another address, which the interface's filter must let pass.
+#[test]
+fn an_interface_is_promiscuous_if_its_twin_has_other_addresses() {
+    for promiscuous in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut before = settings(false);
+        before.flags.insert("PROMISC", promiscuous);
+        let machine = Machine::new(before.clone(), directory.path());
+        let mut interfaces = machine.take("eth1", false).unwrap();
+        let start = Instant::now();
+        interfaces.follow(start);
+        assert_eq!(machine.settings().flags["PROMISC"], promiscuous);
+        machine.0.borrow_mut().other_macs = true;
+        interfaces.follow(start + Duration::from_secs(1));
+        assert!(machine.settings().flags["PROMISC"]);
+        let (now, journal) = (machine.settings(), fs::read_to_string(&machine.0.borrow().journal).unwrap());
+        drop(interfaces);
+        assert_eq!(machine.settings(), before);
+        machine.reset(now, Some(&journal));
+        drop(machine.take("", false).unwrap());
+        assert_eq!(machine.settings(), before, "after a crash");
     }
 }
 

@@ -187,8 +187,9 @@ pub fn missing_requirement(story: &str) -> Option<String> {
     lacks.then(|| "DPDK's driver net_af_xdp is not installed".to_owned())
 }
 
-/// When a cable is unplugged, the twin and the routes by it notice.
-pub fn carrier() -> Result<()> {
+/// When a cable is unplugged, the twin and the routes by it notice; when the twin has other hardware addresses, the interface
+/// receives their frames.
+pub fn follows() -> Result<()> {
     let bed = Bed::with_offloads(1)?;
     let daemon = bed.daemon_on_interfaces("auto", &config(&rules::HTTP, 1), (1, &[]))?;
     all_answer(&bed, &rules::HTTP)?;
@@ -203,6 +204,13 @@ pub fn carrier() -> Result<()> {
     carrier("0")?;
     bed.client.namespace.ip("link set net0 up")?;
     carrier("1")?;
+    // As keepalived does with use_vmac.
+    bed.balancer.ip("link add vrrp.51 link pollux0 address 00:00:5e:00:01:33 type macvlan mode private")?;
+    bed.balancer.ip("link set vrrp.51 up")?;
+    wait::until("the interface receives frames for the virtual router", || {
+        let link = output(bed.balancer.command("ip").args(["link", "show", "fore"]))?;
+        Ok(link.contains("PROMISC").then_some(()))
+    })?;
     daemon.accounts_for_all_packets()
 }
 

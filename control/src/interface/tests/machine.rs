@@ -32,12 +32,13 @@ pub struct Settings {
 pub struct Shared {
     pub settings: Settings,
     /// Index of the interface: that of a claim, so each test has its own.
-    index: u32,
+    pub index: u32,
     pub journal: PathBuf,
     /// The settings and the file before each command.
     pub history: Vec<(Settings, Option<String>)>,
     pub fails_at: Option<usize>,
     pub carrier: Option<bool>,
+    pub other_macs: bool,
     /// The carrier that the TAP was given.
     pub told: Option<String>,
 }
@@ -59,6 +60,7 @@ impl Machine {
             history,
             fails_at: None,
             carrier: None,
+            other_macs: false,
             told: None,
         })))
     }
@@ -127,6 +129,10 @@ impl System for Machine {
         self.0.borrow().carrier
     }
 
+    fn receives_other_macs(&self, _link: &str, _mac: &str) -> bool {
+        self.0.borrow().other_macs
+    }
+
     fn set_sysctl(&self, key: &str, value: &str) -> Result<(), InterfaceError> {
         self.record();
         self.0.borrow_mut().settings.sysctls.insert(key.to_owned(), value.to_owned());
@@ -155,6 +161,9 @@ fn ip(settings: &mut Settings, index: u32, words: &[&str]) -> Option<String> {
         ["link", "set", "dev", "eth1", "xdp", "off"] => _ = settings.flags.insert("XDP", false),
         ["link", "set", "dev", "eth1", "arp", value] => {
             settings.flags.insert("NOARP", *value == "off");
+        }
+        ["link", "set", "dev", "eth1", "promisc", value] => {
+            settings.flags.insert("PROMISC", *value == "on");
         }
         ["link", "set", "dev", "eth1", "allmulticast", value] => {
             settings.flags.insert("ALLMULTI", *value == "on");
