@@ -38,14 +38,14 @@ pub struct Options {
     /// Use this kernel interface as a port; repeatable. Prepares it so that the host's own stack does not see its frames,
     /// and restores it at exit.
     ///
-    /// tap redirects all frames to and from a TAP; it works with every Ethernet interface. packet and xdp use a packet or
-    /// AF_XDP socket; a virtual peer must then send complete checksums. With zero-copy, the driver must support AF_XDP. auto, the
-    /// default, is tap. Without EAL arguments, polluxd uses two cores, no PCI devices, and huge pages if there are any.
+    /// MODE is auto (the default: tap), tap, packet, xdp or xdp,zero-copy. tap redirects all frames to and from a TAP; it works
+    /// with every Ethernet interface. packet and xdp use a packet or an AF_XDP socket: a virtual peer must then send complete
+    /// checksums. Without EAL arguments, polluxd uses two cores, no PCI devices, and huge pages if there are any.
     #[arg(long = "interface", value_name = "IFACE[,MODE]", value_parser = request::parse)]
     pub interfaces: Vec<Request>,
     /// Move the addresses of the interfaces, and the routes through them, to their twins until polluxd stops. Without this
     /// option, an interface with addresses is refused.
-    #[arg(long, requires = "interfaces")]
+    #[arg(long, requires = "interfaces", conflicts_with = "no_kernel")]
     pub take_over: bool,
     /// Undo what a killed polluxd with the same control socket changed on interfaces, and exit. The next start does so, too.
     #[arg(long, conflicts_with = "interfaces")]
@@ -218,6 +218,7 @@ mod tests {
         assert!(read("polluxd --restore-interfaces").unwrap().options.restore_interfaces);
         assert!(read("polluxd --restore-interfaces --interface eth1").is_err());
         assert!(read("polluxd --take-over").is_err());
+        assert!(read("polluxd --interface eth1 --take-over --no-kernel").is_err());
     }
 
     #[test]

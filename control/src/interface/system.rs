@@ -1,9 +1,12 @@
 //! The system's programs and sysctls.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use super::InterfaceError;
 
@@ -15,6 +18,9 @@ const LINKS: &str = "/sys/class/net";
 
 /// `IFF_PROMISC` of <linux/if.h>.
 const PROMISCUOUS: u32 = 0x100;
+
+/// How long a program may take. `ip` and `tc` take milliseconds, unless something holds the kernel's lock on interfaces.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// What changes to interfaces need of the system; tests have one of their own.
 pub trait System {
@@ -51,7 +57,7 @@ impl System for Linux {
             why,
             hint,
         };
-        let output = Command::new(program).args(words).stdin(Stdio::null()).output().map_err(|error| {
+        let output = output(Command::new(program).args(words)).map_err(|error| {
             let hint = match (error.kind(), program) {
                 (io::ErrorKind::NotFound, "ethtool") => "; install ethtool",
                 (io::ErrorKind::NotFound, _) => "; install iproute2",
@@ -88,7 +94,50 @@ impl System for Linux {
     }
 }
 
+/// Runs a command with a limit of time, and returns its output.
+fn output(command: &mut Command) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (done, finished) = mpsc::channel();
+    thread::spawn(move || {
+        // After a timeout nobody listens.
+        let _ = done.send(read(stdout).and_then(|stdout| Ok((stdout, read(stderr)?))));
+    });
+    let text = finished.recv_timeout(LIMIT);
+    if text.is_err() {
+        // It may have ended just now.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let late =
+        || io::Error::other(format!("no result after {} s; is the system overloaded?", LIMIT.as_secs()));
+    let (stdout, stderr) = text.map_err(|_| late())??;
+    Ok(Output { status, stdout, stderr })
+}
+
+fn read(from: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    from.map_or(Ok(0), |mut from| from.read_to_end(&mut text))?;
+    Ok(text)
+}
+
 fn attribute(link: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(Path::new(LINKS).join(link).join(name)).ok()?;
     Some(text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_have_output_and_errors_name_them() {
+        assert_eq!(Linux.run("printf", &["%s", "a b"]).unwrap(), "a b");
+        let long = Linux.run("seq", &["100000"]).unwrap();
+        assert!(long.ends_with("\n100000\n"), "more than a pipe holds");
+        let error = Linux.run("ls", &["/does/not/exist"]).unwrap_err().to_string();
+        assert!(error.starts_with("`ls /does/not/exist` failed: ls: "), "{error}");
+        let error = Linux.run("no-such-program", &[]).unwrap_err().to_string();
+        assert!(error.contains("; install iproute2"), "{error}");
+    }
 }

@@ -180,8 +180,17 @@ impl<S: System> Interfaces<S> {
     /// If the system refuses.
     pub fn move_to_twins(&self, twins: &BTreeMap<String, String>) -> Result<(), InterfaceError> {
         for taken in &self.taken {
-            let Some(twin) = taken.port.as_ref().and_then(|port| twins.get(&port.name())) else { continue };
             let is_address = |change: &&Change| matches!(change, Change::Address { .. });
+            let Some(twin) = taken.port.as_ref().and_then(|port| twins.get(&port.name())) else {
+                if taken.changes.iter().any(|change| is_address(&change)) {
+                    log!(
+                        Warn,
+                        "interface {}: without a twin, its addresses are gone until polluxd stops",
+                        taken.name
+                    );
+                }
+                continue;
+            };
             let (addresses, others): (Vec<&Change>, Vec<&Change>) =
                 taken.changes.iter().partition(is_address);
             for change in addresses.into_iter().chain(others) {
