@@ -50,7 +50,7 @@ pub struct Hop {
     pub port: u16,
     /// Largest IP packet on the link.
     pub mtu: u16,
-    /// Whether packets went to it lately.
+    /// Whether packets of the slow path went to it lately. The fast path marks nothing.
     pub used: Used,
 }
 
@@ -187,6 +187,8 @@ pub struct Network {
     pub neighbours: HashMap<(LinkId, IpAddr), HopId>,
     /// Frame headers of the neighbours.
     pub hops: Vec<Hop>,
+    /// Routers that routes go by.
+    pub routers: HashSet<(LinkId, IpAddr)>,
     /// Addresses of this machine.
     pub local: HashSet<IpAddr>,
 }
@@ -271,7 +273,12 @@ impl Network {
         }
     }
 
-    /// The neighbours that packets went to since the last call, by link and address.
+    /// The hops of the routers that are resolved.
+    pub fn router_hops(&self) -> impl Iterator<Item = &Hop> {
+        self.routers.iter().filter_map(|router| self.hop_at(*self.neighbours.get(router)?))
+    }
+
+    /// The neighbours that were marked since the last call, by link and address.
     pub fn take_used(&self) -> impl Iterator<Item = (LinkId, IpAddr)> + '_ {
         let used = |id: &HopId| self.hop_at(*id).is_some_and(|hop| hop.used.take());
         self.neighbours.iter().filter(move |(_, id)| used(id)).map(|(neighbour, _)| *neighbour)

@@ -9,6 +9,7 @@ use pollux_dataplane::config::{LinkId, NextHop};
 use pollux_dataplane::service::DestinationId;
 
 use super::NamespaceEngine;
+use crate::api::view::Stats;
 
 /// Interval at which the kernel is told which neighbours are in use. It probes a stale one 5 s after that
 /// (`delay_first_probe_time`).
@@ -18,8 +19,8 @@ const AT_ONCE: usize = 64;
 
 /// Neighbours in use.
 pub(super) struct UsedNeighbours {
-    /// Packets to each destination so far, by id.
-    packets: Vec<u64>,
+    /// Packets to and from each destination so far, by id.
+    packets: Vec<(u64, u64)>,
     /// Those of which the kernel is yet to be told.
     queue: VecDeque<(LinkId, IpAddr)>,
     collected: Instant,
@@ -43,23 +44,30 @@ impl NamespaceEngine {
         now.into_iter().for_each(|(link, address)| self.resolve(link.0, address));
     }
 
-    /// Marks the next hops of destinations that got packets. Workers mark only next hops whose line they read anyway.
+    /// Marks the next hops of destinations that got packets, and the routers if replies went to clients. Workers mark next
+    /// hops on the slow path only; clients on the same link are confirmed by what they send.
     fn mark_next_hops(&mut self) {
         let snapshot = self.compiler.snapshot();
         let packets = &mut self.used_neighbours.packets;
-        packets.resize(self.compiler.destination_end() as usize, 0);
+        packets.resize(self.compiler.destination_end() as usize, (0, 0));
+        let mut replies = false;
         for (id, counted) in (0..).map(DestinationId).zip(packets) {
-            let sent = self.workers.destination_stats(id).in_packets;
-            if std::mem::replace(counted, sent) == sent {
+            let Stats { in_packets, out_packets, .. } = self.workers.destination_stats(id);
+            let (in_before, out_before) = std::mem::replace(counted, (in_packets, out_packets));
+            replies |= out_packets != out_before;
+            if in_packets == in_before {
                 continue;
             }
-            let target =
-                snapshot.services.destination(id).and_then(|destination| snapshot.target(destination.target));
-            if let Some(NextHop::Hop(hop)) = target.map(|target| target.next)
+            let destination = snapshot.services.destination(id);
+            let next = destination.and_then(|destination| Some(snapshot.target(destination.target)?.next));
+            if let Some(NextHop::Hop(hop)) = next
                 && let Some(hop) = snapshot.network.hop_at(hop)
             {
                 hop.used.mark();
             }
+        }
+        if replies {
+            snapshot.network.router_hops().for_each(|hop| hop.used.mark());
         }
     }
 }

@@ -202,7 +202,6 @@ impl Pipeline {
         let ether = ether.ok_or_else(|| refuse(SlowPathReason::Adjacency))?;
         let change = PlainRewrite { src: NewEnd::virtual_(entry, address), dst: Unchanged };
         rewrite::<I, P, _, _>(packet, plain, (ether, hop.mtu), &change)?;
-        hop.used.mark();
         let port = hop.port;
         let counters = self.stats.destinations.get(entry.destination as usize);
         if let Some(counters) = counters.filter(|_| adjacency.is_available()) {

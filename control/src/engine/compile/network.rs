@@ -43,6 +43,8 @@ pub fn compile(
         add_route(table, route, &links);
     }
     (network.routes4, network.routes6) = (main.routes4, main.routes6);
+    let router = |route: &network::Route| Some((*links.get(route.link.as_deref()?)?, route.via?));
+    network.routers = network_state.routes.iter().filter_map(router).collect();
     network.rules = rules(network_state, &tables);
     for neighbour in &network_state.neighbours {
         let Some(&link) = links.get(neighbour.link.as_str()) else { continue };
