@@ -58,8 +58,9 @@ pub fn addresses() -> Result<()> {
     wait::until("the service answers at the twin's new address", || {
         Ok(bed.client.get(&rules::HTTP[0].url()).ok())
     })?;
-    let stats = daemon.json("stats")?;
-    assert_eq!(stats["ports"][0]["mac"], "02:00:00:00:99:07", "{stats:#}");
+    wait::until("the device has the twin's new address", || {
+        Ok((daemon.json("stats")?["ports"][0]["mac"] == "02:00:00:00:99:07").then_some(()))
+    })?;
     // As keepalived does with use_vmac.
     bed.balancer
         .ip(&format!("link add vrrp.51 link pollux0 address {VIRTUAL_ROUTER} type macvlan mode private"))?;
