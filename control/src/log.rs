@@ -1,6 +1,7 @@
 //! The daemon's log: lines on standard error, which the service manager stores.
 
 use std::fmt;
+#[cfg(not(test))]
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
@@ -43,7 +44,18 @@ pub fn write(level: Level, text: fmt::Arguments<'_>) {
 /// Writes a message at any level. Failures are ignored, as they cannot be reported.
 pub fn line(text: fmt::Arguments<'_>) {
     // In one call, so that lines of several threads do not mix.
-    let _ = std::io::stderr().write_all(prefixed(&text.to_string()).as_bytes());
+    write_out(&prefixed(&text.to_string()));
+}
+
+#[cfg(not(test))]
+fn write_out(lines: &str) {
+    let _ = std::io::stderr().write_all(lines.as_bytes());
+}
+
+/// The test harness captures this, so that the log does not mix with the results of tests.
+#[cfg(test)]
+fn write_out(lines: &str) {
+    eprint!("{lines}");
 }
 
 /// Puts the name of the program before each line.
