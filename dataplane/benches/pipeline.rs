@@ -123,12 +123,12 @@ fn bursts(bencher: &mut Bencher, flows: u32, mut find: impl FnMut(&[Key]) -> usi
     bencher.iter_batched(burst, |keys| assert_eq!(find(&keys), BURST), BatchSize::SmallInput);
 }
 
-/// In the order of the pipeline: prefetches all index lines, then all entries, then reads each.
+/// In the order of the pipeline: prefetches all index buckets, then all entries, then reads each.
 fn find_burst(table: &Table, keys: &[Key]) -> usize {
     let (mut hashes, mut probe_starts) = ([0; BURST], [ProbeStart::default(); BURST]);
     for ((hash, probe_start), key) in hashes.iter_mut().zip(&mut probe_starts).zip(keys) {
         *hash = table.hash(key);
-        *probe_start = table.prefetch_line(*hash);
+        *probe_start = table.prefetch_bucket(*hash);
     }
     let guesses = probe_starts.map(|probe_start| table.prefetch_entry(Generic, probe_start));
     let found = |(place, key): (usize, &Key)| match key {

@@ -110,12 +110,12 @@ impl Pipeline {
         metas: &mut [PacketMeta],
         tx: &mut TxBuffers<P>,
     ) {
-        cpu.parse(self, packets, rx, metas); // headers → flow key and hash; prefetches index lines
-        self.prefetch_entries(cpu, metas); // index line → candidate; prefetches its entry
+        cpu.parse(self, packets, rx, metas); // headers → flow key and hash; prefetches index buckets
+        self.prefetch_entries(cpu, metas); // index bucket → candidate; prefetches its entry
         cpu.decide(self, packets, rx, metas, tx); // fast path or slow path → verdict, each packet into its TX buffer
     }
 
-    /// First stage: parses each packet, hashes its key and prefetches its index line.
+    /// First stage: parses each packet, hashes its key and prefetches its index bucket.
     #[inline(always)]
     fn parse_burst<C: Cpu, P: Packet>(
         &self,
@@ -154,7 +154,7 @@ impl Pipeline {
         };
         (meta.plain, meta.key, meta.next) = (plain, key, NextStage::FastPath4);
         meta.hash = cpu.hash4(self.conns.seed(), &key);
-        meta.probe_start = self.conns.prefetch_line(meta.hash);
+        meta.probe_start = self.conns.prefetch_bucket(meta.hash);
     }
 
     /// Parses a plain packet of IPv6. Returns false, and changes nothing, for any other packet.
@@ -163,12 +163,12 @@ impl Pipeline {
         let Some((plain, key)) = Plain::read6(cpu, frame, start) else { return false };
         (meta.plain, meta.parsed.key, meta.next) = (plain, Key::V6(key), NextStage::FastPath6);
         meta.hash = cpu.hash6(self.conns.seed(), &key);
-        meta.probe_start = self.conns.prefetch_line(meta.hash);
+        meta.probe_start = self.conns.prefetch_bucket(meta.hash);
         true
     }
 
-    /// Second stage: prefetches the entries that the index lines most probably name. A packet that needs no lookup has the
-    /// start of an earlier one; prefetching for it costs less than a test for every packet.
+    /// Second stage: prefetches the entries that the index buckets most probably name. A packet that needs no lookup has the
+    /// `probe_start` of an earlier one; prefetching for it costs less than a test for every packet.
     #[inline(always)]
     fn prefetch_entries<C: Cpu>(&self, cpu: C, metas: &mut [PacketMeta]) {
         for meta in metas {

@@ -122,8 +122,8 @@ impl Table {
         let id = ConnId(free.take(&self.records.entries)?);
         let out = new.flags.has(Flags::NAT).then(|| new.endpoints.key_out(new.protocol)).flatten();
         let out = out.map(|key| self.seed.hash(&key));
-        // Its index line arrives while the entry is filled and the next connections are added.
-        out.iter().for_each(|hash| _ = self.prefetch_line(*hash));
+        // Its index bucket arrives while the entry is filled and the next connections are added.
+        out.iter().for_each(|hash| _ = self.prefetch_bucket(*hash));
         self.records.fill(id, new, &key, now);
         if new.flags.has(Flags::OPS) {
             return Some(id);
@@ -207,7 +207,7 @@ impl Table {
     pub fn prefetch_removal(&self, id: ConnId) {
         let key_in = self.endpoints(id).key_in(self.entry(id).protocol);
         for key in key_in.into_iter().chain(self.records.key_out(id)) {
-            self.prefetch_line(self.seed.hash(&key));
+            self.prefetch_bucket(self.seed.hash(&key));
         }
     }
 

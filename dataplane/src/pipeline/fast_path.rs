@@ -86,7 +86,7 @@ impl Pipeline {
         }
     }
 
-    /// The candidate was wrong: the flow's first index line is full, or the table changed during the burst.
+    /// The candidate was wrong: the flow's first index bucket is full, or the table changed during the burst.
     #[inline(never)]
     fn look_up_again(&self, meta: &PacketMeta) -> Result<(ConnId, Direction), SlowPathReason> {
         self.conns.find(meta.hash, &meta.key()).ok_or_else(|| refuse(SlowPathReason::NoConnection))

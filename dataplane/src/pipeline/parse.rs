@@ -116,7 +116,7 @@ impl Pipeline {
             return false;
         }
         meta.hash = self.conns.hash(&meta.key());
-        meta.probe_start = self.conns.prefetch_line(meta.hash);
+        meta.probe_start = self.conns.prefetch_bucket(meta.hash);
         true
     }
 
@@ -136,7 +136,7 @@ impl Pipeline {
         };
         if meta.next == NextStage::Lookup {
             meta.hash = self.hash_of(&meta.parsed);
-            meta.probe_start = self.conns.prefetch_line(meta.hash);
+            meta.probe_start = self.conns.prefetch_bucket(meta.hash);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::conn::slab::prefetch_at;
 use crate::cpu::Cpu;
 use crate::flow::{Key, Key4, Key6};
 
-/// A deferred insertion: the key of a connection's replies, whose index line is being prefetched while the next
+/// A deferred insertion: the key of a connection's replies, whose index bucket is being prefetched while the next
 /// connections are added. Lookups also scan the pending keys, so the delay is not visible.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingInsert {
@@ -20,9 +20,9 @@ pub(super) struct PendingInsert {
 pub(super) const MAX_PENDING: usize = 8;
 
 impl Table {
-    /// First of three steps of a burst's lookup: prefetches the index line and returns where it is.
+    /// First of three steps of a burst's lookup: prefetches the index bucket and returns where it is.
     #[inline(always)]
-    pub fn prefetch_line(&self, hash: u64) -> ProbeStart {
+    pub fn prefetch_bucket(&self, hash: u64) -> ProbeStart {
         let probe_start = self.index.probe_start(hash);
         self.index.prefetch(probe_start);
         probe_start
@@ -95,7 +95,7 @@ impl Table {
 
     fn insert_reply(&mut self, PendingInsert { hash, id }: PendingInsert) {
         let Some(key) = self.records.key_out(id) else { return };
-        // Cannot fail in practice: a quarter of the slots are free even in a full table, so that all lines of a key are
+        // Cannot fail in practice: a quarter of the slots are free even in a full table, so that all buckets of a key are
         // full with negligible probability. If they were, the connection's replies would not be recognised.
         let _ = self.put(hash, Slot::new(id, Direction::Out), &key);
     }

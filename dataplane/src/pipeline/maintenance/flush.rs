@@ -6,7 +6,7 @@ use crate::pipeline::Pipeline;
 use crate::service::DestinationId;
 use crate::work_budget::WorkBudget;
 
-/// Cost of removing a connection, in budget units: its index lines are in no cache.
+/// Cost of removing a connection, in budget units: its index buckets are in no cache.
 const REMOVAL_COST: u32 = 3;
 
 /// Progress of a flush.
