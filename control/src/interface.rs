@@ -4,7 +4,7 @@
 //! the host's own stack, too. [`take`] prepares an interface so that Pollux alone handles its frames, and restores it.
 //!
 //! - [`request`]: the option, `IFACE[,MODE]`.
-//! - [`link`]: what the kernel says about its interfaces.
+//! - [`link`]: the kernel's interfaces.
 //! - [`plan`]: which changes an interface needs, or why it is refused. [`change`] is one change and how it is undone.
 //! - [`journal`]: the file with the changes, written before they are made, so that they can be undone after a crash.
 //! - [`claim`]: one `polluxd` for each interface.
@@ -138,13 +138,13 @@ pub enum InterfaceError {
     Output {
         /// The command line.
         command: String,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
     /// A file could not be read or written.
     #[error("cannot {doing} {path}: {source}; run polluxd as root, and check the directory", path = path.display())]
     File {
-        /// What was tried.
+        /// The operation, such as `write`.
         doing: &'static str,
         /// The file.
         path: PathBuf,
@@ -159,7 +159,7 @@ pub enum InterfaceError {
     Journal {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         why: String,
     },
     /// Some changes could not be undone.

@@ -231,10 +231,11 @@ impl Network {
         self.local.contains(&address) || matches!(self.route(address, policy), Some(Route::Local))
     }
 
-    /// Length of the longest prefix of the main table that an address matches; 0 if there is none.
+    /// Length of the longest prefix of the main table that an IPv6 address matches, 0 if there is none; 32 for IPv4, where
+    /// nobody needs a lookup.
     pub fn prefix_len(&self, to: IpAddr) -> u8 {
         match to {
-            IpAddr::V4(to) => self.routes4.get_lpm(&Ipv4Net::from(to)).map_or(0, |(net, _)| net.prefix_len()),
+            IpAddr::V4(_) => 32,
             IpAddr::V6(to) => self.routes6.get_lpm(&Ipv6Net::from(to)).map_or(0, |(net, _)| net.prefix_len()),
         }
     }

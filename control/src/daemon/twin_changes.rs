@@ -1,4 +1,4 @@
-//! What is changed at a port's twin or on top of it reaches the device: its state, MTU, MAC addresses and VLANs.
+//! Applies changes of a port's twin, and of interfaces on top of it, to the device: state, MTU, MAC addresses and VLANs.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use crate::model::network::{Link, Mac};
 /// Interval at which the links of the ports are read.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the kernel asks of a port: the state of its untagged twin, and the addresses of all interfaces on it.
+/// State of a port's twin in the kernel, with the addresses and VLANs of the interfaces on top of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TwinState {
     /// Whether the twin is administratively up.
@@ -27,7 +27,7 @@ pub struct TwinState {
     pub mtu: u32,
 }
 
-/// What was last read of the links and twins of the ports, by port number.
+/// Last known state of the links and twins of the ports, by port number.
 pub(super) struct PortLinks {
     up: Vec<bool>,
     changes: Vec<u64>,

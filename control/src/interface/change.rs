@@ -167,12 +167,12 @@ impl Change {
         system.run("ip", &[head, &words, &["dev", link]].concat()).map(drop)
     }
 
-    /// What has changed, for the log.
+    /// Describes the change for the log, once it is made.
     pub fn made(&self) -> String {
         self.text(false)
     }
 
-    /// What has changed back, for the log.
+    /// Describes the change for the log, once it is undone.
     pub fn undone(&self) -> String {
         self.text(true)
     }

@@ -36,7 +36,7 @@ impl Port {
     }
 }
 
-/// What the machine has.
+/// The machine's resources, as far as DPDK's arguments depend on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// Cores that this process may use.

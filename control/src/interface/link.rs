@@ -1,4 +1,4 @@
-//! What the kernel says about its interfaces, from `ip -json -details address show`.
+//! The kernel's interfaces, read from `ip -json -details address show`.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -65,8 +65,9 @@ impl Receivers {
             return Ok(FrameFor::Kernel);
         }
         let Some(link) = self.link(port, vlan) else {
-            let exists = self.sorted.iter().any(|link| link.port == port);
-            return if exists { Ok(FrameFor::Kernel) } else { Err(DropReason::LinkDown) };
+            let first = self.sorted.partition_point(|link| link.port < port);
+            let has_link = self.sorted.get(first).is_some_and(|link| link.port == port);
+            return if has_link { Ok(FrameFor::Kernel) } else { Err(DropReason::LinkDown) };
         };
         match (link.mac == *mac || link.others.contains(mac), link.up) {
             (false, _) => Err(DropReason::OtherHost),

@@ -1,6 +1,6 @@
 //! The client: real `curl` and `ping` in a namespace.
 
-use std::process::Command;
+use std::process::{Child, Command};
 
 use super::command::{Result, output};
 use super::namespace::Namespace;
@@ -30,6 +30,16 @@ impl Client {
             namespace.ip(&format!("-6 route add fd00:9::{last} via fd00:1::254 src fd00:1::{source}"))?;
         }
         Ok(Client { namespace })
+    }
+
+    /// Starts a download of the big file of this service that takes a few seconds.
+    ///
+    /// # Errors
+    /// If `curl` cannot be started.
+    pub fn slow_download(&self, url: &str) -> Result<Child> {
+        let mut curl = self.curl();
+        curl.args(["--limit-rate", "3M", "--output", "/dev/null"]).arg(format!("{url}big"));
+        Ok(curl.spawn()?)
     }
 
     /// Returns a `curl` command with the common options: no proxy, a time limit.

@@ -16,13 +16,7 @@ pub fn live_edits() -> Result<()> {
     let nat = rules::HTTP[0];
     let daemon = bed.daemon(&config(&[nat], 1), 1)?;
     let (vip, second) = (nat.endpoint(), nat.server(2));
-    let slow = bed
-        .client
-        .curl()
-        .args(["--limit-rate", "3M", "--output", "/dev/null"])
-        .arg(format!("{}big", nat.url()))
-        .spawn();
-    let mut slow = slow?;
+    let mut slow = bed.client.slow_download(&nat.url())?;
     assert_eq!(bed.client.get(&nat.url())?, "web1");
     daemon.pollux(&format!("destination add tcp {vip} {second} --method nat --weight 1"))?;
     all_answer(&bed, &[nat])?;

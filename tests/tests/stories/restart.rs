@@ -62,13 +62,7 @@ pub fn reloaded() -> Result<()> {
     let bed = Bed::new(2)?;
     let nat = rules::HTTP[0];
     let daemon = bed.daemon(&config(&[nat], 2), 1)?;
-    let slow = bed
-        .client
-        .curl()
-        .args(["--limit-rate", "3M", "--output", "/dev/null"])
-        .arg(format!("{}big", nat.url()))
-        .spawn();
-    let mut slow = slow?;
+    let mut slow = bed.client.slow_download(&nat.url())?;
     let text = std::fs::read_to_string(daemon.config())?;
     std::fs::write(daemon.config(), "settings = { tcp_timeout = 0 }")?;
     daemon.signal("HUP")?;
