@@ -24,6 +24,8 @@ struct Receiver {
 pub struct Receivers {
     /// By port and VLAN.
     sorted: Vec<Receiver>,
+    /// Address of the untagged link of each port, if it is up: asked for each burst.
+    plain: Vec<Option<MacBytes>>,
 }
 
 /// For whom a frame is.
@@ -47,13 +49,17 @@ impl Receivers {
         };
         let mut sorted: Vec<Receiver> = links.iter().map(receiver).collect();
         sorted.sort_by_key(|receiver| (receiver.port, receiver.vlan));
-        Receivers { sorted }
+        let mut plain = vec![None; sorted.last().map_or(0, |last| usize::from(last.port) + 1)];
+        for link in sorted.iter().filter(|link| link.vlan == UNTAGGED && link.up) {
+            plain[usize::from(link.port)] = Some(link.mac);
+        }
+        Receivers { sorted, plain }
     }
 
     /// The address of a port's untagged link, which plain frames have. `None` if the link is down or does not exist.
     #[inline]
     pub fn plain(&self, port: u16) -> Option<MacBytes> {
-        self.link(port, UNTAGGED).filter(|link| link.up).map(|link| link.mac)
+        self.plain.get(usize::from(port)).copied().flatten()
     }
 
     /// For whom a frame is that arrives on a port with this VLAN and destination address.
